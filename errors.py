@@ -1,0 +1,60 @@
+"""Every error subbyte raises on purpose, as one tree under `SubbyteError`.
+
+A message is one line that says where (file, place), what was found, what was allowed and what to do.
+"""
+
+
+class SubbyteError(Exception):
+    """Base of all errors raised by subbyte; `exit_code` is what the command line ends with."""
+
+    exit_code = 5
+
+
+class ModelRefused(SubbyteError):
+    """A model file was read and can't be used as it is."""
+
+    exit_code = 3
+
+
+class FormatError(ModelRefused):
+    """The bytes of a GGUF file, or values in it, break the format's rules."""
+
+
+class UnsupportedError(ModelRefused):
+    """The file is sound, but holds an architecture, block type or tokenizer that subbyte does not know."""
+
+
+class TokenizerError(ModelRefused):
+    """The vocabulary in the file can't be used."""
+
+
+class TemplateError(ModelRefused):
+    """The chat template in the file can't be parsed, fails, or breaks its bounds."""
+
+
+class ModelNotFound(SubbyteError):
+    """No model of that name or path."""
+
+    exit_code = 4
+
+
+class ResourceError(SubbyteError):
+    """Memory, threads, disk or network are short of what was asked."""
+
+    exit_code = 4
+
+
+class ContextOverflow(SubbyteError):
+    """More tokens than the session's context holds."""
+
+
+class NumericError(SubbyteError):
+    """The model's output is not finite."""
+
+
+class SessionBusy(SubbyteError):
+    """A session is in use by another thread."""
+
+
+class ModelChanged(SubbyteError):
+    """The model's file was changed or cut short while in use."""

@@ -1,0 +1,34 @@
+/* The formats of formats.def as an enum and a table. */
+#ifndef SUBBYTE_FORMATS_H
+#define SUBBYTE_FORMATS_H
+#include <stdint.h>
+
+enum format {
+#define FORMAT(name, id, block, bytes, group, bias) FORMAT_##name,
+#include "formats.def"
+#undef FORMAT
+    N_FORMATS
+};
+
+struct format_info {
+    const char *name;
+    int id;     /* ggml type id, as a GGUF file stores it */
+    int block;  /* weights a block */
+    int bytes;  /* bytes a block */
+    int group;  /* weights that share a scale: 16, 32, or 0 for plain floats */
+    int bias;   /* what was added to make a code unsigned */
+};
+
+static const struct format_info format_info[N_FORMATS] = {
+#define FORMAT(name, id, block, bytes, group, bias) {#name, id, block, bytes, group, bias},
+#include "formats.def"
+#undef FORMAT
+};
+
+/* Bytes of a row of k weights; k is a multiple of the block. */
+static inline int64_t row_bytes(enum format f, int64_t k)
+{
+    return k / format_info[f].block * format_info[f].bytes;
+}
+
+#endif

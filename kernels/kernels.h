@@ -1,0 +1,124 @@
+/* What the machine offers: one table of functions. scalar/ fills every slot; each stronger instruction set then overrides those it
+ * does better (dispatch.c). The functions that know `lanes` (pack_*, gemm*, attend_tile) are overridden together.
+ *
+ * Two roads lead from a weight matrix W [n_rows][k] and activations x [n_tokens][k] to x * W^T:
+ *   one token    dot      unpacks and multiplies in registers; W is read once, straight from the file
+ *   many tokens  gemm     a panel of rows is unpacked once into the cache (unpack) and multiplied with every tile of tokens;
+ *                         tokens lie in the vector lanes, weights are broadcast
+ * Quantized weights meet int8 activations (one float scale per 32); floating-point weights meet float activations.
+ *
+ * No function here allocates, prints, fails or looks at anything but its arguments. Pointers need no alignment unless said. */
+#ifndef SUBBYTE_KERNELS_H
+#define SUBBYTE_KERNELS_H
+#include <stdint.h>
+#include "formats.h"
+
+enum { Q8_GROUP = 32, MAX_LANES = 16, PANEL_ROWS = 32 };
+
+/* One token's activations as int8: x[i] ~ q[i] * scale[i / 32], q in -127..127. k is a multiple of 32. */
+struct q8_row {
+    int8_t *q;        /* [k] */
+    float *scale;     /* [k / 32] */
+    int16_t *sum;     /* [k / 16]: sums of 16 consecutive q */
+};
+
+/* The same for `lanes` tokens side by side, as gemm reads it; 64-byte aligned. Lanes past n_tokens hold zeros. */
+struct q8_tile {
+    int8_t *q;        /* [k / 4][lanes][4] */
+    float *scale;     /* [k / 32][lanes] */
+    int32_t *sum;     /* [k / 16][lanes]: sums of 16 consecutive q */
+};
+
+/* Unpacked rows: weight = (code - bias) * scale - min. */
+struct panel {
+    uint8_t *code;    /* [n_rows][k] */
+    float *scale;     /* [n_rows][k / group] */
+    float *min;       /* [n_rows][k / group]; only read when has_min */
+    int64_t k;
+    int n_rows;       /* at most PANEL_ROWS */
+    int group;        /* 16 or 32 */
+    int bias;
+    int has_min;
+};
+
+/* Keys and values of one KV head of one layer: [n_ctx][head_dim] each, F16 or F32. */
+struct kv_head {
+    const void *k, *v;
+    int is_f16;
+};
+
+struct kernels {
+    const char *name;
+    int lanes;        /* tokens in a tile: 8 or 16, at most MAX_LANES */
+
+    /* ---- int8 activations ---- */
+    void (*quantize)(const float *x, int64_t k, struct q8_row out);
+    /* n_tokens (1..lanes) consecutive rows of q8 activations to a tile. */
+    void (*pack_q8)(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out);
+    /* out[r] = W[r] . x for n_rows consecutive rows. NULL where no instruction set has a fused one: unpack, then dot_codes. */
+    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, float *out);
+    void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
+    /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
+    void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
+    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens lanes of a tile. */
+    void (*gemm)(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride);
+
+    /* ---- float activations ---- */
+    /* out[i] = weight i of a row of any format, bit for bit what gguf-py dequantizes to. */
+    void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out);
+    /* out[r] = W[r] . x for rows of F32, F16 and BF16; the other slots are NULL. */
+    void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out);
+    /* n_tokens rows x[t * stride + i] to a tile [k][lanes], 64-byte aligned, zeros past n_tokens. */
+    void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile);
+    /* out[t * out_stride + r] = sum over i of a[r * a_row + i * a_k] * tile[i * lanes + t]. */
+    void (*gemm_float)(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
+                       float *out, int64_t out_stride);
+    void (*f16_to_float)(const uint16_t *x, int64_t n, float *out);
+    void (*float_to_f16)(const float *x, int64_t n, uint16_t *out);   /* round to nearest even */
+
+    /* ---- the rest of a layer, one row each ---- */
+    /* out = x / sqrt(mean(x^2) + eps) * weight; out may be x. */
+    void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out);
+    /* Rotates the first 2 * n_pairs elements of one head in place. cos, sin [n_pairs]; interleaved rotates (2p, 2p+1), else (p, p + n_pairs). */
+    void (*rope)(float *head, int n_pairs, const float *cos, const float *sin, int interleaved);
+    void (*silu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* gate / (1 + exp(-gate)) * up */
+    void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* tanh form of GELU, times up */
+    void (*add)(float *x, const float *y, int64_t n);                              /* x += y */
+    void (*scale)(float *x, float s, int64_t n);                                   /* x *= s */
+    /* log-sum-exp over n logits as (max, sum of exp(x - max)); the online form merges two such pairs. */
+    void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum);
+
+    /* ---- attention: n_head query heads that share one KV head ---- */
+    /* One token: out[h] = softmax(scale * q[h] . K^T) V over keys first..last-1. q, out [n_head][head_dim];
+     * scratch: n_head * (last - first) floats. */
+    void (*attend_one)(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
+                       float *scratch, float *out);
+    /* n_tokens (1..lanes) consecutive positions pos0..: key j is visible to position i iff j <= i and (window == 0 or i - j < window).
+     * Head h of token t lies at q + t * q_stride + h * head_dim, and likewise in out.
+     * scratch: attend_scratch(n_head, head_dim) floats, 64-byte aligned. */
+    void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
+                        int64_t window, float scale, float *scratch, float *out, int64_t out_stride);
+};
+
+enum { KV_BLOCK = 64 };
+/* Floats of scratch that attend_tile may use for n_head query heads. */
+static inline int64_t attend_scratch(int n_head, int head_dim)
+{
+    int64_t per_head = 2 * (int64_t)head_dim * MAX_LANES + 4 * MAX_LANES;      /* query and output tile, max, sum */
+    return n_head * per_head + 2 * (int64_t)KV_BLOCK * head_dim + (int64_t)KV_BLOCK * MAX_LANES;
+}
+
+/* Each instruction set's folder has one of these. */
+void fill_scalar(struct kernels *table);
+void fill_avx2(struct kernels *table);
+void fill_avx512(struct kernels *table);
+void fill_neon(struct kernels *table);
+
+/* The table of an instruction set (dispatch.c); NULL if there is none of that name or the machine lacks it. */
+const struct kernels *kernels_of(const char *isa);
+/* The strongest one, or what the environment variable SUBBYTE_ISA names; NULL if that names none that runs here. */
+const struct kernels *kernels_best(void);
+/* Names of the tables usable on this machine, weakest first; returns how many. */
+int kernels_usable(const char *names[8]);
+
+#endif
