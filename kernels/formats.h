@@ -25,6 +25,12 @@ static const struct format_info format_info[N_FORMATS] = {
 #undef FORMAT
 };
 
+/* Whether codes need no bias because a min is subtracted instead: true of each quantized format with bias 0. */
+static inline int has_min(enum format f)
+{
+    return format_info[f].group != 0 && format_info[f].bias == 0;
+}
+
 /* Bytes of a row of k weights; k is a multiple of the block. */
 static inline int64_t row_bytes(enum format f, int64_t k)
 {
