@@ -8,8 +8,8 @@ import stat
 import weakref
 from pathlib import Path
 
-from subbyte.errors import FormatError, ModelChanged, ModelNotFound, ResourceError, SubbyteError, UnsupportedError
-from subbyte.runtime._cursor import DAMAGED, Cursor, quoted
+from subbyte.errors import FormatError, ModelChanged, ModelNotFound, ModelRefused, ResourceError, UnsupportedError
+from subbyte.runtime._cursor import DAMAGED, Cursor
 from subbyte.runtime._foreign import SNIFF_BYTES, describe
 from subbyte.runtime._values import MAX_KEYS, MIN_PAIR_BYTES, read_values
 from subbyte.runtime.metadata import Metadata
@@ -18,8 +18,10 @@ from subbyte.runtime.tensors import MAX_TENSORS, MIN_INFO_BYTES, read_tensors
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT, MAX_ALIGNMENT = 32, 1 << 16
 
+_GIVE = "give the path of a .gguf file"
 _log = logging.getLogger(__name__)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_OPEN_HINTS = {errno.EACCES: "make it readable (chmod u+r)", errno.EMFILE: "allow more open files (ulimit -n)"}
 
 
 class Part:
@@ -37,9 +39,7 @@ class Part:
         self._identity = (status.st_size, status.st_mtime_ns, status.st_ino)
         self.size = status.st_size
         if not stat.S_ISREG(status.st_mode):
-            raise FormatError(
-                f"{self.file}: {_kind(status.st_mode)}, not a regular file; give the path of a .gguf file"
-            )
+            raise FormatError(f"{self.file}: {_kind(status.st_mode)}, not a regular file; {_GIVE}")
         self._parse(_map(fd, self.size, self.file))
 
     def _parse(self, data: memoryview) -> None:
@@ -49,14 +49,14 @@ class Part:
         alignment = self.metadata.u32("general.alignment", DEFAULT_ALIGNMENT, lo=8, hi=MAX_ALIGNMENT)
         if alignment & (alignment - 1):
             raise FormatError(
-                f"{self.file}: metadata 'general.alignment' is {alignment}; allowed are powers of two: {DAMAGED}"
+                f"{self.file}: metadata 'general.alignment' is {alignment}, a power of two is needed; {DAMAGED}"
             )
         self.tensors = read_tensors(cursor, n_tensors, alignment)
         if self.tensors and cursor.left >= alignment:
             _log.info("%s: %d bytes after the last tensor are not used", self.file, cursor.left)
 
     def check_unchanged(self) -> None:
-        """Raise ModelChanged when the mapped file was written to or cut since it was opened; takes about a microsecond."""
+        """Raise ModelChanged when the mapped file was written to or cut since it was opened; takes a microsecond."""
         try:
             status = os.fstat(self._fd)
         except OSError as error:
@@ -67,9 +67,8 @@ class Part:
             raise ModelChanged(f"{self.file}: was changed {change} while in use; load it again")
 
     def close(self) -> None:
-        """Close the file; views that are still held stay valid."""
+        """Close the file; the map stays while a view of it is held."""
         self._close_fd()
-        self.tensors, self.metadata = {}, Metadata(self.file, {})
 
 
 def show_path(path: Path) -> str:
@@ -82,13 +81,14 @@ def _open(path: Path, file: str) -> int:
         # O_NONBLOCK: opening a FIFO must not wait for a writer. A regular file doesn't mind.
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError:
-        raise ModelNotFound(f"{file}: a path can't hold a zero byte; give the path of a .gguf file") from None
+        raise ModelNotFound(f"{file}: a path can't hold a zero byte; {_GIVE}") from None
     except OSError as error:
         if error.errno in _ABSENT:
-            raise ModelNotFound(f"{file}: {error.strerror}; give the path of a .gguf file") from None
+            raise ModelNotFound(f"{file}: {error.strerror}; {_GIVE}") from None
         if error.errno == errno.ENXIO:
-            raise FormatError(f"{file}: a socket, not a regular file; give the path of a .gguf file") from None
-        raise ResourceError(f"{file}: can't be opened: {error.strerror}; make it readable") from None
+            raise FormatError(f"{file}: a socket, not a regular file; {_GIVE}") from None
+        hint = _OPEN_HINTS.get(error.errno or 0, "check the disk")
+        raise ResourceError(f"{file}: can't be opened: {error.strerror}; {hint}") from None
 
 
 def _kind(mode: int) -> str:
@@ -127,9 +127,9 @@ def _read_header(cursor: Cursor) -> tuple[int, int, int]:
 def _check_version(cursor: Cursor, version: int) -> None:
     if version in (2, 3):
         return
-    error: type[SubbyteError] = UnsupportedError
+    kind: type[ModelRefused] = UnsupportedError
     if version == 0:
-        error, problem = FormatError, f"version 0 does not exist; {DAMAGED}"
+        kind, problem = FormatError, f"version 0 does not exist; {DAMAGED}"
     elif version == 1:
         problem = "GGUF version 1 (August 2023), versions 2 and 3 are read; convert the model again"
     elif version & 0xFFFF == 0:
@@ -137,4 +137,4 @@ def _check_version(cursor: Cursor, version: int) -> None:
         problem = f"a big-endian file (version {swapped}), little-endian ones are read; get or convert one"
     else:
         problem = f"GGUF version {version}, versions 2 and 3 are read; update subbyte, or {DAMAGED}"
-    raise error(str(cursor.error(problem, 4)))
+    raise cursor.error(problem, 4, kind)

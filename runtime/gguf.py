@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
 from subbyte.runtime._cursor import quoted
@@ -79,17 +79,18 @@ class GGUF:
             part.check_unchanged()
 
     def close(self) -> None:
-        """Let go of the files. Tensor data and arrays still held elsewhere stay valid; their map goes with the last one."""
-        self._metadata = self._tensors = None
+        """Let go of the files.
+
+        Views still held elsewhere (tensor data, arrays of the metadata) stay valid; the map goes with the last of them.
+        """
         for part in self._parts:
             part.close()
+        self._metadata, self._tensors, self._parts = None, None, []
 
     def __enter__(self) -> "GGUF":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _closed(self) -> SubbyteError:
@@ -146,8 +147,7 @@ def _join_tensors(parts: list[Part]) -> dict[str, TensorInfo]:
     tensors: dict[str, TensorInfo] = {}
     for part in parts:
         for name in part.tensors.keys() & tensors.keys():
-            raise FormatError(
-                f"{part.file}: tensor {quoted(name)} is also in an earlier part; a part is of another model: fetch all again"
-            )
+            found = f"tensor {quoted(name)} is also in an earlier part"
+            raise FormatError(f"{part.file}: {found}; a part is of another model: fetch all parts again")
         tensors.update(part.tensors)
     return tensors

@@ -21,8 +21,9 @@ D = TypeVar("D")
 class Metadata(Mapping[str, Any]):
     """Keys and values of one model.
 
-    The typed getters raise FormatError for a value that is missing (unless a default is given), of another kind or out of
-    range; a default number is held to the same range. `metadata[key]` decodes any value, whole arrays too: for showing it.
+    The typed getters raise FormatError for a value that is missing (unless a default is given), of another kind or
+    out of range; a default number is held to the same range. `metadata[key]` decodes any value, whole arrays too: it
+    serves to show it.
 
     file:    the file's name, as messages show it
     entries: the values as they were read
