@@ -64,7 +64,7 @@ static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, i
 {
     const struct format_info *f = &format_info[w->format];
     const uint8_t *row = w->data + row0 * row_bytes(w->format, w->cols);
-    *panel = (struct panel){panel->code, panel->scale, panel->min, w->cols, n, f->group, f->bias, has_min(w->format)};
+    *panel = (struct panel){panel->code, panel->scale, panel->min, w->cols, n, f->group, f->bias, format_has_min(w->format)};
     for (int r = 0; r < n; r++) {
         int64_t groups = r * (w->cols / f->group);
         s->kernels->unpack[w->format](row + r * row_bytes(w->format, w->cols), w->cols, panel->code + r * w->cols,
