@@ -1,6 +1,7 @@
 """The maths in C: block formats, matrix products, attention; nothing of models.
 
-`FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers.
+`FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers. A `Plan` is a model's forward pass,
+an `Engine` runs it over a `Cache`.
 """
 
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import _formats
+from subbyte.kernels._native import Cache, Engine, Plan, Weight, best_isa, isas
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["FORMATS", "Format", "dequantize"]
+__all__ = ["FORMATS", "Cache", "Engine", "Format", "Plan", "Weight", "best_isa", "dequantize", "isas"]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Weights:
         tensor = self._find(full, (n,))
         if tensor.type not in VECTOR_TYPES:
             raise UnsupportedError(f"tensor {full} has type {tensor.type}; a vector must be one of {', '.join(VECTOR_TYPES)}")
-        return dequantize(tensor.data, tensor.type, n)
+        return dequantize(tensor.data, tensor.type)
 
     def linear(self, name: str, n_in: int, n_out: int) -> Linear:
         """The matrix `name.weight` [n_in, n_out] with `name.bias` [n_out] if the file has one."""
