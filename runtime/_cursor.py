@@ -17,6 +17,11 @@ def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
+def printable(text: str) -> str:
+    """Return a name or path as it is, or quoted when it holds control characters that a terminal would obey."""
+    return text if text.isprintable() else repr(text)
+
+
 class Cursor:
     """Reads little-endian values of `data` one after another; raises FormatError instead of passing the end.
 

@@ -9,7 +9,7 @@ import weakref
 from pathlib import Path
 
 from subbyte.errors import FormatError, ModelChanged, ModelNotFound, ModelRefused, ResourceError, UnsupportedError
-from subbyte.runtime._cursor import DAMAGED, Cursor
+from subbyte.runtime._cursor import DAMAGED, Cursor, printable
 from subbyte.runtime._foreign import SNIFF_BYTES, describe
 from subbyte.runtime._values import MAX_KEYS, MIN_PAIR_BYTES, read_values
 from subbyte.runtime.metadata import Metadata
@@ -31,7 +31,7 @@ class Part:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.file = path, show_path(path)
+        self.path, self.file = path, printable(str(path))
         fd = _open(path, self.file)
         self._close_fd = weakref.finalize(self, os.close, fd)
         self._fd = fd
@@ -69,11 +69,6 @@ class Part:
     def close(self) -> None:
         """Close the file; the map stays while a view of it is held."""
         self._close_fd()
-
-
-def show_path(path: Path) -> str:
-    """Return a path for a message, quoted when it holds anything but printable characters."""
-    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def _open(path: Path, file: str) -> int:

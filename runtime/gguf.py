@@ -7,12 +7,13 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import os
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
-from subbyte.runtime._cursor import quoted
-from subbyte.runtime._part import Part, show_path
+from subbyte.runtime._cursor import printable, quoted
+from subbyte.runtime._part import Part
 from subbyte.runtime.metadata import ArraySpan, Metadata
 from subbyte.runtime.tensors import TensorInfo
 
@@ -20,6 +21,7 @@ __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
 
 _SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
 _MAX_SHARDS = 65_535
+_MAX_SHOWN = 3
 
 
 class GGUF:
@@ -94,7 +96,7 @@ class GGUF:
         self.close()
 
     def _closed(self) -> SubbyteError:
-        return SubbyteError(f"{show_path(self.path)}: was closed; open it again")
+        return SubbyteError(f"{printable(str(self.path))}: was closed; open it again")
 
 
 def _shard_paths(part: Part) -> list[Path]:
@@ -108,10 +110,12 @@ def _shard_paths(part: Part) -> list[Path]:
         wanted = f"PREFIX-{number:05}-of-{count:05}.gguf"
         raise FormatError(f"{part.file}: is part {number} of {count} of a split model; name the parts {wanted}")
     paths = [part.path.with_name(f"{match['prefix']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
-    missing = [path.name for path in paths if not path.exists()]
+    missing = list(islice((printable(path.name) for path in paths if not path.exists()), _MAX_SHOWN))
     if missing:
-        names = ", ".join(show_path(Path(name)) for name in missing[:3]) + (", …" if len(missing) > 3 else "")
-        raise ModelNotFound(f"{part.file}: {len(missing)} of {count} parts are missing ({names}); fetch them beside it")
+        names = ", ".join(missing) + (" and maybe more" if len(missing) == _MAX_SHOWN else "")
+        raise ModelNotFound(
+            f"{part.file}: is part {number} of {count}, missing: {names}; fetch all parts into one folder"
+        )
     return paths
 
 

@@ -13,7 +13,7 @@ SHOWN_ITEMS = 8
 
 @dataclass(frozen=True, slots=True)
 class MetadataItem:
-    """One key. `value` is an int, float, bool or str; of an array the first few items, `count` telling how many it has."""
+    """One key. `value` is an int, float, bool or str; of an array the first few items, and `count` says how many."""
 
     key: str
     type: str
@@ -24,8 +24,8 @@ class MetadataItem:
     def text(self) -> str:
         """The value on one line, fit for a terminal: strings quoted and shortened, control characters escaped."""
         if self.count is None:
-            return quoted(self.value) if isinstance(self.value, str) else str(self.value)
-        items = [quoted(item, 20) if isinstance(item, str) else str(item) for item in self.value]
+            return _show(self.value, 60)
+        items = [_show(item, 20) for item in self.value]
         more = [f"… {self.count} in all"] if self.count > len(items) else []
         return f"[{', '.join(items + more)}]"
 
@@ -78,7 +78,7 @@ class Summary:
 
 
 def summarize(gguf: GGUF) -> Summary:
-    """Sum up a file, also one that holds no model that subbyte could run: it has no missing or wrong key to complain of."""
+    """Sum up a file, also one that holds no model which subbyte could run: missing and odd keys are no errors here."""
     metadata, tensors = gguf.metadata, gguf.tensors.values()
     architecture = _text(metadata, "general.architecture")
     n_params, n_bytes = sum(t.n_weights for t in tensors), sum(t.n_bytes for t in tensors)
@@ -98,6 +98,12 @@ def summarize(gguf: GGUF) -> Summary:
     )
 
 
+def _show(value: Any, limit: int) -> str:
+    if isinstance(value, str):
+        return quoted(value, limit)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
 def _text(metadata: Metadata, key: str) -> str | None:
     return metadata[key] if key in metadata and metadata.entries[key].type == STRING else None
 
@@ -114,7 +120,7 @@ def _count(metadata: Metadata, key: str) -> int | None:
 def _item(metadata: Metadata, key: str) -> MetadataItem:
     entry = metadata.entries[key]
     if entry.type == ARRAY:
-        return MetadataItem(key, entry.type_name, entry.data.values(SHOWN_ITEMS), entry.data.count)
+        return MetadataItem(key, entry.type_name, tuple(entry.data.values(SHOWN_ITEMS)), entry.data.count)
     return MetadataItem(key, entry.type_name, metadata[key], None)
 
 
