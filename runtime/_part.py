@@ -131,5 +131,5 @@ def _check_version(cursor: Cursor, version: int) -> None:
         swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
         problem = f"a big-endian file (version {swapped}), little-endian ones are read; get or convert one"
     else:
-        problem = f"GGUF version {version}, versions 2 and 3 are read; update subbyte, or {DAMAGED}"
+        problem = f"GGUF version {version}, versions 2 and 3 are read; update subbyte"
     raise cursor.error(problem, 4, kind)

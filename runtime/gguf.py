@@ -113,9 +113,8 @@ def _shard_paths(part: Part) -> list[Path]:
     missing = list(islice((printable(path.name) for path in paths if not path.exists()), _MAX_SHOWN))
     if missing:
         names = ", ".join(missing) + (" and maybe more" if len(missing) == _MAX_SHOWN else "")
-        raise ModelNotFound(
-            f"{part.file}: is part {number} of {count}, missing: {names}; fetch all parts into one folder"
-        )
+        found = f"is part {number} of {count}, missing: {names}"
+        raise ModelNotFound(f"{part.file}: {found}; fetch all parts into one folder")
     return paths
 
 
