@@ -322,3 +322,12 @@ def test_getters_refuse_in_one_line(opened, ask, says):
     with pytest.raises(FormatError, match=r"model\.gguf: metadata .*" + says[says.find("'") :]) as caught:
         ask(opened(build(METADATA)).metadata)
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", gguf.GGMLQuantizationType, ids=lambda kind: kind.name)
+def test_every_block_type_has_its_size(opened, kind):
+    n_weights, n_bytes = gguf.GGML_QUANT_SIZES[kind]
+    if kind.name == "Q8_1":
+        n_bytes = 36  # two F16 and 32 codes; gguf-py still has its first layout, two F32
+    info = opened(build([], [tensor("t", [2 * n_weights, 3], kind)], bytes(6 * n_bytes))).tensors["t"]
+    assert (info.type, info.n_bytes) == (kind.name, 6 * n_bytes)
