@@ -1,8 +1,9 @@
-/* Runs kernels/threads.c hard, for test_threads.py (which also builds it with ThreadSanitizer). Exits with the line of the first
- * failed check. pthread_create is wrapped by the linker (--wrap), to fail when told so. */
+/* Runs kernels/threads.c hard, for test_threads.py (which also builds it with ThreadSanitizer). Exits with 1 at the
+ * first failed check. pthread_create is wrapped by the linker (--wrap), to fail when told so. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,7 +11,7 @@
 #include <unistd.h>
 #include "threads.h"
 
-#define CHECK(x) do { if (!(x)) _exit(__LINE__ % 255 + 1); } while (0)
+#define CHECK(x) do { if (!(x)) { dprintf(2, "line %d: %s\n", __LINE__, #x); _exit(1); } } while (0)
 enum { N_CHUNKS = 37, N_LOOPS = 20 };
 
 static _Thread_local int threads_allowed = MAX_THREADS;
