@@ -23,7 +23,7 @@ __all__ = ["FORMATS", "Cache", "Engine", "Format", "Plan", "Weight", "best_isa",
 
 @dataclass(frozen=True)
 class Format:
-    """A block format of GGUF. A quantized weight is `(code - bias) * scale - min`; min is there only if the bias is 0."""
+    """A block format of GGUF. A quantized weight is `(code - bias) * scale - min`, with a min only if the bias is 0."""
 
     name: str
     id: int  # ggml type id, as a GGUF file stores it
@@ -46,8 +46,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType({row[0]: Format(*row) for row i
 def dequantize(data: "Buffer", format: str) -> NDArray[np.float32]:
     """The weights of whole blocks as a new float32 array [n], bit for bit as gguf-py dequantizes them.
 
-    `data` is any contiguous buffer (bytes, memoryview, array), n its number of blocks times the block size. The first axis of
-    a tensor's shape in the file is the row length: `dequantize(...).reshape(shape[::-1])`.
+    `data` is any contiguous buffer (bytes, memoryview, array), n its number of blocks times the block size. A tensor's
+    shape in the file begins with the row length, so `.reshape(shape[::-1])` gives its rows.
 
     Raises ValueError for an unknown format and for a size that is not a whole number of blocks.
     """

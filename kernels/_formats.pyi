@@ -1,7 +1,6 @@
-from typing_extensions import Buffer
-
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 def formats() -> list[tuple[str, int, int, int, int, int, int]]:
     """The rows of formats.def: name, id, block size, block bytes, group, bias, max code."""
@@ -15,7 +14,7 @@ def dequantize(data: Buffer, format: str, isa: str | None = None) -> NDArray[np.
 def unpack(
     data: Buffer, format: str, isa: str | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32] | None]:
-    """Codes [n], scales [n / group] and mins [n / group] of the n weights in `data`; no mins where the bias is not 0."""
+    """Codes [n], scales [n / group] and mins [n / group] of the n weights in `data`; mins only if the bias is 0."""
 
 def codebooks() -> dict[str, NDArray[np.unsignedinteger | np.signedinteger]]:
     """The tables of codebooks.h as arrays, by name."""

@@ -51,11 +51,11 @@ def isas():
     return [names[i].decode() for i in range(n)]
 
 
-cdef const kernels *table_of(isa) except NULL:
+cdef const kernels *table_of(str isa) except NULL:
     cdef const kernels *table = kernels_best() if isa is None else kernels_of(isa.encode())
     if table is NULL:
-        wanted = f"the environment variable SUBBYTE_ISA is {os.environ.get('SUBBYTE_ISA')!r}" if isa is None else repr(isa)
-        raise ValueError(f"unknown instruction set: {wanted}; this machine runs {', '.join(isas())}")
+        name = f"{isa!r}" if isa is not None else f"{os.environ.get('SUBBYTE_ISA')!r} (from SUBBYTE_ISA)"
+        raise ValueError(f"instruction set {name} is unknown or not on this machine; it runs {', '.join(isas())}")
     return table
 
 
@@ -74,7 +74,7 @@ cdef int64_t count_weights(int f, int64_t n_bytes) except -1:
     return n_bytes // format_info[f].bytes * format_info[f].block
 
 
-def dequantize(data, str format, isa=None):
+def dequantize(data, str format, str isa=None):
     cdef int f = index_of(format)
     cdef const kernels *table = table_of(isa)
     cdef Py_buffer buffer
@@ -92,7 +92,7 @@ def dequantize(data, str format, isa=None):
     return array
 
 
-def unpack(data, str format, isa=None):
+def unpack(data, str format, str isa=None):
     cdef int f = index_of(format)
     cdef const kernels *table = table_of(isa)
     cdef Py_buffer buffer
