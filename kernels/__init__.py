@@ -16,7 +16,7 @@ from subbyte.kernels import _formats
 from subbyte.kernels._native import Cache, Engine, Plan, Weight, best_isa, isas
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from subbyte.kernels._formats import Data
 
 __all__ = ["FORMATS", "Cache", "Engine", "Format", "Plan", "Weight", "best_isa", "dequantize", "isas"]
 
@@ -43,7 +43,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType({row[0]: Format(*row) for row i
 """Every format subbyte computes with, by its GGUF name such as "Q4_K"; the C list kernels/formats.def."""
 
 
-def dequantize(data: "Buffer", format: str) -> NDArray[np.float32]:
+def dequantize(data: "Data", format: str) -> NDArray[np.float32]:
     """The weights of whole blocks as a new float32 array [n], bit for bit as gguf-py dequantizes them.
 
     `data` is any contiguous buffer (bytes, memoryview, array), n its number of blocks times the block size. A tensor's

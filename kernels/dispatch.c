@@ -7,8 +7,8 @@
 /* libgcc asks the processor, and the operating system whether it saves the registers. */
 #define cpu(feature) __builtin_cpu_supports(feature)
 
-enum { MAX_TABLES = 8 };
 enum {
+    MAX_TABLES = 8,
     N_TABLES = 1                                           /* scalar, and the rows of isa.def */
 #define ISA(isa, test) +1
 #include "isa.def"
