@@ -1,7 +1,7 @@
 """The maths in C: block formats, matrix products, attention; nothing of models.
 
-`FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers. A `Plan` is a model's forward pass,
-an `Engine` runs it over a `Cache`.
+`FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers. A `Plan` is a model's
+forward pass, an `Engine` runs it over a `Cache`.
 """
 
 from collections.abc import Mapping

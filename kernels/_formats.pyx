@@ -17,7 +17,7 @@ cdef extern from "kernels.h" nogil:
     struct format_info_t "format_info":
         const char *name
         int id, block, bytes, group, bias, max_code
-    format_info_t format_info[]
+    const format_info_t format_info[]
     int format_has_min(int format)
 
     struct kernels:
@@ -41,7 +41,12 @@ cdef extern from "codebooks.h" nogil:
 
 def formats():
     """The rows of formats.def: name, id, block size, block bytes, group, bias, max code."""
-    return [(f.name.decode(), f.id, f.block, f.bytes, f.group, f.bias, f.max_code) for f in format_info[:N_FORMATS]]
+    rows = []
+    cdef int f
+    for f in range(N_FORMATS):
+        row = format_info[f]
+        rows.append((row.name.decode(), row.id, row.block, row.bytes, row.group, row.bias, row.max_code))
+    return rows
 
 
 def isas():
