@@ -2,7 +2,7 @@
  * matrix are broadcast, a few of its rows at a time, so that their sums stay in registers. */
 #ifndef SUBBYTE_PRODUCT_H
 #define SUBBYTE_PRODUCT_H
-#include "vec.h"
+#include "convert.h"
 
 /* Enough rows to hide the latency of an FMA (4 cycles, two a cycle). Not more: rows whose distance is a multiple of 4096 bytes share one
  * set of the first cache, which holds 8 to 12 of their lines. */
