@@ -20,7 +20,7 @@ Doubles = NDArray[np.float64]
 Cache = NDArray[np.float16] | Floats
 
 U = 2.0**-24
-ISAS = kernels.usable()
+ISAS = kernels.isas()
 SIZES = [*range(1, 68), 576, 1000, 1536, 4099]
 SUBNORMAL = 2.0**-126  # results below this may lose digits, or be flushed where exp underflows
 
