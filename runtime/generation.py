@@ -90,7 +90,7 @@ class Generation:
         )
         return Reply(self.text, tuple(self.tokens), usage, timings, self.stop_reason or "cancelled")
 
-    def _run(self) -> Iterator[Event]:
+    def _run(self) -> Generator[Event, None, None]:
         logits = yield from self._prefill()
         if logits is not None:
             yield from self._decode(logits)

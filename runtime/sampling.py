@@ -132,6 +132,6 @@ def _penalized(logits: NDArray[np.float32], recent: Sequence[int], penalty: floa
     values = logits[ids].astype(np.float64)
     values = np.where(values > 0.0, values / penalty, values * penalty)
     limit = float(np.finfo(np.float32).max)
-    penalized = logits.copy()
+    penalized: NDArray[np.float32] = logits.copy()
     penalized[ids] = np.where(np.isfinite(values), values.clip(-limit, limit), values)
     return penalized
