@@ -174,7 +174,8 @@ def _check(prompt: Sequence[int], n_ctx: int, max_tokens: int | None) -> None:
         raise ValueError(f"max_tokens is {max_tokens}, but must be at least 0 (None: as many as fit into the context)")
     if len(prompt) > n_ctx:
         raise ContextOverflow(
-            f"the prompt has {len(prompt)} tokens, but the context holds {n_ctx}: shorten it or use a larger context"
+            f"the prompt has {len(prompt)} tokens, but the context holds {n_ctx}: "
+            "use a larger context, or shorten the text or the conversation"
         )
 
 

@@ -3,6 +3,14 @@
 from collections.abc import Iterable
 
 
+def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
+    """`stop` without repetitions; ValueError if it is no list of non-empty strings."""
+    strings = tuple(dict.fromkeys(stop))
+    if isinstance(stop, str) or not all(isinstance(text, str) and text for text in strings):
+        raise ValueError(f"stop is {stop!r:.80}, but must be a list of non-empty strings")
+    return strings
+
+
 class StopFinder:
     """Passes text on until a stop string is complete, and holds back what may be the beginning of one.
 
@@ -10,9 +18,7 @@ class StopFinder:
     """
 
     def __init__(self, stop: Iterable[str]) -> None:
-        if isinstance(stop, str):
-            raise ValueError("stop is one string, but must be a list of strings")
-        self._stops = [_Stop(text) for text in dict.fromkeys(stop)]
+        self._stops = [_Stop(text) for text in stop_strings(stop)]
         self._held = ""
 
     def feed(self, text: str) -> tuple[str, bool]:
@@ -37,8 +43,6 @@ class StopFinder:
 
 class _Stop:
     def __init__(self, text: str) -> None:
-        if not isinstance(text, str) or not text:
-            raise ValueError(f"stop holds {text!r}, but must hold non-empty strings")
         self._text, self.length, self.matched = text, len(text), 0
         self._shorter = [0]  # for each prefix: its longest proper prefix that is also its end
         k = 0

@@ -1,8 +1,9 @@
 """Telling the control tokens a chat template writes from text that only looks like them.
 
-Nothing a user writes is ever changed or searched. Instead the *template's own* control tokens are replaced, before it is
-rendered, by marks that nobody can guess; afterwards the marks become token ids, and all text between them is tokenized
-as plain text. Whatever a template does with a message (cut, join, replace, change case), it can't make a mark of it.
+Nothing a user writes is ever changed or searched. Instead the *template's own* control tokens are replaced, before
+it is rendered, by marks that nobody can guess; afterwards the marks become token ids, and all text between them is
+tokenized as plain text. Whatever a template does with a message (cut, join, replace, change case), it can't make a
+mark of it.
 
 Some templates put a control token together around the role: `'[|' + message['role'] + '|]'`. So a known role writes
 itself as a mark too, and where the vocabulary has a control token made of it and the text beside it, that is taken.

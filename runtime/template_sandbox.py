@@ -217,7 +217,7 @@ class _Rewriter(NodeTransformer):
         self.generic_visit(node)
         return _filter("<concat>", nodes.List(node.nodes, lineno=node.lineno))
 
-    def visit_List(self, node: nodes.List | nodes.Dict) -> nodes.Node:  # noqa: N802
+    def visit_List(self, node: nodes.Literal) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _filter("<measured>", node)
 
@@ -253,7 +253,7 @@ class _Rewriter(NodeTransformer):
         return self.generic_visit(node)
 
 
-def _filter(name: str, node: nodes.Expr) -> nodes.Filter:
+def _filter(name: str, node: nodes.Node) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
