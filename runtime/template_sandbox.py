@@ -26,7 +26,7 @@ from jinja2.visitor import NodeTransformer
 
 LARGEST = 1 << 20  # characters or items of one value, plus four times the size of the messages
 BUDGET = 32  # times LARGEST: what a rendering may build in all
-SECONDS = 2.0  # of this thread's processor time
+SECONDS = 1.0  # of this thread's processor time
 
 _FILTERS = (
     "abs attr capitalize count d default dictsort e escape first float int items last length list lower map max min "

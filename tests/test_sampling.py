@@ -31,10 +31,9 @@ def oracle(s: Sampling, logits: np.ndarray) -> list[float]:
     weights = [math.exp(value - rows[0][0]) for value, _ in rows]
     if s.top_p < 1:
         total, reached, count = sum(weights), 0.0, 0
-        for count, weight in enumerate(weights, 1):
-            reached += weight
-            if reached >= s.top_p * total:
-                break
+        while count == 0 or (count < len(rows) and reached < s.top_p * total):
+            reached += weights[count]
+            count += 1
         rows, weights = rows[:count], weights[:count]
     rows = [row for row, weight in zip(rows, weights, strict=True) if weight >= s.min_p]
     final = [math.exp((value - rows[0][0]) / s.temperature) for value, _ in rows]
