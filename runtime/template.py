@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from subbyte.errors import SubbyteError, TemplateError
+from subbyte.errors import TemplateError
 from subbyte.runtime.interfaces import Tokenizer
 from subbyte.runtime.template_marks import Marks
 
@@ -48,7 +48,7 @@ class ChatTemplate:
         try:
             self._template = self._sandbox.compile_template(source, self._marks.marker(source))
         except Exception as error:
-            raise _refusal(error) from error
+            raise _refusal(error, self._marks) from error
 
     def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
         """The prompt as text, with control tokens spelt out: to look at, not to be tokenized. Arguments as `encode`."""
@@ -84,7 +84,7 @@ class ChatTemplate:
             try:
                 text = self._template.render(context)
             except Exception as error:
-                raise _refusal(error) from error
+                raise _refusal(error, marks) from error
         _warn_if_dropped(text, messages)
         return str(text)
 
@@ -105,7 +105,7 @@ def _warn_if_dropped(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
         _log.warning("the chat template leaves out the text of the last message")
 
 
-def _refusal(error: Exception) -> SubbyteError:
+def _refusal(error: Exception, marks: Marks) -> TemplateError:
     """A TemplateError that names the template's line and what went wrong there."""
     line = getattr(error, "lineno", None)
     trace = error.__traceback__
@@ -113,6 +113,6 @@ def _refusal(error: Exception) -> SubbyteError:
         if trace.tb_frame.f_code.co_filename == "<chat template>":
             line = trace.tb_lineno
         trace = trace.tb_next
-    what = "it is nested too deeply" if isinstance(error, (RecursionError, MemoryError)) else str(error)
+    what = "it is nested too deeply" if isinstance(error, (RecursionError, MemoryError)) else marks.plain(str(error))
     what = "".join(c if c.isprintable() else " " for c in what)[:300] or type(error).__name__
     return TemplateError(f"the chat template fails{f' in line {line}' if line else ''}: {what}")

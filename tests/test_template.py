@@ -371,6 +371,10 @@ def test_errors_name_the_line() -> None:
         ChatTemplate("line one\n{% if %}", tokenizer())
     with pytest.raises(TemplateError, match="in line 3: Roles must"):
         ChatTemplate("a\n\n{{ raise_exception('Roles must alternate') }}", tokenizer()).encode(turns("a"))
+    with pytest.raises(TemplateError, match=r"in line 1: no user here <s>$"):
+        ChatTemplate("{{ raise_exception('no ' ~ messages[0].role ~ ' here ' ~ bos_token) }}", tokenizer()).encode(
+            turns("a")
+        )
     with pytest.raises(TemplateError, match="must alternate"):
         TEMPLATES["gemma"].encode([*turns("a"), *turns("b")])
     for source in (7, "x" * 70_000):
