@@ -14,15 +14,14 @@ from functools import wraps
 from time import thread_time
 from typing import Any
 
-from jinja2 import nodes
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
-from jinja2.ext import Extension, LoopControlExtension
+from jinja2.ext import LoopControlExtension
 from jinja2.filters import FILTERS, do_indent, make_attrgetter
-from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
-from jinja2.visitor import NodeTransformer
+
+from subbyte.runtime.template_syntax import GenerationTag, Rewriter
 
 LARGEST = 1 << 20  # characters or items of one value, plus four times the size of the messages
 BUDGET = 32  # times LARGEST: what a rendering may build in all
@@ -52,7 +51,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(["+", "*", "**", "%"])
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[LoopControlExtension, _GenerationTag])
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[LoopControlExtension, GenerationTag])
         self.reset(0)
         self.finalize = self.text
         self.filters = {name: self._measured(FILTERS[name]) for name in _FILTERS}
@@ -64,7 +63,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def compile_template(self, source: str, mark: Callable[[str], str]) -> Any:
         """The template of `source`, with `mark` applied to each text in it. Raises whatever jinja2 or Python does."""
-        tree = _Rewriter(mark).visit(self.parse(source))
+        tree = Rewriter(mark).visit(self.parse(source))
         tree.set_environment(self)
         code = self.compile(tree, filename="<chat template>")
         return self.template_class.from_code(self, code, self.make_globals(None))
@@ -200,71 +199,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
             ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, check_circular=False
         )
         return self._concat(encoder.iterencode(value))
-
-
-class _Rewriter(NodeTransformer):
-    """Puts the meter where jinja2 has no hook (loops, `~`, lists), and marks where texts are written."""
-
-    def __init__(self, mark: Callable[[str], str]) -> None:
-        self._mark = mark
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        node.iter = _filter("<each>", node.iter)
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter("<concat>", nodes.List(node.nodes, lineno=node.lineno))
-
-    def visit_List(self, node: nodes.Literal) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter("<measured>", node)
-
-    visit_Dict = visit_List  # noqa: N815
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter("<measured>", node) if node.ctx == "load" else node
-
-    def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Node:  # noqa: N802
-        node.data = self._mark(node.data)
-        return node
-
-    def visit_Const(self, node: nodes.Const) -> nodes.Node:  # noqa: N802
-        if isinstance(node.value, str):
-            node.value = self._mark(node.value)
-        return node
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        return _Rewriter(str).generic_visit(node)  # what is compared with a message is not written: no marks
-
-    visit_Test = visit_Compare  # noqa: N815
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
-        node.node, node.arg = self.visit(node.node), _Rewriter(str).visit(node.arg)
-        return node
-
-    def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802
-        if isinstance(node.node, nodes.Getattr):  # message.content.split('<|x|>') looks for the text itself
-            node.args = [_Rewriter(str).visit(argument) for argument in node.args]
-            node.node = self.visit(node.node)
-            return node
-        return self.generic_visit(node)
-
-
-def _filter(name: str, node: nodes.Node) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
-
-
-class _GenerationTag(Extension):
-    """`{% generation %}…{% endgeneration %}` marks answers for training; here it only groups."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        lineno = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=lineno)
 
 
 def strftime(now: datetime, format: str) -> str:
