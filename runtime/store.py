@@ -1,2 +1,0 @@
-from pathlib import Path
-def resolve(m): return Path(m)
