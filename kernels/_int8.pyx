@@ -1,0 +1,212 @@
+"""Door to the int8 kernels for tests and benchmarks: each function runs one instruction set's kernels on numpy arrays."""
+
+import numpy as np
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+
+
+cdef extern from "kernels.h":
+    enum:
+        N_FORMATS
+        PANEL_ROWS
+    struct format_info_t "format_info":
+        const char *name
+        int block
+        int bytes
+        int group
+        int bias
+    const format_info_t format_info[N_FORMATS]
+
+    struct q8_row:
+        int8_t *q
+        float *scale
+        int16_t *sum
+    struct q8_tile:
+        int8_t *q
+        float *scale
+        int32_t *sum
+    struct panel:
+        uint8_t *code
+        float *scale
+        float *min
+        int64_t k
+        int n_rows
+        int group
+        int bias
+        int has_min
+    struct kernels:
+        int lanes
+        void (*quantize)(const float *x, int64_t k, q8_row out) noexcept nogil
+        void (*pack_q8)(q8_row rows, int n_tokens, int64_t k, q8_tile out) noexcept nogil
+        void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, float *out) noexcept nogil
+        void (*dot_codes)(const panel *w, q8_row x, float *out) noexcept nogil
+        void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
+        void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil
+    const kernels *kernels_of(const char *isa)
+    int kernels_usable(const char **names)
+    int64_t row_bytes(int format, int64_t k) nogil
+
+
+__all__ = ["Q8", "dot", "dot_codes", "gemm", "has_dot", "isas", "quantize", "unpack"]
+
+
+def isas() -> list[str]:
+    """Names of the instruction sets this machine can run, weakest first."""
+    cdef const char *names[8]
+    return [names[i].decode() for i in range(kernels_usable(names))]
+
+
+cdef const kernels *_kernels(str isa) except NULL:
+    cdef const kernels *table = kernels_of(isa.encode())
+    if table == NULL:
+        raise ValueError(f"instruction set {isa!r} does not run here; these do: {', '.join(isas())}")
+    return table
+
+
+cdef int _format(str name) except -1:
+    for i in range(N_FORMATS):
+        if format_info[i].name == name.encode() and format_info[i].group:
+            return i
+    raise ValueError(f"{name!r} is not a quantized format")
+
+
+cdef class Q8:
+    """int8 activations of some tokens: q [n_tokens, k], scale [n_tokens, k / 32], sum [n_tokens, k / 16]."""
+
+    cdef readonly object q, scale, sum
+    cdef q8_row row
+    cdef readonly int n_tokens
+    cdef readonly int64_t k
+
+    def __init__(self, q, scale, sum):
+        self.q, self.scale, self.sum = q, scale, sum
+        self.n_tokens, self.k = q.shape
+        cdef int8_t[:, ::1] q_view = q
+        cdef float[:, ::1] scale_view = scale
+        cdef int16_t[:, ::1] sum_view = sum
+        self.row = q8_row(&q_view[0, 0], &scale_view[0, 0], &sum_view[0, 0])
+
+    cdef q8_row token(self, int64_t t):
+        return q8_row(self.row.q + t * self.k, self.row.scale + t * (self.k // 32), self.row.sum + t * (self.k // 16))
+
+
+def quantize(str isa, const float[:, ::1] x) -> Q8:
+    """Activations x [n_tokens, k] as int8; k is a multiple of 32."""
+    cdef const kernels *table = _kernels(isa)
+    cdef int64_t n = x.shape[0], k = x.shape[1], t
+    if k % 32 or not k or not n:
+        raise ValueError(f"x has shape ({n}, {k}); allowed are whole groups of 32")
+    out = Q8(np.empty((n, k), np.int8), np.empty((n, k // 32), np.float32), np.empty((n, k // 16), np.int16))
+    for t in range(n):
+        table.quantize(&x[t, 0], k, (<Q8>out).token(t))
+    return out
+
+
+cdef int _check(int format, const uint8_t[::1] rows, int64_t n_rows, int64_t k) except -1:
+    if k % format_info[format].block or n_rows < 1 or rows.shape[0] != n_rows * row_bytes(format, k):
+        raise ValueError(f"{rows.shape[0]} bytes are not {n_rows} rows of {k} weights")
+    return 0
+
+
+def has_dot(str isa, str format) -> bool:
+    """Whether a fused dot exists."""
+    return _kernels(isa).dot[_format(format)] != NULL
+
+
+def dot(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
+    """Products of n_rows rows of blocks with the one token of x, by the fused kernel: float32 [n_rows]."""
+    cdef const kernels *table = _kernels(isa)
+    cdef int f = _format(format)
+    _check(f, rows, n_rows, x.k)
+    if table.dot[f] == NULL:
+        raise ValueError(f"{isa} has no fused dot for {format}")
+    out = np.empty(n_rows, np.float32)
+    cdef float[::1] out_view = out
+    with nogil:
+        table.dot[f](&rows[0], n_rows, x.k, x.row, &out_view[0])
+    return out
+
+
+cdef class _Panel:
+    cdef object code, scale, min
+    cdef panel panel
+
+    def __init__(self, int format, int64_t k):
+        groups = k // format_info[format].group
+        self.code, self.scale = np.empty((PANEL_ROWS, k), np.uint8), np.empty((PANEL_ROWS, groups), np.float32)
+        self.min = np.full((PANEL_ROWS, groups), np.inf, np.float32)
+        cdef uint8_t[:, ::1] code = self.code
+        cdef float[:, ::1] scale = self.scale
+        cdef float[:, ::1] min = self.min
+        has_min = format_info[format].name in (b"Q4_1", b"Q5_1", b"Q2_K", b"Q4_K", b"Q5_K")
+        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group, format_info[format].bias, has_min)
+
+    cdef void fill(self, const kernels *table, int format, const uint8_t *rows, int n_rows) noexcept nogil:
+        cdef panel *p = &self.panel
+        cdef int64_t groups = p.k // p.group
+        cdef int r
+        p.n_rows = n_rows
+        for r in range(n_rows):
+            table.unpack[format](rows + r * row_bytes(format, p.k), p.k, p.code + r * p.k, p.scale + r * groups, p.min + r * groups)
+
+
+def unpack(str isa, str format, const uint8_t[::1] row, int64_t k):
+    """One row of k weights as code uint8 [k], scale and min float32 [k / group]; min is None where the format has none."""
+    cdef int f = _format(format)
+    _check(f, row, 1, k)
+    cdef _Panel p = _Panel(f, k)
+    p.fill(_kernels(isa), f, &row[0], 1)
+    return p.code[0], p.scale[0], p.min[0] if p.panel.has_min else None
+
+
+def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
+    """As dot, but by unpacking first; at most 32 rows."""
+    cdef const kernels *table = _kernels(isa)
+    cdef int f = _format(format)
+    _check(f, rows, n_rows, x.k)
+    if n_rows > PANEL_ROWS:
+        raise ValueError(f"{n_rows} rows; at most {PANEL_ROWS} are allowed")
+    cdef _Panel p = _Panel(f, x.k)
+    p.fill(table, f, &rows[0], n_rows)
+    out = np.empty(n_rows, np.float32)
+    cdef float[::1] out_view = out
+    table.dot_codes(&p.panel, x.row, &out_view[0])
+    return out
+
+
+cdef class _Tile:
+    cdef object memory
+    cdef q8_tile tile
+
+    def __init__(self, int64_t k, int lanes):
+        """Room for one tile in 64-byte aligned memory."""
+        size = k * lanes + k // 32 * lanes * 4 + k // 16 * lanes * 4
+        self.memory = np.empty(size + 64, np.uint8)
+        cdef uint8_t[::1] view = self.memory
+        cdef uint8_t *start = &view[64 - <int64_t>&view[0] % 64]
+        self.tile.q = <int8_t *>start
+        self.tile.scale = <float *>(start + k * lanes)
+        self.tile.sum = <int32_t *>(start + k * lanes + k // 32 * lanes * 4)
+
+
+def gemm(str isa, str format, const uint8_t[::1] rows, int64_t n_rows, Q8 x):
+    """Products of rows of blocks with all tokens of x, as a prompt is computed: float32 [n_tokens, n_rows]."""
+    cdef const kernels *table = _kernels(isa)
+    cdef int f = _format(format), lanes = table.lanes, n, i
+    cdef int64_t r, n_tokens = x.n_tokens
+    _check(f, rows, n_rows, x.k)
+    cdef _Panel p = _Panel(f, x.k)
+    cdef _Tile tile
+    tiles = []
+    for i in range(0, n_tokens, lanes):
+        tile = _Tile(x.k, lanes)
+        table.pack_q8(x.token(i), min(lanes, n_tokens - i), x.k, tile.tile)
+        tiles.append(tile)
+    out = np.empty((n_tokens, n_rows), np.float32)
+    cdef float[:, ::1] out_view = out
+    for r in range(0, n_rows, PANEL_ROWS):
+        n = min(PANEL_ROWS, n_rows - r)
+        p.fill(table, f, &rows[r * row_bytes(f, x.k)], n)
+        for i, tile in enumerate(tiles):
+            table.gemm(&p.panel, &tile.tile, min(lanes, n_tokens - i * lanes), &out_view[i * lanes, r], n_rows)
+    return out

@@ -1,0 +1,126 @@
+/* Many tokens with AVX2: 8 tokens in the lanes, 4 rows at a time, the weights broadcast four codes at a time. */
+#include "../kernels.h"
+#include "int8.h"
+#include "transpose.h"
+
+#define PIECE static inline __attribute__((always_inline))
+
+enum { LANES = 8, ROWS = 4, SIGNED = 0 };
+
+PIECE __m256i broadcast_4(const uint8_t *codes)
+{
+    int32_t four;
+    __builtin_memcpy(&four, codes, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+/* How many products of vpmaddubsw (two of code * 127 each) an int16 lane can add up. Codes are at most 2 * bias, or 31 without one.
+ * SIGNED: not even one; such codes lose their bias first and their sign moves to the activation. */
+static int depth_of(int bias)
+{
+    if (bias > 64)
+        return SIGNED;
+    return bias > 32 ? 1 : bias > 16 ? 2 : bias > 8 || bias == 0 ? 4 : 8;
+}
+
+/* sum plus the products of a row's n * 4 codes with n vectors of activations. */
+PIECE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, __m256i bias, __m256i sum)
+{
+    const int step = depth == SIGNED ? 1 : depth < n ? depth : n;
+    #pragma GCC unroll 8
+    for (int i = 0; i < n; i += step) {
+        __m256i pairs = _mm256_setzero_si256();
+        #pragma GCC unroll 8
+        for (int j = i; j < i + step; j++) {
+            __m256i w = broadcast_4(code + 4 * j);
+            if (depth == SIGNED) {
+                w = _mm256_sub_epi8(w, bias);
+                pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x[j], w));
+            } else {
+                pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w, x[j]));
+            }
+        }
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
+    return sum;
+}
+
+PIECE void store_tile(const __m256 acc[ROWS], int n_rows, int n_tokens, float *out, int64_t out_stride)
+{
+    __m256i v[8];
+    for (int r = 0; r < 8; r++)
+        v[r] = r < n_rows ? _mm256_castps_si256(acc[r]) : _mm256_setzero_si256();
+    transpose_8x8(v);
+    #pragma GCC unroll 8
+    for (int t = 0; t < LANES; t++)
+        if (t < n_tokens) {
+            if (n_rows == 1)
+                out[t * out_stride] = _mm256_cvtss_f32(_mm256_castsi256_ps(v[t]));
+            else
+                _mm_storeu_ps(out + t * out_stride, _mm_castsi128_ps(_mm256_castsi256_si128(v[t])));
+        }
+}
+
+/* Rows r .. r + n_rows - 1 of a panel times a tile; n_rows is ROWS or 1. */
+PIECE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int depth, float *out,
+                     int64_t out_stride)
+{
+    const int64_t k = w->k, n_groups = k / group;
+    const uint8_t *code = w->code + r * k;
+    const float *scale = w->scale + r * n_groups, *min = w->min + r * n_groups;
+    const __m256i bias = _mm256_set1_epi8((char)w->bias), minus_bias = _mm256_set1_epi32(-w->bias);
+    __m256 acc[ROWS];
+    for (int i = 0; i < n_rows; i++)
+        acc[i] = _mm256_setzero_ps();
+    for (int64_t g = 0; g < n_groups; g++) {
+        __m256i q[8], sum = _mm256_load_si256((const void *)(x->sum + g * group / 16 * LANES));
+        for (int j = 0; j < group / 4; j++)
+            q[j] = _mm256_load_si256((const void *)(x->q + (g * group / 4 + j) * LANES * 4));
+        if (group == 32)
+            sum = _mm256_add_epi32(sum, _mm256_load_si256((const void *)(x->sum + (2 * g + 1) * LANES)));
+        __m256 x_scale = _mm256_load_ps(x->scale + g * group / 32 * LANES);
+        __m256i start = depth == SIGNED ? _mm256_setzero_si256() : _mm256_mullo_epi32(sum, minus_bias);
+        #pragma GCC unroll 4
+        for (int i = 0; i < n_rows; i++) {
+            __m256 product = _mm256_cvtepi32_ps(products(code + i * k + g * group, q, group / 4, depth, bias, start));
+            acc[i] = _mm256_fmadd_ps(_mm256_mul_ps(product, x_scale), _mm256_broadcast_ss(scale + i * n_groups + g), acc[i]);
+        }
+        if (w->has_min) {
+            __m256 x_sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x_scale);
+            #pragma GCC unroll 4
+            for (int i = 0; i < n_rows; i++)
+                acc[i] = _mm256_fnmadd_ps(_mm256_broadcast_ss(min + i * n_groups + g), x_sum, acc[i]);
+        }
+    }
+    store_tile(acc, n_rows, n_tokens, out + r, out_stride);
+}
+
+PIECE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, float *out, int64_t out_stride)
+{
+    int r = 0;
+    for (; r + ROWS <= w->n_rows; r += ROWS)
+        some_rows(w, r, ROWS, x, n_tokens, group, depth, out, out_stride);
+    for (; r < w->n_rows; r++)
+        some_rows(w, r, 1, x, n_tokens, group, depth, out, out_stride);
+}
+
+/* A copy of the loop for each depth and group, so that they are constants in it. */
+static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
+{
+#define DEPTH(d) \
+    case d: \
+        if (w->group == 16) \
+            all_rows(w, x, n_tokens, 16, d, out, out_stride); \
+        else \
+            all_rows(w, x, n_tokens, 32, d, out, out_stride); \
+        break;
+    switch (depth_of(w->bias)) {
+    DEPTH(8) DEPTH(4) DEPTH(2) DEPTH(1) DEPTH(SIGNED)
+    }
+#undef DEPTH
+}
+
+void fill_avx2_gemm(struct kernels *table)
+{
+    table->gemm = gemm;
+}
