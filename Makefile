@@ -8,13 +8,9 @@
 PYTHON ?= python3
 MODEL ?= smollm2
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip -q --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py errors.py meson.build pyproject.toml
-
-# Headers that .ci/venv had to unpack beside the system's.
-HEADERS := $(wildcard .venv/debian/usr/include)
-export CPATH := $(if $(HEADERS),$(abspath $(HEADERS) $(wildcard $(HEADERS)/python3*)),$(CPATH))
 
 .PHONY: chat test check dev clean
 .NOTPARALLEL:
@@ -31,23 +27,22 @@ check: .venv/installed .venv/tools
 	@$(BIN)/mypy
 
 dev: .venv/tools
-	@$(PIP) install -e . --no-build-isolation >&2 </dev/null
+	@. .venv/env; $(PIP) install -e . --no-build-isolation >&2 </dev/null
 	@touch .venv/editable .venv/installed
 
 clean:
 	rm -rf .venv build
 
-.venv/pip: .ci/venv
+.venv/env: .ci/venv
 	@.ci/venv "$(PYTHON)" </dev/null
-	@touch $@
 
 # An editable installation follows the sources by itself.
-.venv/installed: $(if $(wildcard .venv/editable),,.venv/pip $(SOURCES))
+.venv/installed: $(if $(wildcard .venv/editable),,.venv/env $(SOURCES))
 	@echo "Building and installing subbyte ..." >&2
-	@$(PIP) install . >&2 </dev/null
+	@. .venv/env; $(PIP) install . >&2 </dev/null
 	@touch $@
 
-.venv/tools: .venv/pip pyproject.toml
+.venv/tools: .venv/env pyproject.toml
 	@echo "Installing the test tools ..." >&2
-	@$(PIP) install --group dev >&2 </dev/null
+	@. .venv/env; $(PIP) install --group dev >&2 </dev/null
 	@touch $@
