@@ -152,7 +152,13 @@ def _pip_download(requirement: str, scratch: Path, report: Callable[[int], None]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, text=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=env,
+            text=True,
+            errors="replace",
         ) as pip,
     ):
         try:
