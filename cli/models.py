@@ -1,0 +1,37 @@
+"""`subbyte pull` and `subbyte ls`: the models at hand and how to get one."""
+
+import click
+
+from subbyte.cli import options
+from subbyte.cli.console import human_size, print_json
+from subbyte.cli.loading import find_model
+from subbyte.cli.tables import print_table
+
+
+@click.command()
+@options.model_argument()
+@options.verbose_option
+@options.debug_option
+def pull(model: str, verbose: bool) -> None:
+    """Fetch a model, and print where its file is.
+
+    MODEL is a name that `subbyte ls` shows, or hf:user/repo:QUANT.
+    """
+    print(find_model(model, verbose=verbose))
+
+
+@click.command()
+@options.json_option
+@options.debug_option
+def ls(as_json: bool) -> None:
+    """List the models that are here, and the names that can be fetched."""
+    from subbyte.runtime import store
+
+    models = store.installed()
+    if as_json:
+        print_json({"models": [{"name": m.name, "path": str(m.path), "n_bytes": m.n_bytes} for m in models]})
+        return
+    print_table(
+        "", (("name", "left"), ("size", "right"), ("path", "left")),
+        ((m.name, human_size(m.n_bytes), str(m.path)) for m in models),
+    )  # fmt: skip

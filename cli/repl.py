@@ -1,0 +1,137 @@
+"""The chat at the terminal: reads a line, runs a command or streams an answer, again. It knows no model, only `Chat`."""
+
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from subbyte.cli import commands
+from subbyte.cli.console import one_line, printable
+from subbyte.cli.stream import no_echo, show
+from subbyte.errors import SubbyteError
+
+if TYPE_CHECKING:
+    from subbyte.runtime.events import Event, Reply
+    from subbyte.runtime.sampling import Sampling
+
+HINT = "(Ctrl-D or /bye leaves, /help lists the commands)"
+
+
+class Chat(Protocol):
+    """What the terminal needs of a conversation; `subbyte.runtime.chat.Chat` is one."""
+
+    system: str | None
+    sampling: "Sampling"
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation so far: role and content of each message."""
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that the context holds."""
+
+    @property
+    def n_past(self) -> int:
+        """Tokens in the context now."""
+
+    def stream(self, text: str) -> Generator["Event", None, None]:
+        """Answers a message."""
+
+    def regenerate(self) -> Generator["Event", None, None]:
+        """Answers the last message anew."""
+
+    def clear(self) -> None:
+        """Forgets the messages."""
+
+    def save(self, path: Path) -> None:
+        """Writes the conversation to a file."""
+
+    def load(self, path: Path) -> None:
+        """Takes the conversation from a file."""
+
+
+@dataclass
+class Repl:
+    """One chat at one terminal. `read` returns the next input, raising EOFError to leave and KeyboardInterrupt to drop it."""
+
+    chat: Chat
+    model: str  # the name shown to the user
+    details: str  # one line about the model, for /show
+    chats_dir: Path  # where /save NAME puts conversations
+    read: Callable[[], str]
+    out: TextIO
+    last: "Reply | None" = None
+    answered: int = 0  # tokens generated in all answers
+    seconds: float = 0.0  # and the time they took
+
+    def run(self) -> None:
+        """Reads and answers until the user leaves."""
+        while True:
+            try:
+                text = unquote(self.read())
+                if commands.is_command(text):
+                    self._command(text)
+                elif text.strip():
+                    self.answer(self.chat.stream(text))
+            except KeyboardInterrupt:
+                self.say(HINT)
+            except EOFError:
+                return
+
+    def answer(self, events: Generator["Event", None, None]) -> None:
+        """Streams an answer; Ctrl-C ends it, and what has come stays in the conversation."""
+        clean = printable if self.out.isatty() else str
+        try:
+            with no_echo(sys.stdin):
+                reply = show(events, self.out, clean)
+        except KeyboardInterrupt:
+            self.say("(stopped)")
+        except SubbyteError as error:
+            self.say(f"error: {error}")
+        else:
+            self._count(reply)
+        self.out.write("\n")
+        self.out.flush()
+
+    def say(self, line: str) -> None:
+        """Prints one line of the program's own, set apart from the answers where the terminal can."""
+        text = one_line(line)
+        self.out.write(f"\x1b[2m{text}\x1b[0m\n" if self.out.isatty() else f"{text}\n")
+        self.out.flush()
+
+    def line(self, text: str) -> None:
+        """Prints one line that was asked for, its columns kept."""
+        self.out.write(printable(text.replace("\n", " ")) + "\n")
+
+    def _command(self, text: str) -> None:
+        try:
+            commands.run(self, text)
+        except (SubbyteError, ValueError) as error:
+            self.say(f"error: {error}")
+        except OSError as error:
+            self.say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
+
+    def _count(self, reply: "Reply | None") -> None:
+        if reply is None:
+            return
+        self.last = reply
+        self.answered += reply.usage.completion
+        self.seconds += reply.timings.decode
+        if reply.stop_reason == "length":
+            self.say("(cut: the most tokens asked for, or the context, is full)")
+
+
+def is_open_block(text: str) -> bool:
+    '''Whether the text starts a """ block that is not closed yet.'''
+    text = text.strip()
+    return text.startswith('"""') and (len(text) < 6 or not text.endswith('"""'))
+
+
+def unquote(text: str) -> str:
+    '''The text without the """ around it, if it has them.'''
+    block = text.strip()
+    if len(block) >= 6 and block.startswith('"""') and block.endswith('"""'):
+        return block[3:-3].strip("\n")
+    return text

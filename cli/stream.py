@@ -1,0 +1,99 @@
+"""Shows an answer while it is made: its text on stdout as it comes, long reading of the prompt as a line on stderr."""
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from subbyte.runtime.events import Event, Reply
+
+SHOW_AFTER = 1.0  # seconds of reading before the progress line appears
+
+
+class ReadingLine:
+    """`reading the prompt 512/2048`, rewritten in place on a terminal once a second has passed, and wiped at the end."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream if stream.isatty() else None
+        self._clock = clock
+        self._start = clock()
+        self._shown = False
+
+    def update(self, done: int, total: int) -> None:
+        """Shows how many of the prompt's tokens have been read."""
+        if self._stream is None or self._clock() - self._start < SHOW_AFTER:
+            return
+        elapsed = self._clock() - self._start
+        left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+        self._stream.write(f"\r\x1b[Kreading the prompt: {done}/{total} tokens{left}")
+        self._stream.flush()
+        self._shown = True
+
+    def clear(self) -> None:
+        """Wipes the line, if there is one."""
+        if self._stream is not None and self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._shown = False
+
+
+def show(events: Generator["Event", None, None], out: TextIO, clean: Callable[[str], str] = str) -> "Reply | None":
+    """Writes the text of the events to `out` piece by piece, each first through `clean`, and ends with a newline.
+
+    Returns the reply. However it is left (Ctrl-C, a closed pipe), the events are closed, so that the chat keeps what
+    has come. None when the events ended without a reply.
+    """
+    from subbyte.runtime.events import Done, PrefillProgress, TextDelta
+
+    line, last, reply = ReadingLine(sys.stderr), "", None
+    try:
+        with closing(events):
+            for event in events:
+                if isinstance(event, PrefillProgress):
+                    line.update(event.done, event.total)
+                elif isinstance(event, TextDelta) and event.text:
+                    line.clear()
+                    out.write(clean(event.text))
+                    out.flush()
+                    last = event.text
+                elif isinstance(event, Done):
+                    reply = event.reply
+        last = last or " "  # an empty answer is an empty line, no answer at all is none
+    finally:
+        line.clear()
+        if last and not last.endswith("\n"):
+            out.write("\n")
+            out.flush()
+    return reply
+
+
+def timing_line(reply: "Reply") -> str:
+    """Tokens and seconds of an answer."""
+    usage, timings = reply.usage, reply.timings
+    rate = f", {usage.completion / timings.decode:.1f} tokens/s" if timings.decode > 0 else ""
+    return (
+        f"read {usage.prompt - usage.reused} of {usage.prompt} tokens in {timings.prefill:.2f} s, "
+        f"made {usage.completion} in {timings.decode:.2f} s{rate}"
+    )
+
+
+@contextmanager
+def no_echo(keyboard: TextIO) -> Iterator[None]:
+    """Keys typed during an answer wait for the next prompt instead of showing up in the middle of it."""
+    import termios
+
+    try:
+        fd = keyboard.fileno()
+        before = termios.tcgetattr(fd)
+    except (OSError, ValueError, termios.error):  # not a terminal
+        yield
+        return
+    silent = list(before)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(fd, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -1,0 +1,35 @@
+"""The bottom line of the chat: model, how full the context is, speed of the last answer."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from subbyte.cli.console import encodable, human_count, one_line
+
+if TYPE_CHECKING:
+    from subbyte.cli.repl import Repl
+
+CELLS = 8
+FULL = 0.85  # from here on the gauge warns
+
+
+def toolbar(repl: "Repl") -> list[tuple[str, str]]:
+    """The line as prompt_toolkit's (style, text) pairs."""
+    used, size = repl.chat.n_past, repl.chat.n_ctx
+    share = min(used / size, 1.0) if size else 0.0
+    parts = [
+        ("", f" {one_line(repl.model)}  "),
+        ("class:bottom-toolbar.note", "context "),
+        ("", f"{human_count(used)}/{human_count(size)} "),
+        ("class:bottom-toolbar.full" if share >= FULL else "class:bottom-toolbar.gauge", gauge(share)),
+    ]
+    if repl.last is not None and repl.last.timings.decode > 0:
+        speed = repl.last.usage.completion / repl.last.timings.decode
+        parts.append(("", f"  {speed:.1f} tokens/s"))
+    return parts
+
+
+def gauge(share: float) -> str:
+    """A bar of `CELLS` characters; anything above nothing shows at least one."""
+    filled = min(CELLS, max(round(share * CELLS), 1 if share > 0 else 0))
+    full, empty = encodable("▇▁", "#.", sys.stdout)
+    return full * filled + empty * (CELLS - filled)
