@@ -1,6 +1,5 @@
 """`subbyte chat`: a conversation at the terminal, or one question from a pipe answered with plain text."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +76,6 @@ def _talk(conversation: "Chat", model: "Model", name: str) -> None:
     from subbyte.cli.prompt import open_prompt
     from subbyte.cli.repl import HINT, Repl
 
-    # Leave by an exception, so that the terminal is given back as it was.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     data = user_data_path("subbyte", appauthor=False)
     short = Path(name).stem if "/" in name else name
     details = f"{one_line(name)}: {model.info.architecture}, {human_size(model.info.size)}"

@@ -1,13 +1,14 @@
 """The /commands of the chat: one table, one small function each."""
 
 import difflib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subbyte.cli.settings import BY_NAME, SETTINGS, changed
+from subbyte.cli.settings import BY_NAME, RANDOM, SETTINGS, changed
 
 if TYPE_CHECKING:
     from subbyte.cli.repl import Repl
@@ -32,7 +33,7 @@ def run(repl: "Repl", text: str) -> None:
     word, _, argument = text.strip().partition(" ")
     name = ALIASES.get(word.lower(), word.lower())
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
         repl.say(f"no command {word}; {'near: ' + ' '.join(near) if near else '/help lists them'}")
         return
     COMMANDS[name].run(repl, argument.strip())
@@ -105,11 +106,11 @@ def _stats(repl: "Repl", _: str) -> None:
     if repl.last is None:
         raise ValueError("no answer yet")
     usage, timings = repl.last.usage, repl.last.timings
-    read, made = usage.prompt - usage.reused, usage.completion
     repl.line(f"prompt    {usage.prompt} tokens, {usage.reused} of them reused from before")
-    repl.line(f"reading   {read} tokens in {timings.prefill:.2f} s{_rate(read, timings.prefill)}")
-    repl.line(f"answer    {made} tokens in {timings.decode:.2f} s{_rate(made, timings.decode)}")
-    repl.line(f"so far    {repl.answered} tokens in {repl.seconds:.2f} s{_rate(repl.answered, repl.seconds)}")
+    repl.line(f"reading   {usage.prompt - usage.reused} tokens{_speed(timings.prefill, timings.prefill_rate)}")
+    repl.line(f"answer    {usage.completion} tokens{_speed(timings.generation, timings.generation_rate)}")
+    rate = repl.made / repl.seconds if repl.seconds > 0 else 0.0
+    repl.line(f"so far    {repl.made} tokens{_speed(repl.seconds, rate)}")
 
 
 def _bye(_: "Repl", __: str) -> None:
@@ -140,7 +141,7 @@ def _path(repl: "Repl", name: str, command: str) -> Path:
     """Where a conversation of that name or path is; always a .json file, so that no other file is overwritten."""
     if not name:
         raise ValueError(f"{command} needs a name or a path")
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, no error for an unknown ~user
     if path.suffix != ".json":
         path = path.with_name(path.name + ".json")
     return path if "/" in name else repl.chats_dir / path
@@ -148,8 +149,8 @@ def _path(repl: "Repl", name: str, command: str) -> Path:
 
 def _value(repl: "Repl", name: str) -> str:
     value = getattr(repl.chat.sampling, name)
-    return "random" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return RANDOM if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _rate(tokens: int, seconds: float) -> str:
-    return f", {tokens / seconds:.1f} tokens/s" if seconds > 0 else ""
+def _speed(seconds: float, rate: float) -> str:
+    return f" in {seconds:.2f} s, {rate:.1f} tokens/s" if rate > 0 else ""

@@ -1,5 +1,7 @@
 """The input line of the chat: prompt_toolkit with our keys, history file and completion. Imported only for a terminal."""
 
+import signal
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +38,11 @@ STYLE = Style.from_dict(
 
 
 def open_prompt(repl: "Repl", history_file: Path) -> Callable[[], str]:
-    """A function that reads one input from the terminal."""
+    """A function that reads one input from the terminal.
+
+    From now on SIGTERM ends the process by SystemExit, so that the terminal is given back as it was.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     session: PromptSession[str] = PromptSession(
         [("class:prompt", PROMPT)],
         multiline=True,

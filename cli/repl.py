@@ -63,7 +63,7 @@ class Repl:
     read: Callable[[], str]
     out: TextIO
     last: "Reply | None" = None
-    answered: int = 0  # tokens generated in all answers
+    made: int = 0  # tokens generated in all answers
     seconds: float = 0.0  # and the time they took
 
     def run(self) -> None:
@@ -117,10 +117,10 @@ class Repl:
         if reply is None:
             return
         self.last = reply
-        self.answered += reply.usage.completion
-        self.seconds += reply.timings.decode
+        self.made += reply.usage.completion
+        self.seconds += reply.timings.generation
         if reply.stop_reason == "length":
-            self.say("(cut: the most tokens asked for, or the context, is full)")
+            self.say("(cut: -n or the context was reached)")
 
 
 def is_open_block(text: str) -> bool:

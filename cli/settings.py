@@ -30,6 +30,7 @@ SETTINGS = (
     Setting("repeat_last_n", ("--repeat-last-n",), int, "How many tokens back the repeat penalty looks."),
     Setting("seed", ("-s", "--seed"), int, "Start of the random numbers: the same seed gives the same answer."),
 )
+RANDOM = "random"  # how the seed None is written
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
@@ -55,7 +56,7 @@ def changed(sampling: "Sampling", name: str, text: str) -> "Sampling":
     """The sampling with one setting read from text; ValueError says what the text should have been."""
     setting = BY_NAME[name]
     try:
-        value = setting.type(text)
+        value = None if name == "seed" and text == RANDOM else setting.type(text)
     except ValueError:
         kind = "a whole number" if setting.type is int else "a number"
         raise ValueError(f"{name} is {kind}, not {text!r}") from None

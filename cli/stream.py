@@ -72,10 +72,10 @@ def show(events: Generator["Event", None, None], out: TextIO, clean: Callable[[s
 def timing_line(reply: "Reply") -> str:
     """Tokens and seconds of an answer."""
     usage, timings = reply.usage, reply.timings
-    rate = f", {usage.completion / timings.decode:.1f} tokens/s" if timings.decode > 0 else ""
+    rate = f", {timings.generation_rate:.1f} tokens/s" if timings.generation_rate > 0 else ""
     return (
         f"read {usage.prompt - usage.reused} of {usage.prompt} tokens in {timings.prefill:.2f} s, "
-        f"made {usage.completion} in {timings.decode:.2f} s{rate}"
+        f"made {usage.completion} in {timings.generation:.2f} s{rate}"
     )
 
 

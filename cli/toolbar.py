@@ -22,9 +22,8 @@ def toolbar(repl: "Repl") -> list[tuple[str, str]]:
         ("", f"{human_count(used)}/{human_count(size)} "),
         ("class:bottom-toolbar.full" if share >= FULL else "class:bottom-toolbar.gauge", gauge(share)),
     ]
-    if repl.last is not None and repl.last.timings.decode > 0:
-        speed = repl.last.usage.completion / repl.last.timings.decode
-        parts.append(("", f"  {speed:.1f} tokens/s"))
+    if repl.last is not None and repl.last.timings.generation_rate > 0:
+        parts.append(("", f"  {repl.last.timings.generation_rate:.1f} tokens/s"))
     return parts
 
 

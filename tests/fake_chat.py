@@ -1,7 +1,8 @@
 """A conversation without a model, and a program that holds it at the real terminal: `python fake_chat.py DATA_DIR [WORD…]`.
 
 Each answer repeats the question. A question that starts with "slow" is answered one word at a time until a file
-DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question raises, a "long" one reads first.
+DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question raises, a "long" one reads first,
+a "colour" one is answered by escape sequences.
 """
 
 import itertools
@@ -48,12 +49,12 @@ class FakeChat:
                 yield TextDelta(word)
         finally:
             self.messages.append({"role": "assistant", "content": "".join(said)})
-        usage, timings = Usage(prompt=10, reused=4, completion=20), Timings(prefill=0.5, decode=2.0)
-        yield Done(Reply("".join(said), (), usage, timings, "length" if text.startswith("cut") else "end"))
+        usage, timings = Usage(prompt=10, reused=4, completion=20), Timings(0.5, 2.0, 12.0, 10.0)
+        yield Done(Reply("".join(said), (), usage, timings, "length" if text.startswith("cut") else "eog"))
 
     def _words(self, text):
         yield "You said: "
-        yield text
+        yield "\x1b]0;title\x07\x1b[31mred" if text == "colour" else text
         if text.startswith("slow"):
             for number in itertools.count():
                 if self.go is None or self.go.exists():
