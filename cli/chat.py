@@ -41,8 +41,8 @@ def chat(
     chosen = sampling_from(sampling)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     question = "" if interactive else _question()
-    loaded = open_model(model, threads, n_ctx, verbose=verbose)
-    with loaded.chat(system=system, sampling=chosen, max_tokens=max_tokens) as conversation:
+    loaded = open_model(model, threads, verbose=verbose)
+    with loaded, loaded.chat(n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens) as conversation:
         if interactive:
             _talk(conversation, loaded, model)
         else:

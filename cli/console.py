@@ -1,6 +1,6 @@
 """The three standard streams: made safe at the start, read and written by rules that hold for every command.
 
-Answers and results go to stdout and nothing else does; notes and progress go to stderr, and only where a person sees them.
+Answers and results go to stdout, nothing else does; notes and progress go to stderr, and only where a person sees them.
 """
 
 import json
@@ -24,7 +24,7 @@ def prepare_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a test's stand-in has none
         if reconfigure is not None:

@@ -34,9 +34,11 @@ def generate(
     """
     chosen = sampling_from(sampling)
     text = _prompt(prompt, file)
-    loaded = open_model(model, threads, n_ctx, verbose=verbose)
-    events = loaded.generate(text, max_tokens=max_tokens, sampling=chosen)
-    reply = show(events, io.StringIO() if as_json else sys.stdout)
+    loaded = open_model(model, threads, verbose=verbose)
+    with loaded:
+        with options.usage_errors():
+            events = loaded.generate(text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen)
+        reply = show(events, io.StringIO() if as_json else sys.stdout)
     if reply is None:
         return
     if as_json:

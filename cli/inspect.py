@@ -1,6 +1,5 @@
 """`subbyte inspect`: what is in a GGUF file; also one that holds no model that subbyte could run."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -8,7 +7,7 @@ import click
 from subbyte.cli import options
 from subbyte.cli.console import human_count, human_size, print_json, printable
 from subbyte.cli.loading import find_model
-from subbyte.cli.tables import Columns, print_table
+from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.summary import Summary
@@ -38,10 +37,7 @@ def inspect(model: str, tensors: bool, as_json: bool, verbose: bool) -> None:
         return
     _print_head(summary)
     _print_types(summary)
-    print_table(
-        "metadata", (("key", "left"), ("type", "left"), ("value", "left")),
-        ((item.key, item.type, item.text) for item in summary.metadata),
-    )  # fmt: skip
+    print_table("metadata", ("key", "type", "value"), ((of.key, of.type, of.text) for of in summary.metadata))
     if tensors:
         _print_tensors(summary)
 
@@ -61,17 +57,13 @@ def _print_head(summary: "Summary") -> None:
 
 
 def _print_types(summary: "Summary") -> None:
-    columns: Columns = (("type", "left"), ("tensors", "right"), ("weights", "right"), ("size", "right"), ("share", "right"))
     rows = (
-        (share.type, str(share.n_tensors), human_count(share.n_weights), human_size(share.n_bytes), f"{share.share:.1%}")
-        for share in summary.types
+        (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
+        for of in summary.types
     )
-    print_table("types", columns, rows)
+    print_table("types", ("type", "tensors>", "weights>", "size>", "share>"), rows)
 
 
 def _print_tensors(summary: "Summary") -> None:
-    columns: Columns = (("name", "left"), ("type", "left"), ("shape", "right"), ("bytes", "right"))
-    rows = (
-        (tensor.name, tensor.type, " x ".join(map(str, tensor.shape)), str(tensor.n_bytes)) for tensor in summary.tensors
-    )
-    print_table("tensors", columns, rows)
+    rows = ((of.name, of.type, " x ".join(map(str, of.shape)), str(of.n_bytes)) for of in summary.tensors)
+    print_table("tensors", ("name", "type", "shape>", "bytes>"), rows)

@@ -10,35 +10,25 @@ import traceback
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from subbyte.cli import chat, generate, inspect, models, options, perplexity
 from subbyte.cli.console import one_line, prepare_streams
 from subbyte.errors import SubbyteError
 
+COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions
 USAGE, RESOURCE, RUNTIME, INTERRUPTED, PIPE_CLOSED = 2, 4, 5, 130, 141
 
 
-class Group(click.Group):
-    """The top command: shows the traceback of what goes wrong below it when `--debug` was given."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Runs the chosen command."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # before click, which would end it with its own code
-            _discard_stdout()
-            raise click.exceptions.Exit(PIPE_CLOSED) from None
-        except Exception:
-            if ctx.meta.get(options.DEBUG):
-                traceback.print_exc()
-            raise
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="subbyte", message="subbyte %(version)s")
 @options.debug_option
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Run GGUF language models on this computer's processor."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
 
 
 for command in (chat.chat, generate.generate, perplexity.perplexity, inspect.inspect, models.pull, models.ls):
@@ -51,22 +41,42 @@ def main() -> None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code; nothing but `SystemExit` comes out of it."""
+    """Runs one command line and returns its exit code."""
     prepare_streams()
     try:
-        code = cli.main(list(args), prog_name="subbyte", standalone_mode=False)
+        code = _invoke(args)
         sys.stdout.flush()  # a full disk shows up here, not while the interpreter shuts down
-        return code if isinstance(code, int) else 0
+        return code
     except BrokenPipeError:
         _discard_stdout()
         return PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # behind the ^C
         return INTERRUPTED
     except Exception as error:
         code, message = explain(error)
         print(f"subbyte: {one_line(message)}", file=sys.stderr)
         _drop_unwritten()
         return code
+
+
+def _invoke(args: Sequence[str]) -> int:
+    """What click's own `main` does, without its ways of ending the process."""
+    wanted = os.environ.get(COMPLETE)
+    if wanted:
+        return shell_complete(cli, {}, "subbyte", COMPLETE, wanted)
+    try:
+        with cli.make_context("subbyte", list(args)) as ctx:
+            try:
+                cli.invoke(ctx)
+            except Exception as error:
+                if ctx.meta.get(options.DEBUG) and not isinstance(error, click.exceptions.Exit):
+                    traceback.print_exc()
+                raise
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
 
 
 def explain(error: Exception) -> tuple[int, str]:

@@ -29,9 +29,6 @@ def ls(as_json: bool) -> None:
 
     models = store.installed()
     if as_json:
-        print_json({"models": [{"name": m.name, "path": str(m.path), "n_bytes": m.n_bytes} for m in models]})
+        print_json({"models": [{"name": m.name, "path": str(m.path), "size": m.size} for m in models]})
         return
-    print_table(
-        "", (("name", "left"), ("size", "right"), ("path", "left")),
-        ((m.name, human_size(m.n_bytes), str(m.path)) for m in models),
-    )  # fmt: skip
+    print_table("", ("name", "size>", "file"), ((m.name, human_size(m.size), str(m.path)) for m in models))

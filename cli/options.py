@@ -1,14 +1,13 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 DEFAULT_MODEL = "smollm2"
-DEBUG = "subbyte.debug"
-
-MODEL_HELP = "MODEL is a GGUF file, a name from `subbyte ls`, or hf:user/repo:QUANT."
+DEBUG = "subbyte.debug"  # in click's context: whether --debug was given
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -43,6 +42,15 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "-o", "--output", "as_json", type=formats, default="text", callback=_is_json, help="What stdout gets."
     )(command)
     return click.option("--json", "as_json", flag_value="json", help="The same as -o json.")(command)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turns the library's ValueError, which tells what a given value should have been, into a usage error."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def ctx_size_option(**extra: Any) -> Decorator:

@@ -1,6 +1,5 @@
 """`subbyte perplexity`: the running values as llama-perplexity prints them, then the value with its error."""
 
-import hashlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -36,20 +35,20 @@ def perplexity(
     from subbyte.runtime.perplexity import perplexity as measure
 
     data = read_bytes(file, MAX_TEXT)
-    digest = hashlib.sha256(data).hexdigest()
-    loaded = open_model(model, threads, n_ctx, verbose=verbose)
-    with Running(values=not as_json) as running:
+    loaded = open_model(model, threads, verbose=verbose)
+    with loaded, Running(values=not as_json) as running, options.usage_errors():
         result = measure(loaded, data, n_ctx=n_ctx, chunks=chunks, on_chunk=running.update)
     if as_json:
-        print_json({"model": model, "file": file, "sha256": digest, **result.to_dict()})
+        print_json({"file": file, **result.to_dict()})
     else:
-        print(summary(result, digest))
+        print(summary(result))
 
 
-def summary(result: "PerplexityResult", digest: str) -> str:
+def summary(result: "PerplexityResult") -> str:
     """The final value, and below it all that another needs to get the same."""
     sign = encodable("±", "+/-", sys.stdout)
     return (
         f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}\n"
-        f"n_ctx {result.n_ctx}, {result.chunks} chunks, {result.n_tokens} tokens, {result.seconds:.1f} s, sha256 {digest}"
+        f"n_ctx {result.n_ctx}, {result.chunks} chunks, {result.n_tokens} tokens, {result.seconds:.1f} s, "
+        f"sha256 {result.text_sha256}"
     )

@@ -1,4 +1,4 @@
-"""The input line of the chat: prompt_toolkit with our keys, history file and completion. Imported only for a terminal."""
+"""The input line of the chat: prompt_toolkit with our keys, history and completion. Imported only for a terminal."""
 
 import signal
 import sys

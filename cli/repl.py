@@ -1,4 +1,4 @@
-"""The chat at the terminal: reads a line, runs a command or streams an answer, again. It knows no model, only `Chat`."""
+"""The chat at the terminal: reads a line, runs a command or streams an answer, again. It knows no model."""
 
 import sys
 from collections.abc import Callable, Generator
@@ -54,13 +54,13 @@ class Chat(Protocol):
 
 @dataclass
 class Repl:
-    """One chat at one terminal. `read` returns the next input, raising EOFError to leave and KeyboardInterrupt to drop it."""
+    """One chat at one terminal."""
 
     chat: Chat
     model: str  # the name shown to the user
     details: str  # one line about the model, for /show
     chats_dir: Path  # where /save NAME puts conversations
-    read: Callable[[], str]
+    read: Callable[[], str]  # the next input; EOFError leaves, KeyboardInterrupt drops what was typed
     out: TextIO
     last: "Reply | None" = None
     made: int = 0  # tokens generated in all answers

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Running:
     """Shows each chunk's result as it comes, if `values` on stdout, and a bar where stderr is a terminal.
 
-    Where both go to a terminal the values are written above the bar by whole lines; the bar shows the latest one itself.
+    Where both go to a terminal the values come above the bar in whole lines; the bar shows the latest one itself.
     """
 
     def __init__(self, *, values: bool) -> None:
@@ -33,7 +33,7 @@ class Running:
         """Takes the result of one more chunk."""
         if self._bar is not None:
             task = self._bar.task_ids[0]
-            self._bar.update(task, completed=chunk.index, total=chunk.chunks, ppl=f"PPL {chunk.ppl:.4f}")
+            self._bar.update(task, completed=chunk.index, total=chunk.total, ppl=f"PPL {chunk.ppl:.4f}")
         if self._values:
             self._write(f"[{chunk.index}]{chunk.ppl:.4f},")
 
@@ -61,12 +61,13 @@ class Running:
 
 
 def _bar() -> "Progress":
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    return Progress(
-        TextColumn("chunk"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[ppl]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("chunk"), progress.MofNCompleteColumn(), progress.BarColumn(),
+        progress.TextColumn("{task.fields[ppl]}"), progress.TimeElapsedColumn(),
+        progress.TextColumn("left"), progress.TimeRemainingColumn(),
         console=Console(stderr=True), transient=True, refresh_per_second=4,
         redirect_stdout=False,  # else rich would send our stdout to stderr
     )  # fmt: skip

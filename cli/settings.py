@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from subbyte.cli.options import usage_errors
+
 if TYPE_CHECKING:
     from subbyte.runtime.sampling import Sampling
 
@@ -46,10 +48,8 @@ def sampling_from(options: Mapping[str, Any]) -> "Sampling":
     from subbyte.runtime.sampling import Sampling
 
     given = {name: options[name] for name in BY_NAME if options[name] is not None}
-    try:
+    with usage_errors():
         return Sampling(**given)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def changed(sampling: "Sampling", name: str, text: str) -> "Sampling":

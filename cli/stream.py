@@ -13,7 +13,7 @@ SHOW_AFTER = 1.0  # seconds of reading before the progress line appears
 
 
 class ReadingLine:
-    """`reading the prompt 512/2048`, rewritten in place on a terminal once a second has passed, and wiped at the end."""
+    """`reading the prompt: 512/2048 tokens`, rewritten in place on a terminal after a second, and wiped at the end."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream if stream.isatty() else None

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 from subbyte.cli.console import encodable, human_count, one_line
 
 if TYPE_CHECKING:
+    from prompt_toolkit.formatted_text import StyleAndTextTuples
+
     from subbyte.cli.repl import Repl
 
 CELLS = 8
 FULL = 0.85  # from here on the gauge warns
 
 
-def toolbar(repl: "Repl") -> list[tuple[str, str]]:
+def toolbar(repl: "Repl") -> "StyleAndTextTuples":
     """The line as prompt_toolkit's (style, text) pairs."""
     used, size = repl.chat.n_past, repl.chat.n_ctx
     share = min(used / size, 1.0) if size else 0.0
-    parts = [
+    parts: StyleAndTextTuples = [
         ("", f" {one_line(repl.model)}  "),
         ("class:bottom-toolbar.note", "context "),
         ("", f"{human_count(used)}/{human_count(size)} "),
@@ -30,5 +32,5 @@ def toolbar(repl: "Repl") -> list[tuple[str, str]]:
 def gauge(share: float) -> str:
     """A bar of `CELLS` characters; anything above nothing shows at least one."""
     filled = min(CELLS, max(round(share * CELLS), 1 if share > 0 else 0))
-    full, empty = encodable("▇▁", "#.", sys.stdout)
-    return full * filled + empty * (CELLS - filled)
+    cells = encodable("▇▁", "#.", sys.stdout)
+    return cells[0] * filled + cells[1] * (CELLS - filled)

@@ -1,4 +1,4 @@
-"""A conversation without a model, and a program that holds it at the real terminal: `python fake_chat.py DATA_DIR [WORD…]`.
+"""A conversation without a model, and a program that holds it at a terminal: `python fake_chat.py DATA_DIR`.
 
 Each answer repeats the question. A question that starts with "slow" is answered one word at a time until a file
 DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question raises, a "long" one reads first,
@@ -23,6 +23,12 @@ class FakeChat:
 
     def __init__(self, go=None):
         self.system, self.sampling, self.messages, self.go = None, Sampling(), [], go
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
     @property
     def n_past(self):

@@ -170,14 +170,14 @@ def test_reading_line_waits_a_second_and_wipes_itself():
 
 
 class Terminal:
-    """A program in a real terminal of 80 x 24, its screen, and keys for it. Waits for what a screen shows, never for time."""
+    """A program in a terminal of 80 x 24: its screen, and keys for it. Waits for what the screen shows, never blindly."""
 
     def __init__(self, data, **env):
         environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "PROMPT_TOOLKIT_NO_CPR")}
         # POSIX names no encoding: UTF-8 mode keeps the screen the same everywhere.
         environ |= {"TERM": "xterm-256color", "PYTHONUTF8": "1", **env}
         script = Path(__file__).with_name("fake_chat.py")
-        self.child = pexpect.spawn(sys.executable, [str(script), str(data)], env=environ, dimensions=(24, 80), timeout=5)
+        self.child = pexpect.spawn(sys.executable, [str(script), str(data)], env=environ, dimensions=(24, 80))
         self._screen = pyte.Screen(80, 24)
         self._screen.write_process_input = self.child.send  # answers "where is the cursor?"
         self._stream = pyte.ByteStream(self._screen)
@@ -210,8 +210,10 @@ class Terminal:
         """Waits until the last line of input is `text`, with the bottom line below: the program reads keys now."""
         shown = f">>> {text}".rstrip()
         self.wait(
-            lambda: any(line.startswith(" smollm2 ") for line in self.lines)
-            and self.text.splitlines()[-1].replace("Ask something (/help)", "").rstrip() == shown,
+            lambda: (
+                any(line.startswith(" smollm2 ") for line in self.lines)
+                and self.text.splitlines()[-1].replace("Ask something (/help)", "").rstrip() == shown
+            ),
             f"the prompt {text!r}",
         )
 
