@@ -60,9 +60,9 @@ def _question() -> str:
 
 def _answer(conversation: "Chat", question: str, verbose: bool) -> None:
     """Answers one question on stdout."""
-    reply = show(conversation.stream(question), sys.stdout)
-    if reply is None:
-        return
+    answer = conversation.stream(question)
+    show(answer, sys.stdout)
+    reply = answer.reply
     if reply.stop_reason == "length":
         note("the answer was cut: -n or the context was reached", verbose=verbose)
     if verbose:

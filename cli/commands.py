@@ -29,7 +29,7 @@ def is_command(text: str) -> bool:
 
 
 def run(repl: "Repl", text: str) -> None:
-    """Runs the command line; ValueError or SubbyteError says what was wrong with it, EOFError leaves the chat."""
+    """Runs the command line; ValueError, SubbyteError or OSError says what was wrong, EOFError leaves the chat."""
     word, _, argument = text.strip().partition(" ")
     name = ALIASES.get(word.lower(), word.lower())
     if name not in COMMANDS:
@@ -81,8 +81,6 @@ def _show(repl: "Repl", _: str) -> None:
 
 
 def _regen(repl: "Repl", _: str) -> None:
-    if not repl.chat.messages:
-        raise ValueError("there is no answer to make anew")
     repl.answer(repl.chat.regenerate())
 
 
@@ -103,9 +101,10 @@ def _load(repl: "Repl", name: str) -> None:
 
 
 def _stats(repl: "Repl", _: str) -> None:
-    if repl.last is None:
-        raise ValueError("no answer yet")
-    usage, timings = repl.last.usage, repl.last.timings
+    last = repl.chat.last
+    if last is None:
+        raise ValueError("there is no answer yet")
+    usage, timings = last.usage, last.timings
     repl.line(f"prompt    {usage.prompt} tokens, {usage.reused} of them reused from before")
     repl.line(f"reading   {usage.prompt - usage.reused} tokens{_speed(timings.prefill, timings.prefill_rate)}")
     repl.line(f"answer    {usage.completion} tokens{_speed(timings.generation, timings.generation_rate)}")

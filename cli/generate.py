@@ -37,10 +37,9 @@ def generate(
     loaded = open_model(model, threads, verbose=verbose)
     with loaded:
         with options.usage_errors():
-            events = loaded.generate(text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen)
-        reply = show(events, io.StringIO() if as_json else sys.stdout)
-    if reply is None:
-        return
+            answer = loaded.generate(text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen)
+        show(answer, io.StringIO() if as_json else sys.stdout)
+    reply = answer.reply
     if as_json:
         print_json({"model": model, "prompt": text, **reply.to_dict()})
     if verbose:

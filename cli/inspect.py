@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @options.verbose_option
 @options.debug_option
 def inspect(model: str, tensors: bool, as_json: bool, verbose: bool) -> None:
-    """Show a model's metadata, its mix of block types and the bits that a weight takes.
+    """Show what is in a model file.
+
+    Its metadata, the mix of block types, the bits that a weight takes.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """

@@ -24,7 +24,7 @@ def pull(model: str, verbose: bool) -> None:
 @options.json_option
 @options.debug_option
 def ls(as_json: bool) -> None:
-    """List the models that are here, and the names that can be fetched."""
+    """List the models that are here."""
     from subbyte.runtime import store
 
     models = store.installed()

@@ -22,7 +22,11 @@ debug_option = click.option(
 )
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Write notes and timings to stderr.")
 threads_option = click.option(
-    "-t", "--threads", type=click.IntRange(1), help="Threads to compute with; default: the processors at hand."
+    "-t",
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads to compute with; default: the processors at hand.",
 )
 predict_option = click.option(
     "-n", "--predict", "max_tokens", type=click.IntRange(1), metavar="N",

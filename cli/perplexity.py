@@ -28,7 +28,9 @@ MAX_TEXT = 1 << 30  # bytes
 def perplexity(
     model: str, file: str, n_ctx: int, chunks: int | None, threads: int | None, as_json: bool, verbose: bool
 ) -> None:
-    """Measure how well a model predicts a text: perplexity by llama.cpp's algorithm, with its standard error.
+    """Measure how well a model predicts a text.
+
+    Perplexity by the algorithm of llama.cpp's llama-perplexity, with its standard error.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """

@@ -1,18 +1,18 @@
 """The chat at the terminal: reads a line, runs a command or streams an answer, again. It knows no model."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from subbyte.cli import commands
 from subbyte.cli.console import one_line, printable
-from subbyte.cli.stream import no_echo, show
+from subbyte.cli.stream import Answer, no_echo, show
 from subbyte.errors import SubbyteError
 
 if TYPE_CHECKING:
-    from subbyte.runtime.events import Event, Reply
+    from subbyte.runtime.events import Reply
     from subbyte.runtime.sampling import Sampling
 
 HINT = "(Ctrl-D or /bye leaves, /help lists the commands)"
@@ -25,8 +25,8 @@ class Chat(Protocol):
     sampling: "Sampling"
 
     @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The conversation so far: role and content of each message."""
+    def messages(self) -> Sequence[object]:
+        """What was said so far."""
 
     @property
     def n_ctx(self) -> int:
@@ -36,10 +36,14 @@ class Chat(Protocol):
     def n_past(self) -> int:
         """Tokens in the context now."""
 
-    def stream(self, text: str) -> Generator["Event", None, None]:
+    @property
+    def last(self) -> "Reply | None":
+        """The last answer with its figures, None before the first."""
+
+    def stream(self, text: str) -> Answer:
         """Answers a message."""
 
-    def regenerate(self) -> Generator["Event", None, None]:
+    def regenerate(self) -> Answer:
         """Answers the last message anew."""
 
     def clear(self) -> None:
@@ -62,8 +66,7 @@ class Repl:
     chats_dir: Path  # where /save NAME puts conversations
     read: Callable[[], str]  # the next input; EOFError leaves, KeyboardInterrupt drops what was typed
     out: TextIO
-    last: "Reply | None" = None
-    made: int = 0  # tokens generated in all answers
+    made: int = 0  # tokens of all answers
     seconds: float = 0.0  # and the time they took
 
     def run(self) -> None:
@@ -72,55 +75,42 @@ class Repl:
             try:
                 text = unquote(self.read())
                 if commands.is_command(text):
-                    self._command(text)
+                    commands.run(self, text)
                 elif text.strip():
                     self.answer(self.chat.stream(text))
             except KeyboardInterrupt:
                 self.say(HINT)
             except EOFError:
                 return
+            except (SubbyteError, ValueError) as error:
+                self.say(f"error: {error}")
+            except OSError as error:
+                self.say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
 
-    def answer(self, events: Generator["Event", None, None]) -> None:
+    def answer(self, answer: Answer) -> None:
         """Streams an answer; Ctrl-C ends it, and what has come stays in the conversation."""
-        clean = printable if self.out.isatty() else str
         try:
             with no_echo(sys.stdin):
-                reply = show(events, self.out, clean)
+                show(answer, self.out, printable if self.out.isatty() else str)
         except KeyboardInterrupt:
             self.say("(stopped)")
-        except SubbyteError as error:
-            self.say(f"error: {error}")
-        else:
-            self._count(reply)
+        reply = answer.reply
+        self.made += reply.usage.completion
+        self.seconds += reply.timings.generation
+        if reply.stop_reason == "length":
+            self.say("(cut: -n or the context was reached)")
         self.out.write("\n")
         self.out.flush()
 
-    def say(self, line: str) -> None:
+    def say(self, text: str) -> None:
         """Prints one line of the program's own, set apart from the answers where the terminal can."""
-        text = one_line(line)
+        text = one_line(text)
         self.out.write(f"\x1b[2m{text}\x1b[0m\n" if self.out.isatty() else f"{text}\n")
         self.out.flush()
 
     def line(self, text: str) -> None:
         """Prints one line that was asked for, its columns kept."""
         self.out.write(printable(text.replace("\n", " ")) + "\n")
-
-    def _command(self, text: str) -> None:
-        try:
-            commands.run(self, text)
-        except (SubbyteError, ValueError) as error:
-            self.say(f"error: {error}")
-        except OSError as error:
-            self.say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
-
-    def _count(self, reply: "Reply | None") -> None:
-        if reply is None:
-            return
-        self.last = reply
-        self.made += reply.usage.completion
-        self.seconds += reply.timings.generation
-        if reply.stop_reason == "length":
-            self.say("(cut: -n or the context was reached)")
 
 
 def is_open_block(text: str) -> bool:

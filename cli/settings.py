@@ -29,7 +29,7 @@ SETTINGS = (
     Setting("top_p", ("--top-p",), float, "Choose among the likeliest tokens that make up P together; 1 is no limit."),
     Setting("min_p", ("--min-p",), float, "Leave out tokens less likely than P times the likeliest; 0 is no limit."),
     Setting("repeat_penalty", ("--repeat-penalty",), float, "Make tokens that came lately less likely; 1 is off."),
-    Setting("repeat_last_n", ("--repeat-last-n",), int, "How many tokens back the repeat penalty looks."),
+    Setting("repeat_last_n", ("--repeat-last-n",), int, "How many tokens back the repeat penalty looks; -1 is all."),
     Setting("seed", ("-s", "--seed"), int, "Start of the random numbers: the same seed gives the same answer."),
 )
 RANDOM = "random"  # how the seed None is written
@@ -56,7 +56,7 @@ def changed(sampling: "Sampling", name: str, text: str) -> "Sampling":
     """The sampling with one setting read from text; ValueError says what the text should have been."""
     setting = BY_NAME[name]
     try:
-        value = None if name == "seed" and text == RANDOM else setting.type(text)
+        value: Any = None if name == "seed" and text == RANDOM else setting.type(text)
     except ValueError:
         kind = "a whole number" if setting.type is int else "a number"
         raise ValueError(f"{name} is {kind}, not {text!r}") from None

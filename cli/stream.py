@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from subbyte.runtime.events import Event, Reply
@@ -39,18 +39,29 @@ class ReadingLine:
             self._shown = False
 
 
-def show(events: Generator["Event", None, None], out: TextIO, clean: Callable[[str], str] = str) -> "Reply | None":
-    """Writes the text of the events to `out` piece by piece, each first through `clean`, and ends with a newline.
+class Answer(Protocol):
+    """An answer while it is made; `subbyte.runtime.generation.Generation` is one."""
 
-    Returns the reply. However it is left (Ctrl-C, a closed pipe), the events are closed, so that the chat keeps what
-    has come. None when the events ended without a reply.
+    @property
+    def reply(self) -> "Reply":
+        """What has come so far, with its figures; after the last event all of it."""
+
+    def __iter__(self) -> "Iterator[Event]": ...
+    def close(self) -> None:
+        """Ends it."""
+
+
+def show(answer: Answer, out: TextIO, clean: Callable[[str], str] = str) -> None:
+    """Writes the answer's text to `out` piece by piece, each first through `clean`, and ends it with a newline.
+
+    However this is left (Ctrl-C, a closed pipe), the answer is closed and the line ended.
     """
-    from subbyte.runtime.events import Done, PrefillProgress, TextDelta
+    from subbyte.runtime.events import PrefillProgress, TextDelta
 
-    line, last, reply = ReadingLine(sys.stderr), "", None
+    line, last = ReadingLine(sys.stderr), ""
     try:
-        with closing(events):
-            for event in events:
+        with closing(answer):
+            for event in answer:
                 if isinstance(event, PrefillProgress):
                     line.update(event.done, event.total)
                 elif isinstance(event, TextDelta) and event.text:
@@ -58,15 +69,12 @@ def show(events: Generator["Event", None, None], out: TextIO, clean: Callable[[s
                     out.write(clean(event.text))
                     out.flush()
                     last = event.text
-                elif isinstance(event, Done):
-                    reply = event.reply
         last = last or " "  # an empty answer is an empty line, no answer at all is none
     finally:
         line.clear()
         if last and not last.endswith("\n"):
             out.write("\n")
             out.flush()
-    return reply
 
 
 def timing_line(reply: "Reply") -> str:

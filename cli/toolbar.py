@@ -24,8 +24,9 @@ def toolbar(repl: "Repl") -> "StyleAndTextTuples":
         ("", f"{human_count(used)}/{human_count(size)} "),
         ("class:bottom-toolbar.full" if share >= FULL else "class:bottom-toolbar.gauge", gauge(share)),
     ]
-    if repl.last is not None and repl.last.timings.generation_rate > 0:
-        parts.append(("", f"  {repl.last.timings.generation_rate:.1f} tokens/s"))
+    last = repl.chat.last
+    if last is not None and last.timings.generation_rate > 0:
+        parts.append(("", f"  {last.timings.generation_rate:.1f} tokens/s"))
     return parts
 
 

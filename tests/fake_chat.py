@@ -16,13 +16,39 @@ from subbyte.runtime.events import Done, PrefillProgress, Reply, TextDelta, Timi
 from subbyte.runtime.sampling import Sampling
 
 
+class FakeAnswer:
+    """Has the attributes and methods of `subbyte.cli.stream.Answer`."""
+
+    def __init__(self, events, limit="eog"):
+        self._events, self._limit = self._note(events), limit
+        self.text, self.ended = "", False
+
+    def _note(self, events):
+        for event in events:
+            self.text += event.text if isinstance(event, TextDelta) else ""
+            yield event
+        self.ended = True
+        yield Done(self.reply)
+
+    @property
+    def reply(self):
+        usage, timings = Usage(prompt=10, reused=4, completion=20), Timings(0.5, 2.0, 12.0, 10.0)
+        return Reply(self.text, (), usage, timings, self._limit if self.ended else "cancelled")
+
+    def __iter__(self):
+        return self._events
+
+    def close(self):
+        self._events.close()
+
+
 class FakeChat:
     """Has the attributes and methods of `subbyte.cli.repl.Chat`."""
 
     n_ctx = 1000
 
     def __init__(self, go=None):
-        self.system, self.sampling, self.messages, self.go = None, Sampling(), [], go
+        self.system, self.sampling, self.go, self._messages, self._answer = None, Sampling(), go, [], None
 
     def __enter__(self):
         return self
@@ -31,32 +57,35 @@ class FakeChat:
         pass
 
     @property
+    def messages(self):
+        return [*self._messages, self._answer.text] if self._answer else self._messages
+
+    @property
+    def last(self):
+        return self._answer and self._answer.reply
+
+    @property
     def n_past(self):
-        return sum(len(message["content"].split()) for message in self.messages)
+        return sum(len(message.split()) for message in self.messages)
 
     def stream(self, text):
-        self.messages.append({"role": "user", "content": text})
-        yield from self._answer(text)
+        if text.startswith("fail"):
+            raise ContextOverflow("the context of 1000 tokens is full; /clear starts anew")
+        self._messages = [*self.messages, text]
+        self._answer = FakeAnswer(self._events(text), "length" if text.startswith("cut") else "eog")
+        return self._answer
 
     def regenerate(self):
-        while self.messages[-1]["role"] == "assistant":
-            self.messages.pop()
-        yield from self._answer("again: " + self.messages[-1]["content"])
+        if not self._messages:
+            raise ValueError("nothing was said yet")
+        self._answer = FakeAnswer(self._events("again: " + self._messages[-1]))
+        return self._answer
 
-    def _answer(self, text):
-        said = []
-        try:
-            if text.startswith("fail"):
-                raise ContextOverflow("the context of 1000 tokens is full; /clear starts anew")
-            if text.startswith("long"):
-                yield PrefillProgress(512, 2048)
-            for word in self._words(text):
-                said.append(word)
-                yield TextDelta(word)
-        finally:
-            self.messages.append({"role": "assistant", "content": "".join(said)})
-        usage, timings = Usage(prompt=10, reused=4, completion=20), Timings(0.5, 2.0, 12.0, 10.0)
-        yield Done(Reply("".join(said), (), usage, timings, "length" if text.startswith("cut") else "eog"))
+    def _events(self, text):
+        if text.startswith("long"):
+            yield PrefillProgress(512, 2048)
+        for word in self._words(text):
+            yield TextDelta(word)
 
     def _words(self, text):
         yield "You said: "
@@ -69,13 +98,13 @@ class FakeChat:
                 time.sleep(0.02)
 
     def clear(self):
-        self.messages.clear()
+        self._messages, self._answer = [], None
 
     def save(self, path):
         path.write_text(json.dumps(self.messages))
 
     def load(self, path):
-        self.messages = json.loads(path.read_text())
+        self._messages, self._answer = json.loads(path.read_text()), None
 
 
 def main():

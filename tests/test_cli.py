@@ -11,11 +11,11 @@ import types
 from pathlib import Path
 
 import pytest
-from fake_chat import FakeChat
+from fake_chat import FakeAnswer, FakeChat
 
 from subbyte import errors
 from subbyte.cli.main import explain, run
-from subbyte.runtime.events import Done, Reply, TextDelta, Timings, Usage
+from subbyte.runtime.events import TextDelta
 
 
 class FakeModel:
@@ -39,14 +39,12 @@ class FakeModel:
         self.runtime.options = options
         if text == "":
             raise ValueError("the prompt is empty")
-        return self._events(text)
+        return FakeAnswer(self._events(text), "length" if options["max_tokens"] else "eog")
 
     def _events(self, text):
         if self.runtime.failure is not None:
             raise self.runtime.failure
         yield TextDelta(f"<{text}>")
-        reason = "length" if self.runtime.options["max_tokens"] else "eog"
-        yield Done(Reply(f"<{text}>", (1, 2), Usage(3, 0, 2), Timings(1.0, 1.0, 3.0, 2.0), reason))
 
 
 @dataclasses.dataclass
@@ -266,7 +264,7 @@ def test_a_question_from_a_pipe_gets_just_the_answer(subbyte, stdin, runtime):
 def test_bytes_on_stdin(subbyte, stdin, runtime, data, question):
     stdin(data)
     assert subbyte("chat")[0] == 0
-    assert runtime.conversation.messages[0]["content"] == question
+    assert runtime.conversation.messages[0] == question
 
 
 def test_options_reach_the_chat(subbyte, stdin, runtime):

@@ -11,12 +11,11 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
-from fake_chat import FakeChat
+from fake_chat import FakeAnswer, FakeChat
 
 from subbyte.cli import commands, toolbar
 from subbyte.cli.repl import HINT, Repl, is_open_block, unquote
 from subbyte.cli.stream import ReadingLine
-from subbyte.runtime.events import Reply, Timings, Usage
 
 # ---- without a terminal: what goes in, what comes out
 
@@ -46,7 +45,7 @@ def test_transcript_of_a_conversation(tmp_path):
 
 def test_transcript_of_stats_show_and_settings(tmp_path):
     assert talk(tmp_path, "/stats", "hi", "/stats", "/set temp 0.5", "/system Be brief.", "/show", '/system ""') == (
-        "error: no answer yet\n"
+        "error: there is no answer yet\n"
         "You said: hi\n\n"
         "prompt    10 tokens, 4 of them reused from before\n"
         "reading   6 tokens in 0.50 s, 12.0 tokens/s\n"
@@ -67,7 +66,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
     [
         ("/hlep", "no command /hlep; near: /help /clear\n"),
         ("/", "no command /; /help lists them\n"),
-        ("/regen", "error: there is no answer to make anew\n"),
+        ("/regen", "error: nothing was said yet\n"),
         ("/save", "error: /save needs a name or a path\n"),
         ("/set temprature 1", "error: no setting temprature; near: temperature\n"),
         ("/set top_k many", "error: top_k is a whole number, not 'many'\n"),
@@ -78,7 +77,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ("/set seed random", "seed = random\n"),
         ("/usr/bin is a folder", "You said: /usr/bin is a folder\n\n"),
         ("/two\nlines", "You said: /two\nlines\n\n"),
-        ("fail", "error: the context of 1000 tokens is full; /clear starts anew\n\n"),
+        ("fail", "error: the context of 1000 tokens is full; /clear starts anew\n"),
         ("cut", "You said: cut\n(cut: -n or the context was reached)\n\n"),
     ],
 )
@@ -104,7 +103,7 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
 
     chat = Interrupted()
     assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped)\n\n")
-    assert chat.messages[-1] == {"role": "assistant", "content": "half an "}
+    assert chat.messages[-1] == "half an "
 
 
 def test_save_and_load(tmp_path):
@@ -135,13 +134,13 @@ def test_gauge(monkeypatch):
 
 def test_toolbar_warns_of_a_full_context(tmp_path):
     chat = FakeChat()
-    chat.messages.append({"role": "user", "content": "word " * 900})
+    chat._messages = ["word " * 900]
     repl = Repl(chat, "fa\x1bke", "", tmp_path, str, io.StringIO())
-    repl.last = Reply("", (), Usage(1, 0, 1), Timings(1.0, 1.0, 1.0, 11.44), "eog")
+    chat._answer = FakeAnswer(iter(()))
     parts = toolbar.toolbar(repl)
     assert ("class:bottom-toolbar.full", toolbar.gauge(0.9)) in parts
     assert "".join(text for _, text in parts).startswith(" fa\\x1bke  context 900/1.0k ")
-    assert parts[-1][1] == "  11.4 tokens/s"
+    assert parts[-1][1] == "  10.0 tokens/s"
 
 
 def test_reading_line_waits_a_second_and_wipes_itself():
@@ -170,7 +169,7 @@ def test_reading_line_waits_a_second_and_wipes_itself():
 
 
 class Terminal:
-    """A program in a terminal of 80 x 24: its screen, and keys for it. Waits for what the screen shows, never blindly."""
+    """A program in a terminal of 80 x 24: its screen, and keys for it. It waits for what is shown, never blindly."""
 
     def __init__(self, data, **env):
         environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "PROMPT_TOOLKIT_NO_CPR")}
