@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import human_size, note, one_line, read_text
+from subbyte.cli.console import human_count, note, read_text
 from subbyte.cli.loading import open_model
 from subbyte.cli.settings import sampling_from, sampling_options
 from subbyte.cli.stream import show, timing_line
@@ -78,8 +78,10 @@ def _talk(conversation: "Chat", model: "Model", name: str) -> None:
 
     data = user_data_path("subbyte", appauthor=False)
     short = Path(name).stem if "/" in name else name
-    details = f"{one_line(name)}: {model.info.architecture}, {human_size(model.info.size)}"
-    repl = Repl(conversation, short, details, data / "chats", read=lambda: "", out=sys.stdout)
+    info = model.info
+    details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
+    repl = Repl(conversation, short, f"{name} ({details})", data / "chats", read=lambda: "", out=sys.stdout)
     repl.read = open_prompt(repl, data / "history")
-    repl.say(f"{details}, context {conversation.n_ctx} tokens {HINT}")
+    repl.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
+    repl.say(HINT)
     repl.run()

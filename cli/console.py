@@ -4,6 +4,7 @@ Answers and results go to stdout, nothing else does; notes and progress go to st
 """
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -60,6 +61,21 @@ def print_json(facts: dict[str, Any]) -> None:
     """Writes strict JSON to stdout, in ASCII for any locale; a number that JSON has no word for becomes its name."""
     strict = json.loads(json.dumps(facts), parse_constant=str)  # NaN and Infinity, of which a file may hold some
     print(json.dumps(strict, indent=2))
+
+
+class Notes(logging.Handler):
+    """Writes the library's log records to stderr, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record."""
+        print(f"subbyte: {record.levelname.lower()}: {one_line(record.getMessage())}", file=sys.stderr)
+
+
+def show_log(verbose: bool) -> None:
+    """Shows what the library has to say: warnings, with -v all that it tells."""
+    logger = logging.getLogger("subbyte")
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.handlers = [Notes()]
 
 
 def read_text(source: str, limit: int = 1 << 26) -> str:

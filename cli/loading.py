@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subbyte.cli.console import note, one_line
+from subbyte.cli.console import note, one_line, show_log
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,6 +26,7 @@ def find_model(name: str, *, verbose: bool = False) -> Path:
     """The file of a model; fetched first when it is not there yet."""
     from subbyte.runtime import store
 
+    show_log(verbose)
     if not sys.stderr.isatty():
         path = store.resolve(name)
     else:

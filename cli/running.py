@@ -21,7 +21,8 @@ class Running:
         self._values = values
         self._bar = _bar() if sys.stderr.isatty() else None
         self._whole_lines = self._bar is not None and sys.stdout.isatty()
-        self._line = ""
+        self._line = ""  # waits to be a whole line
+        self._written = False  # stdout stands behind a value
 
     def __enter__(self) -> "Running":
         if self._bar is not None:
@@ -42,13 +43,14 @@ class Running:
             self._flush_line()
         if self._bar is not None:
             self._bar.stop()
-        if self._values and not self._whole_lines:
+        if self._written:
             print()
 
     def _write(self, value: str) -> None:
         if not self._whole_lines:
             sys.stdout.write(value)
             sys.stdout.flush()
+            self._written = True
             return
         if len(self._line) + len(value) >= shutil.get_terminal_size().columns:
             self._flush_line()

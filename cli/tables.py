@@ -24,6 +24,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    if title:
-        console.print(Text(f"\n{title}", style="bold"))
-    console.print(table)
+    with console.capture() as capture:
+        if title:
+            console.print(Text(f"\n{title}", style="bold"))
+        console.print(table)
+    for line in capture.get().splitlines():
+        print(line.rstrip())
