@@ -81,7 +81,7 @@ def _show(repl: "Repl", _: str) -> None:
 
 
 def _regen(repl: "Repl", _: str) -> None:
-    repl.answer(repl.chat.regenerate())
+    repl.answer(repl.chat.regenerate)
 
 
 def _save(repl: "Repl", name: str) -> None:

@@ -51,6 +51,6 @@ def summary(result: "PerplexityResult") -> str:
     sign = encodable("±", "+/-", sys.stdout)
     return (
         f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}\n"
-        f"n_ctx {result.n_ctx}, {result.chunks} chunks, {result.n_tokens} tokens, {result.seconds:.1f} s, "
-        f"sha256 {result.text_sha256}"
+        f"n_ctx {result.n_ctx}, {result.chunks} chunks, {result.n_tokens} tokens, {result.seconds:.1f} s\n"
+        f"text sha256 {result.text_sha256}"
     )

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from subbyte.cli import commands
 from subbyte.cli.console import one_line, printable
-from subbyte.cli.stream import Answer, no_echo, show
+from subbyte.cli.interrupt import no_echo, no_interrupt, one_interrupt
+from subbyte.cli.stream import Answer, show
 from subbyte.errors import SubbyteError
 
 if TYPE_CHECKING:
@@ -71,13 +73,17 @@ class Repl:
 
     def run(self) -> None:
         """Reads and answers until the user leaves."""
+        with no_interrupt():  # so that Ctrl-C, however often, only ever ends an answer or empties the line
+            self._run()
+
+    def _run(self) -> None:
         while True:
             try:
                 text = unquote(self.read())
                 if commands.is_command(text):
                     commands.run(self, text)
                 elif text.strip():
-                    self.answer(self.chat.stream(text))
+                    self.answer(partial(self.chat.stream, text))
             except KeyboardInterrupt:
                 self.say(HINT)
             except EOFError:
@@ -87,20 +93,25 @@ class Repl:
             except OSError as error:
                 self.say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
 
-    def answer(self, answer: Answer) -> None:
-        """Streams an answer; Ctrl-C ends it, and what has come stays in the conversation."""
+    def answer(self, start: Callable[[], Answer]) -> None:
+        """Starts and streams an answer; Ctrl-C ends it, and what has come stays in the conversation."""
+        answer = None
         try:
-            with no_echo(sys.stdin):
+            with no_echo(sys.stdin), one_interrupt():
+                answer = start()
                 show(answer, self.out, printable if self.out.isatty() else str)
         except KeyboardInterrupt:
             self.say("(stopped)")
-        reply = answer.reply
+        if answer is not None:
+            self._count(answer.reply)
+        self.out.write("\n")
+        self.out.flush()
+
+    def _count(self, reply: "Reply") -> None:
         self.made += reply.usage.completion
         self.seconds += reply.timings.generation
         if reply.stop_reason == "length":
             self.say("(cut: -n or the context was reached)")
-        self.out.write("\n")
-        self.out.flush()
 
     def say(self, text: str) -> None:
         """Prints one line of the program's own, set apart from the answers where the terminal can."""

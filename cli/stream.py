@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
@@ -85,23 +85,3 @@ def timing_line(reply: "Reply") -> str:
         f"read {usage.prompt - usage.reused} of {usage.prompt} tokens in {timings.prefill:.2f} s, "
         f"made {usage.completion} in {timings.generation:.2f} s{rate}"
     )
-
-
-@contextmanager
-def no_echo(keyboard: TextIO) -> Iterator[None]:
-    """Keys typed during an answer wait for the next prompt instead of showing up in the middle of it."""
-    import termios
-
-    try:
-        fd = keyboard.fileno()
-        before = termios.tcgetattr(fd)
-    except (OSError, ValueError, termios.error):  # not a terminal
-        yield
-        return
-    silent = list(before)
-    silent[3] &= ~termios.ECHO
-    termios.tcsetattr(fd, termios.TCSADRAIN, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)

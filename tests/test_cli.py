@@ -331,7 +331,8 @@ def test_perplexity(subbyte, runtime, tmp_path):
         0,
         "[1]12.6138,[2]28.6503,\n"
         "PPL = 28.6503 ± 1.3790\n"
-        "n_ctx 512, 2 chunks, 1100 tokens, 1.5 s, sha256 abc123\n",
+        "n_ctx 512, 2 chunks, 1100 tokens, 1.5 s\n"
+        "text sha256 abc123\n",
         "",
     )  # fmt: skip
     assert runtime.options == {"data": b"\xff bytes", "n_ctx": 512, "chunks": 2}

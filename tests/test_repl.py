@@ -4,7 +4,6 @@ import io
 import os
 import signal
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -168,6 +167,10 @@ def test_reading_line_waits_a_second_and_wipes_itself():
 # ---- at a terminal
 
 
+# Afterwards the terminal is looked at; the shell outlives the signals that go to the whole group.
+SHELL = """trap : INT TERM; "$@"; code=$?; stty -a | tr " " "\\n" | grep -x -e echo -e -echo; exit $code"""
+
+
 class Terminal:
     """A program in a terminal of 80 x 24: its screen, and keys for it. It waits for what is shown, never blindly."""
 
@@ -176,7 +179,8 @@ class Terminal:
         # POSIX names no encoding: UTF-8 mode keeps the screen the same everywhere.
         environ |= {"TERM": "xterm-256color", "PYTHONUTF8": "1", **env}
         script = Path(__file__).with_name("fake_chat.py")
-        self.child = pexpect.spawn(sys.executable, [str(script), str(data)], env=environ, dimensions=(24, 80))
+        command = ["-c", SHELL, "sh", sys.executable, str(script), str(data)]
+        self.child = pexpect.spawn("sh", command, env=environ, dimensions=(24, 80))
         self._screen = pyte.Screen(80, 24)
         self._screen.write_process_input = self.child.send  # answers "where is the cursor?"
         self._stream = pyte.ByteStream(self._screen)
@@ -220,10 +224,10 @@ class Terminal:
         self.child.send(text)
 
     def end(self):
-        """Waits for the program's end; its exit code, or minus the signal."""
+        """Waits for the program's end; its exit code."""
         self.wait(lambda: not self.child.isalive() or self.child.eof(), "the end")
         self.child.close()
-        return self.child.exitstatus if self.child.signalstatus is None else -self.child.signalstatus
+        return self.child.exitstatus
 
 
 @pytest.fixture
@@ -361,7 +365,20 @@ def test_escape_sequences_of_a_model_do_not_reach_the_terminal(chat):
 
 
 def test_sigterm_gives_the_terminal_back(chat):
-    before = termios.tcgetattr(chat.child.fileno())[3]
-    assert not before & termios.ECHO
-    chat.child.kill(signal.SIGTERM)
+    os.killpg(chat.child.pid, signal.SIGTERM)
+    chat.wait(lambda: chat.text.splitlines()[-1] == "echo", "a terminal that echoes")
     assert chat.end() == 128 + signal.SIGTERM
+
+
+def test_many_ctrl_c_leave_a_sound_terminal(chat):
+    chat.keys("slow\r")
+    chat.see("slow 0 1 2 3")
+    for _ in range(30):
+        chat.child.send(CTRL_C)
+    chat.prompt()
+    chat.keys("next\r")
+    chat.see("You said: next")
+    chat.prompt()
+    chat.keys(CTRL_D)
+    chat.wait(lambda: chat.text.splitlines()[-1] == "echo", "a terminal that echoes")
+    assert chat.end() == 0
