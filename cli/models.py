@@ -3,7 +3,7 @@
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import human_size, print_json
+from subbyte.cli.console import human_size, note, print_json
 from subbyte.cli.loading import find_model
 from subbyte.cli.tables import print_table
 
@@ -30,5 +30,8 @@ def ls(as_json: bool) -> None:
     models = store.installed()
     if as_json:
         print_json({"models": [{"name": m.name, "path": str(m.path), "size": m.size} for m in models]})
+        return
+    if not models:
+        note("no models yet; subbyte pull NAME fetches one")
         return
     print_table("", ("name", "size>", "file"), ((m.name, human_size(m.size), str(m.path)) for m in models))

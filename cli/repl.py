@@ -99,7 +99,7 @@ class Repl:
         try:
             with no_echo(sys.stdin), one_interrupt():
                 answer = start()
-                show(answer, self.out, printable if self.out.isatty() else str)
+                show(answer, self.out)
         except KeyboardInterrupt:
             self.say("(stopped)")
         if answer is not None:

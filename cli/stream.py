@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from subbyte.cli.console import printable
+
 if TYPE_CHECKING:
     from subbyte.runtime.events import Event, Reply
 
@@ -51,13 +53,15 @@ class Answer(Protocol):
         """Ends it."""
 
 
-def show(answer: Answer, out: TextIO, clean: Callable[[str], str] = str) -> None:
-    """Writes the answer's text to `out` piece by piece, each first through `clean`, and ends it with a newline.
+def show(answer: Answer, out: TextIO) -> None:
+    """Writes the answer's text to `out` piece by piece, and ends it with a newline.
 
+    A terminal sees control characters spelt out; a pipe gets the text as it is.
     However this is left (Ctrl-C, a closed pipe), the answer is closed and the line ended.
     """
     from subbyte.runtime.events import PrefillProgress, TextDelta
 
+    clean = printable if out.isatty() else str
     line, last = ReadingLine(sys.stderr), ""
     try:
         with closing(answer):

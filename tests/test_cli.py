@@ -10,6 +10,8 @@ import sys
 import types
 from pathlib import Path
 
+import pexpect
+import pyte
 import pytest
 from fake_chat import FakeAnswer, FakeChat
 
@@ -149,6 +151,11 @@ COMMANDS = ("chat", "generate", "perplexity", "inspect", "pull", "ls")
 def test_help_names_every_command(subbyte):
     code, out, err = subbyte("--help")
     assert (code, err) == (0, "") and all(f"\n  {name} " in out for name in COMMANDS)
+
+
+def test_version(subbyte):
+    code, out, err = subbyte("--version")
+    assert (code, err) == (0, "") and out.startswith("subbyte ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -349,6 +356,36 @@ def test_perplexity_of_too_short_a_text(subbyte, runtime, stdin):
     runtime.failure = ValueError("the text has 3 tokens, 1024 are needed")
     code, out, err = subbyte("perplexity", "m", "-f", "-")
     assert (code, out.strip()) == (2, "") and "3 tokens" in err
+
+
+MEASURE = """
+from types import SimpleNamespace as Chunk
+from subbyte.cli.running import Running
+with Running(values=True) as running:
+    for index in range(1, 13):
+        running.update(Chunk(index=index, total=12, ppl=10.0 + index, error=1.0))
+print("PPL")
+"""
+VALUES = "".join(f"[{index}]{10.0 + index:.4f}," for index in range(1, 13))
+
+
+@pytest.mark.parametrize("target", ["terminal", "file"])
+def test_running_values_and_their_bar_share_a_terminal(tmp_path, target):
+    file = tmp_path / "out"
+    shell = 'exec "$@"' + (f" >{file}" if target == "file" else "")
+    env = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1"}
+    child = pexpect.spawn("sh", ["-c", shell, "sh", sys.executable, "-c", MEASURE], env=env, dimensions=(24, 80))
+    written = child.read()
+    child.close()
+    screen = pyte.Screen(80, 24)
+    pyte.ByteStream(screen).feed(written)
+    shown = [line.rstrip() for line in screen.display if line.strip()]
+    assert b"12/12" in written  # the bar was there, and is gone
+    if target == "file":
+        assert (file.read_text(), shown) == (f"{VALUES}\nPPL\n", [])
+    else:
+        assert ("".join(shown[:-1]), shown[-1]) == (VALUES, "PPL")
+        assert len(shown) == 3 and all(line.endswith(",") for line in shown[:-1])
 
 
 # ---- inspect, pull, ls
