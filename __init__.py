@@ -1,1 +1,91 @@
-"""subbyte runs GGUF language models on a CPU, straight from their quantized blocks."""
+"""subbyte runs GGUF language models on a CPU, straight from their quantized blocks.
+
+    import subbyte as sb
+    model = sb.load("smollm2")
+    with model.chat() as chat:
+        for event in chat.stream("Why is the sky blue?"):
+            if isinstance(event, sb.TextDelta):
+                print(event.text, end="", flush=True)
+
+Names are imported when they are first used, so that `import subbyte` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from subbyte.errors import (
+    ContextOverflow,
+    FormatError,
+    ModelChanged,
+    ModelNotFound,
+    ModelRefused,
+    NumericError,
+    ResourceError,
+    SessionBusy,
+    SubbyteError,
+    TemplateError,
+    TokenizerError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from subbyte.runtime.chat import Chat
+    from subbyte.runtime.events import Done, PrefillProgress, Reply, TextDelta
+    from subbyte.runtime.gguf import GGUF
+    from subbyte.runtime.model import Model, ModelInfo, load
+    from subbyte.runtime.perplexity import PerplexityResult, perplexity
+    from subbyte.runtime.sampling import Sampling
+    from subbyte.runtime.score import Score
+    from subbyte.runtime.session import Session
+
+_HOME = {
+    "Chat": "chat",
+    "Done": "events",
+    "GGUF": "gguf",
+    "Model": "model",
+    "ModelInfo": "model",
+    "PerplexityResult": "perplexity",
+    "PrefillProgress": "events",
+    "Reply": "events",
+    "Sampling": "sampling",
+    "Score": "score",
+    "Session": "session",
+    "TextDelta": "events",
+    "load": "model",
+    "perplexity": "perplexity",
+}
+
+__all__ = [
+    "GGUF",
+    "Chat",
+    "ContextOverflow",
+    "Done",
+    "FormatError",
+    "Model",
+    "ModelChanged",
+    "ModelInfo",
+    "ModelNotFound",
+    "ModelRefused",
+    "NumericError",
+    "PerplexityResult",
+    "PrefillProgress",
+    "Reply",
+    "ResourceError",
+    "Sampling",
+    "Score",
+    "Session",
+    "SessionBusy",
+    "SubbyteError",
+    "TemplateError",
+    "TextDelta",
+    "TokenizerError",
+    "UnsupportedError",
+    "load",
+    "perplexity",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'subbyte' has no attribute {name!r}")
+    return getattr(import_module(f"subbyte.runtime.{_HOME[name]}"), name)

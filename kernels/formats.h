@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 enum format {
-#define FORMAT(name, id, block, bytes, group, bias) FORMAT_##name,
+#define FORMAT(name, id, block, bytes, group, bias, max_code) FORMAT_##name,
 #include "formats.def"
 #undef FORMAT
     N_FORMATS
@@ -12,18 +12,32 @@ enum format {
 
 struct format_info {
     const char *name;
-    int id;     /* ggml type id, as a GGUF file stores it */
-    int block;  /* weights a block */
-    int bytes;  /* bytes a block */
-    int group;  /* weights that share a scale: 16, 32, or 0 for plain floats */
-    int bias;   /* what was added to make a code unsigned */
+    int id;        /* ggml type id, as a GGUF file stores it */
+    int block;     /* weights a block */
+    int bytes;     /* bytes a block */
+    int group;     /* weights that share a scale: 16, 32, or 0 for plain floats */
+    int bias;      /* what was added to make a code unsigned */
+    int max_code;  /* no block, valid or not, unpacks to a greater code */
 };
 
 static const struct format_info format_info[N_FORMATS] = {
-#define FORMAT(name, id, block, bytes, group, bias) {#name, id, block, bytes, group, bias},
+#define FORMAT(name, id, block, bytes, group, bias, max_code) {#name, id, block, bytes, group, bias, max_code},
 #include "formats.def"
 #undef FORMAT
 };
+
+/* QUANTIZED(group, text) is text for a format that has codes and nothing for plain floats: it lets a list made with
+ * formats.def leave those out. */
+#define QUANTIZED(group, ...) QUANTIZED_##group(__VA_ARGS__)
+#define QUANTIZED_0(...)
+#define QUANTIZED_16(...) __VA_ARGS__
+#define QUANTIZED_32(...) __VA_ARGS__
+
+/* Whether a min is subtracted instead of a bias: true of each quantized format with bias 0. */
+static inline int format_has_min(enum format f)
+{
+    return format_info[f].group != 0 && format_info[f].bias == 0;
+}
 
 /* Bytes of a row of k weights; k is a multiple of the block. */
 static inline int64_t row_bytes(enum format f, int64_t k)

@@ -1,7 +1,7 @@
 /* A team of threads for whole steps: one region a step, barriers and dynamic chunks inside it.
  *
  * The process has one pool. Workers spin a short while for the next region, then sleep. Regions run one at a time; further
- * callers wait for their turn. After fork() the child starts a pool of its own when it first needs one. */
+ * callers wait for their turn, first come first served. After fork() the child starts a pool of its own when it first needs one. */
 #ifndef SUBBYTE_THREADS_H
 #define SUBBYTE_THREADS_H
 #include <stdint.h>
@@ -12,15 +12,17 @@ struct team;
 typedef void (*region_fn)(struct team *team, int thread, void *arg);
 
 /* Runs fn in the caller (thread 0) and n_threads - 1 workers, and returns when all have left it: 0, POOL_CANCELLED, or an errno if
- * the threads could not be had. poll (may be NULL) is called in thread 0 about every 50 ms, while waiting for a turn, inside
- * team_next and inside team_barrier; when it returns nonzero the region is cancelled. */
+ * the region never started: EAGAIN or ENOMEM (no threads to be had), EINVAL (n_threads outside 1..MAX_THREADS), EDEADLK (called
+ * inside a region). poll (may be NULL) is called in thread 0 about every 50 ms, while waiting for a turn, inside team_next and
+ * inside team_barrier; when it returns nonzero the region is cancelled. A chunk should take a few milliseconds at most. */
 int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *poll_arg);
 
 int team_size(const struct team *team);
 /* The next chunk of the current parallel loop, 0..n_chunks-1, or -1 when none is left or the region is cancelled. Chunks are handed
  * out in order, each to one thread. */
 int64_t team_next(struct team *team, int thread, int64_t n_chunks);
-/* Ends a parallel loop: all threads meet. Nonzero, in every thread alike, when the region is cancelled: leave it then. */
+/* Ends a parallel loop: all threads meet. Nonzero, in every thread alike, when the region is cancelled: leave it then. When it is
+ * zero, all chunks of the loop were done. */
 int team_barrier(struct team *team, int thread);
 
 #endif

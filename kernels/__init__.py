@@ -1,0 +1,54 @@
+"""The maths in C: block formats, matrix products, attention; nothing of models.
+
+`FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers. A `Plan` is a model's forward pass,
+an `Engine` runs it over a `Cache`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.kernels import _formats
+from subbyte.kernels._native import Cache, Engine, Plan, Weight, best_isa, isas
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["FORMATS", "Cache", "Engine", "Format", "Plan", "Weight", "best_isa", "dequantize", "isas"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A block format of GGUF. A quantized weight is `(code - bias) * scale - min`; min is there only if the bias is 0."""
+
+    name: str
+    id: int  # ggml type id, as a GGUF file stores it
+    block_size: int  # weights in a block
+    block_bytes: int  # bytes in a block
+    group: int  # weights that share a scale: 16, 32, or 0 for plain floating-point numbers
+    bias: int  # what is added to make a code unsigned
+    max_code: int  # greatest code a block can hold
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Size in the file, scales included."""
+        return 8 * self.block_bytes / self.block_size
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType({row[0]: Format(*row) for row in _formats.formats()})
+"""Every format subbyte computes with, by its GGUF name such as "Q4_K"; the C list kernels/formats.def."""
+
+
+def dequantize(data: "Buffer", format: str) -> NDArray[np.float32]:
+    """The weights of whole blocks as a new float32 array [n], bit for bit as gguf-py dequantizes them.
+
+    `data` is any contiguous buffer (bytes, memoryview, array), n its number of blocks times the block size. The first axis of
+    a tensor's shape in the file is the row length: `dequantize(...).reshape(shape[::-1])`.
+
+    Raises ValueError for an unknown format and for a size that is not a whole number of blocks.
+    """
+    return _formats.dequantize(data, format)

@@ -1,0 +1,193 @@
+"""A door to the float kernels of every instruction set, for tests and benchmarks: one call, one kernel call (products and attention:
+one a tile of tokens). Results are written to `out`, float32 unless said; ValueError for an instruction set or sizes that do not fit."""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uintptr_t
+
+
+cdef extern from "formats.h":
+    cdef enum:
+        FORMAT_F32, FORMAT_F16, FORMAT_BF16
+    int64_t row_bytes(int format, int64_t k)
+
+
+cdef extern from "kernels.h":
+    cdef struct kv_head:
+        const void *k
+        const void *v
+        int is_f16
+
+    cdef struct kernels:
+        int lanes
+        void (**dot_float)(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
+        void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile) noexcept nogil
+        void (*gemm_float)(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
+                           float *out, int64_t out_stride) noexcept nogil
+        void (*f16_to_float)(const uint16_t *x, int64_t n, float *out) noexcept nogil
+        void (*float_to_f16)(const float *x, int64_t n, uint16_t *out) noexcept nogil
+        void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out) noexcept nogil
+        void (*rope)(float *head, int n_pairs, const float *cos, const float *sin, int interleaved) noexcept nogil
+        void (*silu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
+        void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
+        void (*add)(float *x, const float *y, int64_t n) noexcept nogil
+        void (*scale)(float *x, float s, int64_t n) noexcept nogil
+        void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
+        void (*attend_one)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last, float scale,
+                           float *scratch, float *out) noexcept nogil
+        void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv, int64_t pos0,
+                            int64_t window, float scale, float *scratch, float *out, int64_t out_stride) noexcept nogil
+
+    const kernels *kernels_of(const char *isa)
+    int kernels_usable(const char **names)
+    int64_t attend_scratch(int n_head, int head_dim)
+
+
+cdef const kernels *table_of(str isa) except NULL:
+    cdef const kernels *table = kernels_of(isa.encode())
+    if table == NULL:
+        raise ValueError(f"no instruction set {isa!r} on this machine; it has {', '.join(usable())}")
+    return table
+
+
+cdef int check(bint fits, str what) except -1:
+    if not fits:
+        raise ValueError(f"sizes do not fit: want {what}")
+    return 0
+
+
+cdef class Scratch:
+    """Uninitialised floats, 64-byte aligned."""
+    cdef void *memory
+    cdef float *start
+
+    def __cinit__(self, int64_t n_floats):
+        self.memory = PyMem_Malloc(n_floats * sizeof(float) + 64)
+        if self.memory == NULL:
+            raise MemoryError(f"{n_floats} floats of scratch")
+        self.start = <float *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
+
+    def __dealloc__(self):
+        PyMem_Free(self.memory)
+
+
+def usable() -> list[str]:
+    cdef const char *names[8]
+    return [names[i].decode() for i in range(kernels_usable(names))]
+
+
+def lanes(isa: str) -> int:
+    return table_of(isa).lanes
+
+
+def dot_float(isa: str, format: str, const uint8_t[::1] rows, const float[::1] x, float[::1] out) -> None:
+    cdef const kernels *table = table_of(isa)
+    cdef int which = {"F32": FORMAT_F32, "F16": FORMAT_F16, "BF16": FORMAT_BF16}[format]
+    check(rows.shape[0] == out.shape[0] * row_bytes(which, x.shape[0]), "rows of len(out) x len(x) weights")
+    if out.shape[0]:
+        with nogil:
+            table.dot_float[which](&rows[0], <int>out.shape[0], x.shape[0], &x[0], &out[0])
+
+
+def pack_float(isa: str, const float[:, ::1] x, float[:, ::1] out) -> None:
+    cdef const kernels *table = table_of(isa)
+    check(0 < x.shape[0] <= table.lanes and out.shape[0] == x.shape[1] and out.shape[1] == table.lanes
+          and <uintptr_t>&out[0, 0] % 64 == 0, "x [1..lanes, k], out [k, lanes] aligned to 64 bytes")
+    with nogil:
+        table.pack_float(&x[0, 0], x.shape[1], <int>x.shape[0], x.shape[1], &out[0, 0])
+
+
+def gemm_float(isa: str, const float[::1] a, int64_t a_row, int64_t a_k, const float[:, ::1] x, float[:, ::1] out) -> None:
+    cdef const kernels *table = table_of(isa)
+    cdef int64_t k = x.shape[1], n_tokens = x.shape[0], n_rows = out.shape[1], t = 0, n
+    check(n_tokens > 0 and n_rows > 0 and k > 0 and out.shape[0] == n_tokens and a_row > 0 and a_k > 0
+          and a.shape[0] > (n_rows - 1) * a_row + (k - 1) * a_k, "x [n_tokens, k], out [n_tokens, n_rows], a that holds all rows")
+    cdef Scratch tile = Scratch(k * table.lanes)
+    with nogil:
+        while t < n_tokens:
+            n = min(n_tokens - t, <int64_t>table.lanes)
+            table.pack_float(&x[t, 0], k, <int>n, k, tile.start)
+            table.gemm_float(&a[0], a_row, a_k, <int>n_rows, k, tile.start, <int>n, &out[t, 0], n_rows)
+            t += n
+
+
+def f16_to_float(isa: str, const uint16_t[::1] x, float[::1] out) -> None:
+    check(x.shape[0] == out.shape[0] > 0, "x and out of one length")
+    table_of(isa).f16_to_float(&x[0], x.shape[0], &out[0])
+
+
+def float_to_f16(isa: str, const float[::1] x, uint16_t[::1] out) -> None:
+    check(x.shape[0] == out.shape[0] > 0, "x and out of one length")
+    table_of(isa).float_to_f16(&x[0], x.shape[0], &out[0])
+
+
+def rms_norm(isa: str, const float[::1] x, const float[::1] weight, float eps, float[::1] out) -> None:
+    check(x.shape[0] == weight.shape[0] == out.shape[0] > 0, "x, weight and out of one length")
+    table_of(isa).rms_norm(&x[0], &weight[0], x.shape[0], eps, &out[0])
+
+
+def rope(isa: str, float[::1] head, const float[::1] cos, const float[::1] sin, bint interleaved) -> None:
+    check(cos.shape[0] == sin.shape[0] > 0 and 2 * cos.shape[0] <= head.shape[0], "cos and sin [n_pairs], head [2 * n_pairs] or longer")
+    table_of(isa).rope(&head[0], <int>cos.shape[0], &cos[0], &sin[0], interleaved)
+
+
+def silu_mul(isa: str, const float[::1] gate, const float[::1] up, float[::1] out) -> None:
+    check(gate.shape[0] == up.shape[0] == out.shape[0] > 0, "gate, up and out of one length")
+    table_of(isa).silu_mul(&gate[0], &up[0], gate.shape[0], &out[0])
+
+
+def gelu_mul(isa: str, const float[::1] gate, const float[::1] up, float[::1] out) -> None:
+    check(gate.shape[0] == up.shape[0] == out.shape[0] > 0, "gate, up and out of one length")
+    table_of(isa).gelu_mul(&gate[0], &up[0], gate.shape[0], &out[0])
+
+
+def add(isa: str, float[::1] x, const float[::1] y) -> None:
+    check(x.shape[0] == y.shape[0] > 0, "x and y of one length")
+    table_of(isa).add(&x[0], &y[0], x.shape[0])
+
+
+def scale(isa: str, float[::1] x, float s) -> None:
+    check(x.shape[0] > 0, "x of one element or more")
+    table_of(isa).scale(&x[0], s, x.shape[0])
+
+
+def max_sum_exp(isa: str, const float[::1] x) -> tuple[float, float]:
+    cdef float greatest
+    cdef double total
+    check(x.shape[0] > 0, "x of one element or more")
+    table_of(isa).max_sum_exp(&x[0], x.shape[0], &greatest, &total)
+    return greatest, total
+
+
+ctypedef fused cache_type:
+    uint16_t
+    float
+
+
+def attend_one(isa: str, const float[:, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t first, int64_t last,
+               float scale, float[:, ::1] out) -> None:
+    cdef const kernels *table = table_of(isa)
+    cdef int n_head = <int>q.shape[0], head_dim = <int>q.shape[1]
+    check(n_head > 0 and head_dim > 0 and out.shape[0] == n_head and out.shape[1] == head_dim == k.shape[1] == v.shape[1]
+          and 0 <= first < last <= k.shape[0] == v.shape[0], "q and out [n_head, head_dim], k and v [n_ctx, head_dim]")
+    cdef kv_head kv = kv_head(&k[0, 0], &v[0, 0], cache_type is uint16_t)
+    cdef Scratch scratch = Scratch(n_head * (last - first))
+    with nogil:
+        table.attend_one(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &out[0, 0])
+
+
+def attend_tile(isa: str, const float[:, :, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t pos0, int64_t window,
+                float scale, float[:, :, ::1] out) -> None:
+    cdef const kernels *table = table_of(isa)
+    cdef int n_head = <int>q.shape[1], head_dim = <int>q.shape[2]
+    cdef int64_t n_tokens = q.shape[0], stride = q.shape[1] * q.shape[2], t = 0, n
+    check(n_tokens > 0 and n_head > 0 and head_dim > 0 and out.shape[0] == n_tokens and out.shape[1] == n_head
+          and out.shape[2] == head_dim == k.shape[1] == v.shape[1] and 0 <= pos0 and window >= 0
+          and pos0 + n_tokens <= k.shape[0] == v.shape[0], "q and out [n_tokens, n_head, head_dim], k and v [n_ctx, head_dim]")
+    cdef kv_head kv = kv_head(&k[0, 0], &v[0, 0], cache_type is uint16_t)
+    cdef Scratch scratch = Scratch(attend_scratch(n_head, head_dim))
+    with nogil:
+        while t < n_tokens:
+            n = min(n_tokens - t, <int64_t>table.lanes)
+            table.attend_tile(&q[t, 0, 0], stride, <int>n, n_head, head_dim, kv, pos0 + t, window, scale, scratch.start,
+                              &out[t, 0, 0], stride)
+            t += n

@@ -1,0 +1,86 @@
+"""Types of the Cython door to the engine; its docstrings are in _native.pyx."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+def isas() -> list[str]: ...
+def best_isa() -> str: ...
+
+class Weight:
+    def __init__(self, data: memoryview | bytes | NDArray[np.uint8], format: str, rows: int, cols: int) -> None: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def cols(self) -> int: ...
+    def slice(self, first: int, last: int) -> Weight: ...
+
+class Plan:
+    def __init__(self, widths: Sequence[int], ropes: Sequence[tuple[NDArray[np.float64], float, bool]] = ...) -> None: ...
+    def embed(self, w: Weight, dst: int, scale: float) -> None: ...
+    def linear(
+        self,
+        src: int,
+        norm: NDArray[np.float32] | None,
+        eps: float,
+        targets: Sequence[tuple[Weight, NDArray[np.float32] | None, int]],
+        accumulate: bool,
+    ) -> None: ...
+    def gated(
+        self,
+        src: int,
+        norm: NDArray[np.float32] | None,
+        eps: float,
+        gate: tuple[Weight, NDArray[np.float32] | None],
+        up: tuple[Weight, NDArray[np.float32] | None],
+        dst: int,
+        activation: str,
+    ) -> None: ...
+    def norm(self, src: int, norm: NDArray[np.float32], eps: float, dst: int, accumulate: bool) -> None: ...
+    def attention(
+        self,
+        q: int,
+        k: int,
+        v: int,
+        dst: int,
+        *,
+        n_head: int,
+        n_head_kv: int,
+        head_dim: int,
+        scale: float,
+        rope: int = ...,
+        window: int = ...,
+        q_norm: NDArray[np.float32] | None = ...,
+        k_norm: NDArray[np.float32] | None = ...,
+        eps: float = ...,
+    ) -> None: ...
+    def head(self, src: int, norm: NDArray[np.float32], eps: float, output: Weight, softcap: float) -> None: ...
+    @property
+    def n_vocab(self) -> int: ...
+    def cache_bytes(self, n_ctx: int, is_f16: bool) -> int: ...
+    def scratch_bytes(self) -> int: ...
+
+class Cache:
+    def __init__(self, plan: Plan, n_ctx: int, is_f16: bool) -> None: ...
+
+class Engine:
+    def __init__(
+        self, plan: Plan, *, n_batch: int, n_threads: int, n_ctx: int, isa: str | None = ..., float_activations: bool = ...
+    ) -> None: ...
+    @property
+    def n_batch(self) -> int: ...
+    @property
+    def n_threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    def step(
+        self,
+        tokens: Sequence[int] | NDArray[np.int32],
+        segments: Sequence[tuple[Cache, int, int]],
+        *,
+        logits_of: Sequence[int] = ...,
+        wanted: Sequence[int] | None = ...,
+    ) -> NDArray[np.float32] | None: ...

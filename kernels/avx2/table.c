@@ -1,0 +1,12 @@
+/* AVX2 with FMA and F16C: 8 tokens in a tile. */
+#include "int8.h"
+
+void fill_avx2_float(struct kernels *table);       /* vector/float.c */
+
+void fill_avx2(struct kernels *table)
+{
+    fill_avx2_quantize(table);
+    fill_avx2_dot(table);
+    fill_avx2_gemm(table);
+    fill_avx2_float(table);
+}

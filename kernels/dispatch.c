@@ -1,0 +1,66 @@
+/* Which instruction sets this machine has, and the table of functions for each. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kernels.h"
+
+/* libgcc asks the processor, and the operating system whether it saves the registers. */
+#define cpu(feature) __builtin_cpu_supports(feature)
+
+enum { MAX_TABLES = 8 };
+#define ISA(isa, test) +1
+_Static_assert(1
+#include "isa.def"
+    <= MAX_TABLES, "more rows in isa.def than tables");
+#undef ISA
+
+static struct kernels tables[MAX_TABLES];                  /* scalar and the usable rows of isa.def, weakest first */
+static int n_usable;
+static pthread_once_t built = PTHREAD_ONCE_INIT;
+
+/* A table is the next weaker one with what `fill` does better put over it. */
+static void add_table(const char *name, void (*fill)(struct kernels *))
+{
+    struct kernels *table = &tables[n_usable];
+    if (n_usable > 0)
+        *table = tables[n_usable - 1];
+    fill(table);
+    table->name = name;
+    n_usable++;
+}
+
+static void build_tables(void)
+{
+    add_table("scalar", fill_scalar);
+#define ISA(isa, test) \
+    if (test) \
+        add_table(#isa, fill_##isa);
+#include "isa.def"
+#undef ISA
+}
+
+const struct kernels *kernels_of(const char *isa)
+{
+    pthread_once(&built, build_tables);
+    for (int i = 0; i < n_usable; i++)
+        if (strcmp(tables[i].name, isa) == 0)
+            return &tables[i];
+    return NULL;
+}
+
+const struct kernels *kernels_best(void)
+{
+    const char *cap = getenv("SUBBYTE_ISA");
+    if (cap != NULL && cap[0] != '\0')
+        return kernels_of(cap);
+    pthread_once(&built, build_tables);
+    return &tables[n_usable - 1];
+}
+
+int kernels_usable(const char *names[MAX_TABLES])
+{
+    pthread_once(&built, build_tables);
+    for (int i = 0; i < n_usable; i++)
+        names[i] = tables[i].name;
+    return n_usable;
+}

@@ -1,0 +1,173 @@
+/* A model's forward pass as data: a flat list of operations that models/ recorded once, run here once a step without Python.
+ *
+ * Values live in slots: float [n_tokens][width], one row a token. An operation is thick: all that can be done without looking at other
+ * threads' results happens between two barriers. What differs between one token and many is the business of each operation's file:
+ *   linear.c     norm + quantize, projections, gated feed-forward
+ *   attend.c     rope, cache, attention
+ *   head.c       logits, or log-probabilities without logits
+ *   step.c       slots, scratch memory and the loop over operations */
+#ifndef SUBBYTE_PLAN_H
+#define SUBBYTE_PLAN_H
+#include "kernels.h"
+#include "threads.h"
+
+struct weight {
+    const uint8_t *data;
+    enum format format;
+    int64_t rows, cols;         /* cols is the row length */
+};
+
+struct rope {
+    const double *freq;         /* [n_pairs]: angle of pair p at position pos = pos * freq[p] */
+    int n_pairs;
+    float magnitude;            /* multiplies cos and sin (YaRN, longrope) */
+    int interleaved;            /* pairs (2p, 2p+1), else (p, p + n_pairs) */
+};
+
+enum op_kind { OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM };
+enum activation { ACT_SILU, ACT_GELU };
+enum { MAX_TARGETS = 3, MAX_ROPES = 2 };
+
+struct target {
+    struct weight weight;
+    const float *bias;          /* [rows] or NULL */
+    int slot;
+};
+
+struct attention {
+    int q, k, v;                /* slots: [n_head][head_dim], [n_head_kv][head_dim] twice; q and k are changed in place */
+    int n_head, n_head_kv, head_dim;
+    int layer;                  /* which part of the cache */
+    int rope;                   /* index into plan.rope, or -1 */
+    int64_t window;             /* 0: all earlier positions are visible */
+    float scale;
+    const float *q_norm, *k_norm; /* [head_dim] or NULL: RMSNorm of every head before rope */
+};
+
+struct op {
+    enum op_kind kind;
+    int src;                    /* slot read by LINEAR, GATED and NORM */
+    const float *norm;          /* RMSNorm weight applied to src first, or NULL (NORM: always given) */
+    float eps;
+    int n_targets;              /* LINEAR: the projections of one input. GATED: gate and up, result in target[0].slot. EMBED, NORM: target[0] */
+    struct target target[MAX_TARGETS];
+    int accumulate;             /* LINEAR and NORM: add to the target instead of replacing it */
+    enum activation activation; /* GATED */
+    float scale;                /* EMBED: multiplies the rows */
+    struct attention attention;
+};
+
+struct cache_layer { int n_head_kv, head_dim; };
+
+struct plan {
+    struct op *op;
+    int n_ops;
+    int *width;                 /* floats a token in each slot */
+    int n_slots;
+    struct rope rope[MAX_ROPES];
+    int n_ropes;
+    struct cache_layer *layer;
+    int n_layers;
+    int max_cols;               /* longest row of any weight */
+    int max_group, max_head_dim; /* query heads that share one KV head; longest head */
+    /* the head */
+    int src;
+    const float *norm;
+    float eps;
+    struct weight output;
+    float softcap;              /* logits become softcap * tanh(logits / softcap), if > 0 */
+};
+
+/* Keys and values of all layers, [layer][k, v][head][n_ctx][head_dim]. */
+struct cache {
+    uint8_t *data;
+    int64_t *offset;            /* [n_layers + 1]: where each layer starts, and the end */
+    int64_t n_ctx;
+    int is_f16;
+};
+
+/* Some consecutive rows of a step that continue one sequence: row .. row + n - 1 hold positions pos .. pos + n - 1. */
+struct segment {
+    struct cache *cache;
+    int row, n;
+    int64_t pos;
+};
+
+/* What one thread needs for itself. */
+struct thread_scratch {
+    float *row;                 /* [max_cols] */
+    struct q8_row q8;           /* one token, or `lanes` consecutive ones on their way to a tile */
+    struct panel panel;         /* PANEL_ROWS x max_cols */
+    float *float_panel;         /* [FLOAT_ROWS][max_cols] */
+    float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
+    float *attention;
+};
+
+enum { FLOAT_ROWS = 8, MAX_CHUNK_ROWS = 128 };
+
+struct scratch {
+    int n_batch, n_threads;
+    int float_activations;      /* every format through to_float: exact, slow; the yardstick of the int8 road */
+    float **slot;               /* [n_slots][n_batch][width] */
+    struct q8_tile q8;          /* activations of the current operation: tile t starts at t * lanes * max_cols ... */
+    float *tile;                /* the same as floats: [tile][cols][lanes] */
+    float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
+    struct thread_scratch *thread;
+    float *partial_max;         /* head: [n_batch][vocabulary chunks] */
+    double *partial_sum;
+    int64_t attention_floats;   /* of each thread's attention scratch */
+    void *memory;
+    int64_t memory_bytes;
+};
+
+enum head_kind { HEAD_NONE, HEAD_LOGITS, HEAD_LOGPROB };
+
+/* One run of a plan over n_tokens rows. */
+struct step {
+    const struct plan *plan;
+    const struct kernels *kernels;
+    struct scratch *scratch;
+    const int32_t *token;       /* [n_tokens] */
+    int n_tokens;
+    const struct segment *segment;
+    int n_segments;
+    enum head_kind head;
+    const int32_t *head_row;    /* [n_head_rows]: the rows whose next token is wanted */
+    int n_head_rows;
+    const int32_t *wanted;      /* HEAD_LOGPROB: [n_head_rows] token ids */
+    float *logits;              /* HEAD_LOGITS: [n_head_rows][output.rows] */
+    float *logprob;             /* HEAD_LOGPROB: [n_head_rows] */
+    int finite;                 /* set by the head: whether every logit was finite */
+};
+
+/* NULL: no memory. n_ctx: the longest cache a step will meet. */
+struct scratch *scratch_new(const struct plan *plan, const struct kernels *kernels, int n_batch, int n_threads, int64_t n_ctx,
+                            int float_activations);
+void scratch_free(struct scratch *scratch);
+/* 0, POOL_CANCELLED or an errno. */
+int step_run(struct step *step, int (*poll)(void *), void *poll_arg);
+
+/* The operations: called by every thread of the team, each ends with a barrier and returns its answer. */
+int run_linear(struct step *s, const struct op *op, struct team *team, int thread);
+int run_gated(struct step *s, const struct op *op, struct team *team, int thread);
+int run_attention(struct step *s, const struct op *op, struct team *team, int thread);
+int run_head(struct step *s, struct team *team, int thread);
+int64_t head_chunks(const struct plan *plan);  /* parts the vocabulary is walked in */
+void fill_rope_tables(struct step *s, struct team *team, int thread);
+
+/* Shared by linear.c and head.c: the rows of a matrix times the activations of a step. */
+struct input {                  /* prepared activations: one row in the thread's own scratch, or tiles in the shared one */
+    int n_tokens;
+    int64_t cols;
+    int need_q8, need_float;
+};
+/* x row rows[t] (or t, if rows is NULL) for every token of `in`. Nonzero: the region is cancelled. */
+int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps, struct input in,
+            struct team *team, int thread);
+/* How many rows of w one chunk takes: what multiply_panel gets as n at most. */
+int64_t chunk_rows(const struct weight *w, int n_tokens);
+/* out[t * out_stride + r] = rows row0 .. row0 + n - 1 times all tokens of the prepared input. */
+void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out, int64_t out_stride);
+int uses_q8(const struct step *s, const struct weight *w);
+
+#endif

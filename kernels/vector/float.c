@@ -1,0 +1,84 @@
+/* Matrix products with float activations, and the conversions of half precision. */
+#include "../kernels.h"
+#include "dot.h"
+#include "product.h"
+#include "transpose.h"
+
+void FILL(layer)(struct kernels *table);
+void FILL(attend_one)(struct kernels *table);
+void FILL(attend_tile)(struct kernels *table);
+void FILL(float)(struct kernels *table);
+
+static inline __attribute__((always_inline)) void dot_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x,
+                                                           float *out)
+{
+    vec sums[4];
+    int64_t bytes = row_bytes(format, k);
+    int r = 0;
+    for (; r + 4 <= n_rows; r += 4) {
+        dots(format, rows + r * bytes, 4, k, x, 1, 0, sums);
+        v_sum4(sums, out + r);
+    }
+    for (; r < n_rows; r++) {
+        dots(format, rows + r * bytes, 1, k, x, 1, 0, sums);
+        out[r] = v_sum(sums[0]);
+    }
+}
+
+static void dot_f32(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+{
+    dot_rows(FORMAT_F32, rows, n_rows, k, x, out);
+}
+
+static void dot_f16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+{
+    dot_rows(FORMAT_F16, rows, n_rows, k, x, out);
+}
+
+static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+{
+    dot_rows(FORMAT_BF16, rows, n_rows, k, x, out);
+}
+
+static void pack_float(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile)
+{
+    to_tile(x, stride, n_tokens, k, tile);
+}
+
+static void gemm_float(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
+                       float *out, int64_t out_stride)
+{
+    for (int r = 0; r < n_rows; r += VLANES) {
+        float sums[VLANES * VLANES];
+        int n = n_rows - r < VLANES ? n_rows - r : VLANES;
+        product(a + r * a_row, a_row, a_k, n, k, tile, sums);
+        from_tile(sums, n, n_tokens, out + r, out_stride);
+    }
+}
+
+static void f16_to_float(const uint16_t *x, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i += VLANES)
+        v_store_n(out + i, n - i, v_from_f16(x + i, n - i));
+}
+
+static void float_to_f16(const float *x, int64_t n, uint16_t *out)
+{
+    for (int64_t i = 0; i < n; i += VLANES)
+        v_to_f16(out + i, n - i, v_load_n(x + i, n - i));
+}
+
+void FILL(float)(struct kernels *table)
+{
+    table->lanes = VLANES;
+    table->dot_float[FORMAT_F32] = dot_f32;
+    table->dot_float[FORMAT_F16] = dot_f16;
+    table->dot_float[FORMAT_BF16] = dot_bf16;
+    table->pack_float = pack_float;
+    table->gemm_float = gemm_float;
+    table->f16_to_float = f16_to_float;
+    table->float_to_f16 = float_to_f16;
+    FILL(layer)(table);
+    FILL(attend_one)(table);
+    FILL(attend_tile)(table);
+}

@@ -1,0 +1,31 @@
+"""The architectures subbyte runs: each file here that does not start with an underscore is one, named as GGUF names it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from subbyte.errors import UnsupportedError
+from subbyte.models._config import Config, Metadata
+from subbyte.models._graph import Graph
+from subbyte.models._weights import Weights
+
+__all__ = ["ARCHITECTURES", "Architecture", "Config", "Graph", "Metadata", "Weights", "architecture"]
+
+ARCHITECTURES = tuple(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
+
+
+class Architecture(Protocol):
+    """What a model file defines: how its metadata is read, and its forward pass."""
+
+    def configure(self, meta: Metadata, n_vocab: int) -> Config: ...
+    def forward(self, g: Graph, c: Any, w: Weights) -> None: ...
+
+
+def architecture(name: str) -> Architecture:
+    """The model file for a `general.architecture`; UnsupportedError names those there are."""
+    if name not in ARCHITECTURES:
+        raise UnsupportedError(f"architecture {name!r} is not supported; supported are {', '.join(ARCHITECTURES)}")
+    module: Any = import_module(f"subbyte.models.{name}")
+    return module  # type: ignore[no-any-return]

@@ -1,0 +1,175 @@
+"""The recorder that turns a model's forward pass, written as ordinary Python, into a flat plan that C runs.
+
+A model file computes with `Value`s. Nothing is computed while it runs: each operation is written down, and what C can do in one
+go is joined (a norm with the projections that read it, a projection with the residual it is added to). `Graph.plan` then gives
+every value a slot of memory, shared by values that are not alive at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.kernels import Plan
+from subbyte.models._weights import Linear, Vector
+
+Slot = Callable[["Value"], int]
+Emit = Callable[[Plan, Slot], None]
+
+
+@dataclass(eq=False)
+class Value:
+    """float32 [n_tokens, width], computed by an operation of `graph`."""
+
+    graph: Graph
+    width: int
+
+    def __add__(self, other: Projection | Normed) -> Value:
+        """The residual stream: this value with a projection or a norm added in place; the old value is gone."""
+        return other.add_to(self)
+
+
+@dataclass(eq=False)
+class Normed:
+    """RMSNorm of a value, computed where it is read: by the projections that follow, or while it is added."""
+
+    value: Value
+    weight: Vector
+    eps: float
+
+    def add_to(self, x: Value) -> Value:
+        def emit(plan: Plan, slot: Slot) -> None:
+            plan.norm(slot(self.value), self.weight, self.eps, slot(x), True)
+
+        return x.graph.record([self.value, x], [x], emit)
+
+
+@dataclass(eq=False)
+class Projection:
+    """linear @ input, not recorded before it is known whether it is added to something."""
+
+    input: Value | Normed
+    linear: Linear
+
+    def add_to(self, x: Value) -> Value:
+        return x.graph.record_linear(self.input, [self.linear], [x], accumulate=True)
+
+    def value(self) -> Value:
+        graph = parts(self.input)[0].graph
+        return graph.record_linear(self.input, [self.linear], [Value(graph, self.linear.weight.rows)], accumulate=False)
+
+
+def parts(x: Value | Normed) -> tuple[Value, Vector | None, float]:
+    return (x.value, x.weight, x.eps) if isinstance(x, Normed) else (x, None, 0.0)
+
+
+@dataclass
+class Operation:
+    reads: list[Value]
+    writes: list[Value]
+    emit: Emit
+
+
+class Graph:
+    """Records operations in order. Its methods are the vocabulary that model files are written in."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.ropes: list[tuple[NDArray[np.float64], float, bool]] = []
+
+    def record(self, reads: list[Value], writes: list[Value], emit: Emit) -> Value:
+        self.operations.append(Operation(reads, writes, emit))
+        return writes[0]
+
+    def record_linear(self, x: Value | Normed, linears: list[Linear], outs: list[Value], *, accumulate: bool) -> Value:
+        value, norm, eps = parts(x)
+
+        def emit(plan: Plan, slot: Slot) -> None:
+            targets = [(linear.weight, linear.bias, slot(out)) for linear, out in zip(linears, outs, strict=True)]
+            plan.linear(slot(value), norm, eps, targets, accumulate)
+
+        return self.record([value, *outs] if accumulate else [value], outs, emit)
+
+    def rope(self, frequencies: NDArray[np.float64], *, interleaved: bool, magnitude: float = 1.0) -> int:
+        """Declares a kind of rotary embedding: the angle of pair p at position pos is pos * frequencies[p]."""
+        self.ropes.append((frequencies, magnitude, interleaved))
+        return len(self.ropes) - 1
+
+    def embed(self, token_embd: Linear, scale: float = 1.0) -> Value:
+        """scale * the token's row of token_embd."""
+        x = Value(self, token_embd.weight.cols)
+        return self.record([], [x], lambda plan, slot: plan.embed(token_embd.weight, slot(x), scale))
+
+    def rms_norm(self, x: Value | Projection, weight: Vector, eps: float) -> Normed:
+        """x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich, 2019)."""
+        return Normed(x.value() if isinstance(x, Projection) else x, weight, eps)
+
+    def linear(self, x: Value | Normed, linear: Linear) -> Projection:
+        """linear.weight @ x + linear.bias."""
+        return Projection(x, linear)
+
+    def linears(self, x: Value | Normed, *linears: Linear) -> list[Value]:
+        """Several projections of one input in one go, as for q, k and v."""
+        outs = [Value(self, linear.weight.rows) for linear in linears]
+        self.record_linear(x, list(linears), outs, accumulate=False)
+        return outs
+
+    def gated(self, x: Value | Normed, gate: Linear, up: Linear, activation: str) -> Value:
+        """activation(gate @ x) * (up @ x); activation is "silu" (SwiGLU) or "gelu" (GeGLU, tanh form)."""
+        value, norm, eps = parts(x)
+        out = Value(self, gate.weight.rows)
+
+        def emit(plan: Plan, slot: Slot) -> None:
+            plan.gated(slot(value), norm, eps, (gate.weight, gate.bias), (up.weight, up.bias), slot(out), activation)
+
+        return self.record([value], [out], emit)
+
+    def attention(
+        self, q: Value, k: Value, v: Value, *, n_head: int, n_head_kv: int, head_dim: int, rope: int, scale: float | None = None,
+        window: int = 0, q_norm: Vector | None = None, k_norm: Vector | None = None, eps: float = 0.0,
+    ) -> Value:  # fmt: skip
+        """softmax(scale * q @ K^T) @ V over the cached keys and values, k and v appended first; scale defaults to 1/sqrt(head_dim).
+
+        q_norm, k_norm: RMSNorm of each head, before rope. window: how many positions a query sees, its own included; 0 for all.
+        """
+        out = Value(self, q.width)
+
+        def emit(plan: Plan, slot: Slot) -> None:
+            plan.attention(slot(q), slot(k), slot(v), slot(out), n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim, rope=rope,
+                           scale=head_dim**-0.5 if scale is None else scale, window=window, q_norm=q_norm, k_norm=k_norm, eps=eps)  # fmt: skip
+
+        return self.record([q, k, v], [out], emit)
+
+    def head(self, x: Normed, output: Linear, softcap: float = 0.0) -> None:
+        """logits = output @ x, softened to softcap * tanh(logits / softcap) if softcap > 0. The last operation."""
+        self.operations.append(Operation([x.value], [], lambda plan, slot: plan.head(slot(x.value), x.weight, x.eps, output.weight, softcap)))
+
+    def plan(self) -> Plan:
+        """The recorded operations, with a slot of memory for every value."""
+        slots, widths = allocate(self.operations)
+        plan = Plan(widths, self.ropes)
+        for operation in self.operations:
+            operation.emit(plan, slots.__getitem__)
+        return plan
+
+
+def allocate(operations: list[Operation]) -> tuple[dict[Value, int], list[int]]:
+    """A slot for each value: one of the same width whose value is read no more, or a new one. Also the slots' widths."""
+    last_use = {value: i for i, operation in enumerate(operations) for value in operation.reads + operation.writes}
+    slots: dict[Value, int] = {}
+    widths: list[int] = []
+    free: list[int] = []
+    for i, operation in enumerate(operations):
+        for value in operation.writes:
+            if value not in slots:
+                slot = next((s for s in free if widths[s] == value.width), len(widths))
+                if slot == len(widths):
+                    widths.append(value.width)
+                else:
+                    free.remove(slot)
+                slots[value] = slot
+        free += {slots[value] for value in operation.reads + operation.writes if last_use[value] == i}
+    return slots, widths

@@ -1,0 +1,65 @@
+"""Gemma 3 (text): norms before and after each part, normed queries and keys, five local layers to one global. GGUF architecture: gemma3.
+
+Gemma Team, "Gemma 3 Technical Report" (2025). Local layers see a sliding window and have a rope base of their own. Norm weights are
+stored as 1 + w.
+"""
+
+from dataclasses import dataclass
+
+from subbyte.models._config import Config, Metadata, Rope, read_config
+from subbyte.models._graph import Graph
+from subbyte.models._weights import Weights
+
+
+@dataclass(frozen=True)
+class Gemma3Config(Config):
+    sliding_window: int
+    sliding_window_pattern: int
+    rope_local: Rope
+    softcap: float
+
+    def is_global(self, layer: int) -> bool:
+        return self.sliding_window == 0 or (layer + 1) % self.sliding_window_pattern == 0
+
+    @property
+    def attention_scale(self) -> float:
+        """1/sqrt(head_dim), but for the 62-layer 27B, which was trained with 1/sqrt(n_embd / n_head)."""
+        return float((self.n_embd / self.n_head if self.n_layer == 62 else self.head_dim) ** -0.5)
+
+
+def configure(meta: Metadata, n_vocab: int) -> Gemma3Config:
+    c = read_config(meta, "gemma3", n_vocab, partial_rope=True)
+    return Gemma3Config(
+        **vars(c),
+        sliding_window=meta.u32("gemma3.attention.sliding_window", 0),
+        sliding_window_pattern=meta.u32("gemma3.attention.sliding_window_pattern", 6, lo=1),
+        rope_local=Rope(c.rope.n_rot, meta.f32("gemma3.rope.freq_base_swa", 10000.0, lo=1e-6)),
+        softcap=meta.f32("gemma3.final_logit_softcapping", 0.0, lo=0.0),
+    )
+
+
+def forward(g: Graph, c: Gemma3Config, w: Weights) -> None:
+    rope_global = g.rope(c.rope.frequencies(), interleaved=False)
+    rope_local = g.rope(c.rope_local.frequencies(), interleaved=False)
+
+    x = g.embed(w.linear("token_embd", c.n_embd, c.n_vocab), scale=c.n_embd**0.5)
+    for layer in range(c.n_layer):
+        b = w.block(layer)
+        is_global = c.is_global(layer)
+
+        n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
+        q, k, v = g.linears(n, *b.qkv(c.n_embd, c.n_q, c.n_kv))
+        a = g.attention(
+            q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, scale=c.attention_scale, eps=c.eps,
+            rope=rope_global if is_global else rope_local, window=0 if is_global else c.sliding_window,
+            q_norm=b.vector("attn_q_norm", c.head_dim), k_norm=b.vector("attn_k_norm", c.head_dim),
+        )  # fmt: skip
+        a = g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        x = x + g.rms_norm(a, b.vector("post_attention_norm", c.n_embd), c.eps)
+
+        n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
+        f = g.gated(n, b.linear("ffn_gate", c.n_embd, c.n_ff), b.linear("ffn_up", c.n_embd, c.n_ff), "gelu")
+        f = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+        x = x + g.rms_norm(f, b.vector("post_ffw_norm", c.n_embd), c.eps)
+
+    g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab), c.softcap)

@@ -1,0 +1,1 @@
+"""Files, tokenizers, templates, sessions, sampling and evaluation: everything around the forward pass."""

@@ -1,0 +1,92 @@
+"""A reading place in a file's bytes: each value is checked against the bytes that are left before it is touched."""
+
+import struct
+from typing import Any
+
+from subbyte.errors import FormatError, ModelRefused
+
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+DAMAGED = "the file is cut short or damaged: fetch it again"
+
+
+def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
+    """Return text from a file in quotes, fit for a terminal: control characters escaped, long text shortened."""
+    if not isinstance(text, str):
+        text = bytes(text[: 4 * limit + 4]).decode("utf-8", "backslashreplace")
+    return repr(text if len(text) <= limit else text[:limit] + "…")
+
+
+def printable(text: str) -> str:
+    """Return a name or path as it is, or quoted when it holds control characters that a terminal would obey."""
+    return text if text.isprintable() else repr(text)
+
+
+class Cursor:
+    """Reads little-endian values of `data` one after another; raises FormatError instead of passing the end.
+
+    file:  the file's name, as messages show it
+    place: what is being read ("header", "metadata 'general.name'"), set by whoever reads
+    pos:   the next byte
+    """
+
+    __slots__ = ("data", "file", "place", "pos", "size")
+
+    def __init__(self, data: memoryview, file: str) -> None:
+        self.data, self.file, self.size = data, file, len(data)
+        self.place, self.pos = "header", 0
+
+    @property
+    def left(self) -> int:
+        """The number of bytes not yet read."""
+        return self.size - self.pos
+
+    def error(self, problem: str, at: int | None = None, kind: type[ModelRefused] = FormatError) -> ModelRefused:
+        """Make the error for `problem` at a byte offset (by default the next byte to be read)."""
+        return kind(f"{self.file}: {self.place}, byte {self.pos if at is None else at}: {problem}")
+
+    def skip(self, n_bytes: int, what: str) -> int:
+        """Pass `n_bytes` and return where they start."""
+        start = self.pos
+        if n_bytes > self.size - start:
+            raise self.error(f"{what} needs {n_bytes} bytes, {self.size - start} are left; {DAMAGED}")
+        self.pos = start + n_bytes
+        return start
+
+    def take(self, n_bytes: int, what: str) -> memoryview:
+        """Pass `n_bytes` and return them, not copied."""
+        start = self.skip(n_bytes, what)
+        return self.data[start : self.pos]
+
+    def unpack(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
+        """Read values of a fixed layout."""
+        return layout.unpack_from(self.data, self.skip(layout.size, what))
+
+    def u32(self, what: str) -> int:
+        """Read an unsigned 32-bit integer."""
+        value: int = self.unpack(_U32, what)[0]
+        return value
+
+    def u64(self, what: str) -> int:
+        """Read an unsigned 64-bit integer."""
+        value: int = self.unpack(_U64, what)[0]
+        return value
+
+    def string(self, what: str, longest: int) -> memoryview:
+        """Read a length and that many bytes; at most `longest`."""
+        start = self.pos
+        n_bytes = self.u64(f"the length of {what}")
+        if n_bytes > longest and n_bytes <= self.left:
+            raise self.error(f"{what} is {n_bytes} bytes long, at most {longest} are allowed", start)
+        return self.take(n_bytes, what)
+
+    def name(self, what: str, longest: int) -> str:
+        """Read a string that names something: 1 to `longest` bytes of UTF-8."""
+        start = self.pos
+        text = self.string(what, longest)
+        if not text:
+            raise self.error(f"{what} is empty; {DAMAGED}", start)
+        try:
+            return str(text, "utf-8")
+        except UnicodeDecodeError:
+            raise self.error(f"{what} is {quoted(text)}, which is not UTF-8; {DAMAGED}", start) from None

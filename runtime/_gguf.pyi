@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+__all__ = ["scan_strings", "split_strings"]
+
+def scan_strings(data: Buffer, start: int, count: int, longest: int) -> tuple[int, int]: ...
+def split_strings(data: Buffer, count: int) -> list[bytes]: ...

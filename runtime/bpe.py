@@ -1,0 +1,36 @@
+"""Byte-level BPE: `tokenizer.ggml.model` "gpt2"."""
+
+from subbyte.runtime._vocabulary import Vocabulary
+from subbyte.runtime.pretokenize import Cutter, Rule
+
+
+def _byte_alphabet() -> dict[int, int]:
+    """Map the code points of the byte alphabet to bytes: printable Latin-1 is itself, the other 68 follow from U+0100."""
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return {byte: byte for byte in printable} | {256 + i: byte for i, byte in enumerate(hidden)}
+
+
+BYTE_OF = _byte_alphabet()
+
+
+class ByteLevelBPE:
+    """Text is cut by a rule; in each piece the bytes are merged by the rank of their pair."""
+
+    add_space_prefix = False
+
+    def __init__(self, vocabulary: Vocabulary, rule: Rule) -> None:
+        self.vocabulary = vocabulary
+        self._cutter = Cutter(rule)
+
+    def encode(self, text: bytes, *, first: bool) -> list[int]:
+        """Token ids of text without special tokens; `first` (nothing or a special token comes before) makes no difference."""
+        ids: list[int] = []
+        for part, pieces in self._cutter.cut(text.decode("utf-8", "replace")):
+            ids += self.vocabulary.bpe(part, pieces)
+        return ids
+
+    def unescape(self, token: bytes) -> bytes:
+        """Bytes that a normal token stands for; what is not of the byte alphabet stands for itself."""
+        text = token.decode("utf-8", "replace")
+        return b"".join(bytes([BYTE_OF[ord(c)]]) if ord(c) in BYTE_OF else c.encode() for c in text)

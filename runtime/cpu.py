@@ -1,0 +1,74 @@
+"""How many threads this process should use: its cores, less what affinity and the container's quota withhold."""
+
+import os
+from collections.abc import Iterator
+from math import floor, inf
+from pathlib import Path
+
+_CPUS = "sys/devices/system/cpu"
+_CGROUPS = "sys/fs/cgroup"
+
+
+def default_threads(root: Path = Path("/")) -> tuple[int, str]:
+    """The number of threads worth starting, at least 1, and what decided it, such as "cgroup quota 2.0 of 16 cores".
+
+    It is the smaller of the physical cores this process may run on (a second thread on a core gains nothing where the
+    vector units are busy) and the cgroup's CPU quota rounded down (more would be throttled). `root` holds /proc, /sys.
+    """
+    machine = _count_cores(root, range(os.cpu_count() or 1))
+    allowed = _count_cores(root, os.sched_getaffinity(0))
+    quota = min(_quotas(root), default=inf)
+    cores = f"{machine} core{'s' if machine > 1 else ''}"
+    if quota < allowed:
+        return max(1, floor(quota)), f"cgroup quota {quota:.1f} of {cores}"
+    if allowed < machine:
+        return allowed, f"CPU affinity {allowed} of {cores}"
+    return machine, cores
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _count_cores(root: Path, cpus: "range | set[int]") -> int:
+    """Physical cores among these logical CPUs; a CPU of unknown topology counts as a core."""
+    cores = {_read(root / _CPUS / f"cpu{cpu}/topology/thread_siblings_list") or f"cpu{cpu}" for cpu in cpus}
+    return max(1, len(cores))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The CPU quota, in CPUs, of each cgroup this process is in and of those around it, versions 1 and 2."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            mounts, read = ["", "unified"], _quota_v2
+        elif "cpu" in controllers.split(","):
+            mounts, read = [controllers, "cpu"], _quota_v1
+        else:
+            continue
+        inner = Path(path.lstrip("/"))
+        # Inside a container the path may be the host's and not exist here: then only the upper folders hold files.
+        for mount in mounts:
+            for folder in (inner, *inner.parents):
+                quota = read(root / _CGROUPS / mount / folder)
+                if quota is not None:
+                    yield quota
+
+
+def _quota_v2(folder: Path) -> float | None:
+    return _ratio(*_read(folder / "cpu.max").split())
+
+
+def _quota_v1(folder: Path) -> float | None:
+    return _ratio(_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us"))
+
+
+def _ratio(quota: str = "", period: str = "") -> float | None:
+    """None when there is no limit ("max" or -1) or no such file."""
+    if quota.isdigit() and period.isdigit() and int(quota) > 0 and int(period) > 0:
+        return int(quota) / int(period)
+    return None

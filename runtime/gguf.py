@@ -1,0 +1,156 @@
+"""Reads GGUF model files: one file or all shards of a split one, mapped read-only and checked before anything is used.
+
+Structure only: sizes, types and extents are sound after `GGUF.open`; what the values mean is checked by who uses them.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+
+from subbyte.errors import FormatError, ModelNotFound, SubbyteError
+from subbyte.runtime._cursor import printable, quoted
+from subbyte.runtime._part import Part
+from subbyte.runtime.metadata import ArraySpan, Metadata
+from subbyte.runtime.tensors import TensorInfo
+
+__all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
+
+_SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
+_MAX_SHARDS = 65_535
+_MAX_SHOWN = 3
+
+
+class GGUF:
+    """One model: a file, or all shards of a split one, mapped read-only.
+
+    path:     as given to `open`
+    version:  of the format, 2 or 3
+    size:     bytes of all files
+    metadata: keys and values; of a split model those of the first shard
+    tensors:  by name, in the order of the files
+    """
+
+    def __init__(self, path: Path, parts: list[Part]) -> None:
+        self.path, self._parts = path, parts
+        self.version, self.size = parts[0].version, sum(part.size for part in parts)
+        self._metadata: Metadata | None = parts[0].metadata
+        self._tensors: Mapping[str, TensorInfo] | None = MappingProxyType(_join_tensors(parts))
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "GGUF":
+        """Map a GGUF file; any shard of a split model opens all of it.
+
+        Raises FormatError (broken bytes or not GGUF), UnsupportedError (version, byte order, block type), ModelNotFound
+        (no such file, a shard is missing) and ResourceError (can't be read or mapped).
+        """
+        path = Path(path)
+        given = Part(path)
+        paths = _shard_paths(given)
+        parts = [given if shard == path else Part(shard) for shard in paths]
+        if len(parts) > 1:
+            _check_shards(parts)
+        return cls(path, parts)
+
+    @property
+    def metadata(self) -> Metadata:
+        """The model's metadata; raises SubbyteError after `close`."""
+        if self._metadata is None:
+            raise self._closed()
+        return self._metadata
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """The tensors by name; raises SubbyteError after `close`."""
+        if self._tensors is None:
+            raise self._closed()
+        return self._tensors
+
+    def check_unchanged(self) -> None:
+        """Raise ModelChanged when a file was written to or cut since it was opened; about a microsecond a file.
+
+        Reading a map behind the end of a file that was cut kills the process, so this comes before every evaluation.
+        A file that was deleted or replaced by another of the same name is no change: the map still holds the old one.
+        """
+        if self._tensors is None:
+            raise self._closed()
+        for part in self._parts:
+            part.check_unchanged()
+
+    def close(self) -> None:
+        """Let go of the files.
+
+        Views still held elsewhere (tensor data, arrays of the metadata) stay valid; the map goes with the last of them.
+        """
+        for part in self._parts:
+            part.close()
+        self._metadata, self._tensors, self._parts = None, None, []
+
+    def __enter__(self) -> "GGUF":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _closed(self) -> SubbyteError:
+        return SubbyteError(f"{printable(str(self.path))}: was closed; open it again")
+
+
+def _shard_paths(part: Part) -> list[Path]:
+    """Return the paths of all shards of the model that `part` belongs to; its own alone when it is not split."""
+    count = part.metadata.u32("split.count", 1, lo=1, hi=_MAX_SHARDS)
+    if count == 1:
+        return [part.path]
+    number = part.metadata.u32("split.no", hi=count - 1) + 1
+    match = _SHARD_NAME.fullmatch(part.path.name)
+    if match is None or (int(match["number"]), int(match["count"])) != (number, count):
+        wanted = f"PREFIX-{number:05}-of-{count:05}.gguf"
+        raise FormatError(f"{part.file}: is part {number} of {count} of a split model; name the parts {wanted}")
+    paths = [part.path.with_name(f"{match['prefix']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
+    missing = list(islice((printable(path.name) for path in paths if not path.exists()), _MAX_SHOWN))
+    if missing:
+        names = ", ".join(missing) + (" and maybe more" if len(missing) == _MAX_SHOWN else "")
+        found = f"is part {number} of {count}, missing: {names}"
+        raise ModelNotFound(f"{part.file}: {found}; fetch all parts into one folder")
+    return paths
+
+
+def _check_shards(parts: list[Part]) -> None:
+    """Refuse parts that say they are another part, or of another model than the first."""
+    first = parts[0].metadata
+    for i, part in enumerate(parts):
+        shard = part.metadata
+        number, count = shard.u32("split.no") + 1, shard.u32("split.count")
+        if (number, count) != (i + 1, len(parts)):
+            found = f"says it is part {number} of {count}"
+            raise FormatError(f"{part.file}: {found}, its name says {i + 1} of {len(parts)}; fetch the right part")
+        for key in ("split.tensors.count", "general.architecture", "general.name"):
+            if key in shard and key in first and shard[key] != first[key]:
+                raise _foreign_part(part, key, shard, parts[0])
+    total, n_tensors = first.u32("split.tensors.count"), sum(len(part.tensors) for part in parts)
+    if total != n_tensors:
+        raise FormatError(
+            f"{parts[0].file}: 'split.tensors.count' is {total}, the {len(parts)} parts hold {n_tensors} tensors; "
+            "a part is of another model: fetch all parts again"
+        )
+
+
+def _foreign_part(part: Part, key: str, shard: Metadata, first: Part) -> FormatError:
+    found, wanted = (quoted(str(metadata[key])) for metadata in (shard, first.metadata))
+    return FormatError(
+        f"{part.file}: metadata '{key}' is {found}, in {first.path.name} it is {wanted}; "
+        "the part is of another model: fetch it again"
+    )
+
+
+def _join_tensors(parts: list[Part]) -> dict[str, TensorInfo]:
+    tensors: dict[str, TensorInfo] = {}
+    for part in parts:
+        for name in part.tensors.keys() & tensors.keys():
+            found = f"tensor {quoted(name)} is also in an earlier part"
+            raise FormatError(f"{part.file}: {found}; a part is of another model: fetch all parts again")
+        tensors.update(part.tensors)
+    return tensors

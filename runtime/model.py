@@ -1,0 +1,138 @@
+"""Loading: from a GGUF file to a model that sessions, chats and measurements share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from subbyte.errors import ResourceError, SubbyteError
+from subbyte.kernels import Plan
+from subbyte.models import Config, Graph, Weights, architecture
+from subbyte.runtime.cpu import default_threads
+from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.memory import available_memory
+from subbyte.runtime.session import Session
+from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
+
+CacheType = Literal["f16", "f32"]
+Activations = Literal["int8", "float32"]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is, for people."""
+
+    name: str
+    architecture: str
+    path: Path
+    size: int
+    """bytes of all its files"""
+    n_params: int
+    bits_per_weight: float
+    n_layer: int
+    n_embd: int
+    n_vocab: int
+    n_ctx_train: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "path": str(self.path)}
+
+
+class Model:
+    """A loaded model: immutable, shared by any number of sessions and threads. Weights stay in the mapped file.
+
+    Made by `load`. config: its hyper-parameters. tokenizer: its vocabulary. plan: its forward pass.
+    """
+
+    def __init__(self, gguf: GGUF, *, n_threads: int, activations: Activations, isa: str | None) -> None:
+        self.gguf = gguf
+        self.path = gguf.path
+        self.metadata = gguf.metadata
+        self.n_threads = n_threads
+        self.activations = activations
+        self.isa = isa
+        arch = architecture(gguf.metadata.str("general.architecture"))
+        self.tokenizer: Tokenizer = load_tokenizer(gguf.metadata)
+        self.config: Config = arch.configure(gguf.metadata, self.tokenizer.n_vocab)
+        graph = Graph()
+        arch.forward(graph, self.config, Weights(gguf.tensors))
+        self.plan: Plan = graph.plan()
+
+    @property
+    def info(self) -> ModelInfo:
+        weights = sum(_n_weights(t.shape) for t in self.gguf.tensors.values())
+        n_bytes = sum(t.n_bytes for t in self.gguf.tensors.values())
+        c = self.config
+        return ModelInfo(
+            name=self.metadata.str("general.name", self.path.stem), architecture=c.architecture, path=self.path, size=self.gguf.size,
+            n_params=weights, bits_per_weight=8 * n_bytes / weights, n_layer=c.n_layer, n_embd=c.n_embd, n_vocab=c.n_vocab,
+            n_ctx_train=c.n_ctx_train,
+        )  # fmt: skip
+
+    def session(self, n_ctx: int | None = None, cache_type: CacheType = "f16") -> Session:
+        """A new KV cache of n_ctx positions; None: what the model was trained for, or as much of it as fits half of the free memory.
+
+        Raises ResourceError, with the sizes, before anything is allocated that does not fit.
+        """
+        f16 = cache_type == "f16"
+        free = available_memory()
+        if n_ctx is None:
+            per_token = self.plan.cache_bytes(1, f16)
+            n_ctx = max(1, min(self.config.n_ctx_train, free // 2 // max(per_token, 1)))
+        if n_ctx < 1:
+            raise ValueError(f"a context of {n_ctx} tokens; it must be at least 1")
+        need = self.plan.cache_bytes(n_ctx, f16)
+        if need > free:
+            raise ResourceError(f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; ask for a smaller one")
+        return Session(self.plan, n_ctx=n_ctx, n_threads=self.n_threads, float_cache=not f16, float_activations=self.activations == "float32",
+                       isa=self.isa, check=self.gguf.check_unchanged)  # fmt: skip
+
+    def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
+        """Token ids of text; special: text like <|im_end|> becomes control tokens. add_bos: put the BOS token first if the model wants one."""
+        return self.tokenizer.encode(text, special=special, add_bos=add_bos)
+
+    def detokenize(self, ids: list[int], *, special: bool = False) -> str:
+        """The text of token ids; control tokens show as text only with special."""
+        return self.tokenizer.decode(ids, special=special)
+
+    def close(self) -> None:
+        """Unmaps the file once no session uses it any more."""
+        self.gguf.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _n_weights(shape: tuple[int, ...]) -> int:
+    n = 1
+    for size in shape:
+        n *= size
+    return n
+
+
+def load(model: str | os.PathLike[str], *, threads: int | None = None, activations: Activations = "int8", isa: str | None = None) -> Model:
+    """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT; fetched into the cache first if need be.
+
+    threads: None for what the machine grants this process. activations: "int8" as quantized weights are usually multiplied, or
+    "float32", exact and slow. isa: None for the best instruction set of this machine.
+    Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError.
+    """
+    from subbyte.runtime.store import resolve
+
+    path = resolve(model)
+    gguf = GGUF.open(path)
+    try:
+        return Model(gguf, n_threads=threads or default_threads()[0], activations=activations, isa=isa)
+    except SubbyteError as error:
+        gguf.close()
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from None
+    except BaseException:
+        gguf.close()
+        raise

@@ -1,0 +1,84 @@
+"""Cutting text into the pieces that byte-level BPE merges inside: the rules of `tokenizer.ggml.pre`.
+
+The expressions of a rule are applied in turn, each to every piece that the ones before it left; what an expression does not
+match stays as a piece. Merges never cross pieces, so these rules decide the token ids as much as the merges do.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers.pre_tokenizers import PreTokenizer
+
+DIGIT = r"\p{N}"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_REST = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = rf"{_WORDS}|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_REST}"
+QWEN2 = rf"{_WORDS}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_REST}"
+# Letters but a-z, then letters but A-Z: any other letter counts as both capital and small.
+_CAPITALS, _SMALL = r"[\p{L}&&[^a-z]]", r"[\p{L}&&[^A-Z]]"
+_CASED = rf"[^\r\n\p{{L}}\p{{N}}]?{_CAPITALS}*{_SMALL}+|[^\r\n\p{{L}}\p{{N}}]?{_CAPITALS}+{_SMALL}*"
+TEKKEN = rf"{_CASED}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_REST}"
+
+CHUNK = 8192  # characters: small enough to stay in the cache, which makes the cutting 2.5 times as fast as on 1 MB at once
+# A word, a space, a word: every rule cuts before such a space, so the text may be handed over in parts that end there.
+_SAFE_CUT = re.compile(r"[A-Za-z](?= [A-Za-z])")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a family of byte-level vocabularies is used.
+
+    expressions:   Oniguruma expressions, in the order they are applied
+    ignore_merges: a piece that is a token as a whole is taken as it is
+    add_bos:       what a file without `tokenizer.ggml.add_bos_token` means
+    """
+
+    expressions: tuple[str, ...]
+    ignore_merges: bool = False
+    add_bos: bool = False
+
+
+_LLAMA3 = Rule((LLAMA3,), ignore_merges=True, add_bos=True)
+_QWEN2 = Rule((QWEN2,))
+_SINGLE_DIGITS = Rule((DIGIT, GPT2))
+_GPT2 = Rule((GPT2,))
+
+RULES = {
+    **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"), _LLAMA3),
+    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "kormo", "megrez", "stablelm2", "hunyuan"), _QWEN2),
+    **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "exaone", "codeshell", "minerva-7b"), _SINGLE_DIGITS),
+    **dict.fromkeys(("gpt-2", "phi-2", "exaone4", "gigachat", "a.x-4.0", "mellum"), _GPT2),
+    "tekken": Rule((TEKKEN,), ignore_merges=True, add_bos=True),
+    "default": Rule((r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
+}
+
+
+class Cutter:
+    """Applies a rule. The `tokenizers` package is imported with the first text."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    @cached_property
+    def _sequence(self) -> "PreTokenizer":
+        from tokenizers import Regex
+        from tokenizers.pre_tokenizers import Digits, Sequence, Split
+
+        def step(expression: str) -> "PreTokenizer":
+            return Digits(individual_digits=True) if expression == DIGIT else Split(Regex(expression), "isolated")
+
+        return Sequence([step(expression) for expression in self.rule.expressions])
+
+    def cut(self, text: str) -> Iterator[tuple[str, list[tuple[str, tuple[int, int]]]]]:
+        """Yield (part of the text, its pieces as (piece, (begin, end in characters of the part)))."""
+        begin = 0
+        while begin < len(text):
+            safe = _SAFE_CUT.search(text, begin + CHUNK)
+            part = text[begin : safe.end() if safe else len(text)]
+            yield part, self._sequence.pre_tokenize_str(part)
+            begin += len(part)

@@ -1,0 +1,69 @@
+"""Special tokens: finding them in a text, and those that end a generation."""
+
+from collections.abc import Iterator
+
+from subbyte.runtime._vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary
+from subbyte.runtime.metadata import Metadata
+
+# A token with one of these texts ends a generation, whatever the file says of it.
+EOG_TEXTS = (
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
+    "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>",
+    "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
+)  # fmt: skip
+# Where the file does not name the token by its key, the first of these texts that is in the vocabulary is it.
+FIM_TEXTS = {
+    "fim_pad": ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
+    "fim_rep": ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
+    "fim_sep": ("<|file_sep|>",),
+}
+
+
+def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None) -> frozenset[int]:
+    """Return the ids of all end-of-generation tokens.
+
+    Makes control tokens of those found by their text: files type some of them as text, and they must not be shown as such.
+    """
+    eog = set() if eos is None else {eos}
+    for name in ("eot", "eom", *FIM_TEXTS):
+        id = token_id(metadata, vocabulary, name)
+        eog |= set() if id is None else {id}
+    by_text = [*EOG_TEXTS]
+    for name, texts in FIM_TEXTS.items():
+        if f"tokenizer.ggml.{name}_token_id" not in metadata:
+            by_text += [text for text in texts if vocabulary.find(text.encode()) is not None][:1]
+    for text in by_text:
+        id = vocabulary.find(text.encode())
+        if id is not None:
+            vocabulary.make_control(id)
+            eog.add(id)
+    return frozenset(eog)
+
+
+def token_id(metadata: Metadata, vocabulary: Vocabulary, name: str) -> int | None:
+    """Return the id under `tokenizer.ggml.<name>_token_id`, or None; raises FormatError if the vocabulary lacks it."""
+    key = f"tokenizer.ggml.{name}_token_id"
+    return metadata.u32(key, hi=len(vocabulary) - 1) if key in metadata else None
+
+
+class SpecialTokens:
+    """Cuts special tokens out of a text: longer ones first, each wherever the text is still free, left to right.
+
+    User-defined tokens are always found; control and unknown ones only where the caller asks, so that a user's text can't
+    bring them in. Of tokens of one length that overlap in the text the leftmost is taken.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._plain = vocabulary.partition(USER_DEFINED)
+        self._special = vocabulary.partition(USER_DEFINED, CONTROL, UNKNOWN)
+
+    def split(self, text: bytes, special: bool) -> Iterator[bytes | int]:
+        """Yield, in order, token ids and the non-empty stretches of text between them."""
+        begin = 0
+        for at, length, id in (self._special if special else self._plain).cut(text):
+            if begin < at:
+                yield text[begin:at]
+            yield id
+            begin = at + length
+        if begin < len(text):
+            yield text[begin:]

@@ -1,0 +1,2 @@
+from pathlib import Path
+def resolve(m): return Path(m)

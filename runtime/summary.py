@@ -1,0 +1,136 @@
+"""What `subbyte inspect` shows of a file: its metadata in short, its tensors, and how many bits its weights take."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from subbyte.runtime._cursor import quoted
+from subbyte.runtime._values import ARRAY, STRING
+from subbyte.runtime.gguf import GGUF, Metadata, TensorInfo
+
+SHOWN_ITEMS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataItem:
+    """One key. `value` is an int, float, bool or str; of an array the first few items, and `count` says how many."""
+
+    key: str
+    type: str
+    value: Any
+    count: int | None
+
+    @property
+    def text(self) -> str:
+        """The value on one line, fit for a terminal: strings quoted and shortened, control characters escaped."""
+        if self.count is None:
+            return _show(self.value, 60)
+        items = [_show(item, 20) for item in self.value]
+        more = [f"… {self.count} in all"] if self.count > len(items) else []
+        return f"[{', '.join(items + more)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorItem:
+    """One tensor; `shape` in GGUF order, row length first."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypeShare:
+    """All tensors of one block type; `share` is the part of all tensor bytes that they take, 0 to 1."""
+
+    type: str
+    n_tensors: int
+    n_weights: int
+    n_bytes: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A GGUF model in numbers; what the file doesn't say is None.
+
+    n_bytes:         of all its files, bits_per_weight counts the tensors only
+    types:           the mix of block types, most bytes first
+    """
+
+    path: str
+    version: int
+    architecture: str | None
+    name: str | None
+    n_params: int
+    n_bytes: int
+    bits_per_weight: float | None
+    context_length: int | None
+    n_vocab: int | None
+    types: tuple[TypeShare, ...]
+    metadata: tuple[MetadataItem, ...]
+    tensors: tuple[TensorItem, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts, lists and values, as json.dumps takes them."""
+        return asdict(self)
+
+
+def summarize(gguf: GGUF) -> Summary:
+    """Sum up a file, also one that holds no model which subbyte could run: missing and odd keys are no errors here."""
+    metadata, tensors = gguf.metadata, gguf.tensors.values()
+    architecture = _text(metadata, "general.architecture")
+    n_params, n_bytes = sum(t.n_weights for t in tensors), sum(t.n_bytes for t in tensors)
+    return Summary(
+        path=str(gguf.path),
+        version=gguf.version,
+        architecture=architecture,
+        name=_text(metadata, "general.name"),
+        n_params=n_params,
+        n_bytes=gguf.size,
+        bits_per_weight=8 * n_bytes / n_params if n_params else None,
+        context_length=_count(metadata, f"{architecture}.context_length"),
+        n_vocab=_count(metadata, "tokenizer.ggml.tokens") or _count(metadata, f"{architecture}.vocab_size"),
+        types=tuple(_shares(list(tensors))),
+        metadata=tuple(_item(metadata, key) for key in metadata),
+        tensors=tuple(TensorItem(t.name, t.type, t.shape, t.n_bytes) for t in tensors),
+    )
+
+
+def _show(value: Any, limit: int) -> str:
+    if isinstance(value, str):
+        return quoted(value, limit)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
+def _text(metadata: Metadata, key: str) -> str | None:
+    return metadata[key] if key in metadata and metadata.entries[key].type == STRING else None
+
+
+def _count(metadata: Metadata, key: str) -> int | None:
+    """Return an integer, or the length of an array."""
+    if key not in metadata:
+        return None
+    kind, value = metadata.entries[key]
+    value = value.count if kind == ARRAY else value
+    return value if isinstance(value, int) else None
+
+
+def _item(metadata: Metadata, key: str) -> MetadataItem:
+    entry = metadata.entries[key]
+    if entry.type == ARRAY:
+        return MetadataItem(key, entry.type_name, tuple(entry.data.values(SHOWN_ITEMS)), entry.data.count)
+    return MetadataItem(key, entry.type_name, metadata[key], None)
+
+
+def _shares(tensors: list[TensorInfo]) -> list[TypeShare]:
+    by_type: dict[str, list[TensorInfo]] = defaultdict(list)
+    for tensor in tensors:
+        by_type[tensor.type].append(tensor)
+    total = sum(t.n_bytes for t in tensors)
+    shares = []
+    for name, members in by_type.items():
+        n_bytes = sum(t.n_bytes for t in members)
+        shares.append(TypeShare(name, len(members), sum(t.n_weights for t in members), n_bytes, n_bytes / total))
+    return sorted(shares, key=lambda share: -share.n_bytes)

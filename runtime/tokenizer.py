@@ -1,0 +1,179 @@
+"""Text to token ids and back, with the vocabulary of a GGUF file."""
+
+import logging
+import operator
+import os
+from collections.abc import Iterable, Mapping
+
+from subbyte.errors import TokenizerError, UnsupportedError
+from subbyte.runtime._vocabulary import Vocabulary
+from subbyte.runtime.bpe import ByteLevelBPE
+from subbyte.runtime.detokenize import StreamDecoder, piece_of
+from subbyte.runtime.metadata import ArraySpan, Metadata
+from subbyte.runtime.pretokenize import RULES
+from subbyte.runtime.special import SpecialTokens, find_eog, token_id
+from subbyte.runtime.spm import SentencePiece
+
+log = logging.getLogger(__name__)
+
+MODELS = ("gpt2", "llama")
+MAX_TOKENS = 1 << 22
+U32, I32, F32, STRING = 4, 5, 6, 8  # GGUF value types
+
+
+class Tokenizer:
+    """The tokenizer of one model. Immutable; threads may share it.
+
+    n_vocab:          number of tokens
+    bos, eos:         ids, None if the model has none
+    add_bos, add_eos: whether the model expects them around a text
+    eog:              every id that ends a generation
+    """
+
+    def __init__(
+        self, scheme: ByteLevelBPE | SentencePiece, *, bos: int | None, eos: int | None, add_bos: bool, add_eos: bool,
+        eog: frozenset[int],
+    ) -> None:  # fmt: skip
+        self._scheme, self._vocabulary = scheme, scheme.vocabulary
+        self._specials = SpecialTokens(self._vocabulary)
+        self.n_vocab = len(self._vocabulary)
+        self.bos, self.eos, self.eog = bos, eos, eog
+        self.add_bos, self.add_eos = add_bos and bos is not None, add_eos and eos is not None
+
+    def encode(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
+        """Return the token ids of a text; bytes are UTF-8. What is not valid Unicode becomes U+FFFD.
+
+        special: read control tokens written in the text as such; without it they are plain text
+        add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`)
+        """
+        ids = [self.bos] if add_bos and self.add_bos and self.bos is not None else []
+        first = True
+        for part in self._specials.split(_utf8(text), special):
+            if isinstance(part, int):
+                ids.append(part)
+            else:
+                ids += self._scheme.encode(part, first=first)
+            first = isinstance(part, int)
+        return ids
+
+    def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
+        """Return the text of token ids; `special` shows control tokens. Raises ValueError for an id that does not exist."""
+        text = b"".join([self.piece(id, special=special) for id in ids])
+        if self._scheme.add_space_prefix:  # `encode` put it there
+            text = text.removeprefix(b" ")
+        return text.decode("utf-8", "replace")
+
+    def stream(self, *, special: bool = False) -> StreamDecoder:
+        """Return a decoder for tokens that come one by one."""
+        return StreamDecoder(lambda id: self.piece(id, special=special))
+
+    def piece(self, id: int, *, special: bool = False) -> bytes:
+        """Return what a token adds to a text, which may be a part of a character."""
+        id = self._checked(id)
+        return piece_of(self._vocabulary.token(id), self._vocabulary.type(id), self._scheme.unescape, special)
+
+    def text(self, id: int) -> str:
+        """Return the token as the file writes it, such as "<|im_end|>" or "Ġthe"."""
+        id = self._checked(id)
+        return self._vocabulary.token(id).decode("utf-8", "replace") or f"[EMPTY_{id}]"
+
+    def id(self, text: str) -> int | None:
+        """Return the id of the token that the file writes so, or None."""
+        return self._vocabulary.find(_utf8(text))
+
+    def _checked(self, id: int) -> int:
+        number = operator.index(id)
+        if isinstance(id, bool) or not 0 <= number < self.n_vocab:
+            raise ValueError(f"token id {id} is outside of the vocabulary, ids 0 to {self.n_vocab - 1} exist")
+        return number
+
+
+def load_tokenizer(metadata: Metadata) -> Tokenizer:
+    """Make the tokenizer that a file's metadata describes; it keeps using the mapped bytes.
+
+    Raises UnsupportedError for a kind of tokenizer that is not known here, TokenizerError or FormatError for bad values.
+    """
+    try:
+        return _load(metadata)
+    except (TokenizerError, UnsupportedError) as error:
+        raise type(error)(f"{metadata.file}: {error}") from None
+
+
+def _load(metadata: Metadata) -> Tokenizer:
+    model = _known(metadata, "tokenizer.ggml.model", MODELS)
+    tokens = _array(metadata, "tokenizer.ggml.tokens", {STRING: "str"})
+    n_vocab = tokens.count
+    if not 1 <= n_vocab <= MAX_TOKENS:
+        raise TokenizerError(f"the vocabulary has {n_vocab} tokens, 1 to {MAX_TOKENS} are allowed")
+    types = None
+    if "tokenizer.ggml.token_type" in metadata:
+        types = _array(metadata, "tokenizer.ggml.token_type", {I32: "i32", U32: "u32"}, n_vocab).data
+    seed = int.from_bytes(os.urandom(8), "little")
+    if model == "llama":
+        scores = _array(metadata, "tokenizer.ggml.scores", {F32: "f32", I32: "i32"}, n_vocab)
+        vocabulary = Vocabulary(
+            tokens.data, n_vocab, scores=scores.data, integer_scores=scores.element_type == I32, types=types, seed=seed
+        )
+        return _sentence_piece(metadata, vocabulary)
+    merges = _array(metadata, "tokenizer.ggml.merges", {STRING: "str"})
+    rule = RULES[_known(metadata, "tokenizer.ggml.pre", RULES)]
+    vocabulary = Vocabulary(
+        tokens.data, n_vocab, merges=merges.data, n_merges=merges.count, types=types, ignore_merges=rule.ignore_merges, seed=seed
+    )
+    # The reference falls back to id 11 for both ids, which is a comma in most vocabularies; none is the better guess.
+    return _tokenizer(metadata, ByteLevelBPE(vocabulary, rule), bos=None, eos=None, add_bos=rule.add_bos)
+
+
+def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary) -> Tokenizer:
+    unknown = token_id(metadata, vocabulary, "unknown")
+    vocabulary.use_unknown(0 if unknown is None else unknown)
+    add_space_prefix = metadata.bool("tokenizer.ggml.add_space_prefix", True)
+    bos, eos = (id if id < len(vocabulary) else None for id in (1, 2))
+    return _tokenizer(metadata, SentencePiece(vocabulary, add_space_prefix), bos=bos, eos=eos, add_bos=True)
+
+
+def _tokenizer(
+    metadata: Metadata, scheme: ByteLevelBPE | SentencePiece, *, bos: int | None, eos: int | None, add_bos: bool
+) -> Tokenizer:
+    """Make the tokenizer; the values given are those for a file that has no keys for them."""
+    given_bos, given_eos = (token_id(metadata, scheme.vocabulary, name) for name in ("bos", "eos"))
+    eos = eos if given_eos is None else given_eos
+    return Tokenizer(
+        scheme,
+        bos=bos if given_bos is None else given_bos,
+        eos=eos,
+        add_bos=metadata.bool("tokenizer.ggml.add_bos_token", add_bos),
+        add_eos=metadata.bool("tokenizer.ggml.add_eos_token", False),
+        eog=find_eog(metadata, scheme.vocabulary, eos),
+    )
+
+
+def _known(metadata: Metadata, key: str, known: Iterable[str]) -> str:
+    default = "default" if key == "tokenizer.ggml.pre" else ""
+    if default and key not in metadata:
+        log.warning("%s: no tokenizer.ggml.pre; its default rule may cut text unlike the model's own", metadata.file)
+    name = metadata.str(key, default)
+    if name not in known:
+        raise UnsupportedError(f"{key} is {name[:64]!r}, known are {', '.join(known)}; convert the model for one of these")
+    return name
+
+
+def _array(metadata: Metadata, key: str, allowed: Mapping[int, str], count: int | None = None) -> ArraySpan:
+    span = metadata.span(key)
+    if span is None:
+        raise TokenizerError(f"{key} is missing; convert the model with its tokenizer")
+    if span.element_type not in allowed:
+        raise TokenizerError(f"{key} has items of value type {span.element_type}, allowed is {' or '.join(allowed.values())}")
+    if count is not None and span.count != count:
+        raise TokenizerError(f"{key} has {span.count} values for {count} tokens; convert the model again")
+    return span
+
+
+def _utf8(text: str | bytes) -> bytes:
+    """Return valid UTF-8: lone surrogates, and bytes that are no UTF-8, become U+FFFD."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -1,0 +1,131 @@
+"""The whole forward pass: against numpy on tiny models of our own, and against reference logits where those are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import GEMMA3, LLAMA, N_VOCAB, forward, write_model
+
+import subbyte as sb
+from subbyte.kernels import isas
+
+REFS = Path(__file__).resolve().parents[2] / "shared" / "refs" / "tiny"
+TOKENS = [int(t) for t in np.random.default_rng(7).integers(0, N_VOCAB, 50)]
+QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
+
+
+def logits(path: Path, tokens: list[int], steps: list[int] | None = None, cache_type: str = "f32", **options: object) -> np.ndarray:
+    """All logits of tokens, evaluated in pieces of the given lengths (default: in one go)."""
+    with sb.load(path, **options) as model, model.session(len(tokens), cache_type) as session:  # type: ignore[arg-type]
+        out, at = [], 0
+        for n in steps or [len(tokens)]:
+            out.append(session.eval(tokens[at : at + n], "all"))
+            at += n
+        return np.concatenate(out)
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+def test_logits_equal_numpy(arch: str, isa: str, tmp_path: Path) -> None:
+    weights = write_model(tmp_path / "m.gguf", arch)
+    assert np.abs(logits(tmp_path / "m.gguf", TOKENS, isa=isa) - forward(arch, weights, TOKENS)).max() < 1e-4
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+def test_prefill_equals_one_by_one(arch: str, isa: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", arch)
+    whole = logits(tmp_path / "m.gguf", TOKENS, isa=isa)
+    for steps in ([1] * 50, [7, 1, 20, 1, 1, 20], [33, 17]):
+        assert np.abs(logits(tmp_path / "m.gguf", TOKENS, steps, isa=isa) - whole).max() < 1e-4
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_quantized_prefill_equals_one_by_one(kind: str, isa: str, tmp_path: Path) -> None:
+    """int8 activations are the same in both ways, so only the order of float sums differs."""
+    write_model(tmp_path / "m.gguf", types=[kind])
+    whole = logits(tmp_path / "m.gguf", TOKENS, isa=isa)
+    assert np.abs(logits(tmp_path / "m.gguf", TOKENS, [1] * 50, isa=isa) - whole).max() < 2e-2
+
+
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_float_activations_equal_numpy_on_quantized_weights(kind: str, tmp_path: Path) -> None:
+    weights = write_model(tmp_path / "m.gguf", types=[kind])
+    ours = logits(tmp_path / "m.gguf", TOKENS, activations="float32")
+    assert np.abs(ours - forward("llama", weights, TOKENS)).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_int8_activations_stay_near_float_activations(kind: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", types=[kind])
+    exact = log_softmax(logits(tmp_path / "m.gguf", TOKENS, activations="float32"))
+    ours = log_softmax(logits(tmp_path / "m.gguf", TOKENS))
+    assert (np.exp(exact) * (exact - ours)).sum(-1).mean() < 1e-3
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64) - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_the_number_of_threads_changes_nothing(threads: int, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", types=["Q4_1"])
+    for steps in ([50], [1] * 50):
+        one = logits(tmp_path / "m.gguf", TOKENS, steps, threads=1)
+        assert np.array_equal(logits(tmp_path / "m.gguf", TOKENS, steps, threads=threads), one)
+
+
+def test_rewinding_equals_recomputing(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf")
+    other = TOKENS[::-1]
+    with sb.load(tmp_path / "m.gguf") as model, model.session(64) as session:
+        session.eval(TOKENS)
+        branch = TOKENS[:20] + other
+        assert session.reuse(branch[:44]) == 20
+        reused = session.eval(branch[20:44])
+        session.rewind(0)
+        fresh = session.eval(branch[:44])
+    assert np.abs(reused - fresh).max() < 1e-3  # an F16 cache, another order of sums
+
+
+def test_logprobs_equal_log_softmax_of_logits(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf")
+    with sb.load(tmp_path / "m.gguf") as model, model.session(64) as session:
+        rows = log_softmax(session.eval(TOKENS, "all"))
+        session.rewind(0)
+        got = session.logprobs(TOKENS[:-1], TOKENS[11:], 10)
+    assert np.abs(got - rows[np.arange(10, 49), TOKENS[11:]]).max() < 1e-5
+
+
+@pytest.mark.skipif(not REFS.is_dir(), reason="reference logits are not at hand")
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("name, bound", [("llama", 1e-4), ("llama3-ropefreqs-tied", 1e-4), ("gemma3", 5e-3)])
+def test_reference_logits(name: str, bound: float, isa: str) -> None:
+    ref = np.load(REFS / f"{name}.npz")
+    tokens = [int(t) for t in ref["tokens"]]
+    for steps in (None, [1] * len(tokens)):
+        assert np.abs(logits(REFS / f"{name}.gguf", tokens, steps, isa=isa) - ref["logits"]).max() < bound
+
+
+@pytest.mark.skipif(not REFS.is_dir(), reason="reference logits are not at hand")
+@pytest.mark.parametrize("isa", isas())
+def test_mixed_block_types(isa: str) -> None:
+    """24 block types in one model: near the reference, whose activations are quantized too, and nearer to our own float road."""
+    ref = np.load(REFS / "mixed.npz")
+    tokens = [int(t) for t in ref["tokens"]]
+    ours = log_softmax(logits(REFS / "mixed.gguf", tokens, isa=isa))
+    exact = log_softmax(logits(REFS / "mixed.gguf", tokens, activations="float32", isa=isa))
+    theirs = log_softmax(ref["logits"])
+    kl_ref = (np.exp(theirs) * (theirs - ours)).sum(-1)
+    kl_exact = (np.exp(exact) * (exact - ours)).sum(-1)
+    assert kl_ref.mean() < 4e-3 and kl_ref.max() < 1.5e-2
+    assert kl_exact.mean() < 1e-3
+
+
+def test_shapes_are_those_of_the_test_models() -> None:
+    """A guard for this file: heads of odd group sizes and a window shorter than the text are really covered."""
+    assert LLAMA["n_head"] // LLAMA["n_head_kv"] == 2 and GEMMA3["n_head"] == 4 and GEMMA3["window"] < len(TOKENS)

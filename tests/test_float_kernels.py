@@ -1,0 +1,486 @@
+"""The float kernels of every instruction set against float64 numpy, with stated bounds, and against guard pages.
+
+`U` is the unit roundoff of float32: half the distance from 1 to the next float. Bounds on sums are multiples of U times the sum of the
+absolute products, since that is what rounding errors scale with.
+"""
+
+import ctypes
+import itertools
+import mmap
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from subbyte.kernels import _float as kernels
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+U = 2.0**-24
+ISAS = kernels.usable()
+SIZES = [*range(1, 68), 576, 1000, 1536, 4099]
+SUBNORMAL = 2.0**-126  # results below this may lose digits, or be flushed where exp underflows
+
+each_isa = pytest.mark.parametrize("isa", ISAS)
+
+
+def normal(rng: np.random.Generator, *shape: int) -> Floats:
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def assert_within(actual: NDArray[np.generic], expected: Doubles, bound: float | Doubles) -> None:
+    error = np.abs(actual.astype(np.float64) - expected)
+    assert np.all(error <= bound), f"{np.max(error / np.maximum(bound, 1e-300)):.3g} times the bound"
+
+
+def sum_bound(k: int) -> float:
+    """Of a sum of k products in float32, relative to the sum of their magnitudes."""
+    return U * (4 + 2 * k**0.5)
+
+
+# ---- conversions ----
+
+
+def as_bits(x: Floats) -> NDArray[np.uint32]:
+    return x.view(np.uint32)
+
+
+@each_isa
+def test_every_half_becomes_its_float(isa: str) -> None:
+    halves = np.arange(65536, dtype=np.uint16)
+    out = np.empty(65536, np.float32)
+    kernels.f16_to_float(isa, halves, out)
+    expected = halves.view(np.float16).astype(np.float32)
+    nan = np.isnan(expected)
+    assert np.array_equal(np.isnan(out), nan)
+    assert np.array_equal(as_bits(out)[~nan], as_bits(expected)[~nan])
+    quiet = as_bits(out)[nan]  # sign and payload stay, the quiet bit is set
+    stored = halves[nan].astype(np.uint32)
+    assert np.array_equal(quiet, (stored & 0x8000) << 16 | 0x7FC00000 | (stored & 0x3FF) << 13)
+
+
+@each_isa
+def test_floats_round_to_the_nearest_half(isa: str) -> None:
+    rng = np.random.default_rng(1)
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    ties = (halves[:-1] + halves[1:]) / 2  # exact in float32
+    around = [ties, np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(np.inf))]
+    special = np.float32([0, 65504, 65519.996, 65520, 1e38, np.inf, 2**-24, 2**-25, 2**-26, 1e-40, np.nan])
+    random = rng.integers(0, 2**32, 400_000, dtype=np.uint32).view(np.float32)
+    x = np.concatenate([halves, *around, special, random])
+    x = np.concatenate([x, -x])
+    out = np.empty(x.size, np.uint16)
+    kernels.float_to_f16(isa, x, out)
+    nan = np.isnan(x)
+    with np.errstate(all="ignore"):
+        expected = x.astype(np.float16).view(np.uint16)
+    assert np.array_equal(out[~nan], expected[~nan])
+    assert np.all(np.isnan(out.view(np.float16)[nan]))
+
+
+@each_isa
+@pytest.mark.parametrize("n", [*range(1, 68)])
+def test_conversions_of_any_length(isa: str, n: int) -> None:
+    x = normal(np.random.default_rng(n), n + 3)[3:]
+    half, back = np.full(n + 8, 7, np.uint16), np.full(n + 8, 7, np.float32)
+    kernels.float_to_f16(isa, x, half[1 : n + 1])
+    kernels.f16_to_float(isa, half[1 : n + 1], back[1 : n + 1])
+    assert np.array_equal(back[1 : n + 1], x.astype(np.float16).astype(np.float32))
+    assert half[0] == half[n + 1] == 7 and back[0] == back[n + 1] == 7
+
+
+# ---- products ----
+
+
+def stored(x: Floats, format: str) -> tuple[NDArray[np.uint8], Doubles]:
+    """x as a file stores it, and what those bytes mean."""
+    if format == "F32":
+        return x.reshape(-1).view(np.uint8), x.astype(np.float64)
+    if format == "F16":
+        half = x.astype(np.float16)
+        return half.reshape(-1).view(np.uint8), half.astype(np.float64)
+    high = (np.ascontiguousarray(x).view(np.uint32) >> 16).astype(np.uint16)
+    return high.reshape(-1).view(np.uint8), (high.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
+@each_isa
+@pytest.mark.parametrize("format", ["F32", "F16", "BF16"])
+def test_dot(isa: str, format: str) -> None:
+    rng = np.random.default_rng(2)
+    for k, n_rows in itertools.product(SIZES, [1, 2, 3, 4, 5, 9]):
+        data, weights = stored(normal(rng, n_rows, k), format)
+        shifted = np.empty(data.size + 1, np.uint8)  # rows may start at any byte
+        shifted[1:] = data
+        x, out = normal(rng, k), np.empty(n_rows, np.float32)
+        kernels.dot_float(isa, format, shifted[1:], x, out)
+        assert_within(out, weights @ x.astype(np.float64), sum_bound(k) * (np.abs(weights) @ np.abs(x)) + 1e-30)
+
+
+def aligned(*shape: int) -> Floats:
+    """Uninitialised floats at a multiple of 64 bytes."""
+    size = int(np.prod(shape))
+    space = np.empty(size + 16, np.float32)
+    start = -space.ctypes.data % 64 // 4
+    return space[start : start + size].reshape(shape)
+
+
+@each_isa
+def test_pack_puts_tokens_in_lanes(isa: str) -> None:
+    rng = np.random.default_rng(3)
+    lanes = kernels.lanes(isa)
+    for k, n_tokens in itertools.product(SIZES, range(1, lanes + 1)):
+        x, tile = normal(rng, n_tokens, k), aligned(k, lanes)
+        kernels.pack_float(isa, x, tile)
+        assert np.array_equal(tile[:, :n_tokens], x.T)
+        assert not tile[:, n_tokens:].any()
+
+
+@each_isa
+@pytest.mark.parametrize("layout", ["rows", "columns", "spread"])
+def test_gemm(isa: str, layout: str) -> None:
+    rng = np.random.default_rng(4)
+    sizes = itertools.chain(
+        itertools.product(range(1, 68), [1, 7, 64], [1, 8, 16]),
+        itertools.product([1, 8, 13, 32], [1, 2, 3, 31, 67, 1536, 4099], range(1, 19)),
+    )
+    for n_rows, k, n_tokens in sizes:
+        a, x, out = normal(rng, n_rows, k), normal(rng, n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
+        if layout == "rows":
+            kernels.gemm_float(isa, a.reshape(-1), k, 1, x, out)
+        elif layout == "columns":
+            kernels.gemm_float(isa, a.T.reshape(-1), 1, n_rows, x, out)
+        else:
+            wide = np.full((n_rows, k, 3), np.nan, np.float32)
+            wide[:, :, 0] = a
+            kernels.gemm_float(isa, wide.reshape(-1), 3 * k, 3, x, out)
+        a64, x64 = a.astype(np.float64), x.astype(np.float64)
+        assert_within(out, x64 @ a64.T, sum_bound(k) * (np.abs(x64) @ np.abs(a64.T)))
+
+
+# ---- the rest of a layer ----
+
+
+@each_isa
+def test_rms_norm(isa: str) -> None:
+    rng = np.random.default_rng(5)
+    for n, magnitude in itertools.product(SIZES, [1, 1e-20, 1e18]):
+        x, weight = normal(rng, n) * np.float32(magnitude), normal(rng, n)
+        x64, out = x.astype(np.float64), np.empty(n, np.float32)
+        expected = x64 / np.sqrt(np.mean(x64**2) + np.float32(1e-5)) * weight
+        kernels.rms_norm(isa, x, weight, 1e-5, out)
+        assert_within(out, expected, 4 * U * np.abs(expected))
+        kernels.rms_norm(isa, x, weight, 1e-5, x)
+        assert np.array_equal(x, out)  # in place
+
+
+@each_isa
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rope(isa: str, interleaved: bool) -> None:
+    rng = np.random.default_rng(6)
+    for n_pairs, rest in itertools.product([*range(1, 68), 128], [0, 5]):
+        angle = rng.uniform(0, 100, n_pairs)
+        cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+        head = normal(rng, 2 * n_pairs + rest)
+        pairs = head[: 2 * n_pairs].astype(np.float64)
+        a, b = (pairs[::2], pairs[1::2]) if interleaved else (pairs[:n_pairs], pairs[n_pairs:])
+        bound = 3 * U * (np.abs(a) + np.abs(b))
+        out = head.copy()
+        kernels.rope(isa, out, cos, sin, interleaved)
+        turned = out[: 2 * n_pairs]
+        c, d = (turned[::2], turned[1::2]) if interleaved else (turned[:n_pairs], turned[n_pairs:])
+        assert_within(c, a * cos - b * sin, bound)
+        assert_within(d, a * sin + b * cos, bound)
+        assert np.array_equal(out[2 * n_pairs :], head[2 * n_pairs :])
+
+
+def gates() -> Floats:
+    rng = np.random.default_rng(7)
+    spread = rng.choice([-1, 1], 20_000) * 10 ** rng.uniform(-30, 2.5, 20_000)
+    return np.concatenate([np.linspace(-110, 110, 50_001), spread, [0, -0.0, 1e30, -1e30]]).astype(np.float32)
+
+
+@each_isa
+def test_silu(isa: str) -> None:
+    x = gates()
+    up, out = normal(np.random.default_rng(8), x.size), np.empty(x.size, np.float32)
+    kernels.silu_mul(isa, x, up, out)
+    with np.errstate(over="ignore"):
+        expected = x.astype(np.float64) / (1 + np.exp(-x.astype(np.float64))) * up
+    # Where exp(-x) is beyond float32, the result is 0 in place of some 90 times a subnormal number.
+    assert_within(out, expected, 8 * U * np.abs(expected) + 128 * SUBNORMAL * np.abs(up))
+
+
+@each_isa
+def test_gelu(isa: str) -> None:
+    x = gates()
+    up, out = normal(np.random.default_rng(9), x.size), np.empty(x.size, np.float32)
+    kernels.gelu_mul(isa, x, up, out)
+    x64 = x.astype(np.float64)
+    with np.errstate(over="ignore"):
+        u = 2 * 0.7978845608 * (x64 + 0.044715 * x64**3)
+        expected = x64 / (1 + np.exp(-u)) * up
+    # An error of u is one of exp(-u) times u, while exp(-u) counts.
+    assert_within(out, expected, (8 + 8 * np.clip(-u, 0, 104)) * U * np.abs(expected) + 2 * SUBNORMAL * np.abs(up) * np.abs(x64))
+
+
+@each_isa
+@pytest.mark.parametrize("n", SIZES)
+def test_elementwise_tails(isa: str, n: int) -> None:
+    """Short and odd lengths give what the long run gives, and nothing is written past the end."""
+    rng = np.random.default_rng(n)
+    x, y = normal(rng, n + 1)[1:], normal(rng, n + 3)[3:]
+    for kernel in (kernels.silu_mul, kernels.gelu_mul):
+        out, one = np.full(n + 1, 7, np.float32), np.empty(1, np.float32)
+        kernel(isa, x, y, out[:n])
+        assert out[n] == 7
+        for i in {0, n // 2, n - 1}:
+            kernel(isa, x[i : i + 1], y[i : i + 1], one)
+            assert out[i] == one[0]
+    added = np.append(x, np.float32(7))
+    kernels.add(isa, added[:n], y)
+    assert np.array_equal(added[:n], x + y) and added[n] == 7
+    kernels.scale(isa, added[:n], 1.7)
+    assert np.array_equal(added[:n], (x + y) * np.float32(1.7)) and added[n] == 7
+
+
+@each_isa
+def test_max_sum_exp(isa: str) -> None:
+    rng = np.random.default_rng(10)
+    for n, spread in itertools.product([*SIZES, 50_000], [1, 30, 1e4]):
+        x = normal(rng, n) * np.float32(spread)
+        greatest, total = kernels.max_sum_exp(isa, x)
+        assert greatest == x.max()
+        assert total == pytest.approx(np.exp(x.astype(np.float64) - float(x.max())).sum(), rel=4 * U + 2 * U * min(spread, 88))
+
+
+@each_isa
+def test_exp_is_close_and_ends_in_exact_zero(isa: str) -> None:
+    """max_sum_exp of (0, x) is 1 + exp(x): the nearest there is to calling exp."""
+    for x in np.linspace(-110, 0, 3001, dtype=np.float32):
+        total = kernels.max_sum_exp(isa, np.float32([0, x]))[1] - 1
+        assert total == pytest.approx(np.exp(float(x)), rel=4 * U, abs=SUBNORMAL)
+        if x < -104:
+            assert total == 0
+
+
+@each_isa
+def test_max_sum_exp_of_minus_infinity(isa: str) -> None:
+    logits = np.full(37, -np.inf, np.float32)
+    assert kernels.max_sum_exp(isa, logits)[1] == 0
+    logits[20] = -3
+    assert kernels.max_sum_exp(isa, logits) == (-3, 1)
+
+
+@each_isa
+def test_nan_is_not_lost(isa: str) -> None:
+    for n, at in [(1, 0), (9, 8), (40, 3), (67, 66)]:
+        x, one, out = np.ones(n, np.float32), np.ones(n, np.float32), np.empty(n, np.float32)
+        x[at] = np.nan
+        assert np.isnan(kernels.max_sum_exp(isa, x)[1])
+        for kernel in (kernels.silu_mul, kernels.gelu_mul):
+            kernel(isa, x, one, out)
+            assert np.isnan(out[at]) and np.isnan(out).sum() == 1
+        kernels.rms_norm(isa, x, one, 1e-5, out)
+        assert np.isnan(out).all()
+
+
+# ---- attention ----
+
+
+def visible(pos: int, window: int) -> slice:
+    return slice(max(0, pos - window + 1) if window else 0, pos + 1)
+
+
+def attention(q: Floats, k: NDArray[np.generic], v: NDArray[np.generic], keys: slice, scale: float) -> tuple[Doubles, Doubles]:
+    """Attention of one token, q [n_head, head_dim], in float64; and the bound on what float32 may make of it."""
+    q64, k64, v64 = q.astype(np.float64), k[keys].astype(np.float64), v[keys].astype(np.float64)
+    scores = q64 @ k64.T * scale
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    # An error of a score is a relative error of its weight; subnormal weights may be lost.
+    score_error = (sum_bound(q.shape[1]) * np.abs(q64) @ np.abs(k64.T) * scale + 4 * U * np.abs(scores)).max(axis=1, keepdims=True)
+    relative = 2 * np.minimum(score_error, 1) + sum_bound(k64.shape[0]) + 8 * U
+    return weights @ v64, relative * (weights @ np.abs(v64)) + SUBNORMAL * np.abs(v64).sum(axis=0)
+
+
+def cache(rng: np.random.Generator, n_ctx: int, head_dim: int, f16: bool) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    k, v = normal(rng, n_ctx, head_dim), normal(rng, n_ctx, head_dim)
+    return (k.astype(np.float16), v.astype(np.float16)) if f16 else (k, v)
+
+
+def raw(x: NDArray[np.generic]) -> NDArray[np.uint16] | Floats:
+    return x.view(np.uint16) if x.dtype == np.float16 else x.view(np.float32)
+
+
+@each_isa
+@pytest.mark.parametrize("f16", [False, True])
+@pytest.mark.parametrize("head_dim", [1, 3, 8, 16, 17, 40, 63, 64, 80, 96, 128, 256])
+def test_attend_one(isa: str, head_dim: int, f16: bool) -> None:
+    rng = np.random.default_rng(head_dim)
+    k, v = cache(rng, 400, head_dim, f16)
+    spans = [(0, 1), (0, 2), (0, 7), (3, 4), (5, 72), (0, 64), (0, 65), (0, 400), (137, 400)]
+    for n_head, (first, last) in itertools.product([1, 2, 3, 4, 5, 7, 8, 17], spans):
+        q, out = normal(rng, n_head, head_dim), np.empty((n_head, head_dim), np.float32)
+        kernels.attend_one(isa, q, raw(k), raw(v), first, last, head_dim**-0.5, out)
+        assert_within(out, *attention(q, k, v, slice(first, last), head_dim**-0.5))
+
+
+def check_tile(isa: str, q: Floats, k: NDArray[np.generic], v: NDArray[np.generic], pos0: int, window: int, scale: float) -> None:
+    """attend_tile against the oracle and against attend_one, token by token."""
+    out, row = np.empty_like(q), np.empty_like(q[0])
+    kernels.attend_tile(isa, q, raw(k), raw(v), pos0, window, scale, out)
+    for t in range(q.shape[0]):
+        keys = visible(pos0 + t, window)
+        expected, bound = attention(q[t], k, v, keys, scale)
+        assert_within(out[t], expected, bound)
+        kernels.attend_one(isa, q[t], raw(k), raw(v), keys.start, keys.stop, scale, row)
+        assert_within(out[t], row.astype(np.float64), 2 * bound)
+
+
+@each_isa
+@pytest.mark.parametrize("f16", [False, True])
+@pytest.mark.parametrize("window", [0, 1, 5, 1000])
+@pytest.mark.parametrize("pos0", [0, 3, 100])
+def test_attend_tile(isa: str, pos0: int, window: int, f16: bool) -> None:
+    rng = np.random.default_rng(11)
+    shapes = [(1, 16), (3, 64), (4, 80), (7, 17), (8, 128), (1, 256)]
+    for (n_head, head_dim), n_tokens in itertools.product(shapes, [*range(1, kernels.lanes(isa) + 1), 40]):
+        k, v = cache(rng, pos0 + n_tokens, head_dim, f16)
+        check_tile(isa, normal(rng, n_tokens, n_head, head_dim), k, v, pos0, window, head_dim**-0.5)
+
+
+@each_isa
+@pytest.mark.parametrize("window", [0, 63, 64, 130])
+def test_attend_tile_over_many_blocks(isa: str, window: int) -> None:
+    rng = np.random.default_rng(12)
+    k, v = cache(rng, 700, 64, True)
+    check_tile(isa, normal(rng, 13, 3, 64), k, v, 687, window, 0.125)
+    check_tile(isa, normal(rng, 200, 1, 64), k, v, 0, window, 0.125)
+
+
+@each_isa
+@pytest.mark.parametrize("f16", [False, True])
+def test_attention_with_huge_scores(isa: str, f16: bool) -> None:
+    """Scores around +-1e4: one key wins, weights of the others underflow to 0, nothing overflows."""
+    rng = np.random.default_rng(13)
+    k, v = cache(rng, 150, 64, f16)
+    for factor in [1e3, -1e3, 1e15]:
+        check_tile(isa, normal(rng, 16, 2, 64) * np.float32(factor), k, v, 134, 0, 1.0)
+    check_tile(isa, np.zeros((16, 2, 64), np.float32), k, v, 134, 0, 1.0)
+
+
+@each_isa
+def test_scores_that_fall_or_rise_with_every_key(isa: str) -> None:
+    """The running maximum moves at every block, or never again after the first."""
+    rng = np.random.default_rng(14)
+    k, v = np.zeros((300, 16), np.float32), normal(rng, 300, 16)
+    k[:, 0] = np.linspace(-500, 500, 300)
+    q = np.zeros((10, 2, 16), np.float32)
+    q[:, 0, 0], q[:, 1, 0] = 1, -1
+    check_tile(isa, q, k, v, 290, 0, 1.0)
+    check_tile(isa, q, k, v, 290, 100, 1.0)
+
+
+@each_isa
+def test_nan_stays_with_its_token_head_and_key(isa: str) -> None:
+    rng = np.random.default_rng(15)
+    k, v = normal(rng, 90, 32), normal(rng, 90, 32)
+    q, out = normal(rng, 8, 2, 32), np.empty((8, 2, 32), np.float32)
+    q[3, 1, 7] = np.nan
+    kernels.attend_tile(isa, q, k, v, 80, 0, 1.0, out)
+    assert np.isnan(out[3, 1]).all() and np.isnan(out).sum() == 32
+    kernels.attend_one(isa, q[3], k, v, 0, 84, 1.0, out[0])
+    assert np.isnan(out[0, 1]).all() and not np.isnan(out[0, 0]).any()
+    v[85, 4] = np.nan
+    kernels.attend_tile(isa, np.ones_like(q), k, v, 80, 0, 1.0, out)
+    assert np.isnan(out[5:, :, 4]).all()
+
+
+# ---- nothing is read or written past the end ----
+
+
+class Guarded:
+    """Hands out arrays that end where the process may not read any more, so that one byte too many is a crash."""
+
+    def __init__(self) -> None:
+        self.size = 1 << 18
+        self.maps: list[mmap.mmap] = []
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def empty(self, dtype: type[np.generic], *shape: int) -> NDArray[np.generic]:
+        space = mmap.mmap(-1, self.size + mmap.PAGESIZE)
+        self.maps.append(space)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(space))
+        assert self.libc.mprotect(ctypes.c_void_p(start + self.size), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+        count = int(np.prod(shape))
+        offset = self.size - count * np.dtype(dtype).itemsize
+        return np.frombuffer(space, dtype, count, offset).reshape(shape)
+
+    def copy(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        out = self.empty(x.dtype.type, *x.shape)
+        out[...] = x
+        return out
+
+
+@pytest.fixture
+def guarded() -> Iterator[Guarded]:
+    yield Guarded()
+
+
+@each_isa
+def test_no_row_kernel_leaves_its_arrays(isa: str, guarded: Guarded) -> None:
+    rng = np.random.default_rng(16)
+    for n in [1, 2, 5, 7, 8, 9, 15, 16, 17, 31, 33]:
+        x, y, z, out = (guarded.copy(normal(rng, n)) for _ in range(4))
+        half = guarded.copy(normal(rng, n).astype(np.float16).view(np.uint16))
+        for kernel in (kernels.silu_mul, kernels.gelu_mul):
+            kernel(isa, x, y, out)
+        kernels.rms_norm(isa, x, y, 1e-5, out)
+        kernels.add(isa, x, y)
+        kernels.scale(isa, x, 2)
+        kernels.max_sum_exp(isa, x)
+        kernels.f16_to_float(isa, half, out)
+        kernels.float_to_f16(isa, x, half)
+        head = guarded.copy(normal(rng, 2 * n))
+        kernels.rope(isa, head, y, z, True)
+        kernels.rope(isa, head, y, z, False)
+
+
+@each_isa
+def test_no_product_leaves_its_arrays(isa: str, guarded: Guarded) -> None:
+    rng = np.random.default_rng(17)
+    lanes = kernels.lanes(isa)
+    for n_rows, k, n_tokens in [(1, 2, 1), (3, 6, 2), (5, 16, 7), (4, 18, 8), (17, 34, 3)]:
+        for format in ["F32", "F16", "BF16"]:
+            data = guarded.copy(stored(normal(rng, n_rows, k), format)[0])
+            kernels.dot_float(isa, format, data, guarded.copy(normal(rng, k)), guarded.empty(np.float32, n_rows))
+        x, a = guarded.copy(normal(rng, n_tokens, k)), guarded.copy(normal(rng, n_rows * k))
+        kernels.pack_float(isa, x, guarded.empty(np.float32, k, lanes))
+        out = guarded.empty(np.float32, n_tokens, n_rows)
+        kernels.gemm_float(isa, a, k, 1, x, out)
+        kernels.gemm_float(isa, a, 1, n_rows, x, out)
+
+
+@each_isa
+@pytest.mark.parametrize("f16", [False, True])
+def test_no_attention_leaves_its_arrays(isa: str, f16: bool, guarded: Guarded) -> None:
+    rng = np.random.default_rng(18)
+    for n_head, head_dim, n_tokens, pos0 in [(1, 1, 1, 0), (3, 5, 2, 1), (4, 16, 5, 60), (2, 17, 8, 3), (5, 40, 3, 8)]:
+        k, v = (guarded.copy(raw(x)) for x in cache(rng, pos0 + n_tokens, head_dim, f16))
+        q = guarded.copy(normal(rng, n_tokens, n_head, head_dim))
+        kernels.attend_tile(isa, q, k, v, pos0, 0, 1.0, guarded.empty(np.float32, n_tokens, n_head, head_dim))
+        out = guarded.empty(np.float32, n_head, head_dim)
+        kernels.attend_one(isa, guarded.copy(q[-1]), k, v, 0, pos0 + n_tokens, 1.0, out)
+
+
+# ---- the door ----
+
+
+def test_the_door_refuses_what_does_not_fit() -> None:
+    x = np.ones(8, np.float32)
+    with pytest.raises(ValueError, match="no instruction set 'mmx'"):
+        kernels.lanes("mmx")
+    with pytest.raises(ValueError, match="sizes do not fit"):
+        kernels.add("scalar", x, x[:4].copy())

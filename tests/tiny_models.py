@@ -1,0 +1,161 @@
+"""Tiny random models written with gguf-py, and the same forward pass in plain numpy: the oracle of the engine's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from gguf.quants import dequantize, quantize
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+N_VOCAB = 268
+MERGES = ["t h", "th e", "i n", "a n", "e r", "o n", "Ġ the", "Ġ a", "in g", "an d"]
+
+LLAMA = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_head_kv": 2, "head_dim": 16, "n_ff": 96}
+GEMMA3 = {"n_layer": 7, "n_embd": 64, "n_head": 4, "n_head_kv": 1, "head_dim": 32, "n_ff": 96, "window": 8}
+
+
+def byte_alphabet() -> list[str]:
+    """GPT-2's printable stand-ins for the 256 bytes, in order of the byte."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(b) if b in printable else chr(next(others)) for b in range(256)]
+
+
+def write_vocabulary(w: gguf.GGUFWriter) -> None:
+    tokens = byte_alphabet() + ["".join(m.split()) for m in MERGES] + ["<|bos|>", "<|im_end|>"]
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("gpt-2")
+    w.add_token_list(tokens)
+    w.add_token_types([1] * 266 + [3, 3])
+    w.add_token_merges(MERGES)
+    w.add_bos_token_id(266)
+    w.add_eos_token_id(267)
+    w.add_add_bos_token(False)
+
+
+def tensor_shapes(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    """Names and numpy shapes (rows first) of a model's tensors."""
+    n, q, kv, ff = s["n_embd"], s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"], s["n_ff"]
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (N_VOCAB, n), "output_norm": (n,)}
+    if arch == "llama":
+        shapes["output"] = (N_VOCAB, n)
+    for i in range(s["n_layer"]):
+        block = {"attn_norm": (n,), "attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q),
+                 "ffn_norm": (n,), "ffn_gate": (ff, n), "ffn_up": (ff, n), "ffn_down": (n, ff)}  # fmt: skip
+        if arch == "gemma3":
+            d = s["head_dim"]
+            block |= {"attn_q_norm": (d,), "attn_k_norm": (d,), "post_attention_norm": (n,), "post_ffw_norm": (n,)}
+        shapes |= {f"blk.{i}.{name}": shape for name, shape in block.items()}
+    return shapes
+
+
+def write_model(
+    path: Path, arch: str = "llama", shape: dict[str, int] | None = None, types: list[str] | None = None, seed: int = 0, **metadata: Any
+) -> dict[str, F32]:
+    """Writes a random model whose matrices take `types` in turn; returns the weights as a reader dequantizes them, by name.
+
+    metadata replaces or adds keys of the architecture (float, int).
+    """
+    s = shape or {"llama": LLAMA, "gemma3": GEMMA3}[arch]
+    rng = np.random.default_rng(seed)
+    w = gguf.GGUFWriter(str(path), arch)
+    w.add_name(f"tiny {arch}")
+    w.add_block_count(s["n_layer"])
+    w.add_context_length(512)
+    w.add_embedding_length(s["n_embd"])
+    w.add_feed_forward_length(s["n_ff"])
+    w.add_head_count(s["n_head"])
+    w.add_head_count_kv(s["n_head_kv"])
+    w.add_key_length(s["head_dim"])
+    w.add_value_length(s["head_dim"])
+    w.add_layer_norm_rms_eps(1e-5)
+    if "window" in s:
+        w.add_sliding_window(s["window"])
+    for key, value in metadata.items():
+        (w.add_float32 if isinstance(value, float) else w.add_uint32)(f"{arch}.{key}", value)
+    write_vocabulary(w)
+    weights = {}
+    for i, (name, dims) in enumerate(tensor_shapes(arch, s).items()):
+        if len(dims) == 1:
+            values = (1 + 0.1 * rng.standard_normal(dims)).astype(np.float32)
+            w.add_tensor(f"{name}.weight", values)
+        else:
+            kind = gguf.GGMLQuantizationType[types[i % len(types)] if types else "F32"]
+            values = (rng.standard_normal(dims) / np.sqrt(dims[1])).astype(np.float32)
+            blocks = quantize(values, kind)
+            w.add_tensor(f"{name}.weight", blocks, raw_dtype=kind)
+            values = dequantize(blocks, kind).reshape(dims)
+        weights[name] = values
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    return weights
+
+
+def rms(x: F64, weight: F32, eps: float = 1e-5) -> F64:
+    return x / np.sqrt(np.mean(x * x, -1, keepdims=True) + eps) * weight
+
+
+def rope(x: F64, base: float, interleaved: bool) -> F64:
+    """x [n, heads, d]; row i is at position i."""
+    d = x.shape[-1]
+    angle = np.arange(len(x))[:, None, None] * base ** (-2 * np.arange(d // 2) / d)
+    c, s = np.cos(angle), np.sin(angle)
+    a, b = (x[..., 0::2], x[..., 1::2]) if interleaved else (x[..., : d // 2], x[..., d // 2 :])
+    out = np.empty_like(x)
+    ra, rb = a * c - b * s, a * s + b * c
+    if interleaved:
+        out[..., 0::2], out[..., 1::2] = ra, rb
+    else:
+        out[..., : d // 2], out[..., d // 2 :] = ra, rb
+    return out
+
+
+def attention(q: F64, k: F64, v: F64, scale: float, window: int) -> F64:
+    """q [n, heads, d] over k, v [n, kv heads, d]; causal, and `window` positions back if > 0."""
+    n, heads, _ = q.shape
+    group = heads // k.shape[1]
+    back = np.arange(n)[:, None] - np.arange(n)[None, :]
+    hidden = (back < 0) | ((back >= window) if window else False)
+    out = np.empty_like(q)
+    for h in range(heads):
+        scores = np.where(hidden, -np.inf, q[:, h] @ k[:, h // group].T * scale)
+        p = np.exp(scores - scores.max(-1, keepdims=True))
+        out[:, h] = p / p.sum(-1, keepdims=True) @ v[:, h // group]
+    return out
+
+
+def silu(x: F64) -> F64:
+    return x / (1 + np.exp(-x))
+
+
+def gelu(x: F64) -> F64:
+    return 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x**3)))
+
+
+def forward(arch: str, w: dict[str, F32], tokens: list[int], shape: dict[str, int] | None = None) -> F64:
+    """Logits [n, n_vocab] in float64, by the formulas of the papers."""
+    s = shape or {"llama": LLAMA, "gemma3": GEMMA3}[arch]
+    gemma = arch == "gemma3"
+    n, d = len(tokens), s["head_dim"]
+    x = w["token_embd"][tokens].astype(np.float64) * (s["n_embd"] ** 0.5 if gemma else 1)
+    for i in range(s["n_layer"]):
+        b = {name.split(".")[2]: value for name, value in w.items() if name.startswith(f"blk.{i}.")}
+        local = gemma and (i + 1) % 6 != 0
+        h = rms(x, b["attn_norm"])
+        q, k, v = ((h @ b[f"attn_{p}"].T).reshape(n, -1, d) for p in "qkv")
+        if gemma:
+            q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
+        q, k = (rope(z, 10000.0, not gemma) for z in (q, k))
+        a = attention(q, k, v, d**-0.5, s["window"] if local else 0).reshape(n, -1) @ b["attn_output"].T
+        x = x + (rms(a, b["post_attention_norm"]) if gemma else a)
+        h = rms(x, b["ffn_norm"])
+        f = ((gelu if gemma else silu)(h @ b["ffn_gate"].T) * (h @ b["ffn_up"].T)) @ b["ffn_down"].T
+        x = x + (rms(f, b["post_ffw_norm"]) if gemma else f)
+    return rms(x, w["output_norm"]) @ w.get("output", w["token_embd"]).T
