@@ -1,7 +1,10 @@
-"""Speed of the int8 kernels on one core: gemm in GMAC/s at 512 tokens, dot in GB/s of block bytes, each beside the machine's limit.
+"""Speed of the int8 kernels on one core, each beside what the machine can do at that moment.
 
-Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and the best run
-of each counts. Needs a C compiler for calibrate.c; x86-64 only.
+gemm: a prompt of 512 tokens, packing and unpacking included, in GMAC/s, beside the peak of the instruction set's int8
+multiply-adds. dot: one token, in GB/s of block bytes, with weights from memory beside a plain read of memory, and in cache.
+
+Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and the
+best run of each counts. Needs a C compiler for calibrate.c; x86-64 only.
 """
 
 import ctypes
@@ -15,9 +18,10 @@ import click
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from subbyte.kernels import _int8
+from subbyte.kernels import _formats, _int8
 
 FORMATS = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ2_0".split()
+DOT_K = 4096  # row length of dot
 STREAM_BYTES = 64 << 20  # more than a last-level cache
 
 
@@ -53,47 +57,52 @@ def random_rows(name: str, n_rows: int, k: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, n_rows * k // block * size, np.uint8)
 
 
-def rate(work: float, run: Callable[[], object]) -> float:
-    """Work units per nanosecond of one run."""
+def rate(work: float, kernel: Callable[..., object], *args: object, repeat: int = 1) -> float:
+    """Work units per nanosecond."""
     start = time.thread_time()
-    run()
-    return work / (time.thread_time() - start) / 1e9
+    for _ in range(repeat):
+        kernel(*args)
+    return work * repeat / (time.thread_time() - start) / 1e9
+
+
+def measure(name: str, isa: str, calibration: Calibration, rounds: int, tokens: int, k: int, rows: int) -> list[float]:
+    """Best of each: peak GMAC/s, gemm GMAC/s, memory GB/s, dot GB/s from memory, dot GB/s in cache."""
+    x = _int8.quantize(isa, np.random.default_rng(1).standard_normal((tokens, k), np.float32))
+    one = _int8.quantize(isa, np.random.default_rng(2).standard_normal((1, DOT_K), np.float32))
+    weights = random_rows(name, rows, k)
+    cached = random_rows(name, 64, DOT_K)
+    n_rows = STREAM_BYTES // (cached.size // 64)
+    stream = random_rows(name, n_rows, DOT_K)
+    runs = [
+        (
+            calibration.gmacs(isa),
+            rate(tokens * k * rows, _int8.gemm, isa, name, weights, rows, x),
+            calibration.gigabytes(),
+            rate(stream.size, _int8.dot, isa, name, stream, n_rows, one),
+            rate(cached.size, _int8.dot, isa, name, cached, 64, one, repeat=50),
+        )
+        for _ in range(rounds)
+    ]
+    return [max(column) for column in zip(*runs, strict=True)]
 
 
 @click.command(help=__doc__)
 @click.option("--formats", default=",".join(FORMATS), help="Comma-separated formats.")
+@click.option("--isas", default=",".join(_formats.isas()[1:]), help="Comma-separated instruction sets.")
 @click.option("--rounds", default=20, help="Runs of each kernel.")
-@click.option("--tokens", default=2012)
+@click.option("--tokens", default=512, help="Tokens of gemm.")
 @click.option("--k", default=2048, help="Row length of gemm.")
-@click.option("--rows", default=2012, help="Rows of gemm.")
-def main(formats: str, rounds: int, tokens: int, k: int, rows: int) -> None:
+@click.option("--rows", default=512, help="Rows of gemm.")
+def main(formats: str, isas: str, rounds: int, tokens: int, k: int, rows: int) -> None:
     calibration = Calibration()
-    isas = [isa for isa in _int8.isas() if isa != "scalar"]
-    x = np.random.default_rng(1).standard_normal((tokens, k), np.float32)
-    one_k = 4096
-    one = np.random.default_rng(2).standard_normal((1, one_k), np.float32)
-    click.echo(f"{'format':8} {'isa':8} {'gemm GMAC/s':>12} {'of peak':>8} {'dot GB/s':>9} {'of stream':>10} {'in cache':>9}")
+    click.echo(
+        f"{'format':8} {'isa':8} {'gemm GMAC/s':>12} {'of peak':>8} {'dot GB/s':>9} {'of memory':>10} {'in cache':>9}"
+    )
     for name in formats.split(","):
-        block, size = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
-        row_bytes = one_k // block * size
-        weights = random_rows(name, rows, k)
-        n_one = STREAM_BYTES // row_bytes
-        stream, cached = random_rows(name, n_one, one_k), random_rows(name, 64, one_k)
-        best = {isa: np.zeros(5) for isa in isas}
-        for _ in range(rounds):
-            for isa in isas:
-                q, q_one = _int8.quantize(isa, x), _int8.quantize(isa, one)
-                run = (
-                    calibration.gmacs(isa),
-                    rate(tokens * k * rows, lambda: _int8.gemm(isa, name, weights, rows, q)),
-                    calibration.gigabytes(),
-                    rate(stream.size, lambda: _int8.dot(isa, name, stream, n_one, q_one)),
-                    rate(cached.size * 50, lambda: [_int8.dot(isa, name, cached, 64, q_one) for _ in range(50)]),
-                )
-                best[isa] = np.maximum(best[isa], run)
-        for isa, (peak, gmacs, limit, speed, in_cache) in best.items():
+        for isa in isas.split(","):
+            peak, gemm, memory, dot, cached = measure(name, isa, calibration, rounds, tokens, k, rows)
             click.echo(
-                f"{name:8} {isa:8} {gmacs:12.1f} {gmacs / peak:8.0%} {speed:9.1f} {speed / limit:10.0%} {in_cache:9.1f}"
+                f"{name:8} {isa:8} {gemm:12.1f} {gemm / peak:8.0%} {dot:9.1f} {dot / memory:10.0%} {cached:9.1f}"
             )
 
 
