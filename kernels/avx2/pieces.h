@@ -113,18 +113,22 @@ PIECE __m256i codes_IQ4_NL(const uint8_t *b, int i) { (void)i; return nibbles_of
 #define scales_IQ4_NL scale_d
 
 /* MXFP4: a byte e, scale 2^(e - 128); the levels are twice those of FP4 E2M1, plus 12. */
-PIECE __m256i codes_MXFP4(const uint8_t *b, int i)
-{
-    (void)i;
-    return nibbles_of(b + 1, _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-}
+PIECE __m128i levels_MXFP4(void) { return _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0); }
+PIECE __m256i codes_MXFP4(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 1, levels_MXFP4()); }
 PIECE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)min;
-    for (int i = 0; i < n; i++, b += bytes) {
-        uint32_t bits = b[0] < 2 ? 0x00200000u << b[0] : (b[0] - 1u) << 23;
-        memcpy(scale + i, &bits, sizeof bits);
-    }
+    uint64_t exponents = 0;
+    for (int i = 0; i < n; i++)
+        exponents |= (uint64_t)b[i * bytes] << 8 * i;
+    __m256i e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)exponents));
+    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);                  /* of e = 0 and 1 */
+    bits = _mm256_blendv_epi8(subnormal, bits, _mm256_cmpgt_epi32(e, _mm256_set1_epi32(1)));
+    if (n == 1)
+        _mm_store_ss(scale, _mm_castsi128_ps(_mm256_castsi256_si128(bits)));
+    else
+        _mm256_storeu_ps(scale, _mm256_castsi256_ps(bits));
 }
 
 /* ---- blocks of 256 ---- */
