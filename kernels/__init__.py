@@ -1,7 +1,7 @@
 """The maths in C: block formats, matrix products, attention; nothing of models.
 
-`FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers. A `Plan` is a model's forward pass,
-an `Engine` runs it over a `Cache`.
+`FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers. A `Plan` is a model's
+forward pass, an `Engine` runs it over a `Cache`.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from subbyte.kernels import _formats
 from subbyte.kernels._native import Cache, Engine, Plan, Weight, best_isa, isas
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from subbyte.kernels._formats import Data
 
 __all__ = ["FORMATS", "Cache", "Engine", "Format", "Plan", "Weight", "best_isa", "dequantize", "isas"]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A block format of GGUF. A quantized weight is `(code - bias) * scale - min`; min is there only if the bias is 0."""
+    """A block format of GGUF. A quantized weight is `(code - bias) * scale - min`, with a min only if the bias is 0."""
 
     name: str
     id: int  # ggml type id, as a GGUF file stores it
@@ -43,11 +43,11 @@ FORMATS: Mapping[str, Format] = MappingProxyType({row[0]: Format(*row) for row i
 """Every format subbyte computes with, by its GGUF name such as "Q4_K"; the C list kernels/formats.def."""
 
 
-def dequantize(data: "Buffer", format: str) -> NDArray[np.float32]:
+def dequantize(data: "Data", format: str) -> NDArray[np.float32]:
     """The weights of whole blocks as a new float32 array [n], bit for bit as gguf-py dequantizes them.
 
-    `data` is any contiguous buffer (bytes, memoryview, array), n its number of blocks times the block size. The first axis of
-    a tensor's shape in the file is the row length: `dequantize(...).reshape(shape[::-1])`.
+    `data` is any contiguous buffer (bytes, memoryview, array), n its number of blocks times the block size. A tensor's
+    shape in the file begins with the row length, so `.reshape(shape[::-1])` gives its rows.
 
     Raises ValueError for an unknown format and for a size that is not a whole number of blocks.
     """

@@ -1,5 +1,8 @@
-"""A door to the float kernels of every instruction set, for tests and benchmarks: one call, one kernel call (products and attention:
-one a tile of tokens). Results are written to `out`, float32 unless said; ValueError for an instruction set or sizes that do not fit."""
+"""A door to the float kernels of every instruction set, for tests and benchmarks.
+
+A function here is the slot of that name in kernels.h, called once (gemm_float and attend_tile: once for every tile of tokens).
+Results are written to `out`. ValueError for an instruction set this machine lacks and for sizes that do not fit each other.
+"""
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uintptr_t
@@ -45,7 +48,7 @@ cdef extern from "kernels.h":
 cdef const kernels *table_of(str isa) except NULL:
     cdef const kernels *table = kernels_of(isa.encode())
     if table == NULL:
-        raise ValueError(f"no instruction set {isa!r} on this machine; it has {', '.join(usable())}")
+        raise ValueError(f"no instruction set {isa!r} on this machine; it has {', '.join(isas())}")
     return table
 
 
@@ -70,7 +73,7 @@ cdef class Scratch:
         PyMem_Free(self.memory)
 
 
-def usable() -> list[str]:
+def isas() -> list[str]:
     cdef const char *names[8]
     return [names[i].decode() for i in range(kernels_usable(names))]
 

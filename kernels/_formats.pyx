@@ -17,7 +17,7 @@ cdef extern from "kernels.h" nogil:
     struct format_info_t "format_info":
         const char *name
         int id, block, bytes, group, bias, max_code
-    format_info_t format_info[]
+    const format_info_t format_info[]
     int format_has_min(int format)
 
     struct kernels:
@@ -41,7 +41,12 @@ cdef extern from "codebooks.h" nogil:
 
 def formats():
     """The rows of formats.def: name, id, block size, block bytes, group, bias, max code."""
-    return [(f.name.decode(), f.id, f.block, f.bytes, f.group, f.bias, f.max_code) for f in format_info[:N_FORMATS]]
+    rows = []
+    cdef int f
+    for f in range(N_FORMATS):
+        row = format_info[f]
+        rows.append((row.name.decode(), row.id, row.block, row.bytes, row.group, row.bias, row.max_code))
+    return rows
 
 
 def isas():
@@ -51,11 +56,11 @@ def isas():
     return [names[i].decode() for i in range(n)]
 
 
-cdef const kernels *table_of(isa) except NULL:
+cdef const kernels *table_of(str isa) except NULL:
     cdef const kernels *table = kernels_best() if isa is None else kernels_of(isa.encode())
     if table is NULL:
-        wanted = f"the environment variable SUBBYTE_ISA is {os.environ.get('SUBBYTE_ISA')!r}" if isa is None else repr(isa)
-        raise ValueError(f"unknown instruction set: {wanted}; this machine runs {', '.join(isas())}")
+        name = f"{isa!r}" if isa is not None else f"{os.environ.get('SUBBYTE_ISA')!r} (from SUBBYTE_ISA)"
+        raise ValueError(f"instruction set {name} is unknown or not on this machine; it runs {', '.join(isas())}")
     return table
 
 
@@ -74,7 +79,7 @@ cdef int64_t count_weights(int f, int64_t n_bytes) except -1:
     return n_bytes // format_info[f].bytes * format_info[f].block
 
 
-def dequantize(data, str format, isa=None):
+def dequantize(data, str format, str isa=None):
     cdef int f = index_of(format)
     cdef const kernels *table = table_of(isa)
     cdef Py_buffer buffer
@@ -92,7 +97,7 @@ def dequantize(data, str format, isa=None):
     return array
 
 
-def unpack(data, str format, isa=None):
+def unpack(data, str format, str isa=None):
     cdef int f = index_of(format)
     cdef const kernels *table = table_of(isa)
     cdef Py_buffer buffer

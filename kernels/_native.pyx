@@ -20,6 +20,7 @@ cdef extern from "plan.h" nogil:
     enum: POOL_CANCELLED
     enum op_kind: OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM
     enum activation: ACT_SILU, ACT_GELU
+    enum activations: ACTIVATIONS_INT8, ACTIVATIONS_INT8X2, ACTIVATIONS_FLOAT
     enum head_kind: HEAD_NONE, HEAD_LOGITS, HEAD_LOGPROB
 
     struct format_info_t "format_info":
@@ -107,7 +108,7 @@ cdef extern from "plan.h" nogil:
         float *logits
         float *logprob
         int finite
-    scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx, int float_activations)
+    scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx, activations how)
     void scratch_free(scratch_t *)
     int step_run(step_t *, int (*poll)(void *) noexcept nogil, void *)
 
@@ -395,8 +396,8 @@ cdef int poll_signals(void *arg) noexcept with gil:
 cdef class Engine:
     """Runs steps of one plan with its own scratch memory; used by one thread at a time.
 
-    isa: None for the best one. float_activations: multiply every format as dequantized float32 by float activations, the exact
-    and slow yardstick of the int8 kernels.
+    isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus its rest as int8
+    again, about 15 bits for twice the work), or "float32" (the slow yardstick of both).
     """
 
     cdef Plan plan
@@ -405,7 +406,10 @@ cdef class Engine:
     cdef readonly int n_batch, n_threads
     cdef int64_t n_ctx
 
-    def __init__(self, Plan plan, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, bint float_activations=False):
+    def __init__(self, Plan plan, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8"):
+        how = {"int8": ACTIVATIONS_INT8, "int8x2": ACTIVATIONS_INT8X2, "float32": ACTIVATIONS_FLOAT}.get(activations)
+        if how is None:
+            raise ValueError(f"activations {activations!r}; allowed are int8, int8x2 and float32")
         if not 1 <= n_threads <= MAX_THREADS:
             raise ValueError(f"{n_threads} threads, allowed are 1..{MAX_THREADS}")
         if n_batch < 1 or plan.p.n_ops == 0 or plan.p.output.data == NULL:
@@ -413,7 +417,7 @@ cdef class Engine:
         self.kernels = find_kernels(isa)
         self.plan = plan
         self.n_batch, self.n_threads, self.n_ctx = n_batch, n_threads, n_ctx
-        self.scratch = scratch_new(&plan.p, self.kernels, n_batch, n_threads, n_ctx, float_activations)
+        self.scratch = scratch_new(&plan.p, self.kernels, n_batch, n_threads, n_ctx, how)
         if self.scratch == NULL:
             raise ResourceError(f"no memory for a batch of {n_batch} tokens and {n_threads} threads")
 

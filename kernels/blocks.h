@@ -1,11 +1,11 @@
-/* The blocks of every quantized format, byte for byte as a GGUF file stores them. Sizes are asserted against formats.def.
+/* The blocks of every quantized format, byte for byte as a GGUF file stores them; sizes are asserted below.
  *
- * How to read the drawings. The fields stand in file order with their bytes below. Numbers are little-endian, `d`, `m` and `dmin`
- * are bit patterns of half-precision floats. Weights are numbered from 0 within the block. "lo 0-15, hi 16-31" says that byte j of
- * the field holds weight j in its low half and weight 16 + j in its high half; "4 x 2 bits: j, 32+j, 64+j, 96+j" lists the
- * weights of byte j from the lowest bits up. A group is 16 or 32 consecutive weights with a scale of their own.
+ * How to read the drawings. The fields stand in file order with their bytes below. Numbers are little-endian; `d`, `m`
+ * and `dmin` are bit patterns of half-precision floats. Weights are numbered from 0 within the block. "lo 0-15, hi
+ * 16-31" says that byte j of the field holds weight j in its low half and weight 16 + j in its high half; "4 x 2 bits:
+ * j, 32+j, 64+j, 96+j" lists the weights of byte j from the lowest bits up. A group is 16 or 32 consecutive weights
+ * with a scale of their own. Code books and signs of the IQ formats are explained in codebooks.h.
  *
- * `code books` and `signs` of the IQ formats are explained in codebooks.h.
  * Source: the GGUF format as written by llama.cpp and read by gguf-py (quants.py). */
 #ifndef SUBBYTE_BLOCKS_H
 #define SUBBYTE_BLOCKS_H
@@ -14,7 +14,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "GGUF files are read in place, as little-endian");
 
-/* packed: nothing in a file is aligned. may_alias: the bytes come from a mapped file, not from an object of this type. */
+/* packed: nothing in a file is aligned. may_alias: the bytes were mapped from a file, not stored as this type. */
 #define BLOCK struct __attribute__((packed, may_alias))
 
 /* ---- blocks of 32 weights, one scale ---- */
@@ -64,7 +64,8 @@ BLOCK block_Q2_K { uint8_t scales[16]; uint8_t qs[64]; uint16_t d, dmin; };
 /* Q3_K: d * (scale - 32) * (q - 4), groups of 16; bit b of hmask[j] is bit 2 of weight 32 b + j.
  *   | hmask | qs: as Q2_K | scales | d |
  *     32      64            12       2
- * scales: group g has its low 4 bits in byte g % 8 (lo g < 8, hi g >= 8), its high 2 bits in byte 8 + g % 4 at bit 2 (g / 4). */
+ * scales: group g has its low 4 bits in byte g % 8 (lo g < 8, hi g >= 8), its high 2 bits in byte 8 + g % 4 from bit
+ * 2 (g / 4) on. */
 BLOCK block_Q3_K { uint8_t hmask[32]; uint8_t qs[64]; uint8_t scales[12]; uint16_t d; };
 
 /* Q4_K: d * scale * q - dmin * min, groups of 32
@@ -131,8 +132,8 @@ BLOCK block_IQ1_M { uint8_t qs[32]; uint8_t qh[16]; uint16_t scales[4]; };
 /* ---- ternary: 256 weights, one scale ---- */
 
 /* TQ1_0: d * (t - 1); 5 ternary digits a byte, as a fraction of 256: see ternary.c
- *   | qs: 32 bytes: j, 32+j, .. 128+j; 16 bytes: 160+j, 176+j, .. 224+j | qh: 4 digits: 240+j, 244+j, 248+j, 252+j | d |
- *     48                                                                  4                                          2  */
+ *   | qs: 32 bytes: j, 32+j, .. 128+j; 16 bytes: 160+j, 176+j, .. 224+j | qh: 240+j, 244+j, 248+j, 252+j | d |
+ *     48                                                                  4                                2 */
 BLOCK block_TQ1_0 { uint8_t qs[48]; uint8_t qh[4]; uint16_t d; };
 
 /* TQ2_0: d * (q - 1)

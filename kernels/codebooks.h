@@ -1,8 +1,8 @@
 /* Code books: what the indices in IQ1, IQ2 and IQ3 blocks and the 4-bit codes of IQ4 and MXFP4 stand for.
  *
- * They belong to the file format, as found by its authors' search over real weights: llama.cpp writes files with them, gguf-py
- * carries the same (quants.py, against which tests/test_formats.py compares each). An entry of a grid holds the magnitudes of 8
- * (IQ1, IQ2) or 4 (IQ3) consecutive weights, one a byte, the first in the lowest byte; IQ1's are signed and complete. */
+ * They belong to the file format, as its authors chose them: llama.cpp writes files with them, gguf-py carries the same
+ * (quants.py, against which tests/test_formats.py compares each). An entry of a grid holds the magnitudes of 8 (IQ1,
+ * IQ2) or 4 (IQ3) consecutive weights, one a byte, the first in the lowest byte. Those of IQ1 carry their sign. */
 #ifndef SUBBYTE_CODEBOOKS_H
 #define SUBBYTE_CODEBOOKS_H
 #include <stdint.h>
@@ -16,7 +16,8 @@ extern const uint32_t iq3s_grid[512];      /* 1, 3, 5, .. 15 */
 extern const int8_t iq4_values[16];        /* IQ4_NL, IQ4_XS */
 extern const int8_t mxfp4_values[16];      /* twice the E2M1 numbers, so that they are integers; no -0 */
 
-/* IQ2_XXS, IQ2_XS and IQ3_XXS store the signs of 8 weights in 7 bits, 1 is minus: the eighth makes the number of minuses even. */
+/* IQ2_XXS, IQ2_XS and IQ3_XXS store the signs of 8 weights in 7 bits, 1 for minus: the eighth makes the number of
+ * minuses even. */
 static inline uint8_t even_signs(unsigned seven_bits)
 {
     return (uint8_t)(seven_bits | (unsigned)__builtin_parity(seven_bits) << 7);

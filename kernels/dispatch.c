@@ -7,14 +7,16 @@
 /* libgcc asks the processor, and the operating system whether it saves the registers. */
 #define cpu(feature) __builtin_cpu_supports(feature)
 
-enum { MAX_TABLES = 8 };
+enum {
+    MAX_TABLES = 8,
+    N_TABLES = 1                                           /* scalar, and the rows of isa.def */
 #define ISA(isa, test) +1
-_Static_assert(1
 #include "isa.def"
-    <= MAX_TABLES, "more rows in isa.def than tables");
 #undef ISA
+};
+_Static_assert(N_TABLES <= MAX_TABLES, "kernels_usable promises that 8 names suffice");
 
-static struct kernels tables[MAX_TABLES];                  /* scalar and the usable rows of isa.def, weakest first */
+static struct kernels tables[MAX_TABLES];                  /* the usable ones, weakest first */
 static int n_usable;
 static pthread_once_t built = PTHREAD_ONCE_INIT;
 

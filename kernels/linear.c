@@ -9,20 +9,26 @@ enum { CHUNK_BYTES = 32 * 1024 };
 
 int uses_q8(const struct step *s, const struct weight *w)
 {
-    return format_info[w->format].group != 0 && !s->scratch->float_activations;
+    return format_info[w->format].group != 0 && s->scratch->activations != ACTIVATIONS_FLOAT;
 }
 
-/* The struct q8_tile of tile t: tiles lie one after the other in the shared buffers. */
-static struct q8_tile q8_tile_at(const struct step *s, int tile, int64_t cols)
+/* Tile t of the tiles that lie one after the other in the shared buffers `all`. */
+static struct q8_tile q8_tile_at(const struct step *s, struct q8_tile all, int tile, int64_t cols)
 {
     int64_t lanes = s->kernels->lanes, at = tile * lanes * cols;
-    struct q8_tile all = s->scratch->q8;
     return (struct q8_tile){all.q + at, all.scale + at / 32, all.sum + at / 16};
 }
 
 static float *float_tile_at(const struct step *s, int tile, int64_t cols)
 {
     return s->scratch->tile + (int64_t)tile * s->kernels->lanes * cols;
+}
+
+/* x -= what q8 says of it. */
+static void subtract_q8(float *x, struct q8_row q8, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] -= (float)q8.q[i] * q8.scale[i / Q8_GROUP];
 }
 
 static void prepare_one(struct step *s, const float *x, const float *norm, float eps, struct input in, int thread)
@@ -34,30 +40,47 @@ static void prepare_one(struct step *s, const float *x, const float *norm, float
         memcpy(mine->row, x, in.cols * sizeof(float));
     if (in.need_q8)
         s->kernels->quantize(mine->row, in.cols, mine->q8);
+    if (in.need_q8 && s->scratch->activations == ACTIVATIONS_INT8X2) {
+        float *rest = mine->float_panel;
+        memcpy(rest, mine->row, in.cols * sizeof(float));
+        subtract_q8(rest, mine->q8, in.cols);
+        s->kernels->quantize(rest, in.cols, mine->rest);
+    }
+}
+
+static struct q8_row q8_row_at(struct q8_row rows, int row, int64_t cols)
+{
+    return (struct q8_row){rows.q + row * cols, rows.scale + row * cols / 32, rows.sum + row * cols / 16};
 }
 
 static void prepare_tile(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps, struct input in,
-                  int tile, int thread)
+                         int tile, int thread)
 {
     const struct kernels *k = s->kernels;
     struct thread_scratch *mine = &s->scratch->thread[thread];
     int first = tile * k->lanes, n = in.n_tokens - first < k->lanes ? in.n_tokens - first : k->lanes;
-    float *tile_rows = mine->out;                                        /* [n][cols], see scratch_new */
+    float *tile_rows = mine->out;                                        /* [n][cols], see lay_out_thread */
     for (int t = 0; t < n; t++) {
         const float *row = x + (rows ? rows[first + t] : first + t) * stride;
-        float *to = tile_rows + t * in.cols;
         if (norm)
-            k->rms_norm(row, norm, in.cols, eps, to);
+            k->rms_norm(row, norm, in.cols, eps, tile_rows + t * in.cols);
         else
-            memcpy(to, row, in.cols * sizeof(float));
-        if (in.need_q8)
-            k->quantize(to, in.cols, (struct q8_row){mine->q8.q + t * in.cols, mine->q8.scale + t * in.cols / 32,
-                                                     mine->q8.sum + t * in.cols / 16});
+            memcpy(tile_rows + t * in.cols, row, in.cols * sizeof(float));
     }
-    if (in.need_q8)
-        k->pack_q8(mine->q8, n, in.cols, q8_tile_at(s, tile, in.cols));
     if (in.need_float)
         k->pack_float(tile_rows, in.cols, n, in.cols, float_tile_at(s, tile, in.cols));
+    if (!in.need_q8)
+        return;
+    for (int t = 0; t < n; t++)
+        k->quantize(tile_rows + t * in.cols, in.cols, q8_row_at(mine->q8, t, in.cols));
+    k->pack_q8(mine->q8, n, in.cols, q8_tile_at(s, s->scratch->q8, tile, in.cols));
+    if (s->scratch->activations != ACTIVATIONS_INT8X2)
+        return;
+    for (int t = 0; t < n; t++) {
+        subtract_q8(tile_rows + t * in.cols, q8_row_at(mine->q8, t, in.cols), in.cols);
+        k->quantize(tile_rows + t * in.cols, in.cols, q8_row_at(mine->rest, t, in.cols));
+    }
+    k->pack_q8(mine->rest, n, in.cols, q8_tile_at(s, s->scratch->rest, tile, in.cols));
 }
 
 static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct panel *panel)
@@ -72,17 +95,27 @@ static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, i
     }
 }
 
-static void one_token_q8(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
+static void dot_rows(struct step *s, const struct weight *w, int64_t row0, int n, struct q8_row x, int thread, float *out)
 {
-    struct thread_scratch *mine = &s->scratch->thread[thread];
-    const uint8_t *rows = w->data + row0 * row_bytes(w->format, w->cols);
+    struct panel *panel = &s->scratch->thread[thread].panel;
     if (s->kernels->dot[w->format]) {
-        s->kernels->dot[w->format](rows, n, w->cols, mine->q8, out);
+        s->kernels->dot[w->format](w->data + row0 * row_bytes(w->format, w->cols), n, w->cols, x, out);
         return;
     }
     for (int r = 0; r < n; r += PANEL_ROWS) {
-        unpack_panel(s, w, row0 + r, n - r < PANEL_ROWS ? n - r : PANEL_ROWS, &mine->panel);
-        s->kernels->dot_codes(&mine->panel, mine->q8, out + r);
+        unpack_panel(s, w, row0 + r, n - r < PANEL_ROWS ? n - r : PANEL_ROWS, panel);
+        s->kernels->dot_codes(panel, x, out + r);
+    }
+}
+
+static void one_token_q8(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
+{
+    struct thread_scratch *mine = &s->scratch->thread[thread];
+    float rest[MAX_CHUNK_ROWS];
+    dot_rows(s, w, row0, n, mine->q8, thread, out);
+    if (s->scratch->activations == ACTIVATIONS_INT8X2) {
+        dot_rows(s, w, row0, n, mine->rest, thread, rest);
+        s->kernels->add(out, rest, n);
     }
 }
 
@@ -105,12 +138,19 @@ static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0,
                            int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
-    unpack_panel(s, w, row0, n, panel);
     int lanes = s->kernels->lanes;
-    for (int first = 0; first < in.n_tokens; first += lanes) {
-        struct q8_tile x = q8_tile_at(s, first / lanes, in.cols);
+    float rest[MAX_LANES * PANEL_ROWS];
+    unpack_panel(s, w, row0, n, panel);
+    for (int first = 0; first < in.n_tokens; first += lanes, out += lanes * out_stride) {
+        struct q8_tile x = q8_tile_at(s, s->scratch->q8, first / lanes, in.cols);
         int tokens = in.n_tokens - first < lanes ? in.n_tokens - first : lanes;
-        s->kernels->gemm(panel, &x, tokens, out + first * out_stride, out_stride);
+        s->kernels->gemm(panel, &x, tokens, out, out_stride);
+        if (s->scratch->activations != ACTIVATIONS_INT8X2)
+            continue;
+        x = q8_tile_at(s, s->scratch->rest, first / lanes, in.cols);
+        s->kernels->gemm(panel, &x, tokens, rest, PANEL_ROWS);
+        for (int t = 0; t < tokens; t++)
+            s->kernels->add(out + t * out_stride, rest + t * PANEL_ROWS, n);
     }
 }
 

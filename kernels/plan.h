@@ -93,10 +93,18 @@ struct segment {
     int64_t pos;
 };
 
+/* How activations meet quantized weights. */
+enum activations {
+    ACTIVATIONS_INT8,           /* int8 with a scale per 32: fast */
+    ACTIVATIONS_INT8X2,         /* int8, and the rest that leaves as int8 again: some 15 bits for twice the work */
+    ACTIVATIONS_FLOAT,          /* float, weights through to_float: the slow yardstick of the other two */
+};
+
 /* What one thread needs for itself. */
 struct thread_scratch {
     float *row;                 /* [max_cols] */
     struct q8_row q8;           /* one token, or `lanes` consecutive ones on their way to a tile */
+    struct q8_row rest;         /* one token: what q8 leaves (INT8X2) */
     struct panel panel;         /* PANEL_ROWS x max_cols */
     float *float_panel;         /* [FLOAT_ROWS][max_cols] */
     float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
@@ -107,9 +115,10 @@ enum { FLOAT_ROWS = 8, MAX_CHUNK_ROWS = 128 };
 
 struct scratch {
     int n_batch, n_threads;
-    int float_activations;      /* every format through to_float: exact, slow; the yardstick of the int8 road */
+    enum activations activations;
     float **slot;               /* [n_slots][n_batch][width] */
-    struct q8_tile q8;          /* activations of the current operation: tile t starts at t * lanes * max_cols ... */
+    struct q8_tile q8;          /* activations of the current operation, tile after tile */
+    struct q8_tile rest;        /* what q8 leaves of them (INT8X2) */
     float *tile;                /* the same as floats: [tile][cols][lanes] */
     float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
     struct thread_scratch *thread;
@@ -142,7 +151,7 @@ struct step {
 
 /* NULL: no memory. n_ctx: the longest cache a step will meet. */
 struct scratch *scratch_new(const struct plan *plan, const struct kernels *kernels, int n_batch, int n_threads, int64_t n_ctx,
-                            int float_activations);
+                            enum activations activations);
 void scratch_free(struct scratch *scratch);
 /* 0, POOL_CANCELLED or an errno. */
 int step_run(struct step *step, int (*poll)(void *), void *poll_arg);

@@ -74,9 +74,9 @@ static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const
 {
     int64_t cols = p->max_cols, lanes = k->lanes, groups = PANEL_ROWS * cols / 16 + PANEL_ROWS;
     t->row = take(a, cols * 4);
-    t->q8.q = take(a, lanes * cols);
-    t->q8.scale = take(a, lanes * (cols / 32 + 1) * 4);
-    t->q8.sum = take(a, lanes * (cols / 16 + 1) * 2);
+    for (int i = 0; i < 2; i++)
+        *(i ? &t->rest : &t->q8) = (struct q8_row){take(a, lanes * cols), take(a, lanes * (cols / 32 + 1) * 4),
+                                                   take(a, lanes * (cols / 16 + 1) * 2)};
     t->panel.code = take(a, PANEL_ROWS * cols);
     t->panel.scale = take(a, groups * 4);
     t->panel.min = take(a, groups * 4);
@@ -90,9 +90,9 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
     int64_t rows = (m->n_batch + k->lanes - 1) / k->lanes * k->lanes, pairs = 0, head = head_chunks(p) * m->n_batch;
     for (int i = 0; i < p->n_slots; i++)
         m->slot[i] = take(a, (int64_t)m->n_batch * p->width[i] * 4);
-    m->q8.q = take(a, rows * p->max_cols);
-    m->q8.scale = take(a, rows * (p->max_cols / 32 + 1) * 4);
-    m->q8.sum = take(a, rows * (p->max_cols / 16 + 1) * 4);
+    for (int i = 0; i < 2; i++)
+        *(i ? &m->rest : &m->q8) = (struct q8_tile){take(a, rows * p->max_cols), take(a, rows * (p->max_cols / 32 + 1) * 4),
+                                                    take(a, rows * (p->max_cols / 16 + 1) * 4)};
     m->tile = take(a, rows * p->max_cols * 4);
     for (int i = 0; i < p->n_ropes; i++)
         pairs += p->rope[i].n_pairs;
@@ -107,14 +107,15 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
 }
 
 /* Memory that is not touched costs nothing: the pages of a mapping come with their first use. */
-struct scratch *scratch_new(const struct plan *p, const struct kernels *k, int n_batch, int n_threads, int64_t n_ctx, int float_activations)
+struct scratch *scratch_new(const struct plan *p, const struct kernels *k, int n_batch, int n_threads, int64_t n_ctx,
+                            enum activations activations)
 {
     struct scratch *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
     m->n_batch = n_batch;
     m->n_threads = n_threads;
-    m->float_activations = float_activations;
+    m->activations = activations;
     m->attention_floats = max64(attend_scratch(p->max_group, p->max_head_dim), p->max_group * n_ctx);
     m->slot = calloc(p->n_slots, sizeof *m->slot);
     m->thread = calloc(n_threads, sizeof *m->thread);

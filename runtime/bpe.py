@@ -5,7 +5,7 @@ from subbyte.runtime.pretokenize import Cutter, Rule
 
 
 def _byte_alphabet() -> dict[int, int]:
-    """Map the code points of the byte alphabet to bytes: printable Latin-1 is itself, the other 68 follow from U+0100."""
+    """Code points of the byte alphabet to bytes: printable Latin-1 is itself, the other 68 follow from U+0100."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     hidden = [byte for byte in range(256) if byte not in printable]
     return {byte: byte for byte in printable} | {256 + i: byte for i, byte in enumerate(hidden)}
@@ -24,7 +24,7 @@ class ByteLevelBPE:
         self._cutter = Cutter(rule)
 
     def encode(self, text: bytes, *, first: bool) -> list[int]:
-        """Token ids of text without special tokens; `first` (nothing or a special token comes before) makes no difference."""
+        """Token ids of text without special tokens; where it stands (`first`) makes no difference to this kind."""
         ids: list[int] = []
         for part, pieces in self._cutter.cut(text.decode("utf-8", "replace")):
             ids += self.vocabulary.bpe(part, pieces)

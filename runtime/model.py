@@ -13,11 +13,10 @@ from subbyte.models import Config, Graph, Weights, architecture
 from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.gguf import GGUF
 from subbyte.runtime.memory import available_memory
-from subbyte.runtime.session import Session
+from subbyte.runtime.session import Activations, Session
 from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
 
 CacheType = Literal["f16", "f32"]
-Activations = Literal["int8", "float32"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,11 @@ class Model:
     Made by `load`. config: its hyper-parameters. tokenizer: its vocabulary. plan: its forward pass.
     """
 
-    def __init__(self, gguf: GGUF, *, n_threads: int, activations: Activations, isa: str | None) -> None:
+    def __init__(self, gguf: GGUF, *, n_threads: int, isa: str | None) -> None:
         self.gguf = gguf
         self.path = gguf.path
         self.metadata = gguf.metadata
         self.n_threads = n_threads
-        self.activations = activations
         self.isa = isa
         arch = architecture(gguf.metadata.str("general.architecture"))
         self.tokenizer: Tokenizer = load_tokenizer(gguf.metadata)
@@ -71,7 +69,7 @@ class Model:
             n_ctx_train=c.n_ctx_train,
         )  # fmt: skip
 
-    def session(self, n_ctx: int | None = None, cache_type: CacheType = "f16") -> Session:
+    def session(self, n_ctx: int | None = None, cache_type: CacheType = "f16", activations: Activations = "int8") -> Session:
         """A new KV cache of n_ctx positions; None: what the model was trained for, or as much of it as fits half of the free memory.
 
         Raises ResourceError, with the sizes, before anything is allocated that does not fit.
@@ -86,7 +84,7 @@ class Model:
         need = self.plan.cache_bytes(n_ctx, f16)
         if need > free:
             raise ResourceError(f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; ask for a smaller one")
-        return Session(self.plan, n_ctx=n_ctx, n_threads=self.n_threads, float_cache=not f16, float_activations=self.activations == "float32",
+        return Session(self.plan, n_ctx=n_ctx, n_threads=self.n_threads, float_cache=not f16, activations=activations,
                        isa=self.isa, check=self.gguf.check_unchanged)  # fmt: skip
 
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
@@ -115,11 +113,10 @@ def _n_weights(shape: tuple[int, ...]) -> int:
     return n
 
 
-def load(model: str | os.PathLike[str], *, threads: int | None = None, activations: Activations = "int8", isa: str | None = None) -> Model:
+def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Model:
     """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT; fetched into the cache first if need be.
 
-    threads: None for what the machine grants this process. activations: "int8" as quantized weights are usually multiplied, or
-    "float32", exact and slow. isa: None for the best instruction set of this machine.
+    threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError.
     """
     from subbyte.runtime.store import resolve
@@ -127,7 +124,7 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, activatio
     path = resolve(model)
     gguf = GGUF.open(path)
     try:
-        return Model(gguf, n_threads=threads or default_threads()[0], activations=activations, isa=isa)
+        return Model(gguf, n_threads=threads or default_threads()[0], isa=isa)
     except SubbyteError as error:
         gguf.close()
         if str(path) in str(error):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.runtime.model import CacheType, Model
+from subbyte.runtime.session import Activations
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class PerplexityResult:
     n_scored: int
     text_sha256: str
     cache_type: str
+    activations: str
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,10 +68,12 @@ def perplexity(
     n_ctx: int = 512,
     chunks: int | None = None,
     cache_type: CacheType = "f16",
+    activations: Activations = "int8x2",
     on_chunk: Callable[[ChunkResult], None] | None = None,
 ) -> PerplexityResult:
     """Perplexity of `text` (one trailing newline is dropped) in chunks of n_ctx tokens; chunks: at most so many.
 
+    activations: "int8x2" measures the file, not the rounding of activations; "int8" measures what chat and generation compute.
     on_chunk is called after each. Memory does not depend on n_ctx * n_vocab. Raises ValueError when the text is shorter than two
     chunks or n_ctx leaves nothing to score.
     """
@@ -85,7 +89,7 @@ def perplexity(
     first = n_ctx // 2
     nll = np.empty(0, np.float64)
     running: list[float] = []
-    with model.session(n_ctx, cache_type) as session:
+    with model.session(n_ctx, cache_type, activations) as session:
         for i in range(total):
             chunk = tokens[i * n_ctx : (i + 1) * n_ctx]
             wanted = chunk[first + 1 :]
@@ -99,5 +103,6 @@ def perplexity(
                 on_chunk(ChunkResult(i + 1, total, ppl, error, time.perf_counter() - start))
     return PerplexityResult(
         model=str(model.path), ppl=ppl, error=error, running=tuple(running), n_ctx=n_ctx, chunks=total, n_tokens=len(tokens),
-        n_scored=len(nll), text_sha256=hashlib.sha256(data).hexdigest(), cache_type=cache_type, seconds=time.perf_counter() - start,
+        n_scored=len(nll), text_sha256=hashlib.sha256(data).hexdigest(), cache_type=cache_type, activations=activations,
+        seconds=time.perf_counter() - start,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Cutting text into the pieces that byte-level BPE merges inside: the rules of `tokenizer.ggml.pre`.
 
-The expressions of a rule are applied in turn, each to every piece that the ones before it left; what an expression does not
-match stays as a piece. Merges never cross pieces, so these rules decide the token ids as much as the merges do.
+The expressions of a rule are applied in turn, each to every piece that the ones before it left; what an expression does
+not match stays as a piece. Merges never cross pieces, so these rules decide the token ids as much as the merges do.
 """
 
 import re
@@ -24,9 +24,11 @@ _CAPITALS, _SMALL = r"[\p{L}&&[^a-z]]", r"[\p{L}&&[^A-Z]]"
 _CASED = rf"[^\r\n\p{{L}}\p{{N}}]?{_CAPITALS}*{_SMALL}+|[^\r\n\p{{L}}\p{{N}}]?{_CAPITALS}+{_SMALL}*"
 TEKKEN = rf"{_CASED}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_REST}"
 
-CHUNK = 8192  # characters: small enough to stay in the cache, which makes the cutting 2.5 times as fast as on 1 MB at once
-# A word, a space, a word: every rule cuts before such a space, so the text may be handed over in parts that end there.
-_SAFE_CUT = re.compile(r"[A-Za-z](?= [A-Za-z])")
+CHUNK = (
+    8192  # characters: small enough to stay in the cache, which makes the cutting 2.5 times as fast as on 1 MB at once
+)
+# Every rule cuts where a run of letters ends, so the text may be handed over in parts that end there.
+_SAFE_CUT = re.compile(r"[A-Za-z](?=[\t-@\[-`{-~])")
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ _SINGLE_DIGITS = Rule((DIGIT, GPT2))
 _GPT2 = Rule((GPT2,))
 
 RULES = {
-    **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"), _LLAMA3),
+    **dict.fromkeys(
+        ("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"), _LLAMA3
+    ),
     **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "kormo", "megrez", "stablelm2", "hunyuan"), _QWEN2),
-    **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "exaone", "codeshell", "minerva-7b"), _SINGLE_DIGITS),
+    **dict.fromkeys(
+        ("smollm", "starcoder", "refact", "command-r", "exaone", "codeshell", "minerva-7b"), _SINGLE_DIGITS
+    ),
     **dict.fromkeys(("gpt-2", "phi-2", "exaone4", "gigachat", "a.x-4.0", "mellum"), _GPT2),
     "tekken": Rule((TEKKEN,), ignore_merges=True, add_bos=True),
     "default": Rule((r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),

@@ -42,6 +42,6 @@ def score(model: Model, text: str | bytes) -> Score:
     context = [*bos, *tokens]
     logprobs = np.full(len(context), np.nan, np.float32)
     if len(context) > 1:
-        with model.session(len(context)) as session:
+        with model.session(len(context), activations="int8x2") as session:
             logprobs[1:] = session.logprobs(context[:-1], context[1:])
     return Score(tuple(tokens), tuple(model.tokenizer.piece(t) for t in tokens), logprobs[len(bos) :])

@@ -14,6 +14,9 @@ from subbyte.errors import ContextOverflow, SessionBusy
 from subbyte.kernels import Cache, Engine, Plan
 
 Progress = Callable[[int, int], None]
+Activations = Literal["int8", "int8x2", "float32"]
+"""Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2, which keeps the rest
+as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick of both."""
 Logits = NDArray[np.float32]
 
 SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
@@ -32,17 +35,17 @@ class Session:
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
     plan: what Model.session passes. n_ctx: positions of the cache. float_cache: keys and values as float32 instead of float16.
-    float_activations: the exact, slow road that the int8 kernels are measured against.
+    activations: how they meet quantized weights, see `Activations`.
     """
 
     def __init__(
-        self, plan: Plan, *, n_ctx: int, n_threads: int, float_cache: bool = False, float_activations: bool = False, isa: str | None = None,
+        self, plan: Plan, *, n_ctx: int, n_threads: int, float_cache: bool = False, activations: Activations = "int8", isa: str | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
         self._engine = Engine(
-            plan, n_batch=batch_size(plan, n_ctx), n_threads=n_threads, n_ctx=n_ctx, isa=isa, float_activations=float_activations
+            plan, n_batch=batch_size(plan, n_ctx), n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
         )
         self._cache: Cache | None = Cache(plan, n_ctx, not float_cache)
         self._check = check

@@ -9,7 +9,7 @@ from subbyte.runtime.metadata import Metadata
 EOG_TEXTS = (
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
     "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>",
-    "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
+    "<eos>", "<turn|>", "<|tool_response>", "<\uff5cend▁of▁sentence\uff5c>", "[e~[",
 )  # fmt: skip
 # Where the file does not name the token by its key, the first of these texts that is in the vocabulary is it.
 FIM_TEXTS = {
@@ -22,7 +22,7 @@ FIM_TEXTS = {
 def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None) -> frozenset[int]:
     """Return the ids of all end-of-generation tokens.
 
-    Makes control tokens of those found by their text: files type some of them as text, and they must not be shown as such.
+    Makes control tokens of those found by their text: files type some of them as text, which would show them to users.
     """
     eog = set() if eos is None else {eos}
     for name in ("eot", "eom", *FIM_TEXTS):
@@ -49,8 +49,8 @@ def token_id(metadata: Metadata, vocabulary: Vocabulary, name: str) -> int | Non
 class SpecialTokens:
     """Cuts special tokens out of a text: longer ones first, each wherever the text is still free, left to right.
 
-    User-defined tokens are always found; control and unknown ones only where the caller asks, so that a user's text can't
-    bring them in. Of tokens of one length that overlap in the text the leftmost is taken.
+    User-defined tokens are always found; control and unknown ones only where the caller asks, so that a user's text
+    can't bring them in. Of tokens of one length that overlap in the text the leftmost is taken.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:

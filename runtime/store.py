@@ -1,2 +1,84 @@
+"""Where models come from: a path, a built-in name, or a repository of the Hugging Face hub.
+
+Built-in models are kept in the user's cache folder (or under $SUBBYTE_CACHE), those of the hub in the hub's own cache,
+which other programs share. What is cached is found without network and without importing anything heavy.
+"""
+
+import os
+from dataclasses import dataclass
 from pathlib import Path
-def resolve(m): return Path(m)
+
+from subbyte.errors import ModelNotFound
+from subbyte.runtime._builtin import BUILT_IN, Progress, fetch
+
+__all__ = ["Installed", "Progress", "cache_folder", "installed", "resolve"]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A model in the cache: the name `resolve` takes, its (first) file, and the bytes of all its files."""
+
+    name: str
+    path: Path
+    size: int
+
+
+def cache_folder() -> Path:
+    """The folder of the built-in models; it need not exist."""
+    root = os.environ.get("SUBBYTE_CACHE")
+    if root is None:
+        from platformdirs import user_cache_dir
+
+        root = user_cache_dir("subbyte")
+    return Path(root).absolute() / "models"
+
+
+def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, offline: bool = False) -> Path:
+    """The GGUF file of a path, a built-in name ("smollm2") or "hf:user/repo[:QUANT]"; fetched first if it must be.
+
+    `on_progress(done, total)` is told about a download, in bytes. Raises ModelNotFound for what does not exist, or is
+    not cached while `offline` (or HF_HUB_OFFLINE=1 is set), and ResourceError when network, disk or cache fail.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    text = os.fspath(name)
+    if text in BUILT_IN:
+        model = BUILT_IN[text]
+        folder = cache_folder()
+        if not model.is_cached(folder):
+            if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+                raise ModelNotFound(f"{text} is not in {folder}, and fetching it was ruled out (offline); {_cached()}")
+            fetch(model, folder, on_progress)
+        return model.path(folder)
+    if text.startswith("hf:"):
+        from subbyte.runtime._hub import resolve_hub
+
+        return resolve_hub(text, on_progress, offline)
+    raise ModelNotFound(_unknown(text, path))
+
+
+def installed() -> list[Installed]:
+    """The models that `resolve` finds without network."""
+    from subbyte.runtime._hub import installed_hub
+
+    folder = cache_folder()
+    built_in = [Installed(m.name, m.path(folder), m.size) for m in BUILT_IN.values() if m.is_cached(folder)]
+    return built_in + [Installed(*entry) for entry in installed_hub()]
+
+
+def _cached() -> str:
+    names = [model.name for model in installed()]
+    return f"cached: {', '.join(names)}" if names else "nothing is cached"
+
+
+def _unknown(text: str, path: Path) -> str:
+    import difflib
+
+    known = f"known names: {', '.join(BUILT_IN)}, hf:user/repo[:QUANT], or the path of a .gguf file"
+    if path.is_dir():
+        files = sorted(file.name for file in path.glob("*.gguf"))
+        return f"{text} is a folder; give a file in it, such as {files[0]}" if files else f"{text} is a folder; {known}"
+    close = difflib.get_close_matches(text, BUILT_IN, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"no file and no model named {text!r}{hint}; {known}"

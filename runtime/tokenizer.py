@@ -57,7 +57,7 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
-        """Return the text of token ids; `special` shows control tokens. Raises ValueError for an id that does not exist."""
+        """Return the text of token ids; `special` shows control tokens. Raises ValueError for an unknown id."""
         text = b"".join([self.piece(id, special=special) for id in ids])
         if self._scheme.add_space_prefix:  # `encode` put it there
             text = text.removeprefix(b" ")
@@ -91,7 +91,7 @@ class Tokenizer:
 def load_tokenizer(metadata: Metadata) -> Tokenizer:
     """Make the tokenizer that a file's metadata describes; it keeps using the mapped bytes.
 
-    Raises UnsupportedError for a kind of tokenizer that is not known here, TokenizerError or FormatError for bad values.
+    Raises UnsupportedError for a kind of tokenizer not known here, TokenizerError or FormatError for bad values.
     """
     try:
         return _load(metadata)
@@ -118,7 +118,13 @@ def _load(metadata: Metadata) -> Tokenizer:
     merges = _array(metadata, "tokenizer.ggml.merges", {STRING: "str"})
     rule = RULES[_known(metadata, "tokenizer.ggml.pre", RULES)]
     vocabulary = Vocabulary(
-        tokens.data, n_vocab, merges=merges.data, n_merges=merges.count, types=types, ignore_merges=rule.ignore_merges, seed=seed
+        tokens.data,
+        n_vocab,
+        merges=merges.data,
+        n_merges=merges.count,
+        types=types,
+        ignore_merges=rule.ignore_merges,
+        seed=seed,
     )
     # The reference falls back to id 11 for both ids, which is a comma in most vocabularies; none is the better guess.
     return _tokenizer(metadata, ByteLevelBPE(vocabulary, rule), bos=None, eos=None, add_bos=rule.add_bos)
@@ -154,7 +160,9 @@ def _known(metadata: Metadata, key: str, known: Iterable[str]) -> str:
         log.warning("%s: no tokenizer.ggml.pre; its default rule may cut text unlike the model's own", metadata.file)
     name = metadata.str(key, default)
     if name not in known:
-        raise UnsupportedError(f"{key} is {name[:64]!r}, known are {', '.join(known)}; convert the model for one of these")
+        raise UnsupportedError(
+            f"{key} is {name[:64]!r}, known are {', '.join(known)}; convert the model for one of these"
+        )
     return name
 
 
@@ -163,7 +171,9 @@ def _array(metadata: Metadata, key: str, allowed: Mapping[int, str], count: int 
     if span is None:
         raise TokenizerError(f"{key} is missing; convert the model with its tokenizer")
     if span.element_type not in allowed:
-        raise TokenizerError(f"{key} has items of value type {span.element_type}, allowed is {' or '.join(allowed.values())}")
+        raise TokenizerError(
+            f"{key} has items of value type {span.element_type}, allowed is {' or '.join(allowed.values())}"
+        )
     if count is not None and span.count != count:
         raise TokenizerError(f"{key} has {span.count} values for {count} tokens; convert the model again")
     return span

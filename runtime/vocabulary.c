@@ -10,7 +10,8 @@ enum { LENGTH_BYTES = 8, AHEAD = 16 };   /* AHEAD: strings hashed before the fir
 static uint64_t load64(const uint8_t *p) { uint64_t x; memcpy(&x, p, 8); return x; }
 static uint32_t load32(const uint8_t *p) { uint32_t x; memcpy(&x, p, 4); return x; }
 
-uint32_t string_length(const strings *s, uint32_t i) { return (uint32_t)load64(s->data + s->at[i] - LENGTH_BYTES); }
+/* Not read from the file again, which may have been changed since. */
+uint32_t string_length(const strings *s, uint32_t i) { return s->at[i + 1] - LENGTH_BYTES - s->at[i]; }
 
 int strings_scan(strings *s, const uint8_t *data, size_t n_bytes, uint32_t n, uint32_t max_length, int merges, uint32_t *bad) {
     *s = (strings){.data = data, .at = malloc(sizeof(uint32_t) * ((size_t)n + 1))};
@@ -22,13 +23,14 @@ int strings_scan(strings *s, const uint8_t *data, size_t n_bytes, uint32_t n, ui
         uint64_t length = load64(data + pos);
         pos += LENGTH_BYTES;
         if (length > n_bytes - pos) return STRINGS_CUT_SHORT;
-        if (length > max_length || pos > UINT32_MAX) return STRINGS_TOO_LONG;
+        if (length > max_length || pos + length > UINT32_MAX - LENGTH_BYTES) return STRINGS_TOO_LONG;
         if (merges && (length < 2 || !memchr(data + pos + 1, ' ', length - 1))) return STRINGS_WITHOUT_SPACE;
         if (length > s->longest) s->longest = (uint32_t)length;
         s->at[i] = (uint32_t)pos;
         pos += length;
     }
     s->n = n;
+    s->at[n] = (uint32_t)pos + LENGTH_BYTES;
     return STRINGS_FINE;
 }
 

@@ -16,7 +16,7 @@ enum { NO_MEMORY = -1 };
 /* A string array of GGUF: each string is a u64 length and that many bytes. */
 typedef struct {
     const uint8_t *data;
-    uint32_t *at;            /* [n] where a string's bytes begin; its length lies in the 8 bytes before */
+    uint32_t *at;            /* [n + 1] where a string's bytes begin; they end 8 bytes before the next one's */
     uint32_t n, longest;
 } strings;
 

@@ -16,9 +16,11 @@ TOKENS = [int(t) for t in np.random.default_rng(7).integers(0, N_VOCAB, 50)]
 QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 
 
-def logits(path: Path, tokens: list[int], steps: list[int] | None = None, cache_type: str = "f32", **options: object) -> np.ndarray:
-    """All logits of tokens, evaluated in pieces of the given lengths (default: in one go)."""
-    with sb.load(path, **options) as model, model.session(len(tokens), cache_type) as session:  # type: ignore[arg-type]
+def logits(
+    path: Path, tokens: list[int], steps: list[int] | None = None, *, activations: str = "int8", isa: str | None = None, threads: int = 2
+) -> np.ndarray:
+    """All logits of tokens over an F32 cache, evaluated in pieces of the given lengths (default: in one go)."""
+    with sb.load(path, threads=threads, isa=isa) as model, model.session(len(tokens), "f32", activations) as session:
         out, at = [], 0
         for n in steps or [len(tokens)]:
             out.append(session.eval(tokens[at : at + n], "all"))
@@ -45,10 +47,11 @@ def test_prefill_equals_one_by_one(arch: str, isa: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("kind", QUANTIZED)
 def test_quantized_prefill_equals_one_by_one(kind: str, isa: str, tmp_path: Path) -> None:
-    """int8 activations are the same in both ways, so only the order of float sums differs."""
+    """Both round activations by the same rule; sums in another order flip a few of them, so distributions are compared."""
     write_model(tmp_path / "m.gguf", types=[kind])
-    whole = logits(tmp_path / "m.gguf", TOKENS, isa=isa)
-    assert np.abs(logits(tmp_path / "m.gguf", TOKENS, [1] * 50, isa=isa) - whole).max() < 2e-2
+    whole = log_softmax(logits(tmp_path / "m.gguf", TOKENS, isa=isa))
+    single = log_softmax(logits(tmp_path / "m.gguf", TOKENS, [1] * 50, isa=isa))
+    assert divergence(whole, single).mean() < 1e-4
 
 
 @pytest.mark.parametrize("kind", QUANTIZED)
@@ -63,7 +66,12 @@ def test_int8_activations_stay_near_float_activations(kind: str, tmp_path: Path)
     write_model(tmp_path / "m.gguf", types=[kind])
     exact = log_softmax(logits(tmp_path / "m.gguf", TOKENS, activations="float32"))
     ours = log_softmax(logits(tmp_path / "m.gguf", TOKENS))
-    assert (np.exp(exact) * (exact - ours)).sum(-1).mean() < 1e-3
+    assert divergence(exact, ours).mean() < 1e-3
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Kullback-Leibler divergence of each row of log-probabilities."""
+    return (np.exp(p) * (p - q)).sum(-1)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
@@ -120,10 +128,10 @@ def test_mixed_block_types(isa: str) -> None:
     ours = log_softmax(logits(REFS / "mixed.gguf", tokens, isa=isa))
     exact = log_softmax(logits(REFS / "mixed.gguf", tokens, activations="float32", isa=isa))
     theirs = log_softmax(ref["logits"])
-    kl_ref = (np.exp(theirs) * (theirs - ours)).sum(-1)
-    kl_exact = (np.exp(exact) * (exact - ours)).sum(-1)
+    kl_ref = divergence(theirs, ours)
+    kl_exact = divergence(exact, ours)
     assert kl_ref.mean() < 4e-3 and kl_ref.max() < 1.5e-2
-    assert kl_exact.mean() < 1e-3
+    assert kl_exact.mean() < divergence(exact, theirs).mean() < 3e-3  # our rounding of activations costs less than theirs
 
 
 def test_shapes_are_those_of_the_test_models() -> None:

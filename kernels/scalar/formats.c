@@ -6,8 +6,8 @@
 
 enum { MAX_BLOCK = 256, MIN_GROUP = 16 };
 
-static inline void unpack_row(enum format f, unpack_fn *unpack, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
-                              float *min)
+static inline void unpack_row(enum format f, unpack_fn *unpack, const uint8_t *row, int64_t k, uint8_t *code,
+                              float *scale, float *min)
 {
     const struct format_info *format = &format_info[f];
     for (int64_t i = 0; i < k; i += format->block) {

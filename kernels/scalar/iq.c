@@ -35,8 +35,10 @@ void unpack_IQ2_XXS(const void *block, uint8_t *code, float *scale, float *min)
     float d = half_to_float(b->d) * 0.125f;
     for (int g = 0; g < 8; g++) {
         uint32_t signs = b->group[g].signs;
-        for (int j = 0; j < 4; j++)
-            put_signed(iq2xxs_grid[b->group[g].grid[j]], even_signs(signs >> 7 * j & 127), IQ2_BIAS, code + 32 * g + 8 * j);
+        for (int j = 0; j < 4; j++) {
+            uint64_t entry = iq2xxs_grid[b->group[g].grid[j]];
+            put_signed(entry, even_signs(signs >> 7 * j & 127), IQ2_BIAS, code + 32 * g + 8 * j);
+        }
         scale[g] = d * (2 * (signs >> 28) + 1);
     }
 }

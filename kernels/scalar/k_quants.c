@@ -1,5 +1,5 @@
-/* Blocks of 256 weights whose groups have small integer scales under one half-precision scale: K-quants, and IQ4_XS, which
- * is built like them. The product of both scales is exact in float: 11 bits by at most 8. */
+/* Blocks of 256 weights whose groups have small integer scales under one half-precision scale: K-quants, and IQ4_XS,
+ * which is built like them. The product of both scales is exact in float: 11 bits by at most 8. */
 #include "../codebooks.h"
 #include "../half.h"
 #include "unpack.h"

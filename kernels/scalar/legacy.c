@@ -57,7 +57,8 @@ void unpack_IQ4_NL(const void *block, uint8_t *code, float *scale, float *min)
     *scale = half_to_float(b->d);
 }
 
-/* 2^(e - 128) for every byte e. The two smallest are subnormal, and 255, a NaN in the standard, is a number here as in gguf-py. */
+/* 2^(e - 128) for every byte e. The two smallest are subnormal floats; 255, a NaN in the standard, is a number here as
+ * in gguf-py. */
 static float e8m0_half(uint8_t e)
 {
     return float_of_bits(e < 2 ? 0x200000u << e : (uint32_t)(e - 1) << 23);

@@ -1,5 +1,5 @@
-/* Ternary formats: 256 weights of -1, 0 or 1 (TQ2_0 has room for 2 as well) under one scale, which is repeated for every group
- * so that all kernels can treat them as any other format. */
+/* Ternary formats: 256 weights of -1, 0 or 1 (TQ2_0 has room for 2 as well) under one scale. It is repeated for each
+ * group of 32, so that kernels can treat these formats as any other. */
 #include "../half.h"
 #include "unpack.h"
 
@@ -9,8 +9,9 @@ static void repeat_scale(uint16_t d, float *scale)
         scale[g] = half_to_float(d);
 }
 
-/* A byte stands for the fraction byte / 256, whose first ternary digits are the weights. Multiplying by 3^digit modulo 256 drops
- * the digits before; times 3, what carries over 256 is the digit. n bytes give their first digits, then their second ... */
+/* A byte stands for the fraction byte / 256, whose first ternary digits are weights. Multiplying by 3^digit modulo 256
+ * drops the digits before; times 3, what carries over 256 is the digit. First all n bytes give their first digit, then
+ * their second, and so on. Returns the end of the codes. */
 static uint8_t *put_digits(const uint8_t *bytes, int n, int n_digits, uint8_t *code)
 {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};

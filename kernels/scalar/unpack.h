@@ -1,4 +1,4 @@
-/* The readable reference of every quantized format: one function a format, which turns a block into codes, scales and mins.
+/* The readable reference of every quantized format: one function each, from a block to codes, scales and mins.
  *
  * unpack_<FORMAT>(block, code, scale, min): code [block], scale and min [block / group], so that weight i is
  * (code[i] - bias) * scale[i / group] - min[i / group]. min is left alone by the formats that have none. */

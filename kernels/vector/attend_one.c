@@ -5,9 +5,7 @@
 #include "dot.h"
 #include "exp.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
-/* Query heads that score four keys at once: as many as the registers have room for. */
+/* Query heads that meet four keys at once: as many as the registers have room for. */
 enum { SCORE_HEADS = V_REGISTERS / 8 };
 /* Query heads and vectors of a head whose weighted sums are in registers. */
 enum { SUM_HEADS = 4, SUM_VECTORS = 2 };
@@ -16,32 +14,34 @@ enum { GROUP_HEADS = 16 };
 
 void FILL(attend_one)(struct kernels *table);
 
-/* scores[h * stride + j] = q[h] . keys[j] for the first n_head heads, n_head a constant. */
-INLINE void score_heads(enum format format, const void *keys, int64_t n_keys, const float *q, int n_head, int head_dim, float *scores,
-                        int64_t stride)
+/* scores[h * n_keys + j] = q[h] . keys[j] for n_head heads, a constant. */
+INLINE void score_heads(enum format format, const uint8_t *keys, int64_t n_keys, const float *q, int n_head, int head_dim,
+                        float *scores)
 {
-    vec sums[V_REGISTERS / 2];
-    int64_t row = row_bytes(format, head_dim), j = 0;
-    for (; j + 4 <= n_keys; j += 4) {
-        dots(format, (const uint8_t *)keys + j * row, 4, head_dim, q, n_head, head_dim, sums);
+    vec sums[DOT_ROWS * DOT_VECTORS];
+    int64_t bytes = row_bytes(format, head_dim), j = 0;
+    for (; j + DOT_ROWS <= n_keys; j += DOT_ROWS) {
+        dots(format, keys + j * bytes, DOT_ROWS, head_dim, q, n_head, 0, sums);
         for (int h = 0; h < n_head; h++)
-            v_sum4(sums + 4 * h, scores + h * stride + j);
+            v_sum4(sums + DOT_ROWS * h, scores + h * n_keys + j);
     }
     for (; j < n_keys; j++) {
-        dots(format, (const uint8_t *)keys + j * row, 1, head_dim, q, n_head, head_dim, sums);
+        dots(format, keys + j * bytes, 1, head_dim, q, n_head, 0, sums);
         for (int h = 0; h < n_head; h++)
-            scores[h * stride + j] = v_sum(sums[h]);
+            scores[h * n_keys + j] = v_sum(sums[h]);
     }
 }
 
-INLINE void score(enum format format, const void *keys, int64_t n_keys, const float *q, int n_head, int head_dim, float *scores,
-                  int64_t stride)
+INLINE void score(enum format format, const uint8_t *keys, int64_t n_keys, const float *q, int n_head, int head_dim,
+                  float *scores)
 {
-    int h = 0;
-    for (; h + SCORE_HEADS <= n_head; h += SCORE_HEADS)
-        score_heads(format, keys, n_keys, q + h * head_dim, SCORE_HEADS, head_dim, scores + h * stride, stride);
-    for (; h < n_head; h++)
-        score_heads(format, keys, n_keys, q + h * head_dim, 1, head_dim, scores + h * stride, stride);
+    for (int h = 0; h < n_head; h += SCORE_HEADS, q += SCORE_HEADS * head_dim, scores += SCORE_HEADS * n_keys)
+        switch (n_head - h < SCORE_HEADS ? n_head - h : SCORE_HEADS) {
+        case 1: score_heads(format, keys, n_keys, q, 1, head_dim, scores); break;
+        case 2: score_heads(format, keys, n_keys, q, 2, head_dim, scores); break;
+        case 3: score_heads(format, keys, n_keys, q, 3, head_dim, scores); break;
+        default: score_heads(format, keys, n_keys, q, SCORE_HEADS, head_dim, scores);
+        }
 }
 
 /* Turns n scores to exp(scale * score - their maximum); returns the sum. */
@@ -106,11 +106,16 @@ INLINE void add_values(enum format format, const void *values, int64_t n_keys, c
     for (int64_t j = 0; j < n_keys; j += KV_BLOCK) {
         const uint8_t *block = (const uint8_t *)values + j * row_bytes(format, head_dim);
         int64_t n = n_keys - j < KV_BLOCK ? n_keys - j : KV_BLOCK;
-        int h = 0;
-        for (; h + SUM_HEADS <= n_head; h += SUM_HEADS)
-            sum_heads(format, block, n, weights + h * n_keys + j, n_keys, SUM_HEADS, head_dim, out + h * head_dim);
-        for (; h < n_head; h++)
-            sum_heads(format, block, n, weights + h * n_keys + j, n_keys, 1, head_dim, out + h * head_dim);
+        for (int h = 0; h < n_head; h += SUM_HEADS) {
+            const float *w = weights + h * n_keys + j;
+            float *o = out + h * head_dim;
+            switch (n_head - h) {
+            case 1: sum_heads(format, block, n, w, n_keys, 1, head_dim, o); break;
+            case 2: sum_heads(format, block, n, w, n_keys, 2, head_dim, o); break;
+            case 3: sum_heads(format, block, n, w, n_keys, 3, head_dim, o); break;
+            default: sum_heads(format, block, n, w, n_keys, SUM_HEADS, head_dim, o);
+            }
+        }
     }
 }
 
@@ -119,7 +124,7 @@ INLINE void attend(enum format format, const float *q, int n_head, int head_dim,
                    float scale, float *weights, float *out)
 {
     double sum[GROUP_HEADS];
-    score(format, keys, n_keys, q, n_head, head_dim, weights, n_keys);
+    score(format, keys, n_keys, q, n_head, head_dim, weights);
     for (int h = 0; h < n_head; h++)
         sum[h] = weigh(weights + h * n_keys, n_keys, scale);
     memset(out, 0, (size_t)n_head * head_dim * sizeof *out);

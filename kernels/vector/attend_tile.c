@@ -6,6 +6,7 @@
  * sees and end at the last one that the last token sees, so work is proportional to visible keys. */
 #include <float.h>
 #include "../kernels.h"
+#include "convert.h"
 #include "exp.h"
 #include "product.h"
 #include "transpose.h"
@@ -113,10 +114,7 @@ static const float *rows_as_float(const void *rows, int is_f16, int64_t first, i
 {
     if (!is_f16)
         return (const float *)rows + first * head_dim;
-    const uint16_t *half = (const uint16_t *)rows + first * head_dim;
-    int64_t size = (int64_t)n * head_dim;
-    for (int64_t i = 0; i < size; i += VLANES)
-        v_store_n(space + i, size - i, v_from_f16(half + i, size - i));
+    halves_to_floats((const uint16_t *)rows + first * head_dim, (int64_t)n * head_dim, space);
     return space;
 }
 

@@ -1,37 +1,40 @@
 /* Dot products of stored rows, in any plain format, with float vectors. */
 #ifndef SUBBYTE_DOT_H
 #define SUBBYTE_DOT_H
-#include "../formats.h"
-#include "vec.h"
+#include "convert.h"
 
-/* n elements of an array from element i on; `format` is a constant where this is inlined. */
-static inline __attribute__((always_inline)) vec v_load_as(enum format format, const void *p, int64_t i, int64_t n)
+/* The most rows and vectors that meet at once. */
+enum { DOT_ROWS = 4, DOT_VECTORS = 4 };
+
+/* sum[v * n_rows + r] += rows[r] . x[v] over n elements from element i on. */
+INLINE void dots_step(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_x, int64_t i,
+                      int64_t n, int64_t ahead, vec *sum)
 {
-    if (format == FORMAT_F16)
-        return v_from_f16((const uint16_t *)p + i, n);
-    if (format == FORMAT_BF16)
-        return v_from_bf16((const uint16_t *)p + i, n);
-    return v_load_n((const float *)p + i, n);
+    vec row[DOT_ROWS];
+    for (int r = 0; r < n_rows; r++) {
+        if (ahead)
+            __builtin_prefetch(rows + row_bytes(format, r * k + i) + ahead);
+        row[r] = v_load_as(format, rows, r * k + i, n);
+    }
+    for (int v = 0; v < n_x; v++) {
+        vec part = v_load_n(x + v * k + i, n);
+        for (int r = 0; r < n_rows; r++)
+            sum[v * n_rows + r] = v_fma(row[r], part, sum[v * n_rows + r]);
+    }
 }
 
-/* sums[v * 4 + r] = rows[r] . x[v], for 4 or 1 rows of k elements and a few vectors that share every load of the rows; sizes are
- * constants where this is inlined. */
-static inline __attribute__((always_inline)) void dots(enum format format, const void *rows, int n_rows, int64_t k, const float *x,
-                                                       int n_x, int64_t x_stride, vec *sums)
+/* sums[v * n_rows + r] = rows[r] . x[v], for n_rows rows of k elements and n_x vectors that share every load of the rows; both are
+ * constants where this is inlined. What lies `ahead` bytes further is fetched from memory meanwhile, unless that is 0. */
+INLINE void dots(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_x, int64_t ahead, vec *sums)
 {
-    vec sum[V_REGISTERS / 2], row[4];
+    vec sum[DOT_ROWS * DOT_VECTORS];
     for (int s = 0; s < n_rows * n_x; s++)
         sum[s] = v_set(0);
-    for (int64_t i = 0; i < k; i += VLANES) {
-        int64_t n = k - i;
-        for (int r = 0; r < n_rows; r++)
-            row[r] = v_load_as(format, rows, r * k + i, n);
-        for (int v = 0; v < n_x; v++) {
-            vec xs = v_load_n(x + v * x_stride + i, n);
-            for (int r = 0; r < n_rows; r++)
-                sum[v * n_rows + r] = v_fma(row[r], xs, sum[v * n_rows + r]);
-        }
-    }
+    int64_t i = 0;
+    for (; i + VLANES <= k; i += VLANES)
+        dots_step(format, rows, n_rows, k, x, n_x, i, VLANES, ahead, sum);
+    if (i < k)
+        dots_step(format, rows, n_rows, k, x, n_x, i, k - i, ahead, sum);
     for (int s = 0; s < n_rows * n_x; s++)
         sums[s] = sum[s];
 }

@@ -9,14 +9,15 @@ void FILL(attend_one)(struct kernels *table);
 void FILL(attend_tile)(struct kernels *table);
 void FILL(float)(struct kernels *table);
 
-static inline __attribute__((always_inline)) void dot_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x,
-                                                           float *out)
+/* Memory is read along few rows at a time, and each ends before the processor has noticed where it leads: so the next four rows are
+ * fetched while these are multiplied (twice the speed where rows come from memory). */
+INLINE void dot_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
 {
-    vec sums[4];
+    vec sums[DOT_ROWS];
     int64_t bytes = row_bytes(format, k);
     int r = 0;
-    for (; r + 4 <= n_rows; r += 4) {
-        dots(format, rows + r * bytes, 4, k, x, 1, 0, sums);
+    for (; r + DOT_ROWS <= n_rows; r += DOT_ROWS) {
+        dots(format, rows + r * bytes, DOT_ROWS, k, x, 1, DOT_ROWS * bytes, sums);
         v_sum4(sums, out + r);
     }
     for (; r < n_rows; r++) {
@@ -58,13 +59,15 @@ static void gemm_float(const float *a, int64_t a_row, int64_t a_k, int n_rows, i
 
 static void f16_to_float(const uint16_t *x, int64_t n, float *out)
 {
-    for (int64_t i = 0; i < n; i += VLANES)
-        v_store_n(out + i, n - i, v_from_f16(x + i, n - i));
+    halves_to_floats(x, n, out);
 }
 
 static void float_to_f16(const float *x, int64_t n, uint16_t *out)
 {
-    for (int64_t i = 0; i < n; i += VLANES)
+    int64_t i = 0;
+    for (; i + VLANES <= n; i += VLANES)
+        v_to_f16(out + i, VLANES, v_load(x + i));
+    if (i < n)
         v_to_f16(out + i, n - i, v_load_n(x + i, n - i));
 }
 

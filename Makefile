@@ -1,0 +1,48 @@
+# make chat     install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
+# make test     ruff, mypy and all tests
+# make check    ruff and mypy only
+# make dev      editable installation: changed C and Cython files are rebuilt on import
+# make clean    forget .venv and build/
+# Set-up speaks on stderr, so that `echo question | make -s chat` prints just the answer.
+
+PYTHON ?= python3
+MODEL ?= smollm2
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.[ch]' -o -name '*.def*' \
+	-o -name 'meson.build') __init__.py errors.py meson.build pyproject.toml
+
+.PHONY: chat test check dev clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+chat: .venv/installed
+	@$(BIN)/subbyte chat "$(MODEL)"
+
+test: check
+	@$(BIN)/python -m pytest
+
+check: .venv/installed .venv/tools
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+
+dev: .venv/tools
+	@. .venv/env; $(PIP) install -e . --no-build-isolation >&2 </dev/null
+	@touch .venv/editable .venv/installed
+
+clean:
+	rm -rf .venv build
+
+.venv/env: .ci/venv
+	@.ci/venv "$(PYTHON)" </dev/null
+
+# An editable installation follows the sources by itself.
+.venv/installed: $(if $(wildcard .venv/editable),,.venv/env $(SOURCES))
+	@echo "Building and installing subbyte ..." >&2
+	@. .venv/env; $(PIP) install . >&2 </dev/null
+	@touch $@
+
+.venv/tools: .venv/env pyproject.toml
+	@echo "Installing the test tools ..." >&2
+	@. .venv/env; $(PIP) install --group dev >&2 </dev/null
+	@touch $@

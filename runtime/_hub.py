@@ -1,0 +1,180 @@
+"""Models of the Hugging Face hub, `hf:user/repo[:QUANT]`, kept and shared in the hub's own cache."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.runtime._builtin import Progress
+
+_NAME = re.compile(r"hf:(?P<user>[\w.-]+)/(?P<repo>[\w.-]+)(?::(?P<quant>[\w.-]+))?")
+_SPLIT = re.compile(r"-(\d{5})-of-(\d{5})$")
+_QUANT = r"(?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|NVFP4\w*|BF16|F16|F32)"
+_TAG = re.compile(rf"(?<![A-Z0-9])(?:UD-)?{_QUANT}(?:-{_QUANT})*(?![A-Z0-9])", re.IGNORECASE)
+
+DEFAULT_QUANTS = ("Q4_K_M", "Q8_0")
+"""What llama.cpp takes of a repository when no quantization is named; then the first file."""
+
+
+def resolve_hub(name: str, on_progress: Progress | None = None, offline: bool = False) -> Path:
+    """The (first) file of a model of the hub, from its cache or fetched; raises as `store.resolve`."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        raise ModelNotFound(
+            f"{name!r} is not of the form hf:user/repo[:QUANT], as in hf:ggml-org/gemma-3-1b-it-GGUF:Q8_0"
+        )
+    repo, quant = f"{found['user']}/{found['repo']}", found["quant"]
+    from huggingface_hub import constants
+
+    offline = offline or bool(constants.HF_HUB_OFFLINE)
+    snapshot = _snapshot(Path(constants.HF_HUB_CACHE) / f"models--{found['user']}--{found['repo']}")
+    if snapshot:
+        # Which file the default is can depend on files that are not here, unless the first choice is.
+        wanted = [quant or DEFAULT_QUANTS[0]] if not offline else [quant] if quant else [*DEFAULT_QUANTS, None]
+        for choice in wanted:
+            files = pick(_complete(snapshot), choice)
+            if files:
+                return snapshot / files[0]
+    if offline:
+        where = constants.HF_HUB_CACHE
+        raise ModelNotFound(f"{name} is not in the cache {where}, and fetching it was ruled out (offline)")
+    return _fetch(repo, quant, on_progress)
+
+
+def installed_hub() -> list[tuple[str, Path, int]]:
+    """Name, (first) file and bytes of each GGUF model in the hub's cache."""
+    from huggingface_hub import constants
+
+    models = []
+    for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
+        _, user, repo = folder.name.split("--", 2)
+        snapshot = _snapshot(folder)
+        names = _complete(snapshot) if snapshot else []
+        for first in names:
+            parts = _parts(first)
+            if snapshot and parts[0] == first:
+                tag = quant_tag(first)
+                size = sum((snapshot / part).stat().st_size for part in parts)
+                models.append((f"hf:{user}/{repo}" + (f":{tag}" if tag else ""), snapshot / first, size))
+    return models
+
+
+def quant_tag(name: str) -> str | None:
+    """The quantization a file's name tells, upper case: "Q4_K_M", "UD-IQ2_M", "BF16-Q8_0"."""
+    tags = _TAG.findall(_stem(name))
+    return tags[-1].upper() if tags else None
+
+
+def pick(names: Iterable[str], quant: str | None) -> list[str]:
+    """The files of the model of that quantization (None: of the first model), with all parts; [] if there is none."""
+    fitting = [name for name in names if _parts(name)[0] == name and (not quant or quant_tag(name) == quant.upper())]
+    # Of two that fit, the plainer: model-Q8_0.gguf rather than model-draft-Q8_0.gguf.
+    best = min(fitting, key=lambda name: (len(name) if quant else 0, name), default=None)
+    return _parts(best) if best else []
+
+
+def _stem(name: str) -> str:
+    return _SPLIT.sub("", PurePosixPath(name).stem)
+
+
+def _parts(name: str) -> list[str]:
+    """All parts of the split model that a file belongs to, or just the file."""
+    stem = name.removesuffix(".gguf")
+    split = _SPLIT.search(stem)
+    if not split:
+        return [name]
+    base, count = stem[: split.start()], split[2]
+    return [f"{base}-{i:05}-of-{count}.gguf" for i in range(1, int(count) + 1)]
+
+
+def _models(names: Iterable[str]) -> list[str]:
+    """The files that hold language models, and no paths out of the folder."""
+    return [
+        name
+        for name in names
+        if name.endswith(".gguf")
+        and not any(word in PurePosixPath(name).name.lower() for word in ("mmproj", "imatrix"))
+        and not name.startswith("/")
+        and ".." not in PurePosixPath(name).parts
+    ]
+
+
+def _snapshot(folder: Path) -> Path | None:
+    """The folder of the cached files of a repository, of the version seen last."""
+    try:
+        commit = (folder / "refs" / "main").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    snapshot = folder / "snapshots" / commit
+    return snapshot if re.fullmatch(r"\w+", commit) and snapshot.is_dir() else None
+
+
+def _complete(snapshot: Path) -> list[str]:
+    """The cached models' files, without those of split models that lack a part."""
+    here = {file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*.gguf") if file.is_file()}
+    return [name for name in _models(here) if here.issuperset(_parts(name))]
+
+
+def _fetch(repo: str, quant: str | None, on_progress: Progress | None) -> Path:
+    from huggingface_hub import HfApi, constants, hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        listed = HfApi().model_info(repo, files_metadata=True).siblings or []
+        sizes = {file.rfilename: file.size or 0 for file in listed}
+        files = _choose(repo, sizes, quant)
+        counter = _byte_counter(sum(sizes[file] for file in files), on_progress)
+        paths = [hf_hub_download(repo, file, tqdm_class=counter) for file in files]
+        return Path(paths[0])
+    except ModelNotFound:
+        raise
+    except GatedRepoError as error:
+        raise ResourceError(
+            f"{repo} wants its terms accepted at {constants.ENDPOINT}/{repo}, and then HF_TOKEN set"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelNotFound(f"no repository {repo} at {constants.ENDPOINT} (or a private one: set HF_TOKEN)") from error
+    except Exception as error:  # which errors a broken network or a full disk give depends on the library's version
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ResourceError(f"can't fetch {repo} from {constants.ENDPOINT}: {reason}") from error
+
+
+def _choose(repo: str, names: Iterable[str], quant: str | None) -> list[str]:
+    present = set(names)
+    models = _models(present)
+    for choice in [quant] if quant else [*DEFAULT_QUANTS, None]:
+        files = pick(models, choice)
+        missing = [file for file in files if file not in present]
+        if missing:
+            raise ModelNotFound(f"{repo} lacks {missing[0]}, a part of {files[0]}")
+        if files:
+            return files
+    if not models:
+        raise ModelNotFound(f"{repo} holds no GGUF model; look for a repository whose name ends in GGUF")
+    import difflib
+
+    tags = sorted({tag for name in models if (tag := quant_tag(name))})
+    close = difflib.get_close_matches((quant or "").upper(), tags, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ModelNotFound(f"{repo} has no {quant}{hint}; it has {', '.join(tags) or ', '.join(sorted(models))}")
+
+
+def _byte_counter(total: int, on_progress: Progress | None) -> Any:
+    """A progress bar class that draws nothing and adds up the bytes of all its bars."""
+    from tqdm import tqdm
+
+    done = 0
+
+    class ByteCounter(tqdm):  # type: ignore[misc]  # untyped base
+        def __init__(self, *_args: Any, initial: int = 0, **_options: Any) -> None:
+            super().__init__(disable=True)
+            self.update(initial)
+
+        def update(self, n: float | None = 1) -> None:
+            nonlocal done
+            done += int(n or 0)
+            if on_progress:
+                on_progress(min(done, total), total)
+
+    return ByteCounter

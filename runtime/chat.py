@@ -1,0 +1,166 @@
+"""A conversation with a model: its messages, and a session that computes only what is new in them."""
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from subbyte.runtime import conversation
+from subbyte.runtime.conversation import Message, clean
+from subbyte.runtime.events import Reply
+from subbyte.runtime.generation import Generation
+from subbyte.runtime.interfaces import Session, Tokenizer
+from subbyte.runtime.prefix import follow
+from subbyte.runtime.sampling import Sampler, Sampling
+from subbyte.runtime.stops import stop_strings
+from subbyte.runtime.template import ChatTemplate
+
+
+class Chat:
+    """A conversation. It owns `session` and closes it; a context manager.
+
+    An answer that is cancelled, closed or interrupted stays in `messages` with the text that came; one of which nothing
+    came leaves `messages` as before. So the conversation is whole at any time, whatever ended an answer.
+    `variables` are given to the chat template (`enable_thinking=False`, …).
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        *,
+        system: str | None = None,
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+        stop: Iterable[str] = (),
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.session, self.tokenizer, self.template = session, tokenizer, template
+        self.max_tokens, self.stop = max_tokens, (*stop_strings(stop), *template.stop)
+        self.variables = dict(variables or {})
+        self._system = clean(system) if system else None
+        self._sampler = Sampler(sampling)
+        self._messages: list[Message] = []
+        self._asked: list[Message] = []  # what the answer in `_answer` follows
+        self._answer: Generation | None = None
+        self._last: Reply | None = None
+        self._seen: list[int] = []  # the last prompt and the tokens of its answer, as they are in the cache
+        self._now = datetime.now()  # templates see one time: a minute later the whole cache would be of no use
+
+    def __enter__(self) -> "Chat":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End a running answer and free the session's memory."""
+        self._settle()
+        self.session.close()
+
+    def send(self, text: str) -> Reply:
+        """Say something and wait for the answer. Errors as `stream`; Ctrl-C keeps what came in `messages`."""
+        return self.stream(text).run()
+
+    def stream(self, text: str) -> Generation:
+        """Say something; iterate over the result for the events of the answer.
+
+        Raises ContextOverflow if the conversation no longer fits and TemplateError if the model's template refuses it,
+        both before anything is computed or changed.
+        """
+        self._settle()
+        return self._reply_to([*self._messages, Message("user", clean(text))])
+
+    def regenerate(self) -> Generation:
+        """Answer the last message again; the old answer is kept until something of the new one came."""
+        self._settle()
+        if not self._messages:
+            raise ValueError("there is no answer to make again: nothing was said yet")
+        return self._reply_to(self._messages[:-1])
+
+    def undo(self) -> str:
+        """Take back the last message and its answer; the message's text."""
+        self._settle()
+        if not self._messages:
+            raise ValueError("there is nothing to take back: nothing was said yet")
+        text = self._messages[-2].content
+        del self._messages[-2:]
+        return text
+
+    def clear(self) -> None:
+        """Begin a new conversation; the system text stays."""
+        self._settle()
+        self._messages, self._now = [], datetime.now()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write system text and messages as JSON, whole or not at all. Raises ResourceError."""
+        conversation.write(path, self._system, self.messages)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""
+        system, messages = conversation.read(path)
+        self._settle()
+        self._system, self._messages = system, messages
+
+    @property
+    def messages(self) -> list[Message]:
+        """What was said so far, in turn by the user and the model, a running answer included; a copy."""
+        answer = self._answer
+        if answer is None or not (answer.text or answer.stop_reason in ("eog", "stop")):
+            return list(self._messages)
+        return [*self._asked, Message("assistant", answer.text)]
+
+    @property
+    def system(self) -> str | None:
+        """The text that tells the model how to behave; may be changed at any time."""
+        return self._system
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        self._settle()
+        self._system = clean(text) if text else None
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are chosen; a new value starts from its seed again."""
+        return self._sampler.sampling
+
+    @sampling.setter
+    def sampling(self, sampling: Sampling) -> None:
+        self._sampler = Sampler(sampling)
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that the context holds."""
+        return self.session.n_ctx
+
+    @property
+    def n_past(self) -> int:
+        """Tokens of the context that are used."""
+        return self.session.n_past
+
+    @property
+    def last(self) -> Reply | None:
+        """The last answer with its figures, also while it runs; None before the first."""
+        return self._answer.reply if self._answer else self._last
+
+    def _reply_to(self, asked: list[Message]) -> Generation:
+        prompt = follow(self._seen, self._encode(asked), self.tokenizer.piece)
+        answer = Generation(self.session, self.tokenizer, prompt, self._sampler, self.max_tokens, self.stop)
+        self._asked, self._answer = asked, answer
+        return answer
+
+    def _encode(self, messages: list[Message]) -> list[int]:
+        rows = [{"role": "system", "content": self._system}] if self._system is not None else []
+        rows += [{"role": m.role, "content": m.content} for m in messages]
+        return self.template.encode(rows, **{"now": self._now, **self.variables})
+
+    def _settle(self) -> None:
+        """End a running answer, and take what came of it into the conversation."""
+        if self._answer is None:
+            return
+        self._answer.close()
+        self._messages = self.messages
+        self._seen = self._answer.prompt + self._answer.tokens
+        self._last, self._answer = self._answer.reply, None

@@ -1,0 +1,99 @@
+"""Conversations as files: plain JSON, written whole or not at all, checked when read."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from subbyte.errors import ResourceError, SubbyteError
+from subbyte.runtime.events import Record
+
+Speaker: TypeAlias = Literal["user", "assistant"]
+_FORMAT = "subbyte-chat"
+_MAX_FILE = 1 << 26  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Speaker
+    content: str
+
+
+def clean(text: str) -> str:
+    """`text` as real Unicode: surrogates that are left alone, as from a terminal with broken input, become U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def write(path: str | os.PathLike[str], system: str | None, messages: Sequence[Message]) -> None:
+    """Write a conversation; an older file stays as it was if that fails. Raises ResourceError."""
+    data = {"format": _FORMAT, "version": 1, "system": system, "messages": [m.to_dict() for m in messages]}
+    target = Path(os.path.realpath(path))  # a link stays a link
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name[:64]}.", delete=False
+        ) as file:
+            temporary = file.name
+            json.dump(data, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ResourceError(f"{path}: the conversation can't be saved: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[str | None, list[Message]]:
+    """System text and messages of a saved conversation.
+
+    Raises ResourceError if the file can't be read, SubbyteError if it holds something else, and says what.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise ResourceError(f"{path}: the conversation can't be read: {error.strerror or error}") from error
+    if len(content) > _MAX_FILE:
+        raise SubbyteError(f"{path}: larger than {_MAX_FILE >> 20} MiB, too large for a conversation")
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SubbyteError(f"{path}: not JSON, so not a conversation saved by subbyte: {error}") from error
+    try:
+        return _checked(data)
+    except ValueError as error:
+        raise SubbyteError(f"{path}: not a conversation saved by subbyte: {error}") from error
+
+
+def _checked(data: Any) -> tuple[str | None, list[Message]]:
+    if not isinstance(data, dict) or data.get("format") != _FORMAT:
+        raise ValueError(f'it has no "format": "{_FORMAT}"')
+    if data.get("version") != 1:
+        raise ValueError(f"its version is {data.get('version')!r:.40}, but only 1 is known")
+    system, messages = data.get("system"), data.get("messages")
+    if not (system is None or isinstance(system, str)):
+        raise ValueError('"system" must be a text or null')
+    if not isinstance(messages, list):
+        raise ValueError('"messages" must be a list')
+    if len(messages) % 2:
+        raise ValueError(f"it has {len(messages)} messages, but each one of the user needs an answer")
+    return clean(system) if system else None, [_message(i, m) for i, m in enumerate(messages)]
+
+
+def _message(index: int, data: Any) -> Message:
+    if not isinstance(data, dict) or not isinstance(data.get("content"), str):
+        raise ValueError(f'message {index} must have a text as "content"')
+    role: Speaker = "assistant" if index % 2 else "user"
+    if data.get("role") != role:
+        raise ValueError(f"message {index} has role {data.get('role')!r:.40}, but must have {role!r}: they alternate")
+    return Message(role, clean(data["content"]))

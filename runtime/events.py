@@ -1,0 +1,74 @@
+"""What a running answer reports: events while it runs, and a `Reply` at its end."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+StopReason: TypeAlias = Literal["eog", "length", "stop", "cancelled"]
+"""Why an answer ended: the model ended it, no room or `max_tokens`, a stop string, or the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Base of all results: plain values that turn into a `dict` fit for JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, nested records as dicts."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Record):
+    """Tokens of one answer: in the prompt, how many of those came from the cache, and in the answer."""
+
+    prompt: int
+    reused: int
+    completion: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings(Record):
+    """Seconds spent on the prompt and on the answer, and tokens per second of each (0.0 where nothing was computed).
+
+    The time a consumer takes between two events is not counted.
+    """
+
+    prefill: float
+    generation: float
+    prefill_rate: float
+    generation_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Record):
+    """An answer. `tokens` are the ids it was made of, without the end-of-generation token that closed it."""
+
+    text: str
+    tokens: tuple[int, ...]
+    usage: Usage
+    timings: Timings
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta(Record):
+    """The next piece of the answer: never empty, never half a character, never part of a stop string."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillProgress(Record):
+    """`done` of the `total` prompt tokens that are not in the cache have been computed."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Record):
+    """The answer has ended; always the last event."""
+
+    reply: Reply
+
+
+Event: TypeAlias = TextDelta | PrefillProgress | Done

@@ -1,0 +1,307 @@
+"""Conversations: what is computed, what is kept, what is saved."""
+
+import json
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from fake_engine import CONTROL, FakeSession, FakeTokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subbyte.errors import ContextOverflow, ResourceError, SubbyteError, TemplateError
+from subbyte.runtime.chat import Chat
+from subbyte.runtime.conversation import Message
+from subbyte.runtime.events import Done, TextDelta
+from subbyte.runtime.prefix import follow
+from subbyte.runtime.sampling import Sampling
+from subbyte.runtime.template import CHATML, ChatTemplate
+
+VOCABULARY = FakeTokenizer()
+TRIMMING = CHATML.replace("message.content", "message.content | trim")
+TEMPLATES = {source: ChatTemplate(source, VOCABULARY) for source in (CHATML, TRIMMING)}
+END = VOCABULARY.ids["<|im_end|>"]
+
+
+def make(*answers: str | list[int], n_ctx: int = 1000, source: str = CHATML, **options: object) -> Chat:
+    session = FakeSession(VOCABULARY.n_vocab, n_ctx)
+    for text in answers:
+        session.script += (VOCABULARY.encode(text) if isinstance(text, str) else text) + [END]
+    template = TEMPLATES.get(source) or ChatTemplate(source, VOCABULARY)
+    return Chat(session, VOCABULARY, template, sampling=Sampling(temperature=0), **options)  # type: ignore[arg-type]
+
+
+def said(chat: Chat) -> list[str]:
+    assert [m.role for m in chat.messages] == ["user", "assistant"] * (len(chat.messages) // 2)
+    return [m.content for m in chat.messages]
+
+
+def computed(chat: Chat) -> str:
+    """What was computed since the last call, as text."""
+    assert isinstance(chat.session, FakeSession)
+    batches, chat.session.computed = chat.session.computed, []
+    return VOCABULARY.decode([id for batch in batches for id in batch], special=True)
+
+
+def test_a_conversation_computes_only_what_is_new() -> None:
+    with make("hello", "two", system="S") as chat:
+        assert chat.last is None and chat.n_past == 0
+        assert chat.send("one").text == "hello"
+        first = "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\nhello"
+        assert computed(chat) == first
+        reply = chat.send("more")
+        assert computed(chat) == "<|im_end|>\n<|im_start|>user\nmore<|im_end|>\n<|im_start|>assistant\ntwo"
+        assert reply.usage.reused == len(VOCABULARY.encode(first, special=True))
+        assert said(chat) == ["one", "hello", "more", "two"]
+        assert chat.last == reply and chat.n_past == reply.usage.prompt + 3 and chat.n_ctx == 1000
+    assert isinstance(chat.session, FakeSession) and chat.session.closed
+
+
+def test_an_answer_in_unusual_tokens_is_not_computed_again() -> None:
+    letters = [*b"hello ", *b"wor", VOCABULARY.ids["ld"]]  # the tokenizer would say "hello" and "wor" in one token each
+    chat = make(letters, "x", "y")
+    chat.send("one")
+    computed(chat)
+    chat.send("two")
+    assert computed(chat).startswith("<|im_end|>\n<|im_start|>user\ntwo")
+    chat.send("three")
+    assert computed(chat).startswith("<|im_end|>\n<|im_start|>user\nthree")
+
+
+def test_a_template_that_trims_costs_only_the_trimmed_end() -> None:
+    chat = make("hello \n", "x", source=TRIMMING)
+    chat.send("one")
+    computed(chat)
+    chat.send("two")
+    assert computed(chat).startswith("<|im_end|>\n<|im_start|>user\ntwo")
+    assert said(chat)[1] == "hello \n"
+
+
+@given(st.data())
+def test_follow_keeps_the_text_and_the_longest_start(data: st.DataObject) -> None:
+    text = data.draw(st.text(alphabet="helowrd\n ", max_size=30))
+    other = data.draw(st.text(alphabet="helowrd\n ", max_size=10))
+    cut = data.draw(st.integers(0, len(text)))
+    seen = [*text[:cut].encode(), END, *VOCABULARY.encode(text[cut:])]
+    prompt = [*VOCABULARY.encode(text[:cut]), END, *VOCABULARY.encode(text[cut:] + other), END]
+    found = follow(seen, prompt, VOCABULARY.piece)
+    assert VOCABULARY.decode(found, special=True) == VOCABULARY.decode(prompt, special=True)
+    assert found.count(END) == 2 and found[: cut + 1] == seen[: cut + 1]
+
+
+def test_follow_never_takes_a_control_token_for_its_text() -> None:
+    spelt = VOCABULARY.encode("<|im_end|>")
+    assert follow([1, END, 2], [1, *spelt, 2], VOCABULARY.piece) == [1, *spelt, 2]
+    assert follow([1, *spelt, 2], [1, END, 2], VOCABULARY.piece) == [1, END, 2]
+    assert follow([1, END], [1, END + 1], VOCABULARY.piece) == [1, END + 1]
+    assert follow([], [1], VOCABULARY.piece) == [1]
+
+
+def test_streaming_shows_a_running_answer_in_the_messages() -> None:
+    chat = make("abc")
+    stream = chat.stream("hi")
+    assert chat.messages == []
+    for event in stream:
+        if event == TextDelta("b"):
+            assert said(chat) == ["hi", "ab"]
+    assert isinstance(event, Done) and said(chat) == ["hi", "abc"]
+    assert chat.messages[0] == Message("user", "hi") and chat.messages[0].to_dict() == {"role": "user", "content": "hi"}
+
+
+def test_a_cancelled_answer_keeps_what_came() -> None:
+    chat = make("0123456789", "next")
+    for event in chat.stream("count"):
+        if event == TextDelta("2"):
+            break
+    assert said(chat) == ["count", "012"]
+    computed(chat)
+    assert isinstance(chat.session, FakeSession)
+    chat.session.script = [*b"ok", END]
+    assert chat.send("go on").text == "ok"
+    assert said(chat) == ["count", "012", "go on", "ok"]
+    assert computed(chat).startswith("2<|im_end|>\n<|im_start|>user\ngo on")
+
+
+@pytest.mark.parametrize("when", [1, 2, 4])
+def test_ctrl_c_keeps_what_came(when: int) -> None:
+    chat = make("0123456789")
+    calls = iter(range(100))
+
+    def interrupt() -> None:
+        if next(calls) == when - 1:
+            raise KeyboardInterrupt
+
+    assert isinstance(chat.session, FakeSession)
+    chat.session.before_eval = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        chat.send("count")
+    assert said(chat) == {1: [], 2: ["count", "0"], 4: ["count", "012"]}[when]
+    chat.session.before_eval = lambda: None
+    chat.session.script = [*b"ok", END]
+    assert chat.send("again").text == "ok"
+    assert said(chat)[-2:] == ["again", "ok"]
+
+
+def test_an_answer_that_never_began_changes_nothing() -> None:
+    chat = make("a", "b")
+    chat.send("one")
+    chat.stream("never taken")
+    assert said(chat) == ["one", "a"]
+    assert chat.send("two").text == "b"
+    assert said(chat) == ["one", "a", "two", "b"]
+
+
+def test_an_empty_answer_is_an_answer() -> None:
+    chat = make("")
+    assert chat.send("one").stop_reason == "eog"
+    assert said(chat) == ["one", ""]
+
+
+def test_regenerate_undo_clear() -> None:
+    chat = make("a", "b", "c", "d", system="S")
+    for nothing in (chat.regenerate, chat.undo):
+        with pytest.raises(ValueError, match="nothing was said"):
+            nothing()
+    chat.send("one")
+    chat.send("two")
+    computed(chat)
+    assert chat.regenerate().run().text == "c"
+    assert said(chat) == ["one", "a", "two", "c"]
+    assert computed(chat) == "\nc"  # the prompt's last token, for its logits
+    stream = chat.regenerate()
+    assert said(chat) == ["one", "a", "two", "c"]
+    next(stream)
+    assert chat.undo() == "two"
+    assert said(chat) == ["one", "a"]
+    chat.clear()
+    assert said(chat) == [] and chat.system == "S"
+    computed(chat)
+    chat.send("third")
+    assert computed(chat).startswith("third")  # what comes before is still in the cache
+
+
+def test_a_conversation_that_no_longer_fits_says_so_and_stays_as_it_was() -> None:
+    chat = make("a", n_ctx=100)
+    chat.send("one")
+    computed(chat)
+    with pytest.raises(ContextOverflow, match=r"\d+ tokens, but the context holds 100"):
+        chat.stream("x" * 100)
+    assert said(chat) == ["one", "a"] and computed(chat) == ""
+    full = make("0" * 200, n_ctx=100)
+    assert full.send("hi").stop_reason == "length"
+    assert full.n_past == 100
+
+
+def test_a_template_that_refuses_leaves_the_conversation_as_it_was() -> None:
+    chat = make(
+        "a", source="{{ raise_exception('no system') if messages[0].role == 'system' else messages[0].content }}"
+    )
+    chat.send("one")
+    chat.system = "S"
+    with pytest.raises(TemplateError, match="no system"):
+        chat.send("two")
+    chat.system = None
+    assert said(chat) == ["one", "a"]
+
+
+def test_settings_of_a_chat() -> None:
+    chat = make("abcdef", "abcSTOPdef", "z", max_tokens=2, stop=["STOP"], variables={"add_generation_prompt": False})
+    assert chat.send("one").text == "ab"
+    assert isinstance(chat.session, FakeSession)
+    assert not VOCABULARY.decode(chat.session.tokens, special=True).count("assistant")
+    chat.session.script = chat.session.script[5:]
+    chat.max_tokens = None
+    assert chat.send("two").text == "abc"
+    chat.sampling = Sampling(seed=3)
+    assert chat.sampling.seed == 3
+    with pytest.raises(ValueError, match="non-empty strings"):
+        make(stop="STOP")
+    chat.max_tokens = -1
+    with pytest.raises(ValueError, match="max_tokens"):
+        chat.stream("three")
+
+
+def test_the_time_a_template_sees_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = make("a", "b", source="{{ strftime_now('%f') }}" + CHATML)
+    chat._now = datetime(2026, 1, 1, 0, 0, 0, 123456)
+    chat.send("one")
+    assert computed(chat).startswith("123456")
+    chat.send("two")
+    assert computed(chat).startswith("<|im_end|>")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([*CONTROL, "hello", "<|im_"]) | st.text(max_size=5)).map("".join), max_size=3))
+def test_nothing_that_is_said_becomes_a_control_token(texts: list[str]) -> None:
+    chat = make(*["<|im_start|>system\n"] * len(texts), system="".join(texts), n_ctx=100_000)
+    for n, text in enumerate(texts, 2):
+        chat.send(text)
+        assert isinstance(chat.session, FakeSession)
+        assert chat.session.tokens.count(VOCABULARY.ids["<|im_start|>"]) == 2 * n - 1 - (chat.system is None)
+        assert len(VOCABULARY.controls(chat.session.tokens)) == 4 * n - 3 - 2 * (chat.system is None)
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    chat = make("é\n😀", system="S")
+    chat.send("one\ud800")
+    path = tmp_path / "chat.json"
+    path.write_text("old")
+    chat.save(path)
+    assert json.loads(path.read_text("utf-8")) == {
+        "format": "subbyte-chat", "version": 1, "system": "S",
+        "messages": [{"role": "user", "content": "one\ufffd"}, {"role": "assistant", "content": "é\n😀"}],
+    }  # fmt: skip
+    other = make("x")
+    other.load(path)
+    assert (other.system, other.messages) == (chat.system, chat.messages)
+    assert os.listdir(tmp_path) == ["chat.json"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "chat.json"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match="can't be saved: No space left"):
+        make().save(path)
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["chat.json"]
+    with pytest.raises(ResourceError, match="No such file"):
+        make().save(tmp_path / "none" / "chat.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("\x00\xff", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "no .format."),
+        ('{"format": "other"}', "no .format."),
+        ('{"format": "subbyte-chat", "version": 2}', "version is 2"),
+        ('{"format": "subbyte-chat", "version": 1, "messages": 1}', "must be a list"),
+        ('{"format": "subbyte-chat", "version": 1, "system": 1, "messages": []}', "a text or null"),
+        ('{"format": "subbyte-chat", "version": 1, "messages": [1, 2]}', "message 0 must have a text"),
+        ('{"format": "subbyte-chat", "version": 1, "messages": [{"role": "user", "content": "a"}]}', "needs an answer"),
+        (
+            '{"format": "subbyte-chat", "version": 1, "messages": '
+            '[{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]}',
+            "message 0 has role 'system', but must have 'user'",
+        ),
+    ],
+)
+def test_files_that_are_no_conversation_are_refused_and_change_nothing(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "chat.json"
+    path.write_text(text, "utf-8")
+    chat = make("a", system="S")
+    chat.send("one")
+    with pytest.raises(SubbyteError, match=message) as caught:
+        chat.load(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    assert said(chat) == ["one", "a"] and chat.system == "S"
+    with pytest.raises(ResourceError, match=re.escape("can't be read")):
+        chat.load(tmp_path)

@@ -1,0 +1,181 @@
+"""Token choice: each filter, the distribution of picks, and values that must be refused."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subbyte.errors import NumericError
+from subbyte.runtime.sampling import Sampler, Sampling, top_ids
+
+ALL = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+
+
+def logs(*probabilities: float) -> np.ndarray:
+    return np.log(np.array(probabilities)).astype(np.float32)
+
+
+def shares(sampling: Sampling, logits: np.ndarray, n: int = 20_000, recent: list[int] | None = None) -> np.ndarray:
+    sampler = Sampler(sampling)
+    picks = [sampler.pick(logits, recent or []) for _ in range(n)]
+    return np.bincount(picks, minlength=logits.size) / n
+
+
+def oracle(s: Sampling, logits: np.ndarray) -> list[float]:
+    """The same filters in plain Python, one after the other as llama.cpp runs them."""
+    rows = sorted(((float(value), i) for i, value in enumerate(logits)), key=lambda row: (-row[0], row[1]))
+    rows = rows[: s.top_k] if s.top_k else rows
+    weights = [math.exp(value - rows[0][0]) for value, _ in rows]
+    if s.top_p < 1:
+        total, reached, count = sum(weights), 0.0, 0
+        while count == 0 or (count < len(rows) and reached < s.top_p * total):
+            reached += weights[count]
+            count += 1
+        rows, weights = rows[:count], weights[:count]
+    rows = [row for row, weight in zip(rows, weights, strict=True) if weight >= s.min_p]
+    final = [math.exp((value - rows[0][0]) / s.temperature) for value, _ in rows]
+    out = [0.0] * logits.size
+    for (_, i), weight in zip(rows, final, strict=True):
+        out[i] = weight / sum(final)
+    return out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 0.5},
+        {"temperature": 2.0},
+        {"top_k": 3},
+        {"top_p": 0.7},
+        {"top_k": 4, "top_p": 0.7},
+        {"min_p": 0.3},
+        {"top_k": 6, "top_p": 0.9, "min_p": 0.2, "temperature": 0.8},
+        {"top_p": 0.9, "min_p": 0.2},
+        {"top_p": 0.0},
+        {"min_p": 1.0},
+        {"top_k": 1},
+    ],
+)
+def test_picks_follow_the_distribution_that_the_filters_leave(options: dict[str, float]) -> None:
+    logits = logs(0.05, 0.3, 0.02, 0.25, 0.15, 0.1, 0.08, 0.05)
+    sampling = Sampling(**{**ALL, **options}, seed=7)  # type: ignore[arg-type]
+    expected = np.array(oracle(sampling, logits))
+    measured = shares(sampling, logits)
+    assert np.all(measured[expected == 0.0] == 0.0)
+    assert np.abs(measured - expected).max() < 5 * math.sqrt(0.25 / 20_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 3000),
+    st.integers(0, 100),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 1.0),
+    st.floats(0.1, 8.0),
+    st.integers(0, 2**32),
+)
+def test_candidates_are_those_of_the_plain_filters(
+    n: int, top_k: int, top_p: float, min_p: float, spread: float, seed: int
+) -> None:
+    logits = np.random.default_rng(seed).normal(0, spread, n).astype(np.float32)
+    sampling = Sampling(temperature=1.0, top_k=top_k, top_p=top_p, min_p=min_p)
+    expected = {i for i, share in enumerate(oracle(sampling, logits)) if share > 0}
+    found = set(Sampler(sampling)._candidates(logits, logits.max()).tolist())
+    assert 1 <= len(found)
+    assert len(expected ^ found) <= 1  # a sum that meets a limit to the last bit may fall on either side
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 5000, 70_001])
+@pytest.mark.parametrize("k", [1, 2, 40, 60])
+def test_top_ids_equals_sorting(n: int, k: int) -> None:
+    random = np.random.default_rng(n * k)
+    for logits in (random.normal(size=n), random.integers(0, 5, n), np.zeros(n), np.full(n, -np.inf)):
+        logits = logits.astype(np.float32)
+        np.testing.assert_array_equal(top_ids(logits, min(k, n)), np.argsort(-logits, kind="stable")[: min(k, n)])
+
+
+def test_greedy_takes_the_first_best_one_and_draws_nothing() -> None:
+    assert Sampler(Sampling(temperature=0)).pick(np.array([1, 5, 5, 2], np.float32)) == 1
+
+
+def test_tiny_temperatures_are_greedy_and_huge_ones_uniform() -> None:
+    logits = logs(0.2, 0.5, 0.3)
+    for temperature in (1e-30, 5e-324):
+        assert shares(Sampling(**{**ALL, "temperature": temperature}, seed=1), logits, 50)[1] == 1.0
+    assert np.abs(shares(Sampling(**{**ALL, "temperature": 1e308}, seed=1), logits) - 1 / 3).max() < 0.02
+
+
+def test_the_same_seed_gives_the_same_tokens() -> None:
+    logits = np.random.default_rng(0).normal(size=500).astype(np.float32)
+
+    def picks(seed: int | None) -> list[int]:
+        sampler = Sampler(Sampling(seed=seed))
+        return [sampler.pick(logits) for _ in range(50)]
+
+    assert picks(1) == picks(1) != picks(2)
+    assert picks(2**64) == picks(2**64)
+    assert picks(None) != picks(None)
+
+
+def test_repetition_penalty_acts_once_on_each_recent_token() -> None:
+    logits = np.array([2.0, -1.0, 2.0, 0.5], np.float32)
+    before = logits.copy()
+    greedy = Sampling(temperature=0, repeat_penalty=2.0, repeat_last_n=3)
+    assert Sampler(greedy).pick(logits, [2, 0, 0, 0]) == 2  # 2 is too far back
+    assert Sampler(greedy).pick(logits, [0, 2]) == 0  # both 1.0, penalized once
+    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=-1)).pick(logits, [2, 0] + [1] * 99) == 3
+    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=0)).pick(logits, [0]) == 0
+    np.testing.assert_array_equal(logits, before)
+    negative = np.array([-1.0, -1.5], np.float32)
+    assert Sampler(greedy).pick(negative, [0]) == 1
+    huge = np.array([3e38, 1.0], np.float32)
+    assert Sampler(Sampling(temperature=0, repeat_penalty=0.01)).pick(huge, [0, 1]) == 0
+
+
+def test_banned_tokens_are_never_picked() -> None:
+    logits = np.full(100, -np.inf, np.float32)
+    logits[[3, 70]] = 1.0
+    for options in ({}, {"top_k": 0}, {"top_k": 0, "top_p": 1.0}, ALL, {"repeat_penalty": 1.5}):
+        picked = shares(Sampling(**options, seed=3), logits, 200, [5, 6])  # type: ignore[arg-type]
+        assert picked[3] + picked[70] == 1.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_an_error(bad: float, temperature: float) -> None:
+    logits = np.zeros(300, np.float32)
+    logits[200] = bad
+    with pytest.raises(NumericError, match="not finite"):
+        Sampler(Sampling(temperature=temperature)).pick(logits)
+    with pytest.raises(NumericError):
+        Sampler(Sampling(temperature=temperature)).pick(np.full(300, -np.inf, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", math.nan), ("temperature", -0.1), ("temperature", math.inf), ("temperature", "1"),
+        ("top_k", -3), ("top_k", 1.5), ("top_k", True), ("top_p", 5.0), ("top_p", -0.1), ("top_p", math.nan),
+        ("min_p", 1.1), ("min_p", math.nan), ("repeat_penalty", 0.0), ("repeat_penalty", math.nan),
+        ("repeat_penalty", -1.0), ("repeat_last_n", -2), ("seed", -1), ("seed", 0.5),
+    ],
+)  # fmt: skip
+def test_senseless_values_are_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} is .* but must be"):
+        Sampling(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n_vocab", "limit"), [(49_152, 0.5e-3), (262_144, 2e-3)])
+def test_a_pick_is_fast(n_vocab: int, limit: float) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, n_vocab).astype(np.float32)
+    sampler, recent = Sampler(Sampling(repeat_penalty=1.1)), list(range(100))
+    times = []
+    for _ in range(50):
+        started = time.perf_counter()
+        sampler.pick(logits, recent)
+        times.append(time.perf_counter() - started)
+    assert min(times) < limit

@@ -1,0 +1,402 @@
+"""Chat templates: rendered as Hugging Face does, control tokens only from the template, hostile templates stopped."""
+
+import json
+import logging
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fake_engine import CONTROL, FakeTokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from subbyte.errors import TemplateError
+from subbyte.runtime.template import CHATML, ChatTemplate
+
+SMOLLM2 = """{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
+{{ '<|im_start|>system\nBe helpful<|im_end|>\n' }}{% endif %}\
+{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}\
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+LLAMA3 = """{{- bos_token }}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{%- if not date_string is defined %}{%- set date_string = strftime_now("%d %b %Y") %}{%- endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\n\n" }}
+{{- "Today Date: " + date_string + "\n\n" }}
+{%- if tools is not none %}{{- tools | tojson(indent=4) }}{%- endif %}
+{{- system_message }}
+{{- "<|eot_id|>" }}
+{%- for message in messages %}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
+{%- endif %}
+"""
+GEMMA = """{{ bos_token }}
+{%- if messages[0]['role'] == 'system' -%}
+    {%- set first_user_prefix = messages[0]['content'] + '\n\n' -%}
+    {%- set loop_messages = messages[1:] -%}
+{%- else -%}
+    {%- set first_user_prefix = "" -%}
+    {%- set loop_messages = messages -%}
+{%- endif -%}
+{%- for message in loop_messages -%}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
+        {{ raise_exception("Conversation roles must alternate user/assistant/user/assistant/...") }}
+    {%- endif -%}
+    {%- if (message['role'] == 'assistant') -%}
+        {%- set role = "model" -%}
+    {%- else -%}
+        {%- set role = message['role'] -%}
+    {%- endif -%}
+    {{ '<start_of_turn>' + role + '\n' + (first_user_prefix if loop.first else "") }}
+    {%- if message['content'] is string -%}
+        {{ message['content'] | trim }}
+    {%- elif message['content'] is iterable -%}
+        {%- for item in message['content'] -%}{{ item['text'] | trim }}{%- endfor -%}
+    {%- endif -%}
+    {{ '<end_of_turn>\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{'<start_of_turn>model
+'}}
+{%- endif -%}
+"""
+QWEN = """{%- set ns = namespace(multi_step_tool=true, last_query_index=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.multi_step_tool and message.role == "user" and message.content is string \
+and not(message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
+        {%- set ns.multi_step_tool = false %}
+        {%- set ns.last_query_index = index %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- if message.role == "assistant" %}
+        {%- set content = message.content %}
+        {%- set reasoning_content = '' %}
+        {%- if '</think>' in content %}
+            {%- set reasoning_content = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
+            {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+        {%- endif %}
+        {%- if loop.index0 > ns.last_query_index and (loop.last or reasoning_content) %}
+            {{- '<|im_start|>' + message.role + '\n<think>\n' + reasoning_content + '\n</think>\n\n' + content }}
+        {%- else %}
+            {{- '<|im_start|>' + message.role + '\n' + content }}
+        {%- endif %}
+        {{- '<|im_end|>\n' }}
+    {%- else %}
+        {{- '<|im_start|>' ~ message.role ~ '\n' ~ message.content ~ '<|im_end|>' ~ '\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\n\n</think>\n\n' }}
+    {%- endif %}
+{%- endif %}"""
+EXAONE = """{% for message in messages %}{% if loop.first and message['role'] != 'system' %}\
+{{ '[|system|][|endofturn|]\n' }}{% endif %}{{ '[|' + message['role'] + '|]' + message['content'] }}\
+{% if message['role'] == 'user' %}{{ '\n' }}{% else %}{{ '[|endofturn|]\n' }}{% endif %}{% endfor %}\
+{% if add_generation_prompt %}{{ '[|assistant|]' }}{% endif %}"""
+ROLE_IN_TEXT = """{% for m in messages %}[|{{ m.role }}|]{% generation %}{{ m.content }}{% endgeneration %}
+{% if loop.index > 90 %}{% break %}{% endif %}{% endfor %}"""
+FAMILIES = {
+    "chatml": CHATML, "smollm2": SMOLLM2, "llama3": LLAMA3, "gemma": GEMMA, "qwen": QWEN, "exaone": EXAONE,
+    "role-in-text": ROLE_IN_TEXT,
+}  # fmt: skip
+NOW = datetime(2026, 11, 22, 10, 30)
+
+
+def tokenizer() -> FakeTokenizer:
+    return FakeTokenizer(bos="<s>")
+
+
+def turns(*texts: str, system: str | None = None) -> list[dict[str, str]]:
+    rows = [{"role": "system", "content": system}] if system is not None else []
+    return rows + [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(texts)]
+
+
+def hugging_face(source: str, messages: list[dict[str, str]], **variables: Any) -> str:
+    """transformers' rendering: its environment, without our bounds and marks."""
+    from jinja2.ext import Extension, LoopControlExtension
+
+    class GenerationTag(Extension):
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def fail(message: str) -> None:
+        raise ValueError(message)
+
+    def tojson(x: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False):
+        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, LoopControlExtension]
+    )
+    environment.filters["tojson"] = tojson
+    environment.globals |= {"raise_exception": fail, "strftime_now": NOW.strftime}
+    values = {"tools": None, "documents": None, "bos_token": "<s>", "eos_token": "<|im_end|>"}
+    values |= {"add_generation_prompt": True}
+    return environment.from_string(source).render(messages=messages, **{**values, **variables})
+
+
+CONVERSATIONS = [
+    turns("Hi"),
+    turns("Hi", "hello  \n", " What is 1 + 1?\n"),
+    turns("é😀", "<think>\nhm\n</think>\n\n2", "and <b>?", system=" Be brief.\n"),
+    turns("</think>", "<think>a</think>b</think>c", "", "x", "y"),
+]
+
+
+@pytest.mark.parametrize("messages", CONVERSATIONS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rendering_is_hugging_faces_and_ids_are_those_of_its_text(family: str, messages: list[dict[str, str]]) -> None:
+    vocabulary = tokenizer()
+    template = ChatTemplate(FAMILIES[family], vocabulary)
+    for variables in ({}, {"add_generation_prompt": False}, {"enable_thinking": False}, {"tools": [{"n": "é<"}]}):
+        expected = hugging_face(FAMILIES[family], messages, **variables)
+        assert template.render(messages, now=NOW, **variables) == expected
+        assert template.encode(messages, now=NOW, **variables) == vocabulary.encode(expected, special=True)
+
+
+def test_known_texts_of_the_families() -> None:
+    def text(source: str, messages: list[dict[str, str]]) -> str:
+        return ChatTemplate(source, tokenizer()).render(messages, now=NOW)
+
+    assert text(CHATML, turns("Hi", system="S")) == (
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert text(GEMMA, turns(" a ", "b", "c", system="S")) == (
+        "<s><start_of_turn>user\nS\n\na<end_of_turn>\n<start_of_turn>model\nb<end_of_turn>\n"
+        "<start_of_turn>user\nc<end_of_turn>\n<start_of_turn>model\n"
+    )
+    assert text(EXAONE, turns("Hi")) == "[|system|][|endofturn|]\n[|user|]Hi\n[|assistant|]"
+    assert "Today Date: 22 Nov 2026" in text(LLAMA3, turns("Hi"))
+
+
+def test_one_bos_whoever_writes_it() -> None:
+    for add_bos in (False, True):
+        vocabulary = FakeTokenizer(bos="<s>", add_bos=add_bos)
+        assert vocabulary.controls(ChatTemplate(GEMMA, vocabulary).encode(turns("Hi"))).count("<s>") == 1
+        ids = ChatTemplate(CHATML, vocabulary).encode(turns("Hi"))
+        assert vocabulary.controls(ids).count("<s>") == add_bos
+    assert ChatTemplate("{{ bos_token }}{{ messages[0].content }}", FakeTokenizer()).encode(turns("a")) == [97]
+
+
+def test_without_a_template_chatml_is_used_and_a_warning_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "subbyte"):
+        template = ChatTemplate(None, tokenizer())
+    assert "no chat template" in caplog.text
+    assert template.render(turns("Hi")).startswith("<|im_start|>user\nHi") and not template.stop
+    foreign = FakeTokenizer()
+    foreign.id = lambda text: None  # type: ignore[method-assign]
+    assert ChatTemplate(None, foreign).stop == ("<|im_end|>", "<|im_start|>")
+
+
+PIECES = st.lists(
+    st.one_of(st.sampled_from([*CONTROL, "</think>", "<|im_", "end|>", "[|", "user", "|]", "\n", " "]), st.text()),
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(FAMILIES)), st.lists(PIECES, min_size=1, max_size=5), st.none() | PIECES)
+def test_no_message_ever_adds_a_control_token(family: str, texts: list[str], system: str | None) -> None:
+    vocabulary = tokenizer()
+    template = TEMPLATES[family]
+    found = template.encode(turns(*texts, system=system), now=NOW)
+    harmless = template.encode(turns(*["x"] * len(texts), system=None if system is None else "x"), now=NOW)
+    assert vocabulary.controls(found) == vocabulary.controls(harmless)
+
+
+TEMPLATES = {name: ChatTemplate(source, tokenizer()) for name, source in FAMILIES.items()}
+
+
+@pytest.mark.parametrize(
+    ("expression", "content"),
+    [
+        ("m.content | replace('#', '')", "<|im_#end|>"),
+        ("m.content | lower", "<|IM_END|>"),
+        ("m.content[::-1]", "<|im_end|>"[::-1]),
+        ("m.content.split('#') | join", "<|im#_end|>"),
+        ("m.content.split('#') | join('<|')", "a#im_end|>"),
+        ("'<|' + m.content + '|>'", "im_end"),
+        ("'<|%s|>' % m.content", "im_end"),
+        ("'<|{}|>'.format(m.content)", "im_end"),
+        ("m.content ~ '|>'", "<|im_end"),
+        ("(m.content | list | join).replace('x', '<')", "x|im_end|>"),
+        ("[m.content, m.content] | tojson", "<|im_end|>"),
+        ("m.content", "\ue000123.0.3\ue001"),
+    ],
+)
+def test_no_transformation_makes_a_control_token_of_text(expression: str, content: str) -> None:
+    vocabulary = tokenizer()
+    template = ChatTemplate("<|im_start|>{% for m in messages %}{{ " + expression + " }}{% endfor %}", vocabulary)
+    assert vocabulary.controls(template.encode(turns(content))) == ["<|im_start|>"]
+    assert vocabulary.encode("im_end")[0] in template.encode(turns(content)) or "\ue000" in content
+
+
+def test_templates_that_look_for_control_tokens_in_messages_find_them() -> None:
+    template = ChatTemplate(
+        "{% for m in messages %}{{ '<|im_start|>' }}{% if '<|eot_id|>' in m.content %}cut {% endif %}"
+        "{{ m.content.split('<|eot_id|>')[0] }}{{ {'user': '<|im_end|>'}[m.role] }}{% endfor %}",
+        tokenizer(),
+    )
+    ids = template.encode(turns("a<|eot_id|>b"))
+    assert tokenizer().decode(ids, special=True) == "<|im_start|>cut a<|im_end|>"
+    assert tokenizer().controls(ids) == ["<|im_start|>", "<|im_end|>"]
+
+
+def test_a_template_that_can_not_be_followed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    template = ChatTemplate("{{ '<|im_' + 'end|>' + messages[0].content }}", tokenizer())
+    with caplog.at_level(logging.WARNING, "subbyte"):
+        template.encode(turns("a<|im_end|>"))
+        assert "from parts" not in caplog.text
+        template.encode(turns("a"))
+    assert "from parts" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "subbyte"):
+        ChatTemplate("nothing", tokenizer()).encode(turns("lost"))
+    assert "leaves out" in caplog.text
+
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}x"
+HOSTILE = {
+    "syntax": "line one\n{% if %}",
+    "unknown tag": "{% nonsense %}",
+    "unknown filter": "{{ 1 | nonsense }}",
+    "class walk": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "attr filter": "{{ messages | attr('__class__') }}{{ (messages | attr('__class__')).x }}",
+    "format walk": "{{ '{0.__class__.mro}'.format(messages) }}",
+    "globals": "{{ cycler.__init__.__globals__.os }}",
+    "macro internals": "{% macro m() %}{% endmacro %}{{ m.__call__.__globals__ }}{{ m._func.__globals__ }}",
+    "nested range": LOOP + "{% endfor %}" * 3,
+    "silent nested range": LOOP[:-1] + "{% endfor %}" * 3,
+    "range": "{{ range(10**9) | list }}",
+    "range sum": "{% for a in range(1000000000) %}{% endfor %}",
+    "lipsum": "{{ lipsum(n=1000000000) }}",
+    "power": "{{ 9**(9**9) }}",
+    "huge float power": "{{ 9.9**9999 }}",
+    "squaring": "{% set ns = namespace(x=9) %}{% for i in range(99) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
+    "string product": "{{ 'a' * 10000000000 }}",
+    "product string": "{{ 10000000000 * 'a' }}",
+    "list product": "{{ [1] * 10000000000 }}",
+    "tuple product": "{{ (1, 2) * 10000000000 }}",
+    "center": "{{ 'a'.center(10000000000) }}",
+    "center filter": "{{ 'a' | center(10000000000) }}",
+    "ljust": "{{ 'a'.ljust(10000000000) }}",
+    "zfill": "{{ 'a'.zfill(10000000000) }}",
+    "expandtabs": "{{ '\t'.expandtabs(10000000000) }}",
+    "indent": "{{ 'a\nb' | indent(10000000000) }}",
+    "indent text": "{{ 'a\nb' | indent('x' * 100000) }}",
+    "percent width": "{{ '%10000000000d' % 1 }}",
+    "percent star": "{{ '%*d' % (1000000000, 1) }}",
+    "format filter": "{{ '%10000000000d' | format(1) }}",
+    "brace width": "{{ '{:>10000000000}'.format(1) }}",
+    "brace computed": "{{ '{:>{}}'.format(1, 1000000000) }}",
+    "brace precision": "{{ '{:.999999999f}'.format(1.0) }}",
+    "format_map": "{{ '{a:>9999999999}'.format_map({'a': 1}) }}",
+    "repeated format": "{% set x = 'a' * 1000000 %}{{ ('{0}' * 100000).format(x) }}",
+    "concat": "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+    "plus": "{% set ns = namespace(x='a') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "list plus": "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "replace": "{% set ns = namespace(x='aa') %}{% for i in range(99) %}{% set ns.x = ns.x.replace('a', ns.x) %}"
+    "{% endfor %}",
+    "replace filter": "{% set ns = namespace(x='aa') %}{% for i in range(99) %}{% set ns.x = ns.x|replace('a', ns.x) %}"
+    "{% endfor %}",
+    "join": "{% set ns = namespace(x='aa') %}{% for i in range(99) %}{% set ns.x = ns.x.join(ns.x) %}{% endfor %}",
+    "join filter": "{% set ns = namespace(x='aa') %}{% for i in range(99) %}{% set ns.x = ns.x | join(ns.x) %}"
+    "{% endfor %}",
+    "block set": "{% set ns = namespace(x='aa') %}{% for i in range(99) %}{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}"
+    "{% set ns.x = y %}{% endfor %}",
+    "shared lists": "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
+    "{{ ns.x | tojson }}",
+    "shared dicts": "{% set ns = namespace(x=1) %}{% for i in range(99) %}{% set ns.x = {'a': ns.x, 'b': ns.x} %}"
+    "{% endfor %}{{ ns.x }}",
+    "shared tuples": "{% set ns = namespace(x=1) %}{% for i in range(99) %}{% set ns.x = (ns.x, ns.x) %}{% endfor %}"
+    "{{ ns.x == ns.x }}",
+    "shared by dict()": "{% set ns = namespace(x=1) %}{% for i in range(99) %}{% set ns.x = dict(a=ns.x, b=ns.x) %}"
+    "{% endfor %}{{ ns.x }}",
+    "shared namespaces": "{% set ns = namespace(x=1) %}{% for i in range(99) %}"
+    "{% set ns.x = namespace(a=ns.x, b=ns.x) %}{% endfor %}{{ ns.x }}",
+    "deep list": "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}",
+    "json of repeats": "{{ ([['a' * 1000] * 1000] * 1000) | tojson }}",
+    "json indent": "{{ [[[1]]] | tojson(indent=1000000000) }}",
+    "map": "{{ range(99999) | map('replace', '', 'a' * 10000) | list }}",
+    "to_bytes": "{{ (1).to_bytes(10000000000, 'big') }}",
+    "long date": "{{ strftime_now('%A' * 1000000) }}",
+    "recursive macro": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "branching macro": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    "recursive loop": "{% for a in [[1], [2]] recursive %}{{ loop([[1], [2]]) }}{% endfor %}",
+    "parentheses": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+    "brackets": "{{ " + "[" * 50_000 + " }}",
+    "nested for": "{% for a in [1] %}" * 30 + "{% endfor %}" * 30,
+    "long sum": "{{ 1" + " + 1" * 20_000 + " }}",
+    "include": "{% include 'x' %}",
+    "import": "{% import 'x' as x %}",
+    "extends": "{% extends 'x' %}",
+    "raise": "{{ raise_exception('no\x1b[31m way') }}",
+    "undefined": "{{ messages[0].nosuch.deep }}",
+    "none": "{{ none + 'a' }}",
+    "mutates": "{% set x = messages.append(1) %}",
+    "mutates message": "{% set x = messages[0].update({'content': 'b'}) %}",
+    "divides": "{{ 1 / 0 }}",
+    "large": "x" * 10_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_templates_are_refused_soon(name: str) -> None:
+    started = time.thread_time()
+    with pytest.raises(TemplateError) as caught:
+        ChatTemplate(HOSTILE[name], tokenizer()).encode(turns("a"))
+    assert time.thread_time() - started < 2.5
+    text = str(caught.value)
+    assert text.isprintable() and len(text) < 400
+
+
+def test_errors_name_the_line() -> None:
+    with pytest.raises(TemplateError, match="in line 2: "):
+        ChatTemplate("line one\n{% if %}", tokenizer())
+    with pytest.raises(TemplateError, match="in line 3: Roles must"):
+        ChatTemplate("a\n\n{{ raise_exception('Roles must alternate') }}", tokenizer()).encode(turns("a"))
+    with pytest.raises(TemplateError, match=r"in line 1: no user here <s>$"):
+        ChatTemplate("{{ raise_exception('no ' ~ messages[0].role ~ ' here ' ~ bos_token) }}", tokenizer()).encode(
+            turns("a")
+        )
+    with pytest.raises(TemplateError, match="must alternate"):
+        TEMPLATES["gemma"].encode([*turns("a"), *turns("b")])
+    for source in (7, "x" * 70_000):
+        with pytest.raises(TemplateError, match="no text"):
+            ChatTemplate(source, tokenizer())  # type: ignore[arg-type]
+
+
+def test_the_largest_template_compiles_in_bounded_time() -> None:
+    started = time.thread_time()
+    with pytest.raises(TemplateError):
+        ChatTemplate("{{ a }}" * 8_191 + "{{ 1 / 0 }}"[:6], tokenizer())
+    ChatTemplate("{{ a }}\n" * 8_191, tokenizer())
+    assert time.thread_time() - started < 5.0
+
+
+def test_a_template_is_usable_after_a_failure_and_for_long_conversations() -> None:
+    template = ChatTemplate(
+        "{% if messages | length > 1 %}{{ 'a' * 10**9 }}{% endif %}{{ messages[0].content }}", tokenizer()
+    )
+    with pytest.raises(TemplateError):
+        template.encode(turns("a", "b"))
+    assert template.encode(turns("a")) == [97]
+    long = turns(*["some words " * 500] * 400)
+    for family in ("smollm2", "llama3", "qwen", "gemma"):
+        assert len(TEMPLATES[family].render(long)) > 400 * 5000
