@@ -43,23 +43,14 @@ cdef extern from "kernels.h":
         void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
         void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil
     const kernels *kernels_of(const char *isa)
-    int kernels_usable(const char **names)
     int64_t row_bytes(int format, int64_t k) nogil
-
-
-__all__ = ["Q8", "dot", "dot_codes", "gemm", "has_dot", "isas", "quantize", "unpack"]
-
-
-def isas() -> list[str]:
-    """Names of the instruction sets this machine can run, weakest first."""
-    cdef const char *names[8]
-    return [names[i].decode() for i in range(kernels_usable(names))]
+    int format_has_min(int format)
 
 
 cdef const kernels *_kernels(str isa) except NULL:
     cdef const kernels *table = kernels_of(isa.encode())
     if table == NULL:
-        raise ValueError(f"instruction set {isa!r} does not run here; these do: {', '.join(isas())}")
+        raise ValueError(f"the instruction set {isa!r} does not run here")
     return table
 
 
@@ -138,8 +129,7 @@ cdef class _Panel:
         cdef uint8_t[:, ::1] code = self.code
         cdef float[:, ::1] scale = self.scale
         cdef float[:, ::1] min = self.min
-        has_min = format_info[format].name in (b"Q4_1", b"Q5_1", b"Q2_K", b"Q4_K", b"Q5_K")
-        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group, format_info[format].bias, has_min)
+        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group, format_info[format].bias, format_has_min(format))
 
     cdef void fill(self, const kernels *table, int format, const uint8_t *rows, int n_rows) noexcept nogil:
         cdef panel *p = &self.panel
@@ -150,27 +140,17 @@ cdef class _Panel:
             table.unpack[format](rows + r * row_bytes(format, p.k), p.k, p.code + r * p.k, p.scale + r * groups, p.min + r * groups)
 
 
-def unpack(str isa, str format, const uint8_t[::1] row, int64_t k):
-    """One row of k weights as code uint8 [k], scale and min float32 [k / group]; min is None where the format has none."""
-    cdef int f = _format(format)
-    _check(f, row, 1, k)
-    cdef _Panel p = _Panel(f, k)
-    p.fill(_kernels(isa), f, &row[0], 1)
-    return p.code[0], p.scale[0], p.min[0] if p.panel.has_min else None
-
-
 def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
-    """As dot, but by unpacking first; at most 32 rows."""
+    """As dot, but by unpacking first."""
     cdef const kernels *table = _kernels(isa)
-    cdef int f = _format(format)
+    cdef int f = _format(format), r
     _check(f, rows, n_rows, x.k)
-    if n_rows > PANEL_ROWS:
-        raise ValueError(f"{n_rows} rows; at most {PANEL_ROWS} are allowed")
     cdef _Panel p = _Panel(f, x.k)
-    p.fill(table, f, &rows[0], n_rows)
     out = np.empty(n_rows, np.float32)
     cdef float[::1] out_view = out
-    table.dot_codes(&p.panel, x.row, &out_view[0])
+    for r in range(0, n_rows, PANEL_ROWS):
+        p.fill(table, f, &rows[r * row_bytes(f, x.k)], min(PANEL_ROWS, n_rows - r))
+        table.dot_codes(&p.panel, x.row, &out_view[r])
     return out
 
 

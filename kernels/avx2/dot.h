@@ -4,9 +4,17 @@
 #include "pieces.h"
 
 typedef __m256i codes_fn(const uint8_t *block, int i);
-typedef void scales_fn(const uint8_t *block, float *scale, float *min);
+typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, float *min);
 
-enum { DOT_ROWS = 4, PREFETCH = 1024 };
+enum {
+    AHEAD = 1024,   /* bytes to fetch ahead of use: the processor's own prefetch stops at each 4 KB page */
+    SUMS = 4        /* independent sums, as an addition takes several cycles */
+};
+
+PIECE struct q8_row at(struct q8_row x, int64_t i)
+{
+    return (struct q8_row){x.q + i, x.scale + i / 32, x.sum + i / 16};
+}
 
 PIECE float sum_lanes(__m256 v)
 {
@@ -32,13 +40,13 @@ PIECE __m256 halves(__m256 x_scale, int half)
 }
 
 /* The activations' part that is the same for all rows: scale of each group, and scale * sum for the mins. */
-struct x_block {
+struct x_unit {
     __m256 scale[2], sum[2];
 };
 
-PIECE struct x_block load_x(const float *scale, const int16_t *sum, int n_groups)
+PIECE struct x_unit load_x(const float *scale, const int16_t *sum, int n_groups)
 {
-    struct x_block x = {0};
+    struct x_unit x = {0};
     if (n_groups == 1) {
         x.scale[0] = _mm256_broadcast_ss(scale);
         x.sum[0] = _mm256_zextps128_ps256(_mm_set_ss(scale[0] * (float)(sum[0] + sum[1])));
@@ -55,72 +63,58 @@ PIECE struct x_block load_x(const float *scale, const int16_t *sum, int n_groups
     return x;
 }
 
-/* Scales and mins of one block meet those of the activations: scale [n_groups] is multiplied in place, mins go to the sum. */
-PIECE __m256 meet_scales(struct x_block x, float *scale, const float *min, int n_groups, int has_min, __m256 acc)
+/* The next n_blocks blocks of a row, 256 or 32 weights, times x; added to the sums. */
+PIECE void dot_unit(enum format f, codes_fn codes, scales_fn scales, int n_blocks, const uint8_t *p, struct q8_row x, __m256 sums[SUMS])
 {
+    const int block = format_info[f].block, bytes = format_info[f].bytes, group = format_info[f].group;
+    const int n_groups = n_blocks * block / group;
+    float scale[16], min[16];
+    struct x_unit xu = load_x(x.scale, x.sum, n_groups);
+    scales(p, n_blocks, bytes, scale, min);
     if (n_groups == 1) {
-        scale[0] *= _mm256_cvtss_f32(x.scale[0]);
-        return has_min ? _mm256_fnmadd_ps(_mm256_broadcast_ss(min), x.sum[0], acc) : acc;
+        scale[0] *= x.scale[0];
+        if (format_has_min(f))
+            sums[0] = _mm256_fnmadd_ps(_mm256_broadcast_ss(min), xu.sum[0], sums[0]);
     }
     for (int i = 0; i < n_groups / 8; i++) {
-        _mm256_storeu_ps(scale + 8 * i, _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * i), x.scale[i]));
-        if (has_min)
-            acc = _mm256_fnmadd_ps(_mm256_loadu_ps(min + 8 * i), x.sum[i], acc);
+        _mm256_storeu_ps(scale + 8 * i, _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * i), xu.scale[i]));
+        if (format_has_min(f))
+            sums[i] = _mm256_fnmadd_ps(_mm256_loadu_ps(min + 8 * i), xu.sum[i], sums[i]);
     }
-    return acc;
+    for (int i = 0; i < n_blocks * bytes; i += 64)
+        _mm_prefetch((const char *)(p + AHEAD + i), _MM_HINT_T0);
+    #pragma GCC unroll 8
+    for (int i = 0; i < n_blocks * block / 32; i++) {
+        __m256i product = int_dot(codes(p + i * 32 / block * bytes, i % (block / 32)), load32(x.q + 32 * i), format_info[f].bias);
+        sums[i % SUMS] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), lane_scales(scale, i, group), sums[i % SUMS]);
+    }
 }
 
-/* n_rows rows in flight; each row's result depends on that row alone, so it does not matter how rows are grouped. */
-PIECE void dot_some(enum format f, codes_fn codes, scales_fn scales, int has_min, int n_rows, const uint8_t *rows, int64_t k,
-                    struct q8_row x, float *out)
+PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k, struct q8_row x,
+                    float *out)
 {
-    const int block = format_info[f].block, group = format_info[f].group, n_groups = block / group;
-    const int64_t stride = row_bytes(f, k);
-    __m256 acc[DOT_ROWS];
-    for (int r = 0; r < n_rows; r++)
-        acc[r] = _mm256_setzero_ps();
-    for (int64_t b = 0; b < k / block; b++, rows += format_info[f].bytes) {
-        float scale[DOT_ROWS][16], min[DOT_ROWS][16];
-        struct x_block xb = load_x(x.scale + b * block / 32, x.sum + b * block / 16, n_groups);
-        for (int r = 0; r < n_rows; r++) {
-            _mm_prefetch((const char *)(rows + r * stride + PREFETCH), _MM_HINT_T0);
-            scales(rows + r * stride, scale[r], min[r]);
-            acc[r] = meet_scales(xb, scale[r], min[r], n_groups, has_min, acc[r]);
-        }
-        #pragma GCC unroll 8
-        for (int i = 0; i < block / 32; i++) {
-            __m256i q = load32(x.q + b * block + 32 * i);
-            #pragma GCC unroll 4
-            for (int r = 0; r < n_rows; r++) {
-                __m256i product = int_dot(codes(rows + r * stride, i), q, format_info[f].bias);
-                acc[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), lane_scales(scale[r], i, group), acc[r]);
-            }
-        }
+    const int block = format_info[f].block, bytes = format_info[f].bytes;
+    for (int r = 0; r < n_rows; r++) {
+        __m256 sums[SUMS] = {0};
+        const uint8_t *p = rows + r * row_bytes(f, k);
+        int64_t i = 0;
+        for (; i + 256 <= k; i += 256, p += 256 / block * bytes)
+            dot_unit(f, codes, scales, 256 / block, p, at(x, i), sums);
+        for (; block == 32 && i < k; i += 32, p += bytes)
+            dot_unit(f, codes, scales, 1, p, at(x, i), sums);
+        out[r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])));
     }
-    for (int r = 0; r < n_rows; r++)
-        out[r] = sum_lanes(acc[r]);
-}
-
-PIECE void dot_all(enum format f, codes_fn codes, scales_fn scales, int has_min, const uint8_t *rows, int n_rows, int64_t k,
-                   struct q8_row x, float *out)
-{
-    int r = 0;
-    for (; r + DOT_ROWS <= n_rows; r += DOT_ROWS)
-        dot_some(f, codes, scales, has_min, DOT_ROWS, rows + r * row_bytes(f, k), k, x, out + r);
-    for (; r < n_rows; r++)
-        dot_some(f, codes, scales, has_min, 1, rows + r * row_bytes(f, k), k, x, out + r);
 }
 
 PIECE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
                       float *min)
 {
-    const int block = format_info[f].block, n_groups = block / format_info[f].group;
-    for (int64_t b = 0; b < k / block; b++) {
-        scales(row, scale + b * n_groups, min + b * n_groups);
+    const int block = format_info[f].block, bytes = format_info[f].bytes, n_groups = block / format_info[f].group;
+    for (int64_t b = 0; b < k / block; b++, row += bytes) {
+        scales(row, 1, bytes, scale + b * n_groups, min ? min + b * n_groups : NULL);
         #pragma GCC unroll 8
         for (int i = 0; i < block / 32; i++)
             _mm256_storeu_si256((void *)(code + b * block + 32 * i), codes(row, i));
-        row += format_info[f].bytes;
     }
 }
 
@@ -153,20 +147,19 @@ static void dot_codes(const struct panel *w, struct q8_row x, float *out)
         dot_panel(w, 32, x, out);
 }
 
-/* The formats with pieces: name, has mins. */
+/* The formats with pieces. */
 #define FORMATS_WITH_PIECES(F) \
-    F(Q4_0, 0) F(Q4_1, 1) F(Q5_0, 0) F(Q5_1, 1) F(Q8_0, 0) F(Q2_K, 1) F(Q3_K, 0) F(Q4_K, 1) F(Q5_K, 1) F(Q6_K, 0) \
-    F(IQ4_NL, 0) F(IQ4_XS, 0) F(MXFP4, 0) F(TQ2_0, 0)
+    F(Q4_0) F(Q4_1) F(Q5_0) F(Q5_1) F(Q8_0) F(Q2_K) F(Q3_K) F(Q4_K) F(Q5_K) F(Q6_K) F(IQ4_NL) F(IQ4_XS) F(MXFP4) F(TQ2_0)
 
-#define DEFINE_DOT(name, has_min) \
+#define DEFINE_DOT(name) \
     static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, float *out) \
     { \
-        dot_all(FORMAT_##name, codes_##name, scales_##name, has_min, rows, n_rows, k, x, out); \
+        dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, x, out); \
     }
-#define DEFINE_UNPACK(name, has_min) \
+#define DEFINE_UNPACK(name) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) \
     { \
         unpack_row(FORMAT_##name, codes_##name, scales_##name, row, k, code, scale, min); \
     }
-#define SET_DOT(name, has_min) table->dot[FORMAT_##name] = dot_##name;
-#define SET_UNPACK(name, has_min) table->unpack[FORMAT_##name] = unpack_##name;
+#define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
+#define SET_UNPACK(name) table->unpack[FORMAT_##name] = unpack_##name;

@@ -18,15 +18,13 @@ PIECE __m256i broadcast_4(const uint8_t *codes)
  * SIGNED: not even one; such codes lose their bias first and their sign moves to the activation. */
 static int depth_of(int bias)
 {
-    if (bias > 64)
-        return SIGNED;
-    return bias > 32 ? 1 : bias > 16 ? 2 : bias > 8 || bias == 0 ? 4 : 8;
+    return bias > 64 ? SIGNED : bias > 32 ? 1 : bias > 16 ? 2 : 4;
 }
 
 /* sum plus the products of a row's n * 4 codes with n vectors of activations. */
 PIECE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, __m256i bias, __m256i sum)
 {
-    const int step = depth == SIGNED ? 1 : depth < n ? depth : n;
+    const int step = depth == SIGNED ? 1 : depth;
     #pragma GCC unroll 8
     for (int i = 0; i < n; i += step) {
         __m256i pairs = _mm256_setzero_si256();
@@ -115,7 +113,7 @@ static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, f
             all_rows(w, x, n_tokens, 32, d, out, out_stride); \
         break;
     switch (depth_of(w->bias)) {
-    DEPTH(8) DEPTH(4) DEPTH(2) DEPTH(1) DEPTH(SIGNED)
+    DEPTH(4) DEPTH(2) DEPTH(1) DEPTH(SIGNED)
     }
 #undef DEPTH
 }

@@ -61,11 +61,31 @@ PIECE void scale_s8(float d, __m128i bytes, float *out)
 
 /* ---- blocks of 32: f16 d, [f16 m], [u32 fifth bits], 16 bytes of nibbles ---- */
 
-PIECE void scale_d(const uint8_t *b, float *scale, float *min) { scale[0] = load_f16(b); (void)min; }
-PIECE void scale_d_m(const uint8_t *b, float *scale, float *min)
+/* The f16 of n blocks, 1 or 8. */
+PIECE void load_f16s(const uint8_t *b, int n, int bytes, float *out)
 {
-    scale[0] = load_f16(b);
-    min[0] = -load_f16(b + 2);
+    if (n == 1) {
+        out[0] = load_f16(b);
+        return;
+    }
+    __m128i h = _mm_setr_epi16((short)load_u16(b), (short)load_u16(b + bytes), (short)load_u16(b + 2 * bytes),
+                               (short)load_u16(b + 3 * bytes), (short)load_u16(b + 4 * bytes), (short)load_u16(b + 5 * bytes),
+                               (short)load_u16(b + 6 * bytes), (short)load_u16(b + 7 * bytes));
+    _mm256_storeu_ps(out, _mm256_cvtph_ps(h));
+}
+
+PIECE void scale_d(const uint8_t *b, int n, int bytes, float *scale, float *min)
+{
+    (void)min;
+    load_f16s(b, n, bytes, scale);
+}
+
+PIECE void scale_d_m(const uint8_t *b, int n, int bytes, float *scale, float *min)
+{
+    load_f16s(b, n, bytes, scale);
+    load_f16s(b + 2, n, bytes, min);
+    for (int i = 0; i < n; i++)
+        min[i] = -min[i];
 }
 
 PIECE __m256i codes_Q4_0(const uint8_t *b, int i) { (void)i; return nibbles(b + 2); }
@@ -93,24 +113,31 @@ PIECE __m256i codes_IQ4_NL(const uint8_t *b, int i) { (void)i; return nibbles_of
 #define scales_IQ4_NL scale_d
 
 /* MXFP4: a byte e, scale 2^(e - 128); the levels are twice those of FP4 E2M1, plus 12. */
-PIECE __m256i codes_MXFP4(const uint8_t *b, int i)
-{
-    (void)i;
-    return nibbles_of(b + 1, _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-}
-PIECE void scales_MXFP4(const uint8_t *b, float *scale, float *min)
+PIECE __m128i levels_MXFP4(void) { return _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0); }
+PIECE __m256i codes_MXFP4(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 1, levels_MXFP4()); }
+PIECE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)min;
-    uint32_t bits = b[0] < 2 ? 0x00200000u << b[0] : (b[0] - 1u) << 23;
-    memcpy(scale, &bits, sizeof bits);
+    uint64_t exponents = 0;
+    for (int i = 0; i < n; i++)
+        exponents |= (uint64_t)b[i * bytes] << 8 * i;
+    __m256i e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)exponents));
+    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);                  /* of e = 0 and 1 */
+    bits = _mm256_blendv_epi8(subnormal, bits, _mm256_cmpgt_epi32(e, _mm256_set1_epi32(1)));
+    if (n == 1)
+        _mm_store_ss(scale, _mm_castsi128_ps(_mm256_castsi256_si128(bits)));
+    else
+        _mm256_storeu_ps(scale, _mm256_castsi256_ps(bits));
 }
 
 /* ---- blocks of 256 ---- */
 
 /* Eight 6-bit scales and mins in 12 bytes: bytes 0-3 and 4-7 hold scales and mins 0-3 in their low 6 bits, bytes 8-11 the low nibbles
  * of scales 4-7 and of mins 4-7, whose upper two bits are the top bits of bytes 0-7. */
-PIECE void scales_Q4_K(const uint8_t *b, float *scale, float *min)
+PIECE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
+    (void)n, (void)bytes;
     uint32_t s = load_u32(b + 4), m = load_u32(b + 8), low = load_u32(b + 12);
     uint64_t s_high = (low & 0x0f0f0f0f) | (s >> 2 & 0x30303030);
     uint64_t m_high = (low >> 4 & 0x0f0f0f0f) | (m >> 2 & 0x30303030);
@@ -137,8 +164,9 @@ PIECE __m256i codes_Q6_K(const uint8_t *b, int i)
     __m256i at_4 = j < 2 ? _mm256_slli_epi16(high, 4 - 2 * j) : _mm256_srli_epi16(high, 2 * j - 4);
     return _mm256_or_si256(low, _mm256_and_si256(at_4, _mm256_set1_epi8(0x30)));
 }
-PIECE void scales_Q6_K(const uint8_t *b, float *scale, float *min)
+PIECE void scales_Q6_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
+    (void)n, (void)bytes;
     (void)min;
     __m128i s = _mm_loadu_si128((const void *)(b + 192));
     scale_s8(load_f16(b + 208), s, scale);
@@ -147,8 +175,9 @@ PIECE void scales_Q6_K(const uint8_t *b, float *scale, float *min)
 
 /* Q2_K: 16 bytes with a scale in the low and a min in the high nibble, 2 x 32 bytes of four bit pairs, f16 d, f16 dmin. */
 PIECE __m256i codes_Q2_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 4 * 32), i % 4 * 2, 3); }
-PIECE void scales_Q2_K(const uint8_t *b, float *scale, float *min)
+PIECE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
+    (void)n, (void)bytes;
     const uint64_t low = 0x0f0f0f0f0f0f0f0f;
     for (int i = 0; i < 2; i++) {
         uint64_t bytes = load_u64(b + 8 * i);
@@ -164,8 +193,9 @@ PIECE __m256i codes_Q3_K(const uint8_t *b, int i)
     return _mm256_or_si256(field(load32(b + 32 + i / 4 * 32), i % 4 * 2, 3), _mm256_and_si256(at_2, _mm256_set1_epi8(4)));
 }
 /* Sixteen scales plus 32 of 6 bits: 8 bytes hold the low nibbles of scales 0-7 and 8-15, 4 bytes the upper two bits, 4 scales a shift. */
-PIECE void scales_Q3_K(const uint8_t *b, float *scale, float *min)
+PIECE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
+    (void)n, (void)bytes;
     (void)min;
     const uint64_t nibble = 0x0f0f0f0f0f0f0f0f, pair = 0x3030303030303030;
     uint64_t low = load_u64(b + 96), high = load_u32(b + 104);
@@ -178,8 +208,9 @@ PIECE void scales_Q3_K(const uint8_t *b, float *scale, float *min)
 
 /* IQ4_XS: f16 d, u16 upper bit pairs and 4 bytes of nibbles of the eight scales plus 32, 8 x 16 bytes as in IQ4_NL. */
 PIECE __m256i codes_IQ4_XS(const uint8_t *b, int i) { return nibbles_of(b + 8 + 16 * i, levels_IQ4()); }
-PIECE void scales_IQ4_XS(const uint8_t *b, float *scale, float *min)
+PIECE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
+    (void)n, (void)bytes;
     (void)min;
     __m256i low = _mm256_set1_epi32((int)load_u32(b + 4)), high = _mm256_set1_epi32(load_u16(b + 2));
     low = _mm256_and_si256(_mm256_srlv_epi32(low, _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)), _mm256_set1_epi32(15));
@@ -190,8 +221,9 @@ PIECE void scales_IQ4_XS(const uint8_t *b, float *scale, float *min)
 
 /* TQ2_0: 2 x 32 bytes of four bit pairs, f16 d. */
 PIECE __m256i codes_TQ2_0(const uint8_t *b, int i) { return field(load32(b + i / 4 * 32), i % 4 * 2, 3); }
-PIECE void scales_TQ2_0(const uint8_t *b, float *scale, float *min)
+PIECE void scales_TQ2_0(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
+    (void)n, (void)bytes;
     (void)min;
     _mm256_storeu_ps(scale, _mm256_set1_ps(load_f16(b + 64)));
 }

@@ -1,3 +1,12 @@
-#include "../kernels.h"
-void fill_avx512_float(struct kernels *table);
-void fill_avx512(struct kernels *table) { table->name = "avx512"; fill_avx512_float(table); }
+/* AVX-512 with VNNI: 16 tokens in a tile. */
+#include "int8.h"
+
+void fill_avx512_float(struct kernels *table);     /* vector/float.c */
+
+void fill_avx512(struct kernels *table)
+{
+    fill_avx512_quantize(table);
+    fill_avx512_dot(table);
+    fill_avx512_gemm(table);
+    fill_avx512_float(table);
+}

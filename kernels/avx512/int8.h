@@ -1,0 +1,10 @@
+/* The parts of AVX-512's int8 road. */
+#ifndef SUBBYTE_AVX512_INT8_H
+#define SUBBYTE_AVX512_INT8_H
+#include "../kernels.h"
+
+void fill_avx512_quantize(struct kernels *table);
+void fill_avx512_dot(struct kernels *table);
+void fill_avx512_gemm(struct kernels *table);
+
+#endif

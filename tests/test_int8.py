@@ -1,0 +1,282 @@
+"""The int8 kernels of every instruction set: quantize bit for bit, products against float64 with a stated bound.
+
+The expected product uses the weights as unpacked, (code - bias) * scale - min, and the activations as quantized,
+q * scale; unpack itself is checked against gguf-py in test_formats.py. Integer sums within a group are exact, so what may
+differ is the rounding of float sums: `BOUND`, relative to the sum of (|code - bias| * |scale| + |min|) * |x|.
+"""
+
+import ctypes
+import mmap
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from subbyte.kernels import FORMATS, Format, _formats, _int8
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+BOUND = 4e-7
+ISAS = _formats.isas()
+QUANTIZED = [format for format in FORMATS.values() if format.group]
+each_isa = pytest.mark.parametrize("isa", ISAS)
+each_format = pytest.mark.parametrize("format", QUANTIZED, ids=[format.name for format in QUANTIZED])
+
+# Where a block holds its half-precision numbers; IQ1_M and MXFP4 have none.
+HALVES = {
+    **{name: [0] for name in "Q4_0 Q5_0 Q8_0 IQ4_NL IQ4_XS IQ1_S IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S".split()},
+    **{name: [0, 2] for name in "Q4_1 Q5_1 Q4_K Q5_K".split()},
+    **{"Q2_K": [80, 82], "Q3_K": [108], "Q6_K": [208], "TQ1_0": [52], "TQ2_0": [64]},
+}
+
+
+def set_scales(blocks: Bytes, format: Format, scales: Floats) -> Bytes:
+    """Blocks [n, bytes] with sensible numbers for scales [n, 1 or 2]."""
+    for place, scale in zip(HALVES.get(format.name, []), scales.T, strict=False):
+        blocks[:, place : place + 2] = scale.astype("<f2")[:, None].view(np.uint8)
+    if format.name == "MXFP4":
+        blocks[:, 0] = 128 + np.log2(np.maximum(scales[:, 0], 2.0**-40))
+    if format.name == "IQ1_M":  # the scale's nibbles are the top ones of four 16-bit words
+        words, half = blocks[:, 48:].view("<u2"), scales[:, 0].astype("<f2").view("<u2")
+        for i in range(4):
+            words[:, i] = (words[:, i] & 0x0FFF) | ((half >> (4 * i)) & 15) << 12
+    return blocks
+
+
+def random_rows(format: Format, n_rows: int, k: int, seed: int = 0) -> Bytes:
+    """Flat rows of random blocks."""
+    rng = np.random.default_rng(seed + format.id)
+    n = n_rows * k // format.block_size
+    blocks = rng.integers(0, 256, (n, format.block_bytes), dtype=np.uint8)
+    return set_scales(blocks, format, rng.uniform(0.001, 0.1, (n, 2)).astype(np.float32)).reshape(-1)
+
+
+def random_x(n_tokens: int, k: int) -> Floats:
+    return np.random.default_rng(k).standard_normal((n_tokens, k), np.float32)
+
+
+def weights(format: Format, rows: Bytes, n_rows: int) -> tuple[Doubles, Doubles]:
+    """W [n_rows, k] and the magnitude of its parts."""
+    code, scale, minimum = _formats.unpack(rows, format.name, "scalar")
+    product = (code.astype(np.float64) - format.bias).reshape(-1, format.group) * scale[:, None].astype(np.float64)
+    offset = np.zeros((scale.size, 1)) if minimum is None else minimum[:, None].astype(np.float64)
+    return (product - offset).reshape(n_rows, -1), (np.abs(product) + np.abs(offset)).reshape(n_rows, -1)
+
+
+def values(x: _int8.Q8) -> Doubles:
+    """[n_tokens, k]"""
+    return (x.q.reshape(x.n_tokens, -1, 32) * x.scale[:, :, None].astype(np.float64)).reshape(x.n_tokens, -1)
+
+
+def token(x: _int8.Q8, t: int) -> _int8.Q8:
+    return _int8.Q8(x.q[t : t + 1], x.scale[t : t + 1], x.sum[t : t + 1])
+
+
+def assert_close(found: Floats, expected: Doubles, magnitude: Doubles) -> None:
+    error = np.abs(found - expected)
+    assert (error <= BOUND * magnitude).all(), f"off by {np.nanmax(error / np.maximum(magnitude, 1e-300)):.2g}"
+
+
+def assert_products(isa: str, format: Format, rows: Bytes, n_rows: int, x: _int8.Q8) -> None:
+    """gemm of all tokens, dot and dot_codes of the first."""
+    w, w_magnitude = weights(format, rows, n_rows)
+    expected, magnitude = values(x) @ w.T, np.abs(values(x)) @ w_magnitude.T
+    assert_close(_int8.gemm(isa, format.name, rows, n_rows, x), expected, magnitude)
+    first = token(x, 0)
+    assert_close(_int8.dot_codes(isa, format.name, rows, n_rows, first), expected[0], magnitude[0])
+    if _int8.has_dot(isa, format.name):
+        assert_close(_int8.dot(isa, format.name, rows, n_rows, first), expected[0], magnitude[0])
+
+
+# ---- quantize ----
+
+
+def awkward_activations() -> Floats:
+    """[n, 64] with everything a float can be; the first group of each row is tame."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((40, 64)).astype(np.float32)
+    x[1:] *= np.float32(10.0) ** rng.integers(-44, 38, (39, 1)).astype(np.float32)
+    x[1, 32:] = 0
+    x[2, 32:] = -0.0
+    x[3, 32:] = 1e-45
+    x[4, 32:] = np.ldexp(np.float32(1), -120)
+    x[5, 32:] = np.nextafter(np.ldexp(np.float32(1), -120), np.float32(0))
+    x[6, 32:] = np.finfo(np.float32).max
+    x[7, 40], x[8, 63], x[9, 32] = np.nan, np.inf, -np.inf
+    x[10, 32:] = np.arange(32) + 0.5  # ties, with a scale of 1
+    x[10, 63] = 127
+    x[11, 32:] = np.where(np.arange(32) % 2, 127, -127)
+    x[:, :32] = rng.standard_normal((40, 32))
+    return x
+
+
+def test_quantize_gives_the_same_bits_everywhere() -> None:
+    x = awkward_activations()
+    expected = _int8.quantize("scalar", x)
+    for isa in ISAS:
+        found = _int8.quantize(isa, x)
+        np.testing.assert_array_equal(found.q, expected.q)
+        np.testing.assert_array_equal(found.scale, expected.scale)
+        np.testing.assert_array_equal(found.sum, expected.sum)
+
+
+@each_isa
+def test_quantize_rounds_to_the_nearest_127th(isa: str) -> None:
+    x = awkward_activations()[:, 32:]
+    x = x[np.isfinite(x).all(axis=1) & (np.abs(x).max(axis=1) >= 2.0**-120)]
+    found = _int8.quantize(isa, np.ascontiguousarray(x))
+    assert np.abs(found.q.astype(int)).max(axis=1).tolist() == [127] * len(x)
+    assert (np.abs(values(found) - x) <= found.scale * (0.5 + 1e-4)).all()
+    np.testing.assert_array_equal(found.sum, found.q.reshape(len(x), 2, 16).sum(axis=2))
+    np.testing.assert_allclose(found.scale[:, 0], np.abs(x).max(axis=1) / 127, rtol=1e-7)
+
+
+@each_isa
+def test_ties_round_to_even(isa: str) -> None:
+    found = _int8.quantize(isa, awkward_activations()[10:11])
+    assert found.q[0, 32:36].tolist() == [0, 2, 2, 4]
+
+
+@each_isa
+def test_a_group_with_nan_or_infinity_has_a_nan_scale_and_tiny_ones_are_zero(isa: str) -> None:
+    found = _int8.quantize(isa, awkward_activations())
+    assert np.isnan(found.scale[7:10, 1]).all() and not np.isnan(found.scale[7:10, 0]).any()
+    assert (found.q[7:10, 32:] == 0).all() and (found.sum[7:10, 2:] == 0).all()
+    assert (found.scale[[1, 2, 3, 5], 1] == 0).all() and found.scale[4, 1] > 0
+
+
+# ---- products ----
+
+
+@each_format
+@each_isa
+def test_products_are_within_the_bound(isa: str, format: Format) -> None:
+    for blocks in (1, 2, 3) if format.block_size == 256 else (1, 2, 7, 8, 9, 18):
+        k = blocks * format.block_size
+        for n_rows in (1, 3, 7, 33):
+            assert_products(isa, format, random_rows(format, n_rows, k), n_rows, _int8.quantize(isa, random_x(17, k)))
+
+
+@each_format
+@each_isa
+def test_long_rows(isa: str, format: Format) -> None:
+    assert_products(isa, format, random_rows(format, 2, 28672), 2, _int8.quantize(isa, random_x(2, 28672)))
+
+
+@pytest.mark.parametrize("pattern", [0x00, 0xFF, 0x0F, 0xF0, 0x7F, 0x80, 0xAA])
+@each_format
+@each_isa
+def test_extreme_codes_do_not_overflow(isa: str, format: Format, pattern: int) -> None:
+    k, n_rows = 512, 5
+    blocks = np.full((n_rows * k // format.block_size, format.block_bytes), pattern, np.uint8)
+    rows = set_scales(blocks, format, np.ones((len(blocks), 2), np.float32)).reshape(-1)
+    signs = np.ones((9, k), np.float32)
+    signs[1] = -1
+    signs[2, ::2] = -1
+    signs[3:] = np.where(np.random.default_rng(0).random((6, k)) < 0.5, -1, 1)
+    for t in range(4):  # each of them first once, for dot
+        assert_products(isa, format, rows, n_rows, _int8.quantize(isa, np.roll(signs, t, axis=0)))
+
+
+@each_format
+@each_isa
+def test_zero_scales_and_zero_activations_give_zero(isa: str, format: Format) -> None:
+    if format.name in ("MXFP4", "IQ1_M"):
+        pytest.skip("has no zero scale, or not by itself")
+    rows = random_rows(format, 3, 256).reshape(-1, format.block_bytes)
+    zero = set_scales(rows.copy(), format, np.zeros((len(rows), 2), np.float32)).reshape(-1)
+    for blocks, x in ((zero, random_x(3, 256)), (rows.reshape(-1), np.zeros((3, 256), np.float32))):
+        q = _int8.quantize(isa, x)
+        assert not _int8.gemm(isa, format.name, blocks, 3, q).any()
+        assert not _int8.dot_codes(isa, format.name, blocks, 3, token(q, 0)).any()
+        if _int8.has_dot(isa, format.name):
+            assert not _int8.dot(isa, format.name, blocks, 3, token(q, 0)).any()
+
+
+@each_format
+@each_isa
+def test_nan_reaches_the_rows_and_tokens_it_belongs_to(isa: str, format: Format) -> None:
+    k, n_rows = 512, 9
+    x = random_x(3, k)
+    x[1, 5] = np.nan
+    q = _int8.quantize(isa, x)
+    rows = random_rows(format, n_rows, k).reshape(n_rows, -1)
+    nan_row = np.zeros(n_rows, bool)
+    if format.name in HALVES:
+        set_scales(rows[4:5, -format.block_bytes :], format, np.full((1, 2), np.nan, np.float32))
+        nan_row[4] = True
+    matrix = format.name, rows.reshape(-1), n_rows
+    found = _int8.gemm(isa, *matrix, q)
+    assert np.isnan(found[1]).all()
+    for t in (0, 2):
+        np.testing.assert_array_equal(np.isnan(found[t]), nan_row)
+        np.testing.assert_array_equal(np.isnan(_int8.dot_codes(isa, *matrix, token(q, t))), nan_row)
+        if _int8.has_dot(isa, format.name):
+            np.testing.assert_array_equal(np.isnan(_int8.dot(isa, *matrix, token(q, t))), nan_row)
+
+
+@each_format
+@each_isa
+def test_a_product_depends_on_its_row_and_token_alone(isa: str, format: Format) -> None:
+    """So results do not depend on how rows are shared out to threads, nor on what else is in the batch."""
+    k, n_rows, n_tokens = 768, 37, 17
+    rows = random_rows(format, n_rows, k)
+    one_row = rows.reshape(n_rows, -1)
+    x = _int8.quantize(isa, random_x(n_tokens, k))
+    together = _int8.gemm(isa, format.name, rows, n_rows, x)
+    for t in (0, 7, 8, 16):
+        np.testing.assert_array_equal(_int8.gemm(isa, format.name, rows, n_rows, token(x, t))[0], together[t])
+    for r in (0, 1, 8, 35, 36):
+        np.testing.assert_array_equal(_int8.gemm(isa, format.name, one_row[r], 1, x)[:, 0], together[:, r])
+    if _int8.has_dot(isa, format.name):
+        dots = _int8.dot(isa, format.name, rows, n_rows, token(x, 3))
+        alone = [_int8.dot(isa, format.name, row, 1, token(x, 3))[0] for row in one_row]
+        np.testing.assert_array_equal(dots, alone)
+
+
+@each_isa
+def test_every_number_of_tokens(isa: str) -> None:
+    format = FORMATS["Q4_1"]
+    rows = random_rows(format, 13, 96)
+    for n in range(1, 34):
+        assert_products(isa, format, rows, 13, _int8.quantize(isa, random_x(n, 96)))
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Bytes]:
+    """Bytes that end where reading on would end the process."""
+    size = 64 * mmap.PAGESIZE
+    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + size), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    yield np.frombuffer(memory, np.uint8)[:size]
+
+
+@each_format
+@each_isa
+def test_nothing_is_read_past_the_rows(isa: str, format: Format, guarded: Bytes) -> None:
+    """Rows and activations end at a guard page; before it, rows lie at odd addresses."""
+    for n_rows, k in ((1, format.block_size), (5, 3 * format.block_size), (33, 256)):
+        rows = random_rows(format, n_rows, k)
+        x = _int8.quantize(isa, random_x(1, k))
+        expected = _int8.gemm(isa, format.name, rows, n_rows, x)
+        at_end = guarded[-rows.size :]
+        at_end[:] = rows
+        np.testing.assert_array_equal(_int8.gemm(isa, format.name, at_end, n_rows, x), expected)
+        dot = _int8.dot if _int8.has_dot(isa, format.name) else _int8.dot_codes
+        expected_dot = dot(isa, format.name, rows, n_rows, x)
+        np.testing.assert_array_equal(dot(isa, format.name, at_end, n_rows, x), expected_dot)
+        for shift in (1, 2, 3):
+            shifted = guarded[shift : shift + rows.size]
+            shifted[:] = rows
+            np.testing.assert_array_equal(dot(isa, format.name, shifted, n_rows, x), expected_dot)
+        for name in ("q", "scale", "sum"):
+            array = getattr(x, name)
+            at_end = guarded[-array.nbytes :]
+            at_end[:] = array.view(np.uint8).reshape(-1)
+            parts = {"q": x.q, "scale": x.scale, "sum": x.sum, name: at_end.view(array.dtype).reshape(array.shape)}
+            np.testing.assert_array_equal(dot(isa, format.name, rows, n_rows, _int8.Q8(**parts)), expected_dot)
+            np.testing.assert_array_equal(_int8.gemm(isa, format.name, rows, n_rows, _int8.Q8(**parts)), expected)
