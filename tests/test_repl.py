@@ -115,7 +115,8 @@ def test_save_and_load(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["..", ".", "/", "a\0b", "x" * 300, "/dev/null/x", "~nobody-of-that-name/x"])
-def test_a_bad_name_to_save_is_one_line(tmp_path, name):
+def test_a_bad_name_to_save_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
     lines = talk(tmp_path, "hi", f"/save {name}").splitlines()
     assert len(lines) == 3
 
