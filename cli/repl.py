@@ -11,7 +11,7 @@ from subbyte.cli import commands
 from subbyte.cli.console import one_line, printable
 from subbyte.cli.interrupt import no_echo, no_interrupt, one_interrupt
 from subbyte.cli.stream import Answer, show
-from subbyte.errors import SubbyteError
+from subbyte.errors import ContextOverflow, SubbyteError
 
 if TYPE_CHECKING:
     from subbyte.runtime.events import Reply
@@ -88,6 +88,8 @@ class Repl:
                 self.say(HINT)
             except EOFError:
                 return
+            except ContextOverflow as error:
+                self.say(f"error: {error} (/clear forgets the conversation)")
             except (SubbyteError, ValueError) as error:
                 self.say(f"error: {error}")
             except OSError as error:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from subbyte.cli.console import printable
 
+GAP = 3  # columns of space
 PIPE_WIDTH = 1 << 16  # a pipe has no width: nothing is cut
 
 
@@ -18,16 +19,20 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     cells = [[Text(printable(cell)) for cell in row] for row in rows]
+    left = console.width
     for i, column in enumerate(columns):
         heading = column.removesuffix(">")
         side: Literal["left", "right"] = "left" if heading == column else "right"
-        widest = max((row[i].cell_len for row in cells), default=0) if i < len(columns) - 1 else None
-        table.add_column(heading, justify=side, no_wrap=True, overflow="ellipsis", min_width=widest)
+        width = max([len(heading), *(row[i].cell_len for row in cells)])
+        if i == len(columns) - 1:
+            width = max(min(width, left), len(heading))
+        left -= width + GAP
+        table.add_column(heading, justify=side, no_wrap=True, overflow="ellipsis", width=width)
     for row in cells:
         table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     with console.capture() as capture:
         if title:
             console.print(Text(f"\n{title}", style="bold"))

@@ -70,7 +70,7 @@ class FakeChat:
 
     def stream(self, text):
         if text.startswith("fail"):
-            raise ContextOverflow("the context of 1000 tokens is full; /clear starts anew")
+            raise ContextOverflow("the context of 1000 tokens is full")
         self._messages = [*self.messages, text]
         self._answer = FakeAnswer(self._events(text), "length" if text.startswith("cut") else "eog")
         return self._answer

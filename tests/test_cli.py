@@ -17,6 +17,7 @@ from fake_chat import FakeAnswer, FakeChat
 
 from subbyte import errors
 from subbyte.cli.main import explain, run
+from subbyte.cli.tables import print_table
 from subbyte.runtime.events import TextDelta
 
 
@@ -295,7 +296,7 @@ def test_notes_only_when_asked_for(subbyte, stdin):
 
 def test_a_full_context_in_a_chat(subbyte, stdin):
     stdin("fail")
-    assert subbyte("chat") == (5, "", "subbyte: the context of 1000 tokens is full; /clear starts anew\n")
+    assert subbyte("chat") == (5, "", "subbyte: the context of 1000 tokens is full\n")
 
 
 # ---- generate
@@ -405,6 +406,18 @@ def test_inspect_as_json(subbyte):
     code, out, err = subbyte("inspect", "m", "--json")
     assert (code, err, json.loads(out)) == (0, "", {"name": "é", "nan": "NaN"})
     assert json.loads(subbyte("inspect", "m", "--json", "--tensors")[1])["tensors"] == [1]
+
+
+def test_a_table_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_table("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")])
+    assert capsys.readouterr().out.splitlines() == [
+        "key           n   value",
+        "a.long.key    7   xxxxxxxxxxx…",
+        "b            10   y",
+    ]
 
 
 def test_pull_prints_the_path(subbyte, tmp_path):

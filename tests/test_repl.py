@@ -76,7 +76,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ("/set seed random", "seed = random\n"),
         ("/usr/bin is a folder", "You said: /usr/bin is a folder\n\n"),
         ("/two\nlines", "You said: /two\nlines\n\n"),
-        ("fail", "error: the context of 1000 tokens is full; /clear starts anew\n"),
+        ("fail", "error: the context of 1000 tokens is full (/clear forgets the conversation)\n"),
         ("cut", "You said: cut\n(cut: -n or the context was reached)\n\n"),
     ],
 )
