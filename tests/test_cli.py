@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -410,10 +411,10 @@ def test_inspect_as_json(subbyte):
 
 def test_a_table_fits_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     print_table("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")])
-    assert capsys.readouterr().out.splitlines() == [
+    assert re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines() == [
         "key           n   value",
         "a.long.key    7   xxxxxxxxxxx…",
         "b            10   y",
