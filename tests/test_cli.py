@@ -414,7 +414,8 @@ def test_a_table_fits_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     print_table("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")])
-    assert re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines() == [
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert [line.rstrip() for line in out.splitlines()] == [
         "key           n   value",
         "a.long.key    7   xxxxxxxxxxx…",
         "b            10   y",
