@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_CTX: int
+MAX_THREADS: int
+
 def isas() -> list[str]: ...
 def best_isa() -> str: ...
 

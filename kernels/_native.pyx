@@ -15,12 +15,13 @@ from subbyte.errors import NumericError, ResourceError, SessionBusy
 
 MAX_CTX = 2**31 - 1   # positions of a cache
 MAX_BATCH = 2**12     # tokens of a step
+MAX_THREADS = C_MAX_THREADS
 MAX_FLOATS = 2**20    # of a row of anything: sums and products of a few such fit an int
 
 cdef extern from "plan.h" nogil:
     enum: MAX_TARGETS
     enum: MAX_ROPES
-    enum: MAX_THREADS
+    enum: C_MAX_THREADS "MAX_THREADS"
     enum: N_FORMATS
     enum: POOL_CANCELLED
     enum op_kind: OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM

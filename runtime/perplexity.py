@@ -20,6 +20,9 @@ from subbyte.runtime.model import CacheType, Model
 from subbyte.runtime.session import Activations
 
 
+MAX_EXP = 709.0  # e to the power of more is no float64
+
+
 @dataclass(frozen=True)
 class ChunkResult:
     """The state after a chunk: index counts from 1, ppl and error cover all chunks so far."""
@@ -56,7 +59,7 @@ class PerplexityResult:
 def estimate(nll: NDArray[np.float64]) -> tuple[float, float]:
     """(perplexity, its standard error) of negative log-likelihoods per token."""
     mean = float(nll.mean())
-    ppl = math.exp(mean)
+    ppl = math.exp(mean) if mean < MAX_EXP else math.inf
     variance = float((nll * nll).mean()) - mean * mean
     return ppl, ppl * math.sqrt(max(variance, 0.0) / (len(nll) - 1)) if len(nll) > 1 else math.inf
 
