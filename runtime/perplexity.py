@@ -82,7 +82,7 @@ def perplexity(
     """
     if n_ctx < 4 or (chunks is not None and chunks < 1):
         raise ValueError(f"n_ctx = {n_ctx} and chunks = {chunks}; n_ctx must be at least 4, chunks at least 1")
-    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
     start = time.perf_counter()
     tokenizer = model.tokenizer
     tokens = tokenizer.encode(data.removesuffix(b"\n"), add_bos=True)
