@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tiny_models import N_VOCAB, write_model
 
 import subbyte as sb
@@ -452,8 +459,8 @@ class AnyOrder(RuleBasedStateMachine):
             self.session.close()
 
 
-def test_any_order_of_calls(model: sb.Model) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
-    AnyOrder.model = model
-    run_state_machine_as_test(AnyOrder, settings=settings(max_examples=40, stateful_step_count=15, deadline=None))
+@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+def test_any_order_of_calls(arch: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", arch)
+    with sb.load(tmp_path / "m.gguf", threads=2) as AnyOrder.model:
+        run_state_machine_as_test(AnyOrder, settings=settings(max_examples=60, stateful_step_count=15, deadline=None))
