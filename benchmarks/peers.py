@@ -69,7 +69,8 @@ def main() -> None:
     for _ in range(a.rounds):
         ours.append(run(sys.executable, SUBBYTE, args))
         theirs.append(run(a.peer_python, LLAMA_CPP, args))
-    print(f"{a.model}, prompt {a.prompt}, generation {a.generate}, {a.threads} threads, {a.rounds} rounds: median [min .. max]")
+    sizes = f"prompt {a.prompt}, generation {a.generate}, {a.threads} threads, {a.rounds} rounds"
+    print(f"{a.model}, {sizes}: median [min .. max]")
     for i, what in enumerate(("prompt", "generation")):
         ratios = [o[i] / t[i] for o, t in zip(ours, theirs, strict=True)]
         mine, peer = statistics.median(o[i] for o in ours), statistics.median(t[i] for t in theirs)
