@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py MODEL [--prompt 512] [--generate 64] [--threads N] [--rounds 5]
 
-Both run in processes of their own (A B A B …) on the same threads, so a slow minute of the machine hits both alike. The peer is
-whatever `llama_cpp` the interpreter named by --peer-python imports; build it for this machine:
+Both run in processes of their own (A B A B …) on the same threads, so a slow minute of the machine hits both alike.
+The peer is whatever `llama_cpp` the interpreter named by --peer-python imports; build it for this machine:
 
     CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python
 """

@@ -85,7 +85,9 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
     n_head = meta.u32(a + "attention.head_count", lo=1, hi=MAX_WIDTH)
     n_head_kv = meta.u32(a + "attention.head_count_kv", n_head, lo=1, hi=n_head)
     if n_head % n_head_kv:
-        raise FormatError(f"{a}attention.head_count_kv = {n_head_kv} does not divide {a}attention.head_count = {n_head}")
+        raise FormatError(
+            f"{a}attention.head_count_kv = {n_head_kv} does not divide {a}attention.head_count = {n_head}"
+        )
     if a + "attention.key_length" not in meta and n_embd % n_head:
         raise FormatError(f"{a}attention.head_count = {n_head} does not divide {a}embedding_length = {n_embd}")
     head_dim = meta.u32(a + "attention.key_length", n_embd // n_head, lo=1, hi=MAX_HEAD_DIM)

@@ -128,7 +128,7 @@ def test_reference_logits(name: str, bound: float, isa: str) -> None:
 @pytest.mark.skipif(not REFS.is_dir(), reason="reference logits are not at hand")
 @pytest.mark.parametrize("isa", isas())
 def test_mixed_block_types(isa: str) -> None:
-    """24 block types in one model: near the reference, whose activations are quantized too, and nearer to our floats."""
+    """24 block types in one model: near the reference, which quantizes activations too, and nearer to our floats."""
     ref = np.load(REFS / "mixed.npz")
     tokens = [int(t) for t in ref["tokens"]]
     ours = log_softmax(logits(REFS / "mixed.gguf", tokens, isa=isa))

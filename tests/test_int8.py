@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, Format, _formats, _int8
+from subbyte.kernels import FORMATS, Format, _formats, _int8, isas
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 BOUND = 4e-7
-ISAS = _formats.isas()
+ISAS = isas()
 QUANTIZED = [format for format in FORMATS.values() if format.group]
 each_isa = pytest.mark.parametrize("isa", ISAS)
 each_format = pytest.mark.parametrize("format", QUANTIZED, ids=[format.name for format in QUANTIZED])
