@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 def isas() -> list[str]: ...
 def best_isa() -> str: ...
 def pick(
-    logits: NDArray[np.float32], ids: NDArray[np.int32], total: float, top_p: float, min_p: float, temperature: float, uniform: float
+    logits: NDArray[np.float32],
+    ids: NDArray[np.int32],
+    total: float,
+    top_p: float,
+    min_p: float,
+    temperature: float,
+    uniform: float,
 ) -> int: ...
 def top_k(logits: NDArray[np.float32], k: int) -> NDArray[np.int32]: ...
 
