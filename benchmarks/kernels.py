@@ -1,10 +1,11 @@
 """Speed of the int8 kernels on one core, each beside what the machine can do at that moment.
 
-gemm: a prompt of 512 tokens, packing and unpacking included, in GMAC/s, beside the peak of the instruction set's int8
-multiply-adds. dot: one token, in GB/s of block bytes, with weights from memory beside a plain read of memory, and in cache.
+gemm: a prompt of 512 tokens, packing and unpacking included, in GMAC/s, beside the peak of the instruction set's
+int8 multiply-adds. dot: one token, in GB/s of block bytes, with weights from memory beside a plain read of memory,
+and in cache.
 
-Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and the
-best run of each counts. Needs a C compiler for calibrate.c; x86-64 only.
+Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and
+the best run of each counts. Needs a C compiler for calibrate.c; x86-64 only.
 """
 
 import ctypes

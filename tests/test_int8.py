@@ -1,8 +1,8 @@
 """The int8 kernels of every instruction set: quantize bit for bit, products against float64 with a stated bound.
 
-The expected product uses the weights as unpacked, (code - bias) * scale - min, and the activations as quantized,
-q * scale; unpack itself is checked against gguf-py in test_formats.py. Integer sums within a group are exact, so what may
-differ is the rounding of float sums: `BOUND`, relative to the sum of (|code - bias| * |scale| + |min|) * |x|.
+The expected product uses the weights as unpacked, (code - bias) * scale - min, and the activations as quantized, q *
+scale; unpack itself is checked against gguf-py in test_formats.py. Integer sums within a group are exact, so what
+may differ is the rounding of float sums: `BOUND`, relative to the sum of (|code - bias| * |scale| + |min|) * |x|.
 """
 
 import ctypes

@@ -7,7 +7,7 @@ typedef __m256i codes_fn(const uint8_t *block, int i);
 typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, float *min);
 
 enum {
-    AHEAD = 1024,   /* bytes to fetch ahead of use: the processor's own prefetch stops at each 4 KB page */
+    AHEAD = 8192,   /* bytes to fetch ahead of use: the processor's own prefetch stops at each 4 KB page */
     SUMS = 4        /* independent sums, as an addition takes several cycles */
 };
 
