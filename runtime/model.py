@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from subbyte.errors import ResourceError, SubbyteError
 from subbyte.kernels import Plan
@@ -15,6 +18,13 @@ from subbyte.runtime.gguf import GGUF
 from subbyte.runtime.memory import available_memory
 from subbyte.runtime.session import Activations, Session
 from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from subbyte.runtime.chat import Chat
+    from subbyte.runtime.generation import Generation
+    from subbyte.runtime.sampling import Sampling
+    from subbyte.runtime.score import Score
+    from subbyte.runtime.template import ChatTemplate
 
 CacheType = Literal["f16", "f32"]
 
@@ -60,7 +70,7 @@ class Model:
 
     @property
     def info(self) -> ModelInfo:
-        weights = sum(_n_weights(t.shape) for t in self.gguf.tensors.values())
+        weights = sum(math.prod(t.shape) for t in self.gguf.tensors.values())
         n_bytes = sum(t.n_bytes for t in self.gguf.tensors.values())
         c = self.config
         return ModelInfo(
@@ -87,6 +97,61 @@ class Model:
         return Session(self.plan, n_ctx=n_ctx, n_threads=self.n_threads, float_cache=not f16, activations=activations,
                        isa=self.isa, check=self.gguf.check_unchanged)  # fmt: skip
 
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The file's chat template, or ChatML if it has none. Raises TemplateError."""
+        from subbyte.runtime.template import ChatTemplate
+
+        return ChatTemplate(self.metadata.str("tokenizer.chat_template", None), self.tokenizer)
+
+    def chat(
+        self,
+        *,
+        system: str | None = None,
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+        stop: Iterable[str] = (),
+        variables: Mapping[str, Any] | None = None,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+    ) -> Chat:
+        """A conversation with a session of its own; a context manager.
+
+        system: what the model is told before. max_tokens: of each answer; None: what the context holds. stop: texts that end an
+        answer. variables: for the chat template, such as enable_thinking. n_ctx, cache_type: as in `session`.
+        """
+        from subbyte.runtime.chat import Chat
+
+        return Chat(self.session(n_ctx, cache_type), self.tokenizer, self.template, system=system, sampling=sampling,
+                    max_tokens=max_tokens, stop=stop, variables=variables)  # fmt: skip
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Iterable[str] = (),
+        special: bool = False,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+    ) -> Generation:
+        """Goes on with a raw text, without a chat template: iterate over the result for events, or `.run()` it for the whole `Reply`.
+
+        special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
+        Raises ContextOverflow before anything is computed.
+        """
+        from subbyte.runtime.generation import complete
+
+        return complete(self.session(n_ctx, cache_type), self.tokenizer, prompt, sampling=sampling, max_tokens=max_tokens, stop=stop,
+                        special=special)  # fmt: skip
+
+    def score(self, text: str | bytes) -> Score:
+        """The log-probability of each token of text, after BOS where the model wants one. Raises ContextOverflow, ValueError."""
+        from subbyte.runtime.score import score
+
+        return score(self, text)
+
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
         """Token ids of text; special: text like <|im_end|> becomes control tokens. add_bos: put the BOS token first if the model wants one."""
         return self.tokenizer.encode(text, special=special, add_bos=add_bos)
@@ -104,13 +169,6 @@ class Model:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _n_weights(shape: tuple[int, ...]) -> int:
-    n = 1
-    for size in shape:
-        n *= size
-    return n
 
 
 def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Model:

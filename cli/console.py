@@ -1,0 +1,122 @@
+"""The three standard streams: made safe at the start, read and written by rules that hold for every command.
+
+Answers and results go to stdout, nothing else does; notes and progress go to stderr, and only where a person sees them.
+"""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from subbyte.errors import ResourceError
+
+# C0 and C1 controls except newline and tab: text from a model or a file must not steer the reader's terminal.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def prepare_streams() -> None:
+    """Makes every later write safe: no closed descriptor, no character that the locale can't show."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:  # else the next file opened would become our stdout
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # a test's stand-in has none
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters (escape sequences above all) made visible, as `\x1b`."""
+    return text.translate(_CONTROLS)
+
+
+def one_line(text: str) -> str:
+    """The text as one printable line."""
+    return printable(" ".join(text.split()))
+
+
+def encodable(text: str, fallback: str, stream: TextIO) -> str:
+    """`text` if the stream's encoding has all of its characters, else `fallback`."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return fallback
+    return text
+
+
+def note(message: str, *, verbose: bool = False) -> None:
+    """A line for the person at the terminal; nothing when stderr goes elsewhere, unless asked for with -v."""
+    if verbose or sys.stderr.isatty():
+        print(f"subbyte: {one_line(message)}", file=sys.stderr)
+
+
+def print_json(facts: dict[str, Any]) -> None:
+    """Writes strict JSON to stdout, in ASCII for any locale; a number that JSON has no word for becomes its name."""
+    strict = json.loads(json.dumps(facts), parse_constant=str)  # NaN and Infinity, of which a file may hold some
+    print(json.dumps(strict, indent=2))
+
+
+class Notes(logging.Handler):
+    """Writes the library's log records to stderr, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record."""
+        print(f"subbyte: {record.levelname.lower()}: {one_line(record.getMessage())}", file=sys.stderr)
+
+
+def show_log(verbose: bool) -> None:
+    """Shows what the library has to say: warnings, with -v all that it tells."""
+    logger = logging.getLogger("subbyte")
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.handlers = [Notes()]
+
+
+def read_text(source: str, limit: int = 1 << 26) -> str:
+    """The whole of a file (`-`: stdin) as text, a byte order mark dropped, bytes that are not UTF-8 shown as U+FFFD."""
+    return decode(read_bytes(source, limit))
+
+
+def read_bytes(source: str, limit: int) -> bytes:
+    """The whole of a file (`-`: stdin); ResourceError when it is longer than `limit` bytes, OSError when unreadable."""
+    if source == "-":
+        return _read(sys.stdin.buffer, "standard input", limit)
+    with Path(source).open("rb") as file:
+        return _read(file, source, limit)
+
+
+def decode(data: bytes) -> str:
+    """UTF-8 bytes from outside as text."""
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _read(file: BinaryIO, name: str, limit: int) -> bytes:
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ResourceError(f"{name} is longer than {limit >> 20} MiB, the most that is read")
+    return data
+
+
+def human_size(n_bytes: int) -> str:
+    """Bytes as people read them: `94.2 MB`."""
+    size = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def human_count(n: int) -> str:
+    """A count in four characters or so: `950`, `8.2k`, `135M`."""
+    for unit, step in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if n >= step:
+            value = n / step
+            return f"{value:.0f}{unit}" if value >= 100 else f"{value:.1f}{unit}"
+    return str(n)

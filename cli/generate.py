@@ -1,0 +1,57 @@
+"""`subbyte generate`: goes on with a text as it stands, no chat template; stdout gets the new text and nothing else."""
+
+import io
+import sys
+from typing import Any
+
+import click
+
+from subbyte.cli import options
+from subbyte.cli.console import note, print_json, read_text
+from subbyte.cli.loading import open_model
+from subbyte.cli.settings import sampling_from, sampling_options
+from subbyte.cli.stream import show, timing_line
+
+
+@click.command()
+@options.model_argument()
+@click.option("-p", "--prompt", metavar="TEXT", help="The text to go on with.")
+@click.option("-f", "--file", metavar="FILE", help="Take the text from a file; - is stdin, as is neither -p nor -f.")
+@options.predict_option
+@options.ctx_size_option(help="Tokens that prompt and answer may have together; default: as many as the model knows.")
+@options.threads_option
+@sampling_options
+@options.output_options
+@options.verbose_option
+@options.debug_option
+def generate(
+    model: str, prompt: str | None, file: str | None, max_tokens: int | None, n_ctx: int | None, threads: int | None,
+    as_json: bool, verbose: bool, **sampling: Any,
+) -> None:  # fmt: skip
+    """Go on with a text.
+
+    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
+    """
+    chosen = sampling_from(sampling)
+    text = _prompt(prompt, file)
+    loaded = open_model(model, threads, verbose=verbose)
+    with loaded:
+        with options.usage_errors():
+            answer = loaded.generate(text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen)
+        show(answer, io.StringIO() if as_json else sys.stdout)
+    reply = answer.reply
+    if as_json:
+        print_json({"model": model, "prompt": text, **reply.to_dict()})
+    if verbose:
+        note(timing_line(reply), verbose=True)
+
+
+def _prompt(prompt: str | None, file: str | None) -> str:
+    """The text from the one place the user named."""
+    if prompt is not None and file is not None:
+        raise click.UsageError("the text comes from -p or from -f, not from both")
+    if prompt is not None:
+        return prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if file is None and sys.stdin.isatty():
+        raise click.UsageError("no text: give it with -p TEXT, -f FILE or from a pipe")
+    return read_text(file or "-")

@@ -1,0 +1,71 @@
+"""`subbyte inspect`: what is in a GGUF file; also one that holds no model that subbyte could run."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from subbyte.cli import options
+from subbyte.cli.console import human_count, human_size, print_json, printable
+from subbyte.cli.loading import find_model
+from subbyte.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from subbyte.runtime.summary import Summary
+
+
+@click.command()
+@options.model_argument()
+@click.option("--tensors", is_flag=True, help="List the tensors, too.")
+@options.json_option
+@options.verbose_option
+@options.debug_option
+def inspect(model: str, tensors: bool, as_json: bool, verbose: bool) -> None:
+    """Show what is in a model file.
+
+    Its metadata, the mix of block types, the bits that a weight takes.
+
+    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
+    """
+    from subbyte.runtime.gguf import GGUF
+    from subbyte.runtime.summary import summarize
+
+    with GGUF.open(find_model(model, verbose=verbose)) as gguf:
+        summary = summarize(gguf)
+    if as_json:
+        facts = summary.to_dict()
+        if not tensors:
+            del facts["tensors"]
+        print_json(facts)
+        return
+    _print_head(summary)
+    _print_types(summary)
+    print_table("metadata", ("key", "type", "value"), ((of.key, of.type, of.text) for of in summary.metadata))
+    if tensors:
+        _print_tensors(summary)
+
+
+def _print_head(summary: "Summary") -> None:
+    bits = f"{summary.bits_per_weight:.2f} bits per weight" if summary.bits_per_weight is not None else "no weights"
+    rows = (
+        ("file", f"{summary.path} (GGUF version {summary.version})"),
+        ("name", summary.name),
+        ("architecture", summary.architecture),
+        ("size", f"{human_size(summary.n_bytes)}, {human_count(summary.n_params)} weights, {bits}"),
+        ("context", f"{summary.context_length} tokens" if summary.context_length else None),
+        ("vocabulary", f"{summary.n_vocab} tokens" if summary.n_vocab else None),
+    )
+    for label, value in rows:
+        print(f"{label:14}{printable(value or '(not given)')}")
+
+
+def _print_types(summary: "Summary") -> None:
+    rows = (
+        (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
+        for of in summary.types
+    )
+    print_table("types", ("type", "tensors>", "weights>", "size>", "share>"), rows)
+
+
+def _print_tensors(summary: "Summary") -> None:
+    rows = ((of.name, of.type, " x ".join(map(str, of.shape)), str(of.n_bytes)) for of in summary.tensors)
+    print_table("tensors", ("name", "type", "shape>", "bytes>"), rows)

@@ -1,0 +1,69 @@
+"""From the MODEL a user typed to an open model; a download shows its progress."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from subbyte.cli.console import note, one_line, show_log
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from subbyte.runtime import store
+    from subbyte.runtime.model import Model
+
+
+def open_model(name: str, threads: int | None = None, *, verbose: bool = False) -> "Model":
+    """Finds the model, fetching it when needed, and loads it."""
+    from subbyte.runtime.model import load
+
+    return load(find_model(name, verbose=verbose), threads=threads)
+
+
+def find_model(name: str, *, verbose: bool = False) -> Path:
+    """The file of a model; fetched first when it is not there yet."""
+    from subbyte.runtime import store
+
+    show_log(verbose)
+    if not sys.stderr.isatty():
+        path = store.resolve(name)
+    else:
+        with _download_bar(name) as on_progress:
+            path = store.resolve(name, on_progress=on_progress)
+    if verbose:
+        note(f"model file {path}", verbose=True)
+    return path
+
+
+@contextmanager
+def _download_bar(name: str) -> "Iterator[store.Progress]":
+    """Gives a function that takes bytes done and bytes in all, and draws a bar on stderr from its first call on."""
+    bar: Progress | None = None
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:  # rich is slow to import: only when there is something to show
+            bar = _new_bar()
+            bar.start()
+            bar.add_task(one_line(name))
+        bar.update(bar.task_ids[0], completed=done, total=total or None)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _new_bar() -> "Progress":
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn("fetching {task.description}", markup=False), progress.BarColumn(),
+        progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False,
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""`subbyte`: the list of commands, and how each of them ends.
+
+Exit codes: 0 done, 2 usage, 3 model refused, 4 resource or input/output, 5 error while running, 130 Ctrl-C,
+141 the reader of our output went away. An error is one line on stderr; `--debug` shows its traceback before it.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+from click.shell_completion import shell_complete
+
+from subbyte.cli import chat, generate, inspect, models, options, perplexity
+from subbyte.cli.console import one_line, prepare_streams
+from subbyte.errors import SubbyteError
+
+COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions
+USAGE, RESOURCE, RUNTIME, INTERRUPTED, PIPE_CLOSED = 2, 4, 5, 130, 141
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="subbyte", message="subbyte %(version)s")
+@options.debug_option
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Run GGUF language models on this computer's processor."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
+
+
+for command in (chat.chat, generate.generate, perplexity.perplexity, inspect.inspect, models.pull, models.ls):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Runs the command line and ends the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    prepare_streams()
+    try:
+        code = _invoke(args)
+        sys.stdout.flush()  # a full disk shows up here, not while the interpreter shuts down
+        return code
+    except BrokenPipeError:
+        _discard_stdout()
+        return PIPE_CLOSED
+    except (click.Abort, KeyboardInterrupt):
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # behind the ^C
+        return INTERRUPTED
+    except Exception as error:
+        code, message = explain(error)
+        print(f"subbyte: {one_line(message)}", file=sys.stderr)
+        _drop_unwritten()
+        return code
+
+
+def _invoke(args: Sequence[str]) -> int:
+    """What click's own `main` does, without its ways of ending the process."""
+    wanted = os.environ.get(COMPLETE)
+    if wanted:
+        return shell_complete(cli, {}, "subbyte", COMPLETE, wanted)
+    try:
+        with cli.make_context("subbyte", list(args)) as ctx:
+            try:
+                cli.invoke(ctx)
+            except Exception as error:
+                if ctx.meta.get(options.DEBUG) and not isinstance(error, click.exceptions.Exit):
+                    traceback.print_exc()
+                raise
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """The exit code and the one line for an error."""
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "subbyte"
+        return USAGE, f"{error.format_message()} ({path} --help tells more)"
+    if isinstance(error, click.ClickException):
+        return error.exit_code, error.format_message()
+    if isinstance(error, SubbyteError):
+        return error.exit_code, str(error)
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+        return RESOURCE, f"{error.filename}: {reason}" if error.filename else reason
+    if isinstance(error, MemoryError):
+        return RESOURCE, "not enough memory"
+    return RUNTIME, f"internal error, {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _drop_unwritten() -> None:
+    """After an error: what can't be written any more must not fail a second time at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_stdout()
+
+
+def _discard_stdout() -> None:
+    """Sends what is still buffered, and all that follows, nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

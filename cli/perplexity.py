@@ -1,0 +1,56 @@
+"""`subbyte perplexity`: the running values as llama-perplexity prints them, then the value with its error."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from subbyte.cli import options
+from subbyte.cli.console import encodable, print_json, read_bytes
+from subbyte.cli.loading import open_model
+from subbyte.cli.running import Running
+
+if TYPE_CHECKING:
+    from subbyte.runtime.perplexity import PerplexityResult
+
+MAX_TEXT = 1 << 30  # bytes
+
+
+@click.command()
+@options.model_argument()
+@click.option("-f", "--file", required=True, metavar="FILE", help="The text, read as bytes; - is stdin.")
+@options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk; the second half of each is scored.")
+@click.option("--chunks", type=click.IntRange(1), metavar="N", help="Only the first N chunks; default: the whole text.")
+@options.threads_option
+@options.output_options
+@options.verbose_option
+@options.debug_option
+def perplexity(
+    model: str, file: str, n_ctx: int, chunks: int | None, threads: int | None, as_json: bool, verbose: bool
+) -> None:
+    """Measure how well a model predicts a text.
+
+    Perplexity by the algorithm of llama.cpp's llama-perplexity, with its standard error.
+
+    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
+    """
+    from subbyte.runtime.perplexity import perplexity as measure
+
+    data = read_bytes(file, MAX_TEXT)
+    loaded = open_model(model, threads, verbose=verbose)
+    with loaded, Running(values=not as_json) as running, options.usage_errors():
+        result = measure(loaded, data, n_ctx=n_ctx, chunks=chunks, on_chunk=running.update)
+    if as_json:
+        print_json({"file": file, **result.to_dict()})
+    else:
+        print(summary(result))
+
+
+def summary(result: "PerplexityResult") -> str:
+    """The final value, and below it all that another needs to get the same."""
+    sign = encodable("±", "+/-", sys.stdout)
+    return (
+        f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}\n"
+        f"n_ctx {result.n_ctx}, {result.chunks} chunks, {result.n_tokens} tokens, {result.seconds:.1f} s\n"
+        f"text sha256 {result.text_sha256}"
+    )

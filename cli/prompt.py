@@ -1,0 +1,130 @@
+"""The input line of the chat: prompt_toolkit with our keys, history and completion. Imported only for a terminal."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.shortcuts import CompleteStyle
+from prompt_toolkit.styles import Style
+
+from subbyte.cli.commands import COMMANDS, saved
+from subbyte.cli.repl import is_open_block
+from subbyte.cli.settings import SETTINGS
+from subbyte.cli.toolbar import toolbar
+
+if TYPE_CHECKING:
+    from subbyte.cli.repl import Repl
+
+PROMPT, CONTINUATION = ">>> ", "... "
+STYLE = Style.from_dict(
+    {
+        "prompt": "bold",
+        "placeholder": "ansibrightblack",
+        "bottom-toolbar": "noreverse",
+        "bottom-toolbar.note": "ansibrightblack",
+        "bottom-toolbar.gauge": "ansigreen",
+        "bottom-toolbar.full": "ansired",
+    }
+)
+
+
+def open_prompt(repl: "Repl", history_file: Path) -> Callable[[], str]:
+    """A function that reads one input from the terminal.
+
+    From now on SIGTERM ends the process by SystemExit, so that the terminal is given back as it was.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    session: PromptSession[str] = PromptSession(
+        [("class:prompt", PROMPT)],
+        multiline=True,
+        prompt_continuation=CONTINUATION,
+        placeholder=lambda: [] if get_app().is_done else [("class:placeholder", "Ask something (/help)")],
+        bottom_toolbar=lambda: toolbar(repl),
+        key_bindings=_keys(),
+        history=_history(history_file),
+        completer=CommandCompleter(repl),
+        complete_while_typing=Condition(lambda: session.default_buffer.text.startswith("/")),
+        complete_style=CompleteStyle.COLUMN,
+        reserve_space_for_menu=len(COMMANDS),
+        enable_open_in_editor=True,
+        enable_suspend=True,
+        style=STYLE,
+    )
+    return session.prompt
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if is_open_block(buffer.text):
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return keys
+
+
+class CommandCompleter(Completer):
+    """Completes /commands, the names that /set takes, and the conversations that /load and /save know."""
+
+    def __init__(self, repl: "Repl") -> None:
+        self._repl = repl
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """Completions at the cursor."""
+        text = document.text_before_cursor
+        word, space, argument = text.partition(" ")
+        if not text.startswith("/"):
+            return
+        if not space:
+            for name, command in COMMANDS.items():
+                if name.startswith(word):
+                    yield Completion(name, start_position=-len(word), display=command.usage, display_meta=command.help)
+            return
+        for name, meta in self._arguments(word):
+            if name.startswith(argument):
+                yield Completion(name, start_position=-len(argument), display_meta=meta)
+
+    def _arguments(self, command: str) -> list[tuple[str, str]]:
+        if command == "/set":
+            return [(setting.name, setting.help) for setting in SETTINGS]
+        if command in ("/load", "/save"):
+            return [(name, "") for name in saved(self._repl.chats_dir)]
+        return []
+
+
+class _SafeHistory(FileHistory):
+    """A history file; what can't be written to it is kept for this run only."""
+
+    def store_string(self, string: str) -> None:
+        try:
+            super().store_string(string)
+        except OSError:
+            pass
+
+
+def _history(path: Path) -> History:
+    """The history kept in a file readable by its owner only, or in memory where no file can be had."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        with path.open("ab"):
+            return _SafeHistory(str(path))
+    except OSError:
+        return InMemoryHistory()

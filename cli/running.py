@@ -1,0 +1,75 @@
+"""Running values of a measurement: `[1]12.6138,[2]…` on stdout, and a bar with the time left on stderr."""
+
+import shutil
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from subbyte.runtime.perplexity import ChunkResult
+
+
+class Running:
+    """Shows each chunk's result as it comes, if `values` on stdout, and a bar where stderr is a terminal.
+
+    Where both go to a terminal the values come above the bar in whole lines; the bar shows the latest one itself.
+    """
+
+    def __init__(self, *, values: bool) -> None:
+        self._values = values
+        self._bar = _bar() if sys.stderr.isatty() else None
+        self._whole_lines = self._bar is not None and sys.stdout.isatty()
+        self._line = ""  # waits to be a whole line
+        self._written = False  # stdout stands behind a value
+
+    def __enter__(self) -> "Running":
+        if self._bar is not None:
+            self._bar.start()
+            self._bar.add_task("", total=None, ppl="")
+        return self
+
+    def update(self, chunk: "ChunkResult") -> None:
+        """Takes the result of one more chunk."""
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            self._bar.update(task, completed=chunk.index, total=chunk.total, ppl=f"PPL {chunk.ppl:.4f}")
+        if self._values:
+            self._write(f"[{chunk.index}]{chunk.ppl:.4f},")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._whole_lines:
+            self._flush_line()
+        if self._bar is not None:
+            self._bar.stop()
+        if self._written:
+            print()
+
+    def _write(self, value: str) -> None:
+        if not self._whole_lines:
+            sys.stdout.write(value)
+            sys.stdout.flush()
+            self._written = True
+            return
+        if len(self._line) + len(value) >= shutil.get_terminal_size().columns:
+            self._flush_line()
+        self._line += value
+
+    def _flush_line(self) -> None:
+        if self._bar is not None and self._line:
+            self._bar.console.print(self._line, markup=False, highlight=False, soft_wrap=True)
+            self._line = ""
+
+
+def _bar() -> "Progress":
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn("chunk"), progress.MofNCompleteColumn(), progress.BarColumn(),
+        progress.TextColumn("{task.fields[ppl]}"), progress.TimeElapsedColumn(),
+        progress.TextColumn("left"), progress.TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, refresh_per_second=4,
+        redirect_stdout=False,  # else rich would send our stdout to stderr
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""The bottom line of the chat: model, how full the context is, speed of the last answer."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from subbyte.cli.console import encodable, human_count, one_line
+
+if TYPE_CHECKING:
+    from prompt_toolkit.formatted_text import StyleAndTextTuples
+
+    from subbyte.cli.repl import Repl
+
+CELLS = 8
+FULL = 0.85  # from here on the gauge warns
+
+
+def toolbar(repl: "Repl") -> "StyleAndTextTuples":
+    """The line as prompt_toolkit's (style, text) pairs."""
+    used, size = repl.chat.n_past, repl.chat.n_ctx
+    share = min(used / size, 1.0) if size else 0.0
+    parts: StyleAndTextTuples = [
+        ("", f" {one_line(repl.model)}  "),
+        ("class:bottom-toolbar.note", "context "),
+        ("", f"{human_count(used)}/{human_count(size)} "),
+        ("class:bottom-toolbar.full" if share >= FULL else "class:bottom-toolbar.gauge", gauge(share)),
+    ]
+    last = repl.chat.last
+    if last is not None and last.timings.generation_rate > 0:
+        parts.append(("", f"  {last.timings.generation_rate:.1f} tokens/s"))
+    return parts
+
+
+def gauge(share: float) -> str:
+    """A bar of `CELLS` characters; anything above nothing shows at least one."""
+    filled = min(CELLS, max(round(share * CELLS), 1 if share > 0 else 0))
+    cells = encodable("▇▁", "#.", sys.stdout)
+    return cells[0] * filled + cells[1] * (CELLS - filled)

@@ -1,0 +1,123 @@
+"""A conversation without a model, and a program that holds it at a terminal: `python fake_chat.py DATA_DIR`.
+
+Each answer repeats the question. A question that starts with "slow" is answered one word at a time until a file
+DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question raises, a "long" one reads first,
+a "colour" one is answered by escape sequences.
+"""
+
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+
+from subbyte.errors import ContextOverflow
+from subbyte.runtime.events import Done, PrefillProgress, Reply, TextDelta, Timings, Usage
+from subbyte.runtime.sampling import Sampling
+
+
+class FakeAnswer:
+    """Has the attributes and methods of `subbyte.cli.stream.Answer`."""
+
+    def __init__(self, events, limit="eog"):
+        self._events, self._limit = self._note(events), limit
+        self.text, self.ended = "", False
+
+    def _note(self, events):
+        for event in events:
+            self.text += event.text if isinstance(event, TextDelta) else ""
+            yield event
+        self.ended = True
+        yield Done(self.reply)
+
+    @property
+    def reply(self):
+        usage, timings = Usage(prompt=10, reused=4, completion=20), Timings(0.5, 2.0, 12.0, 10.0)
+        return Reply(self.text, (), usage, timings, self._limit if self.ended else "cancelled")
+
+    def __iter__(self):
+        return self._events
+
+    def close(self):
+        self._events.close()
+
+
+class FakeChat:
+    """Has the attributes and methods of `subbyte.cli.repl.Chat`."""
+
+    n_ctx = 1000
+
+    def __init__(self, go=None):
+        self.system, self.sampling, self.go, self._messages, self._answer = None, Sampling(), go, [], None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def messages(self):
+        return [*self._messages, self._answer.text] if self._answer else self._messages
+
+    @property
+    def last(self):
+        return self._answer and self._answer.reply
+
+    @property
+    def n_past(self):
+        return sum(len(message.split()) for message in self.messages)
+
+    def stream(self, text):
+        if text.startswith("fail"):
+            raise ContextOverflow("the context of 1000 tokens is full")
+        self._messages = [*self.messages, text]
+        self._answer = FakeAnswer(self._events(text), "length" if text.startswith("cut") else "eog")
+        return self._answer
+
+    def regenerate(self):
+        if not self._messages:
+            raise ValueError("nothing was said yet")
+        self._answer = FakeAnswer(self._events("again: " + self._messages[-1]))
+        return self._answer
+
+    def _events(self, text):
+        if text.startswith("long"):
+            yield PrefillProgress(512, 2048)
+        for word in self._words(text):
+            yield TextDelta(word)
+
+    def _words(self, text):
+        yield "You said: "
+        yield "\x1b]0;title\x07\x1b[31mred" if text == "colour" else text
+        if text.startswith("slow"):
+            for number in itertools.count():
+                if self.go is None or self.go.exists():
+                    return
+                yield f" {number}"
+                time.sleep(0.02)
+
+    def clear(self):
+        self._messages, self._answer = [], None
+
+    def save(self, path):
+        path.write_text(json.dumps(self.messages))
+
+    def load(self, path):
+        self._messages, self._answer = json.loads(path.read_text()), None
+
+
+def main():
+    """Talks at the terminal."""
+    from subbyte.cli.prompt import open_prompt
+    from subbyte.cli.repl import Repl
+
+    data = Path(sys.argv[1])
+    repl = Repl(FakeChat(data / "go"), "smollm2", "smollm2: a fake", data / "chats", read=str, out=sys.stdout)
+    repl.read = open_prompt(repl, data / "history")
+    repl.run()
+    print("left the chat")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,488 @@
+"""The commands: exit codes, what stdout gets and what it does not, on a runtime that is not there."""
+
+import dataclasses
+import errno
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+from fake_chat import FakeAnswer, FakeChat
+
+from subbyte import errors
+from subbyte.cli.main import explain, run
+from subbyte.cli.tables import print_table
+from subbyte.runtime.events import TextDelta
+
+
+class FakeModel:
+    info = types.SimpleNamespace(architecture="llama", size=98_000_000)
+
+    def __init__(self, runtime):
+        self.runtime = runtime
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def chat(self, **options):
+        self.runtime.options = options
+        self.runtime.conversation = FakeChat()
+        return self.runtime.conversation
+
+    def generate(self, text, **options):
+        self.runtime.options = options
+        if text == "":
+            raise ValueError("the prompt is empty")
+        return FakeAnswer(self._events(text), "length" if options["max_tokens"] else "eog")
+
+    def _events(self, text):
+        if self.runtime.failure is not None:
+            raise self.runtime.failure
+        yield TextDelta(f"<{text}>")
+
+
+@dataclasses.dataclass
+class FakeResult:
+    ppl: float = 28.65031
+    error: float = 1.37896
+    running: tuple[float, ...] = (12.61384, 28.65031)
+    n_ctx: int = 512
+    chunks: int = 2
+    n_tokens: int = 1100
+    text_sha256: str = "abc123"
+    seconds: float = 1.5
+
+    def to_dict(self):
+        return dataclasses.asdict(self)
+
+
+@pytest.fixture
+def runtime(monkeypatch, tmp_path):
+    """A runtime without models; `failure` is raised by what is run next, `options` is what it was called with."""
+    fake = types.SimpleNamespace(failure=None, options=None, found=[])
+
+    def module(name, **names):
+        new = types.ModuleType(f"subbyte.runtime.{name}")
+        new.__dict__.update(names)
+        monkeypatch.setitem(sys.modules, new.__name__, new)
+        monkeypatch.setattr("subbyte.runtime." + name, new, raising=False)
+
+    def resolve(name, on_progress=None):
+        fake.found.append(name)
+        if name == "nowhere":
+            raise errors.ModelNotFound("no model nowhere")
+        return tmp_path / f"{name}.gguf"
+
+    def load(path, threads=None):
+        fake.threads = threads
+        if path.stem == "broken":
+            raise errors.FormatError(f"{path}: magic at byte 0 is 'PK', not 'GGUF'")
+        return FakeModel(fake)
+
+    def perplexity(model, data, *, n_ctx, chunks, on_chunk):
+        fake.options = {"data": data, "n_ctx": n_ctx, "chunks": chunks}
+        if fake.failure is not None:
+            raise fake.failure
+        for index, ppl in enumerate(FakeResult.running, 1):
+            on_chunk(types.SimpleNamespace(index=index, total=2, ppl=ppl, error=1.0))
+        return FakeResult()
+
+    class GGUF:
+        @staticmethod
+        def open(path):
+            if fake.failure is not None:
+                raise fake.failure
+            return FakeModel(fake)
+
+    installed = [types.SimpleNamespace(name="smollm2", path=tmp_path / "smollm2.gguf", size=98_362_432)]
+    module("store", resolve=resolve, installed=lambda: installed)
+    module("model", load=load)
+    module("perplexity", perplexity=perplexity)
+    module("gguf", GGUF=GGUF)
+    module("summary", summarize=lambda gguf: SUMMARY)
+    return fake
+
+
+SUMMARY = types.SimpleNamespace(
+    path="m.gguf", version=3, architecture="llama", name="a\x1b[31m b", n_params=134_500_000, n_bytes=98_362_432,
+    bits_per_weight=5.57, context_length=8192, n_vocab=None,
+    types=[types.SimpleNamespace(type="Q4_1", n_tensors=210, n_weights=106_000_000, n_bytes=66_000_000, share=0.71)],
+    metadata=[types.SimpleNamespace(key="general.name", type="string", text='"' + "long " * 60 + '"')],
+    tensors=[types.SimpleNamespace(name="blk.0.attn_q.weight", type="Q4_1", shape=(576, 576), n_bytes=207_360)],
+    to_dict=lambda: {"name": "é", "nan": float("nan"), "tensors": [1]},
+)  # fmt: skip
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """Sets what stdin holds."""
+
+    def set_stdin(data):
+        data = data.encode() if isinstance(data, str) else data
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    set_stdin("")
+    return set_stdin
+
+
+@pytest.fixture
+def subbyte(runtime, stdin, capsys):
+    """Runs a command line; returns exit code, stdout, stderr."""
+
+    def call(*args):
+        code = run(args)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+COMMANDS = ("chat", "generate", "perplexity", "inspect", "pull", "ls")
+
+
+def test_help_names_every_command(subbyte):
+    code, out, err = subbyte("--help")
+    assert (code, err) == (0, "") and all(f"\n  {name} " in out for name in COMMANDS)
+
+
+def test_version(subbyte):
+    code, out, err = subbyte("--version")
+    assert (code, err) == (0, "") and out.startswith("subbyte ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(subbyte, command):
+    for option in ("--help", "-h"):
+        code, out, err = subbyte(command, option)
+        assert (code, err) == (0, "") and out.startswith(f"Usage: subbyte {command} ")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("nonsense",),
+        ("--nonsense",),
+        *((command, "--nonsense") for command in COMMANDS),
+        *((command, "a", "b", "c") for command in COMMANDS),
+        *((command,) for command in ("generate", "perplexity", "inspect", "pull")),
+        ("chat", "-c", "0"),
+        ("chat", "-c", "many"),
+        ("chat", "-t", "0"),
+        ("chat", "-n", "-5"),
+        ("chat", "--temp", "nan"),
+        ("chat", "--top-p", "5"),
+        ("chat", "--top-k", "-3"),
+        ("chat", "--seed", "-1"),
+        ("chat",),  # nothing on stdin
+        ("generate", "m", "-p", ""),
+        ("generate", "m", "-p", "a", "-f", "b"),
+        ("generate", "m", "-p", "a", "-o", "yaml"),
+        ("perplexity", "m"),
+        ("perplexity", "m", "-f", "x", "--chunks", "0"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(subbyte, args):
+    code, out, err = subbyte(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("subbyte: ") and err.count("\n") == 1 and "--help tells more" in err
+
+
+def test_no_command_shows_the_help(subbyte):
+    code, out, err = subbyte()
+    assert (code, out) == (2, "") and err.startswith("Usage: subbyte ") and "\n  chat " in err
+
+
+@pytest.mark.parametrize("command", ["chat", "generate", "perplexity", "inspect", "pull"])
+def test_an_unknown_model_is_exit_code_4(subbyte, stdin, tmp_path, command):
+    stdin("hello")
+    (tmp_path / "text").write_text("text")
+    more = {"generate": ("-p", "x"), "perplexity": ("-f", str(tmp_path / "text"))}.get(command, ())
+    assert subbyte(command, "nowhere", *more) == (4, "", "subbyte: no model nowhere\n")
+
+
+@pytest.mark.parametrize("command", ["chat", "generate", "perplexity"])
+def test_a_refused_model_is_exit_code_3(subbyte, stdin, tmp_path, command):
+    stdin("hello")
+    (tmp_path / "text").write_text("text")
+    more = ("-f", str(tmp_path / "text")) if command == "perplexity" else ()
+    code, out, err = subbyte(command, "broken", *more)
+    assert (code, out) == (3, "") and "not 'GGUF'" in err and err.count("\n") == 1
+
+
+def test_inspect_of_a_broken_file_is_exit_code_3(subbyte, runtime):
+    runtime.failure = errors.FormatError("m.gguf: truncated\nat \x1b[31m 7")
+    assert subbyte("inspect", "m") == (3, "", "subbyte: m.gguf: truncated at \\x1b[31m 7\n")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (errors.NumericError("the output is not finite"), 5),
+        (errors.ContextOverflow("full"), 5),
+        (errors.ResourceError("no memory"), 4),
+        (MemoryError(), 4),
+        (OSError(errno.ENOSPC, "No space left on device"), 4),
+        (RuntimeError("a bug"), 5),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_failures_while_running(subbyte, runtime, tmp_path, failure, code):
+    runtime.failure = failure
+    (tmp_path / "text").write_text("text")
+    for args in (("generate", "m", "-p", "x"), ("perplexity", "m", "-f", str(tmp_path / "text"))):
+        got, out, err = subbyte(*args)
+        assert (got, out.strip()) == (code, "")
+        assert err.count("\n") == (code != 130) and "Traceback" not in err
+
+
+@pytest.mark.parametrize("args", [("--debug", "generate"), ("generate", "--debug")])
+def test_debug_shows_the_traceback(subbyte, runtime, args):
+    runtime.failure = RuntimeError("a bug")
+    code, out, err = subbyte(*args, "m", "-p", "x")
+    assert (code, out) == (5, "")
+    assert err.startswith("Traceback") and "\nsubbyte: internal error, RuntimeError: a bug" in err
+
+
+def test_error_text_of_the_system():
+    assert explain(OSError(errno.ENOENT, "No such file", "x.txt")) == (4, "x.txt: No such file")
+    assert explain(OSError("odd")) == (4, "odd")
+
+
+# ---- chat
+
+
+def test_a_question_from_a_pipe_gets_just_the_answer(subbyte, stdin, runtime):
+    stdin("What is the capital of France?\n")
+    assert subbyte("chat") == (0, "You said: What is the capital of France?\n", "")
+    assert runtime.found == ["smollm2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "question"), [(b"\xef\xbb\xbfhi\n", "hi"), (b"a\xffb", "a�b"), (b" two\r\n lines\n\n", "two\r\n lines")]
+)
+def test_bytes_on_stdin(subbyte, stdin, runtime, data, question):
+    stdin(data)
+    assert subbyte("chat")[0] == 0
+    assert runtime.conversation.messages[0] == question
+
+
+def test_options_reach_the_chat(subbyte, stdin, runtime):
+    stdin("hi")
+    args = "-sys Short. -c 64 -n 5 -t 2 --temp 0 --top-k 3 --top-p 0.5 --min-p 0.1 --repeat-penalty 1.1 -s 7".split()
+    assert subbyte("chat", "m", *args)[0] == 0
+    options = runtime.options
+    assert (options["system"], options["n_ctx"], options["max_tokens"], runtime.threads) == ("Short.", 64, 5, 2)
+    s = options["sampling"]
+    assert (s.temperature, s.top_k, s.top_p, s.min_p, s.repeat_penalty, s.seed) == (0.0, 3, 0.5, 0.1, 1.1, 7)
+
+
+def test_notes_only_when_asked_for(subbyte, stdin):
+    stdin("cut here")
+    assert subbyte("chat")[2] == ""
+    stdin("cut here")
+    code, out, err = subbyte("chat", "-v")
+    assert (code, out) == (0, "You said: cut here\n")
+    assert "the answer was cut" in err and "10.0 tokens/s" in err
+
+
+def test_a_full_context_in_a_chat(subbyte, stdin):
+    stdin("fail")
+    assert subbyte("chat") == (5, "", "subbyte: the context of 1000 tokens is full\n")
+
+
+# ---- generate
+
+
+def test_generate_from_argument_file_and_pipe(subbyte, stdin, tmp_path):
+    (tmp_path / "text").write_text("a\nb\n")
+    stdin("piped\n")
+    assert subbyte("generate", "m", "-p", "x") == (0, "<x>\n", "")
+    assert subbyte("generate", "m", "-f", str(tmp_path / "text")) == (0, "<a\nb\n>\n", "")
+    assert subbyte("generate", "m") == (0, "<piped\n>\n", "")
+
+
+def test_generate_as_json(subbyte, runtime):
+    for args in (("-o", "json"), ("--json",)):
+        code, out, err = subbyte("generate", "m", "-p", "é", "-n", "2", *args)
+        facts = json.loads(out)
+        assert (code, err, facts["text"], facts["prompt"], facts["stop_reason"]) == (0, "", "<é>", "é", "length")
+    assert runtime.options["max_tokens"] == 2
+
+
+def test_a_file_that_is_not_there(subbyte, tmp_path):
+    missing = str(tmp_path / "missing")
+    for args in (("generate", "m", "-f", missing), ("perplexity", "m", "-f", missing)):
+        assert subbyte(*args) == (4, "", f"subbyte: {missing}: No such file or directory\n")
+
+
+def test_a_text_without_end(subbyte):
+    code, out, err = subbyte("generate", "m", "-f", "/dev/zero")
+    assert (code, out) == (4, "") and "longer than 64 MiB" in err
+
+
+# ---- perplexity
+
+
+def test_perplexity(subbyte, runtime, tmp_path):
+    text = tmp_path / "text"
+    text.write_bytes(b"\xff bytes")
+    assert subbyte("perplexity", "m", "-f", str(text), "--chunks", "2") == (
+        0,
+        "[1]12.6138,[2]28.6503,\n"
+        "PPL = 28.6503 ± 1.3790\n"
+        "n_ctx 512, 2 chunks, 1100 tokens, 1.5 s\n"
+        "text sha256 abc123\n",
+        "",
+    )  # fmt: skip
+    assert runtime.options == {"data": b"\xff bytes", "n_ctx": 512, "chunks": 2}
+
+
+def test_perplexity_as_json(subbyte, stdin):
+    for args in (("-o", "json"), ("--json",)):
+        stdin("text")
+        code, out, err = subbyte("perplexity", "m", "-f", "-", "-c", "128", *args)
+        assert (code, err, json.loads(out)["ppl"]) == (0, "", 28.65031)
+
+
+def test_perplexity_of_too_short_a_text(subbyte, runtime, stdin):
+    runtime.failure = ValueError("the text has 3 tokens, 1024 are needed")
+    code, out, err = subbyte("perplexity", "m", "-f", "-")
+    assert (code, out.strip()) == (2, "") and "3 tokens" in err
+
+
+MEASURE = """
+from types import SimpleNamespace as Chunk
+from subbyte.cli.running import Running
+with Running(values=True) as running:
+    for index in range(1, 13):
+        running.update(Chunk(index=index, total=12, ppl=10.0 + index, error=1.0))
+print("PPL")
+"""
+VALUES = "".join(f"[{index}]{10.0 + index:.4f}," for index in range(1, 13))
+
+
+@pytest.mark.parametrize("target", ["terminal", "file"])
+def test_running_values_and_their_bar_share_a_terminal(tmp_path, target):
+    file = tmp_path / "out"
+    shell = 'exec "$@"' + (f" >{file}" if target == "file" else "")
+    env = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1"}
+    child = pexpect.spawn("sh", ["-c", shell, "sh", sys.executable, "-c", MEASURE], env=env, dimensions=(24, 80))
+    written = child.read()
+    child.close()
+    screen = pyte.Screen(80, 24)
+    pyte.ByteStream(screen).feed(written)
+    shown = [line.rstrip() for line in screen.display if line.strip()]
+    assert b"12/12" in written  # the bar was there, and is gone
+    if target == "file":
+        assert (file.read_text(), shown) == (f"{VALUES}\nPPL\n", [])
+    else:
+        assert ("".join(shown[:-1]), shown[-1]) == (VALUES, "PPL")
+        assert len(shown) == 3 and all(line.endswith(",") for line in shown[:-1])
+
+
+# ---- inspect, pull, ls
+
+
+def test_inspect(subbyte):
+    code, out, err = subbyte("inspect", "m")
+    assert (code, err) == (0, "")
+    assert "98.4 MB, 134M weights, 5.57 bits per weight" in out
+    assert "\x1b" not in out and "a\\x1b[31m b" in out
+    assert "long " * 60 in out  # a pipe is not cut
+    assert "Q4_1" in out and "71.0%" in out and "blk.0" not in out
+    assert "blk.0.attn_q.weight" in subbyte("inspect", "m", "--tensors")[1]
+
+
+def test_inspect_as_json(subbyte):
+    code, out, err = subbyte("inspect", "m", "--json")
+    assert (code, err, json.loads(out)) == (0, "", {"name": "é", "nan": "NaN"})
+    assert json.loads(subbyte("inspect", "m", "--json", "--tensors")[1])["tensors"] == [1]
+
+
+def test_a_table_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_table("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")])
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert [line.rstrip() for line in out.splitlines()] == [
+        "key           n   value",
+        "a.long.key    7   xxxxxxxxxxx…",
+        "b            10   y",
+    ]
+
+
+def test_pull_prints_the_path(subbyte, tmp_path):
+    assert subbyte("pull", "smollm2") == (0, f"{tmp_path}/smollm2.gguf\n", "")
+
+
+def test_ls(subbyte, tmp_path):
+    code, out, err = subbyte("ls")
+    assert (code, err) == (0, "") and out.splitlines()[1].split() == [
+        "smollm2",
+        "98.4",
+        "MB",
+        f"{tmp_path}/smollm2.gguf",
+    ]
+    assert json.loads(subbyte("ls", "--json")[1])["models"][0]["size"] == 98_362_432
+
+
+# ---- the process: streams, signals, start
+
+
+def process(*args, shell=None, **options):
+    """Runs the installed command in a process of its own."""
+    command = [sys.executable, "-c", "from subbyte.cli.main import main; main()", *args]
+    if shell is not None:
+        command = ["sh", "-c", shell, "sh", *command]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, **options)
+
+
+def test_closed_and_full_streams():
+    assert process("--help", shell='"$@" >&-').returncode == 0
+    full = process("--help", shell='"$@" >/dev/full')
+    assert full.returncode == 4 and full.stderr.count(b"\n") == 1 and b"No space left" in full.stderr
+    assert process("--nonsense", shell='"$@" 2>&-').returncode == 2
+    assert process("chat", shell='"$@" <&-').returncode == 2
+
+
+def test_a_reader_that_left_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "from subbyte.cli.main import main; main()", "--help"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_locale_that_is_not_utf_8():
+    env = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = process("inspect", "/nowhere/é", env=env)
+    assert done.returncode == 4 and done.stderr.count(b"\n") == 1
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "numpy prompt_toolkit rich tokenizers jinja2 huggingface_hub subbyte.runtime".split()
+    code = (
+        "import sys; from subbyte.cli.main import run; run(['--help']); "
+        f"print(*(name for name in {heavy} if name in sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr.strip()) == (0, b"")
+
+
+def test_every_file_of_the_room_is_short():
+    import subbyte.cli
+
+    folder = Path(subbyte.cli.__file__).parent
+    assert {path.name: n for path in folder.glob("*.py") if (n := len(path.read_text().splitlines())) > 180} == {}

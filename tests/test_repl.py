@@ -1,0 +1,385 @@
+"""The chat at the terminal: exact transcripts without one, and the screen of a real one (pexpect + pyte)."""
+
+import io
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+from fake_chat import FakeAnswer, FakeChat
+
+from subbyte.cli import commands, toolbar
+from subbyte.cli.repl import HINT, Repl, is_open_block, unquote
+from subbyte.cli.stream import ReadingLine
+
+# ---- without a terminal: what goes in, what comes out
+
+
+def talk(tmp_path, *inputs, chat=None):
+    """The whole output of a chat with these inputs; an exception among them is raised at the prompt."""
+    script = iter([*inputs, EOFError()])
+
+    def read():
+        item = next(script)
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    out = io.StringIO()
+    Repl(chat or FakeChat(), "fake", "fake: no model", tmp_path / "chats", read, out).run()
+    return out.getvalue()
+
+
+def test_transcript_of_a_conversation(tmp_path):
+    assert talk(tmp_path, "hi", "  \n", '"""\na\nb\n"""', "/regen", "/bye", "not reached") == (
+        "You said: hi\n\n"
+        "You said: a\nb\n\n"
+        "You said: again: a\nb\n\n"
+    )  # fmt: skip
+
+
+def test_transcript_of_stats_show_and_settings(tmp_path):
+    assert talk(tmp_path, "/stats", "hi", "/stats", "/set temp 0.5", "/system Be brief.", "/show", '/system ""') == (
+        "error: there is no answer yet\n"
+        "You said: hi\n\n"
+        "prompt    10 tokens, 4 of them reused from before\n"
+        "reading   6 tokens in 0.50 s, 12.0 tokens/s\n"
+        "answer    20 tokens in 2.00 s, 10.0 tokens/s\n"
+        "so far    20 tokens in 2.00 s, 10.0 tokens/s\n"
+        "temperature = 0.5\n"
+        "system: Be brief.\n"
+        "model     fake: no model\n"
+        "context   4 of 1000 tokens, 2 messages\n"
+        "system    Be brief.\n"
+        "sampling  temperature 0.5, top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1, repeat_last_n 64, seed random\n"
+        "no system prompt\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("/hlep", "no command /hlep; near: /help /clear\n"),
+        ("/", "no command /; /help lists them\n"),
+        ("/regen", "error: nothing was said yet\n"),
+        ("/save", "error: /save needs a name or a path\n"),
+        ("/set temprature 1", "error: no setting temprature; near: temperature\n"),
+        ("/set top_k many", "error: top_k is a whole number, not 'many'\n"),
+        ("/set temperature nan", "error: temperature is nan, but must be a finite number\n"),
+        ("/set temperature -1", "error: temperature is -1, but must be at least 0\n"),
+        ("/set seed", "seed = random\n"),
+        ("/SET seed 7", "seed = 7\n"),
+        ("/set seed random", "seed = random\n"),
+        ("/usr/bin is a folder", "You said: /usr/bin is a folder\n\n"),
+        ("/two\nlines", "You said: /two\nlines\n\n"),
+        ("fail", "error: the context of 1000 tokens is full (/clear forgets the conversation)\n"),
+        ("cut", "You said: cut\n(cut: -n or the context was reached)\n\n"),
+    ],
+)
+def test_one_line(tmp_path, line, answer):
+    assert talk(tmp_path, line) == answer
+
+
+def test_every_command_is_in_the_help(tmp_path):
+    text = talk(tmp_path, "/help")
+    assert all(f"{name} " in text for name in commands.COMMANDS)
+    assert talk(tmp_path, "/?") == text
+
+
+def test_ctrl_c_at_the_prompt_hints_and_stays(tmp_path):
+    assert talk(tmp_path, KeyboardInterrupt(), "hi") == f"{HINT}\nYou said: hi\n\n"
+
+
+def test_ctrl_c_keeps_what_has_come(tmp_path):
+    class Interrupted(FakeChat):
+        def _words(self, text):
+            yield "half an "
+            raise KeyboardInterrupt
+
+    chat = Interrupted()
+    assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped)\n\n")
+    assert chat.messages[-1] == "half an "
+
+
+def test_save_and_load(tmp_path):
+    elsewhere = tmp_path / "talk"
+    text = talk(tmp_path, "hi", "/save first", "/clear", "/load first", f"/save {elsewhere}", "/load second")
+    assert "loaded 2 messages" in text
+    assert (tmp_path / "chats/first.json").exists()
+    assert not elsewhere.exists() and elsewhere.with_suffix(".json").exists()
+    assert text.endswith(f"error: no conversation at {tmp_path}/chats/second.json; saved ones: first\n")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/", "a\0b", "x" * 300, "/dev/null/x", "~nobody-of-that-name/x"])
+def test_a_bad_name_to_save_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    lines = talk(tmp_path, "hi", f"/save {name}").splitlines()
+    assert len(lines) == 3
+
+
+def test_blocks():
+    assert is_open_block('"""') and is_open_block('"""a\nb') and is_open_block('""""') and is_open_block('"""a""')
+    assert not is_open_block('""""""') and not is_open_block('"""a\n"""') and not is_open_block('say """')
+    assert unquote('"""\na\n b\n"""') == "a\n b" and unquote('""""""') == "" and unquote('say """') == 'say """'
+
+
+def test_gauge(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert [toolbar.gauge(share) for share in (0, 0.001, 0.5, 1)] == ["........", "#.......", "####....", "########"]
+
+
+def test_toolbar_warns_of_a_full_context(tmp_path):
+    chat = FakeChat()
+    chat._messages = ["word " * 900]
+    repl = Repl(chat, "fa\x1bke", "", tmp_path, str, io.StringIO())
+    chat._answer = FakeAnswer(iter(()))
+    parts = toolbar.toolbar(repl)
+    assert ("class:bottom-toolbar.full", toolbar.gauge(0.9)) in parts
+    assert "".join(text for _, text in parts).startswith(" fa\\x1bke  context 900/1.0k ")
+    assert parts[-1][1] == "  10.0 tokens/s"
+
+
+def test_reading_line_waits_a_second_and_wipes_itself():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    now = [0.0]
+    screen = Terminal()
+    line = ReadingLine(screen, clock=lambda: now[0])
+    line.update(256, 2048)
+    line.clear()
+    assert screen.getvalue() == ""
+    now[0] = 2.0
+    line.update(512, 2048)
+    line.clear()
+    assert screen.getvalue() == "\r\x1b[Kreading the prompt: 512/2048 tokens, 6 s left\r\x1b[K"
+    pipe = io.StringIO()
+    line = ReadingLine(pipe, clock=lambda: now[0])
+    now[0] = 9.0
+    line.update(512, 2048)
+    assert pipe.getvalue() == ""
+
+
+# ---- at a terminal
+
+
+# Afterwards the terminal is looked at; the shell outlives the signals that go to the whole group.
+SHELL = """trap : INT TERM; "$@"; code=$?; stty -a | tr " " "\\n" | grep -x -e echo -e -echo; exit $code"""
+
+
+class Terminal:
+    """A program in a terminal of 80 x 24: its screen, and keys for it. It waits for what is shown, never blindly."""
+
+    def __init__(self, data, **env):
+        environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "PROMPT_TOOLKIT_NO_CPR")}
+        # POSIX names no encoding: UTF-8 mode keeps the screen the same everywhere.
+        environ |= {"TERM": "xterm-256color", "PYTHONUTF8": "1", **env}
+        script = Path(__file__).with_name("fake_chat.py")
+        command = ["-c", SHELL, "sh", sys.executable, str(script), str(data)]
+        self.child = pexpect.spawn("sh", command, env=environ, dimensions=(24, 80))
+        self._screen = pyte.Screen(80, 24)
+        self._screen.write_process_input = self.child.send  # answers "where is the cursor?"
+        self._stream = pyte.ByteStream(self._screen)
+
+    @property
+    def lines(self):
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def text(self):
+        """The screen above the bottom line, without empty lines at its end."""
+        return "\n".join(line for line in self.lines if not line.startswith(" smollm2 ")).rstrip()
+
+    def wait(self, condition, what, seconds=60):
+        """Reads the terminal until the condition holds."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"waited for {what}; the screen:\n" + "\n".join(self.lines)
+            try:
+                self._stream.feed(self.child.read_nonblocking(4096, timeout=0.05))
+            except pexpect.TIMEOUT:
+                pass
+            except pexpect.EOF:
+                assert condition(), f"ended while waiting for {what}; the screen:\n" + "\n".join(self.lines)
+
+    def see(self, text):
+        self.wait(lambda: text in "\n".join(self.lines), repr(text))
+
+    def prompt(self, text=""):
+        """Waits until the last line of input is `text`, with the bottom line below: the program reads keys now."""
+        shown = f">>> {text}".rstrip()
+        self.wait(
+            lambda: (
+                any(line.startswith(" smollm2 ") for line in self.lines)
+                and self.text.splitlines()[-1].replace("Ask something (/help)", "").rstrip() == shown
+            ),
+            f"the prompt {text!r}",
+        )
+
+    def keys(self, text):
+        self.child.send(text)
+
+    def end(self):
+        """Waits for the program's end; its exit code."""
+        self.wait(lambda: not self.child.isalive() or self.child.eof(), "the end")
+        self.child.close()
+        return self.child.exitstatus
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """Starts the chat in a terminal; called again it starts another one on the same data."""
+    started = []
+
+    def start(**env):
+        started.append(Terminal(tmp_path, **env))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.child.close(force=True)
+
+
+@pytest.fixture
+def chat(terminal):
+    screen = terminal()
+    screen.prompt()
+    return screen
+
+
+CTRL_C, CTRL_D, ALT_ENTER, UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
+
+
+def test_question_answer_and_bottom_line(chat):
+    assert chat.lines[-1] == " smollm2  context 0/1.0k ▁▁▁▁▁▁▁▁"
+    chat.keys("hello\r")
+    chat.see("You said: hello")
+    chat.prompt()
+    assert chat.text.splitlines()[:3] == [">>> hello", "You said: hello", ""]
+    assert chat.lines[-1] == " smollm2  context 4/1.0k ▇▁▁▁▁▁▁▁  10.0 tokens/s"
+    chat.keys(CTRL_D)
+    chat.see("left the chat")
+    assert chat.end() == 0
+
+
+def test_text_streams_and_ctrl_c_stops_it(chat, tmp_path):
+    chat.keys("slow\r")
+    chat.see("You said: slow 0 1 2 3")  # the answer has no end of its own
+    chat.keys(CTRL_C)
+    chat.see("(stopped)")
+    chat.prompt()
+    assert "^C" not in chat.text
+    chat.keys("next\r")
+    chat.see("You said: next")
+    chat.keys(CTRL_D)
+    assert chat.end() == 0
+
+
+def test_keys_typed_during_an_answer_wait_for_the_prompt(chat, tmp_path):
+    chat.keys("slow\r")
+    chat.see("slow 0 1 2 3")
+    chat.keys("early")
+    (tmp_path / "go").touch()
+    chat.prompt("early")
+    assert chat.text.count("early") == 1
+
+
+def test_ctrl_c_clears_the_line_and_ctrl_d_needs_an_empty_one(chat):
+    chat.keys("half a thought" + CTRL_D)
+    chat.prompt("half a thought")
+    chat.keys(CTRL_C)
+    chat.see(HINT)
+    chat.prompt()
+    chat.keys(CTRL_D)
+    assert chat.end() == 0
+
+
+def test_several_lines_with_alt_enter(chat):
+    chat.keys("one" + ALT_ENTER + "two")
+    chat.see("... two")
+    chat.keys("\r")
+    chat.see("You said: one\ntwo")
+
+
+def test_several_lines_with_quotes(chat):
+    chat.keys('"""\rone\r\rtwo\r')
+    chat.see("... two\n...")
+    chat.keys('"""\r')
+    chat.see("You said: one\n\ntwo\n\n>>>")
+
+
+def test_paste_of_several_lines_is_one_message(chat):
+    chat.keys("\x1b[200~first\r\nsecond\x1b[201~")
+    chat.see(">>> first\n... second")
+    chat.keys("\r")
+    chat.see("You said: first\nsecond")
+
+
+def test_history_outlives_the_program(terminal, tmp_path):
+    first = terminal()
+    first.prompt()
+    first.keys("remember me\r")
+    first.see("You said: remember me")
+    first.prompt()
+    first.keys(CTRL_D)
+    first.end()
+    assert (tmp_path / "history").stat().st_mode & 0o077 == 0
+    second = terminal()
+    second.prompt()
+    second.keys(UP)
+    second.prompt("remember me")
+
+
+def test_a_history_that_cannot_be_written_is_no_obstacle(terminal, tmp_path):
+    (tmp_path / "history").mkdir()
+    screen = terminal()
+    screen.prompt()
+    screen.keys("hello\r")
+    screen.see("You said: hello")
+
+
+def test_commands_complete_while_typed(chat):
+    chat.keys("/s")
+    chat.see("/stats")
+    chat.see("tokens and speed of the last answer")
+    chat.keys("et \t")
+    chat.see("repeat_penalty")
+
+
+def test_a_terminal_without_abilities(terminal):
+    screen = terminal(TERM="dumb")
+    screen.see(">>>")
+    screen.keys("hello\r")
+    screen.see("You said: hello")
+    screen.keys(CTRL_D)
+    assert screen.end() == 0
+
+
+def test_escape_sequences_of_a_model_do_not_reach_the_terminal(chat):
+    chat.keys("colour\r")
+    chat.see("You said: \\x1b]0;title\\x07\\x1b[31mred")
+
+
+def test_sigterm_gives_the_terminal_back(chat):
+    os.killpg(chat.child.pid, signal.SIGTERM)
+    chat.wait(lambda: chat.text.splitlines()[-1] == "echo", "a terminal that echoes")
+    assert chat.end() == 128 + signal.SIGTERM
+
+
+def test_many_ctrl_c_leave_a_sound_terminal(chat):
+    chat.keys("slow\r")
+    chat.see("slow 0 1 2 3")
+    for _ in range(30):
+        chat.child.send(CTRL_C)
+    chat.prompt()
+    chat.keys("next\r")
+    chat.see("You said: next")
+    chat.prompt()
+    chat.keys(CTRL_D)
+    chat.wait(lambda: chat.text.splitlines()[-1] == "echo", "a terminal that echoes")
+    assert chat.end() == 0
