@@ -24,7 +24,7 @@ from subbyte.kernels import _int8
 
 FORMATS = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ2_0".split()
 DOT_K = 4096  # row length of dot
-STREAM_BYTES = 64 << 20  # more than a last-level cache
+STREAM_BYTES = 256 << 20  # more than a last-level cache
 
 
 class Calibration:
