@@ -32,10 +32,10 @@ int64_t stream(const uint8_t *p, int64_t n)
 {
     __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
     for (int64_t i = 0; i < n; i += 256) {
-        _mm_prefetch((const char *)(p + i + 2048), _MM_HINT_T0);
-        _mm_prefetch((const char *)(p + i + 2048 + 64), _MM_HINT_T0);
-        _mm_prefetch((const char *)(p + i + 2048 + 128), _MM_HINT_T0);
-        _mm_prefetch((const char *)(p + i + 2048 + 192), _MM_HINT_T0);
+        _mm_prefetch((const char *)(p + i + 8192), _MM_HINT_T0);
+        _mm_prefetch((const char *)(p + i + 8192 + 64), _MM_HINT_T0);
+        _mm_prefetch((const char *)(p + i + 8192 + 128), _MM_HINT_T0);
+        _mm_prefetch((const char *)(p + i + 8192 + 192), _MM_HINT_T0);
         for (int j = 0; j < 8; j++)
             sum[j % 4] = _mm256_or_si256(sum[j % 4], _mm256_loadu_si256((const void *)(p + i + 32 * j)));
     }

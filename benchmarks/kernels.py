@@ -1,10 +1,11 @@
 """Speed of the int8 kernels on one core, each beside what the machine can do at that moment.
 
-gemm: a prompt of 512 tokens, packing and unpacking included, in GMAC/s, beside the peak of the instruction set's int8
-multiply-adds. dot: one token, in GB/s of block bytes, with weights from memory beside a plain read of memory, and in cache.
+gemm: a prompt of 512 tokens, packing and unpacking included, in GMAC/s, beside the peak of the instruction set's
+int8 multiply-adds. dot: one token, in GB/s of block bytes, with weights from memory beside a plain read of memory,
+and in cache.
 
-Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and the
-best run of each counts. Needs a C compiler for calibrate.c; x86-64 only.
+Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and
+the best run of each counts. Needs a C compiler for calibrate.c; x86-64 only.
 """
 
 import ctypes
@@ -18,11 +19,12 @@ import click
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from subbyte.kernels import _formats, _int8
+from subbyte import kernels
+from subbyte.kernels import _int8
 
 FORMATS = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ2_0".split()
 DOT_K = 4096  # row length of dot
-STREAM_BYTES = 64 << 20  # more than a last-level cache
+STREAM_BYTES = 256 << 20  # more than a last-level cache
 
 
 class Calibration:
@@ -88,7 +90,7 @@ def measure(name: str, isa: str, calibration: Calibration, rounds: int, tokens: 
 
 @click.command(help=__doc__)
 @click.option("--formats", default=",".join(FORMATS), help="Comma-separated formats.")
-@click.option("--isas", default=",".join(_formats.isas()[1:]), help="Comma-separated instruction sets.")
+@click.option("--isas", default=",".join(kernels.isas()[1:]), help="Comma-separated instruction sets.")
 @click.option("--rounds", default=20, help="Runs of each kernel.")
 @click.option("--tokens", default=512, help="Tokens of gemm.")
 @click.option("--k", default=2048, help="Row length of gemm.")

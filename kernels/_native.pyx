@@ -1,7 +1,11 @@
-"""The Cython door to the engine: weights, plans, caches and steps. No arithmetic here; every shape is checked before C sees it."""
+"""The Cython door to the engine: weights, plans, caches and steps.
+
+No arithmetic here; every shape is checked before C sees it.
+"""
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.math cimport exp
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -18,28 +22,18 @@ MAX_BATCH = 2**12     # tokens of a step
 MAX_THREADS = C_MAX_THREADS
 MAX_FLOATS = 2**20    # of a row of anything: sums and products of a few such fit an int
 
+include "_table.pxi"
+
+
 cdef extern from "plan.h" nogil:
     enum: MAX_TARGETS
     enum: MAX_ROPES
     enum: C_MAX_THREADS "MAX_THREADS"
-    enum: N_FORMATS
     enum: POOL_CANCELLED
     enum op_kind: OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM
     enum activation: ACT_SILU, ACT_GELU
     enum activations: ACTIVATIONS_INT8, ACTIVATIONS_INT8X2, ACTIVATIONS_FLOAT
-    enum head_kind: HEAD_NONE, HEAD_LOGITS, HEAD_LOGPROB
-
-    struct format_info_t "format_info":
-        const char *name
-        int id, block, bytes, group, bias
-    format_info_t format_table "format_info"[]
-    int64_t row_bytes(int f, int64_t k)
-
-    struct kernels_t "kernels":
-        const char *name
-    const kernels_t *kernels_of(const char *isa)
-    const kernels_t *kernels_best()
-    int kernels_usable(const char **names)
+    enum head_kind: HEAD_LOGITS, HEAD_LOGPROB
 
     struct weight:
         const uint8_t *data
@@ -114,9 +108,14 @@ cdef extern from "plan.h" nogil:
         float *logits
         float *logprob
         int finite
-    scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx, activations how)
+    scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx,
+                           activations how)
     void scratch_free(scratch_t *)
     int step_run(step_t *, int (*poll)(void *) noexcept nogil, void *)
+
+cdef extern from "sampling.h" nogil:
+    int c_top_k "top_k"(const float *x, int64_t n, int64_t k, int32_t *ids)
+    int64_t c_pick "pick"(const float *x, int64_t n, double total, double top_p, double min_p, double temperature, double uniform)
 
 cdef extern from "cache.h" nogil:
     int64_t cache_bytes(const plan_t *plan, int64_t n_ctx, int is_f16)
@@ -124,47 +123,61 @@ cdef extern from "cache.h" nogil:
     void cache_free(cache_t *cache, const plan_t *plan)
 
 
-cdef int format_index(str name) except -1:
-    for i in range(N_FORMATS):
-        if format_table[i].name.decode() == name:
-            return i
-    raise ValueError(f"block format {name!r} is not one of {', '.join(format_table[i].name.decode() for i in range(N_FORMATS))}")
-
-
 def isas() -> list[str]:
-    """Instruction sets whose kernels run on this machine, weakest first."""
-    cdef const char *names[8]
-    return [names[i].decode() for i in range(kernels_usable(names))]
-
-
-cdef const kernels_t *find_kernels(isa) except NULL:
-    cdef const kernels_t *found = kernels_best() if isa is None else kernels_of(isa.encode())
-    if found == NULL:
-        wanted = os.environ.get("SUBBYTE_ISA") if isa is None else isa
-        raise ValueError(f"instruction set {wanted!r} is not usable here; have: {', '.join(isas())}")
-    return found
+    """Instruction sets whose kernels run on this machine, weakest first; "scalar" is always there."""
+    return usable_isas()
 
 
 def best_isa() -> str:
     """The instruction set in use: the strongest one, or what the environment variable SUBBYTE_ISA names."""
-    return find_kernels(None).name.decode()
+    return table_of(None).name.decode()
+
+
+def top_k(logits, int64_t k):
+    """Ids of the k largest of logits (float32 [n], 1 <= k <= n), largest first, equal ones by id: int32 [k].
+
+    Raises NumericError when a logit is NaN or +inf, or all are -inf.
+    """
+    cdef const float[::1] x = np.ascontiguousarray(logits, np.float32)
+    if not 1 <= k <= x.shape[0]:
+        raise ValueError(f"the {k} largest of {x.shape[0]} logits")
+    cdef int32_t[::1] ids = np.empty(k, np.int32)
+    if c_top_k(&x[0], x.shape[0], k, &ids[0]):
+        raise NumericError("the model's output is not finite: it holds NaN, +inf or nothing but -inf")
+    return np.asarray(ids)
+
+
+def pick(logits, ids, double total, double top_p, double min_p, double temperature, double uniform):
+    """One of ids (int32 [n], by falling logit).
+
+    Those that reach top_p together and min_p alone stay, see kernels/sampling.h.
+    total: sum of exp(logit - largest logit) that probabilities refer to; 0 for that of ids alone.
+    """
+    cdef const float[::1] x = logits[ids]
+    if x.shape[0] < 1 or temperature <= 0:
+        raise ValueError(f"a pick among {x.shape[0]} tokens at temperature {temperature}")
+    if total == 0:
+        for i in range(x.shape[0]):
+            total += exp(<double>x[i] - x[0])
+    return int(ids[c_pick(&x[0], x.shape[0], total, top_p, min_p, temperature, uniform)])
 
 
 cdef class Weight:
     """A matrix of `rows` rows of `cols` weights each, in block format `format`, read in place from `data` (kept alive).
 
-    Raises ValueError when the row length is no multiple of the format's block or `data` has not exactly the bytes of the matrix.
+    Raises ValueError when the row length is no multiple of the format's block, and when `data` has not exactly the
+    bytes of the matrix.
     """
 
     cdef const uint8_t[::1] buffer
     cdef weight w
 
     def __init__(self, const uint8_t[::1] data, str format, int64_t rows, int64_t cols):
-        cdef int f = format_index(format)
-        block = format_table[f].block
+        cdef int f = format_of(format)
+        block = format_info[f].block
         if rows < 1 or cols < 1 or cols % block:
             raise ValueError(f"a {format} matrix needs rows of a multiple of {block} weights, not {rows} x {cols}")
-        need = int(rows) * (int(cols) // block) * format_table[f].bytes
+        need = int(rows) * (int(cols) // block) * format_info[f].bytes
         if data.shape[0] != need:
             raise ValueError(f"a {format} matrix of {rows} x {cols} takes {need} bytes, not {data.shape[0]}")
         self.buffer = data
@@ -175,7 +188,7 @@ cdef class Weight:
 
     @property
     def format(self) -> str:
-        return format_table[self.w.format].name.decode()
+        return format_info[self.w.format].name.decode()
 
     @property
     def rows(self) -> int:
@@ -194,7 +207,7 @@ cdef class Weight:
 
 
 cdef class Plan:
-    """A model's operations in order. Filled once by models._graph, then immutable and shared by all sessions of the model.
+    """A model's operations in order. Filled once by models._graph, then immutable and shared by all its sessions.
 
     widths: floats a token in each slot. ropes: (frequencies float64 [n_pairs], magnitude, interleaved) each.
     """
@@ -314,7 +327,10 @@ cdef class Plan:
         self.add(op)
 
     def gated(self, int src, norm, float eps, gate, up, int dst, str activation) -> None:
-        """dst = activation(gate @ x) * (up @ x) of x = rms_norm(src); gate and up are (w, bias), activation "silu" or "gelu"."""
+        """dst = activation(gate @ x) * (up @ x) of x = rms_norm(src).
+
+        gate and up are (w, bias), activation is "silu" or "gelu".
+        """
         self.distinct((src, dst))
         cdef op_t op
         memset(&op, 0, sizeof(op))
@@ -340,8 +356,8 @@ cdef class Plan:
         self.p.max_cols = max(self.p.max_cols, self.width(src))
         self.add(op)
 
-    def attention(self, int q, int k, int v, int dst, *, int n_head, int n_head_kv, int head_dim, float scale, int rope=-1,
-                  int64_t window=0, q_norm=None, k_norm=None, float eps=0) -> None:
+    def attention(self, int q, int k, int v, int dst, *, int n_head, int n_head_kv, int head_dim, float scale,
+                  int rope=-1, int64_t window=0, q_norm=None, k_norm=None, float eps=0) -> None:
         """dst = attention of q over the cache after k and v were appended; heads are normed and rotated first."""
         if n_head < 1 or n_head_kv < 1 or n_head % n_head_kv or head_dim < 1 or window < 0:
             raise ValueError(f"{n_head} query heads of {head_dim} values over {n_head_kv} KV heads, window {window}")
@@ -403,7 +419,7 @@ cdef class Plan:
 
 
 cdef class Cache:
-    """Keys and values of n_ctx positions, float16 or float32. Memory is reserved at once and taken as positions fill."""
+    """Keys and values of n_ctx positions, float16 or float32. Memory is reserved at once, taken as positions fill."""
 
     cdef cache_t c
     cdef Plan plan
@@ -436,7 +452,8 @@ cdef class Claim:
 
     def __enter__(self):
         if not self.lock.acquire(False):
-            raise SessionBusy("this session is in use by another thread, or by a callback of its own; give each thread a session of its own")
+            raise SessionBusy("this session is in use by another thread, or by a callback of its own; "
+                              "give each thread a session of its own")
 
     def __exit__(self, *_):
         self.lock.release()
@@ -458,8 +475,8 @@ cdef int poll_signals(void *arg) noexcept with gil:
 cdef class Engine:
     """Runs steps of one plan with its own scratch memory; used by one thread at a time.
 
-    isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus its rest as int8
-    again, about 15 bits for twice the work), or "float32" (the slow yardstick of both).
+    isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus
+    its rest as int8 again, about 15 bits for twice the work), or "float32" (the slow yardstick of both).
     """
 
     cdef Plan plan
@@ -477,8 +494,9 @@ cdef class Engine:
         if plan.p.n_ops == 0 or plan.p.output.data == NULL:
             raise ValueError("an engine needs a finished plan")
         if not 1 <= n_batch <= MAX_BATCH or not 1 <= n_ctx <= MAX_CTX:
-            raise ValueError(f"batches of {n_batch} tokens, a context of {n_ctx}; allowed are 1..{MAX_BATCH} and 1..{MAX_CTX}")
-        self.kernels = find_kernels(isa)
+            found = f"batches of {n_batch} tokens, a context of {n_ctx}"
+            raise ValueError(f"{found}; allowed are 1..{MAX_BATCH} and 1..{MAX_CTX}")
+        self.kernels = table_of(isa)
         self.plan = plan
         self.n_batch, self.n_threads, self.n_ctx = n_batch, n_threads, n_ctx
         self.scratch = scratch_new(&plan.p, self.kernels, n_batch, n_threads, n_ctx, how)
@@ -495,9 +513,10 @@ cdef class Engine:
     def step(self, tokens, segments, *, logits_of=(), wanted=None):
         """Runs the plan over tokens (int32 [n], n <= n_batch) and appends to the caches.
 
-        segments: (cache, n, pos) each; their n rows follow one another. logits_of: rows whose next-token logits are wanted.
-        wanted: token ids, one for each row of logits_of: return log-probabilities [n] of these instead of logits [n, n_vocab].
-        Raises NumericError when a result is not finite, ResourceError without threads, and what a signal handler raises.
+        segments: (cache, n, pos) each; their n rows follow one another. logits_of: rows whose next-token logits are
+        wanted. wanted: token ids, one for each row of logits_of: return log-probabilities [n] of these instead of
+        logits [n, n_vocab]. Raises NumericError when a result is not finite, ResourceError without threads, and what a
+        signal handler raises.
         """
         cdef int32_t[::1] ids = np.ascontiguousarray(tokens, np.int32)
         cdef int32_t[::1] rows = np.ascontiguousarray(logits_of, np.int32)
@@ -513,7 +532,8 @@ cdef class Engine:
             raise ValueError(f"token ids must lie in 0..{self.plan.n_ids - 1}")
         if rows.shape[0] > ids.shape[0] or (rows.shape[0] and (np.min(rows) < 0 or np.max(rows) >= ids.shape[0])):
             raise ValueError(f"at most {ids.shape[0]} rows in 0..{ids.shape[0] - 1}")
-        if wanted is not None and (targets.shape[0] != rows.shape[0] or (rows.shape[0] and (np.min(targets) < 0 or np.max(targets) >= n_vocab))):
+        if wanted is not None and (targets.shape[0] != rows.shape[0] or (
+                rows.shape[0] and (np.min(targets) < 0 or np.max(targets) >= n_vocab))):
             raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
         segments = tuple(segments)   # keeps the caches while C uses them
         s.segment = self.lay_segments(segments, ids.shape[0], &s.n_segments)
@@ -547,7 +567,8 @@ cdef class Engine:
             raise MemoryError
         try:
             for i, (cache, count, pos) in enumerate(segments):
-                if cache is None or count < 1 or pos < 0 or pos + count > cache.c.n_ctx or cache.c.n_ctx > self.n_ctx or cache.plan is not self.plan:
+                if (cache is None or count < 1 or pos < 0 or pos + count > cache.c.n_ctx
+                        or cache.c.n_ctx > self.n_ctx or cache.plan is not self.plan):
                     raise ValueError(f"{count} tokens at position {pos} of a cache of {cache.c.n_ctx}")
                 out[i].cache, out[i].row, out[i].n, out[i].pos = &cache.c, row, count, pos
                 row += count

@@ -81,12 +81,16 @@ class Weights:
             found = f"tensor {full} has type {tensor.type}"
             raise UnsupportedError(f"{found}; a matrix must be one of {', '.join(FORMATS)}: {HINT}")
         has_bias = f"{self.prefix}{name}.bias" in self.tensors
-        return Linear(Weight(tensor.data, tensor.type, n_out, n_in), self.vector(name, n_out, "bias") if has_bias else None)
+        bias = self.vector(name, n_out, "bias") if has_bias else None
+        return Linear(Weight(tensor.data, tensor.type, n_out, n_in), bias)
 
     def qkv(self, n_embd: int, n_q: int, n_kv: int) -> tuple[Linear, Linear, Linear]:
         """attn_q, attn_k and attn_v, or the rows of a fused attn_qkv that stands for them."""
         if "attn_qkv" not in self:
-            return self.linear("attn_q", n_embd, n_q), self.linear("attn_k", n_embd, n_kv), self.linear("attn_v", n_embd, n_kv)
+            q = self.linear("attn_q", n_embd, n_q)
+            k = self.linear("attn_k", n_embd, n_kv)
+            v = self.linear("attn_v", n_embd, n_kv)
+            return q, k, v
         fused = self.linear("attn_qkv", n_embd, n_q + 2 * n_kv)
         q, k, v = (
             Linear(fused.weight.slice(first, last), None if fused.bias is None else fused.bias[first:last])

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import NumericError
-
-_FOLDS = 64  # top_ids: so many logits share one maximum
+from subbyte.kernels import pick, top_k
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,63 +66,26 @@ class Sampler:
         s = self.sampling
         if s.repeat_penalty != 1.0 and s.repeat_last_n and len(recent):
             logits = _penalized(logits, recent if s.repeat_last_n < 0 else recent[-s.repeat_last_n :], s.repeat_penalty)
-        best = logits.max()  # NaN if any logit is: one pass checks them all
-        if not math.isfinite(best):
-            raise NumericError(f"the model's output is not finite: its largest logit is {best}")
         if s.temperature == 0.0:
-            return int(logits.argmax())
-        ids = self._candidates(logits, best)
-        with np.errstate(over="ignore"):  # a tiny temperature: the quotient may be -inf, its exp is then 0
-            weights = np.exp((logits[ids].astype(np.float64) - best) / s.temperature)
-        reached = np.cumsum(weights)
-        choice = reached.searchsorted(self._random.random() * reached[-1], "right")
-        last = reached.searchsorted(reached[-1], "left")  # never a token of weight 0 behind the last real one
-        return int(ids[min(choice, last)])
+            return int(top_k(logits, 1)[0])
+        ids, total = self._candidates(logits)
+        return pick(logits, ids, total, s.top_p, s.min_p, s.temperature, self._random.random())
 
-    def _candidates(self, logits: NDArray[np.float32], best: np.float32) -> NDArray[np.intp]:
-        """Ids that pass top_k, top_p and min_p: at least the best one."""
+    def _candidates(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.int32], float]:
+        """Ids by falling logit that top_k, top_p and min_p may let through, and the sum that probabilities refer to.
+
+        The sum is that of exp(logit - largest logit); 0 for the sum over the ids.
+        """
         s, n = self.sampling, logits.size
         if 0 < s.top_k < n:
-            ids = top_ids(logits, s.top_k)
-            weights = np.exp(logits[ids].astype(np.float64) - best)
-            total = weights.sum()
-        elif s.top_p < 1.0:
-            total = np.exp(logits - best).sum(dtype=np.float64)
-            # All tokens below (1 - top_p) / n sum to less than 1 - top_p: what is needed for top_p lies above.
-            # The small slack covers rounding in float32.
-            floor = best + math.log(max(1.0 - s.top_p, 1e-9) * total / n) - 0.001
-            ids = descending(logits, np.flatnonzero(logits >= np.float32(floor)))
-            weights = np.exp(logits[ids].astype(np.float64) - best)
-        else:
-            floor = best + math.log(s.min_p) if s.min_p > 0.0 else -np.inf
-            return np.flatnonzero(logits >= np.float32(floor))
-        if s.top_p < 1.0:
-            count = int(np.cumsum(weights).searchsorted(s.top_p * total, "left")) + 1
-            ids, weights = ids[:count], weights[:count]
-        return ids[weights >= s.min_p]  # the best one weighs 1
-
-
-def top_ids(logits: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Ids of the k largest of `logits` [n], largest first, equal ones by id; exact, 1 <= k <= n.
-
-    A partition of the whole vocabulary would take milliseconds. Instead the vocabulary is folded into groups of 64:
-    the k-th largest of the groups' maxima is a floor that at least k logits reach, and few more do.
-    """
-    groups = logits.size // _FOLDS
-    if groups > k:
-        maxima = logits[: groups * _FOLDS].reshape(_FOLDS, groups).max(axis=0)
-        ids = np.flatnonzero(logits >= np.partition(maxima, groups - k)[groups - k])
-    else:
-        ids = np.arange(logits.size)
-    if ids.size > k:
-        values = logits[ids]
-        ids = ids[values >= np.partition(values, ids.size - k)[ids.size - k]]
-    return descending(logits, ids)[:k]
-
-
-def descending(logits: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.intp]:
-    """`ids` (ascending) sorted by falling logit, equal ones by id."""
-    return ids[np.argsort(-logits[ids], kind="stable")]
+            return top_k(logits, s.top_k), 0.0
+        best = float(logits[top_k(logits, 1)[0]])
+        total = float(np.exp(logits - np.float32(best)).sum(dtype=np.float64))
+        # Tokens below (1 - top_p) / n sum to less than 1 - top_p: what top_p needs lies above. Slack covers rounding.
+        enough = (1.0 - s.top_p) * total / n
+        share = max(enough, s.min_p)
+        floor = best + math.log(share) - 0.001 if share > 0.0 else -math.inf
+        return top_k(logits, max(1, int(np.count_nonzero(logits >= np.float32(floor))))), total
 
 
 def _penalized(logits: NDArray[np.float32], recent: Sequence[int], penalty: float) -> NDArray[np.float32]:

@@ -13,8 +13,9 @@ from subbyte.kernels import Cache, Claim, Engine, Plan
 
 Progress = Callable[[int, int], None]
 Activations = Literal["int8", "int8x2", "float32"]
-"""Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2, which keeps the rest
-as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick of both."""
+"""Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2,
+which keeps the rest as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick
+of both."""
 Logits = NDArray[np.float32]
 
 SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
@@ -42,18 +43,27 @@ def token_ids(tokens: Sequence[int], n_vocab: int) -> NDArray[np.int32]:
 class Session:
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
-    plan: what Model.session passes. n_ctx: positions of the cache. float_cache: keys and values as float32 instead of float16.
-    activations: how they meet quantized weights, see `Activations`.
+    plan: what Model.session passes. n_ctx: positions of the cache. float_cache: keys and values as float32 instead of
+    float16. activations: how they meet quantized weights, see `Activations`.
     """
 
     def __init__(
-        self, plan: Plan, *, n_ctx: int, n_threads: int, float_cache: bool = False, activations: Activations = "int8", isa: str | None = None,
+        self,
+        plan: Plan,
+        *,
+        n_ctx: int,
+        n_threads: int,
+        float_cache: bool = False,
+        activations: Activations = "int8",
+        isa: str | None = None,
         check: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
         self._n_vocab = plan.n_vocab
-        engine = Engine(plan, n_batch=batch_size(plan, n_ctx), n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations)
+        engine = Engine(
+            plan, n_batch=batch_size(plan, n_ctx), n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
+        )
         self._memory: tuple[Engine, Cache] | None = (engine, Cache(plan, n_ctx, not float_cache))
         self._check = check
         self._claim = Claim()
@@ -64,14 +74,17 @@ class Session:
         return len(self.tokens)
 
     @overload
-    def eval(self, tokens: Sequence[int], logits: Literal["last", "all"] = "last", on_progress: Progress | None = None) -> Logits: ...
+    def eval(
+        self, tokens: Sequence[int], logits: Literal["last", "all"] = "last", on_progress: Progress | None = None
+    ) -> Logits: ...
     @overload
     def eval(self, tokens: Sequence[int], logits: Literal["none"], on_progress: Progress | None = None) -> None: ...
     def eval(self, tokens: Sequence[int], logits: str = "last", on_progress: Progress | None = None) -> Logits | None:
         """Appends tokens; returns next-token logits: float32 [n_vocab] of the last one, [n, n_vocab] of "all", or None.
 
-        on_progress(done, total) is called after each batch. Interrupted (KeyboardInterrupt, an exception of on_progress), the
-        session keeps the batches that are complete. Raises ContextOverflow, NumericError, SessionBusy, ValueError for bad ids.
+        on_progress(done, total) is called after each batch. Interrupted (KeyboardInterrupt, an exception of
+        on_progress), the session keeps the batches that are complete. Raises ContextOverflow, NumericError,
+        SessionBusy, ValueError for bad ids.
         """
         if logits not in ("last", "all", "none"):
             raise ValueError(f"logits = {logits!r}; allowed are 'last', 'all' and 'none'")
@@ -101,7 +114,10 @@ class Session:
             self._keep(n)
 
     def reuse(self, tokens: Sequence[int]) -> int:
-        """Rewinds to what the session has in common with the start of tokens, leaving at least one to evaluate; returns that length."""
+        """Rewinds to what the session has in common with the start of tokens; returns that length.
+
+        At least one of tokens is left to evaluate.
+        """
         with self._claim:
             n = 0
             for old, new in zip(self.tokens, tokens[:-1], strict=False):
@@ -112,7 +128,10 @@ class Session:
         return n
 
     def close(self) -> None:
-        """Gives the session's memory back; it can't be used afterwards. Raises SessionBusy while another thread uses it."""
+        """Gives the session's memory back; it can't be used afterwards.
+
+        Raises SessionBusy while another thread uses it. Closing twice is no error.
+        """
         with self._claim:
             self._memory = None
 
@@ -134,23 +153,28 @@ class Session:
         del self.tokens[n:]
 
     def _run(
-        self, ids: NDArray[np.int32], rows: range, wanted: NDArray[np.int32] | None = None, on_progress: Progress | None = None
+        self,
+        ids: NDArray[np.int32],
+        rows: range,
+        wanted: NDArray[np.int32] | None = None,
+        on_progress: Progress | None = None,
     ) -> list[Logits]:
-        """Appends ids, a batch at a time; the results of those batches that hold some of rows, which are consecutive."""
+        """Appends ids, a batch at a time; the results of those batches that hold some of rows, a run of them."""
         engine, cache = self._opened()
         if not len(ids):
             raise ValueError("no tokens to evaluate")
         if self.n_past + len(ids) > self.n_ctx:
-            raise ContextOverflow(f"{self.n_past} + {len(ids)} tokens do not fit a context of {self.n_ctx}; rewind, or ask for a larger one")
+            raise ContextOverflow(
+                f"{self.n_past} + {len(ids)} tokens do not fit a context of {self.n_ctx}; "
+                "rewind, or ask for a larger one"
+            )
         results: list[Logits] = []
         for start in range(0, len(ids), engine.n_batch):
             batch = ids[start : start + engine.n_batch]
-            here = range(max(rows.start, start), min(rows.stop, start + len(batch)))
-            targets = None if wanted is None else wanted[here.start - rows.start :][: len(here)]
+            here = range(max(rows.start, start) - start, min(rows.stop - start, len(batch)))
+            targets = None if wanted is None else wanted[start + here.start - rows.start :][: len(here)]
             self._check()  # before every batch: memory mapped from a file that was cut must not be read
-            result = engine.step(
-                batch, ((cache, len(batch), self.n_past),), logits_of=range(here.start - start, here.stop - start), wanted=targets
-            )
+            result = engine.step(batch, ((cache, len(batch), self.n_past),), logits_of=here, wanted=targets)
             self.tokens.extend(batch.tolist())
             if result is not None:
                 results.append(result)

@@ -1,4 +1,4 @@
-"""Signals and forks: an evaluation ends soon, with a session that is whole, and a child process computes like its parent."""
+"""Signals and forks: an evaluation ends soon, its session stays whole, and a child process computes like its parent."""
 
 from __future__ import annotations
 

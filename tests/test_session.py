@@ -1,4 +1,4 @@
-"""Sessions under wrong numbers, wrong order, many threads and a file that changes: an error each time, and the state stays whole."""
+"""Sessions under wrong numbers, any order of calls, many threads and a file that changes: errors, and a whole state."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def test_any_context_where_memory_is_unknown(model: sb.Model, monkeypatch: pytes
             model.session(n_ctx)
 
 
-@pytest.mark.parametrize("change", [{"n_ctx": 1.5}, {"n_ctx": "8"}, {"cache_type": "q4"}, {"activations": "int4"}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"n_ctx": 1.5}, {"n_ctx": "8"}, {"cache_type": "q4"}, {"activations": "int4"}], ids=str
+)
 def test_arguments_of_a_session(model: sb.Model, change: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         model.session(**change)
@@ -98,7 +100,8 @@ def test_a_number_of_threads_that_can_not_be(path: Path, threads: int) -> None:
     "tokens",
     [
         [], [-1], [N_VOCAB], [2**31], [2**32], [2**63], [2**64], [-(2**40)], [1.0], [1, 2.5], [True], [None], ["a"],
-        [[1], [2]], [[1, 2], [3]], np.array([1.0]), np.array([[1]]), np.array([2**32]), np.array([], float), "abc", b"abc",
+        [[1], [2]], [[1, 2], [3]], np.array([1.0]), np.array([[1]]), np.array([2**32]), np.array([], float),
+        "abc", b"abc",
     ],
     ids=str,
 )  # fmt: skip
@@ -110,7 +113,9 @@ def test_tokens_that_are_none(session: Session, tokens: Any) -> None:
         assert session.tokens == [5]
 
 
-@pytest.mark.parametrize("tokens", [(1, 2), np.array([1, 2]), np.array([1, 2], np.uint8), range(1, 3), np.array([9, 1, 2])[1:]])
+@pytest.mark.parametrize(
+    "tokens", [(1, 2), np.array([1, 2]), np.array([1, 2], np.uint8), range(1, 3), np.array([9, 1, 2])[1:]]
+)
 def test_every_sequence_of_integers_is_welcome(session: Session, tokens: Any) -> None:
     expected = session.eval([1, 2])
     session.rewind(0)
@@ -141,7 +146,9 @@ def test_a_context_of_one_token(model: sb.Model) -> None:
             session.eval([1])
 
 
-@pytest.mark.parametrize(("first", "wanted"), [(-1, [1]), (3, [1]), (0, [1] * 4), (2**40, []), (0, [N_VOCAB]), (0, [-1]), (0, [0.5])])
+@pytest.mark.parametrize(
+    ("first", "wanted"), [(-1, [1]), (3, [1]), (0, [1] * 4), (2**40, []), (0, [N_VOCAB]), (0, [-1]), (0, [0.5])]
+)
 def test_wanted_tokens_that_can_not_be(session: Session, first: int, wanted: list[Any]) -> None:
     with pytest.raises(ValueError):
         session.logprobs([1, 2, 3], wanted, first)
@@ -161,7 +168,9 @@ def test_rewinding_to_where_nothing_is(session: Session, n: Any) -> None:
     assert session.tokens == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("tokens", "n"), [([], 0), ([1], 0), ([1, 2], 1), ([1, 2, 3], 2), ([1, 2, 3, 4], 3), ([2], 0), ([1, 9, 3], 1)])
+@pytest.mark.parametrize(
+    ("tokens", "n"), [([], 0), ([1], 0), ([1, 2], 1), ([1, 2, 3], 2), ([1, 2, 3, 4], 3), ([2], 0), ([1, 9, 3], 1)]
+)
 def test_reuse(session: Session, tokens: list[int], n: int) -> None:
     session.eval([1, 2, 3])
     assert session.reuse(tokens) == n and session.tokens == [1, 2, 3][:n]
@@ -175,7 +184,8 @@ def test_a_closed_session(model: sb.Model) -> None:
     session.eval([1])
     session.close()
     session.close()
-    for call in (lambda: session.eval([1]), lambda: session.logprobs([1], [1]), lambda: session.rewind(0), lambda: session.reuse([1])):
+    calls = [lambda: session.eval([1]), lambda: session.logprobs([1], [1])]
+    for call in (*calls, lambda: session.rewind(0), lambda: session.reuse([1])):
         with pytest.raises(ValueError, match="session is closed"):
             call()
 
@@ -185,7 +195,8 @@ def test_a_closed_model(path: Path) -> None:
     session = model.session(8)
     model.close()
     model.close()
-    for call in (lambda: session.eval([1]), model.session, lambda: model.generate("a"), lambda: model.score("ab"), model.chat):
+    calls = [lambda: session.eval([1]), lambda: model.generate("a"), lambda: model.score("ab")]
+    for call in (*calls, model.session, model.chat):
         with pytest.raises(SubbyteError, match="was closed; open it again"):
             call()
     session.close()

@@ -1,4 +1,4 @@
-"""Tiny random models written with gguf-py, and the same forward pass in plain numpy: the oracle of the engine's tests."""
+"""Tiny random models written with gguf-py, and their forward pass in plain numpy: the oracle of the engine's tests."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def write_model(
 ) -> dict[str, F32]:
     """Writes a random model; returns the weights as a reader dequantizes them, by name.
 
-    types: block types that its matrices take in turn. tensors: by full name, others instead of its own or besides them: an
-    array, (blocks, type), or None for none. n_vocab: rows of the embeddings and of the head. metadata: keys of the
+    types: block types that its matrices take in turn. tensors: by full name, others instead of its own or besides them:
+    an array, (blocks, type), or None for none. n_vocab: rows of the embeddings and of the head. metadata: keys of the
     architecture, replaced or added (float, int, str); None: left out.
     """
     s = shape or {"llama": LLAMA, "gemma3": GEMMA3}[arch]
@@ -100,7 +100,8 @@ def write_model(
 def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: dict[str, int], other: dict[str, Any]) -> None:
     values: dict[str, Any] = {
         "block_count": s["n_layer"], "context_length": 512, "embedding_length": s["n_embd"],
-        "feed_forward_length": s["n_ff"], "attention.head_count": s["n_head"], "attention.head_count_kv": s["n_head_kv"],
+        "feed_forward_length": s["n_ff"],
+        "attention.head_count": s["n_head"], "attention.head_count_kv": s["n_head_kv"],
         "attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"],
         "attention.layer_norm_rms_epsilon": 1e-5,
     }  # fmt: skip

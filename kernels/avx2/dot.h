@@ -1,5 +1,6 @@
 /* Fused dot and unpack, made from the pieces of a format (pieces.h). The file that includes this defines int_dot first:
- *   __m256i int_dot(__m256i codes, __m256i x, int bias)   sum of (code - bias) * x over each 4 neighbours, exact */
+ *   __m256i int_dot(__m256i codes, __m256i x, int bias)   sum of (code - bias) * x over each 4 neighbours, exact
+ * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
 #include "../kernels.h"
 #include "pieces.h"
 
@@ -7,9 +8,15 @@ typedef __m256i codes_fn(const uint8_t *block, int i);
 typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, float *min);
 
 enum {
-    AHEAD = 1024,   /* bytes to fetch ahead of use: the processor's own prefetch stops at each 4 KB page */
+    AHEAD = 8192,   /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
     SUMS = 4        /* independent sums, as an addition takes several cycles */
 };
+
+PIECE void fetch_ahead(const uint8_t *p, int n)
+{
+    for (int i = 0; i < n; i += 64)
+        _mm_prefetch((const char *)(p + AHEAD + i), _MM_HINT_T0);
+}
 
 PIECE struct q8_row at(struct q8_row x, int64_t i)
 {
@@ -28,65 +35,59 @@ PIECE __m256 lane_scales(const float *scale, int i, int group)
 {
     if (group == 32)
         return _mm256_broadcast_ss(scale + i);
-    __m256 pair = _mm256_castpd_ps(_mm256_broadcast_sd((const double *)(scale + 2 * i)));
-    return _mm256_permutevar_ps(pair, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+    __m256i pair = _mm256_broadcastq_epi64(_mm_loadl_epi64((const void *)(scale + 2 * i)));
+    return _mm256_permutevar_ps(_mm256_castsi256_ps(pair), _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
 }
 
-/* Eight scales of 32 activations to the scales of eight groups of 16: of half 0 or 1 of them. */
-PIECE __m256 halves(__m256 x_scale, int half)
+/* Eight scales of 32 activations to those of eight groups: of 32, or of 16 in the first or second half of 256. */
+PIECE __m256 group_scales(const float *x_scale, int group, int half)
 {
-    __m256i first = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-    return _mm256_permutevar8x32_ps(x_scale, _mm256_add_epi32(first, _mm256_set1_epi32(4 * half)));
+    __m256 scales = _mm256_loadu_ps(x_scale);
+    __m256i lanes = _mm256_add_epi32(_mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), _mm256_set1_epi32(4 * half));
+    return group == 32 ? scales : _mm256_permutevar8x32_ps(scales, lanes);
 }
 
-/* The activations' part that is the same for all rows: scale of each group, and scale * sum for the mins. */
-struct x_unit {
-    __m256 scale[2], sum[2];
-};
-
-PIECE struct x_unit load_x(const float *scale, const int16_t *sum, int n_groups)
+/* Sums of q in those groups. */
+PIECE __m256 group_sums(const int16_t *sum, int group, int half)
 {
-    struct x_unit x = {0};
-    if (n_groups == 1) {
-        x.scale[0] = _mm256_broadcast_ss(scale);
-        x.sum[0] = _mm256_zextps128_ps256(_mm_set_ss(scale[0] * (float)(sum[0] + sum[1])));
-    } else if (n_groups == 8) {
-        x.scale[0] = _mm256_loadu_ps(scale);
-        x.sum[0] = _mm256_mul_ps(x.scale[0], _mm256_cvtepi32_ps(_mm256_madd_epi16(load32(sum), _mm256_set1_epi16(1))));
-    } else {
-        for (int half = 0; half < 2; half++) {
-            __m256i sums = _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(sum + 8 * half)));
-            x.scale[half] = halves(_mm256_loadu_ps(scale), half);
-            x.sum[half] = _mm256_mul_ps(x.scale[half], _mm256_cvtepi32_ps(sums));
-        }
-    }
-    return x;
+    __m256i sums = group == 32 ? _mm256_madd_epi16(load32(sum), _mm256_set1_epi16(1))
+                               : _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(sum + 8 * half)));
+    return _mm256_cvtepi32_ps(sums);
 }
 
-/* The next n_blocks blocks of a row, 256 or 32 weights, times x; added to the sums. */
-PIECE void dot_unit(enum format f, codes_fn codes, scales_fn scales, int n_blocks, const uint8_t *p, struct q8_row x, __m256 sums[SUMS])
+/* 256 weights of a row times x, added to the sums. */
+PIECE void dot_256(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x, __m256 sums[SUMS])
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, group = format_info[f].group;
-    const int n_groups = n_blocks * block / group;
     float scale[16], min[16];
-    struct x_unit xu = load_x(x.scale, x.sum, n_groups);
-    scales(p, n_blocks, bytes, scale, min);
-    if (n_groups == 1) {
-        scale[0] *= x.scale[0];
-        if (format_has_min(f))
-            sums[0] = _mm256_fnmadd_ps(_mm256_broadcast_ss(min), xu.sum[0], sums[0]);
+    fetch_ahead(p, 256 / block * bytes);
+    scales(p, 256 / block, bytes, scale, min);
+    for (int half = 0; half < 256 / group / 8; half++) {
+        __m256 x_scale = group_scales(x.scale, group, half);
+        if (format_has_min(f)) {
+            __m256 x_sum = _mm256_mul_ps(x_scale, group_sums(x.sum, group, half));
+            sums[half] = _mm256_fnmadd_ps(_mm256_loadu_ps(min + 8 * half), x_sum, sums[half]);
+        }
+        _mm256_storeu_ps(scale + 8 * half, _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * half), x_scale));
     }
-    for (int i = 0; i < n_groups / 8; i++) {
-        _mm256_storeu_ps(scale + 8 * i, _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * i), xu.scale[i]));
-        if (format_has_min(f))
-            sums[i] = _mm256_fnmadd_ps(_mm256_loadu_ps(min + 8 * i), xu.sum[i], sums[i]);
-    }
-    for (int i = 0; i < n_blocks * bytes; i += 64)
-        _mm_prefetch((const char *)(p + AHEAD + i), _MM_HINT_T0);
     #pragma GCC unroll 8
-    for (int i = 0; i < n_blocks * block / 32; i++) {
-        __m256i product = int_dot(codes(p + i * 32 / block * bytes, i % (block / 32)), load32(x.q + 32 * i), format_info[f].bias);
+    for (int i = 0; i < 8; i++) {
+        __m256i c = codes(p + i * 32 / block * bytes, i % (block / 32));
+        __m256i product = int_dot(c, load32(x.q + 32 * i), format_info[f].bias);
         sums[i % SUMS] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), lane_scales(scale, i, group), sums[i % SUMS]);
+    }
+}
+
+/* One block of 32 weights: what a row has beyond a multiple of 256. */
+PIECE void dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x, __m256 sums[SUMS])
+{
+    float scale, min;
+    scales(p, 1, format_info[f].bytes, &scale, &min);
+    __m256i product = int_dot(codes(p, 0), load32(x.q), format_info[f].bias);
+    sums[0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), _mm256_set1_ps(scale * x.scale[0]), sums[0]);
+    if (format_has_min(f)) {
+        __m128 x_sum = _mm_set_ss(x.scale[0] * (float)(x.sum[0] + x.sum[1]));
+        sums[1] = _mm256_fnmadd_ps(_mm256_set1_ps(min), _mm256_zextps128_ps256(x_sum), sums[1]);
     }
 }
 
@@ -99,9 +100,9 @@ PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8
         const uint8_t *p = rows + r * row_bytes(f, k);
         int64_t i = 0;
         for (; i + 256 <= k; i += 256, p += 256 / block * bytes)
-            dot_unit(f, codes, scales, 256 / block, p, at(x, i), sums);
+            dot_256(f, codes, scales, p, at(x, i), sums);
         for (; block == 32 && i < k; i += 32, p += bytes)
-            dot_unit(f, codes, scales, 1, p, at(x, i), sums);
+            dot_32(f, codes, scales, p, at(x, i), sums);
         out[r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])));
     }
 }

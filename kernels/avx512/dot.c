@@ -23,11 +23,12 @@ PIECE __m512 load_scales(const float *p, int n_groups)
 }
 
 /* 256 weights of a row times x. */
-PIECE void dot_256(enum format f, codes64_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x, __m512 sums[4])
+PIECE void dot_256_wide(enum format f, codes64_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x, __m512 sums[4])
 {
     const int group = format_info[f].group, n_blocks = 256 / format_info[f].block, n_groups = 256 / group;
     const int bytes = format_info[f].bytes;
     float scale[16], min[16];
+    fetch_ahead(p, n_blocks * bytes);
     scales(p, n_blocks, bytes, scale, min);
     __m512 x_scale = _mm512_castps256_ps512(_mm256_loadu_ps(x.scale));
     if (group == 16)
@@ -40,8 +41,6 @@ PIECE void dot_256(enum format f, codes64_fn codes, scales_fn scales, const uint
                               : _mm512_mask3_fnmadd_ps(load_scales(min, n_groups), x_sum, sums[0], 0x00ff);
     }
     __m512 product_scale = _mm512_mul_ps(load_scales(scale, n_groups), x_scale);
-    for (int i = 0; i < n_blocks * bytes; i += 64)
-        _mm_prefetch((const char *)(p + AHEAD + i), _MM_HINT_T0);
     /* Lane l of vpdpbusd's result belongs to weights 4 l .. 4 l + 3. */
     __m512i lane_group = group == 16 ? _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
                                      : _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
@@ -66,11 +65,12 @@ PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales
         const uint8_t *p = rows + r * row_bytes(f, k);
         int64_t i = 0;
         for (; i + 256 <= k; i += 256, p += 256 / block * bytes)
-            dot_256(f, codes64, scales, p, at(x, i), sums);
+            dot_256_wide(f, codes64, scales, p, at(x, i), sums);
         for (; block == 32 && i < k; i += 32, p += bytes)
-            dot_unit(f, codes, scales, 1, p, at(x, i), rest);
-        __m512 all = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
-        out[r] = sum_lanes(_mm256_add_ps(rest[0], _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1))));
+            dot_32(f, codes, scales, p, at(x, i), rest);
+        __m512 wide = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
+        rest[0] = _mm256_add_ps(_mm256_add_ps(rest[0], rest[1]), _mm512_castps512_ps256(wide));
+        out[r] = sum_lanes(_mm256_add_ps(rest[0], _mm512_extractf32x8_ps(wide, 1)));
     }
 }
 

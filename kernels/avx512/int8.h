@@ -3,7 +3,7 @@
 #define SUBBYTE_AVX512_INT8_H
 #include "../kernels.h"
 
-void fill_avx512_quantize(struct kernels *table);
+void fill_avx512_pack(struct kernels *table);
 void fill_avx512_dot(struct kernels *table);
 void fill_avx512_gemm(struct kernels *table);
 

@@ -5,7 +5,7 @@ void fill_avx512_float(struct kernels *table);     /* vector/float.c */
 
 void fill_avx512(struct kernels *table)
 {
-    fill_avx512_quantize(table);
+    fill_avx512_pack(table);
     fill_avx512_dot(table);
     fill_avx512_gemm(table);
     fill_avx512_float(table);

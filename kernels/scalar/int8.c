@@ -1,8 +1,26 @@
 /* Products with int8 activations, written for reading: what the vector versions are tested against. */
+#include <math.h>
+#include <string.h>
 #include "../kernels.h"
-#include "../q8.h"
 
 enum { LANES = 8 };
+
+/* Scale of a group of 32 from the largest bit pattern of |x|: integers order NaN above infinity above all numbers, which no float
+ * maximum does. q = round to nearest even of x * inverse; an inverse of 0 says that all q are 0.
+ * NaN or infinity gives a NaN scale, so that every product with the row is NaN and the step is found out.
+ * Below 2^-120 the inverse would overflow; such activations count as zeros. */
+static float q8_scale(uint32_t max_bits, float *inverse)
+{
+    float max;
+    memcpy(&max, &max_bits, sizeof max);
+    *inverse = 0;
+    if (max_bits >= 0x7f800000)
+        return NAN;
+    if (max < 0x1p-120f)
+        return 0;
+    *inverse = 127 / max;
+    return max / 127;
+}
 
 static void quantize(const float *x, int64_t k, struct q8_row out)
 {

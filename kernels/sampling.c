@@ -1,0 +1,88 @@
+#include "sampling.h"
+#include <float.h>
+#include <math.h>
+
+enum { BLOCK = 64 };
+
+/* Whether a comes after b in the order of the result. */
+static int worse(const float *x, int32_t a, int32_t b)
+{
+    return x[a] < x[b] || (x[a] == x[b] && a > b);
+}
+
+/* ids[0 .. n-1] is a heap with its worst on top, but for ids[at], which sinks to its place. */
+static void sink(const float *x, int32_t *ids, int64_t n, int64_t at)
+{
+    int32_t id = ids[at];
+    for (int64_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && worse(x, ids[child + 1], ids[child]))
+            child++;
+        if (!worse(x, ids[child], id))
+            break;
+        ids[at] = ids[child];
+    }
+    ids[at] = id;
+}
+
+static float block_max(const float *x, int64_t n, int *bad)
+{
+    float max = -INFINITY;
+    int not_finite = 0;
+    for (int64_t i = 0; i < n; i++) {
+        max = x[i] > max ? x[i] : max;
+        not_finite |= !(x[i] <= FLT_MAX);
+    }
+    *bad |= not_finite;
+    return max;
+}
+
+/* One pass: most blocks hold nothing that the k best so far would give way to, which the maximum of a block tells. */
+int top_k(const float *x, int64_t n, int64_t k, int32_t *ids)
+{
+    int bad = 0;
+    for (int64_t i = 0; i < k; i++) {
+        ids[i] = i;
+        bad |= !(x[i] <= FLT_MAX);
+    }
+    for (int64_t i = k / 2 - 1; i >= 0; i--)
+        sink(x, ids, k, i);
+    for (int64_t first = k; first < n; first += BLOCK) {
+        int64_t last = first + BLOCK < n ? first + BLOCK : n;
+        if (block_max(x + first, last - first, &bad) <= x[ids[0]])
+            continue;
+        for (int64_t i = first; i < last; i++) {
+            if (x[i] > x[ids[0]]) {
+                ids[0] = i;
+                sink(x, ids, k, 0);
+            }
+        }
+    }
+    for (int64_t left = k - 1; left > 0; left--) {           /* heap sort: the worst goes last */
+        int32_t id = ids[0];
+        ids[0] = ids[left];
+        ids[left] = id;
+        sink(x, ids, left, 0);
+    }
+    return bad || x[ids[0]] == -INFINITY;
+}
+
+int64_t pick(const float *x, int64_t n, double total, double top_p, double min_p, double temperature, double uniform)
+{
+    int64_t kept = 0;
+    double reached = 0, sum = 0;
+    while (kept < n && (kept == 0 || reached < top_p * total)) {
+        double share = exp((double)x[kept] - x[0]);
+        if (share < min_p)
+            break;
+        reached += share;
+        sum += exp(((double)x[kept] - x[0]) / temperature);
+        kept++;
+    }
+    double target = uniform * sum, so_far = 0;
+    for (int64_t i = 0; i < kept; i++) {
+        so_far += exp(((double)x[i] - x[0]) / temperature);
+        if (so_far > target)
+            return i;
+    }
+    return 0;                  /* uniform rounded up to the very end */
+}
