@@ -316,6 +316,8 @@ def test_a_file_that_was_cut(own: Path, size: int) -> None:
             with pytest.raises(ModelChanged, match="load it again"):
                 call()
         assert session.tokens == TOKENS[:3]
+        assert model.detokenize(model.tokenize("the thing")) == "the thing"
+        assert model.info.name == "tiny llama" and len(model.metadata["tokenizer.ggml.tokens"]) == N_VOCAB
 
 
 def test_a_file_that_is_cut_while_a_prompt_is_read(own: Path) -> None:
