@@ -15,7 +15,7 @@ import threading
 
 import numpy as np
 
-from subbyte.errors import NumericError, ResourceError, SessionBusy
+from subbyte.errors import ModelChanged, NumericError, ResourceError, SessionBusy
 
 MAX_CTX = 2**31 - 1   # positions of a cache
 MAX_BATCH = 2**12     # tokens of a step
@@ -107,7 +107,7 @@ cdef extern from "plan.h" nogil:
         const int32_t *wanted
         float *logits
         float *logprob
-        int finite
+        int finite, lost
     scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx,
                            activations how)
     void scratch_free(scratch_t *)
@@ -215,6 +215,7 @@ cdef class Plan:
     cdef plan_t p
     cdef list keep          # weights and vectors the C side points into
     cdef int capacity
+    cdef bint lost          # some weights could not be read, and zeros took their place
     cdef int64_t n_ids      # token ids that every embedding has a row for
 
     def __cinit__(self):
@@ -515,8 +516,8 @@ cdef class Engine:
 
         segments: (cache, n, pos) each; their n rows follow one another. logits_of: rows whose next-token logits are
         wanted. wanted: token ids, one for each row of logits_of: return log-probabilities [n] of these instead of
-        logits [n, n_vocab]. Raises NumericError when a result is not finite, ResourceError without threads, and what a
-        signal handler raises.
+        logits [n, n_vocab]. Raises ModelChanged when weights can't be read, NumericError when a result is not finite,
+        ResourceError without threads, and what a signal handler raises.
         """
         cdef int32_t[::1] ids = np.ascontiguousarray(tokens, np.int32)
         cdef int32_t[::1] rows = np.ascontiguousarray(logits_of, np.int32)
@@ -535,6 +536,7 @@ cdef class Engine:
         if wanted is not None and (targets.shape[0] != rows.shape[0] or (
                 rows.shape[0] and (np.min(targets) < 0 or np.max(targets) >= n_vocab))):
             raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
+        self.check_weights()
         segments = tuple(segments)   # keeps the caches while C uses them
         s.segment = self.lay_segments(segments, ids.shape[0], &s.n_segments)
         try:
@@ -547,8 +549,10 @@ cdef class Engine:
                 status = step_run(&s, poll_signals, <void *>poll)
         finally:
             free(<void *>s.segment)
+        self.plan.lost |= s.lost
         if poll.error is not None:
             raise poll.error
+        self.check_weights()
         if status == errno.EDEADLK:
             raise SessionBusy("a signal handler ran a model while this thread was running one; only set a flag there")
         if status == POOL_CANCELLED:
@@ -558,6 +562,11 @@ cdef class Engine:
         if not s.finite:
             raise NumericError("the model's output is not finite: its weights or hyper-parameters are damaged")
         return result
+
+    cdef int check_weights(self) except -1:
+        if self.plan.lost:
+            raise ModelChanged("the model's file was cut short, or could not be read, while in use; load it again")
+        return 0
 
     cdef const segment *lay_segments(self, segments, int n_tokens, int *n) except NULL:
         cdef segment *out = <segment *>calloc(len(segments) + 1, sizeof(segment))

@@ -54,7 +54,7 @@ class Cursor:
         return start
 
     def take(self, n_bytes: int, what: str) -> memoryview:
-        """Pass `n_bytes` and return a copy: the file may be cut or written to later, what was checked stays as it is."""
+        """Pass `n_bytes` and return a copy: the file may be written to later, what was checked stays as it is."""
         start = self.skip(n_bytes, what)
         return memoryview(bytes(self.data[start : self.pos]))
 

@@ -142,6 +142,25 @@ def test_a_layer_that_is_left_out(tmp_path: Path) -> None:
     assert "tensor blk.1.attn_norm.weight is missing" in refused(tmp_path / "m.gguf", FormatError)
 
 
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"block_count": 0}, 3, "llama.block_count"),
+        ({"tensors": {"output_norm.weight": None}}, 3, "output_norm.weight"),
+        ({"tensors": {"output_norm.weight": np.full(64, NAN, np.float32)}}, 5, "not finite"),
+    ],
+)
+def test_the_command_line_says_it_in_one_line(
+    change: dict[str, Any], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from subbyte.cli.main import run
+
+    write_model(tmp_path / "m.gguf", **change)
+    assert run(["generate", str(tmp_path / "m.gguf"), "-p", "the thing", "-n", "3"]) == code
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("subbyte: ") and err.count("\n") == 1 and words in err, err
+
+
 @pytest.mark.parametrize("name", ["../x", "x" * 10_000_000, "", "_config", "__init__", "llama\n"])
 def test_an_architecture_that_is_none(name: str, tmp_path: Path) -> None:
     from gguf_builder import STR, pair, u32, u64

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -325,6 +328,44 @@ def test_a_file_that_is_cut_while_a_prompt_is_read(own: Path) -> None:
         with pytest.raises(ModelChanged):
             session.eval([1] * 1500, on_progress=lambda done, total: os.truncate(own, 0))
         assert session.n_past == 512
+
+
+CUT_DURING_A_STEP = """
+import os, sys
+import subbyte as sb
+path, sound, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with sb.load(path, threads=threads) as model, model.session(64) as session:
+    session._check = lambda: os.truncate(path, 5000)  # after the look at the file, before the step
+    for call in (lambda: session.eval([1]), lambda: session.eval(list(range(40))), lambda: session.logprobs([1], [1])):
+        try:
+            call()
+        except sb.ModelChanged as error:
+            print(error, flush=True)
+    with sb.load(sound) as other, other.session(64) as session:
+        session.eval([1])
+"""
+BUS_ERRORS = {
+    "another file": "import mmap; f = open(path + 'x', 'wb+'); f.truncate(9000); m = mmap.mmap(f.fileno(), 9000); "
+    "f.truncate(0); m[5000]",
+    "another process": "os.kill(os.getpid(), 7)",
+}
+
+
+def run_python(code: str, *args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_file_that_is_cut_during_a_step(own: Path, path: Path, threads: int) -> None:
+    done = run_python(CUT_DURING_A_STEP, own, path, threads)
+    assert done.returncode == 0, done
+    assert done.stdout.count("load it again") == 3
+
+
+@pytest.mark.parametrize("cause", BUS_ERRORS)
+def test_a_bus_error_that_is_not_ours_ends_the_process_as_ever(cause: str, own: Path, path: Path) -> None:
+    done = run_python(CUT_DURING_A_STEP + BUS_ERRORS[cause], own, path, 2)
+    assert done.returncode == -signal.SIGBUS and done.stdout.count("load it again") == 3, done
 
 
 def test_a_file_that_was_written_to(own: Path) -> None:
