@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_CTX: int
+MAX_THREADS: int
+
 def isas() -> list[str]: ...
 def best_isa() -> str: ...
 def pick(
@@ -78,6 +81,10 @@ class Plan:
 class Cache:
     def __init__(self, plan: Plan, n_ctx: int, is_f16: bool) -> None: ...
 
+class Claim:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
 class Engine:
     def __init__(
         self, plan: Plan, *, n_batch: int, n_threads: int, n_ctx: int, isa: str | None = ..., activations: str = ...
@@ -94,5 +101,5 @@ class Engine:
         segments: Sequence[tuple[Cache, int, int]],
         *,
         logits_of: Sequence[int] = ...,
-        wanted: Sequence[int] | None = ...,
+        wanted: Sequence[int] | NDArray[np.int32] | None = ...,
     ) -> NDArray[np.float32] | None: ...

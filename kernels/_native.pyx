@@ -9,11 +9,18 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+import errno
 import os
+import threading
 
 import numpy as np
 
-from subbyte.errors import NumericError, ResourceError
+from subbyte.errors import NumericError, ResourceError, SessionBusy
+
+MAX_CTX = 2**31 - 1   # positions of a cache
+MAX_BATCH = 2**12     # tokens of a step
+MAX_THREADS = C_MAX_THREADS
+MAX_FLOATS = 2**20    # of a row of anything: sums and products of a few such fit an int
 
 include "_table.pxi"
 
@@ -21,7 +28,8 @@ include "_table.pxi"
 cdef extern from "plan.h" nogil:
     enum: MAX_TARGETS
     enum: MAX_ROPES
-    enum: MAX_THREADS
+    enum: C_MAX_THREADS "MAX_THREADS"
+    enum: POOL_CANCELLED
     enum op_kind: OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM
     enum activation: ACT_SILU, ACT_GELU
     enum activations: ACTIVATIONS_INT8, ACTIVATIONS_INT8X2, ACTIVATIONS_FLOAT
@@ -207,12 +215,16 @@ cdef class Plan:
     cdef plan_t p
     cdef list keep          # weights and vectors the C side points into
     cdef int capacity
+    cdef int64_t n_ids      # token ids that every embedding has a row for
 
     def __cinit__(self):
         memset(&self.p, 0, sizeof(plan_t))
 
     def __init__(self, widths, ropes=()):
+        if not all(1 <= width <= MAX_FLOATS for width in widths):
+            raise ValueError(f"slots of 1..{MAX_FLOATS} floats are supported, not {max(widths)}")
         self.keep = []
+        self.n_ids = MAX_CTX
         self.p.n_slots = len(widths)
         self.p.width = <int *>calloc(len(widths), sizeof(int))
         if self.p.width == NULL:
@@ -224,6 +236,8 @@ cdef class Plan:
         cdef double[::1] freq
         for i, (frequencies, magnitude, interleaved) in enumerate(ropes):
             freq = np.ascontiguousarray(frequencies, np.float64)
+            if not 1 <= freq.shape[0] <= MAX_FLOATS:
+                raise ValueError(f"a rope of {freq.shape[0]} pairs")
             self.keep.append(freq)
             self.p.rope[i].freq = &freq[0]
             self.p.rope[i].n_pairs = freq.shape[0]
@@ -236,21 +250,21 @@ cdef class Plan:
         free(self.p.width)
         free(self.p.layer)
 
-    cdef op_t *new_op(self, op_kind kind) except NULL:
+    cdef int add(self, op_t op) except -1:
+        """Appends an operation, whose checks are done by then."""
         cdef op_t *bigger
         if self.p.n_ops == self.capacity:
-            self.capacity = 2 * self.capacity + 64
-            bigger = <op_t *>calloc(self.capacity, sizeof(op_t))
+            bigger = <op_t *>calloc(2 * self.capacity + 64, sizeof(op_t))
             if bigger == NULL:
                 raise MemoryError
             for i in range(self.p.n_ops):
                 bigger[i] = self.p.op[i]
             free(self.p.op)
             self.p.op = bigger
-        cdef op_t *op = &self.p.op[self.p.n_ops]
-        op.kind = kind
+            self.capacity = 2 * self.capacity + 64
+        self.p.op[self.p.n_ops] = op
         self.p.n_ops += 1
-        return op
+        return 0
 
     cdef int width(self, int slot) except -1:
         if not 0 <= slot < self.p.n_slots:
@@ -266,9 +280,15 @@ cdef class Plan:
         self.keep.append(v)
         return &v[0]
 
+    cdef int distinct(self, slots) except -1:
+        """Threads write some of these while others still read: no two may be the same."""
+        if len(set(slots)) < len(slots):
+            raise ValueError(f"an operation reads and writes slots {slots}, which must differ")
+        return 0
+
     cdef int set_target(self, target_t *t, Weight w, bias, int slot, int64_t cols) except -1:
-        if w.w.cols != cols or self.width(slot) != w.w.rows:
-            raise ValueError(f"a matrix of {w.w.rows} x {w.w.cols} from {cols} to {self.width(slot)} values")
+        if w is None or w.w.cols != cols or self.width(slot) != w.w.rows:
+            raise ValueError(f"a matrix from {cols} to {self.width(slot)} values is needed, not {w}")
         self.keep.append(w)
         t.weight = w.w
         t.bias = self.vector(bias, w.w.rows)
@@ -276,70 +296,80 @@ cdef class Plan:
         self.p.max_cols = max(self.p.max_cols, w.w.cols)
         return 0
 
-    def embed(self, Weight w, int dst, float scale) -> None:
+    def embed(self, Weight w not None, int dst, float scale) -> None:
         """dst = scale * row of w for each token."""
         if self.width(dst) != w.w.cols:
             raise ValueError(f"embedding rows of {w.w.cols} values into {self.width(dst)}")
         self.keep.append(w)
         self.p.max_cols = max(self.p.max_cols, w.w.cols)
-        cdef op_t *op = self.new_op(OP_EMBED)
+        self.n_ids = min(self.n_ids, w.w.rows)
+        cdef op_t op
+        memset(&op, 0, sizeof(op))
+        op.kind = OP_EMBED
         op.target[0].weight = w.w
         op.target[0].slot = dst
         op.scale = scale
+        self.add(op)
 
     def linear(self, int src, norm, float eps, targets, bint accumulate) -> None:
         """slot (+)= w @ rms_norm(src) + bias for each (w, bias, slot) of targets; norm None: src as it is."""
         if not 1 <= len(targets) <= MAX_TARGETS:
             raise ValueError(f"{len(targets)} projections of one input, 1..{MAX_TARGETS} are supported")
-        cdef op_t *op = self.new_op(OP_LINEAR)
+        self.distinct((src, *(slot for _, _, slot in targets)))
+        cdef op_t op
+        memset(&op, 0, sizeof(op))
+        op.kind = OP_LINEAR
         op.src, op.eps, op.accumulate = src, eps, accumulate
         op.norm = self.vector(norm, self.width(src))
         op.n_targets = len(targets)
         for i, (w, bias, slot) in enumerate(targets):
             self.set_target(&op.target[i], w, bias, slot, self.width(src))
+        self.add(op)
 
     def gated(self, int src, norm, float eps, gate, up, int dst, str activation) -> None:
         """dst = activation(gate @ x) * (up @ x) of x = rms_norm(src).
 
         gate and up are (w, bias), activation is "silu" or "gelu".
         """
-        cdef op_t *op = self.new_op(OP_GATED)
+        self.distinct((src, dst))
+        cdef op_t op
+        memset(&op, 0, sizeof(op))
+        op.kind = OP_GATED
         op.src, op.eps = src, eps
         op.norm = self.vector(norm, self.width(src))
         op.n_targets = 2
         self.set_target(&op.target[0], gate[0], gate[1], dst, self.width(src))
         self.set_target(&op.target[1], up[0], up[1], dst, self.width(src))
         op.activation = {"silu": ACT_SILU, "gelu": ACT_GELU}[activation]
+        self.add(op)
 
-    def norm(self, int src, norm, float eps, int dst, bint accumulate) -> None:
+    def norm(self, int src, norm not None, float eps, int dst, bint accumulate) -> None:
         """dst (+)= rms_norm(src)."""
         if self.width(src) != self.width(dst):
             raise ValueError(f"norm from {self.width(src)} to {self.width(dst)} values")
-        cdef op_t *op = self.new_op(OP_NORM)
+        cdef op_t op
+        memset(&op, 0, sizeof(op))
+        op.kind = OP_NORM
         op.src, op.eps, op.accumulate = src, eps, accumulate
         op.norm = self.vector(norm, self.width(src))
         op.target[0].slot = dst
         self.p.max_cols = max(self.p.max_cols, self.width(src))
+        self.add(op)
 
     def attention(self, int q, int k, int v, int dst, *, int n_head, int n_head_kv, int head_dim, float scale,
                   int rope=-1, int64_t window=0, q_norm=None, k_norm=None, float eps=0) -> None:
         """dst = attention of q over the cache after k and v were appended; heads are normed and rotated first."""
-        if n_head < 1 or n_head_kv < 1 or n_head % n_head_kv:
-            raise ValueError(f"{n_head} query heads over {n_head_kv} KV heads")
+        if n_head < 1 or n_head_kv < 1 or n_head % n_head_kv or head_dim < 1 or window < 0:
+            raise ValueError(f"{n_head} query heads of {head_dim} values over {n_head_kv} KV heads, window {window}")
+        self.distinct((q, k, v, dst))
         for slot, heads in ((q, n_head), (k, n_head_kv), (v, n_head_kv), (dst, n_head)):
-            if self.width(slot) != heads * head_dim:
+            if self.width(slot) != <int64_t>heads * head_dim:
                 raise ValueError(f"{heads} heads of {head_dim} in a slot of {self.width(slot)}")
         if not -1 <= rope < self.p.n_ropes or (rope >= 0 and 2 * self.p.rope[rope].n_pairs > head_dim):
             raise ValueError(f"rope {rope} does not fit heads of {head_dim}")
-        cdef op_t *op = self.new_op(OP_ATTENTION)
-        cdef cache_layer *layers = <cache_layer *>calloc(self.p.n_layers + 1, sizeof(cache_layer))
-        if layers == NULL:
-            raise MemoryError
-        for i in range(self.p.n_layers):
-            layers[i] = self.p.layer[i]
-        free(self.p.layer)
-        self.p.layer = layers
-        layers[self.p.n_layers].n_head_kv, layers[self.p.n_layers].head_dim = n_head_kv, head_dim
+        cdef op_t op
+        memset(&op, 0, sizeof(op))
+        op.kind = OP_ATTENTION
         op.target[0].slot = dst
         op.eps = eps
         op.attention.q, op.attention.k, op.attention.v = q, k, v
@@ -348,14 +378,27 @@ cdef class Plan:
         op.attention.rope, op.attention.window, op.attention.scale = rope, window, scale
         op.attention.q_norm = self.vector(q_norm, head_dim)
         op.attention.k_norm = self.vector(k_norm, head_dim)
-        self.p.n_layers += 1
+        self.add_layer(n_head_kv, head_dim)
+        self.add(op)
         self.p.max_group = max(self.p.max_group, n_head // n_head_kv)
         self.p.max_head_dim = max(self.p.max_head_dim, head_dim)
 
-    def head(self, int src, norm, float eps, Weight output, float softcap) -> None:
+    cdef int add_layer(self, int n_head_kv, int head_dim) except -1:
+        cdef cache_layer *layers = <cache_layer *>calloc(self.p.n_layers + 1, sizeof(cache_layer))
+        if layers == NULL:
+            raise MemoryError
+        for i in range(self.p.n_layers):
+            layers[i] = self.p.layer[i]
+        free(self.p.layer)
+        self.p.layer = layers
+        layers[self.p.n_layers].n_head_kv, layers[self.p.n_layers].head_dim = n_head_kv, head_dim
+        self.p.n_layers += 1
+        return 0
+
+    def head(self, int src, norm, float eps, Weight output not None, float softcap) -> None:
         """logits = output @ rms_norm(src), softened by softcap if > 0. Ends the plan."""
-        if self.width(src) != output.w.cols:
-            raise ValueError(f"an output matrix of rows of {output.w.cols} for {self.width(src)} values")
+        if self.width(src) != output.w.cols or output.w.rows > MAX_CTX:
+            raise ValueError(f"an output matrix of {output.w.rows} x {output.w.cols} for {self.width(src)} values")
         self.keep.append(output)
         self.p.src, self.p.eps, self.p.softcap = src, eps, softcap
         self.p.norm = self.vector(norm, self.width(src))
@@ -366,9 +409,9 @@ cdef class Plan:
     def n_vocab(self) -> int:
         return self.p.output.rows
 
-    def cache_bytes(self, int64_t n_ctx, bint is_f16) -> int:
-        """Bytes of a cache of n_ctx positions."""
-        return cache_bytes(&self.p, n_ctx, is_f16)
+    def cache_bytes(self, n_ctx, bint is_f16) -> int:
+        """Bytes of a cache of n_ctx positions: exact for any n_ctx, also one that no machine could hold."""
+        return n_ctx * int(cache_bytes(&self.p, 1, is_f16))
 
     def scratch_bytes(self) -> int:
         """Bytes a token of a batch takes in all slots and as prepared activations."""
@@ -381,17 +424,39 @@ cdef class Cache:
     cdef cache_t c
     cdef Plan plan
 
-    def __init__(self, Plan plan, int64_t n_ctx, bint is_f16):
-        if n_ctx < 1:
-            raise ValueError(f"a context of {n_ctx} tokens")
-        if cache_init(&self.c, &plan.p, n_ctx, is_f16):
-            raise ResourceError(f"no memory for a KV cache of {cache_bytes(&plan.p, n_ctx, is_f16) / 2**20:.0f} MiB "
+    def __init__(self, Plan plan not None, int64_t n_ctx, bint is_f16):
+        if not 1 <= n_ctx <= MAX_CTX:
+            raise ValueError(f"a context of {n_ctx} tokens; allowed are 1..{MAX_CTX}")
+        need = plan.cache_bytes(n_ctx, is_f16)
+        if need >= 2**62 or cache_init(&self.c, &plan.p, n_ctx, is_f16):
+            raise ResourceError(f"no memory for a KV cache of {need / 2**20:.0f} MiB "
                                 f"({n_ctx} tokens); ask for a smaller context")
         self.plan = plan
 
     def __dealloc__(self):
         if self.plan is not None:
             cache_free(&self.c, &self.plan.p)
+
+
+cdef class Claim:
+    """What one thread at a time can hold: `with claim:`, SessionBusy where another thread, or this one further out, holds it.
+
+    Written here rather than in Python, where a signal could strike between taking it and entering the block, so that it
+    would never be given back.
+    """
+
+    cdef object lock
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __enter__(self):
+        if not self.lock.acquire(False):
+            raise SessionBusy("this session is in use by another thread, or by a callback of its own; "
+                              "give each thread a session of its own")
+
+    def __exit__(self, *_):
+        self.lock.release()
 
 
 cdef class Poll:
@@ -420,14 +485,17 @@ cdef class Engine:
     cdef readonly int n_batch, n_threads
     cdef int64_t n_ctx
 
-    def __init__(self, Plan plan, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8"):
+    def __init__(self, Plan plan not None, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8"):
         how = {"int8": ACTIVATIONS_INT8, "int8x2": ACTIVATIONS_INT8X2, "float32": ACTIVATIONS_FLOAT}.get(activations)
         if how is None:
             raise ValueError(f"activations {activations!r}; allowed are int8, int8x2 and float32")
         if not 1 <= n_threads <= MAX_THREADS:
             raise ValueError(f"{n_threads} threads, allowed are 1..{MAX_THREADS}")
-        if n_batch < 1 or plan.p.n_ops == 0 or plan.p.output.data == NULL:
-            raise ValueError("an engine needs a finished plan and a batch of at least one token")
+        if plan.p.n_ops == 0 or plan.p.output.data == NULL:
+            raise ValueError("an engine needs a finished plan")
+        if not 1 <= n_batch <= MAX_BATCH or not 1 <= n_ctx <= MAX_CTX:
+            found = f"batches of {n_batch} tokens, a context of {n_ctx}"
+            raise ValueError(f"{found}; allowed are 1..{MAX_BATCH} and 1..{MAX_CTX}")
         self.kernels = table_of(isa)
         self.plan = plan
         self.n_batch, self.n_threads, self.n_ctx = n_batch, n_threads, n_ctx
@@ -460,13 +528,14 @@ cdef class Engine:
         memset(&s, 0, sizeof(s))
         if not 1 <= ids.shape[0] <= self.n_batch:
             raise ValueError(f"a step of {ids.shape[0]} tokens, allowed are 1..{self.n_batch}")
-        if np.min(ids) < 0 or np.max(ids) >= n_vocab:
-            raise ValueError(f"token ids must lie in 0..{n_vocab - 1}")
+        if np.min(ids) < 0 or np.max(ids) >= self.plan.n_ids:
+            raise ValueError(f"token ids must lie in 0..{self.plan.n_ids - 1}")
         if rows.shape[0] > ids.shape[0] or (rows.shape[0] and (np.min(rows) < 0 or np.max(rows) >= ids.shape[0])):
             raise ValueError(f"at most {ids.shape[0]} rows in 0..{ids.shape[0] - 1}")
         if wanted is not None and (targets.shape[0] != rows.shape[0] or (
                 rows.shape[0] and (np.min(targets) < 0 or np.max(targets) >= n_vocab))):
             raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
+        segments = tuple(segments)   # keeps the caches while C uses them
         s.segment = self.lay_segments(segments, ids.shape[0], &s.n_segments)
         try:
             s.plan, s.kernels, s.scratch = &self.plan.p, self.kernels, self.scratch
@@ -480,6 +549,10 @@ cdef class Engine:
             free(<void *>s.segment)
         if poll.error is not None:
             raise poll.error
+        if status == errno.EDEADLK:
+            raise SessionBusy("a signal handler ran a model while this thread was running one; only set a flag there")
+        if status == POOL_CANCELLED:
+            raise ResourceError("this process was forked while a step was running; evaluate again")
         if status:
             raise ResourceError(f"{self.n_threads} threads could not be started: {os.strerror(status)}")
         if not s.finite:
@@ -494,8 +567,8 @@ cdef class Engine:
             raise MemoryError
         try:
             for i, (cache, count, pos) in enumerate(segments):
-                if (count < 1 or pos < 0 or pos + count > cache.c.n_ctx or cache.c.n_ctx > self.n_ctx
-                        or cache.plan is not self.plan):
+                if (cache is None or count < 1 or pos < 0 or pos + count > cache.c.n_ctx
+                        or cache.c.n_ctx > self.n_ctx or cache.plan is not self.plan):
                     raise ValueError(f"{count} tokens at position {pos} of a cache of {cache.c.n_ctx}")
                 out[i].cache, out[i].row, out[i].n, out[i].pos = &cache.c, row, count, pos
                 row += count
