@@ -41,15 +41,15 @@ class Calibration:
         """Peak int8 GMAC/s of an instruction set."""
         run = getattr(self._library, f"peak_{isa}")
         run.restype = ctypes.c_int64
-        start = time.thread_time()
+        start = time.perf_counter()
         products: int = run(ctypes.c_int64(100_000))
-        return products / (time.thread_time() - start) / 1e9
+        return products / (time.perf_counter() - start) / 1e9
 
     def gigabytes(self) -> float:
         """GB/s of reading memory."""
-        start = time.thread_time()
+        start = time.perf_counter()
         self._library.stream(ctypes.c_void_p(self._memory.ctypes.data), ctypes.c_int64(STREAM_BYTES))
-        return STREAM_BYTES / (time.thread_time() - start) / 1e9
+        return STREAM_BYTES / (time.perf_counter() - start) / 1e9
 
 
 def random_rows(name: str, n_rows: int, k: int) -> np.ndarray:
@@ -60,10 +60,10 @@ def random_rows(name: str, n_rows: int, k: int) -> np.ndarray:
 
 def rate(work: float, kernel: Callable[..., object], *args: object, repeat: int = 1) -> float:
     """Work units per nanosecond."""
-    start = time.thread_time()
+    start = time.perf_counter()
     for _ in range(repeat):
         kernel(*args)
-    return work * repeat / (time.thread_time() - start) / 1e9
+    return work * repeat / (time.perf_counter() - start) / 1e9
 
 
 def measure(name: str, isa: str, calibration: Calibration, rounds: int, tokens: int, k: int, rows: int) -> list[float]:

@@ -129,7 +129,8 @@ cdef class _Panel:
         cdef uint8_t[:, ::1] code = self.code
         cdef float[:, ::1] scale = self.scale
         cdef float[:, ::1] min = self.min
-        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group, format_info[format].bias, format_has_min(format))
+        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group, format_info[format].bias,
+                           format_has_min(format))
 
     cdef void fill(self, const kernels *table, int format, const uint8_t *rows, int n_rows) noexcept nogil:
         cdef panel *p = &self.panel
