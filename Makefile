@@ -9,7 +9,7 @@ PYTHON ?= python3
 MODEL ?= smollm2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
-SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.[ch]' -o -name '*.def*' \
+SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py errors.py meson.build pyproject.toml
 
 .PHONY: chat test check dev clean

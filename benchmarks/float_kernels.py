@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import _float as kernels
+from subbyte.kernels import isas
 
 PEAK_ROUNDS = 200_000
 
@@ -89,9 +90,9 @@ def cases() -> Iterator[Case]:
 @click.option("--rounds", default=10, help="Runs of each kernel.")
 def main(rounds: int) -> None:
     library = peak_library()
-    isas = [isa for isa in kernels.isas() if hasattr(library, f"peak_{isa}")]
+    usable = [isa for isa in isas() if hasattr(library, f"peak_{isa}")]
     for name, operations, run in cases():
-        for isa in isas:
+        for isa in usable:
             limit = speed = 0.0
             for _ in range(rounds):
                 limit = max(limit, peak(library, isa))

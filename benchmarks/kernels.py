@@ -19,7 +19,8 @@ import click
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from subbyte.kernels import _formats, _int8
+from subbyte import kernels
+from subbyte.kernels import _int8
 
 FORMATS = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ2_0".split()
 DOT_K = 4096  # row length of dot
@@ -89,7 +90,7 @@ def measure(name: str, isa: str, calibration: Calibration, rounds: int, tokens: 
 
 @click.command(help=__doc__)
 @click.option("--formats", default=",".join(FORMATS), help="Comma-separated formats.")
-@click.option("--isas", default=",".join(_formats.isas()[1:]), help="Comma-separated instruction sets.")
+@click.option("--isas", default=",".join(kernels.isas()[1:]), help="Comma-separated instruction sets.")
 @click.option("--rounds", default=20, help="Runs of each kernel.")
 @click.option("--tokens", default=512, help="Tokens of gemm.")
 @click.option("--k", default=2048, help="Row length of gemm.")

@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py MODEL [--prompt 512] [--generate 64] [--threads N] [--rounds 5]
 
-Both run in processes of their own (A B A B …) on the same threads, so a slow minute of the machine hits both alike. The peer is
-whatever `llama_cpp` the interpreter named by --peer-python imports; build it for this machine:
+Both run in processes of their own (A B A B …) on the same threads, so a slow minute of the machine hits both alike.
+The peer is whatever `llama_cpp` the interpreter named by --peer-python imports; build it for this machine:
 
     CMAKE_ARGS=-DGGML_NATIVE=ON pip install llama-cpp-python
 """
@@ -69,7 +69,8 @@ def main() -> None:
     for _ in range(a.rounds):
         ours.append(run(sys.executable, SUBBYTE, args))
         theirs.append(run(a.peer_python, LLAMA_CPP, args))
-    print(f"{a.model}, prompt {a.prompt}, generation {a.generate}, {a.threads} threads, {a.rounds} rounds: median [min .. max]")
+    sizes = f"prompt {a.prompt}, generation {a.generate}, {a.threads} threads, {a.rounds} rounds"
+    print(f"{a.model}, {sizes}: median [min .. max]")
     for i, what in enumerate(("prompt", "generation")):
         ratios = [o[i] / t[i] for o, t in zip(ours, theirs, strict=True)]
         mine, peer = statistics.median(o[i] for o in ours), statistics.median(t[i] for t in theirs)

@@ -12,6 +12,7 @@ from subbyte.cli.running import Running
 
 if TYPE_CHECKING:
     from subbyte.runtime.perplexity import PerplexityResult
+    from subbyte.runtime.session import Activations
 
 MAX_TEXT = 1 << 30  # bytes
 
@@ -21,13 +22,21 @@ MAX_TEXT = 1 << 30  # bytes
 @click.option("-f", "--file", required=True, metavar="FILE", help="The text, read as bytes; - is stdin.")
 @options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk; the second half of each is scored.")
 @click.option("--chunks", type=click.IntRange(1), metavar="N", help="Only the first N chunks; default: the whole text.")
+@click.option(
+    "--activations",
+    type=click.Choice(("int8", "int8x2", "float32")),
+    default="int8x2",
+    show_default=True,
+    help="What meets quantized weights: int8 as in chat, int8x2 with 15 bits, float32 (slow).",
+)
 @options.threads_option
 @options.output_options
 @options.verbose_option
 @options.debug_option
 def perplexity(
-    model: str, file: str, n_ctx: int, chunks: int | None, threads: int | None, as_json: bool, verbose: bool
-) -> None:
+    model: str, file: str, n_ctx: int, chunks: int | None, activations: "Activations", threads: int | None,
+    as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
     """Measure how well a model predicts a text.
 
     Perplexity by the algorithm of llama.cpp's llama-perplexity, with its standard error.
@@ -39,7 +48,7 @@ def perplexity(
     data = read_bytes(file, MAX_TEXT)
     loaded = open_model(model, threads, verbose=verbose)
     with loaded, Running(values=not as_json) as running, options.usage_errors():
-        result = measure(loaded, data, n_ctx=n_ctx, chunks=chunks, on_chunk=running.update)
+        result = measure(loaded, data, n_ctx=n_ctx, chunks=chunks, activations=activations, on_chunk=running.update)
     if as_json:
         print_json({"file": file, **result.to_dict()})
     else:
@@ -51,6 +60,7 @@ def summary(result: "PerplexityResult") -> str:
     sign = encodable("±", "+/-", sys.stdout)
     return (
         f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}\n"
-        f"n_ctx {result.n_ctx}, {result.chunks} chunks, {result.n_tokens} tokens, {result.seconds:.1f} s\n"
+        f"n_ctx {result.n_ctx}, {result.chunks} chunks, {result.n_scored} of {result.n_tokens} tokens scored, "
+        f"{result.activations} activations, {result.seconds:.1f} s\n"
         f"text sha256 {result.text_sha256}"
     )

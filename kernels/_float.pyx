@@ -1,55 +1,14 @@
 """A door to the float kernels of every instruction set, for tests and benchmarks.
 
-A function here is the slot of that name in kernels.h, called once (gemm_float and attend_tile: once for every tile of tokens).
-Results are written to `out`. ValueError for an instruction set this machine lacks and for sizes that do not fit each other.
+A function here is the slot of that name in kernels.h, called once (gemm_float and attend_tile: once for every tile
+of tokens). Results are written to `out`. ValueError for an instruction set this machine lacks and for sizes that do
+not fit each other.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uintptr_t
 
-
-cdef extern from "formats.h":
-    cdef enum:
-        FORMAT_F32, FORMAT_F16, FORMAT_BF16
-    int64_t row_bytes(int format, int64_t k)
-
-
-cdef extern from "kernels.h":
-    cdef struct kv_head:
-        const void *k
-        const void *v
-        int is_f16
-
-    cdef struct kernels:
-        int lanes
-        void (**dot_float)(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
-        void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile) noexcept nogil
-        void (*gemm_float)(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
-                           float *out, int64_t out_stride) noexcept nogil
-        void (*f16_to_float)(const uint16_t *x, int64_t n, float *out) noexcept nogil
-        void (*float_to_f16)(const float *x, int64_t n, uint16_t *out) noexcept nogil
-        void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out) noexcept nogil
-        void (*rope)(float *head, int n_pairs, const float *cos, const float *sin, int interleaved) noexcept nogil
-        void (*silu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
-        void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
-        void (*add)(float *x, const float *y, int64_t n) noexcept nogil
-        void (*scale)(float *x, float s, int64_t n) noexcept nogil
-        void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
-        void (*attend_one)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last, float scale,
-                           float *scratch, float *out) noexcept nogil
-        void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv, int64_t pos0,
-                            int64_t window, float scale, float *scratch, float *out, int64_t out_stride) noexcept nogil
-
-    const kernels *kernels_of(const char *isa)
-    int kernels_usable(const char **names)
-    int64_t attend_scratch(int n_head, int head_dim)
-
-
-cdef const kernels *table_of(str isa) except NULL:
-    cdef const kernels *table = kernels_of(isa.encode())
-    if table == NULL:
-        raise ValueError(f"no instruction set {isa!r} on this machine; it has {', '.join(isas())}")
-    return table
+include "_table.pxi"
 
 
 cdef int check(bint fits, str what) except -1:
@@ -73,26 +32,23 @@ cdef class Scratch:
         PyMem_Free(self.memory)
 
 
-def isas() -> list[str]:
-    cdef const char *names[8]
-    return [names[i].decode() for i in range(kernels_usable(names))]
-
-
 def lanes(isa: str) -> int:
     return table_of(isa).lanes
 
 
 def dot_float(isa: str, format: str, const uint8_t[::1] rows, const float[::1] x, float[::1] out) -> None:
-    cdef const kernels *table = table_of(isa)
-    cdef int which = {"F32": FORMAT_F32, "F16": FORMAT_F16, "BF16": FORMAT_BF16}[format]
-    check(rows.shape[0] == out.shape[0] * row_bytes(which, x.shape[0]), "rows of len(out) x len(x) weights")
+    cdef const kernels_t *table = table_of(isa)
+    cdef int f = format_of(format)
+    if table.dot_float[f] == NULL:
+        raise ValueError(f"{format} weights have no dot with floats; F32, F16 and BF16 have")
+    check(rows.shape[0] == out.shape[0] * row_bytes(f, x.shape[0]), "rows of len(out) x len(x) weights")
     if out.shape[0]:
         with nogil:
-            table.dot_float[which](&rows[0], <int>out.shape[0], x.shape[0], &x[0], &out[0])
+            table.dot_float[f](&rows[0], <int>out.shape[0], x.shape[0], &x[0], &out[0])
 
 
 def pack_float(isa: str, const float[:, ::1] x, float[:, ::1] out) -> None:
-    cdef const kernels *table = table_of(isa)
+    cdef const kernels_t *table = table_of(isa)
     check(0 < x.shape[0] <= table.lanes and out.shape[0] == x.shape[1] and out.shape[1] == table.lanes
           and <uintptr_t>&out[0, 0] % 64 == 0, "x [1..lanes, k], out [k, lanes] aligned to 64 bytes")
     with nogil:
@@ -100,10 +56,11 @@ def pack_float(isa: str, const float[:, ::1] x, float[:, ::1] out) -> None:
 
 
 def gemm_float(isa: str, const float[::1] a, int64_t a_row, int64_t a_k, const float[:, ::1] x, float[:, ::1] out) -> None:
-    cdef const kernels *table = table_of(isa)
+    cdef const kernels_t *table = table_of(isa)
     cdef int64_t k = x.shape[1], n_tokens = x.shape[0], n_rows = out.shape[1], t = 0, n
     check(n_tokens > 0 and n_rows > 0 and k > 0 and out.shape[0] == n_tokens and a_row > 0 and a_k > 0
-          and a.shape[0] > (n_rows - 1) * a_row + (k - 1) * a_k, "x [n_tokens, k], out [n_tokens, n_rows], a that holds all rows")
+          and a.shape[0] > (n_rows - 1) * a_row + (k - 1) * a_k,
+          "x [n_tokens, k], out [n_tokens, n_rows], a that holds all rows")
     cdef Scratch tile = Scratch(k * table.lanes)
     with nogil:
         while t < n_tokens:
@@ -129,7 +86,8 @@ def rms_norm(isa: str, const float[::1] x, const float[::1] weight, float eps, f
 
 
 def rope(isa: str, float[::1] head, const float[::1] cos, const float[::1] sin, bint interleaved) -> None:
-    check(cos.shape[0] == sin.shape[0] > 0 and 2 * cos.shape[0] <= head.shape[0], "cos and sin [n_pairs], head [2 * n_pairs] or longer")
+    check(cos.shape[0] == sin.shape[0] > 0 and 2 * cos.shape[0] <= head.shape[0],
+          "cos and sin [n_pairs], head [2 * n_pairs] or longer")
     table_of(isa).rope(&head[0], <int>cos.shape[0], &cos[0], &sin[0], interleaved)
 
 
@@ -166,9 +124,9 @@ ctypedef fused cache_type:
     float
 
 
-def attend_one(isa: str, const float[:, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t first, int64_t last,
-               float scale, float[:, ::1] out) -> None:
-    cdef const kernels *table = table_of(isa)
+def attend_one(isa: str, const float[:, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t first,
+               int64_t last, float scale, float[:, ::1] out) -> None:
+    cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[0], head_dim = <int>q.shape[1]
     check(n_head > 0 and head_dim > 0 and out.shape[0] == n_head and out.shape[1] == head_dim == k.shape[1] == v.shape[1]
           and 0 <= first < last <= k.shape[0] == v.shape[0], "q and out [n_head, head_dim], k and v [n_ctx, head_dim]")
@@ -178,14 +136,15 @@ def attend_one(isa: str, const float[:, ::1] q, const cache_type[:, ::1] k, cons
         table.attend_one(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &out[0, 0])
 
 
-def attend_tile(isa: str, const float[:, :, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t pos0, int64_t window,
-                float scale, float[:, :, ::1] out) -> None:
-    cdef const kernels *table = table_of(isa)
+def attend_tile(isa: str, const float[:, :, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t pos0,
+                int64_t window, float scale, float[:, :, ::1] out) -> None:
+    cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[1], head_dim = <int>q.shape[2]
     cdef int64_t n_tokens = q.shape[0], stride = q.shape[1] * q.shape[2], t = 0, n
     check(n_tokens > 0 and n_head > 0 and head_dim > 0 and out.shape[0] == n_tokens and out.shape[1] == n_head
           and out.shape[2] == head_dim == k.shape[1] == v.shape[1] and 0 <= pos0 and window >= 0
-          and pos0 + n_tokens <= k.shape[0] == v.shape[0], "q and out [n_tokens, n_head, head_dim], k and v [n_ctx, head_dim]")
+          and pos0 + n_tokens <= k.shape[0] == v.shape[0],
+          "q and out [n_tokens, n_head, head_dim], k and v [n_ctx, head_dim]")
     cdef kv_head kv = kv_head(&k[0, 0], &v[0, 0], cache_type is uint16_t)
     cdef Scratch scratch = Scratch(attend_scratch(n_head, head_dim))
     with nogil:

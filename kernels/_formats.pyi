@@ -9,9 +9,6 @@ Data: TypeAlias = Buffer | NDArray[Any]  # numpy declares its arrays as buffers 
 def formats() -> list[tuple[str, int, int, int, int, int, int]]:
     """The rows of formats.def: name, id, block size, block bytes, group, bias, max code."""
 
-def isas() -> list[str]:
-    """Instruction sets this machine can run, weakest first; "scalar" is always there."""
-
 def dequantize(data: Data, format: str, isa: str | None = None) -> NDArray[np.float32]:
     """All weights of `data` with the kernels of `isa`; None takes the strongest, or what SUBBYTE_ISA names."""
 

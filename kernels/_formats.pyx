@@ -1,31 +1,11 @@
 """Door to the block formats and the instruction sets of kernels.h: buffers in, arrays out, the work outside the GIL."""
 
-import os
-
 import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
-
-ctypedef void (*unpack_fn)(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
-ctypedef void (*to_float_fn)(const uint8_t *row, int64_t k, float *out) noexcept nogil
-
-
-cdef extern from "kernels.h" nogil:
-    enum: N_FORMATS
-    struct format_info_t "format_info":
-        const char *name
-        int id, block, bytes, group, bias, max_code
-    const format_info_t format_info[]
-    int format_has_min(int format)
-
-    struct kernels:
-        unpack_fn *unpack
-        to_float_fn *to_float
-    const kernels *kernels_of(const char *isa)
-    const kernels *kernels_best()
-    int kernels_usable(const char **names)
+include "_table.pxi"
 
 
 cdef extern from "codebooks.h" nogil:
@@ -49,29 +29,6 @@ def formats():
     return rows
 
 
-def isas():
-    """Instruction sets this machine can run, weakest first; "scalar" is always there."""
-    cdef const char *names[8]
-    cdef int n = kernels_usable(names)
-    return [names[i].decode() for i in range(n)]
-
-
-cdef const kernels *table_of(str isa) except NULL:
-    cdef const kernels *table = kernels_best() if isa is None else kernels_of(isa.encode())
-    if table is NULL:
-        name = f"{isa!r}" if isa is not None else f"{os.environ.get('SUBBYTE_ISA')!r} (from SUBBYTE_ISA)"
-        raise ValueError(f"instruction set {name} is unknown or not on this machine; it runs {', '.join(isas())}")
-    return table
-
-
-cdef int index_of(str name) except -1:
-    cdef int f
-    for f in range(N_FORMATS):
-        if format_info[f].name == name.encode():
-            return f
-    raise ValueError(f"unknown block format {name!r}; known are {', '.join(row[0] for row in formats())}")
-
-
 cdef int64_t count_weights(int f, int64_t n_bytes) except -1:
     if n_bytes % format_info[f].bytes:
         name = format_info[f].name.decode()
@@ -80,8 +37,8 @@ cdef int64_t count_weights(int f, int64_t n_bytes) except -1:
 
 
 def dequantize(data, str format, str isa=None):
-    cdef int f = index_of(format)
-    cdef const kernels *table = table_of(isa)
+    cdef int f = format_of(format)
+    cdef const kernels_t *table = table_of(isa)
     cdef Py_buffer buffer
     cdef int64_t k
     cdef float[::1] out
@@ -98,8 +55,8 @@ def dequantize(data, str format, str isa=None):
 
 
 def unpack(data, str format, str isa=None):
-    cdef int f = index_of(format)
-    cdef const kernels *table = table_of(isa)
+    cdef int f = format_of(format)
+    cdef const kernels_t *table = table_of(isa)
     cdef Py_buffer buffer
     cdef int64_t k
     cdef uint8_t[::1] code

@@ -1,64 +1,17 @@
-"""Door to the int8 kernels for tests and benchmarks: each function runs one instruction set's kernels on numpy arrays."""
+"""Door to the int8 kernels for tests and benchmarks: a function runs one instruction set's kernels on numpy arrays."""
 
 import numpy as np
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 
-
-cdef extern from "kernels.h":
-    enum:
-        N_FORMATS
-        PANEL_ROWS
-    struct format_info_t "format_info":
-        const char *name
-        int block
-        int bytes
-        int group
-        int bias
-    const format_info_t format_info[N_FORMATS]
-
-    struct q8_row:
-        int8_t *q
-        float *scale
-        int16_t *sum
-    struct q8_tile:
-        int8_t *q
-        float *scale
-        int32_t *sum
-    struct panel:
-        uint8_t *code
-        float *scale
-        float *min
-        int64_t k
-        int n_rows
-        int group
-        int bias
-        int has_min
-    struct kernels:
-        int lanes
-        void (*quantize)(const float *x, int64_t k, q8_row out) noexcept nogil
-        void (*pack_q8)(q8_row rows, int n_tokens, int64_t k, q8_tile out) noexcept nogil
-        void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, float *out) noexcept nogil
-        void (*dot_codes)(const panel *w, q8_row x, float *out) noexcept nogil
-        void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
-        void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil
-    const kernels *kernels_of(const char *isa)
-    int64_t row_bytes(int format, int64_t k) nogil
-    int format_has_min(int format)
+include "_table.pxi"
 
 
-cdef const kernels *_kernels(str isa) except NULL:
-    cdef const kernels *table = kernels_of(isa.encode())
-    if table == NULL:
-        raise ValueError(f"the instruction set {isa!r} does not run here")
-    return table
-
-
-cdef int _format(str name) except -1:
-    for i in range(N_FORMATS):
-        if format_info[i].name == name.encode() and format_info[i].group:
-            return i
-    raise ValueError(f"{name!r} is not a quantized format")
+cdef int quantized_format(str name) except -1:
+    cdef int f = format_of(name)
+    if format_info[f].group == 0:
+        raise ValueError(f"{name} holds plain numbers, which meet no int8 activations")
+    return f
 
 
 cdef class Q8:
@@ -83,7 +36,7 @@ cdef class Q8:
 
 def quantize(str isa, const float[:, ::1] x) -> Q8:
     """Activations x [n_tokens, k] as int8; k is a multiple of 32."""
-    cdef const kernels *table = _kernels(isa)
+    cdef const kernels_t *table = table_of(isa)
     cdef int64_t n = x.shape[0], k = x.shape[1], t
     if k % 32 or not k or not n:
         raise ValueError(f"x has shape ({n}, {k}); allowed are whole groups of 32")
@@ -101,13 +54,13 @@ cdef int _check(int format, const uint8_t[::1] rows, int64_t n_rows, int64_t k) 
 
 def has_dot(str isa, str format) -> bool:
     """Whether a fused dot exists."""
-    return _kernels(isa).dot[_format(format)] != NULL
+    return table_of(isa).dot[quantized_format(format)] != NULL
 
 
 def dot(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
     """Products of n_rows rows of blocks with the one token of x, by the fused kernel: float32 [n_rows]."""
-    cdef const kernels *table = _kernels(isa)
-    cdef int f = _format(format)
+    cdef const kernels_t *table = table_of(isa)
+    cdef int f = quantized_format(format)
     _check(f, rows, n_rows, x.k)
     if table.dot[f] == NULL:
         raise ValueError(f"{isa} has no fused dot for {format}")
@@ -129,22 +82,23 @@ cdef class _Panel:
         cdef uint8_t[:, ::1] code = self.code
         cdef float[:, ::1] scale = self.scale
         cdef float[:, ::1] min = self.min
-        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group, format_info[format].bias,
-                           format_has_min(format))
+        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group,
+                           format_info[format].bias, format_has_min(format))
 
-    cdef void fill(self, const kernels *table, int format, const uint8_t *rows, int n_rows) noexcept nogil:
+    cdef void fill(self, const kernels_t *table, int format, const uint8_t *rows, int n_rows) noexcept nogil:
         cdef panel *p = &self.panel
         cdef int64_t groups = p.k // p.group
         cdef int r
         p.n_rows = n_rows
         for r in range(n_rows):
-            table.unpack[format](rows + r * row_bytes(format, p.k), p.k, p.code + r * p.k, p.scale + r * groups, p.min + r * groups)
+            table.unpack[format](rows + r * row_bytes(format, p.k), p.k, p.code + r * p.k,
+                                 p.scale + r * groups, p.min + r * groups)
 
 
 def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
     """As dot, but by unpacking first."""
-    cdef const kernels *table = _kernels(isa)
-    cdef int f = _format(format), r
+    cdef const kernels_t *table = table_of(isa)
+    cdef int f = quantized_format(format), r
     _check(f, rows, n_rows, x.k)
     cdef _Panel p = _Panel(f, x.k)
     out = np.empty(n_rows, np.float32)
@@ -172,8 +126,8 @@ cdef class _Tile:
 
 def gemm(str isa, str format, const uint8_t[::1] rows, int64_t n_rows, Q8 x):
     """Products of rows of blocks with all tokens of x, as a prompt is computed: float32 [n_tokens, n_rows]."""
-    cdef const kernels *table = _kernels(isa)
-    cdef int f = _format(format), lanes = table.lanes, n, i
+    cdef const kernels_t *table = table_of(isa)
+    cdef int f = quantized_format(format), lanes = table.lanes, n, i
     cdef int64_t r, n_tokens = x.n_tokens
     _check(f, rows, n_rows, x.k)
     cdef _Panel p = _Panel(f, x.k)

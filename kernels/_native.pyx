@@ -1,8 +1,11 @@
-"""The Cython door to the engine: weights, plans, caches and steps. No arithmetic here; every shape is checked before C sees it."""
+"""The Cython door to the engine: weights, plans, caches and steps.
+
+No arithmetic here; every shape is checked before C sees it.
+"""
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport exp
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -12,28 +15,17 @@ import numpy as np
 
 from subbyte.errors import NumericError, ResourceError
 
+include "_table.pxi"
+
+
 cdef extern from "plan.h" nogil:
     enum: MAX_TARGETS
     enum: MAX_ROPES
     enum: MAX_THREADS
-    enum: N_FORMATS
-    enum: POOL_CANCELLED
     enum op_kind: OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM
     enum activation: ACT_SILU, ACT_GELU
     enum activations: ACTIVATIONS_INT8, ACTIVATIONS_INT8X2, ACTIVATIONS_FLOAT
-    enum head_kind: HEAD_NONE, HEAD_LOGITS, HEAD_LOGPROB
-
-    struct format_info_t "format_info":
-        const char *name
-        int id, block, bytes, group, bias
-    format_info_t format_table "format_info"[]
-    int64_t row_bytes(int f, int64_t k)
-
-    struct kernels_t "kernels":
-        const char *name
-    const kernels_t *kernels_of(const char *isa)
-    const kernels_t *kernels_best()
-    int kernels_usable(const char **names)
+    enum head_kind: HEAD_LOGITS, HEAD_LOGPROB
 
     struct weight:
         const uint8_t *data
@@ -108,7 +100,8 @@ cdef extern from "plan.h" nogil:
         float *logits
         float *logprob
         int finite
-    scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx, activations how)
+    scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx,
+                           activations how)
     void scratch_free(scratch_t *)
     int step_run(step_t *, int (*poll)(void *) noexcept nogil, void *)
 
@@ -122,30 +115,14 @@ cdef extern from "cache.h" nogil:
     void cache_free(cache_t *cache, const plan_t *plan)
 
 
-cdef int format_index(str name) except -1:
-    for i in range(N_FORMATS):
-        if format_table[i].name.decode() == name:
-            return i
-    raise ValueError(f"block format {name!r} is not one of {', '.join(format_table[i].name.decode() for i in range(N_FORMATS))}")
-
-
 def isas() -> list[str]:
-    """Instruction sets whose kernels run on this machine, weakest first."""
-    cdef const char *names[8]
-    return [names[i].decode() for i in range(kernels_usable(names))]
-
-
-cdef const kernels_t *find_kernels(isa) except NULL:
-    cdef const kernels_t *found = kernels_best() if isa is None else kernels_of(isa.encode())
-    if found == NULL:
-        wanted = os.environ.get("SUBBYTE_ISA") if isa is None else isa
-        raise ValueError(f"instruction set {wanted!r} is not usable here; have: {', '.join(isas())}")
-    return found
+    """Instruction sets whose kernels run on this machine, weakest first; "scalar" is always there."""
+    return usable_isas()
 
 
 def best_isa() -> str:
     """The instruction set in use: the strongest one, or what the environment variable SUBBYTE_ISA names."""
-    return find_kernels(None).name.decode()
+    return table_of(None).name.decode()
 
 
 def top_k(logits, int64_t k):
@@ -163,8 +140,9 @@ def top_k(logits, int64_t k):
 
 
 def pick(logits, ids, double total, double top_p, double min_p, double temperature, double uniform):
-    """One of ids (int32 [n], by falling logit): those that reach top_p together and min_p alone stay, see kernels/sampling.h.
+    """One of ids (int32 [n], by falling logit).
 
+    Those that reach top_p together and min_p alone stay, see kernels/sampling.h.
     total: sum of exp(logit - largest logit) that probabilities refer to; 0 for that of ids alone.
     """
     cdef const float[::1] x = logits[ids]
@@ -179,18 +157,19 @@ def pick(logits, ids, double total, double top_p, double min_p, double temperatu
 cdef class Weight:
     """A matrix of `rows` rows of `cols` weights each, in block format `format`, read in place from `data` (kept alive).
 
-    Raises ValueError when the row length is no multiple of the format's block or `data` has not exactly the bytes of the matrix.
+    Raises ValueError when the row length is no multiple of the format's block, and when `data` has not exactly the
+    bytes of the matrix.
     """
 
     cdef const uint8_t[::1] buffer
     cdef weight w
 
     def __init__(self, const uint8_t[::1] data, str format, int64_t rows, int64_t cols):
-        cdef int f = format_index(format)
-        block = format_table[f].block
+        cdef int f = format_of(format)
+        block = format_info[f].block
         if rows < 1 or cols < 1 or cols % block:
             raise ValueError(f"a {format} matrix needs rows of a multiple of {block} weights, not {rows} x {cols}")
-        need = int(rows) * (int(cols) // block) * format_table[f].bytes
+        need = int(rows) * (int(cols) // block) * format_info[f].bytes
         if data.shape[0] != need:
             raise ValueError(f"a {format} matrix of {rows} x {cols} takes {need} bytes, not {data.shape[0]}")
         self.buffer = data
@@ -201,7 +180,7 @@ cdef class Weight:
 
     @property
     def format(self) -> str:
-        return format_table[self.w.format].name.decode()
+        return format_info[self.w.format].name.decode()
 
     @property
     def rows(self) -> int:
@@ -220,7 +199,7 @@ cdef class Weight:
 
 
 cdef class Plan:
-    """A model's operations in order. Filled once by models._graph, then immutable and shared by all sessions of the model.
+    """A model's operations in order. Filled once by models._graph, then immutable and shared by all its sessions.
 
     widths: floats a token in each slot. ropes: (frequencies float64 [n_pairs], magnitude, interleaved) each.
     """
@@ -320,7 +299,10 @@ cdef class Plan:
             self.set_target(&op.target[i], w, bias, slot, self.width(src))
 
     def gated(self, int src, norm, float eps, gate, up, int dst, str activation) -> None:
-        """dst = activation(gate @ x) * (up @ x) of x = rms_norm(src); gate and up are (w, bias), activation "silu" or "gelu"."""
+        """dst = activation(gate @ x) * (up @ x) of x = rms_norm(src).
+
+        gate and up are (w, bias), activation is "silu" or "gelu".
+        """
         cdef op_t *op = self.new_op(OP_GATED)
         op.src, op.eps = src, eps
         op.norm = self.vector(norm, self.width(src))
@@ -339,8 +321,8 @@ cdef class Plan:
         op.target[0].slot = dst
         self.p.max_cols = max(self.p.max_cols, self.width(src))
 
-    def attention(self, int q, int k, int v, int dst, *, int n_head, int n_head_kv, int head_dim, float scale, int rope=-1,
-                  int64_t window=0, q_norm=None, k_norm=None, float eps=0) -> None:
+    def attention(self, int q, int k, int v, int dst, *, int n_head, int n_head_kv, int head_dim, float scale,
+                  int rope=-1, int64_t window=0, q_norm=None, k_norm=None, float eps=0) -> None:
         """dst = attention of q over the cache after k and v were appended; heads are normed and rotated first."""
         if n_head < 1 or n_head_kv < 1 or n_head % n_head_kv:
             raise ValueError(f"{n_head} query heads over {n_head_kv} KV heads")
@@ -394,7 +376,7 @@ cdef class Plan:
 
 
 cdef class Cache:
-    """Keys and values of n_ctx positions, float16 or float32. Memory is reserved at once and taken as positions fill."""
+    """Keys and values of n_ctx positions, float16 or float32. Memory is reserved at once, taken as positions fill."""
 
     cdef cache_t c
     cdef Plan plan
@@ -428,8 +410,8 @@ cdef int poll_signals(void *arg) noexcept with gil:
 cdef class Engine:
     """Runs steps of one plan with its own scratch memory; used by one thread at a time.
 
-    isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus its rest as int8
-    again, about 15 bits for twice the work), or "float32" (the slow yardstick of both).
+    isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus
+    its rest as int8 again, about 15 bits for twice the work), or "float32" (the slow yardstick of both).
     """
 
     cdef Plan plan
@@ -446,7 +428,7 @@ cdef class Engine:
             raise ValueError(f"{n_threads} threads, allowed are 1..{MAX_THREADS}")
         if n_batch < 1 or plan.p.n_ops == 0 or plan.p.output.data == NULL:
             raise ValueError("an engine needs a finished plan and a batch of at least one token")
-        self.kernels = find_kernels(isa)
+        self.kernels = table_of(isa)
         self.plan = plan
         self.n_batch, self.n_threads, self.n_ctx = n_batch, n_threads, n_ctx
         self.scratch = scratch_new(&plan.p, self.kernels, n_batch, n_threads, n_ctx, how)
@@ -463,9 +445,10 @@ cdef class Engine:
     def step(self, tokens, segments, *, logits_of=(), wanted=None):
         """Runs the plan over tokens (int32 [n], n <= n_batch) and appends to the caches.
 
-        segments: (cache, n, pos) each; their n rows follow one another. logits_of: rows whose next-token logits are wanted.
-        wanted: token ids, one for each row of logits_of: return log-probabilities [n] of these instead of logits [n, n_vocab].
-        Raises NumericError when a result is not finite, ResourceError without threads, and what a signal handler raises.
+        segments: (cache, n, pos) each; their n rows follow one another. logits_of: rows whose next-token logits are
+        wanted. wanted: token ids, one for each row of logits_of: return log-probabilities [n] of these instead of
+        logits [n, n_vocab]. Raises NumericError when a result is not finite, ResourceError without threads, and what a
+        signal handler raises.
         """
         cdef int32_t[::1] ids = np.ascontiguousarray(tokens, np.int32)
         cdef int32_t[::1] rows = np.ascontiguousarray(logits_of, np.int32)
@@ -481,7 +464,8 @@ cdef class Engine:
             raise ValueError(f"token ids must lie in 0..{n_vocab - 1}")
         if rows.shape[0] > ids.shape[0] or (rows.shape[0] and (np.min(rows) < 0 or np.max(rows) >= ids.shape[0])):
             raise ValueError(f"at most {ids.shape[0]} rows in 0..{ids.shape[0] - 1}")
-        if wanted is not None and (targets.shape[0] != rows.shape[0] or (rows.shape[0] and (np.min(targets) < 0 or np.max(targets) >= n_vocab))):
+        if wanted is not None and (targets.shape[0] != rows.shape[0] or (
+                rows.shape[0] and (np.min(targets) < 0 or np.max(targets) >= n_vocab))):
             raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
         s.segment = self.lay_segments(segments, ids.shape[0], &s.n_segments)
         try:
@@ -510,7 +494,8 @@ cdef class Engine:
             raise MemoryError
         try:
             for i, (cache, count, pos) in enumerate(segments):
-                if count < 1 or pos < 0 or pos + count > cache.c.n_ctx or cache.c.n_ctx > self.n_ctx or cache.plan is not self.plan:
+                if (count < 1 or pos < 0 or pos + count > cache.c.n_ctx or cache.c.n_ctx > self.n_ctx
+                        or cache.plan is not self.plan):
                     raise ValueError(f"{count} tokens at position {pos} of a cache of {cache.c.n_ctx}")
                 out[i].cache, out[i].row, out[i].n, out[i].pos = &cache.c, row, count, pos
                 row += count

@@ -34,7 +34,8 @@ static struct kv_head cache_head(const struct step *s, const struct cache *cache
     return (struct kv_head){k, k + shape->n_head_kv * bytes, cache->is_f16};
 }
 
-static void norm_and_rotate(struct step *s, const struct attention *a, float eps, float *heads, int n_head, const float *norm, int row)
+static void norm_and_rotate(struct step *s, const struct attention *a, float eps, float *heads, int n_head, const float *norm,
+                            int row)
 {
     const struct rope *rope = a->rope < 0 ? NULL : &s->plan->rope[a->rope];
     int64_t at = 0;
@@ -78,7 +79,7 @@ static const struct segment *segment_of(const struct step *s, int row)
     return seg;
 }
 
-/* Query heads of one KV head that one task takes: all of them, unless that would leave threads idle while one token is decoded. */
+/* Query heads of one KV head that one task takes while one token is decoded: all, unless that leaves threads idle. */
 static int heads_per_task(const struct attention *a, int n_threads)
 {
     int group = a->n_head / a->n_head_kv, n = group;
@@ -91,8 +92,9 @@ static void attend_row(struct step *s, const struct op *op, const struct segment
 {
     const struct attention *a = &op->attention;
     int64_t pos = seg->pos + row - seg->row, first = a->window && pos >= a->window ? pos - a->window + 1 : 0;
+    int dst = op->target[0].slot;
     float *q = s->scratch->slot[a->q] + (int64_t)row * s->plan->width[a->q] + head0 * a->head_dim;
-    float *out = s->scratch->slot[op->target[0].slot] + (int64_t)row * s->plan->width[op->target[0].slot] + head0 * a->head_dim;
+    float *out = s->scratch->slot[dst] + (int64_t)row * s->plan->width[dst] + head0 * a->head_dim;
     struct kv_head kv = cache_head(s, seg->cache, a->layer, head0 / (a->n_head / a->n_head_kv));
     s->kernels->attend_one(q, n_head, a->head_dim, kv, first, pos + 1, a->scale, s->scratch->thread[thread].attention, out);
 }
@@ -101,7 +103,8 @@ static void attend_rows(struct step *s, const struct op *op, const struct segmen
 {
     const struct attention *a = &op->attention;
     int group = a->n_head / a->n_head_kv, dst = op->target[0].slot;
-    int64_t q_stride = s->plan->width[a->q], out_stride = s->plan->width[dst], at = (int64_t)kv_head * group * a->head_dim;
+    int64_t q_stride = s->plan->width[a->q], out_stride = s->plan->width[dst];
+    int64_t at = (int64_t)kv_head * group * a->head_dim;
     s->kernels->attend_tile(s->scratch->slot[a->q] + row * q_stride + at, q_stride, n, group, a->head_dim,
                             cache_head(s, seg->cache, a->layer, kv_head), seg->pos + row - seg->row, a->window, a->scale,
                             s->scratch->thread[thread].attention, s->scratch->slot[dst] + row * out_stride + at, out_stride);
@@ -130,7 +133,8 @@ int run_attention(struct step *s, const struct op *op, struct team *team, int th
 {
     const struct attention *a = &op->attention;
     for (int64_t row; (row = team_next(team, thread, s->n_tokens)) >= 0;) {
-        float *q = s->scratch->slot[a->q] + row * s->plan->width[a->q], *k = s->scratch->slot[a->k] + row * s->plan->width[a->k];
+        float *q = s->scratch->slot[a->q] + row * s->plan->width[a->q];
+        float *k = s->scratch->slot[a->k] + row * s->plan->width[a->k];
         norm_and_rotate(s, a, op->eps, q, a->n_head, a->q_norm, row);
         norm_and_rotate(s, a, op->eps, k, a->n_head_kv, a->k_norm, row);
         append(s, a, segment_of(s, row), row);

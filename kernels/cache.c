@@ -24,7 +24,8 @@ int cache_init(struct cache *cache, const struct plan *plan, int64_t n_ctx, int 
         return 1;
     for (int i = 0; i < plan->n_layers; i++)
         cache->offset[i + 1] = cache->offset[i] + layer_bytes(&plan->layer[i], n_ctx, is_f16);
-    void *data = mmap(NULL, cache->offset[plan->n_layers] + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *data = mmap(NULL, cache->offset[plan->n_layers] + 1, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (data == MAP_FAILED) {
         free(cache->offset);
         cache->offset = NULL;

@@ -1,7 +1,8 @@
 /* The end of a model: logits of the rows asked for, or the log-probability of one wanted token a row.
  *
- * Log-probabilities never need n_rows x n_vocab logits: the vocabulary is walked in chunks, each keeping (max, sum of exp) a row.
- * Chunks are a fixed part of the vocabulary and are merged in order, so the result does not depend on the number of threads. */
+ * Log-probabilities never need n_rows x n_vocab logits: the vocabulary is walked in chunks, each keeping
+ * (max, sum of exp) a row. Chunks are a fixed part of the vocabulary and are merged in order, so the result does not
+ * depend on the number of threads. */
 #include <math.h>
 #include <string.h>
 #include "plan.h"
@@ -69,7 +70,8 @@ static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread
 {
     struct scratch *mem = s->scratch;
     int64_t n_vocab = s->plan->output.rows, rows = chunk_rows(&s->plan->output, in.n_tokens), at = chunk * mem->n_batch;
-    int64_t row0 = chunk * VOCABULARY_CHUNK, end = row0 + VOCABULARY_CHUNK < n_vocab ? row0 + VOCABULARY_CHUNK : n_vocab;
+    int64_t row0 = chunk * VOCABULARY_CHUNK;
+    int64_t end = row0 + VOCABULARY_CHUNK < n_vocab ? row0 + VOCABULARY_CHUNK : n_vocab;
     for (int t = 0; t < s->n_head_rows; t++) {
         mem->partial_max[at + t] = -INFINITY;
         mem->partial_sum[at + t] = 0;
@@ -101,7 +103,8 @@ static int run_logprob(struct step *s, struct input in, struct team *team, int t
             float max = -INFINITY;
             double sum = 0;
             for (int64_t c = 0; c < n_chunks; c++)
-                add_to_partial(&max, &sum, mem->partial_max[c * mem->n_batch + t], mem->partial_sum[c * mem->n_batch + t]);
+                add_to_partial(&max, &sum, mem->partial_max[c * mem->n_batch + t],
+                               mem->partial_sum[c * mem->n_batch + t]);
             s->logprob[t] = (float)(s->logprob[t] - max - log(sum));
         }
         s->finite = all_finite(s->logprob, s->n_head_rows);

@@ -1,6 +1,8 @@
-/* Projections: several matrices times one input, with what belongs before (RMSNorm, quantization) and after (bias, residual, gate).
+/* Projections: several matrices times one input, with what belongs before (RMSNorm, quantization) and after (bias,
+ * residual, gate).
  *
- * One token: every thread normalizes and quantizes the row for itself, which is cheaper than a barrier, then takes chunks of rows.
+ * One token: every thread normalizes and quantizes the row for itself, which is cheaper than a barrier, then takes
+ * chunks of rows.
  * Many tokens: the threads prepare tiles of tokens together, meet, then take panels of weight rows, each unpacked once. */
 #include <string.h>
 #include "plan.h"
@@ -53,8 +55,8 @@ static struct q8_row q8_row_at(struct q8_row rows, int row, int64_t cols)
     return (struct q8_row){rows.q + row * cols, rows.scale + row * cols / 32, rows.sum + row * cols / 16};
 }
 
-static void prepare_tile(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps, struct input in,
-                         int tile, int thread)
+static void prepare_tile(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
+                         struct input in, int tile, int thread)
 {
     const struct kernels *k = s->kernels;
     struct thread_scratch *mine = &s->scratch->thread[thread];
@@ -134,8 +136,8 @@ static void one_token_float(struct step *s, const struct weight *w, int64_t row0
     }
 }
 
-static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
-                           int64_t out_stride)
+static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
+                           float *out, int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
     int lanes = s->kernels->lanes;
@@ -154,8 +156,8 @@ static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0,
     }
 }
 
-static void many_tokens_float(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
-                              int64_t out_stride)
+static void many_tokens_float(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
+                              float *out, int64_t out_stride)
 {
     const struct kernels *k = s->kernels;
     float *panel = s->scratch->thread[thread].float_panel;
@@ -194,8 +196,8 @@ int64_t chunk_rows(const struct weight *w, int n_tokens)
 }
 
 /* Makes the input of an operation ready. Many tokens: ends with a barrier, whose answer it returns. */
-int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps, struct input in,
-            struct team *team, int thread)
+int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
+            struct input in, struct team *team, int thread)
 {
     if (in.n_tokens == 1) {
         prepare_one(s, x + (rows ? rows[0] * stride : 0), norm, eps, in, thread);

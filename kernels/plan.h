@@ -1,7 +1,9 @@
-/* A model's forward pass as data: a flat list of operations that models/ recorded once, run here once a step without Python.
+/* A model's forward pass as data: a flat list of operations that models/ recorded once, run here once a step without
+ * Python.
  *
- * Values live in slots: float [n_tokens][width], one row a token. An operation is thick: all that can be done without looking at other
- * threads' results happens between two barriers. What differs between one token and many is the business of each operation's file:
+ * Values live in slots: float [n_tokens][width], one row a token. An operation is thick: all that can be done without
+ * looking at other threads' results happens between two barriers. What differs between one token and many is the
+ * business of each operation's file:
  *   linear.c     norm + quantize, projections, gated feed-forward
  *   attend.c     rope, cache, attention
  *   head.c       logits, or log-probabilities without logits
@@ -49,7 +51,8 @@ struct op {
     int src;                    /* slot read by LINEAR, GATED and NORM */
     const float *norm;          /* RMSNorm weight applied to src first, or NULL (NORM: always given) */
     float eps;
-    int n_targets;              /* LINEAR: the projections of one input. GATED: gate and up, result in target[0].slot. EMBED, NORM: target[0] */
+    int n_targets;              /* LINEAR: the projections of one input. GATED: gate and up, result in target[0].slot.
+                                 * EMBED, NORM: target[0] */
     struct target target[MAX_TARGETS];
     int accumulate;             /* LINEAR and NORM: add to the target instead of replacing it */
     enum activation activation; /* GATED */
@@ -150,8 +153,8 @@ struct step {
 };
 
 /* NULL: no memory. n_ctx: the longest cache a step will meet. */
-struct scratch *scratch_new(const struct plan *plan, const struct kernels *kernels, int n_batch, int n_threads, int64_t n_ctx,
-                            enum activations activations);
+struct scratch *scratch_new(const struct plan *plan, const struct kernels *kernels, int n_batch, int n_threads,
+                            int64_t n_ctx, enum activations activations);
 void scratch_free(struct scratch *scratch);
 /* 0, POOL_CANCELLED or an errno. */
 int step_run(struct step *step, int (*poll)(void *), void *poll_arg);
@@ -171,12 +174,13 @@ struct input {                  /* prepared activations: one row in the thread's
     int need_q8, need_float;
 };
 /* x row rows[t] (or t, if rows is NULL) for every token of `in`. Nonzero: the region is cancelled. */
-int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps, struct input in,
-            struct team *team, int thread);
+int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
+            struct input in, struct team *team, int thread);
 /* How many rows of w one chunk takes: what multiply_panel gets as n at most. */
 int64_t chunk_rows(const struct weight *w, int n_tokens);
 /* out[t * out_stride + r] = rows row0 .. row0 + n - 1 times all tokens of the prepared input. */
-void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out, int64_t out_stride);
+void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
+                    int64_t out_stride);
 int uses_q8(const struct step *s, const struct weight *w);
 
 #endif

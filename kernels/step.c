@@ -91,7 +91,8 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
     for (int i = 0; i < p->n_slots; i++)
         m->slot[i] = take(a, (int64_t)m->n_batch * p->width[i] * 4);
     for (int i = 0; i < 2; i++)
-        *(i ? &m->rest : &m->q8) = (struct q8_tile){take(a, rows * p->max_cols), take(a, rows * (p->max_cols / 32 + 1) * 4),
+        *(i ? &m->rest : &m->q8) = (struct q8_tile){take(a, rows * p->max_cols),
+                                                    take(a, rows * (p->max_cols / 32 + 1) * 4),
                                                     take(a, rows * (p->max_cols / 16 + 1) * 4)};
     m->tile = take(a, rows * p->max_cols * 4);
     for (int i = 0; i < p->n_ropes; i++)
@@ -122,7 +123,8 @@ struct scratch *scratch_new(const struct plan *p, const struct kernels *k, int n
     struct arena count = {0}, arena = {0};
     if (m->slot && m->thread) {
         lay_out(m, p, k, &count);
-        void *memory = mmap(NULL, count.used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *memory = mmap(NULL, count.used, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (memory != MAP_FAILED) {
             arena.base = m->memory = memory;
             m->memory_bytes = count.used;

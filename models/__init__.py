@@ -1,4 +1,4 @@
-"""The architectures subbyte runs: each file here that does not start with an underscore is one, named as GGUF names it."""
+"""The architectures subbyte runs: each file here without a leading underscore is one, named as GGUF names it."""
 
 from __future__ import annotations
 

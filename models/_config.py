@@ -5,9 +5,10 @@ Names are llama.cpp's, keys are the GGUF specification's (`{architecture}.block_
 
 from __future__ import annotations
 
+import builtins
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,18 @@ MAX_HEAD_DIM = 2**12
 class Metadata(Protocol):
     """Typed access to a file's metadata; a wrong type or a value out of lo..hi raises FormatError naming the key."""
 
-    def u32(self, key: str, default: int = ..., *, lo: int = ..., hi: int = ...) -> int: ...
-    def f32(self, key: str, default: float = ..., *, lo: float = ..., hi: float = ...) -> float: ...
-    def str(self, key: str, default: str = ...) -> str: ...
+    @overload
+    def u32(self, key: builtins.str, *, lo: int = ..., hi: int = ...) -> int: ...
+    @overload
+    def u32(self, key: builtins.str, default: int, *, lo: int = ..., hi: int = ...) -> int: ...
+    @overload
+    def f32(self, key: builtins.str, *, lo: float = ..., hi: float = ...) -> float: ...
+    @overload
+    def f32(self, key: builtins.str, default: float, *, lo: float = ..., hi: float = ...) -> float: ...
+    @overload
+    def str(self, key: builtins.str) -> builtins.str: ...
+    @overload
+    def str(self, key: builtins.str, default: builtins.str) -> builtins.str: ...
     def __contains__(self, key: object) -> bool: ...
 
 
@@ -75,12 +85,17 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
     n_head = meta.u32(a + "attention.head_count", lo=1, hi=MAX_WIDTH)
     n_head_kv = meta.u32(a + "attention.head_count_kv", n_head, lo=1, hi=n_head)
     if n_head % n_head_kv:
-        raise FormatError(f"{a}attention.head_count_kv = {n_head_kv} does not divide {a}attention.head_count = {n_head}")
+        raise FormatError(
+            f"{a}attention.head_count_kv = {n_head_kv} does not divide {a}attention.head_count = {n_head}"
+        )
     if a + "attention.key_length" not in meta and n_embd % n_head:
         raise FormatError(f"{a}attention.head_count = {n_head} does not divide {a}embedding_length = {n_embd}")
     head_dim = meta.u32(a + "attention.key_length", n_embd // n_head, lo=1, hi=MAX_HEAD_DIM)
-    if (value_length := meta.u32(a + "attention.value_length", head_dim, lo=1, hi=MAX_HEAD_DIM)) != head_dim:
-        raise UnsupportedError(f"{a}attention.value_length = {value_length} differs from key_length = {head_dim}; they must be equal")
+    value_length = meta.u32(a + "attention.value_length", head_dim, lo=1, hi=MAX_HEAD_DIM)
+    if value_length != head_dim:
+        raise UnsupportedError(
+            f"{a}attention.value_length = {value_length} differs from key_length = {head_dim}; they must be equal"
+        )
     if meta.u32(a + "expert_count", 0):
         raise UnsupportedError(f"{a}expert_count: mixtures of experts are not supported")
     return Config(

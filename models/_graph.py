@@ -1,8 +1,8 @@
 """The recorder that turns a model's forward pass, written as ordinary Python, into a flat plan that C runs.
 
-A model file computes with `Value`s. Nothing is computed while it runs: each operation is written down, and what C can do in one
-go is joined (a norm with the projections that read it, a projection with the residual it is added to). `Graph.plan` then gives
-every value a slot of memory, shared by values that are not alive at the same time.
+A model file computes with `Value`s. Nothing is computed while it runs: each operation is written down, and what C can
+do in one go is joined (a norm with the projections that read it, a projection with the residual it is added to).
+`Graph.plan` then gives every value a slot of memory, shared by values that are not alive at the same time.
 """
 
 from __future__ import annotations
@@ -128,24 +128,43 @@ class Graph:
         return self.record([value], [out], emit)
 
     def attention(
-        self, q: Value, k: Value, v: Value, *, n_head: int, n_head_kv: int, head_dim: int, rope: int, scale: float | None = None,
-        window: int = 0, q_norm: Vector | None = None, k_norm: Vector | None = None, eps: float = 0.0,
-    ) -> Value:  # fmt: skip
-        """softmax(scale * q @ K^T) @ V over the cached keys and values, k and v appended first; scale defaults to 1/sqrt(head_dim).
+        self,
+        q: Value,
+        k: Value,
+        v: Value,
+        *,
+        n_head: int,
+        n_head_kv: int,
+        head_dim: int,
+        rope: int,
+        scale: float | None = None,
+        window: int = 0,
+        q_norm: Vector | None = None,
+        k_norm: Vector | None = None,
+        eps: float = 0.0,
+    ) -> Value:
+        """softmax(scale * q @ K^T) @ V over the cached keys and values, k and v appended first.
 
-        q_norm, k_norm: RMSNorm of each head, before rope. window: how many positions a query sees, its own included; 0 for all.
+        scale defaults to 1/sqrt(head_dim). q_norm, k_norm: RMSNorm of each head, before rope. window: how many
+        positions a query sees, its own included; 0 for all.
         """
         out = Value(self, q.width)
 
         def emit(plan: Plan, slot: Slot) -> None:
-            plan.attention(slot(q), slot(k), slot(v), slot(out), n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim, rope=rope,
-                           scale=head_dim**-0.5 if scale is None else scale, window=window, q_norm=q_norm, k_norm=k_norm, eps=eps)  # fmt: skip
+            plan.attention(
+                slot(q), slot(k), slot(v), slot(out), n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim, rope=rope,
+                scale=head_dim**-0.5 if scale is None else scale, window=window, q_norm=q_norm, k_norm=k_norm, eps=eps,
+            )  # fmt: skip
 
         return self.record([q, k, v], [out], emit)
 
     def head(self, x: Normed, output: Linear, softcap: float = 0.0) -> None:
         """logits = output @ x, softened to softcap * tanh(logits / softcap) if softcap > 0. The last operation."""
-        self.operations.append(Operation([x.value], [], lambda plan, slot: plan.head(slot(x.value), x.weight, x.eps, output.weight, softcap)))
+
+        def emit(plan: Plan, slot: Slot) -> None:
+            plan.head(slot(x.value), x.weight, x.eps, output.weight, softcap)
+
+        self.operations.append(Operation([x.value], [], emit))
 
     def plan(self) -> Plan:
         """The recorded operations, with a slot of memory for every value."""
@@ -157,7 +176,7 @@ class Graph:
 
 
 def allocate(operations: list[Operation]) -> tuple[dict[Value, int], list[int]]:
-    """A slot for each value: one of the same width whose value is read no more, or a new one. Also the slots' widths."""
+    """A slot for each value: one of the same width whose value is read no more, or a new one. And the slots' widths."""
     last_use = {value: i for i, operation in enumerate(operations) for value in operation.reads + operation.writes}
     slots: dict[Value, int] = {}
     widths: list[int] = []

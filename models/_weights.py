@@ -54,7 +54,9 @@ class Weights:
         if tensor is None:
             raise FormatError(f"tensor {name} is missing; the model needs it with shape {list(shape)}")
         if tuple(tensor.shape) != shape:
-            raise FormatError(f"tensor {name} has shape {list(tensor.shape)}; the model's hyper-parameters ask for {list(shape)}")
+            raise FormatError(
+                f"tensor {name} has shape {list(tensor.shape)}; the model's hyper-parameters ask for {list(shape)}"
+            )
         return tensor
 
     def vector(self, name: str, n: int, suffix: str = "weight") -> Vector:
@@ -62,7 +64,8 @@ class Weights:
         full = f"{self.prefix}{name}.{suffix}"
         tensor = self._find(full, (n,))
         if tensor.type not in VECTOR_TYPES:
-            raise UnsupportedError(f"tensor {full} has type {tensor.type}; a vector must be one of {', '.join(VECTOR_TYPES)}")
+            allowed = ", ".join(VECTOR_TYPES)
+            raise UnsupportedError(f"tensor {full} has type {tensor.type}; a vector must be one of {allowed}")
         return dequantize(tensor.data, tensor.type)
 
     def linear(self, name: str, n_in: int, n_out: int) -> Linear:
@@ -70,14 +73,19 @@ class Weights:
         full = f"{self.prefix}{name}.weight"
         tensor = self._find(full, (n_in, n_out))
         if tensor.type not in FORMATS:
-            raise UnsupportedError(f"tensor {full} has type {tensor.type}; a matrix must be one of {', '.join(FORMATS)}")
+            allowed = ", ".join(FORMATS)
+            raise UnsupportedError(f"tensor {full} has type {tensor.type}; a matrix must be one of {allowed}")
         has_bias = f"{self.prefix}{name}.bias" in self.tensors
-        return Linear(Weight(tensor.data, tensor.type, n_out, n_in), self.vector(name, n_out, "bias") if has_bias else None)
+        bias = self.vector(name, n_out, "bias") if has_bias else None
+        return Linear(Weight(tensor.data, tensor.type, n_out, n_in), bias)
 
     def qkv(self, n_embd: int, n_q: int, n_kv: int) -> tuple[Linear, Linear, Linear]:
         """attn_q, attn_k and attn_v, or the rows of a fused attn_qkv that stands for them."""
         if "attn_qkv" not in self:
-            return self.linear("attn_q", n_embd, n_q), self.linear("attn_k", n_embd, n_kv), self.linear("attn_v", n_embd, n_kv)
+            q = self.linear("attn_q", n_embd, n_q)
+            k = self.linear("attn_k", n_embd, n_kv)
+            v = self.linear("attn_v", n_embd, n_kv)
+            return q, k, v
         fused = self.linear("attn_qkv", n_embd, n_q + 2 * n_kv)
         q, k, v = (
             Linear(fused.weight.slice(first, last), None if fused.bias is None else fused.bias[first:last])

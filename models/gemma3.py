@@ -1,7 +1,7 @@
-"""Gemma 3 (text): norms before and after each part, normed queries and keys, five local layers to one global. GGUF architecture: gemma3.
+"""Gemma 3 (text): norms before and after each part, normed queries and keys, five local layers to one global.
 
-Gemma Team, "Gemma 3 Technical Report" (2025). Local layers see a sliding window and have a rope base of their own. Norm weights are
-stored as 1 + w.
+GGUF architecture: gemma3. Gemma Team, "Gemma 3 Technical Report" (2025). Local layers see a sliding window and have a
+rope base of their own. Norm weights are stored as 1 + w.
 """
 
 from dataclasses import dataclass
@@ -54,12 +54,12 @@ def forward(g: Graph, c: Gemma3Config, w: Weights) -> None:
             rope=rope_global if is_global else rope_local, window=0 if is_global else c.sliding_window,
             q_norm=b.vector("attn_q_norm", c.head_dim), k_norm=b.vector("attn_k_norm", c.head_dim),
         )  # fmt: skip
-        a = g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
-        x = x + g.rms_norm(a, b.vector("post_attention_norm", c.n_embd), c.eps)
+        attn_output = g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        x = x + g.rms_norm(attn_output, b.vector("post_attention_norm", c.n_embd), c.eps)
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
         f = g.gated(n, b.linear("ffn_gate", c.n_embd, c.n_ff), b.linear("ffn_up", c.n_embd, c.n_ff), "gelu")
-        f = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
-        x = x + g.rms_norm(f, b.vector("post_ffw_norm", c.n_embd), c.eps)
+        ffn_down = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+        x = x + g.rms_norm(ffn_down, b.vector("post_ffw_norm", c.n_embd), c.eps)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab), c.softcap)

@@ -1,7 +1,8 @@
-"""Llama 2 and 3, Mistral, SmolLM2 and their many fine-tunes: grouped-query attention, rope, SwiGLU. GGUF architecture: llama.
+"""Llama 2 and 3, Mistral, SmolLM2 and their many fine-tunes: grouped-query attention, rope, SwiGLU.
 
-Touvron et al., "LLaMA: Open and Efficient Foundation Language Models" (2023). The rows of attn_q and attn_k are stored in the order
-that makes rope rotate neighbours (2p, 2p + 1). Files of Llama 3.1 and later carry its frequency factors as rope_freqs.
+GGUF architecture: llama. Touvron et al., "LLaMA: Open and Efficient Foundation Language Models" (2023). The rows of
+attn_q and attn_k are stored in the order that makes rope rotate neighbours (2p, 2p + 1). Files of Llama 3.1 and later
+carry its frequency factors as rope_freqs.
 """
 
 from subbyte.models._config import Config, Metadata, read_config

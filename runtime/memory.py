@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Bytes that can be taken without swapping: the smaller of the machine's and the control group's (v2 or v1) rest; 2^62 if unknown."""
+    """Bytes that can be taken without swapping; 2^62 if unknown.
+
+    The smaller of what the machine and the control group (v2 or v1) have left.
+    """
     return min(machine_memory(root), group_memory(root))
 
 
@@ -22,7 +25,9 @@ def machine_memory(root: Path) -> int:
 
 def group_memory(root: Path) -> int:
     cgroup = root / "sys/fs/cgroup"
-    for limit, usage in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    v2 = ("memory.max", "memory.current")
+    v1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
+    for limit, usage in (v2, v1):
         try:
             return int((cgroup / limit).read_text()) - int((cgroup / usage).read_text())
         except (OSError, ValueError):  # absent, or the word "max"

@@ -74,14 +74,24 @@ class Model:
         n_bytes = sum(t.n_bytes for t in self.gguf.tensors.values())
         c = self.config
         return ModelInfo(
-            name=self.metadata.str("general.name", self.path.stem), architecture=c.architecture, path=self.path, size=self.gguf.size,
-            n_params=weights, bits_per_weight=8 * n_bytes / weights, n_layer=c.n_layer, n_embd=c.n_embd, n_vocab=c.n_vocab,
+            name=self.metadata.str("general.name", self.path.stem),
+            architecture=c.architecture,
+            path=self.path,
+            size=self.gguf.size,
+            n_params=weights,
+            bits_per_weight=8 * n_bytes / weights,
+            n_layer=c.n_layer,
+            n_embd=c.n_embd,
+            n_vocab=c.n_vocab,
             n_ctx_train=c.n_ctx_train,
-        )  # fmt: skip
+        )
 
-    def session(self, n_ctx: int | None = None, cache_type: CacheType = "f16", activations: Activations = "int8") -> Session:
-        """A new KV cache of n_ctx positions; None: what the model was trained for, or as much of it as fits half of the free memory.
+    def session(
+        self, n_ctx: int | None = None, cache_type: CacheType = "f16", activations: Activations = "int8"
+    ) -> Session:
+        """A new KV cache of n_ctx positions.
 
+        n_ctx None: what the model was trained for, or as much of it as fits half of the free memory.
         Raises ResourceError, with the sizes, before anything is allocated that does not fit.
         """
         f16 = cache_type == "f16"
@@ -93,9 +103,14 @@ class Model:
             raise ValueError(f"a context of {n_ctx} tokens; it must be at least 1")
         need = self.plan.cache_bytes(n_ctx, f16)
         if need > free:
-            raise ResourceError(f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; ask for a smaller one")
-        return Session(self.plan, n_ctx=n_ctx, n_threads=self.n_threads, float_cache=not f16, activations=activations,
-                       isa=self.isa, check=self.gguf.check_unchanged)  # fmt: skip
+            raise ResourceError(
+                f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "
+                "ask for a smaller one"
+            )
+        return Session(
+            self.plan, n_ctx=n_ctx, n_threads=self.n_threads, float_cache=not f16, activations=activations,
+            isa=self.isa, check=self.gguf.check_unchanged,
+        )  # fmt: skip
 
     @cached_property
     def template(self) -> ChatTemplate:
@@ -117,13 +132,16 @@ class Model:
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
-        system: what the model is told before. max_tokens: of each answer; None: what the context holds. stop: texts that end an
-        answer. variables: for the chat template, such as enable_thinking. n_ctx, cache_type: as in `session`.
+        system: what the model is told before. max_tokens: of each answer; None: what the context holds. stop: texts
+        that end an answer. variables: for the chat template, such as enable_thinking. n_ctx, cache_type: as in
+        `session`.
         """
         from subbyte.runtime.chat import Chat
 
-        return Chat(self.session(n_ctx, cache_type), self.tokenizer, self.template, system=system, sampling=sampling,
-                    max_tokens=max_tokens, stop=stop, variables=variables)  # fmt: skip
+        return Chat(
+            self.session(n_ctx, cache_type), self.tokenizer, self.template, system=system, sampling=sampling,
+            max_tokens=max_tokens, stop=stop, variables=variables,
+        )  # fmt: skip
 
     def generate(
         self,
@@ -136,24 +154,33 @@ class Model:
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
     ) -> Generation:
-        """Goes on with a raw text, without a chat template: iterate over the result for events, or `.run()` it for the whole `Reply`.
+        """Goes on with a raw text, without a chat template.
 
+        Iterate over the result for events, or `.run()` it for the whole `Reply`.
         special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
         Raises ContextOverflow before anything is computed.
         """
         from subbyte.runtime.generation import complete
 
-        return complete(self.session(n_ctx, cache_type), self.tokenizer, prompt, sampling=sampling, max_tokens=max_tokens, stop=stop,
-                        special=special)  # fmt: skip
+        return complete(
+            self.session(n_ctx, cache_type), self.tokenizer, prompt,
+            sampling=sampling, max_tokens=max_tokens, stop=stop, special=special,
+        )  # fmt: skip
 
     def score(self, text: str | bytes) -> Score:
-        """The log-probability of each token of text, after BOS where the model wants one. Raises ContextOverflow, ValueError."""
+        """The log-probability of each token of text, after BOS where the model wants one.
+
+        Raises ContextOverflow, and ValueError for no tokens.
+        """
         from subbyte.runtime.score import score
 
         return score(self, text)
 
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
-        """Token ids of text; special: text like <|im_end|> becomes control tokens. add_bos: put the BOS token first if the model wants one."""
+        """Token ids of text.
+
+        special: text like <|im_end|> becomes control tokens. add_bos: put the BOS token first if the model wants one.
+        """
         return self.tokenizer.encode(text, special=special, add_bos=add_bos)
 
     def detokenize(self, ids: list[int], *, special: bool = False) -> str:
@@ -172,7 +199,7 @@ class Model:
 
 
 def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Model:
-    """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT; fetched into the cache first if need be.
+    """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT, fetched into the cache if need be.
 
     threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError.

@@ -1,7 +1,7 @@
 """Perplexity of a text, by the algorithm of llama-perplexity, so that figures can be compared digit by digit.
 
-The text's tokens are cut into chunks of n_ctx. Each chunk starts from an empty cache; its first token is replaced by BOS where the
-model wants one; the predictions of its second half are scored. The tail that fills no chunk is dropped.
+The text's tokens are cut into chunks of n_ctx. Each chunk starts from an empty cache; its first token is replaced by
+BOS where the model wants one; the predictions of its second half are scored. The tail that fills no chunk is dropped.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def perplexity(
 ) -> PerplexityResult:
     """Perplexity of `text` (one trailing newline is dropped) in chunks of n_ctx tokens; chunks: at most so many.
 
-    activations: "int8x2" measures the file, not the rounding of activations; "int8" measures what chat and generation compute.
-    on_chunk is called after each. Memory does not depend on n_ctx * n_vocab. Raises ValueError when the text is shorter than two
-    chunks or n_ctx leaves nothing to score.
+    activations: "int8x2" measures the file, not the rounding of activations; "int8" measures what chat and generation
+    compute. on_chunk is called after each. Memory does not depend on n_ctx * n_vocab. Raises ValueError when the text
+    is shorter than two chunks or n_ctx leaves nothing to score.
     """
     if n_ctx < 4 or (chunks is not None and chunks < 1):
         raise ValueError(f"n_ctx = {n_ctx} and chunks = {chunks}; n_ctx must be at least 4, chunks at least 1")
@@ -84,7 +84,10 @@ def perplexity(
     tokenizer = model.tokenizer
     tokens = tokenizer.encode(data.removesuffix(b"\n"), add_bos=True)
     if len(tokens) < 2 * n_ctx:
-        raise ValueError(f"the text has {len(tokens)} tokens, {2 * n_ctx} are needed for n_ctx = {n_ctx}; give more text or a smaller context")
+        raise ValueError(
+            f"the text has {len(tokens)} tokens, {2 * n_ctx} are needed for n_ctx = {n_ctx}; "
+            "give more text or a smaller context"
+        )
     total = len(tokens) // n_ctx if chunks is None else min(chunks, len(tokens) // n_ctx)
     first = n_ctx // 2
     nll = np.empty(0, np.float64)
@@ -102,7 +105,16 @@ def perplexity(
             if on_chunk is not None:
                 on_chunk(ChunkResult(i + 1, total, ppl, error, time.perf_counter() - start))
     return PerplexityResult(
-        model=str(model.path), ppl=ppl, error=error, running=tuple(running), n_ctx=n_ctx, chunks=total, n_tokens=len(tokens),
-        n_scored=len(nll), text_sha256=hashlib.sha256(data).hexdigest(), cache_type=cache_type, activations=activations,
+        model=str(model.path),
+        ppl=ppl,
+        error=error,
+        running=tuple(running),
+        n_ctx=n_ctx,
+        chunks=total,
+        n_tokens=len(tokens),
+        n_scored=len(nll),
+        text_sha256=hashlib.sha256(data).hexdigest(),
+        cache_type=cache_type,
+        activations=activations,
         seconds=time.perf_counter() - start,
-    )  # fmt: skip
+    )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """logprobs[i] is the natural log of p(tokens[i] | what comes before); NaN for a first token that nothing precedes."""
+    """logprobs[i] is the natural log of p(tokens[i] | what comes before); NaN for a first token nothing precedes."""
 
     tokens: tuple[int, ...]
     pieces: tuple[bytes, ...]
@@ -34,7 +34,10 @@ class Score:
 
 
 def score(model: Model, text: str | bytes) -> Score:
-    """Log-probability of each token of text, after BOS where the model wants one. Raises ContextOverflow, ValueError for no tokens."""
+    """Log-probability of each token of text, after BOS where the model wants one.
+
+    Raises ContextOverflow, and ValueError for no tokens.
+    """
     tokens = model.tokenize(text)
     if not tokens:
         raise ValueError("the text has no tokens to score")

@@ -15,8 +15,9 @@ from subbyte.kernels import Cache, Engine, Plan
 
 Progress = Callable[[int, int], None]
 Activations = Literal["int8", "int8x2", "float32"]
-"""Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2, which keeps the rest
-as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick of both."""
+"""Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2,
+which keeps the rest as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick
+of both."""
 Logits = NDArray[np.float32]
 
 SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
@@ -34,14 +35,21 @@ def batch_size(plan: Plan, n_ctx: int) -> int:
 class Session:
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
-    plan: what Model.session passes. n_ctx: positions of the cache. float_cache: keys and values as float32 instead of float16.
-    activations: how they meet quantized weights, see `Activations`.
+    plan: what Model.session passes. n_ctx: positions of the cache. float_cache: keys and values as float32 instead of
+    float16. activations: how they meet quantized weights, see `Activations`.
     """
 
     def __init__(
-        self, plan: Plan, *, n_ctx: int, n_threads: int, float_cache: bool = False, activations: Activations = "int8", isa: str | None = None,
+        self,
+        plan: Plan,
+        *,
+        n_ctx: int,
+        n_threads: int,
+        float_cache: bool = False,
+        activations: Activations = "int8",
+        isa: str | None = None,
         check: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
         self._engine = Engine(
@@ -57,14 +65,17 @@ class Session:
         return len(self.tokens)
 
     @overload
-    def eval(self, tokens: Sequence[int], logits: Literal["last", "all"] = "last", on_progress: Progress | None = None) -> Logits: ...
+    def eval(
+        self, tokens: Sequence[int], logits: Literal["last", "all"] = "last", on_progress: Progress | None = None
+    ) -> Logits: ...
     @overload
     def eval(self, tokens: Sequence[int], logits: Literal["none"], on_progress: Progress | None = None) -> None: ...
     def eval(self, tokens: Sequence[int], logits: str = "last", on_progress: Progress | None = None) -> Logits | None:
         """Appends tokens; returns next-token logits: float32 [n_vocab] of the last one, [n, n_vocab] of "all", or None.
 
-        on_progress(done, total) is called after each batch. Interrupted (KeyboardInterrupt, an exception of on_progress), the
-        session keeps the batches that are complete. Raises ContextOverflow, NumericError, SessionBusy, ValueError for bad ids.
+        on_progress(done, total) is called after each batch. Interrupted (KeyboardInterrupt, an exception of
+        on_progress), the session keeps the batches that are complete. Raises ContextOverflow, NumericError,
+        SessionBusy, ValueError for bad ids.
         """
         rows: list[Logits] = []
         total = len(tokens)
@@ -108,7 +119,10 @@ class Session:
             del self.tokens[n:]
 
     def reuse(self, tokens: Sequence[int]) -> int:
-        """Rewinds to what the session has in common with the start of tokens, leaving at least one to evaluate; returns that length."""
+        """Rewinds to what the session has in common with the start of tokens; returns that length.
+
+        At least one of tokens is left to evaluate.
+        """
         n = 0
         for old, new in zip(self.tokens, tokens[:-1], strict=False):
             if old != new:
@@ -143,12 +157,17 @@ class Session:
         if not len(tokens):
             raise ValueError("no tokens to evaluate")
         if self.n_past + len(tokens) > self.n_ctx:
-            raise ContextOverflow(f"{self.n_past} + {len(tokens)} tokens do not fit a context of {self.n_ctx}; rewind, or ask for a larger one")
+            raise ContextOverflow(
+                f"{self.n_past} + {len(tokens)} tokens do not fit a context of {self.n_ctx}; "
+                "rewind, or ask for a larger one"
+            )
         self._check()
         for first in range(0, len(tokens), self._engine.n_batch):
             yield first, tokens[first : first + self._engine.n_batch]
 
-    def _step(self, cache: Cache, batch: Sequence[int], rows: Sequence[int], wanted: Sequence[int] | None = None) -> Logits | None:
+    def _step(
+        self, cache: Cache, batch: Sequence[int], rows: Sequence[int], wanted: Sequence[int] | None = None
+    ) -> Logits | None:
         result = self._engine.step(batch, ((cache, len(batch), self.n_past),), logits_of=rows, wanted=wanted)
         self.tokens.extend(batch)
         return result

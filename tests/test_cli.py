@@ -59,6 +59,8 @@ class FakeResult:
     n_ctx: int = 512
     chunks: int = 2
     n_tokens: int = 1100
+    n_scored: int = 510
+    activations: str = "int8x2"
     text_sha256: str = "abc123"
     seconds: float = 1.5
 
@@ -89,8 +91,8 @@ def runtime(monkeypatch, tmp_path):
             raise errors.FormatError(f"{path}: magic at byte 0 is 'PK', not 'GGUF'")
         return FakeModel(fake)
 
-    def perplexity(model, data, *, n_ctx, chunks, on_chunk):
-        fake.options = {"data": data, "n_ctx": n_ctx, "chunks": chunks}
+    def perplexity(model, data, *, n_ctx, chunks, activations, on_chunk):
+        fake.options = {"data": data, "n_ctx": n_ctx, "chunks": chunks, "activations": activations}
         if fake.failure is not None:
             raise fake.failure
         for index, ppl in enumerate(FakeResult.running, 1):
@@ -340,11 +342,11 @@ def test_perplexity(subbyte, runtime, tmp_path):
         0,
         "[1]12.6138,[2]28.6503,\n"
         "PPL = 28.6503 ± 1.3790\n"
-        "n_ctx 512, 2 chunks, 1100 tokens, 1.5 s\n"
+        "n_ctx 512, 2 chunks, 510 of 1100 tokens scored, int8x2 activations, 1.5 s\n"
         "text sha256 abc123\n",
         "",
     )  # fmt: skip
-    assert runtime.options == {"data": b"\xff bytes", "n_ctx": 512, "chunks": 2}
+    assert runtime.options == {"data": b"\xff bytes", "n_ctx": 512, "chunks": 2, "activations": "int8x2"}
 
 
 def test_perplexity_as_json(subbyte, stdin):

@@ -1,4 +1,4 @@
-"""The whole forward pass: against numpy on tiny models of our own, and against reference logits where those are at hand."""
+"""The whole forward pass: against numpy on tiny models of our own, and against reference logits where at hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 
 
 def logits(
-    path: Path, tokens: list[int], steps: list[int] | None = None, *, activations: str = "int8", isa: str | None = None, threads: int = 2
+    path: Path,
+    tokens: list[int],
+    steps: list[int] | None = None,
+    *,
+    activations: str = "int8",
+    isa: str | None = None,
+    threads: int = 2,
 ) -> np.ndarray:
     """All logits of tokens over an F32 cache, evaluated in pieces of the given lengths (default: in one go)."""
     with sb.load(path, threads=threads, isa=isa) as model, model.session(len(tokens), "f32", activations) as session:
@@ -47,7 +53,7 @@ def test_prefill_equals_one_by_one(arch: str, isa: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("kind", QUANTIZED)
 def test_quantized_prefill_equals_one_by_one(kind: str, isa: str, tmp_path: Path) -> None:
-    """Both round activations by the same rule; sums in another order flip a few of them, so distributions are compared."""
+    """Both round activations by the same rule; sums in another order flip a few, so distributions are compared."""
     write_model(tmp_path / "m.gguf", types=[kind])
     whole = log_softmax(logits(tmp_path / "m.gguf", TOKENS, isa=isa))
     single = log_softmax(logits(tmp_path / "m.gguf", TOKENS, [1] * 50, isa=isa))
@@ -122,7 +128,7 @@ def test_reference_logits(name: str, bound: float, isa: str) -> None:
 @pytest.mark.skipif(not REFS.is_dir(), reason="reference logits are not at hand")
 @pytest.mark.parametrize("isa", isas())
 def test_mixed_block_types(isa: str) -> None:
-    """24 block types in one model: near the reference, whose activations are quantized too, and nearer to our own float road."""
+    """24 block types in one model: near the reference, which quantizes activations too, and nearer to our floats."""
     ref = np.load(REFS / "mixed.npz")
     tokens = [int(t) for t in ref["tokens"]]
     ours = log_softmax(logits(REFS / "mixed.gguf", tokens, isa=isa))
@@ -131,7 +137,8 @@ def test_mixed_block_types(isa: str) -> None:
     kl_ref = divergence(theirs, ours)
     kl_exact = divergence(exact, ours)
     assert kl_ref.mean() < 4e-3 and kl_ref.max() < 1.5e-2
-    assert kl_exact.mean() < divergence(exact, theirs).mean() < 3e-3  # our rounding of activations costs less than theirs
+    # Our rounding of activations costs less than theirs.
+    assert kl_exact.mean() < divergence(exact, theirs).mean() < 3e-3
 
 
 def test_shapes_are_those_of_the_test_models() -> None:

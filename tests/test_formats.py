@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, Format, _formats, dequantize
+from subbyte.kernels import FORMATS, Format, _formats, dequantize, isas
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-ISAS = _formats.isas()
+ISAS = isas()
 QUANTIZED = [format for format in FORMATS.values() if format.group]
 every_format = pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS.keys())
 every_quantized_format = pytest.mark.parametrize("format", QUANTIZED, ids=[format.name for format in QUANTIZED])

@@ -1,7 +1,7 @@
 """The int8 kernels of every instruction set: quantize bit for bit, products against float64 with a stated bound.
 
-The expected product uses the weights as unpacked, (code - bias) * scale - min, and the activations as quantized, q *
-scale; unpack itself is checked against gguf-py in test_formats.py. Integer sums within a group are exact, so what
+The expected product uses the weights as unpacked, (code - bias) * scale - min, and the activations as quantized,
+q * scale; unpack itself is checked against gguf-py in test_formats.py. Integer sums within a group are exact, so what
 may differ is the rounding of float sums: `BOUND`, relative to the sum of (|code - bias| * |scale| + |min|) * |x|.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, Format, _formats, _int8
+from subbyte.kernels import FORMATS, Format, _formats, _int8, isas
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 BOUND = 4e-7
-ISAS = _formats.isas()
+ISAS = isas()
 QUANTIZED = [format for format in FORMATS.values() if format.group]
 each_isa = pytest.mark.parametrize("isa", ISAS)
 each_format = pytest.mark.parametrize("format", QUANTIZED, ids=[format.name for format in QUANTIZED])
@@ -68,8 +68,7 @@ def weights(format: Format, rows: Bytes, n_rows: int) -> tuple[Doubles, Doubles]
 
 def values(x: _int8.Q8) -> Doubles:
     """[n_tokens, k]"""
-    scaled: Doubles = x.q.astype(np.float64).reshape(x.n_tokens, -1, 32) * x.scale[:, :, None]
-    return scaled.reshape(x.n_tokens, -1)
+    return (x.q.reshape(x.n_tokens, -1, 32) * x.scale[:, :, None].astype(np.float64)).reshape(x.n_tokens, -1)
 
 
 def token(x: _int8.Q8, t: int) -> _int8.Q8:

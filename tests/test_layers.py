@@ -21,13 +21,14 @@ def imports_of(source: str) -> list[str]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "subbyte":
             rooms += [node.module.split(".")[1]] if "." in node.module else ["api"]
         elif isinstance(node, ast.Import):
-            rooms += [(a.name.split(".") + ["api"])[1] for a in node.names if a.name.split(".")[0] == "subbyte"]
+            rooms += [[*a.name.split("."), "api"][1] for a in node.names if a.name.split(".")[0] == "subbyte"]
     return rooms
 
 
 def cython_imports(text: str) -> list[str]:
+    starts = ("from subbyte.", "import subbyte.", "cimport subbyte.")
     lines = [line.strip() for line in text.splitlines()]
-    return [line.split()[1].split(".")[1] for line in lines if line.startswith(("from subbyte.", "import subbyte.", "cimport subbyte."))]
+    return [line.split()[1].split(".")[1] for line in lines if line.startswith(starts)]
 
 
 @pytest.mark.parametrize("room", ALLOWED)

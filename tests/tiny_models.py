@@ -1,4 +1,4 @@
-"""Tiny random models written with gguf-py, and the same forward pass in plain numpy: the oracle of the engine's tests."""
+"""Tiny random models written with gguf-py, and their forward pass in plain numpy: the oracle of the engine's tests."""
 
 from __future__ import annotations
 
@@ -55,9 +55,14 @@ def tensor_shapes(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
 
 
 def write_model(
-    path: Path, arch: str = "llama", shape: dict[str, int] | None = None, types: list[str] | None = None, seed: int = 0, **metadata: Any
+    path: Path,
+    arch: str = "llama",
+    shape: dict[str, int] | None = None,
+    types: list[str] | None = None,
+    seed: int = 0,
+    **metadata: Any,
 ) -> dict[str, F32]:
-    """Writes a random model whose matrices take `types` in turn; returns the weights as a reader dequantizes them, by name.
+    """Writes a random model whose matrices take `types` in turn; returns its weights by name, as a reader sees them.
 
     metadata replaces or adds keys of the architecture (float, int).
     """
