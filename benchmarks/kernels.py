@@ -4,8 +4,8 @@ gemm: a prompt of 512 tokens, packing and unpacking included, in GMAC/s, beside 
 int8 multiply-adds. dot: one token, in GB/s of block bytes, with weights from memory beside a plain read of memory,
 and in cache.
 
-Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and
-the best run of each counts. Needs a C compiler for calibrate.c; x86-64 only.
+Machines are noisy: kernels and calibration loops take turns in short runs, and the best run of each counts. Needs a C
+compiler for calibrate.c; x86-64 only.
 """
 
 import ctypes
