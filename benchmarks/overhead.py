@@ -2,7 +2,8 @@
 
     python benchmarks/overhead.py MODEL [--tokens 200] [--rounds 5]
 
-Outside means everything between two tokens but the step in C: Python, sampling, text. Measured greedy and with the default sampling.
+Outside means everything between two tokens but the step in C: Python, sampling, text. Measured greedy and with the
+default sampling.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ def main() -> None:
         start = time.perf_counter()
         subprocess.run([sys.executable, *first_token], check=True, stdout=subprocess.DEVNULL)
         seconds.append(time.perf_counter() - start)
-        run = subprocess.run([sys.executable, "-c", LOOP, a.model, str(a.tokens)], check=True, capture_output=True, text=True)
-        measured, peak = json.loads(run.stdout)
+        loop = [sys.executable, "-c", LOOP, a.model, str(a.tokens)]
+        measured, peak = json.loads(subprocess.run(loop, check=True, capture_output=True).stdout)
         for name, share in measured.items():
             shares.setdefault(name, []).append(share)
     for name, values in shares.items():
-        print(f"outside the kernels, {name}: {statistics.median(values):.1%} [{min(values):.1%} .. {max(values):.1%}] of a token")
+        spread = f"[{min(values):.1%} .. {max(values):.1%}]"
+        print(f"outside the kernels, {name}: {statistics.median(values):.1%} {spread} of a token")
     print(f"process start to one token: {statistics.median(seconds):.2f} s [{min(seconds):.2f} .. {max(seconds):.2f}]")
     print(f"peak memory: {peak / 1e6:.0f} MB, of which the file is {os.path.getsize(a.model) / 1e6:.0f} MB")
 
