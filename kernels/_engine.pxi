@@ -67,6 +67,8 @@ cdef object whole_number(value):
 
 def token_ids(tokens, int64_t n_vocab):
     """tokens as int32 [n]. Raises ValueError unless they are integers (no bool, no float) from 0 to n_vocab - 1."""
+    if isinstance(tokens, (bytes, bytearray)):
+        raise ValueError("token ids must be integers, not a text's bytes")
     cdef int32_t[::1] ids = np.empty(len(tokens), np.int32)
     cdef int64_t i = 0
     for token in tokens:
