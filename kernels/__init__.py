@@ -24,6 +24,7 @@ from subbyte.kernels._native import (
     best_isa,
     isas,
     pick,
+    token_ids,
     top_k,
 )
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS", "MAX_CTX", "MAX_THREADS", "Cache", "Claim", "Engine", "Format", "Plan", "Weight", "best_isa",
-    "dequantize", "isas", "pick", "top_k",
+    "dequantize", "isas", "pick", "token_ids", "top_k",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
-from subbyte.kernels import Cache, Claim, Engine, Plan
+from subbyte.kernels import Cache, Claim, Engine, Plan, token_ids
 
 Progress = Callable[[int, int], None]
 Activations = Literal["int8", "int8x2", "float32"]
@@ -28,16 +28,6 @@ def batch_size(plan: Plan, n_ctx: int) -> int:
     while batch > 32 and batch * plan.scratch_bytes() > SCRATCH_BYTES:
         batch //= 2
     return min(batch, n_ctx)
-
-
-def token_ids(tokens: Sequence[int], n_vocab: int) -> NDArray[np.int32]:
-    """tokens as int32 [n]. Raises ValueError unless they are integers from 0 to n_vocab - 1."""
-    ids = np.asarray(tokens) if len(tokens) else np.empty(0, np.int32)
-    if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise ValueError(f"token ids must be a sequence of integers, not {ids.dtype} of shape {ids.shape}")
-    for bad in ids[(ids < 0) | (ids >= n_vocab)][:1]:
-        raise ValueError(f"token id {bad} is none of this model's, which are 0 to {n_vocab - 1}")
-    return ids.astype(np.int32)
 
 
 class Session:
@@ -72,6 +62,11 @@ class Session:
     def n_past(self) -> int:
         """How many tokens the cache holds."""
         return len(self.tokens)
+
+    @property
+    def seconds_in_kernels(self) -> float:
+        """Time its steps have spent in C so far: what is left of a run's time is Python's."""
+        return self._opened()[0].seconds
 
     @overload
     def eval(

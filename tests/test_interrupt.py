@@ -147,8 +147,8 @@ def test_a_handler_can_not_run_a_model_meanwhile(model: sb.Model) -> None:
         other.eval([1])
 
 
-class Shot(Exception):
-    """Unlike TimeoutError, no OSError that somebody may expect."""
+class Struck(Exception):
+    """What the signal handler raises; no OSError, which file checks answer."""
 
 
 def test_random_shots(path: Path) -> None:
@@ -158,7 +158,7 @@ def test_random_shots(path: Path) -> None:
         reference = session.eval(PROMPT)
 
         def stop(_: int, __: FrameType | None) -> None:
-            raise Shot
+            raise Struck
 
         before = signal.signal(signal.SIGALRM, stop)
         shots = 0
@@ -169,7 +169,7 @@ def test_random_shots(path: Path) -> None:
                     while True:
                         session.reuse(PROMPT[: rng.randrange(30)])
                         session.eval(LONG[: rng.randrange(1, 200)], rng.choice(["last", "all", "none"]))
-                except Shot:
+                except Struck:
                     shots += 1
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -116,6 +116,33 @@ def test_tokens_that_are_none(session: Session, tokens: Any) -> None:
         assert session.tokens == [5]
 
 
+class Growing(list[Any]):
+    """A sequence that is longer when it is walked than it says."""
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Grower:
+    """An integer that makes the list it is in longer."""
+
+    def __init__(self, tokens: list[Any]) -> None:
+        self.tokens = tokens
+
+    def __index__(self) -> int:
+        self.tokens += [1] * 1000
+        return 1
+
+
+def test_tokens_that_become_more_while_they_are_read(model: sb.Model) -> None:
+    tokens: list[Any] = []
+    tokens += [Grower(tokens), 2]
+    with model.session(64) as session:
+        session.eval(tokens)
+        session.eval(Growing([1, 2, 3]))
+        assert session.n_past < 10
+
+
 @pytest.mark.parametrize(
     "tokens", [(1, 2), np.array([1, 2]), np.array([1, 2], np.uint8), range(1, 3), np.array([9, 1, 2])[1:]]
 )

@@ -55,8 +55,8 @@ PIECE void dot_256_wide(enum format f, codes64_fn codes, scales_fn scales, const
     }
 }
 
-PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
-                       struct q8_row x, float *out)
+PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows,
+                       int64_t k, struct q8_row x, float *out)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes;
     for (int r = 0; r < n_rows; r++) {
