@@ -48,7 +48,7 @@ def _download_bar(name: str) -> "Iterator[store.Progress]":
         nonlocal bar
         if bar is None:  # rich is slow to import: only when there is something to show
             bar = _new_bar()
-            bar.add_task(one_line(name), completed=done, total=total or None)
+            bar.add_task(one_line(name), total=total or None)
             bar.start()
         bar.update(bar.task_ids[0], completed=done, total=total or None)
 

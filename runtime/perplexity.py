@@ -92,7 +92,7 @@ def perplexity(
         )
     total = len(tokens) // n_ctx if chunks is None else min(chunks, len(tokens) // n_ctx)
     first = n_ctx // 2
-    nll = np.empty(0, np.float64)
+    nll: NDArray[np.float64] = np.empty(0, np.float64)
     running: list[float] = []
     with model.session(n_ctx, cache_type, activations) as session:
         for i in range(total):
