@@ -38,7 +38,7 @@ def chat(
 
         echo "What is the capital of France?" | subbyte chat
     """
-    chosen = sampling_from(sampling)
+    chosen = sampling_from(sampling, model)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     question = "" if interactive else _question()
     loaded = open_model(model, threads, verbose=verbose)

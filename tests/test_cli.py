@@ -112,7 +112,11 @@ def runtime(monkeypatch, tmp_path):
         model(name="hf:u/r", path=tmp_path / "r.gguf", size=7, license=None),
     ]
     available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use")]
-    module("store", resolve=resolve, installed=lambda: installed, available=lambda: available)
+    recommended = {"gentle": {"temperature": 0.2, "top_p": 0.9}}
+    module(
+        "store", resolve=resolve, installed=lambda: installed, available=lambda: available,
+        recommended_sampling=lambda name: recommended.get(name, {}),
+    )  # fmt: skip
     module("model", load=load)
     module("perplexity", perplexity=perplexity)
     module("gguf", GGUF=GGUF)
@@ -335,6 +339,14 @@ def test_a_file_that_is_not_there(subbyte, tmp_path):
 def test_a_text_without_end(subbyte):
     code, out, err = subbyte("generate", "m", "-f", "/dev/zero")
     assert (code, out) == (4, "") and "longer than 64 MiB" in err
+
+
+def test_a_built_in_model_comes_with_its_makers_sampling(subbyte, runtime, stdin):
+    for args, temperature, top_p in (("gentle", 0.2, 0.9), ("gentle --temp 1", 1, 0.9), ("m", 0.8, 0.95)):
+        stdin("hi")
+        assert subbyte("chat", *args.split())[0] == 0
+        sampling = runtime.options["sampling"]
+        assert (sampling.temperature, sampling.top_p) == (temperature, top_p)
 
 
 # ---- perplexity
