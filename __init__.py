@@ -30,7 +30,9 @@ from subbyte.errors import (
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat import Chat
-    from subbyte.runtime.events import Done, PrefillProgress, Reply, TextDelta
+    from subbyte.runtime.conversation import Message
+    from subbyte.runtime.events import Done, Event, PrefillProgress, Reply, TextDelta
+    from subbyte.runtime.generation import Generation
     from subbyte.runtime.gguf import GGUF
     from subbyte.runtime.model import Model, ModelInfo, load
     from subbyte.runtime.perplexity import PerplexityResult, perplexity
@@ -41,7 +43,10 @@ if TYPE_CHECKING:
 _HOME = {
     "Chat": "chat",
     "Done": "events",
+    "Event": "events",
     "GGUF": "gguf",
+    "Generation": "generation",
+    "Message": "conversation",
     "Model": "model",
     "ModelInfo": "model",
     "PerplexityResult": "perplexity",
@@ -60,7 +65,10 @@ __all__ = [
     "Chat",
     "ContextOverflow",
     "Done",
+    "Event",
     "FormatError",
+    "Generation",
+    "Message",
     "Model",
     "ModelChanged",
     "ModelInfo",
@@ -83,6 +91,10 @@ __all__ = [
     "load",
     "perplexity",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> object:

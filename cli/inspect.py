@@ -38,7 +38,8 @@ def inspect(model: str, tensors: bool, as_json: bool, verbose: bool) -> None:
         print_json(facts)
         return
     _print_head(summary)
-    _print_types(summary)
+    if summary.types:
+        _print_types(summary)
     print_table("metadata", ("key", "type", "value"), ((of.key, of.type, of.text) for of in summary.metadata))
     if tensors:
         _print_tensors(summary)

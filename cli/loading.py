@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from subbyte.cli.console import note, one_line, show_log
 from subbyte.cli.interrupt import one_interrupt
+from subbyte.cli.options import usage_errors
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -20,7 +21,9 @@ def open_model(name: str, threads: int | None = None, *, verbose: bool = False) 
     """Finds the model, fetching it when needed, and loads it."""
     from subbyte.runtime.model import load
 
-    return load(find_model(name, verbose=verbose), threads=threads)
+    path = find_model(name, verbose=verbose)
+    with usage_errors():
+        return load(path, threads=threads)
 
 
 def find_model(name: str, *, verbose: bool = False) -> Path:

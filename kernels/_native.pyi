@@ -1,6 +1,7 @@
 """Types of the Cython door to the engine; its docstrings are in _native.pyx."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ def pick(
 ) -> int: ...
 def top_k(logits: NDArray[np.float32], k: int) -> NDArray[np.int32]: ...
 
-def token_ids(tokens: Sequence[int], n_vocab: int) -> NDArray[np.int32]: ...
+def token_ids(tokens: Sequence[int] | NDArray[np.integer[Any]], n_vocab: int) -> NDArray[np.int32]: ...
 
 class Weight:
     def __init__(self, data: memoryview | bytes | NDArray[np.uint8], format: str, rows: int, cols: int) -> None: ...

@@ -137,8 +137,8 @@ class Chat:
 
     @property
     def n_past(self) -> int:
-        """Tokens of the context that are used."""
-        return self.session.n_past
+        """Tokens of the context that the conversation uses; what is left of a forgotten one does not count."""
+        return self.session.n_past if self._messages or self._answer else 0
 
     @property
     def last(self) -> Reply | None:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from subbyte.errors import ResourceError, SubbyteError
-from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan
+from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
 from subbyte.models import Config, Graph, Weights, architecture
 from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.gguf import GGUF
@@ -49,6 +49,7 @@ class ModelInfo:
     n_ctx_train: int
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields by name, fit for JSON."""
         return {**asdict(self), "path": str(self.path)}
 
 
@@ -58,24 +59,25 @@ class Model:
     Made by `load`. config: its hyper-parameters. tokenizer: its vocabulary. plan: its forward pass.
     """
 
-    def __init__(self, gguf: GGUF, *, n_threads: int, isa: str | None) -> None:
-        self.gguf = gguf
-        self.path = gguf.path
-        self.metadata = gguf.metadata
-        self.n_threads = n_threads
-        self.isa = isa
+    def __init__(self, gguf: GGUF, *, n_threads: int, isa: str) -> None:
+        self.gguf: Final = gguf
+        self.path: Final = gguf.path
+        self.metadata: Final = gguf.metadata
+        self.n_threads: Final = n_threads
+        self.isa: Final = isa
         arch = architecture(gguf.metadata.str("general.architecture"))
-        self.tokenizer: Tokenizer = load_tokenizer(gguf.metadata)
-        self.config: Config = arch.configure(gguf.metadata, self.tokenizer.n_vocab)
+        self.tokenizer: Final[Tokenizer] = load_tokenizer(gguf.metadata)
+        self.config: Final[Config] = arch.configure(gguf.metadata, self.tokenizer.n_vocab)
         graph = Graph()
         weights = Weights(gguf.tensors)
         arch.forward(graph, self.config, weights)
-        self.plan: Plan = graph.plan()
+        self.plan: Final[Plan] = graph.plan()
         if unused := gguf.tensors.keys() - weights.used:
             _log.warning("%s: %d tensors are not used, such as %s", self.path, len(unused), min(unused))
 
     @property
     def info(self) -> ModelInfo:
+        """Name, sizes and bits per weight, from the file."""
         weights = sum(math.prod(t.shape) for t in self.gguf.tensors.values())
         n_bytes = sum(t.n_bytes for t in self.gguf.tensors.values())
         c = self.config
@@ -97,7 +99,8 @@ class Model:
     ) -> Session:
         """A new KV cache of n_ctx positions.
 
-        n_ctx None: what the model was trained for, or as much of it as fits half of the free memory.
+        n_ctx None: what the model was trained for, or as much of it as fits half of the free memory; for more than
+        that a warning is logged.
         Raises ResourceError, with the sizes, before anything is allocated that does not fit.
         """
         if cache_type not in ("f16", "f32"):
@@ -110,6 +113,8 @@ class Model:
         n_ctx = operator.index(n_ctx)
         if n_ctx < 1:
             raise ValueError(f"a context of {n_ctx} tokens; it must be at least 1")
+        if n_ctx > self.config.n_ctx_train:
+            _log.warning("a context of %d tokens; the model was trained for %d", n_ctx, self.config.n_ctx_train)
         need = self.plan.cache_bytes(n_ctx, f16)
         if need > free:
             raise ResourceError(
@@ -179,7 +184,7 @@ class Model:
     def score(self, text: str | bytes) -> Score:
         """The log-probability of each token of text, after BOS where the model wants one.
 
-        Raises ContextOverflow, and ValueError for no tokens.
+        Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
         """
         from subbyte.runtime.score import score
 
@@ -192,7 +197,7 @@ class Model:
         """
         return self.tokenizer.encode(text, special=special, add_bos=add_bos)
 
-    def detokenize(self, ids: list[int], *, special: bool = False) -> str:
+    def detokenize(self, ids: Iterable[int], *, special: bool = False) -> str:
         """The text of token ids; control tokens show as text only with special."""
         return self.tokenizer.decode(ids, special=special)
 
@@ -212,10 +217,13 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
 
     threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
-    threads that can't be.
+    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
+    isa = best_isa() if isa is None else isa
+    if isa not in isas():
+        raise ValueError(f"instruction set {isa!r} is unknown or not on this machine; it runs {', '.join(isas())}")
     from subbyte.runtime.store import resolve
 
     path = resolve(model)

@@ -52,6 +52,7 @@ class PerplexityResult:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields by name, fit for JSON."""
         return asdict(self)
 
 
@@ -79,8 +80,10 @@ def perplexity(
     compute. on_chunk is called after each. Memory does not depend on n_ctx * n_vocab. Raises ValueError when the text
     is shorter than two chunks or n_ctx leaves nothing to score.
     """
-    if n_ctx < 4 or (chunks is not None and chunks < 1):
-        raise ValueError(f"n_ctx = {n_ctx} and chunks = {chunks}; n_ctx must be at least 4, chunks at least 1")
+    if n_ctx < 4:
+        raise ValueError(f"chunks of {n_ctx} tokens; they must have at least 4")
+    if chunks is not None and chunks < 1:
+        raise ValueError(f"{chunks} chunks; there must be at least 1")
     data = text.encode("utf-8", "replace") if isinstance(text, str) else text
     start = time.perf_counter()
     tokenizer = model.tokenizer

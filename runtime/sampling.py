@@ -33,7 +33,7 @@ class Sampling:
         _integer("top_k", self.top_k, 0, "0 keeps all tokens")
         _integer("repeat_last_n", self.repeat_last_n, -1, "-1 means the whole context")
         if self.seed is not None:
-            _integer("seed", self.seed, 0, "None gives a different text each time")
+            _integer("seed", self.seed, 0, "without one, the text differs each time")
 
 
 def _number(name: str, value: float, low: float, high: float) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.errors import ContextOverflow
+
 if TYPE_CHECKING:
     from subbyte.runtime.model import Model
 
@@ -36,13 +38,18 @@ class Score:
 def score(model: Model, text: str | bytes) -> Score:
     """Log-probability of each token of text, after BOS where the model wants one.
 
-    Raises ContextOverflow, and ValueError for no tokens.
+    Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
     """
     tokens = model.tokenize(text)
     if not tokens:
         raise ValueError("the text has no tokens to score")
     bos = [model.tokenizer.bos] if model.tokenizer.add_bos and model.tokenizer.bos is not None else []
     context = [*bos, *tokens]
+    if len(context) > model.config.n_ctx_train:
+        raise ContextOverflow(
+            f"the text has {len(context)} tokens, the model was trained for {model.config.n_ctx_train}: "
+            "score it in parts, or measure its perplexity"
+        )
     logprobs = np.full(len(context), np.nan, np.float32)
     if len(context) > 1:
         with model.session(len(context), activations="int8x2") as session:

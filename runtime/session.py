@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from subbyte.errors import ContextOverflow
 from subbyte.kernels import Cache, Claim, Engine, Plan, token_ids
 
 Progress = Callable[[int, int], None]
+Tokens: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 Activations = Literal["int8", "int8x2", "float32"]
 """Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2,
 which keeps the rest as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick
@@ -70,11 +71,11 @@ class Session:
 
     @overload
     def eval(
-        self, tokens: Sequence[int], logits: Literal["last", "all"] = "last", on_progress: Progress | None = None
+        self, tokens: Tokens, logits: Literal["last", "all"] = "last", on_progress: Progress | None = None
     ) -> Logits: ...
     @overload
-    def eval(self, tokens: Sequence[int], logits: Literal["none"], on_progress: Progress | None = None) -> None: ...
-    def eval(self, tokens: Sequence[int], logits: str = "last", on_progress: Progress | None = None) -> Logits | None:
+    def eval(self, tokens: Tokens, logits: Literal["none"], on_progress: Progress | None = None) -> None: ...
+    def eval(self, tokens: Tokens, logits: str = "last", on_progress: Progress | None = None) -> Logits | None:
         """Appends tokens; returns next-token logits: float32 [n_vocab] of the last one, [n, n_vocab] of "all", or None.
 
         on_progress(done, total) is called after each batch. Interrupted (KeyboardInterrupt, an exception of
@@ -91,7 +92,7 @@ class Session:
             return None
         return rows[-1][-1] if logits == "last" else rows[0] if len(rows) == 1 else np.concatenate(rows)
 
-    def logprobs(self, tokens: Sequence[int], wanted: Sequence[int], first: int = 0) -> NDArray[np.float32]:
+    def logprobs(self, tokens: Tokens, wanted: Tokens, first: int = 0) -> NDArray[np.float32]:
         """Appends tokens; returns log p(wanted[i] | everything up to tokens[first + i]), float32 [len(wanted)].
 
         No logits are kept: memory does not grow with n_vocab.
@@ -108,7 +109,7 @@ class Session:
         with self._claim:
             self._keep(n)
 
-    def reuse(self, tokens: Sequence[int]) -> int:
+    def reuse(self, tokens: Tokens) -> int:
         """Rewinds to what the session has in common with the start of tokens; returns that length.
 
         At least one of tokens is left to evaluate.

@@ -176,10 +176,11 @@ def test_regenerate_undo_clear() -> None:
     assert chat.undo() == "two"
     assert said(chat) == ["one", "a"]
     chat.clear()
-    assert said(chat) == [] and chat.system == "S"
+    assert said(chat) == [] and chat.system == "S" and chat.n_past == 0
     computed(chat)
     chat.send("third")
     assert computed(chat).startswith("third")  # what comes before is still in the cache
+    assert chat.n_past == chat.session.n_past > 0
 
 
 def test_a_conversation_that_no_longer_fits_says_so_and_stays_as_it_was() -> None:

@@ -87,6 +87,8 @@ def runtime(monkeypatch, tmp_path):
 
     def load(path, threads=None):
         fake.threads = threads
+        if threads == 1000:
+            raise ValueError("1000 threads; allowed are 1 to 256")
         if path.stem == "broken":
             raise errors.FormatError(f"{path}: magic at byte 0 is 'PK', not 'GGUF'")
         return FakeModel(fake)
@@ -256,6 +258,11 @@ def test_failures_while_running(subbyte, runtime, tmp_path, failure, code):
         assert err.count("\n") == (code != 130) and "Traceback" not in err
 
 
+def test_a_value_that_no_model_can_be_loaded_with_is_wrong_usage(subbyte):
+    code, out, err = subbyte("generate", "m", "-p", "x", "-t", "1000")
+    assert (code, out) == (2, "") and err.startswith("subbyte: 1000 threads; allowed are 1 to 256 (")
+
+
 @pytest.mark.parametrize("args", [("--debug", "generate"), ("generate", "--debug")])
 def test_debug_shows_the_traceback(subbyte, runtime, args):
     runtime.failure = RuntimeError("a bug")
@@ -420,6 +427,11 @@ def test_inspect(subbyte):
     assert "long " * 60 in out  # a pipe is not cut
     assert "Q4_1" in out and "71.0%" in out and "blk.0" not in out
     assert "blk.0.attn_q.weight" in subbyte("inspect", "m", "--tensors")[1]
+
+
+def test_inspect_of_a_file_without_tensors(subbyte, monkeypatch):
+    monkeypatch.setattr(SUMMARY, "types", [])
+    assert "types" not in subbyte("inspect", "m")[1]
 
 
 def test_inspect_as_json(subbyte):

@@ -139,6 +139,6 @@ def test_the_command_is_installed() -> None:
 
 
 def test_import_warns_of_nothing(tmp_path: Path) -> None:
-    code = "import subbyte; [getattr(subbyte, name) for name in subbyte.__all__]"
+    code = "import subbyte as s; assert {*s.__all__} <= {*dir(s)}; [getattr(s, name) for name in s.__all__]"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -99,6 +99,22 @@ def test_a_number_of_threads_that_can_not_be(path: Path, threads: int) -> None:
         sb.load(path, threads=threads)
 
 
+def test_an_instruction_set_that_is_not_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="instruction set 'mmx' is unknown or not on this machine"):
+        sb.load(path, isa="mmx")
+    monkeypatch.setenv("SUBBYTE_ISA", "mmx")
+    with pytest.raises(ValueError, match="'mmx' \\(from SUBBYTE_ISA\\)"):
+        sb.load("no such model")  # found out before anything is fetched
+
+
+def test_a_context_beyond_training_is_told(model: sb.Model, caplog: pytest.LogCaptureFixture) -> None:
+    trained = model.info.n_ctx_train
+    model.session(trained).close()
+    assert not caplog.messages
+    model.session(trained + 1).close()
+    assert caplog.messages == [f"a context of {trained + 1} tokens; the model was trained for {trained}"]
+
+
 @pytest.mark.parametrize(
     "tokens",
     [
@@ -419,7 +435,7 @@ def test_a_file_that_was_deleted_or_replaced_is_still_mapped(own: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"n_ctx": n} for n in (-1, 0, 1, 2, 3)] + [{"chunks": 0}, {"chunks": -1}], ids=str)
 def test_perplexity_of_chunks_that_hold_nothing(model: sb.Model, change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least 4, chunks at least 1"):
+    with pytest.raises(ValueError, match="at least [14]"):
         sb.perplexity(model, TEXT, **{"n_ctx": 8, **change})
 
 
@@ -463,6 +479,19 @@ def test_a_score_without_a_first_token(model: sb.Model) -> None:
     one = model.score("a")
     assert np.isnan(one.logprobs).all() and one.total == 0.0 and np.isnan(one.bits_per_byte)
     assert np.isfinite(model.score(b"\xff\xfe").logprobs[1:]).all()
+
+
+def test_a_score_is_what_the_logits_say(model: sb.Model) -> None:
+    score = model.score(TEXT)
+    with model.session(len(score.tokens), activations="int8x2") as session:
+        logits = session.eval(score.tokens, "all").astype(np.float64)
+    logprobs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    np.testing.assert_allclose(score.logprobs[1:], logprobs[range(len(logits) - 1), score.tokens[1:]], atol=1e-5)
+
+
+def test_a_score_beyond_training(model: sb.Model) -> None:
+    with pytest.raises(ContextOverflow, match=f"the model was trained for {model.info.n_ctx_train}"):
+        model.score("\n" * (model.info.n_ctx_train + 1))
 
 
 # ---- any order of calls ----
