@@ -15,6 +15,7 @@ from subbyte.cli.stream import show, timing_line
 if TYPE_CHECKING:
     from subbyte.cli.repl import Chat
     from subbyte.runtime.model import Model
+    from subbyte.runtime.session import Activations
 
 
 @click.command()
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 @options.ctx_size_option(help="Tokens the conversation may hold; default: as many as the model knows.")
 @options.predict_option
 @options.threads_option
+@options.activations_option(None)
 @sampling_options
 @options.verbose_option
 @options.debug_option
 def chat(
-    model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None, verbose: bool,
-    **sampling: Any,
+    model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
+    activations: "Activations | None", verbose: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Talk with a model.
 
@@ -38,11 +40,16 @@ def chat(
 
         echo "What is the capital of France?" | subbyte chat
     """
-    chosen = sampling_from(sampling, model)
+    from subbyte.runtime.store import recommended
+
+    best = recommended(model)
+    chosen = sampling_from(sampling, best.sampling)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     question = "" if interactive else _question()
     loaded = open_model(model, threads, verbose=verbose)
-    with loaded, loaded.chat(n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens) as conversation:
+    with loaded, loaded.chat(
+        n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, activations=activations or best.activations
+    ) as conversation:
         if interactive:
             _talk(conversation, loaded, model)
         else:

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from subbyte.cli.loading import open_model
 from subbyte.cli.settings import sampling_from, sampling_options
 from subbyte.cli.stream import show, timing_line
 
+if TYPE_CHECKING:
+    from subbyte.runtime.session import Activations
+
 
 @click.command()
 @options.model_argument()
@@ -20,13 +23,14 @@ from subbyte.cli.stream import show, timing_line
 @options.predict_option
 @options.ctx_size_option(help="Tokens that prompt and answer may have together; default: as many as the model knows.")
 @options.threads_option
+@options.activations_option("int8")
 @sampling_options
 @options.output_options
 @options.verbose_option
 @options.debug_option
 def generate(
     model: str, prompt: str | None, file: str | None, max_tokens: int | None, n_ctx: int | None, threads: int | None,
-    as_json: bool, verbose: bool, **sampling: Any,
+    activations: "Activations", as_json: bool, verbose: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Go on with a text.
 
@@ -37,7 +41,9 @@ def generate(
     loaded = open_model(model, threads, verbose=verbose)
     with loaded:
         with options.usage_errors():
-            answer = loaded.generate(text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen)
+            answer = loaded.generate(
+                text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen, activations=activations
+            )
         show(answer, io.StringIO() if as_json else sys.stdout)
     reply = answer.reply
     if as_json:

@@ -32,6 +32,17 @@ predict_option = click.option(
     "-n", "--predict", "max_tokens", type=click.IntRange(1), metavar="N",
     help="Most tokens to generate; default: until the model ends or the context is full.",
 )  # fmt: skip
+
+
+def activations_option(default: str | None) -> Decorator:
+    """`--activations`; None leaves the choice to the model."""
+    how = "what suits the model" if default is None else default
+    return click.option(
+        "--activations", type=click.Choice(("int8", "int8x2", "float32")), default=default,
+        help=f"What meets quantized weights: int8, int8x2 with 15 bits, float32 (slow); default: {how}.",
+    )  # fmt: skip
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout and nothing else.")
 
 

@@ -22,13 +22,7 @@ MAX_TEXT = 1 << 30  # bytes
 @click.option("-f", "--file", required=True, metavar="FILE", help="The text, read as bytes; - is stdin.")
 @options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk; the second half of each is scored.")
 @click.option("--chunks", type=click.IntRange(1), metavar="N", help="Only the first N chunks; default: the whole text.")
-@click.option(
-    "--activations",
-    type=click.Choice(("int8", "int8x2", "float32")),
-    default="int8x2",
-    show_default=True,
-    help="What meets quantized weights: int8 as in chat, int8x2 with 15 bits, float32 (slow).",
-)
+@options.activations_option("int8x2")
 @options.threads_option
 @options.output_options
 @options.verbose_option

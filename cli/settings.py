@@ -43,17 +43,16 @@ def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def sampling_from(options: Mapping[str, Any], model: str = "") -> "Sampling":
+def sampling_from(options: Mapping[str, Any], defaults: Mapping[str, float] | None = None) -> "Sampling":
     """Takes the settings given among a command's options; a value out of range is a usage error.
 
-    For a built-in model its maker's recommendations take the place of the library's defaults.
+    defaults: what holds, instead of the library's defaults, where nothing is given.
     """
     from subbyte.runtime.sampling import Sampling
-    from subbyte.runtime.store import recommended_sampling
 
     given = {name: options[name] for name in BY_NAME if options[name] is not None}
     with usage_errors():
-        return Sampling(**{**recommended_sampling(model), **given})
+        return Sampling(**{**(defaults or {}), **given})
 
 
 def changed(sampling: "Sampling", name: str, text: str) -> "Sampling":

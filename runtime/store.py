@@ -5,15 +5,15 @@ which other programs share. What is cached is found without network and without 
 """
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.errors import ModelNotFound
-from subbyte.runtime._builtin import BUILT_IN, Progress, fetch
+from subbyte.runtime._builtin import BUILT_IN, Progress, Recommended, fetch
 
 __all__ = [
-    "Available", "Installed", "Progress", "available", "cache_folder", "installed", "recommended_sampling", "resolve",
+    "Available", "Installed", "Progress", "Recommended", "available", "cache_folder", "installed", "recommended",
+    "resolve",
 ]  # fmt: skip
 
 
@@ -90,9 +90,9 @@ def available() -> list[Available]:
     return [Available(m.name, sum(wheel.size for wheel in m.wheels), m.license) for m in models]
 
 
-def recommended_sampling(name: str) -> Mapping[str, float]:
-    """Fields of `Sampling` that the maker of a built-in model recommends; empty for other models."""
-    return BUILT_IN[name].sampling if name in BUILT_IN else {}
+def recommended(name: str) -> Recommended:
+    """How a built-in model chats best; the library's defaults for other models."""
+    return BUILT_IN[name].chat if name in BUILT_IN else Recommended()
 
 
 def _cached() -> str:

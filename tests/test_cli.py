@@ -114,10 +114,10 @@ def runtime(monkeypatch, tmp_path):
         model(name="hf:u/r", path=tmp_path / "r.gguf", size=7, license=None),
     ]
     available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use")]
-    recommended = {"gentle": {"temperature": 0.2, "top_p": 0.9}}
+    gentle = model(sampling={"temperature": 0.2, "top_p": 0.9}, activations="int8x2")
     module(
         "store", resolve=resolve, installed=lambda: installed, available=lambda: available,
-        recommended_sampling=lambda name: recommended.get(name, {}),
+        recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
     module("model", load=load)
     module("perplexity", perplexity=perplexity)
@@ -348,12 +348,16 @@ def test_a_text_without_end(subbyte):
     assert (code, out) == (4, "") and "longer than 64 MiB" in err
 
 
-def test_a_built_in_model_comes_with_its_makers_sampling(subbyte, runtime, stdin):
-    for args, temperature, top_p in (("gentle", 0.2, 0.9), ("gentle --temp 1", 1, 0.9), ("m", 0.8, 0.95)):
+def test_a_built_in_model_chats_as_suits_it(subbyte, runtime, stdin):
+    for args, expected in (
+        ("gentle", (0.2, 0.9, "int8x2")),
+        ("gentle --temp 1 --activations float32", (1, 0.9, "float32")),
+        ("m", (0.8, 0.95, "int8")),
+    ):
         stdin("hi")
         assert subbyte("chat", *args.split())[0] == 0
         sampling = runtime.options["sampling"]
-        assert (sampling.temperature, sampling.top_p) == (temperature, top_p)
+        assert (sampling.temperature, sampling.top_p, runtime.options["activations"]) == expected
 
 
 # ---- perplexity

@@ -435,7 +435,7 @@ def test_a_file_that_was_deleted_or_replaced_is_still_mapped(own: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"n_ctx": n} for n in (-1, 0, 1, 2, 3)] + [{"chunks": 0}, {"chunks": -1}], ids=str)
 def test_perplexity_of_chunks_that_hold_nothing(model: sb.Model, change: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least [14]"):
+    with pytest.raises(ValueError, match=r"at least [14]"):
         sb.perplexity(model, TEXT, **{"n_ctx": 8, **change})
 
 
