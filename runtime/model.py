@@ -72,6 +72,7 @@ class Model:
         weights = Weights(gguf.tensors)
         arch.forward(graph, self.config, weights)
         self.plan: Final[Plan] = graph.plan()
+        graph.operations.clear()  # they refer to the graph: a cycle that would hold the mapped file for a while
         if unused := gguf.tensors.keys() - weights.used:
             _log.warning("%s: %d tensors are not used, such as %s", self.path, len(unused), min(unused))
 

@@ -107,6 +107,30 @@ def test_an_instruction_set_that_is_not_here(path: Path, monkeypatch: pytest.Mon
         sb.load("no such model")  # found out before anything is fetched
 
 
+def test_a_model_lets_go_of_its_file_at_once(path: Path) -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count(str(path))
+
+    gc.collect()
+    before = mapped()
+    gc.disable()
+    try:
+        model = sb.load(path)
+        assert mapped() == before + 1
+        model.close()
+        del model
+        assert mapped() == before
+    finally:
+        gc.enable()
+
+
+def test_the_library_is_silent(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", tensors={"extra.weight": np.zeros(4, np.float32)})
+    code = "import subbyte, sys; subbyte.load(sys.argv[1]).template"  # a tensor not used, and no template
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.gguf")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_context_beyond_training_is_told(model: sb.Model, caplog: pytest.LogCaptureFixture) -> None:
     trained = model.info.n_ctx_train
     model.session(trained).close()
