@@ -3,6 +3,8 @@
 #ifndef SUBBYTE_AVX512_PIECES_H
 #define SUBBYTE_AVX512_PIECES_H
 #include "../avx2/pieces.h"
+#include "../avx2/pieces_iq.h"
+#include "../avx2/pieces_ternary.h"
 
 /* Two vectors of 32 bytes or less as one; the same twice. */
 PIECE __m512i join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
@@ -92,5 +94,17 @@ PIECE __m512i codes64_IQ4_XS(const uint8_t *b, int i)
     return look_up(levels_IQ4(), nibbles64(b, b + 16));
 }
 PIECE __m512i codes64_TQ2_0(const uint8_t *b, int i) { return fields(twice(b + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3); }
+
+/* Two times 32: little is done to all 64 at once. */
+#define CODES_TWICE(name) \
+    PIECE __m512i codes64_##name(const uint8_t *b, int i) { return join(codes_##name(b, 2 * i), codes_##name(b, 2 * i + 1)); }
+CODES_TWICE(TQ1_0)
+CODES_TWICE(IQ1_S)
+CODES_TWICE(IQ1_M)
+CODES_TWICE(IQ2_XXS)
+CODES_TWICE(IQ2_XS)
+CODES_TWICE(IQ2_S)
+CODES_TWICE(IQ3_XXS)
+CODES_TWICE(IQ3_S)
 
 #endif
