@@ -142,7 +142,7 @@ PIECE void dot_panel(const struct panel *w, int group, struct q8_row x, float *o
     }
 }
 
-static void dot_codes(const struct panel *w, struct q8_row x, float *out)
+static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
 {
     if (w->group == 16)
         dot_panel(w, 16, x, out);
