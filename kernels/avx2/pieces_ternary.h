@@ -3,16 +3,15 @@
 #define SUBBYTE_AVX2_PIECES_TERNARY_H
 #include "pieces.h"
 
-/* The first ternary digit of each byte's fraction byte / 256, after multiplying it by `power` (a 16-bit number for two bytes each)
- * modulo 256. scalar/ternary.c explains. */
+/* The first ternary digit of each byte's fraction byte / 256, after multiplying it by `power` (16 bits for two bytes) modulo 256.
+ * With the byte in the upper half of 16 bits, what 3 times as much carries over is the digit. scalar/ternary.c explains. */
 PIECE __m256i digits(__m256i bytes, __m256i power)
 {
-    __m256i low = _mm256_set1_epi16(255);
-    __m256i even = _mm256_and_si256(_mm256_mullo_epi16(bytes, power), low);
-    __m256i v = _mm256_or_si256(even, _mm256_mullo_epi16(_mm256_andnot_si256(low, bytes), power));
-    __m256i one = _mm256_set1_epi8(1);                     /* 3 v >= 256 from 86 on, 3 v >= 512 from 171 on */
-    return _mm256_add_epi8(_mm256_min_epu8(_mm256_subs_epu8(v, _mm256_set1_epi8(85)), one),
-                           _mm256_min_epu8(_mm256_subs_epu8(v, _mm256_set1_epi8((char)170)), one));
+    __m256i three = _mm256_set1_epi16(3), even = _mm256_slli_epi16(bytes, 8);
+    __m256i odd = _mm256_and_si256(bytes, _mm256_set1_epi16((short)0xff00));
+    even = _mm256_mulhi_epu16(_mm256_mullo_epi16(even, power), three);
+    odd = _mm256_mulhi_epu16(_mm256_mullo_epi16(odd, power), three);
+    return _mm256_or_si256(even, _mm256_slli_epi16(odd, 8));
 }
 
 PIECE __m256i halves(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }

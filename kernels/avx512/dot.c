@@ -5,23 +5,49 @@
 
 typedef __m512i codes64_fn(const uint8_t *blocks, int i);
 
+/* Groups of 16 come as sixteen scales, groups of 32 as eight in the lower half. They were just stored in eights, and a wider load
+ * would have to wait for those stores. */
+PIECE __m512 load_scales(const float *p, int n_groups)
+{
+    __m512 low = _mm512_castps256_ps512(_mm256_loadu_ps(p));
+    return n_groups == 16 ? _mm512_insertf32x8(low, _mm256_loadu_ps(p + 8), 1) : low;
+}
+
 /* 256 weights of a row times x. */
 PIECE void dot_256_wide(enum format f, codes64_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x, __m512 sums[4])
 {
-    __m512i product[4];
-    fetch_ahead(p, 256 / format_info[f].block * format_info[f].bytes);
+    const int group = format_info[f].group, n_blocks = 256 / format_info[f].block, n_groups = 256 / group;
+    const int bytes = format_info[f].bytes;
+    float scale[16], min[16];
+    fetch_ahead(p, n_blocks * bytes);
+    scales(p, n_blocks, bytes, scale, min);
+    __m512 x_scale = _mm512_castps256_ps512(_mm256_loadu_ps(x.scale));
+    if (group == 16)
+        x_scale = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), x_scale);
+    if (format_has_min(f)) {
+        __m512i sum = group == 16 ? _mm512_cvtepi16_epi32(load32(x.sum))
+                                  : _mm512_zextsi256_si512(_mm256_madd_epi16(load32(x.sum), _mm256_set1_epi16(1)));
+        __m512 x_sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), x_scale);
+        sums[0] = group == 16 ? _mm512_fnmadd_ps(load_scales(min, n_groups), x_sum, sums[0])
+                              : _mm512_mask3_fnmadd_ps(load_scales(min, n_groups), x_sum, sums[0], 0x00ff);
+    }
+    __m512 product_scale = _mm512_mul_ps(load_scales(scale, n_groups), x_scale);
+    /* Lane l of vpdpbusd's result belongs to weights 4 l .. 4 l + 3. */
+    __m512i lane_group = group == 16 ? _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
+                                     : _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         __m512i q = _mm512_loadu_si512(x.q + 64 * i), start = _mm512_setzero_si512();
         if (format_info[f].bias > 0)
             start = _mm512_sub_epi32(start, _mm512_dpbusd_epi32(start, _mm512_set1_epi8((char)format_info[f].bias), q));
-        product[i] = _mm512_dpbusd_epi32(start, codes(p, i), q);
+        __m512 product = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start, codes(p, i), q));
+        __m512i of_lane = _mm512_add_epi32(lane_group, _mm512_set1_epi32(i * 64 / group));
+        sums[i] = _mm512_fmadd_ps(product, _mm512_permutexvar_ps(of_lane, product_scale), sums[i]);
     }
-    add_products(f, scales, p, x, product, sums);
 }
 
-PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
-                       struct q8_row x, float *out)
+PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows,
+                       int64_t k, struct q8_row x, float *out)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes;
     for (int r = 0; r < n_rows; r++) {
@@ -33,7 +59,9 @@ PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales
             dot_256_wide(f, codes64, scales, p, at(x, i), sums);
         for (; block == 32 && i < k; i += 32, p += bytes)
             dot_32(f, codes, scales, p, at(x, i), rest);
-        out[r] = sum_all(sums, _mm256_add_ps(rest[0], rest[1]));
+        __m512 wide = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
+        rest[0] = _mm256_add_ps(_mm256_add_ps(rest[0], rest[1]), _mm512_castps512_ps256(wide));
+        out[r] = sum_lanes(_mm256_add_ps(rest[0], _mm512_extractf32x8_ps(wide, 1)));
     }
 }
 
