@@ -1,5 +1,6 @@
 # make chat     install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
 # make test     ruff, mypy and all tests
+# make models   fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make check    ruff and mypy only
 # make dev      editable installation: changed C and Cython files are rebuilt on import
 # make clean    forget .venv and build/
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py errors.py meson.build pyproject.toml
 
-.PHONY: chat test check dev clean
+.PHONY: chat test models check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -21,6 +22,10 @@ chat: .venv/installed
 
 test: check
 	@$(BIN)/python -m pytest
+
+models: .venv/installed
+	@$(BIN)/subbyte pull smollm2 >/dev/null
+	@$(BIN)/subbyte pull gemma3-270m >/dev/null
 
 check: .venv/installed .venv/tools
 	@$(BIN)/ruff check

@@ -4,8 +4,8 @@ gemm: a prompt of 512 tokens, packing and unpacking included, in GMAC/s, beside 
 int8 multiply-adds. dot: one token, in GB/s of block bytes, with weights from memory beside a plain read of memory,
 and in cache.
 
-Machines are noisy: kernels and calibration loops take turns in short runs, time is this thread's processor time, and
-the best run of each counts. Needs a C compiler for calibrate.c; x86-64 only.
+Machines are noisy: kernels and calibration loops take turns in short runs, and the best run of each counts. Needs a C
+compiler for calibrate.c; x86-64 only.
 """
 
 import ctypes
@@ -42,15 +42,15 @@ class Calibration:
         """Peak int8 GMAC/s of an instruction set."""
         run = getattr(self._library, "peak_avx2" if isa == "avx2" else "peak_avx512")
         run.restype = ctypes.c_int64
-        start = time.thread_time()
+        start = time.perf_counter()
         products: int = run(ctypes.c_int64(100_000))
-        return products / (time.thread_time() - start) / 1e9
+        return products / (time.perf_counter() - start) / 1e9
 
     def gigabytes(self) -> float:
         """GB/s of reading memory."""
-        start = time.thread_time()
+        start = time.perf_counter()
         self._library.stream(ctypes.c_void_p(self._memory.ctypes.data), ctypes.c_int64(STREAM_BYTES))
-        return STREAM_BYTES / (time.thread_time() - start) / 1e9
+        return STREAM_BYTES / (time.perf_counter() - start) / 1e9
 
 
 def random_rows(name: str, n_rows: int, k: int) -> np.ndarray:
@@ -61,10 +61,10 @@ def random_rows(name: str, n_rows: int, k: int) -> np.ndarray:
 
 def rate(work: float, kernel: Callable[..., object], *args: object, repeat: int = 1) -> float:
     """Work units per nanosecond."""
-    start = time.thread_time()
+    start = time.perf_counter()
     for _ in range(repeat):
         kernel(*args)
-    return work * repeat / (time.thread_time() - start) / 1e9
+    return work * repeat / (time.perf_counter() - start) / 1e9
 
 
 def measure(name: str, isa: str, calibration: Calibration, rounds: int, tokens: int, k: int, rows: int) -> list[float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subbyte.cli.console import note, one_line, show_log
+from subbyte.cli.interrupt import one_interrupt
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -27,11 +28,12 @@ def find_model(name: str, *, verbose: bool = False) -> Path:
     from subbyte.runtime import store
 
     show_log(verbose)
-    if not sys.stderr.isatty():
-        path = store.resolve(name)
-    else:
-        with _download_bar(name) as on_progress:
-            path = store.resolve(name, on_progress=on_progress)
+    with one_interrupt():  # a second Ctrl-C must not leave half a file behind
+        if not sys.stderr.isatty():
+            path = store.resolve(name)
+        else:
+            with _download_bar(name) as on_progress:
+                path = store.resolve(name, on_progress=on_progress)
     if verbose:
         note(f"model file {path}", verbose=True)
     return path
@@ -46,8 +48,8 @@ def _download_bar(name: str) -> "Iterator[store.Progress]":
         nonlocal bar
         if bar is None:  # rich is slow to import: only when there is something to show
             bar = _new_bar()
+            bar.add_task(one_line(name), total=total or None)
             bar.start()
-            bar.add_task(one_line(name))
         bar.update(bar.task_ids[0], completed=done, total=total or None)
 
     try:

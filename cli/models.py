@@ -3,7 +3,7 @@
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import human_size, note, print_json
+from subbyte.cli.console import human_size, print_json
 from subbyte.cli.loading import find_model
 from subbyte.cli.tables import print_table
 
@@ -24,14 +24,15 @@ def pull(model: str, verbose: bool) -> None:
 @options.json_option
 @options.debug_option
 def ls(as_json: bool) -> None:
-    """List the models that are here."""
+    """List the models that are here, and those that can be fetched by name."""
     from subbyte.runtime import store
 
-    models = store.installed()
+    here, elsewhere = store.installed(), store.available()
     if as_json:
-        print_json({"models": [{"name": m.name, "path": str(m.path), "size": m.size} for m in models]})
+        models = [{"name": m.name, "size": m.size, "license": m.license, "path": str(m.path)} for m in here]
+        available = [{"name": m.name, "size": m.size, "license": m.license} for m in elsewhere]
+        print_json({"models": models, "available": available})
         return
-    if not models:
-        note("no models yet; subbyte pull NAME fetches one")
-        return
-    print_table("", ("name", "size>", "file"), ((m.name, human_size(m.size), str(m.path)) for m in models))
+    rows = [(m.name, human_size(m.size), m.license or "", str(m.path)) for m in here]
+    rows += [(m.name, human_size(m.size), m.license, f"not here: subbyte pull {m.name}") for m in elsewhere]
+    print_table("", ("name", "size>", "license", "file"), rows)

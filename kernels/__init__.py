@@ -13,12 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import _formats
-from subbyte.kernels._native import Cache, Engine, Plan, Weight, best_isa, isas, pick, top_k
+from subbyte.kernels._native import (
+    MAX_CTX,
+    MAX_THREADS,
+    Cache,
+    Claim,
+    Engine,
+    Plan,
+    Weight,
+    best_isa,
+    isas,
+    pick,
+    token_ids,
+    top_k,
+)
 
 if TYPE_CHECKING:
     from subbyte.kernels._formats import Data
 
-__all__ = ["FORMATS", "Cache", "Engine", "Format", "Plan", "Weight", "best_isa", "dequantize", "isas", "pick", "top_k"]
+__all__ = [
+    "FORMATS", "MAX_CTX", "MAX_THREADS", "Cache", "Claim", "Engine", "Format", "Plan", "Weight", "best_isa",
+    "dequantize", "isas", "pick", "token_ids", "top_k",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,14 @@ static void soften(float *x, int n, float cap)
         x[i] = cap * tanhf(x[i] / cap);
 }
 
-/* Logits of vocabulary rows row0 .. row0 + n - 1 for all head rows, [n_head_rows][n], into the thread's scratch. */
+/* Logits of vocabulary rows row0 .. row0 + n - 1 for all head rows, [n_head_rows][n], into the thread's scratch. Whether all are
+ * finite is seen here, before softcap would make a plain number of infinity, or a sum of exponentials nothing of -infinity. */
 static float *logits_panel(struct step *s, struct input in, int64_t row0, int n, int thread)
 {
     float *out = s->scratch->thread[thread].out;
     multiply_panel(s, &s->plan->output, row0, n, in, thread, out, n);
+    if (!all_finite(out, (int64_t)n * s->n_head_rows))
+        __atomic_store_n(&s->finite, 0, __ATOMIC_RELAXED);
     if (s->plan->softcap > 0)
         soften(out, s->n_head_rows * n, s->plan->softcap);
     return out;
@@ -48,8 +51,6 @@ static int run_logits(struct step *s, struct input in, struct team *team, int th
         int64_t row0 = chunk * rows;
         int n = n_vocab - row0 < rows ? n_vocab - row0 : rows;
         const float *out = logits_panel(s, in, row0, n, thread);
-        if (!all_finite(out, (int64_t)n * s->n_head_rows))
-            __atomic_store_n(&s->finite, 0, __ATOMIC_RELAXED);
         for (int t = 0; t < s->n_head_rows; t++)
             memcpy(s->logits + t * n_vocab + row0, out + t * n, n * sizeof(float));
     }
@@ -107,7 +108,8 @@ static int run_logprob(struct step *s, struct input in, struct team *team, int t
                                mem->partial_sum[c * mem->n_batch + t]);
             s->logprob[t] = (float)(s->logprob[t] - max - log(sum));
         }
-        s->finite = all_finite(s->logprob, s->n_head_rows);
+        if (!all_finite(s->logprob, s->n_head_rows))
+            s->finite = 0;
     }
     return 0;
 }

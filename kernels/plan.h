@@ -150,6 +150,7 @@ struct step {
     float *logits;              /* HEAD_LOGITS: [n_head_rows][output.rows] */
     float *logprob;             /* HEAD_LOGPROB: [n_head_rows] */
     int finite;                 /* set by the head: whether every logit was finite */
+    int lost;                   /* set when weights could not be read and zeros took their place, see guard.h */
 };
 
 /* NULL: no memory. n_ctx: the longest cache a step will meet. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "guard.h"
 #include "plan.h"
 
 static int run_embed(struct step *s, const struct op *op, struct team *team, int thread)
@@ -34,19 +35,25 @@ static int run_norm(struct step *s, const struct op *op, struct team *team, int 
     return team_barrier(team, thread);
 }
 
-static void run_all(struct team *team, int thread, void *arg)
+static void run_ops(struct step *s, struct team *team, int thread)
 {
     static int (*const run[])(struct step *, const struct op *, struct team *, int) = {
         [OP_EMBED] = run_embed, [OP_LINEAR] = run_linear, [OP_GATED] = run_gated,
         [OP_ATTENTION] = run_attention, [OP_NORM] = run_norm,
     };
-    struct step *s = arg;
     fill_rope_tables(s, team, thread);
     for (int i = 0; i < s->plan->n_ops; i++)
         if (run[s->plan->op[i].kind](s, &s->plan->op[i], team, thread))
             return;
     if (s->head != HEAD_NONE)
         run_head(s, team, thread);
+}
+
+static void run_all(struct team *team, int thread, void *arg)
+{
+    guard_begin(arg);
+    run_ops(arg, team, thread);
+    guard_end();
 }
 
 int step_run(struct step *s, int (*poll)(void *), void *poll_arg)

@@ -97,6 +97,7 @@ static int grow(int n)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all);                  /* signals are for the program's own threads */
+    sigdelset(&all, SIGBUS);           /* but not what a thread's own access causes, see guard.h */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (!err && pool.n_workers < n) {
         struct worker *w = &pool.workers[pool.n_workers];

@@ -6,7 +6,6 @@ Names are llama.cpp's, keys are the GGUF specification's (`{architecture}.block_
 from __future__ import annotations
 
 import builtins
-import math
 from dataclasses import dataclass
 from typing import Protocol, overload
 
@@ -18,6 +17,10 @@ from subbyte.errors import FormatError, UnsupportedError
 MAX_LAYERS = 1024
 MAX_WIDTH = 2**20
 MAX_HEAD_DIM = 2**12
+MIN_EPS = 1e-12  # with 0 a row of zeros would be divided by 0
+MIN_FREQ_BASE = 1.0  # below it, frequencies grow instead of falling
+MAX_ROPE_FACTOR = 2.0**20  # how many times a context may be stretched
+HINT = "convert the model again, or get it from another source"
 
 
 class Metadata(Protocol):
@@ -47,7 +50,13 @@ class Rope:
     freq_scale: float = 1.0
 
     def frequencies(self, factors: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
-        """Angle per position of each pair, float64 [n_rot / 2]; factors (rope_freqs.weight) divide them."""
+        """Angle per position of each pair, float64 [n_rot / 2]; factors (rope_freqs.weight) divide them.
+
+        Raises FormatError for a factor that is not a positive finite number.
+        """
+        if factors is not None and not (np.isfinite(factors) & (factors > 0)).all():
+            worst = factors[~(np.isfinite(factors) & (factors > 0))][0]
+            raise FormatError(f"tensor rope_freqs.weight holds {worst}; positive finite numbers are allowed: {HINT}")
         pair = np.arange(self.n_rot // 2, dtype=np.float64)
         theta = self.freq_base ** (-2.0 * pair / self.n_rot)
         return self.freq_scale * theta / (1.0 if factors is None else factors.astype(np.float64))
@@ -85,12 +94,14 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
     n_head = meta.u32(a + "attention.head_count", lo=1, hi=MAX_WIDTH)
     n_head_kv = meta.u32(a + "attention.head_count_kv", n_head, lo=1, hi=n_head)
     if n_head % n_head_kv:
-        raise FormatError(
-            f"{a}attention.head_count_kv = {n_head_kv} does not divide {a}attention.head_count = {n_head}"
-        )
+        found = f"{a}attention.head_count_kv = {n_head_kv}"
+        raise FormatError(f"{found} does not divide {a}attention.head_count = {n_head}: {HINT}")
     if a + "attention.key_length" not in meta and n_embd % n_head:
-        raise FormatError(f"{a}attention.head_count = {n_head} does not divide {a}embedding_length = {n_embd}")
+        raise FormatError(f"{a}attention.head_count = {n_head} does not divide {a}embedding_length = {n_embd}: {HINT}")
     head_dim = meta.u32(a + "attention.key_length", n_embd // n_head, lo=1, hi=MAX_HEAD_DIM)
+    if n_head * head_dim > MAX_WIDTH:
+        found = f"{a}attention.head_count = {n_head} heads of {head_dim} values"
+        raise FormatError(f"{found}; all together may have {MAX_WIDTH}: {HINT}")
     value_length = meta.u32(a + "attention.value_length", head_dim, lo=1, hi=MAX_HEAD_DIM)
     if value_length != head_dim:
         raise UnsupportedError(
@@ -108,7 +119,7 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
         head_dim=head_dim,
         n_ctx_train=meta.u32(a + "context_length", lo=1),
         n_vocab=n_vocab,
-        eps=meta.f32(a + "attention.layer_norm_rms_epsilon", lo=0.0, hi=1.0),
+        eps=meta.f32(a + "attention.layer_norm_rms_epsilon", lo=MIN_EPS, hi=1.0),
         rope=read_rope(meta, a, head_dim, partial_rope),
     )
 
@@ -116,10 +127,12 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
 def read_rope(meta: Metadata, a: str, head_dim: int, partial: bool) -> Rope:
     n_rot = meta.u32(a + "rope.dimension_count", head_dim, lo=2 if partial else head_dim, hi=head_dim)
     if n_rot % 2:
-        raise FormatError(f"{a}rope.dimension_count = {n_rot} is odd; rope rotates pairs")
+        raise FormatError(f"{a}rope.dimension_count = {n_rot} is odd; rope rotates pairs: {HINT}")
+    freq_base = meta.f32(a + "rope.freq_base", 10000.0, lo=MIN_FREQ_BASE)
     kind = meta.str(a + "rope.scaling.type", "linear")
     if kind not in ("none", "linear"):
-        raise UnsupportedError(f"{a}rope.scaling.type = {kind!r}; supported are none and linear")
-    factor = meta.f32(a + "rope.scaling.factor", meta.f32(a + "rope.scale_linear", 0.0, lo=0.0), lo=0.0)
-    freq_base = meta.f32(a + "rope.freq_base", 10000.0, lo=math.nextafter(0.0, 1.0))
-    return Rope(n_rot, freq_base, 1.0 / factor if kind == "linear" and factor else 1.0)
+        raise UnsupportedError(f"{a}rope.scaling.type = {kind[:40]!r}; supported are none and linear")
+    if kind == "none":
+        return Rope(n_rot, freq_base)
+    key = "rope.scaling.factor" if a + "rope.scaling.factor" in meta else "rope.scale_linear"  # the older name
+    return Rope(n_rot, freq_base, 1.0 / meta.f32(a + key, 1.0, lo=1 / MAX_ROPE_FACTOR, hi=MAX_ROPE_FACTOR))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, UnsupportedError
 from subbyte.kernels import FORMATS, Weight, dequantize
+from subbyte.models._config import HINT
 
 Vector = NDArray[np.float32]
 VECTOR_TYPES = ("F32", "F16", "BF16")
@@ -36,27 +37,31 @@ class Linear:
 
 
 class Weights:
-    """The tensors whose names start with `prefix`, asked for by the rest of their name."""
+    """The tensors whose names start with `prefix`, asked for by the rest of their name.
 
-    def __init__(self, tensors: Mapping[str, Tensor], prefix: str = "") -> None:
+    used: full names of those that were asked for, shared with every `block`.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], prefix: str = "", used: set[str] | None = None) -> None:
         self.tensors = tensors
         self.prefix = prefix
+        self.used: set[str] = set() if used is None else used
 
     def block(self, layer: int) -> Weights:
         """The tensors of one layer: `blk.{layer}.…`."""
-        return Weights(self.tensors, f"blk.{layer}.")
+        return Weights(self.tensors, f"blk.{layer}.", self.used)
 
     def __contains__(self, name: str) -> bool:
         return f"{self.prefix}{name}.weight" in self.tensors
 
     def _find(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        self.used.add(name)
         tensor = self.tensors.get(name)
         if tensor is None:
-            raise FormatError(f"tensor {name} is missing; the model needs it with shape {list(shape)}")
+            raise FormatError(f"tensor {name} is missing; the model needs it with shape {list(shape)}: {HINT}")
         if tuple(tensor.shape) != shape:
-            raise FormatError(
-                f"tensor {name} has shape {list(tensor.shape)}; the model's hyper-parameters ask for {list(shape)}"
-            )
+            found = f"tensor {name} has shape {list(tensor.shape)}"
+            raise FormatError(f"{found}; the model's hyper-parameters ask for {list(shape)}: {HINT}")
         return tensor
 
     def vector(self, name: str, n: int, suffix: str = "weight") -> Vector:
@@ -64,8 +69,8 @@ class Weights:
         full = f"{self.prefix}{name}.{suffix}"
         tensor = self._find(full, (n,))
         if tensor.type not in VECTOR_TYPES:
-            allowed = ", ".join(VECTOR_TYPES)
-            raise UnsupportedError(f"tensor {full} has type {tensor.type}; a vector must be one of {allowed}")
+            found = f"tensor {full} has type {tensor.type}"
+            raise UnsupportedError(f"{found}; a vector must be one of {', '.join(VECTOR_TYPES)}: {HINT}")
         return dequantize(tensor.data, tensor.type)
 
     def linear(self, name: str, n_in: int, n_out: int) -> Linear:
@@ -73,8 +78,8 @@ class Weights:
         full = f"{self.prefix}{name}.weight"
         tensor = self._find(full, (n_in, n_out))
         if tensor.type not in FORMATS:
-            allowed = ", ".join(FORMATS)
-            raise UnsupportedError(f"tensor {full} has type {tensor.type}; a matrix must be one of {allowed}")
+            found = f"tensor {full} has type {tensor.type}"
+            raise UnsupportedError(f"{found}; a matrix must be one of {', '.join(FORMATS)}: {HINT}")
         has_bias = f"{self.prefix}{name}.bias" in self.tensors
         bias = self.vector(name, n_out, "bias") if has_bias else None
         return Linear(Weight(tensor.data, tensor.type, n_out, n_in), bias)

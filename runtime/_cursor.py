@@ -54,9 +54,9 @@ class Cursor:
         return start
 
     def take(self, n_bytes: int, what: str) -> memoryview:
-        """Pass `n_bytes` and return them, not copied."""
+        """Pass `n_bytes` and return a copy: the file may be written to later, what was checked stays as it is."""
         start = self.skip(n_bytes, what)
-        return self.data[start : self.pos]
+        return memoryview(bytes(self.data[start : self.pos]))
 
     def unpack(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
         """Read values of a fixed layout."""

@@ -27,7 +27,7 @@ _OPEN_HINTS = {errno.EACCES: "make it readable (chmod u+r)", errno.EMFILE: "allo
 class Part:
     """A mapped and checked GGUF file: the whole model, or one shard of it.
 
-    The map lives as long as any view of it (a tensor's data, an array of the metadata); `close` only lets go of ours.
+    The map lives as long as any view of it, a tensor's data; `close` only lets go of ours. Metadata is copied.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The key-value section of a GGUF file: the value types, and arrays that stay in the mapped bytes."""
+"""The key-value section of a GGUF file: the value types, and arrays that stay as bytes until they are asked for."""
 
 import struct
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def type_name(type_id: int) -> str:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ArraySpan:
-    """An array value, still in the mapped bytes.
+    """An array value as it lies in the file.
 
     element_type: GGUF value type id of the items, never an array
     count:        number of items
@@ -109,4 +109,5 @@ def _read_array(cursor: Cursor) -> ArraySpan:
     n_whole, cursor.pos = scan_strings(cursor.data, items, count, MAX_STRING_BYTES)
     if n_whole < count:
         cursor.string(f"string {n_whole} of {count}", MAX_STRING_BYTES)  # raises: the scan stopped at this one
-    return ArraySpan(STRING, count, cursor.data[items : cursor.pos])
+    n_bytes, cursor.pos = cursor.pos - items, items
+    return ArraySpan(STRING, count, cursor.take(n_bytes, "the array"))

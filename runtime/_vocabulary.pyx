@@ -1,4 +1,4 @@
-"""The door to vocabulary.h: a vocabulary over mapped bytes, its merges, and the search for special tokens."""
+"""The door to vocabulary.h: a vocabulary over the bytes of a file, its merges, and the search for special tokens."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -72,7 +72,7 @@ FAULTS = {
 
 
 cdef class Vocabulary:
-    """Tokens, types and merges or scores of a vocabulary, in mapped bytes that stay where they are. Immutable once loaded.
+    """Tokens, types and merges or scores of a vocabulary, in bytes that stay where they are. Immutable once loaded.
 
     tokens, merges: GGUF string arrays; merges make it a byte-level BPE vocabulary
     scores:         n_tokens f32 (or i32) values; they make it a SentencePiece one

@@ -83,7 +83,7 @@ class GGUF:
     def close(self) -> None:
         """Let go of the files.
 
-        Views still held elsewhere (tensor data, arrays of the metadata) stay valid; the map goes with the last of them.
+        Views of tensor data still held elsewhere stay valid; the map goes with the last of them.
         """
         for part in self._parts:
             part.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from subbyte.errors import ResourceError, SubbyteError
-from subbyte.kernels import Plan
+from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan
 from subbyte.models import Config, Graph, Weights, architecture
 from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.gguf import GGUF
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.template import ChatTemplate
 
 CacheType = Literal["f16", "f32"]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,11 @@ class Model:
         self.tokenizer: Tokenizer = load_tokenizer(gguf.metadata)
         self.config: Config = arch.configure(gguf.metadata, self.tokenizer.n_vocab)
         graph = Graph()
-        arch.forward(graph, self.config, Weights(gguf.tensors))
+        weights = Weights(gguf.tensors)
+        arch.forward(graph, self.config, weights)
         self.plan: Plan = graph.plan()
+        if unused := gguf.tensors.keys() - weights.used:
+            _log.warning("%s: %d tensors are not used, such as %s", self.path, len(unused), min(unused))
 
     @property
     def info(self) -> ModelInfo:
@@ -94,11 +100,14 @@ class Model:
         n_ctx None: what the model was trained for, or as much of it as fits half of the free memory.
         Raises ResourceError, with the sizes, before anything is allocated that does not fit.
         """
+        if cache_type not in ("f16", "f32"):
+            raise ValueError(f"cache_type = {cache_type!r}; allowed are 'f16' and 'f32'")
+        self.gguf.check_unchanged()
         f16 = cache_type == "f16"
         free = available_memory()
         if n_ctx is None:
-            per_token = self.plan.cache_bytes(1, f16)
-            n_ctx = max(1, min(self.config.n_ctx_train, free // 2 // max(per_token, 1)))
+            n_ctx = max(1, min(self.config.n_ctx_train, free // 2 // self.plan.cache_bytes(1, f16), MAX_CTX))
+        n_ctx = operator.index(n_ctx)
         if n_ctx < 1:
             raise ValueError(f"a context of {n_ctx} tokens; it must be at least 1")
         need = self.plan.cache_bytes(n_ctx, f16)
@@ -188,7 +197,7 @@ class Model:
         return self.tokenizer.decode(ids, special=special)
 
     def close(self) -> None:
-        """Unmaps the file once no session uses it any more."""
+        """Lets go of the file; sessions of the model raise SubbyteError from then on. Closing twice is no error."""
         self.gguf.close()
 
     def __enter__(self) -> Model:
@@ -202,14 +211,17 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT, fetched into the cache if need be.
 
     threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
-    Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError.
+    Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
+    threads that can't be.
     """
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
     from subbyte.runtime.store import resolve
 
     path = resolve(model)
     gguf = GGUF.open(path)
     try:
-        return Model(gguf, n_threads=threads or default_threads()[0], isa=isa)
+        return Model(gguf, n_threads=threads or min(default_threads()[0], MAX_THREADS), isa=isa)
     except SubbyteError as error:
         gguf.close()
         if str(path) in str(error):

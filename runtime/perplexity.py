@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from subbyte.runtime.model import CacheType, Model
 from subbyte.runtime.session import Activations
 
+MAX_EXP = 709.0  # e to the power of more is no float64
+
 
 @dataclass(frozen=True)
 class ChunkResult:
@@ -56,7 +58,7 @@ class PerplexityResult:
 def estimate(nll: NDArray[np.float64]) -> tuple[float, float]:
     """(perplexity, its standard error) of negative log-likelihoods per token."""
     mean = float(nll.mean())
-    ppl = math.exp(mean)
+    ppl = math.exp(mean) if mean < MAX_EXP else math.inf
     variance = float((nll * nll).mean()) - mean * mean
     return ppl, ppl * math.sqrt(max(variance, 0.0) / (len(nll) - 1)) if len(nll) > 1 else math.inf
 
@@ -79,7 +81,7 @@ def perplexity(
     """
     if n_ctx < 4 or (chunks is not None and chunks < 1):
         raise ValueError(f"n_ctx = {n_ctx} and chunks = {chunks}; n_ctx must be at least 4, chunks at least 1")
-    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
     start = time.perf_counter()
     tokenizer = model.tokenizer
     tokens = tokenizer.encode(data.removesuffix(b"\n"), add_bos=True)
@@ -90,7 +92,7 @@ def perplexity(
         )
     total = len(tokens) // n_ctx if chunks is None else min(chunks, len(tokens) // n_ctx)
     first = n_ctx // 2
-    nll = np.empty(0, np.float64)
+    nll: NDArray[np.float64] = np.empty(0, np.float64)
     running: list[float] = []
     with model.session(n_ctx, cache_type, activations) as session:
         for i in range(total):

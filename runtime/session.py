@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ContextOverflow, SessionBusy
-from subbyte.kernels import Cache, Engine, Plan
+from subbyte.errors import ContextOverflow
+from subbyte.kernels import Cache, Claim, Engine, Plan, token_ids
 
 Progress = Callable[[int, int], None]
 Activations = Literal["int8", "int8x2", "float32"]
@@ -52,17 +50,23 @@ class Session:
     ) -> None:
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
-        self._engine = Engine(
+        self._n_vocab = plan.n_vocab
+        engine = Engine(
             plan, n_batch=batch_size(plan, n_ctx), n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
         )
-        self._cache: Cache | None = Cache(plan, n_ctx, not float_cache)
+        self._memory: tuple[Engine, Cache] | None = (engine, Cache(plan, n_ctx, not float_cache))
         self._check = check
-        self._lock = threading.Lock()
+        self._claim = Claim()
 
     @property
     def n_past(self) -> int:
         """How many tokens the cache holds."""
         return len(self.tokens)
+
+    @property
+    def seconds_in_kernels(self) -> float:
+        """Time its steps have spent in C so far: what is left of a run's time is Python's."""
+        return self._opened()[0].seconds
 
     @overload
     def eval(
@@ -77,64 +81,54 @@ class Session:
         on_progress), the session keeps the batches that are complete. Raises ContextOverflow, NumericError,
         SessionBusy, ValueError for bad ids.
         """
-        rows: list[Logits] = []
-        total = len(tokens)
-        with self._owned() as cache:
-            for first, batch in self._batches(tokens):
-                if logits == "all":
-                    wanted: Sequence[int] = range(len(batch))
-                else:
-                    wanted = (len(batch) - 1,) if logits == "last" and first + len(batch) == total else ()
-                result = self._step(cache, batch, wanted)
-                if result is not None:
-                    rows.append(result)
-                if on_progress is not None:
-                    on_progress(first + len(batch), total)
+        if logits not in ("last", "all", "none"):
+            raise ValueError(f"logits = {logits!r}; allowed are 'last', 'all' and 'none'")
+        ids = token_ids(tokens, self._n_vocab)
+        first = {"last": max(len(ids) - 1, 0), "all": 0, "none": len(ids)}[logits]
+        with self._claim:
+            rows = self._run(ids, range(first, len(ids)), on_progress=on_progress)
         if logits == "none":
             return None
-        return np.concatenate(rows) if logits == "all" else rows[-1][-1]
+        return rows[-1][-1] if logits == "last" else rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def logprobs(self, tokens: Sequence[int], wanted: Sequence[int], first: int = 0) -> NDArray[np.float32]:
         """Appends tokens; returns log p(wanted[i] | everything up to tokens[first + i]), float32 [len(wanted)].
 
         No logits are kept: memory does not grow with n_vocab.
         """
-        if first < 0 or first + len(wanted) > len(tokens):
-            raise ValueError(f"{len(wanted)} wanted tokens from position {first} of {len(tokens)} tokens")
-        out = np.empty(len(wanted), np.float32)
-        with self._owned() as cache:
-            for start, batch in self._batches(tokens):
-                rows = range(max(first - start, 0), min(first + len(wanted) - start, len(batch)))
-                at = start - first
-                result = self._step(cache, batch, rows, [wanted[at + row] for row in rows])
-                if result is not None:
-                    out[at + rows.start : at + rows.stop] = result
-        return out
+        ids, targets = token_ids(tokens, self._n_vocab), token_ids(wanted, self._n_vocab)
+        if first < 0 or first + len(targets) > len(ids):
+            raise ValueError(f"{len(targets)} wanted tokens from position {first} of {len(ids)} tokens")
+        with self._claim:
+            rows = self._run(ids, range(first, first + len(targets)), targets)
+        return np.concatenate(rows) if rows else np.empty(0, np.float32)
 
     def rewind(self, n: int) -> None:
         """Keeps the first n tokens."""
-        if not 0 <= n <= self.n_past:
-            raise ValueError(f"can't rewind to {n} tokens, the session has {self.n_past}")
-        with self._owned():
-            del self.tokens[n:]
+        with self._claim:
+            self._keep(n)
 
     def reuse(self, tokens: Sequence[int]) -> int:
         """Rewinds to what the session has in common with the start of tokens; returns that length.
 
         At least one of tokens is left to evaluate.
         """
-        n = 0
-        for old, new in zip(self.tokens, tokens[:-1], strict=False):
-            if old != new:
-                break
-            n += 1
-        self.rewind(n)
+        with self._claim:
+            n = 0
+            for old, new in zip(self.tokens, tokens[:-1], strict=False):
+                if old != new:
+                    break
+                n += 1
+            self._keep(n)
         return n
 
     def close(self) -> None:
-        """Gives the cache's memory back. The session can't be used afterwards."""
-        with self._owned():
-            self._cache = None
+        """Gives the session's memory back; it can't be used afterwards.
+
+        Raises SessionBusy while another thread uses it. Closing twice is no error.
+        """
+        with self._claim:
+            self._memory = None
 
     def __enter__(self) -> Session:
         return self
@@ -142,32 +136,43 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _owned(self) -> Iterator[Cache]:
-        if not self._lock.acquire(blocking=False):
-            raise SessionBusy("this session is in use by another thread; give each thread a session of its own")
-        try:
-            if self._cache is None:
-                raise ValueError("this session is closed")
-            yield self._cache
-        finally:
-            self._lock.release()
+    def _opened(self) -> tuple[Engine, Cache]:
+        if self._memory is None:
+            raise ValueError("this session is closed; make a new one with Model.session")
+        return self._memory
 
-    def _batches(self, tokens: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
-        if not len(tokens):
+    def _keep(self, n: int) -> None:
+        self._opened()
+        if not 0 <= n <= self.n_past:
+            raise ValueError(f"can't rewind to {n} tokens, the session has {self.n_past}")
+        del self.tokens[n:]
+
+    def _run(
+        self,
+        ids: NDArray[np.int32],
+        rows: range,
+        wanted: NDArray[np.int32] | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Logits]:
+        """Appends ids, a batch at a time; the results of those batches that hold some of rows, a run of them."""
+        engine, cache = self._opened()
+        if not len(ids):
             raise ValueError("no tokens to evaluate")
-        if self.n_past + len(tokens) > self.n_ctx:
+        if self.n_past + len(ids) > self.n_ctx:
             raise ContextOverflow(
-                f"{self.n_past} + {len(tokens)} tokens do not fit a context of {self.n_ctx}; "
+                f"{self.n_past} + {len(ids)} tokens do not fit a context of {self.n_ctx}; "
                 "rewind, or ask for a larger one"
             )
-        self._check()
-        for first in range(0, len(tokens), self._engine.n_batch):
-            yield first, tokens[first : first + self._engine.n_batch]
-
-    def _step(
-        self, cache: Cache, batch: Sequence[int], rows: Sequence[int], wanted: Sequence[int] | None = None
-    ) -> Logits | None:
-        result = self._engine.step(batch, ((cache, len(batch), self.n_past),), logits_of=rows, wanted=wanted)
-        self.tokens.extend(batch)
-        return result
+        results: list[Logits] = []
+        for start in range(0, len(ids), engine.n_batch):
+            batch = ids[start : start + engine.n_batch]
+            here = range(max(rows.start, start) - start, min(rows.stop - start, len(batch)))
+            targets = None if wanted is None else wanted[start + here.start - rows.start :][: len(here)]
+            self._check()  # before every batch: memory mapped from a file that was cut must not be read
+            result = engine.step(batch, ((cache, len(batch), self.n_past),), logits_of=here, wanted=targets)
+            self.tokens.extend(batch.tolist())
+            if result is not None:
+                results.append(result)
+            if on_progress is not None:
+                on_progress(start + len(batch), len(ids))
+        return results

@@ -11,16 +11,29 @@ from pathlib import Path
 from subbyte.errors import ModelNotFound
 from subbyte.runtime._builtin import BUILT_IN, Progress, fetch
 
-__all__ = ["Installed", "Progress", "cache_folder", "installed", "resolve"]
+__all__ = ["Available", "Installed", "Progress", "available", "cache_folder", "installed", "resolve"]
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A model in the cache: the name `resolve` takes, its (first) file, and the bytes of all its files."""
+    """A model in the cache: the name `resolve` takes, its (first) file, the bytes of all its files, its licence.
+
+    The licence of a model from the hub is not known (None).
+    """
 
     name: str
     path: Path
     size: int
+    license: str | None = None
+
+
+@dataclass(frozen=True)
+class Available:
+    """A built-in model that is not in the cache yet: its name, the bytes to download, the licence it comes under."""
+
+    name: str
+    size: int
+    license: str
 
 
 def cache_folder() -> Path:
@@ -63,8 +76,15 @@ def installed() -> list[Installed]:
     from subbyte.runtime._hub import installed_hub
 
     folder = cache_folder()
-    built_in = [Installed(m.name, m.path(folder), m.size) for m in BUILT_IN.values() if m.is_cached(folder)]
+    built_in = [Installed(m.name, m.path(folder), m.size, m.license) for m in BUILT_IN.values() if m.is_cached(folder)]
     return built_in + [Installed(*entry) for entry in installed_hub()]
+
+
+def available() -> list[Available]:
+    """The built-in models that `resolve` would have to fetch."""
+    folder = cache_folder()
+    models = [model for model in BUILT_IN.values() if not model.is_cached(folder)]
+    return [Available(m.name, sum(wheel.size for wheel in m.wheels), m.license) for m in models]
 
 
 def _cached() -> str:

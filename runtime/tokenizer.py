@@ -89,7 +89,7 @@ class Tokenizer:
 
 
 def load_tokenizer(metadata: Metadata) -> Tokenizer:
-    """Make the tokenizer that a file's metadata describes; it keeps using the mapped bytes.
+    """Make the tokenizer that a file's metadata describes; it keeps using the bytes given.
 
     Raises UnsupportedError for a kind of tokenizer not known here, TokenizerError or FormatError for bad values.
     """

@@ -106,8 +106,13 @@ def runtime(monkeypatch, tmp_path):
                 raise fake.failure
             return FakeModel(fake)
 
-    installed = [types.SimpleNamespace(name="smollm2", path=tmp_path / "smollm2.gguf", size=98_362_432)]
-    module("store", resolve=resolve, installed=lambda: installed)
+    model = types.SimpleNamespace
+    installed = [
+        model(name="smollm2", path=tmp_path / "smollm2.gguf", size=98_362_432, license="Apache-2.0"),
+        model(name="hf:u/r", path=tmp_path / "r.gguf", size=7, license=None),
+    ]
+    available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use")]
+    module("store", resolve=resolve, installed=lambda: installed, available=lambda: available)
     module("model", load=load)
     module("perplexity", perplexity=perplexity)
     module("gguf", GGUF=GGUF)
@@ -430,13 +435,16 @@ def test_pull_prints_the_path(subbyte, tmp_path):
 
 def test_ls(subbyte, tmp_path):
     code, out, err = subbyte("ls")
-    assert (code, err) == (0, "") and out.splitlines()[1].split() == [
-        "smollm2",
-        "98.4",
-        "MB",
-        f"{tmp_path}/smollm2.gguf",
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert (code, err) == (0, "") and lines == [
+        "name size license file",
+        f"smollm2 98.4 MB Apache-2.0 {tmp_path}/smollm2.gguf",
+        f"hf:u/r 7 B {tmp_path}/r.gguf",
+        "gemma3-270m 238.2 MB Gemma Terms of Use not here: subbyte pull gemma3-270m",
     ]
-    assert json.loads(subbyte("ls", "--json")[1])["models"][0]["size"] == 98_362_432
+    facts = json.loads(subbyte("ls", "--json")[1])
+    assert [m["size"] for m in facts["models"]] == [98_362_432, 7]
+    assert facts["available"] == [{"name": "gemma3-270m", "size": 238_175_078, "license": "Gemma Terms of Use"}]
 
 
 # ---- the process: streams, signals, start

@@ -68,7 +68,8 @@ def weights(format: Format, rows: Bytes, n_rows: int) -> tuple[Doubles, Doubles]
 
 def values(x: _int8.Q8) -> Doubles:
     """[n_tokens, k]"""
-    return (x.q.reshape(x.n_tokens, -1, 32) * x.scale[:, :, None].astype(np.float64)).reshape(x.n_tokens, -1)
+    scaled: Doubles = x.q.astype(np.float64).reshape(x.n_tokens, -1, 32) * x.scale[:, :, None]
+    return scaled.reshape(x.n_tokens, -1)
 
 
 def token(x: _int8.Q8, t: int) -> _int8.Q8:

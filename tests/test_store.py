@@ -30,6 +30,8 @@ class Server:
         self.pages: dict[str, bytes] = {}
         self.headers: dict[str, dict[str, str]] = {}
         self.promise: dict[str, int] = {}
+        self.stall_at: dict[str, int] = {}  # bytes sent before waiting for `go_on`
+        self.go_on = threading.Event()
         self.gets: Counter[str] = Counter()
         outer = self
 
@@ -45,7 +47,11 @@ class Server:
                 self.send_header("Content-Length", str(outer.promise.get(path, len(body))))
                 self.end_headers()
                 if self.command == "GET":
-                    self.wfile.write(body)
+                    sent = outer.stall_at.get(path, len(body))
+                    self.wfile.write(body[:sent])
+                    self.wfile.flush()
+                    if sent < len(body) and outer.go_on.wait(20):
+                        self.wfile.write(body[sent:])
 
             do_HEAD = do_GET  # noqa: N815
 
@@ -84,6 +90,7 @@ class Server:
 def server() -> Iterator[Server]:
     server = Server()
     yield server
+    server.go_on.set()
     server.http.shutdown()
     server.http.server_close()
 
@@ -110,7 +117,7 @@ def sealed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def register(monkeypatch: pytest.MonkeyPatch, *members: str, data: bytes = GGUF) -> _builtin.BuiltIn:
     """A built-in model "tiny", whose pieces are `members` of the wheels tiny-0, tiny-1, ..."""
     wheels = tuple(_builtin.Wheel(f"tiny-{i}==1.0", member, 1000) for i, member in enumerate(members))
-    model = _builtin.BuiltIn("tiny", hashlib.sha256(data).hexdigest(), len(data), wheels)
+    model = _builtin.BuiltIn("tiny", "Free", hashlib.sha256(data).hexdigest(), len(data), wheels)
     monkeypatch.setitem(_builtin.BUILT_IN, "tiny", model)
     return model
 
@@ -173,7 +180,8 @@ def test_fetch_once_in_pieces(server: Server, monkeypatch: pytest.MonkeyPatch) -
     assert seen == sorted(seen)
     assert store.resolve("tiny", offline=True) == path
     assert [server.gets[file] for file in files] == [1, 1]
-    assert store.installed() == [store.Installed("tiny", path, model.size)]
+    assert store.installed() == [store.Installed("tiny", path, model.size, "Free")]
+    assert [m.name for m in store.available()] == ["smollm2", "gemma3-270m"]
 
 
 def test_cut_short_in_the_cache_is_fetched_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +300,40 @@ def test_interrupted_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPa
     assert left_over() == []
 
 
+def stalled(server: Server, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Registers "tiny" with a wheel of some 2 MB, of which the server keeps back the last 0.5 MB."""
+    data = os.urandom(2_000_000)
+    wheel = _builtin.Wheel("tiny-0==1.0", "m.gguf", 2_000_000)
+    model = _builtin.BuiltIn("tiny", "Free", hashlib.sha256(data).hexdigest(), len(data), (wheel,))
+    monkeypatch.setitem(_builtin.BUILT_IN, "tiny", model)
+    server.stall_at[server.add_wheel("tiny-0", {"m.gguf": data})] = 1_500_000
+    return data
+
+
+def test_progress_while_bytes_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stalled(server, monkeypatch)
+    seen: list[int] = []
+
+    def watch(done: int, _total: int) -> None:
+        seen.append(done)
+        server.go_on.set()
+
+    assert store.resolve("tiny", watch).read_bytes() == data
+    assert 0 < seen[0] <= 1_500_000
+    assert seen[-1] == 2_000_000
+
+
+def test_interrupted_on_the_way_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stalled(server, monkeypatch)
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.resolve("tiny", interrupt)
+    assert left_over() == []
+
+
 def test_unusable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SUBBYTE_CACHE", str(tmp_path / "file"))
@@ -326,8 +368,10 @@ def test_cached_needs_no_heavy_imports(server: Server, monkeypatch: pytest.Monke
     with open(path, "wb") as file:
         file.truncate(model.size)
     code = (
-        "import sys, subbyte.runtime.store as s; print(s.resolve('smollm2'));"
-        "print(*({'huggingface_hub', 'filelock', 'subprocess', 'zipfile', 'hashlib', 'tempfile'} & set(sys.modules)))"
+        "import sys, subbyte; before = set(sys.modules)\n"  # an editable installation imports some of them itself
+        "import subbyte.runtime.store as s; print(s.resolve('smollm2'))\n"
+        "heavy = {'huggingface_hub', 'filelock', 'subprocess', 'zipfile', 'hashlib', 'tempfile'}\n"
+        "print(*heavy & (set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{path}\n\n"

@@ -38,12 +38,12 @@ def write_vocabulary(w: gguf.GGUFWriter) -> None:
     w.add_add_bos_token(False)
 
 
-def tensor_shapes(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(arch: str, s: dict[str, int], n_vocab: int = N_VOCAB) -> dict[str, tuple[int, ...]]:
     """Names and numpy shapes (rows first) of a model's tensors."""
     n, q, kv, ff = s["n_embd"], s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"], s["n_ff"]
-    shapes: dict[str, tuple[int, ...]] = {"token_embd": (N_VOCAB, n), "output_norm": (n,)}
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (n_vocab, n), "output_norm": (n,)}
     if arch == "llama":
-        shapes["output"] = (N_VOCAB, n)
+        shapes["output"] = (n_vocab, n)
     for i in range(s["n_layer"]):
         block = {"attn_norm": (n,), "attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q),
                  "ffn_norm": (n,), "ffn_gate": (ff, n), "ffn_up": (ff, n), "ffn_down": (n, ff)}  # fmt: skip
@@ -60,47 +60,57 @@ def write_model(
     shape: dict[str, int] | None = None,
     types: list[str] | None = None,
     seed: int = 0,
+    tensors: dict[str, Any] | None = None,
+    n_vocab: int = N_VOCAB,
     **metadata: Any,
 ) -> dict[str, F32]:
-    """Writes a random model whose matrices take `types` in turn; returns its weights by name, as a reader sees them.
+    """Writes a random model; returns the weights as a reader dequantizes them, by name.
 
-    metadata replaces or adds keys of the architecture (float, int).
+    types: block types that its matrices take in turn. tensors: by full name, others instead of its own or besides them:
+    an array, (blocks, type), or None for none. n_vocab: rows of the embeddings and of the head. metadata: keys of the
+    architecture, replaced or added (float, int, str); None: left out.
     """
     s = shape or {"llama": LLAMA, "gemma3": GEMMA3}[arch]
     rng = np.random.default_rng(seed)
     w = gguf.GGUFWriter(str(path), arch)
     w.add_name(f"tiny {arch}")
-    w.add_block_count(s["n_layer"])
-    w.add_context_length(512)
-    w.add_embedding_length(s["n_embd"])
-    w.add_feed_forward_length(s["n_ff"])
-    w.add_head_count(s["n_head"])
-    w.add_head_count_kv(s["n_head_kv"])
-    w.add_key_length(s["head_dim"])
-    w.add_value_length(s["head_dim"])
-    w.add_layer_norm_rms_eps(1e-5)
-    if "window" in s:
-        w.add_sliding_window(s["window"])
-    for key, value in metadata.items():
-        (w.add_float32 if isinstance(value, float) else w.add_uint32)(f"{arch}.{key}", value)
+    write_hyper_parameters(w, arch, s, metadata)
     write_vocabulary(w)
     weights = {}
-    for i, (name, dims) in enumerate(tensor_shapes(arch, s).items()):
-        if len(dims) == 1:
-            values = (1 + 0.1 * rng.standard_normal(dims)).astype(np.float32)
-            w.add_tensor(f"{name}.weight", values)
-        else:
-            kind = gguf.GGMLQuantizationType[types[i % len(types)] if types else "F32"]
-            values = (rng.standard_normal(dims) / np.sqrt(dims[1])).astype(np.float32)
-            blocks = quantize(values, kind)
-            w.add_tensor(f"{name}.weight", blocks, raw_dtype=kind)
-            values = dequantize(blocks, kind).reshape(dims)
-        weights[name] = values
+    tensors = dict(tensors or {})
+    for i, (name, dims) in enumerate(tensor_shapes(arch, s, n_vocab).items()):
+        kind = gguf.GGMLQuantizationType[types[i % len(types)] if types and len(dims) > 1 else "F32"]
+        values = rng.standard_normal(dims)
+        values = (1 + 0.1 * values if len(dims) == 1 else values / np.sqrt(dims[1])).astype(np.float32)
+        blocks = quantize(values, kind)
+        weights[name] = dequantize(blocks, kind).reshape(dims)
+        tensors.setdefault(f"{name}.weight", (blocks, kind.name))
+    for name, tensor in tensors.items():
+        if isinstance(tensor, tuple):
+            w.add_tensor(name, tensor[0], raw_dtype=gguf.GGMLQuantizationType[tensor[1]])
+        elif tensor is not None:
+            w.add_tensor(name, tensor)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
     w.close()
     return weights
+
+
+def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: dict[str, int], other: dict[str, Any]) -> None:
+    values: dict[str, Any] = {
+        "block_count": s["n_layer"], "context_length": 512, "embedding_length": s["n_embd"],
+        "feed_forward_length": s["n_ff"],
+        "attention.head_count": s["n_head"], "attention.head_count_kv": s["n_head_kv"],
+        "attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"],
+        "attention.layer_norm_rms_epsilon": 1e-5,
+    }  # fmt: skip
+    if "window" in s:
+        values["attention.sliding_window"] = s["window"]
+    for key, value in {**values, **other}.items():
+        add = {float: w.add_float32, int: w.add_uint32, str: w.add_string}.get(type(value))
+        if add is not None:
+            add(f"{arch}.{key}", value)
 
 
 def rms(x: F64, weight: F32, eps: float = 1e-5) -> F64:

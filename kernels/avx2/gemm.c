@@ -14,12 +14,14 @@ PIECE __m256i broadcast_4(const uint8_t *codes)
     return _mm256_set1_epi32(four);
 }
 
-/* How many products of vpmaddubsw (two of code * 127 each) an int16 lane can add up. Codes are at most 2 * bias, or 31 without one.
+/* How many results of vpmaddubsw, two products each, an int16 lane can add up; longer chains measured slower than these.
  * SIGNED: not even one; such codes lose their bias first and their sign moves to the activation. */
-static int depth_of(int bias)
-{
-    return bias > 64 ? SIGNED : bias > 32 ? 1 : bias > 16 ? 2 : 4;
-}
+#define DEPTH_OF(bias) ((bias) > 64 ? SIGNED : (bias) > 32 ? 1 : (bias) > 16 ? 2 : 4)
+
+#define FORMAT(name, id, block, bytes, group, bias, max_code) \
+    _Static_assert(DEPTH_OF(bias) * 2 * max_code * 127 <= INT16_MAX, #name " overflows 16 bits");
+#include "../formats.def"
+#undef FORMAT
 
 /* sum plus the products of a row's n * 4 codes with n vectors of activations. */
 PIECE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, __m256i bias, __m256i sum)
@@ -59,63 +61,75 @@ PIECE void store_tile(const __m256 acc[ROWS], int n_rows, int n_tokens, float *o
         }
 }
 
-/* Rows r .. r + n_rows - 1 of a panel times a tile; n_rows is ROWS or 1. */
-PIECE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int depth, float *out,
-                     int64_t out_stride)
+/* Rows in work: code [k], scale and min [k / group] of the first. */
+struct rows {
+    const uint8_t *code;
+    const float *scale, *min;
+    int64_t k, n_groups;
+    int bias;
+};
+
+/* The g-th group of each row, added to the sums. */
+PIECE void add_group(const struct rows *w, int n_rows, int64_t g, int group, int depth, int has_min,
+                     const struct q8_tile *x, __m256 acc[ROWS])
 {
-    const int64_t k = w->k, n_groups = k / group;
-    const uint8_t *code = w->code + r * k;
-    const float *scale = w->scale + r * n_groups, *min = w->min + r * n_groups;
-    const __m256i bias = _mm256_set1_epi8((char)w->bias), minus_bias = _mm256_set1_epi32(-w->bias);
+    const __m256i *sums = (const void *)(x->sum + g * group / 16 * LANES);
+    __m256i q[8], bias = _mm256_set1_epi8((char)w->bias);
+    for (int j = 0; j < group / 4; j++)
+        q[j] = _mm256_load_si256((const void *)(x->q + (g * group / 4 + j) * LANES * 4));
+    __m256i sum = _mm256_load_si256(sums), start = _mm256_setzero_si256();
+    if (group == 32)
+        sum = _mm256_add_epi32(sum, _mm256_load_si256(sums + 1));
+    if (depth != SIGNED)
+        start = _mm256_mullo_epi32(sum, _mm256_set1_epi32(-w->bias));
+    #pragma GCC unroll 4
+    for (int i = 0; i < n_rows; i++) {
+        __m256i product = products(w->code + i * w->k + g * group, q, group / 4, depth, bias, start);
+        __m256 p = _mm256_mul_ps(_mm256_cvtepi32_ps(product), _mm256_broadcast_ss(w->scale + i * w->n_groups + g));
+        if (has_min)
+            p = _mm256_fnmadd_ps(_mm256_broadcast_ss(w->min + i * w->n_groups + g), _mm256_cvtepi32_ps(sum), p);
+        acc[i] = _mm256_fmadd_ps(p, _mm256_load_ps(x->scale + g * group / 32 * LANES), acc[i]);
+    }
+}
+
+/* Rows r .. r + n_rows - 1 of a panel times a tile; n_rows is ROWS or 1. */
+PIECE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int depth,
+                     int has_min, float *out, int64_t out_stride)
+{
+    const int64_t n_groups = w->k / group, g0 = r * n_groups;
+    const struct rows rows = {w->code + r * w->k, w->scale + g0, w->min + g0, w->k, n_groups, w->bias};
     __m256 acc[ROWS];
     for (int i = 0; i < n_rows; i++)
         acc[i] = _mm256_setzero_ps();
-    for (int64_t g = 0; g < n_groups; g++) {
-        __m256i q[8], sum = _mm256_load_si256((const void *)(x->sum + g * group / 16 * LANES));
-        for (int j = 0; j < group / 4; j++)
-            q[j] = _mm256_load_si256((const void *)(x->q + (g * group / 4 + j) * LANES * 4));
-        if (group == 32)
-            sum = _mm256_add_epi32(sum, _mm256_load_si256((const void *)(x->sum + (2 * g + 1) * LANES)));
-        __m256 x_scale = _mm256_load_ps(x->scale + g * group / 32 * LANES);
-        __m256i start = depth == SIGNED ? _mm256_setzero_si256() : _mm256_mullo_epi32(sum, minus_bias);
-        #pragma GCC unroll 4
-        for (int i = 0; i < n_rows; i++) {
-            __m256 product = _mm256_cvtepi32_ps(products(code + i * k + g * group, q, group / 4, depth, bias, start));
-            acc[i] = _mm256_fmadd_ps(_mm256_mul_ps(product, x_scale), _mm256_broadcast_ss(scale + i * n_groups + g), acc[i]);
-        }
-        if (w->has_min) {
-            __m256 x_sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), x_scale);
-            #pragma GCC unroll 4
-            for (int i = 0; i < n_rows; i++)
-                acc[i] = _mm256_fnmadd_ps(_mm256_broadcast_ss(min + i * n_groups + g), x_sum, acc[i]);
-        }
-    }
+    for (int64_t g = 0; g < n_groups; g++)
+        add_group(&rows, n_rows, g, group, depth, has_min, x, acc);
     store_tile(acc, n_rows, n_tokens, out + r, out_stride);
 }
 
-PIECE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, float *out, int64_t out_stride)
+PIECE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, int has_min,
+                    float *out, int64_t out_stride)
 {
     int r = 0;
     for (; r + ROWS <= w->n_rows; r += ROWS)
-        some_rows(w, r, ROWS, x, n_tokens, group, depth, out, out_stride);
+        some_rows(w, r, ROWS, x, n_tokens, group, depth, has_min, out, out_stride);
     for (; r < w->n_rows; r++)
-        some_rows(w, r, 1, x, n_tokens, group, depth, out, out_stride);
+        some_rows(w, r, 1, x, n_tokens, group, depth, has_min, out, out_stride);
 }
 
-/* A copy of the loop for each depth and group, so that they are constants in it. */
+/* A copy of the loop for each case, so that depth, group and has_min are constants in it. */
 static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
 {
-#define DEPTH(d) \
-    case d: \
+#define CASE(d, m) \
+    case 2 * d + m: \
         if (w->group == 16) \
-            all_rows(w, x, n_tokens, 16, d, out, out_stride); \
+            all_rows(w, x, n_tokens, 16, d, m, out, out_stride); \
         else \
-            all_rows(w, x, n_tokens, 32, d, out, out_stride); \
+            all_rows(w, x, n_tokens, 32, d, m, out, out_stride); \
         break;
-    switch (depth_of(w->bias)) {
-    DEPTH(4) DEPTH(2) DEPTH(1) DEPTH(SIGNED)
+    switch (2 * DEPTH_OF(w->bias) + (w->has_min != 0)) {
+    CASE(4, 0) CASE(4, 1) CASE(2, 0) CASE(2, 1) CASE(1, 0) CASE(1, 1) CASE(SIGNED, 0) CASE(SIGNED, 1)
     }
-#undef DEPTH
+#undef CASE
 }
 
 void fill_avx2_gemm(struct kernels *table)

@@ -106,8 +106,8 @@ PIECE __m256i codes_Q8_0(const uint8_t *b, int i)
 /* The 16 levels of IQ4_NL and IQ4_XS, -127..113, plus 127. */
 PIECE __m128i levels_IQ4(void)
 {
-    return _mm_setr_epi8(0, 23, 44, 62, 78, 92, 105, 117, (char)128, (char)140, (char)152, (char)165, (char)180, (char)196, (char)216,
-                         (char)240);
+    return _mm_setr_epi8(0, 23, 44, 62, 78, 92, 105, 117, (char)128, (char)140, (char)152, (char)165, (char)180, (char)196,
+                         (char)216, (char)240);
 }
 PIECE __m256i codes_IQ4_NL(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 2, levels_IQ4()); }
 #define scales_IQ4_NL scale_d
@@ -133,8 +133,8 @@ PIECE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale, float 
 
 /* ---- blocks of 256 ---- */
 
-/* Eight 6-bit scales and mins in 12 bytes: bytes 0-3 and 4-7 hold scales and mins 0-3 in their low 6 bits, bytes 8-11 the low nibbles
- * of scales 4-7 and of mins 4-7, whose upper two bits are the top bits of bytes 0-7. */
+/* Eight 6-bit scales and mins in 12 bytes: bytes 0-3 and 4-7 hold scales and mins 0-3 in their low 6 bits, bytes 8-11 the
+ * low nibbles of scales 4-7 and of mins 4-7, whose upper two bits are the top bits of bytes 0-7. */
 PIECE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
@@ -192,7 +192,8 @@ PIECE __m256i codes_Q3_K(const uint8_t *b, int i)
     __m256i high = load32(b), at_2 = i < 2 ? _mm256_slli_epi16(high, 2 - i) : _mm256_srli_epi16(high, i - 2);
     return _mm256_or_si256(field(load32(b + 32 + i / 4 * 32), i % 4 * 2, 3), _mm256_and_si256(at_2, _mm256_set1_epi8(4)));
 }
-/* Sixteen scales plus 32 of 6 bits: 8 bytes hold the low nibbles of scales 0-7 and 8-15, 4 bytes the upper two bits, 4 scales a shift. */
+/* Sixteen scales plus 32 of 6 bits: 8 bytes hold the low nibbles of scales 0-7 and 8-15, 4 bytes the upper two bits, of four
+ * scales at each shift. */
 PIECE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;

@@ -24,7 +24,7 @@ static inline __attribute__((always_inline)) void transpose_8x8(__m256i v[8])
 }
 
 /* Scales and sums of a tile; few compared with its bytes. */
-static inline __attribute__((always_inline)) void pack_scales(struct q8_row rows, int n_tokens, int64_t k, int lanes, struct q8_tile out)
+static inline void pack_scales(struct q8_row rows, int n_tokens, int64_t k, int lanes, struct q8_tile out)
 {
     for (int64_t i = 0; i < k / 32; i++)
         for (int t = 0; t < lanes; t++)

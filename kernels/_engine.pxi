@@ -1,0 +1,222 @@
+# Caches and engines: what runs a plan, and the checks of each step.
+
+
+cdef class Cache:
+    """Keys and values of n_ctx positions, float16 or float32. Memory is reserved at once, taken as positions fill."""
+
+    cdef cache_t c
+    cdef Plan plan
+
+    def __init__(self, Plan plan not None, int64_t n_ctx, bint is_f16):
+        if not 1 <= n_ctx <= MAX_CTX:
+            raise ValueError(f"a context of {n_ctx} tokens; allowed are 1..{MAX_CTX}")
+        need = plan.cache_bytes(n_ctx, is_f16)
+        if need >= 2**62 or cache_init(&self.c, &plan.p, n_ctx, is_f16):
+            raise ResourceError(f"no memory for a KV cache of {need / 2**20:.0f} MiB "
+                                f"({n_ctx} tokens); ask for a smaller context")
+        self.plan = plan
+
+    def __dealloc__(self):
+        if self.plan is not None:
+            cache_free(&self.c, &self.plan.p)
+
+
+cdef class Claim:
+    """What one thread at a time can hold: `with claim:`, SessionBusy where another thread, or this one further out, holds it.
+
+    Written here rather than in Python, where a signal could strike between taking it and entering the block, so that it
+    would never be given back.
+    """
+
+    cdef object lock
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __enter__(self):
+        if not self.lock.acquire(False):
+            raise SessionBusy("this session is in use by another thread, or by a callback of its own; "
+                              "give each thread a session of its own")
+
+    def __exit__(self, *_):
+        self.lock.release()
+
+
+cdef class Poll:
+    cdef object error
+
+
+cdef int poll_signals(void *arg) noexcept with gil:
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        (<Poll>arg).error = error
+        return 1
+    return 0
+
+
+cdef object whole_number(value):
+    """Python's or numpy's integers as int; a bool or anything else is a ValueError."""
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"token ids must be integers, not {type(value).__name__}")
+
+
+def token_ids(tokens, int64_t n_vocab):
+    """tokens as int32 [n]. Raises ValueError unless they are integers (no bool, no float) from 0 to n_vocab - 1."""
+    if isinstance(tokens, (bytes, bytearray)):
+        raise ValueError("token ids must be integers, not a text's bytes")
+    cdef list items = list(tokens)   # our own: no __index__, nor another thread, can make it longer
+    cdef int32_t[::1] ids = np.empty(len(items), np.int32)
+    cdef int64_t i = 0
+    for token in items:
+        if type(token) is not int:
+            token = whole_number(token)
+        if not 0 <= token < n_vocab:
+            raise ValueError(f"token id {token} is none of this model's, which are 0 to {n_vocab - 1}")
+        ids[i] = token
+        i += 1
+    return np.asarray(ids)
+
+
+cdef bint all_within(const int32_t[::1] values, int64_t end) noexcept:
+    """Whether all lie in 0 .. end - 1."""
+    for i in range(values.shape[0]):
+        if values[i] < 0 or values[i] >= end:
+            return False
+    return True
+
+
+cdef class Engine:
+    """Runs steps of one plan with its own scratch memory; used by one thread at a time.
+
+    isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus
+    its rest as int8 again, about 15 bits for twice the work), or "float32" (the slow yardstick of both).
+    """
+
+    cdef Plan plan
+    cdef const kernels_t *kernels
+    cdef scratch_t *scratch
+    cdef readonly int n_batch, n_threads
+    cdef readonly double seconds   # spent in C so far, by the clock
+    cdef int64_t n_ctx
+
+    def __init__(self, Plan plan not None, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8"):
+        how = {"int8": ACTIVATIONS_INT8, "int8x2": ACTIVATIONS_INT8X2, "float32": ACTIVATIONS_FLOAT}.get(activations)
+        if how is None:
+            raise ValueError(f"activations {activations!r}; allowed are int8, int8x2 and float32")
+        if not 1 <= n_threads <= MAX_THREADS:
+            raise ValueError(f"{n_threads} threads, allowed are 1..{MAX_THREADS}")
+        if plan.p.n_ops == 0 or plan.p.output.data == NULL:
+            raise ValueError("an engine needs a finished plan")
+        if not 1 <= n_batch <= MAX_BATCH or not 1 <= n_ctx <= MAX_CTX:
+            found = f"batches of {n_batch} tokens, a context of {n_ctx}"
+            raise ValueError(f"{found}; allowed are 1..{MAX_BATCH} and 1..{MAX_CTX}")
+        self.kernels = table_of(isa)
+        self.plan = plan
+        self.n_batch, self.n_threads, self.n_ctx = n_batch, n_threads, n_ctx
+        self.scratch = scratch_new(&plan.p, self.kernels, n_batch, n_threads, n_ctx, how)
+        if self.scratch == NULL:
+            raise ResourceError(f"no memory for a batch of {n_batch} tokens and {n_threads} threads")
+
+    def __dealloc__(self):
+        scratch_free(self.scratch)
+
+    @property
+    def isa(self) -> str:
+        return self.kernels.name.decode()
+
+    def step(self, tokens, segments, *, logits_of=(), wanted=None):
+        """Runs the plan over tokens (int32 [n], n <= n_batch) and appends to the caches.
+
+        segments: (cache, n, pos) each; their n rows follow one another. logits_of: rows whose next-token logits are
+        wanted. wanted: token ids, one for each row of logits_of: return log-probabilities [n] of these instead of
+        logits [n, n_vocab]. Raises ModelChanged when weights can't be read, NumericError when a result is not finite,
+        ResourceError without threads, and what a signal handler raises.
+        """
+        cdef int32_t[::1] ids = np.ascontiguousarray(tokens, np.int32)
+        cdef int32_t[::1] rows = np.ascontiguousarray(logits_of, np.int32)
+        cdef int32_t[::1] targets = np.ascontiguousarray(() if wanted is None else wanted, np.int32)
+        cdef int64_t n_vocab = self.plan.p.output.rows
+        cdef step_t s
+        cdef Poll poll = Poll()
+        cdef int status
+        cdef double start
+        memset(&s, 0, sizeof(s))
+        if not 1 <= ids.shape[0] <= self.n_batch:
+            raise ValueError(f"a step of {ids.shape[0]} tokens, allowed are 1..{self.n_batch}")
+        if not all_within(ids, self.plan.n_ids):
+            raise ValueError(f"token ids must lie in 0..{self.plan.n_ids - 1}")
+        if rows.shape[0] > ids.shape[0] or not all_within(rows, ids.shape[0]):
+            raise ValueError(f"at most {ids.shape[0]} rows in 0..{ids.shape[0] - 1}")
+        if wanted is not None and (targets.shape[0] != rows.shape[0] or not all_within(targets, n_vocab)):
+            raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
+        self.check_weights()
+        segments = tuple(segments)   # keeps the caches while C uses them
+        s.segment = self.lay_segments(segments, ids.shape[0], &s.n_segments)
+        try:
+            s.plan, s.kernels, s.scratch = &self.plan.p, self.kernels, self.scratch
+            s.token, s.n_tokens = &ids[0], ids.shape[0]
+            result = None
+            if rows.shape[0]:
+                result = self.lay_head(&s, rows, targets, wanted is not None)
+            start = time.perf_counter()
+            with nogil:
+                status = step_run(&s, poll_signals, <void *>poll)
+            self.seconds += time.perf_counter() - start
+        finally:
+            free(<void *>s.segment)
+        self.plan.lost |= s.lost
+        if poll.error is not None:
+            raise poll.error
+        self.check_weights()
+        if status == errno.EDEADLK:
+            raise SessionBusy("a signal handler ran a model while this thread was running one; only set a flag there")
+        if status == POOL_CANCELLED:
+            raise ResourceError("this process was forked while a step was running; evaluate again")
+        if status:
+            raise ResourceError(f"{self.n_threads} threads could not be started: {os.strerror(status)}")
+        if not s.finite:
+            raise NumericError("the model's output is not finite: its weights or hyper-parameters are damaged")
+        return result
+
+    cdef int check_weights(self) except -1:
+        if self.plan.lost:
+            raise ModelChanged("the model's file was cut short, or could not be read, while in use; load it again")
+        return 0
+
+    cdef const segment *lay_segments(self, segments, int n_tokens, int *n) except NULL:
+        cdef segment *out = <segment *>calloc(len(segments) + 1, sizeof(segment))
+        cdef Cache cache
+        cdef int row = 0
+        if out == NULL:
+            raise MemoryError
+        try:
+            for i, (cache, count, pos) in enumerate(segments):
+                if (cache is None or count < 1 or pos < 0 or pos + count > cache.c.n_ctx
+                        or cache.c.n_ctx > self.n_ctx or cache.plan is not self.plan):
+                    raise ValueError(f"{count} tokens at position {pos} of a cache of {cache.c.n_ctx}")
+                out[i].cache, out[i].row, out[i].n, out[i].pos = &cache.c, row, count, pos
+                row += count
+            if row != n_tokens:
+                raise ValueError(f"segments of {row} tokens for {n_tokens}")
+        except BaseException:
+            free(out)
+            raise
+        n[0] = len(segments)
+        return out
+
+    cdef object lay_head(self, step_t *s, int32_t[::1] rows, int32_t[::1] targets, bint logprob):
+        cdef float[:, ::1] logits
+        cdef float[::1] logprobs
+        s.head_row, s.n_head_rows = &rows[0], rows.shape[0]
+        if logprob:
+            logprobs = np.empty(rows.shape[0], np.float32)
+            s.head, s.wanted, s.logprob = HEAD_LOGPROB, &targets[0], &logprobs[0]
+            return np.asarray(logprobs)
+        logits = np.empty((rows.shape[0], self.plan.p.output.rows), np.float32)
+        s.head, s.logits = HEAD_LOGITS, &logits[0, 0]
+        return np.asarray(logits)

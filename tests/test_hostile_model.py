@@ -1,0 +1,357 @@
+"""Model files whose values make no sense: refused in one clear line when loaded, or when their output is not finite."""
+
+from __future__ import annotations
+
+import math
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType
+from gguf.quants import quantize
+from tiny_models import LLAMA, N_VOCAB, write_model
+
+import subbyte as sb
+from subbyte.errors import FormatError, ModelRefused, NumericError, UnsupportedError
+from subbyte.kernels import Engine, Plan, Weight, isas
+
+NAN, INF = math.nan, math.inf
+EPS, BASE = "attention.layer_norm_rms_epsilon", "rope.freq_base"
+TOKENS = list(range(40))
+
+# architecture, key, value, words of the message; the key's name is always one of them
+KEYS: list[tuple[str, str, Any, str]] = [
+    *[("llama", "block_count", n, "1 to 1024") for n in (0, 1025, 2**31, 2**32 - 1)],
+    ("llama", "block_count", None, "missing"),
+    ("llama", "block_count", "two", "integer"),
+    ("llama", "block_count", 2.0, "integer"),
+    *[("llama", "embedding_length", n, "1 to 1048576") for n in (0, 2**20 + 1, 2**32 - 1)],
+    *[("llama", "feed_forward_length", n, "1 to 1048576") for n in (0, 2**32 - 1)],
+    *[("llama", "attention.head_count", n, "1 to 1048576") for n in (0, 2**32 - 1)],
+    *[("llama", "attention.head_count_kv", n, "1 to 4") for n in (0, 5, 2**32 - 1)],
+    ("llama", "attention.head_count_kv", 3, "does not divide"),
+    *[("llama", "attention.key_length", n, "1 to 4096") for n in (0, 4097, 2**31)],
+    ("llama", "attention.value_length", 32, "equal"),
+    ("llama", "context_length", 0, "1 to"),
+    ("llama", "context_length", None, "missing"),
+    ("llama", "expert_count", 8, "experts"),
+    *[("llama", EPS, x, "finite number from 1e-12 to 1") for x in (0.0, -1.0, NAN, INF, 1e30)],
+    *[("llama", BASE, x, "finite number from 1 to inf") for x in (0.0, -1.0, NAN, INF, -INF, 1e-30)],
+    *[("llama", "rope.scaling.factor", x, "finite number") for x in (0.0, -2.0, NAN, INF, 1e-30, 1e30)],
+    *[("llama", "rope.scale_linear", x, "finite number") for x in (0.0, NAN)],
+    *[("llama", "rope.dimension_count", n, "16 to 16") for n in (0, 8, 18, 2**32 - 1)],
+    ("llama", "rope.scaling.type", "wrong" * 1000, "none and linear"),
+    ("gemma3", "rope.dimension_count", 7, "odd"),
+    ("gemma3", "rope.dimension_count", 34, "2 to 32"),
+    *[("gemma3", "rope.freq_base_swa", x, "finite number") for x in (0.0, NAN)],
+    *[("gemma3", "final_logit_softcapping", x, "finite number") for x in (-1.0, NAN, INF)],
+    ("gemma3", "attention.sliding_window", 2.5, "integer"),
+    ("gemma3", "attention.sliding_window_pattern", 0, "1 to"),
+]
+
+
+def refused(path: Path, kind: type[ModelRefused] = ModelRefused) -> str:
+    """The one line with which the file is refused, without having taken memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(kind) as caught:
+        sb.load(path)
+    message = str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    assert caught.value.exit_code == 3
+    assert "\n" not in message and str(path) in message and len(message) < len(str(path)) + 400, message
+    return message
+
+
+@pytest.mark.parametrize(("arch", "key", "value", "words"), KEYS, ids=[f"{k[1]}={str(k[2])[:9]}" for k in KEYS])
+def test_a_hyper_parameter_out_of_its_range(arch: str, key: str, value: Any, words: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", arch, **{key: value})
+    message = refused(tmp_path / "m.gguf")
+    assert f"{arch}.{key}" in message and words in message, message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block_count": 3}, {"block_count": 1024}, {"embedding_length": 128}, {"embedding_length": 2**20},
+        {"feed_forward_length": 2**20}, {"attention.key_length": 4096, "attention.value_length": 4096},
+        {"attention.head_count": 2**10, "attention.head_count_kv": 2**10}, {"attention.head_count": 2},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_hyper_parameters_that_the_tensors_do_not_bear_out(change: dict[str, int], tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", **change)
+    message = refused(tmp_path / "m.gguf", FormatError)
+    assert "tensor " in message or "does not divide" in message
+
+
+def test_heads_that_are_too_wide_together(tmp_path: Path) -> None:
+    change = {"attention.head_count": 2**19, "attention.key_length": 4096, "attention.value_length": 4096}
+    write_model(tmp_path / "m.gguf", **change)
+    assert "1048576" in refused(tmp_path / "m.gguf", FormatError)
+
+
+def blocks(kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+    values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    return quantize(values, GGMLQuantizationType[kind]), kind
+
+
+ONES = np.ones(64, np.float32)
+TENSORS: list[tuple[str, Any, str]] = [
+    ("blk.1.attn_q.weight", None, "missing"),
+    ("blk.0.ffn_norm.weight", None, "missing"),
+    ("token_embd.weight", None, "missing"),
+    ("output_norm.weight", None, "missing"),
+    ("blk.0.attn_q.weight", np.zeros((64, 32), np.float32), "[32, 64]"),
+    ("blk.0.ffn_up.weight", np.zeros((64, 96), np.float32), "[96, 64]"),  # transposed
+    ("blk.0.attn_k.weight", np.zeros((1, 32, 64), np.float32), "[64, 32, 1]"),
+    ("blk.0.attn_q.bias", np.zeros(63, np.float32), "[63]"),
+    ("output.weight", np.zeros((N_VOCAB + 1, 64), np.float32), "[64, 269]"),
+    ("output_norm.weight", ONES[:63], "[63]"),
+    ("output_norm.weight", blocks("Q8_0", (1, 64)), "[64, 1]"),
+    ("output_norm.weight", (blocks("Q8_0", (1, 64))[0].reshape(-1), "Q8_0"), "Q8_0"),
+    ("blk.0.attn_norm.weight", ONES.astype(np.int32), "I32"),
+    ("blk.0.attn_norm.weight", ONES.astype(np.float64), "F64"),
+    ("blk.0.attn_q.weight", np.zeros((64, 64), np.int32), "I32"),
+    ("blk.0.attn_q.weight", np.zeros((64, 64), np.int64), "I64"),
+    ("blk.0.attn_q.weight", np.zeros((64, 64), np.float64), "F64"),
+    ("blk.0.attn_q.weight", np.zeros((64, 64), np.int8), "I8"),
+    ("rope_freqs.weight", np.ones(9, np.float32), "[9]"),
+    *[("rope_freqs.weight", np.array([1] * 7 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
+]
+
+
+@pytest.mark.parametrize(("name", "tensor", "words"), TENSORS, ids=[f"{t[0]} {t[2]}" for t in TENSORS])
+def test_a_wrong_tensor(name: str, tensor: Any, words: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", tensors={name: tensor})
+    message = refused(tmp_path / "m.gguf")
+    assert name in message and words in message, message
+
+
+@pytest.mark.parametrize("n_vocab", [1, N_VOCAB - 1, N_VOCAB + 1])
+def test_rows_of_the_embeddings_that_are_not_the_vocabulary(n_vocab: int, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", n_vocab=n_vocab)
+    message = refused(tmp_path / "m.gguf", FormatError)
+    assert f"[64, {n_vocab}]" in message and str(N_VOCAB) in message
+
+
+def test_a_layer_that_is_left_out(tmp_path: Path) -> None:
+    names = [n for n in ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up")]
+    write_model(tmp_path / "m.gguf", shape={**LLAMA, "n_layer": 3}, tensors={f"blk.1.{n}.weight": None for n in names})
+    assert "tensor blk.1.attn_norm.weight is missing" in refused(tmp_path / "m.gguf", FormatError)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"block_count": 0}, 3, "llama.block_count"),
+        ({"tensors": {"output_norm.weight": None}}, 3, "output_norm.weight"),
+        ({"tensors": {"output_norm.weight": np.full(64, NAN, np.float32)}}, 5, "not finite"),
+    ],
+)
+def test_the_command_line_says_it_in_one_line(
+    change: dict[str, Any], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from subbyte.cli.main import run
+
+    write_model(tmp_path / "m.gguf", **change)
+    assert run(["generate", str(tmp_path / "m.gguf"), "-p", "the thing", "-n", "3"]) == code
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("subbyte: ") and err.count("\n") == 1 and words in err, err
+
+
+@pytest.mark.parametrize("name", ["../x", "x" * 10_000_000, "", "_config", "__init__", "llama\n"])
+def test_an_architecture_that_is_none(name: str, tmp_path: Path) -> None:
+    from gguf_builder import STR, pair, u32, u64
+
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF" + u32(3) + u64(0) + u64(1) + pair("general.architecture", STR, name))
+    assert "gemma3, llama" in refused(path, UnsupportedError)
+
+
+def test_a_tensor_too_many_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_model(tmp_path / "m.gguf", tensors={"blk.0.left_over.weight": ONES})
+    with sb.load(tmp_path / "m.gguf") as model, model.session(8) as session:
+        session.eval(TOKENS[:8])
+    assert [r.message for r in caplog.records if "blk.0.left_over.weight" in r.message]
+
+
+def test_a_context_length_of_4_billion_costs_nothing(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", context_length=2**32 - 1)
+    with sb.load(tmp_path / "m.gguf") as model, model.session() as session:
+        assert session.n_ctx <= 2**31 - 1
+        session.eval(TOKENS)
+
+
+@pytest.mark.parametrize("window", [0, 1, 2, 2**32 - 1])
+def test_any_sliding_window_runs(window: int, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", "gemma3", **{"attention.sliding_window": window})
+    with sb.load(tmp_path / "m.gguf") as model, model.session(64, "f32") as session:
+        whole = session.eval(TOKENS, "all")
+        session.rewind(0)
+        single = np.stack([session.eval([t]) for t in TOKENS])
+    assert np.abs(whole - single).max() < 1e-4
+
+
+# ---- damage that only shows in the numbers ----
+
+MATRICES = ["token_embd", "blk.1.attn_q", "blk.1.attn_k", "blk.1.attn_v", "blk.1.attn_output", "blk.1.ffn_gate",
+            "blk.1.ffn_up", "blk.1.ffn_down", "output"]  # fmt: skip
+NORMS = ["blk.1.attn_norm", "blk.1.ffn_norm", "output_norm"]
+DIMS = {"token_embd": (N_VOCAB, 64), "output": (N_VOCAB, 64), "blk.1.attn_k": (32, 64), "blk.1.attn_v": (32, 64),
+        "blk.1.ffn_gate": (96, 64), "blk.1.ffn_up": (96, 64), "blk.1.ffn_down": (64, 96)}  # fmt: skip
+
+
+def damaged(name: str, kind: str, bad: float) -> Any:
+    """A tensor of which one scale (or weight) is `bad`; of the embeddings that of token 3, of the others any."""
+    if name in NORMS:
+        vector = np.ones(64, np.float32)
+        vector[17] = bad
+        return vector
+    matrix, _ = blocks(kind, DIMS.get(name, (64, 64)))
+    if kind == "F32":
+        matrix[3, 40] = bad
+        return matrix
+    where = {"Q8_0": slice(34, 36), "Q4_1": slice(2, 4)}[kind]  # the scale of the second block, the min of the first
+    matrix = matrix.view(np.uint8)
+    matrix[3, where] = np.frombuffer(np.float16(bad).tobytes(), np.uint8)
+    return matrix, kind
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("name", MATRICES + NORMS)
+def test_numbers_that_are_not_finite_are_an_error(name: str, isa: str, tmp_path: Path) -> None:
+    kinds = ["F32"] if name in NORMS else ["F32", "Q8_0", "Q4_1"]
+    for kind, bad in [(k, b) for k in kinds for b in (NAN, INF, -INF)]:
+        path = tmp_path / "m.gguf"
+        write_model(path, types=[kind], tensors={f"{name}.weight": damaged(name, kind, bad)})
+        for activations in ("int8", "int8x2", "float32"):
+            with sb.load(path, isa=isa) as model, model.session(64, activations=activations) as session:
+                what = f"{name} {kind} {bad} {activations}"
+                for tokens in ([3], TOKENS[:20]):
+                    with pytest.raises(NumericError):
+                        session.eval(tokens)
+                        pytest.fail(what)
+                    with pytest.raises(NumericError):
+                        session.logprobs(tokens, [5] * len(tokens))
+                        pytest.fail(what)
+                    assert session.n_past == 0
+
+
+@pytest.mark.parametrize("isa", isas())
+def test_a_session_is_as_good_as_new_after_numbers_that_are_not_finite(isa: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", tensors={"token_embd.weight": damaged_token(200)})
+    good = TOKENS[:37]
+    for n in (1, 5, 37):
+        with sb.load(tmp_path / "m.gguf", isa=isa) as model, model.session(64) as session:
+            with pytest.raises(NumericError):
+                session.eval([*good, 200, *good[:10]], "all")
+            session.eval([*good, 200], "none")  # nothing is looked at, nothing said
+            with pytest.raises(NumericError):
+                session.eval([1])
+            session.rewind(0)
+            again = session.eval(good[:n])
+        with sb.load(tmp_path / "m.gguf", isa=isa) as model, model.session(64) as session:
+            assert np.array_equal(session.eval(good[:n]), again)
+
+
+def damaged_token(token: int) -> np.ndarray:
+    matrix = np.random.default_rng(1).standard_normal((N_VOCAB, 64)).astype(np.float32)
+    matrix[token] = NAN
+    return matrix
+
+
+def test_every_way_to_a_result_refuses_damaged_weights(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", tensors={"output_norm.weight": np.full(64, NAN, np.float32)})
+    text = "the thing and another " * 20
+    with sb.load(tmp_path / "m.gguf") as model:
+        with pytest.raises(NumericError):
+            model.generate(text, max_tokens=3).run()
+        with pytest.raises(NumericError):
+            model.score(text)
+        with pytest.raises(NumericError):
+            sb.perplexity(model, text, n_ctx=8)
+        with model.chat(max_tokens=3) as chat:
+            for _ in range(2):
+                with pytest.raises(NumericError):
+                    chat.send("hello")
+
+
+@pytest.mark.parametrize("isa", isas())
+def test_an_infinite_logit_is_not_softened(isa: str, tmp_path: Path) -> None:
+    damaged = np.random.default_rng(1).standard_normal((N_VOCAB, 64)).astype(np.float32)
+    damaged[7] = 3e38 * np.sign(damaged[7])
+    path = tmp_path / "m.gguf"
+    write_model(path, "gemma3", final_logit_softcapping=30.0, tensors={"output.weight": damaged})
+    with sb.load(path, isa=isa) as model, model.session(64) as session:
+        with pytest.raises(NumericError):
+            session.eval(TOKENS)
+        with pytest.raises(NumericError):
+            session.logprobs(TOKENS, [5] * 40)
+
+
+def test_a_zero_norm_is_allowed(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", tensors={"output_norm.weight": np.zeros(64, np.float32)})
+    with sb.load(tmp_path / "m.gguf") as model, model.session(64) as session:
+        assert not session.eval(TOKENS).any()
+
+
+# ---- a plan that C could not run ----
+
+
+def weight(rows: int, cols: int) -> Weight:
+    return Weight(np.zeros(4 * rows * cols, np.uint8), "F32", rows, cols)
+
+
+def plan(n_rope: int = 2) -> Plan:
+    return Plan([8, 8, 4, 4, 8, 16], [(np.ones(n_rope), 1.0, False)])
+
+
+HEADS = {"n_head": 2, "n_head_kv": 1, "head_dim": 4, "scale": 1.0}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Plan([0]),
+        lambda: Plan([2**20 + 1]),
+        lambda: Plan([2**40]),
+        lambda: plan(0),
+        lambda: plan().embed(weight(5, 4), 0, 1.0),
+        lambda: plan().embed(weight(5, 8), 6, 1.0),
+        lambda: plan().embed(None, 0, 1.0),
+        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), None, 0)], True),
+        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), None, 1), (weight(8, 8), None, 1)], False),
+        lambda: plan().linear(0, None, 1e-5, [(None, None, 1)], False),
+        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), None, -1)], False),
+        lambda: plan().linear(0, np.ones(7), 1e-5, [(weight(8, 8), None, 1)], False),
+        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), np.ones(7), 1)], False),
+        lambda: plan().linear(0, None, 1e-5, [], False),
+        lambda: plan().gated(0, None, 1e-5, (weight(8, 8), None), (weight(16, 8), None), 1, "silu"),
+        lambda: plan().gated(0, None, 1e-5, (weight(8, 8), None), (weight(8, 8), None), 0, "silu"),
+        lambda: plan().gated(0, None, 1e-5, (weight(8, 8), None), (weight(8, 8), None), 1, "relu"),
+        lambda: plan().norm(0, None, 1e-5, 1, False),
+        lambda: plan().norm(0, np.ones(8), 1e-5, 2, False),
+        lambda: plan().attention(0, 2, 3, 0, **HEADS),
+        lambda: plan().attention(0, 2, 2, 1, **HEADS),
+        lambda: plan().attention(0, 2, 3, 1, **{**HEADS, "n_head": 3}),
+        lambda: plan().attention(0, 2, 3, 1, **{**HEADS, "head_dim": 0}),
+        lambda: plan().attention(0, 2, 3, 1, **{**HEADS, "head_dim": 2**31 - 1}),
+        lambda: plan().attention(0, 2, 3, 1, **HEADS, window=-1),
+        lambda: plan().attention(0, 2, 3, 1, **HEADS, rope=1),
+        lambda: plan(3).attention(0, 2, 3, 1, **HEADS, rope=0),
+        lambda: plan().attention(0, 2, 3, 1, **HEADS, q_norm=np.ones(3)),
+        lambda: plan().head(0, None, 1e-5, weight(5, 4), 0.0),
+        lambda: plan().head(0, None, 1e-5, None, 0.0),
+        lambda: Engine(plan(), n_batch=1, n_threads=1, n_ctx=1),
+        lambda: Weight(b"1234", "F32", 2, 1),
+        lambda: Weight(b"1234", "F32", 2**62, 2**62),
+        lambda: Weight(b"", "F32", 0, 1),
+        lambda: weight(4, 4).slice(2, 5),
+        lambda: weight(4, 4).slice(-1, 2),
+    ],
+)  # fmt: skip
+def test_a_plan_of_wrong_shapes_is_refused_where_it_is_made(wrong: Any) -> None:
+    with pytest.raises((ValueError, TypeError, KeyError, OverflowError)):
+        wrong()
