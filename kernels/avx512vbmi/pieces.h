@@ -207,12 +207,26 @@ PIECE void to_file_order(struct decoded *d, int group, int weights_an_entry)
     d->side = _mm512_permutexvar_epi8(from, d->side);
 }
 
-/* Activations of a block from the file's order to that of the vectors. */
+/* Activations of a block from the file's order to that of the vectors: those of groups of 16 take every second unit of two vectors
+ * of the file, those of groups of 32 every fourth of all four. */
 PIECE void from_file_order(const int8_t *x, int group, int8_t *out)
 {
-    for (int v = 0; v < 4; v++)
-        for (int q = 0; q < 8; q++)
-            memcpy(out + 64 * v + 8 * q, x + 8 * (group == 32 ? 4 * q + v : v / 2 * 16 + 2 * q + v % 2), 8);
+    __m512i file[4], qwords = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    for (int i = 0; i < 4; i++)
+        file[i] = _mm512_loadu_si512(x + 64 * i);
+    #pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        __m512i vector;
+        if (group == 16) {
+            __m512i from = _mm512_add_epi64(_mm512_slli_epi64(qwords, 1), _mm512_set1_epi64(v % 2));
+            vector = _mm512_permutex2var_epi64(file[v / 2 * 2], from, file[v / 2 * 2 + 1]);
+        } else {
+            __m512i from = _mm512_add_epi64(_mm512_slli_epi64(qwords, 2), _mm512_set1_epi64(v));
+            __m512i high = _mm512_permutex2var_epi64(file[2], from, file[3]);
+            vector = _mm512_inserti64x4(_mm512_permutex2var_epi64(file[0], from, file[1]), _mm512_castsi512_si256(high), 1);
+        }
+        _mm512_store_si512(out + 64 * v, vector);
+    }
 }
 
 #endif
