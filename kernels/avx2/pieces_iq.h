@@ -15,7 +15,8 @@ PIECE __m256i eight_entries(const uint32_t *grid, const int index[8])
                              (int)grid[index[4]], (int)grid[index[5]], (int)grid[index[6]], (int)grid[index[7]]);
 }
 
-/* bias - magnitude where bit j of the 8 bytes' sign byte is set, else bias + magnitude. Each byte holds the sign byte of its 8. */
+/* bias - magnitude for weight j of 8 where bit j of their sign byte is set, else bias + magnitude. Each of the 8 bytes of
+ * sign_bytes holds their sign byte. */
 PIECE __m256i with_signs(__m256i magnitudes, __m256i sign_bytes, int bias)
 {
     __m256i bit_of = _mm256_set1_epi64x((int64_t)0x8040201008040201);
@@ -85,8 +86,8 @@ PIECE __m256i codes_IQ2_S(const uint8_t *b, int i)
 {
     const uint8_t *q = b + 2 + 4 * i;
     int high = b[66 + i];
-    __m256i magnitudes = four_entries(iq2s_grid, q[0] | (high << 8 & 0x300), q[1] | (high << 6 & 0x300), q[2] | (high << 4 & 0x300),
-                                      q[3] | (high << 2 & 0x300));
+    __m256i magnitudes = four_entries(iq2s_grid, q[0] | (high << 8 & 0x300), q[1] | (high << 6 & 0x300),
+                                      q[2] | (high << 4 & 0x300), q[3] | (high << 2 & 0x300));
     return with_signs(magnitudes, sign_bits(b + 34 + 4 * i), 43);
 }
 PIECE void scales_IQ2_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
@@ -131,8 +132,8 @@ PIECE __m256i codes_IQ1_S(const uint8_t *b, int i)
 {
     const uint8_t *q = b + 2 + 4 * i;
     int high = load_u16(b + 34 + 2 * i);
-    __m256i t = four_entries(iq1_grid, q[0] | (high << 8 & 0x700), q[1] | (high << 5 & 0x700), q[2] | (high << 2 & 0x700),
-                             q[3] | (high >> 1 & 0x700));
+    __m256i t = four_entries(iq1_grid, q[0] | (high << 8 & 0x700), q[1] | (high << 5 & 0x700),
+                             q[2] | (high << 2 & 0x700), q[3] | (high >> 1 & 0x700));
     return eighths(t, _mm256_set1_epi8(high >> 15 ? 0 : 2));
 }
 PIECE void scales_IQ1_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
@@ -146,8 +147,8 @@ PIECE __m256i codes_IQ1_M(const uint8_t *b, int i)
 {
     const uint8_t *q = b + 4 * i;
     int high = load_u16(b + 32 + 2 * i);
-    __m256i t = four_entries(iq1_grid, q[0] | (high << 8 & 0x700), q[1] | (high << 4 & 0x700), q[2] | (high & 0x700),
-                             q[3] | (high >> 4 & 0x700));
+    __m256i t = four_entries(iq1_grid, q[0] | (high << 8 & 0x700), q[1] | (high << 4 & 0x700),
+                             q[2] | (high & 0x700), q[3] | (high >> 4 & 0x700));
     __m256i at_bit = _mm256_srlv_epi64(_mm256_set1_epi64x(high), _mm256_setr_epi64x(2, 6, 10, 14));          /* minus: 2 */
     __m256i spread = _mm256_setr_epi64x(0, 0x0808080808080808, 0, 0x0808080808080808);
     return eighths(t, _mm256_andnot_si256(_mm256_shuffle_epi8(at_bit, spread), _mm256_set1_epi8(2)));

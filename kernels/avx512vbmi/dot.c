@@ -67,8 +67,8 @@ PIECE float dot_row(enum format f, decode_fn decode, weights_fn weights, scales_
     return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
 }
 
-PIECE void dot_rows_by_parts(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *rows, int n_rows,
-                             int64_t k, struct q8_row x, float *out)
+PIECE void dot_rows_by_parts(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *rows,
+                             int n_rows, int64_t k, struct q8_row x, float *out)
 {
     _Alignas(64) int8_t q[PART];
     for (int64_t first = 0; first < k; first += PART) {

@@ -1,26 +1,29 @@
-/* The code book formats with whole books in registers: 64 indices are looked up at once, as bytes, where avx2/pieces_iq.h loads entry
- * by entry. Needs VBMI, BITALG and GFNI.
+/* The code book formats with whole books in registers: 64 indices are looked up at once, as bytes, where avx2/pieces_iq.h
+ * loads entry by entry. Needs VBMI, BITALG and GFNI.
  *
- * Weights come as vectors of 64, four to a block. Qwords hold units of 8 weights that share a byte of signs, and lie so that a qword
- * meets the same scale in several vectors, whose products can then be added as integers:
+ * Weights come as vectors of 64, four to a block. Qwords hold units of 8 weights that share a byte of signs, and lie so
+ * that a qword meets the same scale in several vectors, whose products can then be added as integers:
  *   groups of 32   qword q of vector v is unit 4 q + v of the block
  *   groups of 16   qword q of vector v is unit 16 (v / 2) + 2 q + v % 2
- * A decoded qword has the bytes for vectors 0, 1, 2, .. in this order, so what a vector needs lies in the qwords where its weights go,
- * and instructions that work within qwords do the rest. */
+ * A decoded qword has the bytes for vectors 0, 1, 2, .. in this order, so what a vector needs lies in the qwords where its
+ * weights go, and instructions that work within qwords do the rest. */
 #ifndef SUBBYTE_AVX512VBMI_PIECES_H
 #define SUBBYTE_AVX512VBMI_PIECES_H
 #include "../avx2/pieces_iq.h"
 
 /* Two blocks of a format with entries of 8 weights, or one with entries of 4: 64 indices. */
 struct decoded {
-    __m512i levels[2];   /* the first half of the vectors, the second; qwords hold 4 low bytes of entries, then their 4 high bytes */
-    __m512i side;        /* byte v of qword q is for qword q of vector v: its signs, or for IQ1 what its 8 weights have too much */
+    /* Of the first half of the vectors, and of the second. Qwords hold 4 low bytes of entries, then their 4 high bytes. */
+    __m512i levels[2];
+    /* Byte v of qword q is for qword q of vector v: its signs, or for IQ1 what its 8 weights have too much. */
+    __m512i side;
 };
 
 /* A vector of bytes f(0) .. f(63), often telling where byte n comes from: byte I of qword Q. */
 #define EIGHT(f, n) f(n), f((n) + 1), f((n) + 2), f((n) + 3), f((n) + 4), f((n) + 5), f((n) + 6), f((n) + 7)
 #define VECTOR(f) \
-    ((__m512i)(__v64qi){EIGHT(f, 0), EIGHT(f, 8), EIGHT(f, 16), EIGHT(f, 24), EIGHT(f, 32), EIGHT(f, 40), EIGHT(f, 48), EIGHT(f, 56)})
+    ((__m512i)(__v64qi){EIGHT(f, 0), EIGHT(f, 8), EIGHT(f, 16), EIGHT(f, 24), EIGHT(f, 32), EIGHT(f, 40), EIGHT(f, 48), \
+                        EIGHT(f, 56)})
 #define Q(n) ((n) / 8)
 #define I(n) ((n) % 8)
 
@@ -63,18 +66,26 @@ PIECE void look_up(const uint8_t *book, int n, __m512i index, const __mmask64 *h
 #define FIELD_OF_8(n) (I(n) / 4 * 32 + I(n) % 4 * 2)
 PIECE __m512i entries_of_8(const struct decoded *d, int v, __m512i magnitudes)
 {
-    return _mm512_permutexvar_epi8(_mm512_multishift_epi64_epi8(plus(VECTOR(FIELD_OF_8), v % 4 * 8), d->levels[v / 4]), magnitudes);
+    __m512i level = _mm512_multishift_epi64_epi8(plus(VECTOR(FIELD_OF_8), v % 4 * 8), d->levels[v / 4]);
+    return _mm512_permutexvar_epi8(level, magnitudes);
 }
 #define FIELD_OF_4(n) (I(n) % 4 / 2 * 32 + I(n) / 4 * 8 + I(n) % 2 * 4)
 PIECE __m512i entries_of_4(const struct decoded *d, int v, __m512i magnitudes)
 {
-    return _mm512_permutexvar_epi8(_mm512_multishift_epi64_epi8(plus(VECTOR(FIELD_OF_4), v % 2 * 16), d->levels[v / 2]), magnitudes);
+    __m512i level = _mm512_multishift_epi64_epi8(plus(VECTOR(FIELD_OF_4), v % 2 * 16), d->levels[v / 2]);
+    return _mm512_permutexvar_epi8(level, magnitudes);
 }
 
 PIECE __m512i weights_IQ1(const struct decoded *d, int v) { return entries_of_8(d, v, _mm512_set1_epi32(0x00100800)); }
 PIECE __m512i weights_IQ2(const struct decoded *d, int v) { return entries_of_8(d, v, _mm512_set1_epi32(0x002b1908)); }
-PIECE __m512i weights_IQ3_XXS(const struct decoded *d, int v) { return entries_of_4(d, v, _mm512_set1_epi64(0x3e342c241c140c04)); }
-PIECE __m512i weights_IQ3_S(const struct decoded *d, int v) { return entries_of_4(d, v, _mm512_set1_epi64(0x0f0d0b0907050301)); }
+PIECE __m512i weights_IQ3_XXS(const struct decoded *d, int v)
+{
+    return entries_of_4(d, v, _mm512_set1_epi64(0x3e342c241c140c04));
+}
+PIECE __m512i weights_IQ3_S(const struct decoded *d, int v)
+{
+    return entries_of_4(d, v, _mm512_set1_epi64(0x0f0d0b0907050301));
+}
 
 /* ---- the side ---- */
 
@@ -88,8 +99,8 @@ PIECE __mmask64 minus(const struct decoded *d, int v)
 #define ODD_QWORD(n) (Q(n) % 2 * 8)
 PIECE __m512i excess(const struct decoded *d, int v) { return _mm512_shuffle_epi8(d->side, plus(VECTOR(ODD_QWORD), v)); }
 
-/* Seven sign bits from bit `first` on to eight: the last makes their sum even. Each byte of the matrix says which bits are added up,
- * the first of them for bit 7. */
+/* Seven sign bits from bit `first` on to eight: the last makes their sum even. Each byte of the matrix says which bits are
+ * added up, the lowest byte for bit 7. */
 PIECE __m512i even_signs_from(__m512i bytes, int first)
 {
     return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64(first ? 0x02040810204080fe : 0x010204081020407f), 0);
@@ -207,8 +218,8 @@ PIECE void to_file_order(struct decoded *d, int group, int weights_an_entry)
     d->side = _mm512_permutexvar_epi8(from, d->side);
 }
 
-/* Activations of a block from the file's order to that of the vectors: those of groups of 16 take every second unit of two vectors
- * of the file, those of groups of 32 every fourth of all four. */
+/* Activations of a block from the file's order to that of the vectors: with groups of 16 a vector takes every second unit
+ * of two vectors of the file, with groups of 32 every fourth of all four. */
 PIECE void from_file_order(const int8_t *x, int group, int8_t *out)
 {
     __m512i file[4], qwords = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
