@@ -114,10 +114,14 @@ PIECE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uin
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, n_groups = block / format_info[f].group;
     for (int64_t b = 0; b < k / block; b++, row += bytes) {
-        scales(row, 1, bytes, scale + b * n_groups, min ? min + b * n_groups : NULL);
+        __m256i c[8];
         #pragma GCC unroll 8
         for (int i = 0; i < block / 32; i++)
-            _mm256_storeu_si256((void *)(code + b * block + 32 * i), codes(row, i));
+            c[i] = codes(row, i);
+        scales(row, 1, bytes, scale + b * n_groups, min ? min + b * n_groups : NULL);
+        #pragma GCC unroll 8
+        for (int i = 0; i < block / 32; i++)     /* last: for all the compiler knows, a store changes the row */
+            _mm256_storeu_si256((void *)(code + b * block + 32 * i), c[i]);
     }
 }
 

@@ -24,24 +24,37 @@ PIECE __m256i with_signs(__m256i magnitudes, __m256i sign_bytes, int bias)
     return _mm256_add_epi8(_mm256_xor_si256(magnitudes, minus), _mm256_sub_epi8(_mm256_set1_epi8((char)bias), minus));
 }
 
-/* One sign a bit. */
-PIECE __m256i sign_bits(const uint8_t *p)
+/* Each of 4 sign bytes eight times: those of 32 weights. */
+PIECE __m256i spread(__m256i four_bytes)
 {
     __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    return _mm256_shuffle_epi8(_mm256_set1_epi32((int)load_u32(p)), byte_of);
+    return _mm256_shuffle_epi8(four_bytes, byte_of);
 }
 
-/* Four fields of 7 sign bits, the first at bit `first` and then every `step` bits: the eighth sign makes the minuses even. */
-PIECE __m256i even_sign_bits(uint64_t fields, int first, int step)
+/* One sign a bit. */
+PIECE __m256i sign_bits(const uint8_t *p) { return spread(_mm256_set1_epi32((int)load_u32(p))); }
+
+/* Bytes of 7 sign bits for all 256 weights, of which dword i is wanted: the eighth sign makes the number of minuses even. */
+PIECE __m256i even_sign_bits(__m256i sevens, int i)
 {
-    __m256i shift = _mm256_setr_epi64x(first, first + step, first + 2 * step, first + 3 * step);
-    __m256i first_byte = _mm256_setr_epi64x(0, 0x0808080808080808, 0, 0x0808080808080808);
-    __m256i seven = _mm256_shuffle_epi8(_mm256_srlv_epi64(_mm256_set1_epi64x((int64_t)fields), shift), first_byte);
-    seven = _mm256_and_si256(seven, _mm256_set1_epi8(127));
-    __m256i folded = _mm256_and_si256(_mm256_xor_si256(seven, _mm256_srli_epi16(seven, 4)), _mm256_set1_epi8(15));
+    __m256i folded = _mm256_and_si256(_mm256_xor_si256(sevens, _mm256_srli_epi16(sevens, 4)), _mm256_set1_epi8(15));
     __m128i odd = _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0);   /* bits in 0..15 */
-    return _mm256_or_si256(seven, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(odd), folded));
+    __m256i eights = _mm256_or_si256(sevens, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(odd), folded));
+    return spread(_mm256_permutevar8x32_epi32(eights, _mm256_set1_epi32(i)));
 }
+
+/* The lower 28 bits of dwords to bytes of 7. */
+PIECE __m256i four_sevens(__m256i dwords)
+{
+    __m256i first = _mm256_and_si256(dwords, _mm256_set1_epi32(0x7f));
+    __m256i second = _mm256_and_si256(_mm256_slli_epi32(dwords, 1), _mm256_set1_epi32(0x7f00));
+    __m256i third = _mm256_and_si256(_mm256_slli_epi32(dwords, 2), _mm256_set1_epi32(0x7f0000));
+    __m256i fourth = _mm256_and_si256(_mm256_slli_epi32(dwords, 3), _mm256_set1_epi32(0x7f000000));
+    return _mm256_or_si256(_mm256_or_si256(first, second), _mm256_or_si256(third, fourth));
+}
+
+/* Where instructions that take from two vectors, lane by lane, put dword i of eight. */
+PIECE int laned(int i) { return (i & 1) | (i & 2) << 1 | (i & 4) >> 1; }
 
 /* d * (2 s + 1) for eight or sixteen s; d already has the book's unit in it. */
 PIECE void odd_scales(float d, __m256i s, float *scale)
@@ -59,8 +72,10 @@ PIECE void odd_scales_nibbles(float d, const uint8_t *p, int n, float *scale)
 
 PIECE __m256i codes_IQ2_XXS(const uint8_t *b, int i)
 {
-    b += 2 + 8 * i;
-    return with_signs(four_entries(iq2xxs_grid, b[0], b[1], b[2], b[3]), even_sign_bits(load_u32(b + 4), 0, 7), 43);
+    const uint8_t *q = b + 2 + 8 * i;
+    __m256 low = _mm256_castsi256_ps(load32(b + 2)), high = _mm256_castsi256_ps(load32(b + 34));
+    __m256i sevens = four_sevens(_mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd)));
+    return with_signs(four_entries(iq2xxs_grid, q[0], q[1], q[2], q[3]), even_sign_bits(sevens, laned(i)), 43);
 }
 PIECE void scales_IQ2_XXS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
@@ -74,7 +89,8 @@ PIECE __m256i codes_IQ2_XS(const uint8_t *b, int i)
 {
     uint64_t q = load_u64(b + 2 + 8 * i);
     __m256i magnitudes = four_entries(iq2xs_grid, q & 511, q >> 16 & 511, q >> 32 & 511, q >> 48 & 511);
-    return with_signs(magnitudes, even_sign_bits(q, 9, 16), 43);
+    __m256i sevens = _mm256_packus_epi16(_mm256_srli_epi16(load32(b + 2), 9), _mm256_srli_epi16(load32(b + 34), 9));
+    return with_signs(magnitudes, even_sign_bits(sevens, laned(i)), 43);
 }
 PIECE void scales_IQ2_XS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
@@ -101,7 +117,7 @@ PIECE __m256i codes_IQ3_XXS(const uint8_t *b, int i)
     int index[8];
     for (int j = 0; j < 8; j++)
         index[j] = b[2 + 8 * i + j];
-    return with_signs(eight_entries(iq3xxs_grid, index), even_sign_bits(load_u32(b + 66 + 4 * i), 0, 7), 62);
+    return with_signs(eight_entries(iq3xxs_grid, index), even_sign_bits(four_sevens(load32(b + 66)), i), 62);
 }
 PIECE void scales_IQ3_XXS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {

@@ -105,7 +105,7 @@ PIECE __m512i even_signs_from(__m512i bytes, int first)
 {
     return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64(first ? 0x02040810204080fe : 0x010204081020407f), 0);
 }
-PIECE __m512i four_sevens(__m512i dwords)
+PIECE __m512i four_sevens64(__m512i dwords)
 {
     return even_signs_from(_mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), dwords), 0);
 }
@@ -121,14 +121,14 @@ PIECE void decode_IQ2_XXS(const uint8_t *b, const uint8_t *next, struct decoded 
 {
     __m512i groups = _mm512_loadu_si512(b + 2), groups_next = _mm512_loadu_si512(next + 2);
     look_up(iq2xxs_levels[0], 256, even_dwords(groups, groups_next), NULL, d->levels);
-    d->side = four_sevens(odd_dwords(groups, groups_next));
+    d->side = four_sevens64(odd_dwords(groups, groups_next));
 }
 
 PIECE void decode_IQ3_XXS(const uint8_t *b, const uint8_t *next, struct decoded *d)
 {
     (void)next;
     look_up(iq3xxs_levels[0], 256, _mm512_loadu_si512(b + 2), NULL, d->levels);
-    d->side = four_sevens(qwords_of_dwords(b + 66));
+    d->side = four_sevens64(qwords_of_dwords(b + 66));
 }
 
 PIECE void decode_IQ3_S(const uint8_t *b, const uint8_t *next, struct decoded *d)
