@@ -13,6 +13,17 @@ extern const uint64_t iq2xs_grid[512];     /* 8, 25, 43 */
 extern const uint64_t iq2s_grid[1024];     /* 8, 25, 43 */
 extern const uint32_t iq3xxs_grid[256];    /* 4, 12, 20, 28, 36, 44, 52, 62 */
 extern const uint32_t iq3s_grid[512];      /* 1, 3, 5, .. 15 */
+
+/* The same, packed for kernels that keep a book in vector registers: an entry is a number of 16 bits, the low bytes of all
+ * entries come before their high bytes. Each weight has a field of 2 bits (IQ1, IQ2) or 4 bits (IQ3), the first weight the
+ * lowest, which counts the book's magnitudes in rising order. */
+extern const _Alignas(64) uint8_t iq1_levels[2][2048];
+extern const _Alignas(64) uint8_t iq2xxs_levels[2][256];
+extern const _Alignas(64) uint8_t iq2xs_levels[2][512];
+extern const _Alignas(64) uint8_t iq2s_levels[2][1024];
+extern const _Alignas(64) uint8_t iq3xxs_levels[2][256];
+extern const _Alignas(64) uint8_t iq3s_levels[2][512];
+
 extern const int8_t iq4_values[16];        /* IQ4_NL, IQ4_XS */
 extern const int8_t mxfp4_values[16];      /* twice the E2M1 numbers, so that they are integers; no -0 */
 

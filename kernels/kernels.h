@@ -112,6 +112,7 @@ static inline int64_t attend_scratch(int n_head, int head_dim)
 void fill_scalar(struct kernels *table);
 void fill_avx2(struct kernels *table);
 void fill_avx512(struct kernels *table);
+void fill_avx512vbmi(struct kernels *table);
 void fill_neon(struct kernels *table);
 
 /* The table of an instruction set (dispatch.c); NULL if there is none of that name or the machine lacks it. */

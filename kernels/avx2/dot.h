@@ -3,6 +3,8 @@
  * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
 #include "../kernels.h"
 #include "pieces.h"
+#include "pieces_iq.h"
+#include "pieces_ternary.h"
 
 typedef __m256i codes_fn(const uint8_t *block, int i);
 typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, float *min);
@@ -112,14 +114,18 @@ PIECE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uin
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, n_groups = block / format_info[f].group;
     for (int64_t b = 0; b < k / block; b++, row += bytes) {
-        scales(row, 1, bytes, scale + b * n_groups, min ? min + b * n_groups : NULL);
+        __m256i c[8];
         #pragma GCC unroll 8
         for (int i = 0; i < block / 32; i++)
-            _mm256_storeu_si256((void *)(code + b * block + 32 * i), codes(row, i));
+            c[i] = codes(row, i);
+        scales(row, 1, bytes, scale + b * n_groups, min ? min + b * n_groups : NULL);
+        #pragma GCC unroll 8
+        for (int i = 0; i < block / 32; i++)     /* last: for all the compiler knows, a store changes the row */
+            _mm256_storeu_si256((void *)(code + b * block + 32 * i), c[i]);
     }
 }
 
-/* Rows that were unpacked before, for formats without pieces. */
+/* Rows that were unpacked before. */
 PIECE void dot_panel(const struct panel *w, int group, struct q8_row x, float *out)
 {
     const int64_t n_groups = w->k / group;
@@ -140,7 +146,7 @@ PIECE void dot_panel(const struct panel *w, int group, struct q8_row x, float *o
     }
 }
 
-static void dot_codes(const struct panel *w, struct q8_row x, float *out)
+static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
 {
     if (w->group == 16)
         dot_panel(w, 16, x, out);
@@ -148,9 +154,11 @@ static void dot_codes(const struct panel *w, struct q8_row x, float *out)
         dot_panel(w, 32, x, out);
 }
 
-/* The formats with pieces. */
+/* The formats with pieces: all that are quantized. */
 #define FORMATS_WITH_PIECES(F) \
-    F(Q4_0) F(Q4_1) F(Q5_0) F(Q5_1) F(Q8_0) F(Q2_K) F(Q3_K) F(Q4_K) F(Q5_K) F(Q6_K) F(IQ4_NL) F(IQ4_XS) F(MXFP4) F(TQ2_0)
+    F(Q4_0) F(Q4_1) F(Q5_0) F(Q5_1) F(Q8_0) F(Q2_K) F(Q3_K) F(Q4_K) F(Q5_K) F(Q6_K) F(IQ4_NL) F(IQ4_XS) F(MXFP4) \
+    F(TQ1_0) F(TQ2_0) FORMATS_WITH_BOOKS(F)
+#define FORMATS_WITH_BOOKS(F) F(IQ1_S) F(IQ1_M) F(IQ2_XXS) F(IQ2_XS) F(IQ2_S) F(IQ3_XXS) F(IQ3_S)
 
 #define DEFINE_DOT(name) \
     static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, float *out) \

@@ -220,13 +220,4 @@ PIECE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float *scale, float
     _mm256_storeu_ps(scale, times(load_f16(b), s));
 }
 
-/* TQ2_0: 2 x 32 bytes of four bit pairs, f16 d. */
-PIECE __m256i codes_TQ2_0(const uint8_t *b, int i) { return field(load32(b + i / 4 * 32), i % 4 * 2, 3); }
-PIECE void scales_TQ2_0(const uint8_t *b, int n, int bytes, float *scale, float *min)
-{
-    (void)n, (void)bytes;
-    (void)min;
-    _mm256_storeu_ps(scale, _mm256_set1_ps(load_f16(b + 64)));
-}
-
 #endif

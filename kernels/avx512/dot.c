@@ -1,16 +1,7 @@
 /* One token with VNNI, 64 weights at a time. What is left of a row, and rows that were unpacked before, go as with AVX2. */
+#include "dot.h"
 #include "int8.h"
 #include "pieces.h"
-
-PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
-{
-    __m256i start = _mm256_setzero_si256();
-    if (bias > 0)
-        start = _mm256_sub_epi32(start, _mm256_dpbusd_epi32(start, _mm256_set1_epi8((char)bias), x));
-    return _mm256_dpbusd_epi32(start, codes, x);
-}
-
-#include "../avx2/dot.h"
 
 typedef __m512i codes64_fn(const uint8_t *blocks, int i);
 

@@ -3,6 +3,8 @@
 #ifndef SUBBYTE_AVX512_PIECES_H
 #define SUBBYTE_AVX512_PIECES_H
 #include "../avx2/pieces.h"
+#include "../avx2/pieces_iq.h"
+#include "../avx2/pieces_ternary.h"
 
 /* Two vectors of 32 bytes or less as one; the same twice. */
 PIECE __m512i join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
@@ -92,5 +94,43 @@ PIECE __m512i codes64_IQ4_XS(const uint8_t *b, int i)
     return look_up(levels_IQ4(), nibbles64(b, b + 16));
 }
 PIECE __m512i codes64_TQ2_0(const uint8_t *b, int i) { return fields(twice(b + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3); }
+
+/* digits() of pieces_ternary.h. */
+PIECE __m512i digits64(__m512i bytes, __m512i power)
+{
+    __m512i three = _mm512_set1_epi16(3), even = _mm512_slli_epi16(bytes, 8);
+    __m512i odd = _mm512_and_si512(bytes, _mm512_set1_epi16((short)0xff00));
+    even = _mm512_mulhi_epu16(_mm512_mullo_epi16(even, power), three);
+    odd = _mm512_mulhi_epu16(_mm512_mullo_epi16(odd, power), three);
+    return _mm512_or_si512(even, _mm512_slli_epi16(odd, 8));
+}
+/* Powers of 3 for a quarter each, twice in 32 bits. */
+PIECE __m512i powers(int a, int b, int c, int d)
+{
+    return _mm512_inserti32x4(_mm512_inserti32x4(_mm512_inserti32x4(_mm512_set1_epi16((short)a), _mm_set1_epi16((short)b), 1),
+                                                 _mm_set1_epi16((short)c), 2), _mm_set1_epi16((short)d), 3);
+}
+PIECE __m512i codes64_TQ1_0(const uint8_t *b, int i)
+{
+    if (i < 2)
+        return digits64(twice(b), i == 0 ? powers(1, 1, 3, 3) : powers(9, 9, 27, 27));
+    __m512i sixteen = _mm512_broadcast_i64x2(_mm_loadu_si128((const void *)(b + 32)));
+    if (i == 2)
+        return digits64(_mm512_inserti64x4(sixteen, load32(b), 0), powers(81, 81, 1, 3));
+    __m512i bytes = _mm512_mask_set1_epi32(sixteen, 0xf000, (int)load_u32(b + 48));
+    __m128i of_four = _mm_setr_epi16(1, 1, 3, 3, 9, 9, 27, 27);
+    return digits64(bytes, _mm512_inserti32x4(powers(9, 27, 81, 0), of_four, 3));
+}
+
+/* Two times 32: little is done to all 64 at once. */
+#define CODES_TWICE(name) \
+    PIECE __m512i codes64_##name(const uint8_t *b, int i) { return join(codes_##name(b, 2 * i), codes_##name(b, 2 * i + 1)); }
+CODES_TWICE(IQ1_S)
+CODES_TWICE(IQ1_M)
+CODES_TWICE(IQ2_XXS)
+CODES_TWICE(IQ2_XS)
+CODES_TWICE(IQ2_S)
+CODES_TWICE(IQ3_XXS)
+CODES_TWICE(IQ3_S)
 
 #endif
