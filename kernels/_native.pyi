@@ -13,7 +13,7 @@ def isas() -> list[str]: ...
 def best_isa() -> str: ...
 def pick(
     logits: NDArray[np.float32],
-    ids: NDArray[np.int32],
+    k: int,
     total: float,
     top_p: float,
     min_p: float,

@@ -2,7 +2,7 @@
 #include <float.h>
 #include <math.h>
 
-enum { BLOCK = 64 };
+enum { BLOCK = 64, LANES = 16 };
 
 /* Whether a comes after b in the order of the result. */
 static int worse(const float *x, int32_t a, int32_t b)
@@ -24,16 +24,30 @@ static void sink(const float *x, int32_t *ids, int64_t n, int64_t at)
     ids[at] = id;
 }
 
+/* Largest of x[n], n <= BLOCK; lane by lane, which compilers make vectors of. */
 static float block_max(const float *x, int64_t n, int *bad)
 {
-    float max = -INFINITY;
-    int not_finite = 0;
-    for (int64_t i = 0; i < n; i++) {
-        max = x[i] > max ? x[i] : max;
-        not_finite |= !(x[i] <= FLT_MAX);
+    float max[LANES], rest[BLOCK];
+    int not_finite[LANES] = {0};
+    if (n < BLOCK) {
+        for (int64_t i = 0; i < BLOCK; i++)
+            rest[i] = i < n ? x[i] : -INFINITY;
+        x = rest;
     }
-    *bad |= not_finite;
-    return max;
+    for (int j = 0; j < LANES; j++)
+        max[j] = -INFINITY;
+    for (int64_t i = 0; i < BLOCK; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            max[j] = x[i + j] > max[j] ? x[i + j] : max[j];
+            not_finite[j] |= !(x[i + j] <= FLT_MAX);
+        }
+    }
+    for (int j = 1; j < LANES; j++) {
+        max[0] = max[j] > max[0] ? max[j] : max[0];
+        not_finite[0] |= not_finite[j];
+    }
+    *bad |= not_finite[0];
+    return max[0];
 }
 
 /* One pass: most blocks hold nothing that the k best so far would give way to, which the maximum of a block tells. */

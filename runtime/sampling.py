@@ -68,24 +68,23 @@ class Sampler:
             logits = _penalized(logits, recent if s.repeat_last_n < 0 else recent[-s.repeat_last_n :], s.repeat_penalty)
         if s.temperature == 0.0:
             return int(top_k(logits, 1)[0])
-        ids, total = self._candidates(logits)
-        return pick(logits, ids, total, s.top_p, s.min_p, s.temperature, self._random.random())
+        k, total = self._candidates(logits)
+        return pick(logits, k, total, s.top_p, s.min_p, s.temperature, self._random.random())
 
-    def _candidates(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.int32], float]:
-        """Ids by falling logit that top_k, top_p and min_p may let through, and the sum that probabilities refer to.
+    def _candidates(self, logits: NDArray[np.float32]) -> tuple[int, float]:
+        """How many of the largest logits top_k, top_p and min_p may let through, and the sum for probabilities.
 
-        The sum is that of exp(logit - largest logit); 0 for the sum over the ids.
+        The sum is that of exp(logit - largest logit); 0 for the sum over these candidates.
         """
         s, n = self.sampling, logits.size
         if 0 < s.top_k < n:
-            return top_k(logits, s.top_k), 0.0
+            return s.top_k, 0.0
         best = float(logits[top_k(logits, 1)[0]])
         total = float(np.exp(logits - np.float32(best)).sum(dtype=np.float64))
         # Tokens below (1 - top_p) / n sum to less than 1 - top_p: what top_p needs lies above. Slack covers rounding.
-        enough = (1.0 - s.top_p) * total / n
-        share = max(enough, s.min_p)
+        share = max((1.0 - s.top_p) * total / n, s.min_p)
         floor = best + math.log(share) - 0.001 if share > 0.0 else -math.inf
-        return top_k(logits, max(1, int(np.count_nonzero(logits >= np.float32(floor))))), total
+        return max(1, int(np.count_nonzero(logits >= np.float32(floor)))), total
 
 
 def _penalized(logits: NDArray[np.float32], recent: Sequence[int], penalty: float) -> NDArray[np.float32]:
