@@ -38,6 +38,10 @@ class Metadata(Protocol):
     def str(self, key: builtins.str) -> builtins.str: ...
     @overload
     def str(self, key: builtins.str, default: builtins.str) -> builtins.str: ...
+    @overload
+    def u32_or_array(self, key: builtins.str, n: int, *, lo: int = ..., hi: int = ...) -> list[int]: ...
+    @overload
+    def u32_or_array(self, key: builtins.str, n: int, default: int, *, lo: int = ..., hi: int = ...) -> list[int]: ...
     def __contains__(self, key: object) -> bool: ...
 
 
@@ -90,9 +94,14 @@ class Config:
 def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope: bool = False) -> Config:
     """The shared hyper-parameters. partial_rope: whether the architecture may rotate only the first part of a head."""
     a = f"{architecture}."
+    n_layer = meta.u32(a + "block_count", lo=1, hi=MAX_LAYERS)
     n_embd = meta.u32(a + "embedding_length", lo=1, hi=MAX_WIDTH)
-    n_head = meta.u32(a + "attention.head_count", lo=1, hi=MAX_WIDTH)
-    n_head_kv = meta.u32(a + "attention.head_count_kv", n_head, lo=1, hi=n_head)
+    key = a + "attention.head_count"
+    n_head = same(key, meta.u32_or_array(key, n_layer, lo=1, hi=MAX_WIDTH))
+    key = a + "attention.head_count_kv"
+    n_head_kv = same(key, meta.u32_or_array(key, n_layer, n_head, lo=1, hi=n_head))
+    key = a + "feed_forward_length"
+    n_ff = same(key, meta.u32_or_array(key, n_layer, lo=1, hi=MAX_WIDTH))
     if n_head % n_head_kv:
         found = f"{a}attention.head_count_kv = {n_head_kv}"
         raise FormatError(f"{found} does not divide {a}attention.head_count = {n_head}: {HINT}")
@@ -111,9 +120,9 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
         raise UnsupportedError(f"{a}expert_count: mixtures of experts are not supported")
     return Config(
         architecture=architecture,
-        n_layer=meta.u32(a + "block_count", lo=1, hi=MAX_LAYERS),
+        n_layer=n_layer,
         n_embd=n_embd,
-        n_ff=meta.u32(a + "feed_forward_length", lo=1, hi=MAX_WIDTH),
+        n_ff=n_ff,
         n_head=n_head,
         n_head_kv=n_head_kv,
         head_dim=head_dim,
@@ -122,6 +131,13 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
         eps=meta.f32(a + "attention.layer_norm_rms_epsilon", lo=MIN_EPS, hi=1.0),
         rope=read_rope(meta, a, head_dim, partial_rope),
     )
+
+
+def same(key: str, values: list[int]) -> int:
+    """The one value of a key that may be given for each layer."""
+    if len(set(values)) > 1:
+        raise UnsupportedError(f"{key} differs between layers ({values[:8]} …); the same for all is supported")
+    return values[0]
 
 
 def read_rope(meta: Metadata, a: str, head_dim: int, partial: bool) -> Rope:

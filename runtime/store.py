@@ -32,7 +32,7 @@ class Installed:
 
 @dataclass(frozen=True)
 class Available:
-    """A built-in model that is not in the cache yet: its name, the bytes to download, the licence it comes under."""
+    """A built-in model that is not in the cache yet: its name, the bytes of its file, the licence it comes under."""
 
     name: str
     size: int
@@ -71,6 +71,8 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
         from subbyte.runtime._hub import resolve_hub
 
         return resolve_hub(text, on_progress, offline)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        return path  # no plain file: GGUF.open says what it is
     raise ModelNotFound(_unknown(text, path))
 
 
@@ -87,7 +89,7 @@ def available() -> list[Available]:
     """The built-in models that `resolve` would have to fetch."""
     folder = cache_folder()
     models = [model for model in BUILT_IN.values() if not model.is_cached(folder)]
-    return [Available(m.name, sum(wheel.size for wheel in m.wheels), m.license) for m in models]
+    return [Available(m.name, m.size, m.license) for m in models]
 
 
 def recommended(name: str) -> Recommended:

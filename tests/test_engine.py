@@ -141,6 +141,13 @@ def test_mixed_block_types(isa: str) -> None:
     assert kl_exact.mean() < divergence(exact, theirs).mean() < 3e-3
 
 
+def test_values_may_be_given_for_each_layer(tmp_path: Path) -> None:
+    arrays = {"attention.head_count": [4, 4], "attention.head_count_kv": [2, 2], "feed_forward_length": [96, 96]}
+    write_model(tmp_path / "m.gguf", **arrays)
+    write_model(tmp_path / "same.gguf")
+    assert np.array_equal(logits(tmp_path / "m.gguf", TOKENS), logits(tmp_path / "same.gguf", TOKENS))
+
+
 def test_shapes_are_those_of_the_test_models() -> None:
     """A guard for this file: heads of odd group sizes and a window shorter than the text are really covered."""
     assert LLAMA["n_head"] // LLAMA["n_head_kv"] == 2 and GEMMA3["n_head"] == 4 and GEMMA3["window"] < len(TOKENS)

@@ -29,6 +29,8 @@ KEYS: list[tuple[str, str, Any, str]] = [
     ("llama", "block_count", 2.0, "integer"),
     *[("llama", "embedding_length", n, "1 to 1048576") for n in (0, 2**20 + 1, 2**32 - 1)],
     *[("llama", "feed_forward_length", n, "1 to 1048576") for n in (0, 2**32 - 1)],
+    ("llama", "feed_forward_length", [96, 100], "differs between layers"),
+    ("llama", "feed_forward_length", [96, 96, 96], "2 integers"),
     *[("llama", "attention.head_count", n, "1 to 1048576") for n in (0, 2**32 - 1)],
     *[("llama", "attention.head_count_kv", n, "1 to 4") for n in (0, 5, 2**32 - 1)],
     ("llama", "attention.head_count_kv", 3, "does not divide"),

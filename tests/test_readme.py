@@ -27,6 +27,10 @@ def test_every_block_type_is_named() -> None:
     assert set(re.findall(r"\b[A-Z]+\d\w*", text)) == set(FORMATS)
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    assert not re.findall(r"^[A-Z]+$|TODO|XXX", README, re.MULTILINE)
+
+
 def test_every_command_exists() -> None:
     commands = re.findall(r"^\$ subbyte (\w+)|`\.venv/bin/subbyte (\w+)", README, re.MULTILINE)
     assert commands

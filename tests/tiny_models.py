@@ -108,7 +108,7 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: dict[str, int], oth
     if "window" in s:
         values["attention.sliding_window"] = s["window"]
     for key, value in {**values, **other}.items():
-        add = {float: w.add_float32, int: w.add_uint32, str: w.add_string}.get(type(value))
+        add = {float: w.add_float32, int: w.add_uint32, str: w.add_string, list: w.add_array}.get(type(value))
         if add is not None:
             add(f"{arch}.{key}", value)
 
