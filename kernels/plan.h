@@ -4,7 +4,7 @@
  * Values live in slots: float [n_tokens][width], one row a token. An operation is thick: all that can be done without
  * looking at other threads' results happens between two barriers. What differs between one token and many is the
  * business of each operation's file:
- *   linear.c     norm + quantize, projections, gated feed-forward
+ *   linear.c     projections, gated feed-forward, of inputs that activations.c prepares and multiply.c multiplies
  *   attend.c     rope, cache, attention
  *   head.c       logits, or log-probabilities without logits
  *   step.c       slots, scratch memory and the loop over operations */
@@ -168,20 +168,26 @@ int run_head(struct step *s, struct team *team, int thread);
 int64_t head_chunks(const struct plan *plan);  /* parts the vocabulary is walked in */
 void fill_rope_tables(struct step *s, struct team *team, int thread);
 
-/* Shared by linear.c and head.c: the rows of a matrix times the activations of a step. */
-struct input {                  /* prepared activations: one row in the thread's own scratch, or tiles in the shared one */
+/* activations.c: the input of a projection, for linear.c and head.c. */
+struct input {                  /* one row in each thread's own scratch, or tiles in the shared one */
     int n_tokens;
     int64_t cols;
     int need_q8, need_float;
 };
-/* x row rows[t] (or t, if rows is NULL) for every token of `in`. Nonzero: the region is cancelled. */
+/* Makes x row rows[t] (or t, if rows is NULL) ready for every token of `in`. Many tokens: ends with a barrier, whose answer it
+ * returns. */
 int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
             struct input in, struct team *team, int thread);
+/* Tile t of those that lie one after the other in the shared buffers. */
+struct q8_tile q8_tile_at(const struct step *s, struct q8_tile all, int tile, int64_t cols);
+float *float_tile_at(const struct step *s, int tile, int64_t cols);
+
+/* multiply.c: rows of a matrix times a prepared input. */
+int uses_q8(const struct step *s, const struct weight *w);
 /* How many rows of w one chunk takes: what multiply_panel gets as n at most. */
 int64_t chunk_rows(const struct weight *w, int n_tokens);
 /* out[t * out_stride + r] = rows row0 .. row0 + n - 1 times all tokens of the prepared input. */
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
                     int64_t out_stride);
-int uses_q8(const struct step *s, const struct weight *w);
 
 #endif

@@ -114,17 +114,17 @@ class Metadata(Mapping[str, Any]):
     def u32_or_array(self, key: builtins.str, n: int, *, lo: int = 0, hi: int = U32_MAX) -> list[int]: ...
     @overload
     def u32_or_array(
-        self, key: builtins.str, n: int, default: D, *, lo: int = 0, hi: int = U32_MAX
-    ) -> list[int] | D: ...
+        self, key: builtins.str, n: int, default: int, *, lo: int = 0, hi: int = U32_MAX
+    ) -> list[int]: ...
     def u32_or_array(
         self, key: builtins.str, n: int, default: Any = ..., *, lo: int = 0, hi: int = U32_MAX
-    ) -> list[int] | Any:
+    ) -> list[int]:
         """Return `n` integers: an array of that length, or one integer (the default too) taken `n` times."""
         entry = self.entries.get(key)
         if entry is not None and entry.type == ARRAY:
             return self.u32_array(key, length=n, lo=lo, hi=hi)
-        value = self.u32(key, default, lo=lo, hi=hi)
-        return [value] * n if isinstance(value, int) else value
+        value: int = self.u32(key, default, lo=lo, hi=hi)
+        return [value] * n
 
     def span(self, key: builtins.str) -> ArraySpan | None:
         """Return an array of any length as it lies in the file, or None when the key is missing."""

@@ -1,0 +1,119 @@
+/* Rows of a matrix times the prepared input, by the road that format, activations and number of tokens call for. */
+#include "plan.h"
+
+enum { CHUNK_BYTES = 32 * 1024 };    /* of weights that a thread takes at a time when one token is decoded */
+
+int uses_q8(const struct step *s, const struct weight *w)
+{
+    return format_info[w->format].group != 0 && s->scratch->activations != ACTIVATIONS_FLOAT;
+}
+
+static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct panel *panel)
+{
+    const struct format_info *f = &format_info[w->format];
+    const uint8_t *row = w->data + row0 * row_bytes(w->format, w->cols);
+    *panel = (struct panel){panel->code, panel->scale, panel->min, w->cols, n, f->group, f->bias, format_has_min(w->format)};
+    for (int r = 0; r < n; r++) {
+        int64_t groups = r * (w->cols / f->group);
+        s->kernels->unpack[w->format](row + r * row_bytes(w->format, w->cols), w->cols, panel->code + r * w->cols,
+                                      panel->scale + groups, panel->min + groups);
+    }
+}
+
+static void dot_rows(struct step *s, const struct weight *w, int64_t row0, int n, struct q8_row x, int thread, float *out)
+{
+    struct panel *panel = &s->scratch->thread[thread].panel;
+    if (s->kernels->dot[w->format]) {
+        s->kernels->dot[w->format](w->data + row0 * row_bytes(w->format, w->cols), n, w->cols, x, out);
+        return;
+    }
+    for (int r = 0; r < n; r += PANEL_ROWS) {
+        unpack_panel(s, w, row0 + r, n - r < PANEL_ROWS ? n - r : PANEL_ROWS, panel);
+        s->kernels->dot_codes(panel, x, out + r);
+    }
+}
+
+static void one_token_q8(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
+{
+    struct thread_scratch *mine = &s->scratch->thread[thread];
+    float rest[MAX_CHUNK_ROWS];
+    dot_rows(s, w, row0, n, mine->q8, thread, out);
+    if (s->scratch->activations == ACTIVATIONS_INT8X2) {
+        dot_rows(s, w, row0, n, mine->rest, thread, rest);
+        s->kernels->add(out, rest, n);
+    }
+}
+
+static void one_token_float(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
+{
+    const struct kernels *k = s->kernels;
+    struct thread_scratch *mine = &s->scratch->thread[thread];
+    int64_t bytes = row_bytes(w->format, w->cols);
+    if (k->dot_float[w->format]) {
+        k->dot_float[w->format](w->data + row0 * bytes, n, w->cols, mine->row, out);
+        return;
+    }
+    for (int r = 0; r < n; r++) {
+        k->to_float[w->format](w->data + (row0 + r) * bytes, w->cols, mine->float_panel);
+        k->dot_float[FORMAT_F32]((const uint8_t *)mine->float_panel, 1, w->cols, mine->row, out + r);
+    }
+}
+
+static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
+                           float *out, int64_t out_stride)
+{
+    struct panel *panel = &s->scratch->thread[thread].panel;
+    int lanes = s->kernels->lanes;
+    float rest[MAX_LANES * PANEL_ROWS];
+    unpack_panel(s, w, row0, n, panel);
+    for (int first = 0; first < in.n_tokens; first += lanes, out += lanes * out_stride) {
+        struct q8_tile x = q8_tile_at(s, s->scratch->q8, first / lanes, in.cols);
+        int tokens = in.n_tokens - first < lanes ? in.n_tokens - first : lanes;
+        s->kernels->gemm(panel, &x, tokens, out, out_stride);
+        if (s->scratch->activations != ACTIVATIONS_INT8X2)
+            continue;
+        x = q8_tile_at(s, s->scratch->rest, first / lanes, in.cols);
+        s->kernels->gemm(panel, &x, tokens, rest, PANEL_ROWS);
+        for (int t = 0; t < tokens; t++)
+            s->kernels->add(out + t * out_stride, rest + t * PANEL_ROWS, n);
+    }
+}
+
+static void many_tokens_float(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
+                              float *out, int64_t out_stride)
+{
+    const struct kernels *k = s->kernels;
+    float *panel = s->scratch->thread[thread].float_panel;
+    int64_t bytes = row_bytes(w->format, w->cols);
+    for (int r = 0; r < n; r += FLOAT_ROWS) {
+        int rows = n - r < FLOAT_ROWS ? n - r : FLOAT_ROWS;
+        for (int i = 0; i < rows; i++)
+            k->to_float[w->format](w->data + (row0 + r + i) * bytes, w->cols, panel + i * w->cols);
+        for (int first = 0; first < in.n_tokens; first += k->lanes) {
+            int tokens = in.n_tokens - first < k->lanes ? in.n_tokens - first : k->lanes;
+            k->gemm_float(panel, w->cols, 1, rows, w->cols, float_tile_at(s, first / k->lanes, in.cols), tokens,
+                          out + first * out_stride + r, out_stride);
+        }
+    }
+}
+
+void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
+                    int64_t out_stride)
+{
+    if (in.n_tokens == 1 && uses_q8(s, w))
+        one_token_q8(s, w, row0, n, thread, out);
+    else if (in.n_tokens == 1)
+        one_token_float(s, w, row0, n, thread, out);
+    else if (uses_q8(s, w))
+        many_tokens_q8(s, w, row0, n, in, thread, out, out_stride);
+    else
+        many_tokens_float(s, w, row0, n, in, thread, out, out_stride);
+}
+
+int64_t chunk_rows(const struct weight *w, int n_tokens)
+{
+    if (n_tokens > 1)
+        return PANEL_ROWS;
+    int64_t rows = CHUNK_BYTES / row_bytes(w->format, w->cols) / 8 * 8;
+    return rows < 8 ? 8 : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : rows;
+}
