@@ -21,7 +21,7 @@ struct team {
     void *poll_arg;
     int64_t next_poll;                 /* only thread 0 looks at it, as at poll */
     int cancelled_at_barrier;          /* written by the last thread to arrive, before it opens met */
-    CACHE_ALIGNED _Atomic int64_t next;      /* chunk of the current loop */
+    struct { CACHE_ALIGNED _Atomic int64_t taken; } part[MAX_THREADS];   /* of the current loop's chunks, see team_next */
     CACHE_ALIGNED _Atomic int arrived;       /* threads at the current barrier */
     CACHE_ALIGNED _Atomic int running;       /* workers still inside fn */
     CACHE_ALIGNED _Atomic int cancelled;     /* never cleared within a region */
@@ -154,6 +154,12 @@ static void run_region(struct team *team)
         wait_for_team(team, 0, &team->done, done);
 }
 
+static void start_loop(struct team *team)
+{
+    for (int i = 0; i < team->n_threads; i++)
+        atomic_store_explicit(&team->part[i].taken, 0, memory_order_relaxed);
+}
+
 int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *poll_arg)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -177,7 +183,7 @@ int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *
         team->poll = poll;
         team->poll_arg = poll_arg;
         team->next_poll = now_ns(CLOCK_MONOTONIC_COARSE) + POLL_NS;
-        atomic_store(&team->next, 0);
+        start_loop(team);
         atomic_store(&team->arrived, 0);
         atomic_store(&team->cancelled, 0);
         atomic_store(&team->running, n_threads - 1);
@@ -192,14 +198,30 @@ int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *
 
 int team_size(const struct team *team) { return team->n_threads; }
 
+/* The next chunk of the part of the loop that belongs to `owner`, or -1. */
+static int64_t take_from(struct team *team, int owner, int64_t n_chunks)
+{
+    int64_t first = n_chunks * owner / team->n_threads, n = n_chunks * (owner + 1) / team->n_threads - first;
+    _Atomic int64_t *taken = &team->part[owner].taken;
+    if (atomic_load_explicit(taken, memory_order_relaxed) >= n)
+        return -1;
+    int64_t i = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+    return i < n ? first + i : -1;
+}
+
+/* Each thread first works through a part of its own, so that it reads on where it stopped; then it helps the others. */
 int64_t team_next(struct team *team, int thread, int64_t n_chunks)
 {
     if (thread == 0)
         poll_if_due(team);
     if (atomic_load_explicit(&team->cancelled, memory_order_relaxed))
         return -1;
-    int64_t chunk = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
-    return chunk < n_chunks ? chunk : -1;
+    for (int i = 0; i < team->n_threads; i++) {
+        int64_t chunk = take_from(team, (thread + i) % team->n_threads, n_chunks);
+        if (chunk >= 0)
+            return chunk;
+    }
+    return -1;
 }
 
 int team_barrier(struct team *team, int thread)
@@ -211,7 +233,7 @@ int team_barrier(struct team *team, int thread)
         /* Who cut a loop short has seen the flag before arriving, so it is seen here too. */
         team->cancelled_at_barrier = atomic_load(&team->cancelled);
         atomic_store(&team->arrived, 0);
-        atomic_store(&team->next, 0);
+        start_loop(team);
         gate_open(&team->met);
     } else {
         wait_for_team(team, thread, &team->met, seen);

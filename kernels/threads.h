@@ -18,8 +18,8 @@ typedef void (*region_fn)(struct team *team, int thread, void *arg);
 int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *poll_arg);
 
 int team_size(const struct team *team);
-/* The next chunk of the current parallel loop, 0..n_chunks-1, or -1 when none is left or the region is cancelled. Chunks are handed
- * out in order, each to one thread. */
+/* The next chunk of the current parallel loop, 0..n_chunks-1, or -1 when none is left or the region is cancelled. Each chunk goes to
+ * one thread: those of a part of its own first, in order, then what other threads have not begun of theirs. */
 int64_t team_next(struct team *team, int thread, int64_t n_chunks);
 /* Ends a parallel loop: all threads meet. Nonzero, in every thread alike, when the region is cancelled: leave it then. When it is
  * zero, all chunks of the loop were done. */
