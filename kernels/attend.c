@@ -4,25 +4,41 @@
 #include <stddef.h>
 #include "plan.h"
 
+static const struct segment *segment_of(const struct step *s, int row)
+{
+    const struct segment *seg = s->segment;
+    while (row >= seg->row + seg->n)
+        seg++;
+    return seg;
+}
+
+static int64_t position(const struct segment *seg, int row)
+{
+    return seg->pos + row - seg->row;
+}
+
+/* Where the values of one row for one kind of rope start in the tables, [n_ropes][n_batch][n_pairs]. */
+static int64_t table_row(const struct step *s, int rope, int row)
+{
+    int64_t at = (int64_t)row * s->plan->rope[rope].n_pairs;
+    for (int i = 0; i < rope; i++)
+        at += (int64_t)s->scratch->n_batch * s->plan->rope[i].n_pairs;
+    return at;
+}
+
 /* cos and sin of every row's position for every kind of rope, once a step; all layers share them. */
 void fill_rope_tables(struct step *s, struct team *team, int thread)
 {
-    int64_t at_row = 0;
-    for (int i = 0; i < s->plan->n_ropes; i++) {
-        const struct rope *rope = &s->plan->rope[i];
-        for (int g = 0; g < s->n_segments; g++) {
-            const struct segment *seg = &s->segment[g];
-            for (int t = thread; t < seg->n; t += team_size(team)) {
-                float *cos_row = s->scratch->cos + at_row + (int64_t)(seg->row + t) * rope->n_pairs;
-                float *sin_row = s->scratch->sin + at_row + (int64_t)(seg->row + t) * rope->n_pairs;
-                for (int p = 0; p < rope->n_pairs; p++) {
-                    double angle = (double)(seg->pos + t) * rope->freq[p];
-                    cos_row[p] = (float)cos(angle) * rope->magnitude;
-                    sin_row[p] = (float)sin(angle) * rope->magnitude;
-                }
+    for (int row = thread; row < s->n_tokens; row += team_size(team)) {
+        double pos = position(segment_of(s, row), row);
+        for (int i = 0; i < s->plan->n_ropes; i++) {
+            const struct rope *rope = &s->plan->rope[i];
+            float *cos_row = s->scratch->cos + table_row(s, i, row), *sin_row = s->scratch->sin + table_row(s, i, row);
+            for (int p = 0; p < rope->n_pairs; p++) {
+                cos_row[p] = (float)cos(pos * rope->freq[p]) * rope->magnitude;
+                sin_row[p] = (float)sin(pos * rope->freq[p]) * rope->magnitude;
             }
         }
-        at_row += (int64_t)s->scratch->n_batch * rope->n_pairs;
     }
 }
 
@@ -38,12 +54,7 @@ static void norm_and_rotate(struct step *s, const struct attention *a, float eps
                             int row)
 {
     const struct rope *rope = a->rope < 0 ? NULL : &s->plan->rope[a->rope];
-    int64_t at = 0;
-    if (rope) {
-        for (int i = 0; i < a->rope; i++)
-            at += (int64_t)s->scratch->n_batch * s->plan->rope[i].n_pairs;
-        at += (int64_t)row * rope->n_pairs;
-    }
+    int64_t at = rope ? table_row(s, a->rope, row) : 0;
     for (int h = 0; h < n_head; h++, heads += a->head_dim) {
         if (norm)
             s->kernels->rms_norm(heads, norm, a->head_dim, eps, heads);
@@ -56,7 +67,7 @@ static void append(struct step *s, const struct attention *a, const struct segme
 {
     const float *k = s->scratch->slot[a->k] + (int64_t)row * s->plan->width[a->k];
     const float *v = s->scratch->slot[a->v] + (int64_t)row * s->plan->width[a->v];
-    int64_t at = (seg->pos + row - seg->row) * a->head_dim;
+    int64_t at = position(seg, row) * a->head_dim;
     for (int h = 0; h < a->n_head_kv; h++, k += a->head_dim, v += a->head_dim) {
         struct kv_head kv = cache_head(s, seg->cache, a->layer, h);
         if (kv.is_f16) {
@@ -71,14 +82,6 @@ static void append(struct step *s, const struct attention *a, const struct segme
     }
 }
 
-static const struct segment *segment_of(const struct step *s, int row)
-{
-    const struct segment *seg = s->segment;
-    while (row >= seg->row + seg->n)
-        seg++;
-    return seg;
-}
-
 /* Query heads of one KV head that one task takes while one token is decoded: all, unless that leaves threads idle. */
 static int heads_per_task(const struct attention *a, int n_threads)
 {
@@ -91,7 +94,7 @@ static int heads_per_task(const struct attention *a, int n_threads)
 static void attend_row(struct step *s, const struct op *op, const struct segment *seg, int row, int head0, int n_head, int thread)
 {
     const struct attention *a = &op->attention;
-    int64_t pos = seg->pos + row - seg->row, first = a->window && pos >= a->window ? pos - a->window + 1 : 0;
+    int64_t pos = position(seg, row), first = a->window && pos >= a->window ? pos - a->window + 1 : 0;
     int dst = op->target[0].slot;
     float *q = s->scratch->slot[a->q] + (int64_t)row * s->plan->width[a->q] + head0 * a->head_dim;
     float *out = s->scratch->slot[dst] + (int64_t)row * s->plan->width[dst] + head0 * a->head_dim;
@@ -106,7 +109,7 @@ static void attend_rows(struct step *s, const struct op *op, const struct segmen
     int64_t q_stride = s->plan->width[a->q], out_stride = s->plan->width[dst];
     int64_t at = (int64_t)kv_head * group * a->head_dim;
     s->kernels->attend_tile(s->scratch->slot[a->q] + row * q_stride + at, q_stride, n, group, a->head_dim,
-                            cache_head(s, seg->cache, a->layer, kv_head), seg->pos + row - seg->row, a->window, a->scale,
+                            cache_head(s, seg->cache, a->layer, kv_head), position(seg, row), a->window, a->scale,
                             s->scratch->thread[thread].attention, s->scratch->slot[dst] + row * out_stride + at, out_stride);
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +78,7 @@ class Model:
     @property
     def info(self) -> ModelInfo:
         """Name, sizes and bits per weight, from the file."""
-        weights = sum(math.prod(t.shape) for t in self.gguf.tensors.values())
+        weights = sum(t.n_weights for t in self.gguf.tensors.values())
         n_bytes = sum(t.n_bytes for t in self.gguf.tensors.values())
         c = self.config
         return ModelInfo(

@@ -9,7 +9,7 @@ import pytest
 from tiny_models import GEMMA3, LLAMA, N_VOCAB, forward, write_model
 
 import subbyte as sb
-from subbyte.kernels import isas
+from subbyte.kernels import Cache, Engine, isas
 
 REFS = Path(__file__).resolve().parents[2] / "shared" / "refs" / "tiny"
 TOKENS = [int(t) for t in np.random.default_rng(7).integers(0, N_VOCAB, 50)]
@@ -139,6 +139,21 @@ def test_mixed_block_types(isa: str) -> None:
     assert kl_ref.mean() < 4e-3 and kl_ref.max() < 1.5e-2
     # Our rounding of activations costs less than theirs.
     assert kl_exact.mean() < divergence(exact, theirs).mean() < 3e-3
+
+
+@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+def test_several_sequences_in_one_step_equal_each_alone(arch: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", arch)
+    first, second, more = TOKENS[:20], TOKENS[20:33], [5, 7]
+    alone = [logits(tmp_path / "m.gguf", [*first, more[0]]), logits(tmp_path / "m.gguf", [*second, more[1]])]
+    with sb.load(tmp_path / "m.gguf") as model:
+        engine = Engine(model.plan, n_batch=64, n_threads=2, n_ctx=32)
+        a, b = Cache(model.plan, 32, False), Cache(model.plan, 32, False)
+        prompts = engine.step([*first, *second], ((a, 20, 0), (b, 13, 0)), logits_of=range(33))
+        last = engine.step(more, ((a, 1, 20), (b, 1, 13)), logits_of=range(2))
+    assert prompts is not None and last is not None
+    assert np.abs(prompts - np.concatenate([alone[0][:20], alone[1][:13]])).max() < 1e-4
+    assert np.abs(last - np.stack([alone[0][20], alone[1][13]])).max() < 1e-4
 
 
 def test_values_may_be_given_for_each_layer(tmp_path: Path) -> None:
