@@ -3,8 +3,8 @@
     python tests/arm.py -m pytest tests/test_int8.py -k neon        (QEMU_CPU=cortex-a57 before it: an older processor)
 
 is `python -m pytest ...` on ARM, of the sources as they are now. Everything lies in build/arm; nothing is installed, no
-root is needed. Wants Debian's gcc-aarch64-linux-gnu and qemu-user, apt-get, and the package index for numpy and
-tokenizers; Python packages without C come from the environment that runs this file.
+root is needed. Wants Debian's gcc-aarch64-linux-gnu and qemu-user, apt-get, and the package index for numpy,
+tokenizers and hypothesis; Python packages without C come from the environment that runs this file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SITE = HOME / "site"
 TOOLS = ["aarch64-linux-gnu-gcc", "qemu-aarch64", "meson", "ninja"]
 # Debian's current Python with the headers, and what the wheel of numpy needs besides.
 DEBIAN = ["python3-minimal", "libpython3-dev", "libstdc++6"]
-WHEELS = ["numpy", "tokenizers"]
+WHEELS = ["numpy", "tokenizers", "hypothesis"]
 PLATFORMS = ["manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64"]
 
 
