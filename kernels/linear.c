@@ -1,6 +1,6 @@
 /* Projections: several matrices times one input, with what belongs after them: bias, residual, gate.
  *
- * Threads take chunks of weight rows: of some KB for one token, a panel that is unpacked once for many. */
+ * Threads take chunks of weight rows: of some KB for few tokens, a panel that is unpacked once for many. */
 #include <string.h>
 #include "plan.h"
 
@@ -61,7 +61,7 @@ int run_gated(struct step *s, const struct op *op, struct team *team, int thread
     const struct target *gate = &op->target[0], *up = &op->target[1];
     int64_t rows = chunk_rows(&gate->weight, s->n_tokens), n_chunks = (gate->weight.rows + rows - 1) / rows;
     int64_t stride = s->plan->width[gate->slot];
-    float *g = s->scratch->thread[thread].out, *u = g + (s->n_tokens > 1 ? s->n_tokens * PANEL_ROWS : MAX_CHUNK_ROWS);
+    float *g = s->scratch->thread[thread].out, *u = g + s->n_tokens * rows;
     for (int64_t chunk; (chunk = team_next(team, thread, n_chunks)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = gate->weight.rows - row0 < rows ? gate->weight.rows - row0 : rows;
