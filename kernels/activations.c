@@ -72,7 +72,7 @@ static void prepare_tile(struct step *s, const float *x, int64_t stride, const i
         load_row(s, x + (rows ? rows[first + t] : first + t) * stride, norm, eps, in.cols, tile_rows + t * in.cols);
     if (in.need_float)
         k->pack_float(tile_rows, in.cols, n, in.cols, float_tile_at(s, tile, in.cols));
-    if (!in.need_q8 || are_few(in.n_tokens))
+    if (!in.need_q8 || are_few(s, in.n_tokens))
         return;
     for (int t = 0; t < n; t++)
         quantize_row(s, tile_rows + t * in.cols, in.cols, q8_token(mine->q8, t, in.cols), q8_token(mine->rest, t, in.cols));
@@ -89,7 +89,7 @@ int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows,
         return 0;
     }
     int lanes = s->kernels->lanes;
-    int n_rows = in.need_q8 && are_few(in.n_tokens) ? in.n_tokens : 0;
+    int n_rows = in.need_q8 && are_few(s, in.n_tokens) ? in.n_tokens : 0;
     int n_tiles = in.need_float || !n_rows ? (in.n_tokens + lanes - 1) / lanes : 0;
     for (int64_t task; (task = team_next(team, thread, n_rows + n_tiles)) >= 0;)
         if (task < n_rows)

@@ -107,15 +107,16 @@ static void many_tokens_float(struct step *s, const struct weight *w, int64_t ro
     }
 }
 
-int are_few(int n_tokens)
+/* Measured: dot of one token costs as much as 2 or 3 lanes of a tile, which is computed whole. */
+int are_few(const struct step *s, int n_tokens)
 {
-    return n_tokens <= MAX_FEW;
+    return 5 * n_tokens <= 2 * s->kernels->lanes;
 }
 
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
                     int64_t out_stride)
 {
-    if (uses_q8(s, w) && are_few(in.n_tokens))
+    if (uses_q8(s, w) && are_few(s, in.n_tokens))
         few_tokens_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
     else if (uses_q8(s, w))
         many_tokens_q8(s, w, row0, n, in, thread, out, out_stride);
@@ -125,9 +126,9 @@ void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n,
         many_tokens_float(s, w, row0, n, in, thread, out, out_stride);
 }
 
-int64_t chunk_rows(const struct weight *w, int n_tokens)
+int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens)
 {
-    if (!are_few(n_tokens))
+    if (!are_few(s, n_tokens))
         return PANEL_ROWS;
     int64_t rows = CHUNK_BYTES / row_bytes(w->format, w->cols) / 8 * 8;
     return rows < 8 ? 8 : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : rows;

@@ -114,7 +114,7 @@ struct thread_scratch {
     float *attention;
 };
 
-enum { FLOAT_ROWS = 8, MAX_CHUNK_ROWS = 128, MAX_FEW = 8 };
+enum { FLOAT_ROWS = 8, MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5 };
 
 struct scratch {
     int n_batch, n_threads;
@@ -186,9 +186,9 @@ float *float_tile_at(const struct step *s, int tile, int64_t cols);
 /* multiply.c: rows of a matrix times a prepared input. */
 int uses_q8(const struct step *s, const struct weight *w);
 /* Whether so many tokens meet quantized weights row by row, and not as tiles. */
-int are_few(int n_tokens);
+int are_few(const struct step *s, int n_tokens);
 /* How many rows of w one chunk takes: what multiply_panel gets as n at most. */
-int64_t chunk_rows(const struct weight *w, int n_tokens);
+int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens);
 /* out[t * out_stride + r] = rows row0 .. row0 + n - 1 times all tokens of the prepared input. */
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
                     int64_t out_stride);

@@ -202,12 +202,13 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
     { \
         for (int t = 0, n; t < n_tokens; t += n, out += n * out_stride) { \
             struct q8_row tokens[MOST_TOKENS]; \
-            n = n_tokens - t < 2 ? 1 : n_tokens - t < MOST_TOKENS ? 2 : MOST_TOKENS; \
+            n = n_tokens - t < MOST_TOKENS ? n_tokens - t : MOST_TOKENS; \
             for (int i = 0; i < n; i++) \
                 tokens[i] = q8_token(x, t + i, k); \
             switch (n) { \
             case 1: call(name, 1); break; \
             case 2: call(name, 2); break; \
+            case 3: call(name, 3); break; \
             default: call(name, MOST_TOKENS); \
             } \
         } \
