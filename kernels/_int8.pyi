@@ -23,10 +23,10 @@ def has_dot(isa: str, format: str) -> bool:
     """Whether a fused dot exists."""
 
 def dot(isa: str, format: str, rows: Data, n_rows: int, x: Q8) -> NDArray[np.float32]:
-    """Products of n_rows rows of blocks with the first token of x, by the fused kernel: float32 [n_rows]."""
+    """Products of n_rows rows of blocks with the tokens of x, by the fused kernel: float32 [n_tokens, n_rows]."""
 
 def dot_codes(isa: str, format: str, rows: Data, n_rows: int, x: Q8) -> NDArray[np.float32]:
-    """As dot, but by unpacking first."""
+    """As dot for the first token of x, but by unpacking: float32 [n_rows]."""
 
 def gemm(isa: str, format: str, rows: Data, n_rows: int, x: Q8) -> NDArray[np.float32]:
     """Products of rows of blocks with all tokens of x, as a prompt is computed: float32 [n_tokens, n_rows]."""

@@ -30,9 +30,6 @@ cdef class Q8:
         cdef int16_t[:, ::1] sum_view = sum
         self.row = q8_row(&q_view[0, 0], &scale_view[0, 0], &sum_view[0, 0])
 
-    cdef q8_row token(self, int64_t t):
-        return q8_row(self.row.q + t * self.k, self.row.scale + t * (self.k // 32), self.row.sum + t * (self.k // 16))
-
 
 def quantize(str isa, const float[:, ::1] x) -> Q8:
     """Activations x [n_tokens, k] as int8; k is a multiple of 32."""
@@ -42,7 +39,7 @@ def quantize(str isa, const float[:, ::1] x) -> Q8:
         raise ValueError(f"x has shape ({n}, {k}); allowed are whole groups of 32")
     out = Q8(np.empty((n, k), np.int8), np.empty((n, k // 32), np.float32), np.empty((n, k // 16), np.int16))
     for t in range(n):
-        table.quantize(&x[t, 0], k, (<Q8>out).token(t))
+        table.quantize(&x[t, 0], k, q8_token((<Q8>out).row, t, k))
     return out
 
 
@@ -58,16 +55,16 @@ def has_dot(str isa, str format) -> bool:
 
 
 def dot(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
-    """Products of n_rows rows of blocks with the one token of x, by the fused kernel: float32 [n_rows]."""
+    """Products of n_rows rows of blocks with the tokens of x, by the fused kernel: float32 [n_tokens, n_rows]."""
     cdef const kernels_t *table = table_of(isa)
     cdef int f = quantized_format(format)
     _check(f, rows, n_rows, x.k)
     if table.dot[f] == NULL:
         raise ValueError(f"{isa} has no fused dot for {format}")
-    out = np.empty(n_rows, np.float32)
-    cdef float[::1] out_view = out
+    out = np.empty((x.n_tokens, n_rows), np.float32)
+    cdef float[:, ::1] out_view = out
     with nogil:
-        table.dot[f](&rows[0], n_rows, x.k, x.row, &out_view[0])
+        table.dot[f](&rows[0], n_rows, x.k, x.row, x.n_tokens, &out_view[0, 0], n_rows)
     return out
 
 
@@ -96,7 +93,7 @@ cdef class _Panel:
 
 
 def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
-    """As dot, but by unpacking first."""
+    """As dot for the first token of x, but by unpacking: float32 [n_rows]."""
     cdef const kernels_t *table = table_of(isa)
     cdef int f = quantized_format(format), r
     _check(f, rows, n_rows, x.k)
@@ -109,39 +106,46 @@ def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
     return out
 
 
-cdef class _Tile:
-    cdef object memory
-    cdef q8_tile tile
+cdef class _Tiles:
+    """All tokens of x in tiles, which lie one after the other in 64-byte aligned memory."""
 
-    def __init__(self, int64_t k, int lanes):
-        """Room for one tile in 64-byte aligned memory."""
-        size = k * lanes + k // 32 * lanes * 4 + k // 16 * lanes * 4
-        self.memory = np.empty(size + 64, np.uint8)
+    cdef object memory
+    cdef q8_tile first
+    cdef int64_t size
+
+    def __init__(self, str isa, Q8 x):
+        cdef const kernels_t *table = table_of(isa)
+        cdef int lanes = table.lanes, t
+        cdef int64_t n = (x.n_tokens + lanes - 1) // lanes
+        self.size = lanes * x.k
+        self.memory = np.empty(n * self.size * 3 // 2 + 64, np.uint8)
         cdef uint8_t[::1] view = self.memory
         cdef uint8_t *start = &view[64 - <int64_t>&view[0] % 64]
-        self.tile.q = <int8_t *>start
-        self.tile.scale = <float *>(start + k * lanes)
-        self.tile.sum = <int32_t *>(start + k * lanes + k // 32 * lanes * 4)
+        self.first = q8_tile(<int8_t *>start, <float *>(start + n * self.size),
+                             <int32_t *>(start + n * self.size + n * self.size // 8))
+        for t in range(0, x.n_tokens, lanes):
+            table.pack_q8(q8_token(x.row, t, x.k), min(lanes, x.n_tokens - t), x.k, self.at(t // lanes))
+
+    cdef q8_tile at(self, int64_t i):
+        i *= self.size
+        return q8_tile(self.first.q + i, self.first.scale + i // 32, self.first.sum + i // 16)
 
 
 def gemm(str isa, str format, const uint8_t[::1] rows, int64_t n_rows, Q8 x):
     """Products of rows of blocks with all tokens of x, as a prompt is computed: float32 [n_tokens, n_rows]."""
     cdef const kernels_t *table = table_of(isa)
-    cdef int f = quantized_format(format), lanes = table.lanes, n, i
-    cdef int64_t r, n_tokens = x.n_tokens
+    cdef int f = quantized_format(format), at_once = table.lanes * table.gemm_tiles, n, t
+    cdef int64_t r
     _check(f, rows, n_rows, x.k)
     cdef _Panel p = _Panel(f, x.k)
-    cdef _Tile tile
-    tiles = []
-    for i in range(0, n_tokens, lanes):
-        tile = _Tile(x.k, lanes)
-        table.pack_q8(x.token(i), min(lanes, n_tokens - i), x.k, tile.tile)
-        tiles.append(tile)
-    out = np.empty((n_tokens, n_rows), np.float32)
+    cdef _Tiles tiles = _Tiles(isa, x)
+    cdef q8_tile tile
+    out = np.empty((x.n_tokens, n_rows), np.float32)
     cdef float[:, ::1] out_view = out
     for r in range(0, n_rows, PANEL_ROWS):
         n = min(PANEL_ROWS, n_rows - r)
         p.fill(table, f, &rows[r * row_bytes(f, x.k)], n)
-        for i, tile in enumerate(tiles):
-            table.gemm(&p.panel, &tile.tile, min(lanes, n_tokens - i * lanes), &out_view[i * lanes, r], n_rows)
+        for t in range(0, x.n_tokens, at_once):
+            tile = tiles.at(t // table.lanes)
+            table.gemm(&p.panel, &tile, min(at_once, x.n_tokens - t), &out_view[t, r], n_rows)
     return out

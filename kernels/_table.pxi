@@ -22,6 +22,7 @@ cdef extern from "kernels.h" nogil:
         int8_t *q
         float *scale
         int16_t *sum
+    q8_row q8_token(q8_row rows, int64_t t, int64_t k)
     struct q8_tile:
         int8_t *q
         float *scale
@@ -39,10 +40,11 @@ cdef extern from "kernels.h" nogil:
 
     struct kernels_t "kernels":
         const char *name
-        int lanes
+        int lanes, gemm_tiles
         void (*quantize)(const float *x, int64_t k, q8_row out) noexcept nogil
         void (*pack_q8)(q8_row rows, int n_tokens, int64_t k, q8_tile out) noexcept nogil
-        void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, float *out) noexcept nogil
+        void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, int n_tokens, float *out,
+                               int64_t out_stride) noexcept nogil
         void (*dot_codes)(const panel *w, q8_row x, float *out) noexcept nogil
         void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
         void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil

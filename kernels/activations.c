@@ -1,6 +1,7 @@
 /* The input of a projection made ready: normalized, and quantized where quantized weights read it.
  *
- * One token: every thread does it for itself, which is cheaper than a barrier. Many tokens: the threads make tiles of them together. */
+ * One token: every thread does it for itself, which is cheaper than a barrier. More: the threads share them, row by row if they are
+ * few, else tile by tile. */
 #include <string.h>
 #include "plan.h"
 
@@ -22,26 +23,42 @@ static void subtract_q8(float *x, struct q8_row q8, int64_t n)
         x[i] -= (float)q8.q[i] * q8.scale[i / Q8_GROUP];
 }
 
+static void load_row(struct step *s, const float *x, const float *norm, float eps, int64_t cols, float *row)
+{
+    if (norm)
+        s->kernels->rms_norm(x, norm, cols, eps, row);
+    else
+        memcpy(row, x, cols * sizeof(float));
+}
+
+/* The row as int8 and, with INT8X2, what that leaves of it; the row is lost then. */
+static void quantize_row(struct step *s, float *row, int64_t cols, struct q8_row q8, struct q8_row rest)
+{
+    s->kernels->quantize(row, cols, q8);
+    if (s->scratch->activations != ACTIVATIONS_INT8X2)
+        return;
+    subtract_q8(row, q8, cols);
+    s->kernels->quantize(row, cols, rest);
+}
+
 static void prepare_one(struct step *s, const float *x, const float *norm, float eps, struct input in, int thread)
 {
     struct thread_scratch *mine = &s->scratch->thread[thread];
-    if (norm)
-        s->kernels->rms_norm(x, norm, in.cols, eps, mine->row);
-    else
-        memcpy(mine->row, x, in.cols * sizeof(float));
-    if (in.need_q8)
-        s->kernels->quantize(mine->row, in.cols, mine->q8);
-    if (in.need_q8 && s->scratch->activations == ACTIVATIONS_INT8X2) {
-        float *rest = mine->float_panel;
-        memcpy(rest, mine->row, in.cols * sizeof(float));
-        subtract_q8(rest, mine->q8, in.cols);
-        s->kernels->quantize(rest, in.cols, mine->rest);
-    }
+    float *row = mine->float_panel;
+    load_row(s, x, norm, eps, in.cols, mine->row);
+    if (!in.need_q8)
+        return;
+    memcpy(row, mine->row, in.cols * sizeof(float));
+    quantize_row(s, row, in.cols, mine->q8, q8_token(mine->q8, 1, in.cols));
 }
 
-static struct q8_row q8_row_at(struct q8_row rows, int row, int64_t cols)
+/* Row t of few. */
+static void prepare_row(struct step *s, const float *x, const float *norm, float eps, struct input in, int t, int thread)
 {
-    return (struct q8_row){rows.q + row * cols, rows.scale + row * cols / 32, rows.sum + row * cols / 16};
+    struct q8_row few = s->scratch->few;
+    float *row = s->scratch->thread[thread].row;
+    load_row(s, x, norm, eps, in.cols, row);
+    quantize_row(s, row, in.cols, q8_token(few, t, in.cols), q8_token(few, in.n_tokens + t, in.cols));
 }
 
 static void prepare_tile(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
@@ -51,27 +68,17 @@ static void prepare_tile(struct step *s, const float *x, int64_t stride, const i
     struct thread_scratch *mine = &s->scratch->thread[thread];
     int first = tile * k->lanes, n = in.n_tokens - first < k->lanes ? in.n_tokens - first : k->lanes;
     float *tile_rows = mine->out;                                        /* [n][cols], see lay_out_thread */
-    for (int t = 0; t < n; t++) {
-        const float *row = x + (rows ? rows[first + t] : first + t) * stride;
-        if (norm)
-            k->rms_norm(row, norm, in.cols, eps, tile_rows + t * in.cols);
-        else
-            memcpy(tile_rows + t * in.cols, row, in.cols * sizeof(float));
-    }
+    for (int t = 0; t < n; t++)
+        load_row(s, x + (rows ? rows[first + t] : first + t) * stride, norm, eps, in.cols, tile_rows + t * in.cols);
     if (in.need_float)
         k->pack_float(tile_rows, in.cols, n, in.cols, float_tile_at(s, tile, in.cols));
-    if (!in.need_q8)
+    if (!in.need_q8 || are_few(s, in.n_tokens))
         return;
     for (int t = 0; t < n; t++)
-        k->quantize(tile_rows + t * in.cols, in.cols, q8_row_at(mine->q8, t, in.cols));
+        quantize_row(s, tile_rows + t * in.cols, in.cols, q8_token(mine->q8, t, in.cols), q8_token(mine->rest, t, in.cols));
     k->pack_q8(mine->q8, n, in.cols, q8_tile_at(s, s->scratch->q8, tile, in.cols));
-    if (s->scratch->activations != ACTIVATIONS_INT8X2)
-        return;
-    for (int t = 0; t < n; t++) {
-        subtract_q8(tile_rows + t * in.cols, q8_row_at(mine->q8, t, in.cols), in.cols);
-        k->quantize(tile_rows + t * in.cols, in.cols, q8_row_at(mine->rest, t, in.cols));
-    }
-    k->pack_q8(mine->rest, n, in.cols, q8_tile_at(s, s->scratch->rest, tile, in.cols));
+    if (s->scratch->activations == ACTIVATIONS_INT8X2)
+        k->pack_q8(mine->rest, n, in.cols, q8_tile_at(s, s->scratch->rest, tile, in.cols));
 }
 
 int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
@@ -81,8 +88,13 @@ int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows,
         prepare_one(s, x + (rows ? rows[0] * stride : 0), norm, eps, in, thread);
         return 0;
     }
-    int n_tiles = (in.n_tokens + s->kernels->lanes - 1) / s->kernels->lanes;
-    for (int64_t tile; (tile = team_next(team, thread, n_tiles)) >= 0;)
-        prepare_tile(s, x, stride, rows, norm, eps, in, tile, thread);
+    int lanes = s->kernels->lanes;
+    int n_rows = in.need_q8 && are_few(s, in.n_tokens) ? in.n_tokens : 0;
+    int n_tiles = in.need_float || !n_rows ? (in.n_tokens + lanes - 1) / lanes : 0;
+    for (int64_t task; (task = team_next(team, thread, n_rows + n_tiles)) >= 0;)
+        if (task < n_rows)
+            prepare_row(s, x + (rows ? rows[task] : task) * stride, norm, eps, in, task, thread);
+        else
+            prepare_tile(s, x, stride, rows, norm, eps, in, task - n_rows, thread);
     return team_barrier(team, thread);
 }

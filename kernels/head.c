@@ -46,7 +46,7 @@ static float *logits_panel(struct step *s, struct input in, int64_t row0, int n,
 
 static int run_logits(struct step *s, struct input in, struct team *team, int thread)
 {
-    int64_t n_vocab = s->plan->output.rows, rows = chunk_rows(&s->plan->output, in.n_tokens);
+    int64_t n_vocab = s->plan->output.rows, rows = chunk_rows(s, &s->plan->output, in.n_tokens);
     for (int64_t chunk; (chunk = team_next(team, thread, (n_vocab + rows - 1) / rows)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = n_vocab - row0 < rows ? n_vocab - row0 : rows;
@@ -70,7 +70,7 @@ static void add_to_partial(float *max, double *sum, float other_max, double othe
 static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread)
 {
     struct scratch *mem = s->scratch;
-    int64_t n_vocab = s->plan->output.rows, rows = chunk_rows(&s->plan->output, in.n_tokens), at = chunk * mem->n_batch;
+    int64_t n_vocab = s->plan->output.rows, rows = chunk_rows(s, &s->plan->output, in.n_tokens), at = chunk * mem->n_batch;
     int64_t row0 = chunk * VOCABULARY_CHUNK;
     int64_t end = row0 + VOCABULARY_CHUNK < n_vocab ? row0 + VOCABULARY_CHUNK : n_vocab;
     for (int t = 0; t < s->n_head_rows; t++) {

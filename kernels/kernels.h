@@ -2,7 +2,7 @@
  * does better (dispatch.c). The functions that know `lanes` (pack_*, gemm*, attend_tile) are overridden together.
  *
  * Two roads lead from a weight matrix W [n_rows][k] and activations x [n_tokens][k] to x * W^T:
- *   one token    dot      unpacks and multiplies in registers; W is read once, straight from the file
+ *   few tokens   dot      unpacks and multiplies in registers; W is read once, straight from the file
  *   many tokens  gemm     a panel of rows is unpacked once into the cache (unpack) and multiplied with every tile of tokens;
  *                         tokens lie in the vector lanes, weights are broadcast
  * Quantized weights meet int8 activations (one float scale per 32); floating-point weights meet float activations.
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include "formats.h"
 
-enum { Q8_GROUP = 32, MAX_LANES = 16, PANEL_ROWS = 32 };
+enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48 };
 
 /* One token's activations as int8: x[i] ~ q[i] * scale[i / 32], q in -127..127. k is a multiple of 32. */
 struct q8_row {
@@ -21,6 +21,12 @@ struct q8_row {
     float *scale;     /* [k / 32] */
     int16_t *sum;     /* [k / 16]: sums of 16 consecutive q */
 };
+
+/* Row t of consecutive ones. */
+static inline struct q8_row q8_token(struct q8_row rows, int64_t t, int64_t k)
+{
+    return (struct q8_row){rows.q + t * k, rows.scale + t * (k / 32), rows.sum + t * (k / 16)};
+}
 
 /* The same for `lanes` tokens side by side, as gemm reads it; 64-byte aligned. Lanes past n_tokens hold zeros. */
 struct q8_tile {
@@ -55,12 +61,15 @@ struct kernels {
     void (*quantize)(const float *x, int64_t k, struct q8_row out);
     /* n_tokens (1..lanes) consecutive rows of q8 activations to a tile. */
     void (*pack_q8)(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out);
-    /* out[r] = W[r] . x for n_rows consecutive rows. NULL where no instruction set has a fused one: unpack, then dot_codes. */
-    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, float *out);
+    /* out[t * out_stride + r] = W[r] . x[t] for n_rows consecutive rows and n_tokens consecutive rows of activations.
+     * NULL where no instruction set has a fused one: unpack, then dot_codes. */
+    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride);
     void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
     /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
     void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
-    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens lanes of a tile. */
+    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of gemm_tiles tiles (at most MAX_TILES), which lie one after
+     * the other. */
+    int gemm_tiles;
     void (*gemm)(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride);
 
     /* ---- float activations ---- */

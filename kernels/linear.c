@@ -1,6 +1,6 @@
 /* Projections: several matrices times one input, with what belongs after them: bias, residual, gate.
  *
- * Threads take chunks of weight rows: of some KB for one token, a panel that is unpacked once for many. */
+ * Threads take chunks of weight rows: of some KB for few tokens, a panel that is unpacked once for many. */
 #include <string.h>
 #include "plan.h"
 
@@ -35,7 +35,7 @@ int run_linear(struct step *s, const struct op *op, struct team *team, int threa
         return 1;
     int64_t end[MAX_TARGETS], n_chunks = 0;
     for (int i = 0; i < op->n_targets; i++) {
-        int64_t rows = chunk_rows(&op->target[i].weight, s->n_tokens);
+        int64_t rows = chunk_rows(s, &op->target[i].weight, s->n_tokens);
         end[i] = n_chunks += (op->target[i].weight.rows + rows - 1) / rows;
     }
     float *out = s->scratch->thread[thread].out;
@@ -44,7 +44,7 @@ int run_linear(struct step *s, const struct op *op, struct team *team, int threa
         while (chunk >= end[i])
             i++;
         const struct target *to = &op->target[i];
-        int64_t rows = chunk_rows(&to->weight, s->n_tokens), row0 = (chunk - (i ? end[i - 1] : 0)) * rows;
+        int64_t rows = chunk_rows(s, &to->weight, s->n_tokens), row0 = (chunk - (i ? end[i - 1] : 0)) * rows;
         int n = to->weight.rows - row0 < rows ? to->weight.rows - row0 : rows;
         multiply_panel(s, &to->weight, row0, n, in, thread, out, n);
         store_rows(s, op, to, row0, n, out);
@@ -59,9 +59,9 @@ int run_gated(struct step *s, const struct op *op, struct team *team, int thread
     if (prepare_op(s, op, &in, team, thread))
         return 1;
     const struct target *gate = &op->target[0], *up = &op->target[1];
-    int64_t rows = chunk_rows(&gate->weight, s->n_tokens), n_chunks = (gate->weight.rows + rows - 1) / rows;
+    int64_t rows = chunk_rows(s, &gate->weight, s->n_tokens), n_chunks = (gate->weight.rows + rows - 1) / rows;
     int64_t stride = s->plan->width[gate->slot];
-    float *g = s->scratch->thread[thread].out, *u = g + (s->n_tokens > 1 ? s->n_tokens * PANEL_ROWS : MAX_CHUNK_ROWS);
+    float *g = s->scratch->thread[thread].out, *u = g + s->n_tokens * rows;
     for (int64_t chunk; (chunk = team_next(team, thread, n_chunks)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = gate->weight.rows - row0 < rows ? gate->weight.rows - row0 : rows;

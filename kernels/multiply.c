@@ -1,7 +1,8 @@
 /* Rows of a matrix times the prepared input, by the road that format, activations and number of tokens call for. */
+#include <string.h>
 #include "plan.h"
 
-enum { CHUNK_BYTES = 32 * 1024 };    /* of weights that a thread takes at a time when one token is decoded */
+enum { CHUNK_BYTES = 32 * 1024 };    /* of weights that a thread takes at a time when few tokens are decoded */
 
 int uses_q8(const struct step *s, const struct weight *w)
 {
@@ -20,27 +21,36 @@ static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, i
     }
 }
 
-static void dot_rows(struct step *s, const struct weight *w, int64_t row0, int n, struct q8_row x, int thread, float *out)
+/* out[t * out_stride + r] for n_tokens consecutive rows of activations. */
+static void dot_rows(struct step *s, const struct weight *w, int64_t row0, int n, struct q8_row x, int n_tokens, int thread,
+                     float *out, int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
     if (s->kernels->dot[w->format]) {
-        s->kernels->dot[w->format](w->data + row0 * row_bytes(w->format, w->cols), n, w->cols, x, out);
+        s->kernels->dot[w->format](w->data + row0 * row_bytes(w->format, w->cols), n, w->cols, x, n_tokens, out, out_stride);
         return;
     }
     for (int r = 0; r < n; r += PANEL_ROWS) {
         unpack_panel(s, w, row0 + r, n - r < PANEL_ROWS ? n - r : PANEL_ROWS, panel);
-        s->kernels->dot_codes(panel, x, out + r);
+        for (int t = 0; t < n_tokens; t++)
+            s->kernels->dot_codes(panel, q8_token(x, t, w->cols), out + t * out_stride + r);
     }
 }
 
-static void one_token_q8(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
+/* With INT8X2 what q8 leaves of the tokens follows them as so many tokens more: each block is unpacked once for both. */
+static void few_tokens_q8(struct step *s, const struct weight *w, int64_t row0, int n, int n_tokens, int thread, float *out,
+                          int64_t out_stride)
 {
-    struct thread_scratch *mine = &s->scratch->thread[thread];
-    float rest[MAX_CHUNK_ROWS];
-    dot_rows(s, w, row0, n, mine->q8, thread, out);
-    if (s->scratch->activations == ACTIVATIONS_INT8X2) {
-        dot_rows(s, w, row0, n, mine->rest, thread, rest);
-        s->kernels->add(out, rest, n);
+    struct q8_row x = n_tokens == 1 ? s->scratch->thread[thread].q8 : s->scratch->few;
+    float both[2 * MAX_FEW * MAX_CHUNK_ROWS];
+    if (s->scratch->activations != ACTIVATIONS_INT8X2) {
+        dot_rows(s, w, row0, n, x, n_tokens, thread, out, out_stride);
+        return;
+    }
+    dot_rows(s, w, row0, n, x, 2 * n_tokens, thread, both, n);
+    for (int t = 0; t < n_tokens; t++) {
+        memcpy(out + t * out_stride, both + t * n, n * sizeof(float));
+        s->kernels->add(out + t * out_stride, both + (n_tokens + t) * n, n);
     }
 }
 
@@ -63,12 +73,12 @@ static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0,
                            float *out, int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
-    int lanes = s->kernels->lanes;
-    float rest[MAX_LANES * PANEL_ROWS];
+    int lanes = s->kernels->lanes, at_once = lanes * s->kernels->gemm_tiles;
+    float rest[MAX_TILES * MAX_LANES * PANEL_ROWS];
     unpack_panel(s, w, row0, n, panel);
-    for (int first = 0; first < in.n_tokens; first += lanes, out += lanes * out_stride) {
+    for (int first = 0; first < in.n_tokens; first += at_once, out += at_once * out_stride) {
         struct q8_tile x = q8_tile_at(s, s->scratch->q8, first / lanes, in.cols);
-        int tokens = in.n_tokens - first < lanes ? in.n_tokens - first : lanes;
+        int tokens = in.n_tokens - first < at_once ? in.n_tokens - first : at_once;
         s->kernels->gemm(panel, &x, tokens, out, out_stride);
         if (s->scratch->activations != ACTIVATIONS_INT8X2)
             continue;
@@ -97,22 +107,28 @@ static void many_tokens_float(struct step *s, const struct weight *w, int64_t ro
     }
 }
 
+/* Measured: dot of one token costs as much as 2 or 3 lanes of a tile, which is computed whole. */
+int are_few(const struct step *s, int n_tokens)
+{
+    return 5 * n_tokens <= 2 * s->kernels->lanes;
+}
+
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
                     int64_t out_stride)
 {
-    if (in.n_tokens == 1 && uses_q8(s, w))
-        one_token_q8(s, w, row0, n, thread, out);
-    else if (in.n_tokens == 1)
-        one_token_float(s, w, row0, n, thread, out);
+    if (uses_q8(s, w) && are_few(s, in.n_tokens))
+        few_tokens_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
     else if (uses_q8(s, w))
         many_tokens_q8(s, w, row0, n, in, thread, out, out_stride);
+    else if (in.n_tokens == 1)
+        one_token_float(s, w, row0, n, thread, out);
     else
         many_tokens_float(s, w, row0, n, in, thread, out, out_stride);
 }
 
-int64_t chunk_rows(const struct weight *w, int n_tokens)
+int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens)
 {
-    if (n_tokens > 1)
+    if (!are_few(s, n_tokens))
         return PANEL_ROWS;
     int64_t rows = CHUNK_BYTES / row_bytes(w->format, w->cols) / 8 * 8;
     return rows < 8 ? 8 : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : rows;

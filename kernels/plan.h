@@ -106,15 +106,15 @@ enum activations {
 /* What one thread needs for itself. */
 struct thread_scratch {
     float *row;                 /* [max_cols] */
-    struct q8_row q8;           /* one token, or `lanes` consecutive ones on their way to a tile */
-    struct q8_row rest;         /* one token: what q8 leaves (INT8X2) */
+    struct q8_row q8;           /* `lanes` rows: one token and after it what q8 leaves of it (INT8X2), or tokens on their way to a tile */
+    struct q8_row rest;         /* `lanes` rows on their way to a tile: what q8 leaves (INT8X2) */
     struct panel panel;         /* PANEL_ROWS x max_cols */
     float *float_panel;         /* [FLOAT_ROWS][max_cols] */
     float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
     float *attention;
 };
 
-enum { FLOAT_ROWS = 8, MAX_CHUNK_ROWS = 128 };
+enum { FLOAT_ROWS = 8, MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5 };
 
 struct scratch {
     int n_batch, n_threads;
@@ -122,6 +122,7 @@ struct scratch {
     float **slot;               /* [n_slots][n_batch][width] */
     struct q8_tile q8;          /* activations of the current operation, tile after tile */
     struct q8_tile rest;        /* what q8 leaves of them (INT8X2) */
+    struct q8_row few;          /* or as rows, if they are few: each token's, then (INT8X2) what q8 leaves of each */
     float *tile;                /* the same as floats: [tile][cols][lanes] */
     float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
     struct thread_scratch *thread;
@@ -169,7 +170,7 @@ int64_t head_chunks(const struct plan *plan);  /* parts the vocabulary is walked
 void fill_rope_tables(struct step *s, struct team *team, int thread);
 
 /* activations.c: the input of a projection, for linear.c and head.c. */
-struct input {                  /* one row in each thread's own scratch, or tiles in the shared one */
+struct input {                  /* one row in each thread's own scratch, or rows or tiles in the shared one */
     int n_tokens;
     int64_t cols;
     int need_q8, need_float;
@@ -184,8 +185,10 @@ float *float_tile_at(const struct step *s, int tile, int64_t cols);
 
 /* multiply.c: rows of a matrix times a prepared input. */
 int uses_q8(const struct step *s, const struct weight *w);
+/* Whether so many tokens meet quantized weights row by row, and not as tiles. */
+int are_few(const struct step *s, int n_tokens);
 /* How many rows of w one chunk takes: what multiply_panel gets as n at most. */
-int64_t chunk_rows(const struct weight *w, int n_tokens);
+int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens);
 /* out[t * out_stride + r] = rows row0 .. row0 + n - 1 times all tokens of the prepared input. */
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
                     int64_t out_stride);

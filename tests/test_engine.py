@@ -56,8 +56,19 @@ def test_quantized_prefill_equals_one_by_one(kind: str, isa: str, tmp_path: Path
     """Both round activations by the same rule; sums in another order flip a few, so distributions are compared."""
     write_model(tmp_path / "m.gguf", types=[kind])
     whole = log_softmax(logits(tmp_path / "m.gguf", TOKENS, isa=isa))
-    single = log_softmax(logits(tmp_path / "m.gguf", TOKENS, [1] * 50, isa=isa))
-    assert divergence(whole, single).mean() < 1e-4
+    for steps in ([1] * 50, [2, 3, 4, 5, 6, 7, 8, 15]):
+        parts = log_softmax(logits(tmp_path / "m.gguf", TOKENS, steps, isa=isa))
+        assert divergence(whole, parts).mean() < 1e-4
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_int8x2_is_near_exact_for_any_number_of_tokens(kind: str, isa: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", types=[kind])
+    exact = logits(tmp_path / "m.gguf", TOKENS, activations="float32", isa=isa)
+    for steps in ([50], [1] * 10 + [2, 3, 4, 5, 6, 20]):
+        ours = logits(tmp_path / "m.gguf", TOKENS, steps, activations="int8x2", isa=isa)
+        assert np.abs(ours - exact).max() < 2e-3
 
 
 @pytest.mark.parametrize("kind", QUANTIZED)

@@ -82,14 +82,14 @@ def assert_close(found: Floats, expected: Doubles, magnitude: Doubles) -> None:
 
 
 def assert_products(isa: str, format: Format, rows: Bytes, n_rows: int, x: _int8.Q8) -> None:
-    """gemm of all tokens, dot and dot_codes of the first."""
+    """gemm and dot of all tokens, dot_codes of the first."""
     w, w_magnitude = weights(format, rows, n_rows)
     expected, magnitude = values(x) @ w.T, np.abs(values(x)) @ w_magnitude.T
     assert_close(_int8.gemm(isa, format.name, rows, n_rows, x), expected, magnitude)
     first = token(x, 0)
     assert_close(_int8.dot_codes(isa, format.name, rows, n_rows, first), expected[0], magnitude[0])
     if _int8.has_dot(isa, format.name):
-        assert_close(_int8.dot(isa, format.name, rows, n_rows, first), expected[0], magnitude[0])
+        assert_close(_int8.dot(isa, format.name, rows, n_rows, x), expected, magnitude)
 
 
 # ---- quantize ----
@@ -201,7 +201,7 @@ def test_zero_scales_and_zero_activations_give_zero(isa: str, format: Format) ->
         assert not _int8.gemm(isa, format.name, blocks, 3, q).any()
         assert not _int8.dot_codes(isa, format.name, blocks, 3, token(q, 0)).any()
         if _int8.has_dot(isa, format.name):
-            assert not _int8.dot(isa, format.name, blocks, 3, token(q, 0)).any()
+            assert not _int8.dot(isa, format.name, blocks, 3, q).any()
 
 
 @each_format
@@ -223,7 +223,7 @@ def test_nan_reaches_the_rows_and_tokens_it_belongs_to(isa: str, format: Format)
         np.testing.assert_array_equal(np.isnan(found[t]), nan_row)
         np.testing.assert_array_equal(np.isnan(_int8.dot_codes(isa, *matrix, token(q, t))), nan_row)
         if _int8.has_dot(isa, format.name):
-            np.testing.assert_array_equal(np.isnan(_int8.dot(isa, *matrix, token(q, t))), nan_row)
+            np.testing.assert_array_equal(np.isnan(_int8.dot(isa, *matrix, q)[t]), nan_row)
 
 
 @each_format
@@ -240,9 +240,11 @@ def test_a_product_depends_on_its_row_and_token_alone(isa: str, format: Format) 
     for r in (0, 1, 8, 35, 36):
         np.testing.assert_array_equal(_int8.gemm(isa, format.name, one_row[r], 1, x)[:, 0], together[:, r])
     if _int8.has_dot(isa, format.name):
-        dots = _int8.dot(isa, format.name, rows, n_rows, token(x, 3))
-        alone = [_int8.dot(isa, format.name, row, 1, token(x, 3))[0] for row in one_row]
-        np.testing.assert_array_equal(dots, alone)
+        dots = _int8.dot(isa, format.name, rows, n_rows, x)
+        for t in (0, 3, 15, 16):
+            np.testing.assert_array_equal(_int8.dot(isa, format.name, rows, n_rows, token(x, t))[0], dots[t])
+        for r in (0, 1, 36):
+            np.testing.assert_array_equal(_int8.dot(isa, format.name, one_row[r], 1, x)[:, 0], dots[:, r])
 
 
 @each_isa

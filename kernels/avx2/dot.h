@@ -11,7 +11,12 @@ typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, fl
 
 enum {
     AHEAD = 8192,   /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
-    SUMS = 4        /* independent sums, as an addition takes several cycles */
+    SUMS = 4,       /* independent sums, as an addition takes several cycles */
+#ifdef __AVX512VL__ /* tokens that meet a block while it is unpacked: the sums of each are in registers, of which there are 32 or 16 */
+    MOST_TOKENS = 4
+#else
+    MOST_TOKENS = 2
+#endif
 };
 
 PIECE void fetch_ahead(const uint8_t *p, int n)
@@ -23,6 +28,13 @@ PIECE void fetch_ahead(const uint8_t *p, int n)
 PIECE struct q8_row at(struct q8_row x, int64_t i)
 {
     return (struct q8_row){x.q + i, x.scale + i / 32, x.sum + i / 16};
+}
+
+/* Of n rows of k activations, the part from i on. */
+PIECE void all_at(const struct q8_row *x, int n, int64_t i, struct q8_row *part)
+{
+    for (int t = 0; t < n; t++)
+        part[t] = at(x[t], i);
 }
 
 PIECE float sum_lanes(__m256 v)
@@ -57,55 +69,79 @@ PIECE __m256 group_sums(const int16_t *sum, int group, int half)
     return _mm256_cvtepi32_ps(sums);
 }
 
-/* 256 weights of a row times x, added to the sums. */
-PIECE void dot_256(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x, __m256 sums[SUMS])
+/* The scales of 256 weights times those of x; the mins times what x sums up to are taken off the sums. */
+PIECE void product_scales(enum format f, const float scale[16], const float min[16], struct q8_row x, float out[16], __m256 sums[SUMS])
 {
-    const int block = format_info[f].block, bytes = format_info[f].bytes, group = format_info[f].group;
-    float scale[16], min[16];
-    fetch_ahead(p, 256 / block * bytes);
-    scales(p, 256 / block, bytes, scale, min);
+    const int group = format_info[f].group;
     for (int half = 0; half < 256 / group / 8; half++) {
         __m256 x_scale = group_scales(x.scale, group, half);
         if (format_has_min(f)) {
             __m256 x_sum = _mm256_mul_ps(x_scale, group_sums(x.sum, group, half));
             sums[half] = _mm256_fnmadd_ps(_mm256_loadu_ps(min + 8 * half), x_sum, sums[half]);
         }
-        _mm256_storeu_ps(scale + 8 * half, _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * half), x_scale));
+        _mm256_storeu_ps(out + 8 * half, _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * half), x_scale));
     }
+}
+
+/* 256 weights of a row times n_tokens rows of activations, added to the sums of each. */
+PIECE void dot_256(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
+                   __m256 sums[][SUMS])
+{
+    const int block = format_info[f].block, bytes = format_info[f].bytes;
+    float scale[16], min[16], both[MOST_TOKENS][16];
+    fetch_ahead(p, 256 / block * bytes);
+    scales(p, 256 / block, bytes, scale, min);
+    for (int t = 0; t < n_tokens; t++)
+        product_scales(f, scale, min, x[t], both[t], sums[t]);
     #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
         __m256i c = codes(p + i * 32 / block * bytes, i % (block / 32));
-        __m256i product = int_dot(c, load32(x.q + 32 * i), format_info[f].bias);
-        sums[i % SUMS] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), lane_scales(scale, i, group), sums[i % SUMS]);
+        #pragma GCC unroll 4
+        for (int t = 0; t < n_tokens; t++) {
+            __m256 product = _mm256_cvtepi32_ps(int_dot(c, load32(x[t].q + 32 * i), format_info[f].bias));
+            sums[t][i % SUMS] = _mm256_fmadd_ps(product, lane_scales(both[t], i, format_info[f].group), sums[t][i % SUMS]);
+        }
     }
 }
 
 /* One block of 32 weights: what a row has beyond a multiple of 256. */
-PIECE void dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x, __m256 sums[SUMS])
+PIECE void dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
+                  __m256 sums[][SUMS])
 {
     float scale, min;
     scales(p, 1, format_info[f].bytes, &scale, &min);
-    __m256i product = int_dot(codes(p, 0), load32(x.q), format_info[f].bias);
-    sums[0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), _mm256_set1_ps(scale * x.scale[0]), sums[0]);
-    if (format_has_min(f)) {
-        __m128 x_sum = _mm_set_ss(x.scale[0] * (float)(x.sum[0] + x.sum[1]));
-        sums[1] = _mm256_fnmadd_ps(_mm256_set1_ps(min), _mm256_zextps128_ps256(x_sum), sums[1]);
+    __m256i c = codes(p, 0);
+    for (int t = 0; t < n_tokens; t++) {
+        __m256 product = _mm256_cvtepi32_ps(int_dot(c, load32(x[t].q), format_info[f].bias));
+        sums[t][0] = _mm256_fmadd_ps(product, _mm256_set1_ps(scale * x[t].scale[0]), sums[t][0]);
+        if (format_has_min(f)) {
+            __m128 x_sum = _mm_set_ss(x[t].scale[0] * (float)(x[t].sum[0] + x[t].sum[1]));
+            sums[t][1] = _mm256_fnmadd_ps(_mm256_set1_ps(min), _mm256_zextps128_ps256(x_sum), sums[t][1]);
+        }
     }
 }
 
-PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k, struct q8_row x,
-                    float *out)
+/* n_tokens is a constant, at most MOST_TOKENS. */
+PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
+                    const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes;
     for (int r = 0; r < n_rows; r++) {
-        __m256 sums[SUMS] = {0};
+        __m256 sums[MOST_TOKENS][SUMS] = {0};
+        struct q8_row part[MOST_TOKENS];
         const uint8_t *p = rows + r * row_bytes(f, k);
         int64_t i = 0;
-        for (; i + 256 <= k; i += 256, p += 256 / block * bytes)
-            dot_256(f, codes, scales, p, at(x, i), sums);
-        for (; block == 32 && i < k; i += 32, p += bytes)
-            dot_32(f, codes, scales, p, at(x, i), sums);
-        out[r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])));
+        for (; i + 256 <= k; i += 256, p += 256 / block * bytes) {
+            all_at(x, n_tokens, i, part);
+            dot_256(f, codes, scales, p, part, n_tokens, sums);
+        }
+        for (; block == 32 && i < k; i += 32, p += bytes) {
+            all_at(x, n_tokens, i, part);
+            dot_32(f, codes, scales, p, part, n_tokens, sums);
+        }
+        for (int t = 0; t < n_tokens; t++)
+            out[t * out_stride + r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sums[t][0], sums[t][1]),
+                                                              _mm256_add_ps(sums[t][2], sums[t][3])));
     }
 }
 
@@ -160,11 +196,25 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
     F(TQ1_0) F(TQ2_0) FORMATS_WITH_BOOKS(F)
 #define FORMATS_WITH_BOOKS(F) F(IQ1_S) F(IQ1_M) F(IQ2_XXS) F(IQ2_XS) F(IQ2_S) F(IQ3_XXS) F(IQ3_S)
 
-#define DEFINE_DOT(name) \
-    static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, float *out) \
+/* dot of a format from `call`, which does it for a constant number of tokens n: as many at once as there are registers for. */
+#define DEFINE_DOT_OF(name, call) \
+    static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride) \
     { \
-        dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, x, out); \
+        for (int t = 0, n; t < n_tokens; t += n, out += n * out_stride) { \
+            struct q8_row tokens[MOST_TOKENS]; \
+            n = n_tokens - t < MOST_TOKENS ? n_tokens - t : MOST_TOKENS; \
+            for (int i = 0; i < n; i++) \
+                tokens[i] = q8_token(x, t + i, k); \
+            switch (n) { \
+            case 1: call(name, 1); break; \
+            case 2: call(name, 2); break; \
+            case 3: call(name, 3); break; \
+            default: call(name, MOST_TOKENS); \
+            } \
+        } \
     }
+#define DOT_32(name, n) dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DEFINE_DOT(name) DEFINE_DOT_OF(name, DOT_32)
 #define DEFINE_UNPACK(name) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) \
     { \

@@ -135,4 +135,5 @@ static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, f
 void fill_avx2_gemm(struct kernels *table)
 {
     table->gemm = gemm;
+    table->gemm_tiles = 1;
 }

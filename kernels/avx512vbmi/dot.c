@@ -2,7 +2,7 @@
 #include "../avx512/dot.h"
 #include "pieces.h"
 
-enum { PART = 16384 };   /* as many activations are brought in order at a time: they stay in the first-level cache */
+enum { PART = 8192 };   /* as many activations of a token are brought in order at a time: they stay in the near caches */
 
 typedef void decode_fn(const uint8_t *b, const uint8_t *next, struct decoded *d);
 typedef __m512i weights_fn(const struct decoded *d, int v);
@@ -45,41 +45,51 @@ PIECE void add_block(enum format f, weights_fn weights, const struct decoded *d,
     }
 }
 
-/* The last block of a row may be decoded alone: it then stands for two. */
-PIECE float dot_row(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t n_blocks,
-                    struct q8_row x)
+/* A row times n_tokens rows of activations. Its last block may be decoded alone: it then stands for two. */
+PIECE void dot_row(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t n_blocks,
+                   const struct q8_row *x, int n_tokens, float out[MOST_TOKENS])
 {
     const int at_once = blocks_at_once(f), bytes = format_info[f].bytes;
-    __m512 sums[4] = {0};
+    __m512 sums[MOST_TOKENS][4] = {0};
     for (int64_t i = 0; i < n_blocks; i += at_once, p += at_once * bytes) {
         struct decoded d;
-        float scale[16];
+        float scale[2][16];
         int n = n_blocks - i < at_once ? 1 : at_once;
         fetch_ahead(p, at_once * bytes);
         decode(p, p + (n - 1) * bytes, &d);
-        scales(p, 1, bytes, scale, NULL);
-        add_block(f, weights, &d, 0, scale, at(x, 256 * i), sums);
-        if (n == 2) {
-            scales(p + bytes, 1, bytes, scale, NULL);
-            add_block(f, weights, &d, 4, scale, at(x, 256 * (i + 1)), sums + 2);
+        scales(p, 1, bytes, scale[0], NULL);
+        if (n == 2)
+            scales(p + bytes, 1, bytes, scale[1], NULL);
+        #pragma GCC unroll 4
+        for (int t = 0; t < n_tokens; t++) {
+            add_block(f, weights, &d, 0, scale[0], at(x[t], 256 * i), sums[t]);
+            if (n == 2)
+                add_block(f, weights, &d, 4, scale[1], at(x[t], 256 * (i + 1)), sums[t] + 2);
         }
     }
-    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
+    for (int t = 0; t < n_tokens; t++)
+        out[t] = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[t][0], sums[t][1]), _mm512_add_ps(sums[t][2], sums[t][3])));
 }
 
+/* n_tokens is a constant, at most MOST_TOKENS. */
 PIECE void dot_rows_by_parts(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *rows,
-                             int n_rows, int64_t k, struct q8_row x, float *out)
+                             int n_rows, int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
-    _Alignas(64) int8_t q[PART];
+    _Alignas(64) int8_t q[MOST_TOKENS][PART];
     for (int64_t first = 0; first < k; first += PART) {
         int64_t n = k - first < PART ? k - first : PART;
-        for (int64_t i = 0; i < n; i += 256)
-            from_file_order(x.q + first + i, format_info[f].group, q + i);
-        struct q8_row part = {q, x.scale + first / 32, NULL};
+        struct q8_row part[MOST_TOKENS];
+        for (int t = 0; t < n_tokens; t++) {
+            for (int64_t i = 0; i < n; i += 256)
+                from_file_order(x[t].q + first + i, format_info[f].group, q[t] + i);
+            part[t] = (struct q8_row){q[t], x[t].scale + first / 32, NULL};
+        }
         for (int r = 0; r < n_rows; r++) {
             const uint8_t *p = rows + r * row_bytes(f, k) + row_bytes(f, first);
-            float sum = dot_row(f, decode, weights, scales, p, n / 256, part);
-            out[r] = first == 0 ? sum : out[r] + sum;
+            float sum[MOST_TOKENS];
+            dot_row(f, decode, weights, scales, p, n / 256, part, n_tokens, sum);
+            for (int t = 0; t < n_tokens; t++)
+                out[t * out_stride + r] = first == 0 ? sum[t] : out[t * out_stride + r] + sum[t];
         }
     }
 }
@@ -110,24 +120,25 @@ PIECE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, s
     }
 }
 
-#define DEFINE(name, weights) \
-    static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, float *out) \
-    { \
-        dot_rows_by_parts(FORMAT_##name, decode_##name, weights, scales_##name, rows, n_rows, k, x, out); \
-    } \
+#define DOT_BOOK(name, n) \
+    dot_rows_by_parts(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DEFINE(name) \
+    DEFINE_DOT_OF(name, DOT_BOOK) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) \
     { \
         (void)min; \
-        unpack_by_book(FORMAT_##name, decode_##name, weights, scales_##name, row, k, code, scale); \
+        unpack_by_book(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, row, k, code, scale); \
     }
 
-DEFINE(IQ1_S, weights_IQ1)
-DEFINE(IQ1_M, weights_IQ1)
-DEFINE(IQ2_XXS, weights_IQ2)
-DEFINE(IQ2_XS, weights_IQ2)
-DEFINE(IQ2_S, weights_IQ2)
-DEFINE(IQ3_XXS, weights_IQ3_XXS)
-DEFINE(IQ3_S, weights_IQ3_S)
+#define WEIGHTS_IQ1_S weights_IQ1
+#define WEIGHTS_IQ1_M weights_IQ1
+#define WEIGHTS_IQ2_XXS weights_IQ2
+#define WEIGHTS_IQ2_XS weights_IQ2
+#define WEIGHTS_IQ2_S weights_IQ2
+#define WEIGHTS_IQ3_XXS weights_IQ3_XXS
+#define WEIGHTS_IQ3_S weights_IQ3_S
+
+FORMATS_WITH_BOOKS(DEFINE)
 
 void fill_avx512vbmi(struct kernels *table)
 {

@@ -109,4 +109,5 @@ void fill_scalar_int8(struct kernels *table)
     table->pack_q8 = pack_q8;
     table->dot_codes = dot_codes;
     table->gemm = gemm;
+    table->gemm_tiles = 1;
 }
