@@ -98,7 +98,7 @@ def products() -> Iterator[bytes]:
             continue
         for blocks in (1, 3) if format.block_size == 256 else (1, 2, 5, 9):
             k = blocks * format.block_size
-            for n_rows, n_tokens in ((1, 1), (5, 3), (7, 8), (33, 11)):
+            for n_rows, n_tokens in ((1, 1), (5, 3), (7, 8), (49, 11), (4, 33)):
                 x = _int8.quantize("scalar", random_x(n_tokens, k))
                 yield product(format, random_rows(format, n_rows, k), n_rows, x)
         n_blocks = 5 * 512 // format.block_size

@@ -67,38 +67,45 @@ static void replay_add_scale(void)
 
 /* ---- products; results [n_tokens][n_rows] with their bounds ---- */
 
+/* The tile that starts i activations after the first. */
+static struct q8_tile tile_at(struct q8_tile first, int64_t i)
+{
+    return (struct q8_tile){first.q + i, first.scale + i / 32, first.sum + i / 16};
+}
+
 /* sizes: n_rows, k, n_tokens. rows, q, scale, sum of the activations; results */
 static void replay_product(void)
 {
     const int64_t n_rows = vector->size[0], k = vector->size[1], n_tokens = vector->size[2], group = format_info[format].group;
     const uint8_t *rows = input(0, 1);
-    struct q8_row x = {input(1, 1), input(2, 4), input(3, 2)};
+    const struct q8_row x = {input(1, 1), input(2, 4), input(3, 2)};
     struct panel w = {space(PANEL_ROWS * k, 1), space(4 * PANEL_ROWS * k / group, 4), space(4 * PANEL_ROWS * k / group, 4), k, 0,
                       (int)group, format_info[format].bias, format_has_min(format)};
-    const int lanes = table->lanes;
-    struct q8_tile tile = {space(k * lanes, 64), space(k / 8 * lanes, 64), space(k / 4 * lanes, 64)};
+    const int64_t lanes = table->lanes, at_once = lanes * table->gemm_tiles, padded = (n_tokens + lanes - 1) / lanes * lanes;
+    const struct q8_tile tiles = {space(padded * k, 64), space(padded * k / 8, 64), space(padded * k / 4, 64)};
     float *out = space(4 * n_tokens * n_rows, 4), *one = space(4 * n_rows, 4);
 
+    for (int64_t t = 0; t < n_tokens; t += lanes)
+        table->pack_q8(q8_token(x, t, k), (int)smaller(lanes, n_tokens - t), k, tile_at(tiles, t * k));
     for (int64_t r = 0; r < n_rows; r += PANEL_ROWS) {
         w.n_rows = (int)smaller(PANEL_ROWS, n_rows - r);
         for (int i = 0; i < w.n_rows; i++)
             table->unpack[format](rows + row_bytes(format, (r + i) * k), k, w.code + i * k, w.scale + i * k / group,
                                   w.min + i * k / group);
         for (int64_t t = 0; t < n_tokens; t++) {
-            struct q8_row token = {x.q + t * k, x.scale + t * k / 32, x.sum + t * k / 16};
-            int n = (int)smaller(lanes, n_tokens - t);
-            table->dot_codes(&w, token, one);
+            table->dot_codes(&w, q8_token(x, t, k), one);
             compare_close("dot_codes", one, t * n_rows + r, w.n_rows, 4);
-            if (t % lanes == 0) {
-                table->pack_q8(token, n, k, tile);
-                table->gemm(&w, &tile, n, out + t * n_rows + r, n_rows);
-            }
+        }
+        for (int64_t t = 0; t < n_tokens; t += at_once) {
+            struct q8_tile tile = tile_at(tiles, t * k);
+            table->gemm(&w, &tile, (int)smaller(at_once, n_tokens - t), out + t * n_rows + r, n_rows);
         }
     }
     compare_close("gemm", out, 0, n_tokens * n_rows, 4);
-    for (int64_t t = 0; t < n_tokens && table->dot[format]; t++) {
-        table->dot[format](rows, (int)n_rows, k, (struct q8_row){x.q + t * k, x.scale + t * k / 32, x.sum + t * k / 16}, one);
-        compare_close("dot", one, t * n_rows, n_rows, 4);
+    if (table->dot[format]) {
+        memset(out, 0xff, 4 * n_tokens * n_rows);
+        table->dot[format](rows, (int)n_rows, k, x, (int)n_tokens, out, n_rows);
+        compare_close("dot", out, 0, n_tokens * n_rows, 4);
     }
 }
 
