@@ -4,27 +4,42 @@
 
 #define PIECE static inline __attribute__((always_inline))
 
-/* Four codes for every token. */
-PIECE int8x16_t broadcast(int8x16_t codes, int four) { return vreinterpretq_s8_s32(vdupq_n_s32(vreinterpretq_s32_s8(codes)[four])); }
+enum { ROWS = 1 };    /* the activations of more do not fit into the registers */
 
-/* A sum of two neighbouring products in each lane: two lanes a token. */
-PIECE void products(const uint8_t *code, int8x16_t bias, const int8_t *q, int n, int32x4_t sum[2])
+/* Four codes for every token. */
+PIECE int8x16_t broadcast(int8x16_t codes, int four)
 {
-    int32x4_t pairs[4] = {{0}, {0}, {0}, {0}};
-    #pragma GCC unroll 8
-    for (int i = 0; i < n; i += 2) {
-        int8x16_t codes = vsubq_s8(vreinterpretq_s8_u8(vld1q_u8(code + i / 4 * 16)), bias);
-        int8x16_t first = broadcast(codes, i % 4), second = broadcast(codes, i % 4 + 1);
+    return vreinterpretq_s8_s32(vdupq_n_s32(vreinterpretq_s32_s8(codes)[four]));
+}
+
+/* w and v are four codes each, x and y the activations of four tokens there: two tokens' sums of two products. */
+PIECE int16x8_t low_products(int8x16_t w, int8x16_t x, int8x16_t v, int8x16_t y)
+{
+    return vmlal_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), vget_low_s8(v), vget_low_s8(y));
+}
+PIECE int16x8_t high_products(int8x16_t w, int8x16_t x, int8x16_t v, int8x16_t y)
+{
+    return vmlal_high_s8(vmull_high_s8(w, x), v, y);
+}
+
+/* A token's sum grows in two lanes, which are added at the end. */
+PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n, int32x4_t product[ROWS][2])
+{
+    int32x4_t low[2], high[2];
+    #pragma GCC unroll 4
+    for (int i = 0; i < n; i += 8) {
+        int8x16_t codes = vsubq_s8(vreinterpretq_s8_u8(vld1q_u8(code + i / 16 * 16)), bias);
+        int8x16_t w = broadcast(codes, i / 4 % 4), v = broadcast(codes, i / 4 % 4 + 1);
         #pragma GCC unroll 2
         for (int h = 0; h < 2; h++) {
-            int8x16_t x = vld1q_s8(q + 32 * i + 16 * h), y = vld1q_s8(q + 32 * i + 32 + 16 * h);
-            int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(x), vget_low_s8(first)), vget_low_s8(y), vget_low_s8(second));
-            pairs[2 * h] = vpadalq_s16(pairs[2 * h], low);
-            pairs[2 * h + 1] = vpadalq_s16(pairs[2 * h + 1], vmlal_high_s8(vmull_high_s8(x, first), y, second));
+            int8x16_t x = vld1q_s8(q + 8 * i + 16 * h), y = vld1q_s8(q + 8 * i + 32 + 16 * h);
+            int16x8_t l = low_products(w, x, v, y), u = high_products(w, x, v, y);
+            low[h] = i == 0 ? vpaddlq_s16(l) : vpadalq_s16(low[h], l);
+            high[h] = i == 0 ? vpaddlq_s16(u) : vpadalq_s16(high[h], u);
         }
     }
     for (int h = 0; h < 2; h++)
-        sum[h] += vpaddq_s32(pairs[2 * h], pairs[2 * h + 1]);
+        product[0][h] = vpaddq_s32(low[h], high[h]);
 }
 
 #include "gemm.h"

@@ -4,19 +4,26 @@
 
 #define PIECE static inline __attribute__((always_inline))
 
-PIECE void products(const uint8_t *code, int8x16_t bias, const int8_t *q, int n, int32x4_t sum[2])
+enum { ROWS = 4 };
+
+PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n, int32x4_t product[ROWS][2])
 {
-    #pragma GCC unroll 2
-    for (int i = 0; i < n; i += 4, q += 128) {
-        int8x16_t codes = vsubq_s8(vreinterpretq_s8_u8(vld1q_u8(code + 4 * i)), bias);
+    #pragma GCC unroll 4
+    for (int r = 0; r < n_rows; r++)
         #pragma GCC unroll 2
         for (int h = 0; h < 2; h++) {
-            sum[h] = vdotq_laneq_s32(sum[h], vld1q_s8(q + 16 * h), codes, 0);
-            sum[h] = vdotq_laneq_s32(sum[h], vld1q_s8(q + 16 * h + 32), codes, 1);
-            sum[h] = vdotq_laneq_s32(sum[h], vld1q_s8(q + 16 * h + 64), codes, 2);
-            sum[h] = vdotq_laneq_s32(sum[h], vld1q_s8(q + 16 * h + 96), codes, 3);
+            int32x4_t sum = vdupq_n_s32(0);
+            #pragma GCC unroll 2
+            for (int i = 0; i < n; i += 16) {
+                int8x16_t codes = vsubq_s8(vreinterpretq_s8_u8(vld1q_u8(code + r * k + i)), bias);
+                const int8_t *x = q + 8 * i + 16 * h;
+                sum = vdotq_laneq_s32(sum, vld1q_s8(x), codes, 0);
+                sum = vdotq_laneq_s32(sum, vld1q_s8(x + 32), codes, 1);
+                sum = vdotq_laneq_s32(sum, vld1q_s8(x + 64), codes, 2);
+                sum = vdotq_laneq_s32(sum, vld1q_s8(x + 96), codes, 3);
+            }
+            product[r][h] = sum;
         }
-    }
 }
 
 #include "../neon/gemm.h"
