@@ -7,27 +7,37 @@
 #include "pieces_k.h"
 #include "pieces_ternary.h"
 
-PIECE struct q8_row at(struct q8_row x, int64_t i)
-{
-    return (struct q8_row){x.q + i, x.scale + i / 32, x.sum + i / 16};
-}
+enum { MOST_TOKENS = 4 };   /* tokens that meet a block while it is unpacked; their sums are in registers */
 
 /* What codes_F has left of the bias: sums of x take it off later, for less than it costs to take it off each code. */
 PIECE int bias_left(enum format f) { return codes_are_signed(f) ? 0 : format_info[f].bias; }
 
-/* The lanes of each vector added up. */
-PIECE int32x4_t sums_of_four(const int32x4_t v[4]) { return vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3])); }
-
-PIECE int32x4_t dot_low(int32x4_t sum, struct codes c, const int8_t *q) { return dot_16(sum, vreinterpretq_s8_u8(c.low), vld1q_s8(q)); }
-PIECE int32x4_t dot_high(int32x4_t sum, struct codes c, const int8_t *q)
+PIECE int32x4_t dot_of_32(struct codes c, const int8_t *q)
 {
-    return dot_16(sum, vreinterpretq_s8_u8(c.high), vld1q_s8(q + 16));
+    int32x4_t low = dot_16(vdupq_n_s32(0), vreinterpretq_s8_u8(c.low), vld1q_s8(q));
+    return dot_16(low, vreinterpretq_s8_u8(c.high), vld1q_s8(q + 16));
 }
 
-/* Four groups of weights at once. product: of their codes with x; sum: of x. */
-PIECE float32x4_t add_groups(enum format f, int32x4_t product, int32x4_t sum, float32x4_t x_scale, float32x4_t scale,
-                             float32x4_t min, float32x4_t total)
+/* Two neighbouring groups, of 32 or the 16 and 16 of c[0]: pairs of lanes that add up to their products with q. */
+PIECE int32x4_t dot_pair(int group, const struct codes c[2], const int8_t *q)
 {
+    if (group == 32)
+        return vpaddq_s32(dot_of_32(c[0], q), dot_of_32(c[1], q + 32));
+    const int32x4_t zero = vdupq_n_s32(0);
+    return vpaddq_s32(dot_16(zero, vreinterpretq_s8_u8(c[0].low), vld1q_s8(q)),
+                      dot_16(zero, vreinterpretq_s8_u8(c[0].high), vld1q_s8(q + 16)));
+}
+
+/* Four groups times the token's activations from i on, added to its total. product: of their codes. */
+PIECE float32x4_t add_groups(enum format f, int32x4_t product, struct q8_row x, int64_t i, float32x4_t scale, float32x4_t min,
+                             float32x4_t total)
+{
+    const int group = format_info[f].group;
+    const float *x_scales = x.scale + i / 32;
+    const int16_t *sums = x.sum + i / 16;
+    float32x4_t two = vcombine_f32(vld1_f32(x_scales), vdup_n_f32(0));
+    float32x4_t x_scale = group == 32 ? vld1q_f32(x_scales) : vzip1q_f32(two, two);
+    int32x4_t sum = group == 32 ? vpaddlq_s16(vld1q_s16(sums)) : vmovl_s16(vld1_s16(sums));
     if (bias_left(f) > 0)
         product = vmlsq_s32(product, sum, vdupq_n_s32(bias_left(f)));
     float32x4_t p = vmulq_f32(vcvtq_f32_s32(product), scale);
@@ -36,59 +46,65 @@ PIECE float32x4_t add_groups(enum format f, int32x4_t product, int32x4_t sum, fl
     return vfmaq_f32(total, p, x_scale);
 }
 
-/* 128 weights of a row times x, added to the total: from code vector `first` of a block on, or four blocks of 32. */
-PIECE float32x4_t dot_128(enum format f, codes_fn codes, const uint8_t *p, int first, const float32x4_t *scale,
-                          const float32x4_t *min, struct q8_row x, float32x4_t total)
+/* Four groups of a row, from vector `first` of codes of a block on, or in blocks of 32 from p on, times the activations of each
+ * token from i on, added to its total. */
+PIECE void dot_groups(enum format f, codes_fn codes, const uint8_t *p, int first, float32x4_t scale, float32x4_t min,
+                      const struct q8_row *x, int n_tokens, int64_t i, float32x4_t *total)
 {
-    const int32x4_t zero = vdupq_n_s32(0);
-    int32x4_t low[4], high[4];
-    #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        struct codes c = format_info[f].block == 32 ? codes(p + i * format_info[f].bytes, 0) : codes(p, first + i);
-        low[i] = dot_low(zero, c, x.q + 32 * i);
-        high[i] = dot_high(format_info[f].group == 32 ? low[i] : zero, c, x.q + 32 * i);
+    const int group = format_info[f].group, bytes = format_info[f].bytes;
+    int32x4_t pairs[2][MOST_TOKENS];
+    #pragma GCC unroll 2
+    for (int j = 0; j < 2; j++) {
+        struct codes c[2];
+        c[0] = format_info[f].block == 32 ? codes(p + 2 * j * bytes, 0) : codes(p, first + j * group / 16);
+        if (group == 32)
+            c[1] = format_info[f].block == 32 ? codes(p + (2 * j + 1) * bytes, 0) : codes(p, first + 2 * j + 1);
+        #pragma GCC unroll 4
+        for (int t = 0; t < n_tokens; t++)
+            pairs[j][t] = dot_pair(group, c, x[t].q + i + 2 * j * group);
     }
-    int16x8_t sums = vld1q_s16(x.sum);
-    float32x4_t x_scale = vld1q_f32(x.scale);
-    if (format_info[f].group == 32)
-        return add_groups(f, sums_of_four(high), vpaddlq_s16(sums), x_scale, scale[0], min[0], total);
-    const int32x4_t front[4] = {low[0], high[0], low[1], high[1]}, back[4] = {low[2], high[2], low[3], high[3]};
-    total = add_groups(f, sums_of_four(front), vmovl_s16(vget_low_s16(sums)), vzip1q_f32(x_scale, x_scale), scale[0], min[0], total);
-    return add_groups(f, sums_of_four(back), vmovl_high_s16(sums), vzip2q_f32(x_scale, x_scale), scale[1], min[1], total);
+    #pragma GCC unroll 4
+    for (int t = 0; t < n_tokens; t++)
+        total[t] = add_groups(f, vpaddq_s32(pairs[0][t], pairs[1][t]), x[t], i, scale, min, total[t]);
 }
 
 /* One block of 32 weights: what a row has beyond a multiple of 128. */
-PIECE float dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, struct q8_row x)
+PIECE float dot_block(enum format f, struct codes c, float32x4_t scale, float32x4_t min, struct q8_row x, int64_t i)
 {
-    float32x4_t scale, min;
-    struct codes c = codes(p, 0);
-    scales(p, 1, format_info[f].bytes, &scale, &min);
-    int product = vaddvq_s32(dot_high(dot_low(vdupq_n_s32(0), c, x.q), c, x.q)), sum = x.sum[0] + x.sum[1];
-    float total = (float)(product - bias_left(f) * sum) * vgetq_lane_f32(scale, 0);
+    int product = vaddvq_s32(dot_of_32(c, x.q + i)), sum = x.sum[i / 16] + x.sum[i / 16 + 1];
+    float p = (float)(product - bias_left(f) * sum) * vgetq_lane_f32(scale, 0);
     if (format_has_min(f))
-        total -= (float)sum * vgetq_lane_f32(min, 0);
-    return total * x.scale[0];
+        p -= (float)sum * vgetq_lane_f32(min, 0);
+    return p * x.scale[i / 32];
 }
 
-PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k, struct q8_row x,
-                    float *out)
+/* n_tokens is a constant, at most MOST_TOKENS. */
+PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
+                    const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, group = format_info[f].group;
     const int at_once = block == 32 ? 128 : 256;
     for (int r = 0; r < n_rows; r++) {
-        float32x4_t total = vdupq_n_f32(0), scale[4], min[4];
-        float rest = 0;
+        float32x4_t total[MOST_TOKENS], scale[4], min[4];
+        float rest[MOST_TOKENS] = {0};
         const uint8_t *p = rows + r * row_bytes(f, k);
         int64_t i = 0;
+        for (int t = 0; t < n_tokens; t++)
+            total[t] = vdupq_n_f32(0);
         for (; i + at_once <= k; i += at_once, p += at_once / block * bytes) {
             scales(p, at_once / block, bytes, scale, min);
-            #pragma GCC unroll 2
-            for (int j = 0; j < at_once; j += 128)
-                total = dot_128(f, codes, p, j / 32, scale + j / group / 4, min + j / group / 4, at(x, i + j), total);
+            #pragma GCC unroll 4
+            for (int j = 0; j < at_once / group / 4; j++)
+                dot_groups(f, codes, p, j * group / 8, scale[j], min[j], x, n_tokens, i + 4 * group * j, total);
         }
-        for (; block == 32 && i < k; i += 32, p += bytes)
-            rest += dot_32(f, codes, scales, p, at(x, i));
-        out[r] = vaddvq_f32(total) + rest;
+        for (; block == 32 && i < k; i += 32, p += bytes) {
+            struct codes c = codes(p, 0);
+            scales(p, 1, bytes, scale, min);
+            for (int t = 0; t < n_tokens; t++)
+                rest[t] += dot_block(f, c, scale[0], min[0], x[t], i);
+        }
+        for (int t = 0; t < n_tokens; t++)
+            out[t * out_stride + r] = vaddvq_f32(total[t]) + rest[t];
     }
 }
 
@@ -127,7 +143,7 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
 #define DEFINE_DOT(name) \
     static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, float *out) \
     { \
-        dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, x, out); \
+        dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, &x, 1, out, 0); \
     }
 #define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
 /* The formats with pieces: all that are quantized. */

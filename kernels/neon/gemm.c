@@ -23,7 +23,8 @@ PIECE int16x8_t high_products(int8x16_t w, int8x16_t x, int8x16_t v, int8x16_t y
 }
 
 /* A token's sum grows in two lanes, which are added at the end. */
-PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n, int32x4_t product[ROWS][2])
+PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
+                    int32x4_t product[ROWS][2])
 {
     int32x4_t low[2], high[2];
     #pragma GCC unroll 4

@@ -1,7 +1,6 @@
-/* Many tokens: 8 tokens in the lanes of two vectors, ROWS rows at a time. The file that includes this first defines ROWS (1 or 4) and
- *   void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n, int32x4_t product[ROWS][2])
- *     product[i] = n codes of row i, less the bias, times as many positions of the tile of activations q, exact. code is the first
- *     row's, the others follow k bytes apart. n is 16 or 32. */
+/* Many tokens: 8 tokens in the lanes of two vectors, ROWS rows at a time. The file that includes this first defines ROWS (1 or 4)
+ * and products(code, k, n_rows, bias, q, n, product): product[i] = n codes of row i, less the bias, times as many positions of the tile of
+ * activations q, exact. code is that of the first row, the others follow k bytes apart; n is 16 or 32. */
 #include "transpose.h"
 
 enum { LANES = 8 };

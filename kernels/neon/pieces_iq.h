@@ -4,25 +4,20 @@
 #define SUBBYTE_NEON_PIECES_IQ_H
 #include "pieces.h"
 
+/* An index from its low byte and the `n`-th of the fields of some bits that lie apart. */
+PIECE int index_of(int low, int fields, int n, int bits) { return low | (fields >> n * bits & ((1 << bits) - 1)) << 8; }
+
 /* Four entries of 8 weights, eight of 4. */
-PIECE uint8x16_t two_entries(const uint64_t *grid, int a, int b)
+PIECE struct codes four_entries(const uint64_t *grid, const int i[4])
 {
-    return vreinterpretq_u8_u64(vcombine_u64(vld1_u64(grid + a), vld1_u64(grid + b)));
+    const uint64x2_t low = {grid[i[0]], grid[i[1]]}, high = {grid[i[2]], grid[i[3]]};
+    return (struct codes){vreinterpretq_u8_u64(low), vreinterpretq_u8_u64(high)};
 }
-PIECE struct codes four_entries(const uint64_t *grid, const int index[4])
+PIECE struct codes eight_entries(const uint32_t *grid, const int i[8])
 {
-    return (struct codes){two_entries(grid, index[0], index[1]), two_entries(grid, index[2], index[3])};
-}
-PIECE uint8x16_t four_short_entries(const uint32_t *grid, const int index[4])
-{
-    uint32x4_t v = vld1q_dup_u32(grid + index[0]);
-    v = vld1q_lane_u32(grid + index[1], v, 1);
-    v = vld1q_lane_u32(grid + index[2], v, 2);
-    return vreinterpretq_u8_u32(vld1q_lane_u32(grid + index[3], v, 3));
-}
-PIECE struct codes eight_entries(const uint32_t *grid, const int index[8])
-{
-    return (struct codes){four_short_entries(grid, index), four_short_entries(grid, index + 4)};
+    const uint32x4_t low = {grid[i[0]], grid[i[1]], grid[i[2]], grid[i[3]]};
+    const uint32x4_t high = {grid[i[4]], grid[i[5]], grid[i[6]], grid[i[7]]};
+    return (struct codes){vreinterpretq_u8_u32(low), vreinterpretq_u8_u32(high)};
 }
 
 /* Magnitudes as signed bytes, minus where 255 and not 0: -x is (x ^ 255) + 1. */
@@ -92,8 +87,8 @@ PIECE struct codes codes_IQ2_S(const uint8_t *b, int i)
 {
     const uint8_t *q = b + 2 + 4 * i;
     int high = b[66 + i];
-    const int index[4] = {q[0] | (high << 8 & 0x300), q[1] | (high << 6 & 0x300), q[2] | (high << 4 & 0x300),
-                          q[3] | (high << 2 & 0x300)};
+    const int index[4] = {index_of(q[0], high, 0, 2), index_of(q[1], high, 1, 2), index_of(q[2], high, 2, 2),
+                          index_of(q[3], high, 3, 2)};
     return with_signs(four_entries(iq2s_grid, index), where_set(four_bytes(b + 34 + 4 * i), 0));
 }
 PIECE void scales_IQ2_S(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
@@ -119,7 +114,7 @@ PIECE struct codes codes_IQ3_S(const uint8_t *b, int i)
 {
     int index[8];
     for (int j = 0; j < 8; j++)
-        index[j] = b[2 + 8 * i + j] | (b[66 + i] << (8 - j) & 256);
+        index[j] = index_of(b[2 + 8 * i + j], b[66 + i], j, 1);
     return with_signs(eight_entries(iq3s_grid, index), where_set(four_bytes(b + 74 + 4 * i), 0));
 }
 PIECE void scales_IQ3_S(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
@@ -137,8 +132,8 @@ PIECE struct codes codes_IQ1_S(const uint8_t *b, int i)
 {
     const uint8_t *q = b + 2 + 4 * i;
     int high = load_u16(b + 34 + 2 * i);
-    const int index[4] = {q[0] | (high << 8 & 0x700), q[1] | (high << 5 & 0x700), q[2] | (high << 2 & 0x700),
-                          q[3] | (high >> 1 & 0x700)};
+    const int index[4] = {index_of(q[0], high, 0, 3), index_of(q[1], high, 1, 3), index_of(q[2], high, 2, 3),
+                          index_of(q[3], high, 3, 3)};
     uint8x16_t eighth = vdupq_n_u8(high >> 15 ? 255 : 1);
     return eighths(four_entries(iq1_grid, index), eighth, eighth);
 }
@@ -152,8 +147,8 @@ PIECE struct codes codes_IQ1_M(const uint8_t *b, int i)
 {
     const uint8_t *q = b + 4 * i;
     int high = load_u16(b + 32 + 2 * i);
-    const int index[4] = {q[0] | (high << 8 & 0x700), q[1] | (high << 4 & 0x700), q[2] | (high & 0x700),
-                          q[3] | (high >> 4 & 0x700)};
+    const int index[4] = {q[0] | (high & 7) << 8, q[1] | (high >> 4 & 7) << 8, q[2] | (high >> 8 & 7) << 8,
+                          q[3] | (high >> 12 & 7) << 8};
     /* Bit 3 of each half byte of `high`, for 8 weights each: minus. */
     const uint8x16_t bit_of = {8, 8, 8, 8, 8, 8, 8, 8, 128, 128, 128, 128, 128, 128, 128, 128};
     uint8x16_t low_minus = vtstq_u8(vdupq_n_u8((uint8_t)high), bit_of), high_minus = vtstq_u8(vdupq_n_u8(high >> 8), bit_of);

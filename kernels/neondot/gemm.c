@@ -6,7 +6,8 @@
 
 enum { ROWS = 4 };
 
-PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n, int32x4_t product[ROWS][2])
+PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
+                    int32x4_t product[ROWS][2])
 {
     #pragma GCC unroll 4
     for (int r = 0; r < n_rows; r++)

@@ -37,7 +37,8 @@ PIECE void products_of_2(const uint8_t *a, const uint8_t *b, int8x16_t bias, con
     }
 }
 
-PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n, int32x4_t product[ROWS][2])
+PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
+                    int32x4_t product[ROWS][2])
 {
     if (n_rows == 1) {
         products_of_2(code, code, bias, q, n, product);    /* twice the same row: no more work than one */
