@@ -3,8 +3,8 @@
     python tests/arm.py -m pytest tests/test_int8.py -k neon        (QEMU_CPU=cortex-a57 before it: an older processor)
 
 is `python -m pytest ...` on ARM, of the sources as they are now. Everything lies in build/arm; nothing is installed, no
-root is needed. Wants Debian's gcc-aarch64-linux-gnu and qemu-user, apt-get, and the package index for numpy and
-tokenizers; Python packages without C come from the environment that runs this file.
+root is needed. Wants Debian's gcc-aarch64-linux-gnu and qemu-user, apt-get, and the package index for numpy,
+tokenizers and hypothesis; Python packages without C come from the environment that runs this file.
 """
 
 from __future__ import annotations
@@ -21,39 +21,36 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "build" / "arm"
 PYTHON = HOME / "python"
 SITE = HOME / "site"
-TOOLS = ["aarch64-linux-gnu-gcc", "qemu-aarch64", "meson", "ninja"]
+TOOLS = ["aarch64-linux-gnu-gcc", "qemu-aarch64", "meson", "ninja", "apt-get"]
 # Debian's current Python with the headers, and what the wheel of numpy needs besides.
 DEBIAN = ["python3-minimal", "libpython3-dev", "libstdc++6"]
-WHEELS = ["numpy", "tokenizers"]
+WHEELS = ["numpy", "tokenizers", "hypothesis"]
 PLATFORMS = ["manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64"]
 
 
 class Unavailable(Exception):
-    """What is missing on this machine, in one line."""
+    """What this machine lacks."""
 
 
-def run(*command: str | Path, timeout: float = 300) -> str:
-    """stdout; Unavailable with the last line of what it says if it fails."""
-    try:
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=timeout, env=environment())
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{command[0]} took longer than {timeout} s") from None
+def run(*command: str | Path) -> str:
+    """stdout; RuntimeError with the end of what the command says if it fails."""
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, env=environment())
     if done.returncode != 0:
-        raise Unavailable(f"{Path(command[0]).name}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        raise RuntimeError(f"{command[0]} failed: {(done.stdout + done.stderr)[-2000:].strip()}")
     return done.stdout
 
 
 def environment() -> dict[str, str]:
-    """Tools of the environment that runs this file come first; none of its Python settings reach the other Python."""
+    """Tools of the environment that runs this file come first; none of its settings reach the other Python."""
     scripts = str(Path(sys.executable).parent)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SUBBYTE_"))}
     return {**clean, "PATH": f"{scripts}:{os.environ['PATH']}"}
 
 
 def check_tools() -> None:
     missing = [tool for tool in TOOLS if shutil.which(tool, path=environment()["PATH"]) is None]
     if missing:
-        raise Unavailable(f"no {', '.join(missing)}; .ci/run lists the Debian packages")
+        raise Unavailable(f"no {', '.join(missing)}; .ci/run names the Debian packages")
 
 
 def fetch_debian(root: Path) -> None:
@@ -72,8 +69,6 @@ def fetch_debian(root: Path) -> None:
         "Dir::Cache": apt_home,
     }
     apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
-    if shutil.which("apt-get") is None:
-        raise Unavailable("no apt-get to fetch an ARM Python with")
     run(*apt, "update")
     run(*apt, "install", "--download-only", "-y", "--no-install-recommends", *DEBIAN)
     for package in sorted((apt_home / "archives").glob("*.deb")):
@@ -84,8 +79,8 @@ def fetch_debian(root: Path) -> None:
 
 
 def fetch_python() -> None:
-    """PYTHON: a command that runs like python3. Made once."""
-    if (SITE / WHEELS[-1]).exists():
+    """PYTHON: a command that runs like python3. Made once, and again for other versions of WHEELS."""
+    if all((SITE / f"{name}-{version(name)}.dist-info").exists() for name in WHEELS):
         return
     shutil.rmtree(HOME, ignore_errors=True)
     root = HOME / "root"
@@ -108,16 +103,21 @@ def build(folder: Path, cross_files: list[str], *targets: str) -> None:
     check_tools()
     files = [argument for name in cross_files for argument in ("--cross-file", ROOT / "tests" / "arm" / name)]
     if not (folder / "build.ninja").exists():
-        run("meson", "setup", folder, ROOT, "--prefix", folder / "installed", "-Dpython.install_env=prefix", *files)
+        run("meson", "setup", folder, ROOT, "--prefix", folder / "installed", "-Dpython.install_env=prefix",
+            "-Dpython.bytecompile=-1", *files)  # fmt: skip
     run("ninja", "-C", folder, *targets)
 
 
 def install() -> dict[str, str]:
     """Builds and installs all of subbyte; returns the environment in which PYTHON finds it."""
     check_tools()
-    fetch_python()
+    try:
+        fetch_python()
+    except RuntimeError as reason:
+        raise Unavailable(f"no ARM Python: {reason}") from None
     folder = HOME / "build"
     build(folder, ["aarch64.ini", "python.ini"])
+    shutil.rmtree(folder / "installed", ignore_errors=True)  # files of sources that are gone
     run("meson", "install", "-C", folder, "--no-rebuild", "--quiet")
     ours = next((folder / "installed").glob("**/subbyte/__init__.py")).parents[1]
     path = f"{ours}:{SITE}:{sysconfig.get_path('purelib')}"

@@ -1,0 +1,243 @@
+/* Replays test vectors, results and all, on every table of kernels.h that this machine has. One line for each that differs; exit
+ * code 0: none, 1: some, 2: no vectors, or not for this program. Arguments: the file of vectors, the tables expected here. */
+#include "vectors.h"
+#include "kernels.h"
+
+static const struct kernels *table;
+static enum format format;
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- exact ---- */
+
+/* sizes: k. rows; floats */
+static void replay_to_float(void)
+{
+    float *out = space(vector->bytes[1], 4);
+    table->to_float[format](input(0, 1), vector->size[0], out);
+    compare_floats("", out, 1);
+}
+
+/* sizes: k. rows; codes, scales, mins or none */
+static void replay_unpack(void)
+{
+    uint8_t *code = space(vector->bytes[1], 1);
+    float *scale = space(vector->bytes[2], 4), *min = space(vector->bytes[3], 4);
+    table->unpack[format](input(0, 1), vector->size[0], code, scale, min);
+    compare_bytes("codes", code, 1);
+    compare_floats("scales", scale, 2);
+    compare_floats("mins", min, 3);
+}
+
+/* sizes: k. x; q, scale, sum */
+static void replay_quantize(void)
+{
+    struct q8_row out = {space(vector->bytes[1], 1), space(vector->bytes[2], 4), space(vector->bytes[3], 2)};
+    table->quantize(input(0, 4), vector->size[0], out);
+    compare_bytes("q", out.q, 1);
+    compare_floats("scale", out.scale, 2);
+    compare_bytes("sum", out.sum, 3);
+}
+
+/* sizes: n. halves; floats */
+static void replay_f16_to_float(void)
+{
+    float *out = space(vector->bytes[1], 4);
+    table->f16_to_float(input(0, 2), vector->size[0], out);
+    compare_floats("", out, 1);
+}
+
+/* sizes: n. floats; halves */
+static void replay_float_to_f16(void)
+{
+    uint16_t *out = space(vector->bytes[1], 2);
+    table->float_to_f16(input(0, 4), vector->size[0], out);
+    compare_bytes("", out, 1);
+}
+
+/* sizes: n. x, y; sums, number * sums */
+static void replay_add_scale(void)
+{
+    float *x = input(0, 4);
+    table->add(x, input(1, 4), vector->size[0]);
+    compare_floats("sum", x, 2);
+    table->scale(x, (float)vector->number, vector->size[0]);
+    compare_floats("scaled", x, 3);
+}
+
+/* ---- products; results [n_tokens][n_rows] with their bounds ---- */
+
+/* The tile that starts i activations after the first. */
+static struct q8_tile tile_at(struct q8_tile first, int64_t i)
+{
+    return (struct q8_tile){first.q + i, first.scale + i / 32, first.sum + i / 16};
+}
+
+/* sizes: n_rows, k, n_tokens. rows, q, scale, sum of the activations; results */
+static void replay_product(void)
+{
+    const int64_t n_rows = vector->size[0], k = vector->size[1], n_tokens = vector->size[2], group = format_info[format].group;
+    const uint8_t *rows = input(0, 1);
+    const struct q8_row x = {input(1, 1), input(2, 4), input(3, 2)};
+    struct panel w = {space(PANEL_ROWS * k, 1), space(4 * PANEL_ROWS * k / group, 4), space(4 * PANEL_ROWS * k / group, 4), k, 0,
+                      (int)group, format_info[format].bias, format_has_min(format)};
+    const int64_t lanes = table->lanes, at_once = lanes * table->gemm_tiles, padded = (n_tokens + lanes - 1) / lanes * lanes;
+    const struct q8_tile tiles = {space(padded * k, 64), space(padded * k / 8, 64), space(padded * k / 4, 64)};
+    float *out = space(4 * n_tokens * n_rows, 4), *one = space(4 * n_rows, 4);
+
+    for (int64_t t = 0; t < n_tokens; t += lanes)
+        table->pack_q8(q8_token(x, t, k), (int)smaller(lanes, n_tokens - t), k, tile_at(tiles, t * k));
+    for (int64_t r = 0; r < n_rows; r += PANEL_ROWS) {
+        w.n_rows = (int)smaller(PANEL_ROWS, n_rows - r);
+        for (int i = 0; i < w.n_rows; i++)
+            table->unpack[format](rows + row_bytes(format, (r + i) * k), k, w.code + i * k, w.scale + i * k / group,
+                                  w.min + i * k / group);
+        for (int64_t t = 0; t < n_tokens; t++) {
+            table->dot_codes(&w, q8_token(x, t, k), one);
+            compare_close("dot_codes", one, t * n_rows + r, w.n_rows, 4);
+        }
+        for (int64_t t = 0; t < n_tokens; t += at_once) {
+            struct q8_tile tile = tile_at(tiles, t * k);
+            table->gemm(&w, &tile, (int)smaller(at_once, n_tokens - t), out + t * n_rows + r, n_rows);
+        }
+    }
+    compare_close("gemm", out, 0, n_tokens * n_rows, 4);
+    if (table->dot[format]) {
+        memset(out, 0xff, 4 * n_tokens * n_rows);
+        table->dot[format](rows, (int)n_rows, k, x, (int)n_tokens, out, n_rows);
+        compare_close("dot", out, 0, n_tokens * n_rows, 4);
+    }
+}
+
+/* sizes: n_rows, k. rows, x; results */
+static void replay_dot_float(void)
+{
+    float *out = space(4 * vector->size[0], 4);
+    table->dot_float[format](input(0, 1), (int)vector->size[0], vector->size[1], input(1, 4), out);
+    compare_close("", out, 0, vector->size[0], 2);
+}
+
+/* sizes: n_rows, k, n_tokens, a_row, a_k. a, x; results */
+static void replay_gemm_float(void)
+{
+    const int64_t n_rows = vector->size[0], k = vector->size[1], n_tokens = vector->size[2];
+    const float *a = input(0, 4), *x = input(1, 4);
+    float *tile = space(4 * k * table->lanes, 64), *out = space(4 * n_tokens * n_rows, 4);
+    for (int64_t t = 0; t < n_tokens; t += table->lanes) {
+        int n = (int)smaller(table->lanes, n_tokens - t);
+        table->pack_float(x + t * k, k, n, k, tile);
+        table->gemm_float(a, vector->size[3], vector->size[4], (int)n_rows, k, tile, n, out + t * n_rows, n_rows);
+    }
+    compare_close("", out, 0, n_tokens * n_rows, 2);
+}
+
+/* ---- the rest of a layer ---- */
+
+/* sizes: n; number: eps. x, weight; results */
+static void replay_rms_norm(void)
+{
+    float *x = input(0, 4);
+    table->rms_norm(x, input(1, 4), vector->size[0], (float)vector->number, x);
+    compare_close("", x, 0, vector->size[0], 2);
+}
+
+/* sizes: n_pairs, interleaved. head, cos, sin; results */
+static void replay_rope(void)
+{
+    float *head = input(0, 4);
+    table->rope(head, (int)vector->size[0], input(1, 4), input(2, 4), (int)vector->size[1]);
+    compare_close("", head, 0, vector->bytes[0] / 4, 3);
+}
+
+/* sizes: n. gate, up; results of silu_mul, of gelu_mul */
+static void replay_gates(void)
+{
+    const float *gate = input(0, 4), *up = input(1, 4);
+    float *out = space(vector->bytes[0], 4);
+    table->silu_mul(gate, up, vector->size[0], out);
+    compare_close("silu", out, 0, vector->size[0], 2);
+    table->gelu_mul(gate, up, vector->size[0], out);
+    compare_close("gelu", out, 0, vector->size[0], 4);
+}
+
+/* sizes: n. x; maximum and sum */
+static void replay_max_sum_exp(void)
+{
+    float max;
+    double sum;
+    table->max_sum_exp(input(0, 4), vector->size[0], &max, &sum);
+    compare_close("", (float[]){max, (float)sum}, 0, 2, 1);
+}
+
+/* sizes: n_tokens, n_head, head_dim, pos0, window, is_f16; number: scale. q, k, v; results [n_tokens][n_head][head_dim] */
+static void replay_attention(void)
+{
+    const int64_t n_tokens = vector->size[0], n_head = vector->size[1], head_dim = vector->size[2], pos0 = vector->size[3];
+    const int64_t window = vector->size[4], width = n_head * head_dim;
+    const float *q = input(0, 4), scale = (float)vector->number;
+    struct kv_head kv = {input(1, 4), input(2, 4), (int)vector->size[5]};
+    float *out = space(4 * n_tokens * width, 4), *one = space(4 * width, 4);
+    float *scratch = space(4 * attend_scratch((int)n_head, (int)head_dim), 64), *scores = space(4 * n_head * (pos0 + n_tokens), 4);
+    for (int64_t t = 0; t < n_tokens; t++) {
+        int64_t pos = pos0 + t, first = window && pos >= window ? pos - window + 1 : 0;
+        table->attend_one(q + t * width, (int)n_head, (int)head_dim, kv, first, pos + 1, scale, scores, one);
+        compare_close("one", one, t * width, width, 3);
+        if (t % table->lanes == 0)
+            table->attend_tile(q + t * width, width, (int)smaller(table->lanes, n_tokens - t), (int)n_head, (int)head_dim, kv, pos,
+                               window, scale, scratch, out + t * width, width);
+    }
+    compare_close("tile", out, 0, n_tokens * width, 3);
+}
+
+static const struct { const char *name; void (*replay)(void); } slots[] = {
+    {"to_float", replay_to_float}, {"unpack", replay_unpack}, {"quantize", replay_quantize}, {"f16_to_float", replay_f16_to_float},
+    {"float_to_f16", replay_float_to_f16}, {"add_scale", replay_add_scale}, {"product", replay_product},
+    {"dot_float", replay_dot_float}, {"gemm_float", replay_gemm_float}, {"rms_norm", replay_rms_norm}, {"rope", replay_rope},
+    {"gates", replay_gates}, {"max_sum_exp", replay_max_sum_exp}, {"attention", replay_attention},
+};
+
+/* The vector at p; returns where the next one is. */
+static const uint8_t *replay(const uint8_t *p)
+{
+    vector = (const struct vector *)p;
+    p += sizeof *vector;
+    for (int i = 0; i < MAX_ARRAYS; p += (vector->bytes[i++] + 7) & ~7)
+        array[i] = p;
+    for (format = 0; format < N_FORMATS - 1 && strcmp(format_info[format].name, vector->format) != 0;)
+        format++;
+    for (size_t s = 0; s < sizeof slots / sizeof *slots; s++)
+        if (strcmp(slots[s].name, vector->slot) == 0) {
+            for (at_odd_address = 0; at_odd_address < 2; at_odd_address++) {
+                n_arenas_used = 0;
+                slots[s].replay();
+            }
+            return p;
+        }
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    const char *names[8];
+    int n_tables = kernels_usable(names), n_vectors = 0;
+    FILE *file = argc > 1 ? fopen(argv[1], "rb") : NULL;
+    if (!file || fseek(file, 0, SEEK_END) != 0)
+        return 2;
+    int64_t size = ftell(file);
+    uint8_t *all = malloc(size + 1);
+    rewind(file);
+    if (!all || size == 0 || fread(all, 1, size, file) != (size_t)size)
+        return 2;
+    make_arenas();
+    for (int i = 0; i < n_tables; i++)
+        printf("%s%s", names[i], i < n_tables - 1 ? " " : "\n");
+    for (int i = 0; i < n_tables; i++) {
+        isa = names[i];
+        table = kernels_of(isa);
+        n_vectors = 0;
+        for (const uint8_t *p = all; p < all + size; n_vectors++)
+            p = replay(p);
+    }
+    printf("%d vectors, %d failures\n", n_vectors, n_failures);
+    return n_failures > 0;
+}
