@@ -4,8 +4,14 @@
 #include <string.h>
 #include "kernels.h"
 
-/* libgcc asks the processor, and the operating system whether it saves the registers. */
-#define cpu(feature) __builtin_cpu_supports(feature)
+/* What the tests of isa.def are made of, by processor family. Families without rows there need none. */
+#if defined(__x86_64__)
+#define cpu(feature) __builtin_cpu_supports(feature)      /* libgcc asks the processor, and whether registers are saved */
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+#define hwcap(bit) ((getauxval(AT_HWCAP) & (bit)) != 0)   /* the operating system says what programs may use */
+#define hwcap2(bit) ((getauxval(AT_HWCAP2) & (bit)) != 0)
+#endif
 
 enum {
     MAX_TABLES = 8,

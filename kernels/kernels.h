@@ -30,7 +30,7 @@ static inline struct q8_row q8_token(struct q8_row rows, int64_t t, int64_t k)
 
 /* The same for `lanes` tokens side by side, as gemm reads it; 64-byte aligned. Lanes past n_tokens hold zeros. */
 struct q8_tile {
-    int8_t *q;        /* [k / 4][lanes][4] */
+    int8_t *q;        /* [k / 4][lanes][4]; with neoni8mm [k / 8][lanes][8] */
     float *scale;     /* [k / 32][lanes] */
     int32_t *sum;     /* [k / 16][lanes]: sums of 16 consecutive q */
 };
@@ -123,6 +123,8 @@ void fill_avx2(struct kernels *table);
 void fill_avx512(struct kernels *table);
 void fill_avx512vbmi(struct kernels *table);
 void fill_neon(struct kernels *table);
+void fill_neondot(struct kernels *table);
+void fill_neoni8mm(struct kernels *table);
 
 /* The table of an instruction set (dispatch.c); NULL if there is none of that name or the machine lacks it. */
 const struct kernels *kernels_of(const char *isa);

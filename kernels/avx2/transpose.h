@@ -2,7 +2,7 @@
 #ifndef SUBBYTE_AVX2_TRANSPOSE_H
 #define SUBBYTE_AVX2_TRANSPOSE_H
 #include <immintrin.h>
-#include "../kernels.h"
+#include "../tile.h"
 
 /* 8 x 8 dwords, in place. */
 static inline __attribute__((always_inline)) void transpose_8x8(__m256i v[8])
@@ -21,17 +21,6 @@ static inline __attribute__((always_inline)) void transpose_8x8(__m256i v[8])
         v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
         v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
     }
-}
-
-/* Scales and sums of a tile; few compared with its bytes. */
-static inline void pack_scales(struct q8_row rows, int n_tokens, int64_t k, int lanes, struct q8_tile out)
-{
-    for (int64_t i = 0; i < k / 32; i++)
-        for (int t = 0; t < lanes; t++)
-            out.scale[i * lanes + t] = t < n_tokens ? rows.scale[t * (k / 32) + i] : 0;
-    for (int64_t i = 0; i < k / 16; i++)
-        for (int t = 0; t < lanes; t++)
-            out.sum[i * lanes + t] = t < n_tokens ? rows.sum[t * (k / 16) + i] : 0;
 }
 
 #endif
