@@ -100,8 +100,8 @@ cdef class _Panel:
 
 
 def fold(str isa, str format, const uint8_t[::1] row):
-    """Codes uint8 [k], bias, scales float32 [k / 256] and mins [k / 16] (nonsense where the format has none) of one row,
-    folded; None where that can't be."""
+    """Codes uint8 [k], bias, scales float32 [k / 256] and mins [k / 16] (nonsense where the format has none)
+    of one row, folded; None where that can't be."""
     cdef const kernels_t *table = table_of(isa)
     cdef int f = quantized_format(format)
     cdef int64_t k = row.shape[0] // format_info[f].bytes * format_info[f].block
