@@ -79,8 +79,8 @@ static void replay_product(void)
     const int64_t n_rows = vector->size[0], k = vector->size[1], n_tokens = vector->size[2], group = format_info[format].group;
     const uint8_t *rows = input(0, 1);
     const struct q8_row x = {input(1, 1), input(2, 4), input(3, 2)};
-    struct panel w = {space(PANEL_ROWS * k, 1), space(4 * PANEL_ROWS * k / group, 4), space(4 * PANEL_ROWS * k / group, 4), k, 0,
-                      (int)group, format_info[format].bias, format_has_min(format)};
+    struct panel w = {.code = space(PANEL_ROWS * k, 1), .scale = space(4 * PANEL_ROWS * k / group, 4),
+                      .min = space(4 * PANEL_ROWS * k / group, 4), .k = k, .has_min = format_has_min(format)};
     const int64_t lanes = table->lanes, at_once = lanes * table->gemm_tiles, padded = (n_tokens + lanes - 1) / lanes * lanes;
     const struct q8_tile tiles = {space(padded * k, 64), space(padded * k / 8, 64), space(padded * k / 4, 64)};
     float *out = space(4 * n_tokens * n_rows, 4), *one = space(4 * n_rows, 4);
@@ -88,13 +88,18 @@ static void replay_product(void)
     for (int64_t t = 0; t < n_tokens; t += lanes)
         table->pack_q8(q8_token(x, t, k), (int)smaller(lanes, n_tokens - t), k, tile_at(tiles, t * k));
     for (int64_t r = 0; r < n_rows; r += PANEL_ROWS) {
-        w.n_rows = (int)smaller(PANEL_ROWS, n_rows - r);
+        w.n_rows = (int)smaller(PANEL_ROWS, n_rows - r), w.group = (int)group, w.bias = format_info[format].bias;
         for (int i = 0; i < w.n_rows; i++)
             table->unpack[format](rows + row_bytes(format, (r + i) * k), k, w.code + i * k, w.scale + i * k / group,
                                   w.min + i * k / group);
         for (int64_t t = 0; t < n_tokens; t++) {
             table->dot_codes(&w, q8_token(x, t, k), one);
             compare_close("dot_codes", one, t * n_rows + r, w.n_rows, 4);
+        }
+        for (int i = 0; i < w.n_rows && table->fold[format]; i++) {
+            table->fold[format](rows + row_bytes(format, (r + i) * k), k, w.code + i * k, w.scale + i * k / group,
+                                w.min + i * k / group, w.scale + i * k / FOLDED);
+            w.group = FOLDED, w.bias = folded_bias(format);
         }
         for (int64_t t = 0; t < n_tokens; t += at_once) {
             struct q8_tile tile = tile_at(tiles, t * k);
