@@ -25,8 +25,8 @@ Array = NDArray[np.generic]
 # The least processor, one with dot products, and all qemu knows (matrix products of int8, too); the tables they have.
 PROCESSORS = {
     "cortex-a57": ["scalar", "neon"],
-    "cortex-a76": ["scalar", "neon"],
-    "max": ["scalar", "neon"],
+    "cortex-a76": ["scalar", "neon", "neondot"],
+    "max": ["scalar", "neon", "neondot", "neoni8mm"],
 }
 
 
