@@ -43,10 +43,13 @@ def vector(slot: str, sizes: list[int], arrays: list[Array], format: str = "", n
 
 
 def raw_rows(format: Format) -> Iterator[Bytes]:
-    """Rows of every short length of random bytes, so of any scale; and of blocks whose bytes are all the same."""
+    """Rows of random bytes; of blocks that repeat 16 bits, for all kinds of scales; of blocks whose bytes are equal."""
     rng = np.random.default_rng(format.id)
-    for n_blocks in (1, 2, 3, 5, 9, 40):
+    for n_blocks in (1, 2, 3, 5, 9, 400):
         yield rng.integers(0, 256, n_blocks * format.block_bytes, dtype=np.uint8)
+    patterns = np.arange(0, 2**16, 67, dtype="<u2")
+    repeated = np.repeat(patterns[:, None], (format.block_bytes + 1) // 2, axis=1).view(np.uint8)
+    yield np.ascontiguousarray(repeated[:, : format.block_bytes]).reshape(-1)
     for pattern in (0x00, 0xFF, 0x7F, 0x80, 0x0F, 0xF0, 0x7C, 0x01):
         yield np.full(3 * format.block_bytes, pattern, np.uint8)
 
@@ -165,13 +168,14 @@ def attentions(rng: np.random.Generator) -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("arm") / "vectors"
     with path.open("wb") as file:
         for group in (exact(), products(), float_products(rng), layer(rng), attentions(rng)):
             file.writelines(group)
-    return path
+    yield path
+    path.unlink()  # 40 MB
 
 
 @pytest.fixture(scope="module")
