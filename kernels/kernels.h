@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include "formats.h"
 
-enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48 };
+enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48, FOLDED = 256 };
 
 /* One token's activations as int8: x[i] ~ q[i] * scale[i / 32], q in -127..127. k is a multiple of 32. */
 struct q8_row {
@@ -35,14 +35,14 @@ struct q8_tile {
     int32_t *sum;     /* [k / 16][lanes]: sums of 16 consecutive q */
 };
 
-/* Unpacked rows: weight = (code - bias) * scale - min. */
+/* Unpacked rows: weight = (code - bias) * scale - min; or folded ones, (code - bias - min) * scale. */
 struct panel {
     uint8_t *code;    /* [n_rows][k] */
     float *scale;     /* [n_rows][k / group] */
-    float *min;       /* [n_rows][k / group]; only read when has_min */
+    float *min;       /* [n_rows][k / group], of folded rows [n_rows][k / 16]; only read when has_min */
     int64_t k;
     int n_rows;       /* at most PANEL_ROWS */
-    int group;        /* 16 or 32 */
+    int group;        /* 16, 32, or FOLDED */
     int bias;
     int has_min;
 };
@@ -67,6 +67,11 @@ struct kernels {
     void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
     /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
     void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
+    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), a min still for each 16:
+     * code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
+     * For formats whose scales in a block are one float times small integers, and these times the codes fit a byte; the others have
+     * NULL, and all where gemm takes no folded panels. */
+    void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded);
     /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of gemm_tiles tiles (at most MAX_TILES), which lie one after
      * the other. */
     int gemm_tiles;

@@ -5,5 +5,6 @@ void fill_scalar(struct kernels *table)
 {
     fill_scalar_formats(table);
     fill_scalar_int8(table);
+    fill_scalar_fold(table);
     fill_scalar_float(table);
 }
