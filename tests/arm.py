@@ -63,6 +63,7 @@ def fetch_debian(root: Path) -> None:
         "APT::Architecture": "arm64",
         "APT::Architectures": "arm64",
         "APT::Sandbox::User": "",
+        "Acquire::http::Timeout": "20",
         "Debug::NoLocking": "1",
         "Dir::State": apt_home,
         "Dir::State::status": apt_home / "status",
@@ -78,45 +79,52 @@ def fetch_debian(root: Path) -> None:
     shutil.rmtree(apt_home)
 
 
+def fetch_wheels(folder: Path) -> None:
+    """numpy and the like in the versions of this environment."""
+    minor = run(PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+    platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
+    wheels = [f"{name}=={version(name)}" for name in WHEELS]
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:", "--python-version", minor,
+        *platforms, "--target", folder, *wheels)  # fmt: skip
+
+
 def fetch_python() -> None:
     """PYTHON: a command that runs like python3. Made once, and again for other versions of WHEELS."""
+    check_tools()
     if all((SITE / f"{name}-{version(name)}.dist-info").exists() for name in WHEELS):
         return
     shutil.rmtree(HOME, ignore_errors=True)
     root = HOME / "root"
     root.mkdir(parents=True)
-    fetch_debian(root)
-    # The name it is called by becomes sys.executable, so that subprocesses run by qemu too.
-    PYTHON.write_text(
-        f'#!/bin/sh\nPYTHONHOME="{root}/usr" exec qemu-aarch64 -L "{root}" -0 "$0" "{root}/usr/bin/python3" "$@"\n'
-    )
-    PYTHON.chmod(0o755)
-    minor = run(PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
-    platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
-    wheels = [f"{name}=={version(name)}" for name in WHEELS]
-    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:", "--python-version", minor,
-        *platforms, "--target", SITE, *wheels)  # fmt: skip
+    try:
+        fetch_debian(root)
+        # The name it is called by becomes sys.executable, so that subprocesses run by qemu too.
+        PYTHON.write_text(
+            f'#!/bin/sh\nPYTHONHOME="{root}/usr" exec qemu-aarch64 -L "{root}" -0 "$0" "{root}/usr/bin/python3" "$@"\n'
+        )
+        PYTHON.chmod(0o755)
+        fetch_wheels(SITE)
+    except (RuntimeError, subprocess.TimeoutExpired) as reason:
+        raise Unavailable(f"no ARM Python: {reason}") from None
 
 
-def build(folder: Path, cross_files: list[str], *targets: str) -> None:
-    """Configures once, then builds what changed."""
+def build(*targets: str) -> Path:
+    """Builds what changed since the last time; returns the folder. Without an ARM Python: not the Cython modules."""
     check_tools()
-    files = [argument for name in cross_files for argument in ("--cross-file", ROOT / "tests" / "arm" / name)]
+    files = ["aarch64.ini", "python.ini"] if PYTHON.exists() else ["aarch64.ini"]
+    folder = HOME / ("build" if PYTHON.exists() else "without-python")
     if not (folder / "build.ninja").exists():
+        cross = [argument for name in files for argument in ("--cross-file", ROOT / "tests" / "arm" / name)]
         run("meson", "setup", folder, ROOT, "--prefix", folder / "installed", "-Dpython.install_env=prefix",
-            "-Dpython.bytecompile=-1", *files)  # fmt: skip
+            "-Dpython.bytecompile=-1", *cross)  # fmt: skip
     run("ninja", "-C", folder, *targets)
+    return folder
 
 
 def install() -> dict[str, str]:
     """Builds and installs all of subbyte; returns the environment in which PYTHON finds it."""
-    check_tools()
-    try:
-        fetch_python()
-    except RuntimeError as reason:
-        raise Unavailable(f"no ARM Python: {reason}") from None
-    folder = HOME / "build"
-    build(folder, ["aarch64.ini", "python.ini"])
+    fetch_python()
+    folder = build()
     shutil.rmtree(folder / "installed", ignore_errors=True)  # files of sources that are gone
     run("meson", "install", "-C", folder, "--no-rebuild", "--quiet")
     ours = next((folder / "installed").glob("**/subbyte/__init__.py")).parents[1]

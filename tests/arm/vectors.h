@@ -1,4 +1,4 @@
-/* Test vectors that test_arm.py wrote on another machine, memory to run them in, and comparing. */
+/* Test vectors that arm_vectors.py wrote on another machine, memory to run them in, and comparing. */
 #ifndef SUBBYTE_VECTORS_H
 #define SUBBYTE_VECTORS_H
 #define _GNU_SOURCE
