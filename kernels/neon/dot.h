@@ -1,5 +1,6 @@
 /* Fused dot, made from the pieces of a format (pieces.h). The file that includes this defines dot_16 first:
  *   int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)   sum plus the 16 products, four in each lane, exact
+ * Sums of four groups at a time come into the lanes of one vector, where they meet their scales.
  * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
 #include "../kernels.h"
 #include "pieces.h"
@@ -29,8 +30,8 @@ PIECE int32x4_t dot_pair(int group, const struct codes c[2], const int8_t *q)
 }
 
 /* Four groups times the token's activations from i on, added to its total. product: of their codes. */
-PIECE float32x4_t add_groups(enum format f, int32x4_t product, struct q8_row x, int64_t i, float32x4_t scale, float32x4_t min,
-                             float32x4_t total)
+PIECE float32x4_t add_groups(enum format f, int32x4_t product, struct q8_row x, int64_t i, const float32x4_t *scale,
+                             const float32x4_t *min, float32x4_t total)
 {
     const int group = format_info[f].group;
     const float *x_scales = x.scale + i / 32;
@@ -40,25 +41,30 @@ PIECE float32x4_t add_groups(enum format f, int32x4_t product, struct q8_row x, 
     int32x4_t sum = group == 32 ? vpaddlq_s16(vld1q_s16(sums)) : vmovl_s16(vld1_s16(sums));
     if (bias_left(f) > 0)
         product = vmlsq_s32(product, sum, vdupq_n_s32(bias_left(f)));
-    float32x4_t p = vmulq_f32(vcvtq_f32_s32(product), scale);
+    float32x4_t p = vmulq_f32(vcvtq_f32_s32(product), *scale);
     if (format_has_min(f))
-        p = vfmsq_f32(p, vcvtq_f32_s32(sum), min);
+        p = vfmsq_f32(p, vcvtq_f32_s32(sum), *min);
     return vfmaq_f32(total, p, x_scale);
 }
 
-/* Four groups of a row, from vector `first` of codes of a block on, or in blocks of 32 from p on, times the activations of each
- * token from i on, added to its total. */
-PIECE void dot_groups(enum format f, codes_fn codes, const uint8_t *p, int first, float32x4_t scale, float32x4_t min,
-                      const struct q8_row *x, int n_tokens, int64_t i, float32x4_t *total)
+/* Vector i of the codes from p on: of a block of 256, or of blocks of 32. */
+PIECE struct codes codes_at(enum format f, codes_fn codes, const uint8_t *p, int i)
 {
-    const int group = format_info[f].group, bytes = format_info[f].bytes;
+    return format_info[f].block == 32 ? codes(p + i * format_info[f].bytes, 0) : codes(p, i);
+}
+
+/* Four groups of a row, group g from p on and the next, times the activations of each token from i on, added to its total. */
+PIECE void dot_groups(enum format f, codes_fn codes, const uint8_t *p, int g, const float32x4_t *scale, const float32x4_t *min,
+                      const struct q8_row *x, int n_tokens, int64_t i, float32x4_t total[MOST_TOKENS])
+{
+    const int group = format_info[f].group;
     int32x4_t pairs[2][MOST_TOKENS];
     #pragma GCC unroll 2
     for (int j = 0; j < 2; j++) {
         struct codes c[2];
-        c[0] = format_info[f].block == 32 ? codes(p + 2 * j * bytes, 0) : codes(p, first + j * group / 16);
+        c[0] = codes_at(f, codes, p, (g + 2 * j) * group / 32);
         if (group == 32)
-            c[1] = format_info[f].block == 32 ? codes(p + (2 * j + 1) * bytes, 0) : codes(p, first + 2 * j + 1);
+            c[1] = codes_at(f, codes, p, g + 2 * j + 1);
         #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++)
             pairs[j][t] = dot_pair(group, c, x[t].q + i + 2 * j * group);
@@ -69,12 +75,12 @@ PIECE void dot_groups(enum format f, codes_fn codes, const uint8_t *p, int first
 }
 
 /* One block of 32 weights: what a row has beyond a multiple of 128. */
-PIECE float dot_block(enum format f, struct codes c, float32x4_t scale, float32x4_t min, struct q8_row x, int64_t i)
+PIECE float dot_block(enum format f, struct codes c, const float32x4_t *scale, const float32x4_t *min, struct q8_row x, int64_t i)
 {
     int product = vaddvq_s32(dot_of_32(c, x.q + i)), sum = x.sum[i / 16] + x.sum[i / 16 + 1];
-    float p = (float)(product - bias_left(f) * sum) * vgetq_lane_f32(scale, 0);
+    float p = (float)(product - bias_left(f) * sum) * vgetq_lane_f32(*scale, 0);
     if (format_has_min(f))
-        p -= (float)sum * vgetq_lane_f32(min, 0);
+        p -= (float)sum * vgetq_lane_f32(*min, 0);
     return p * x.scale[i / 32];
 }
 
@@ -95,13 +101,13 @@ PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8
             scales(p, at_once / block, bytes, scale, min);
             #pragma GCC unroll 4
             for (int j = 0; j < at_once / group / 4; j++)
-                dot_groups(f, codes, p, j * group / 8, scale[j], min[j], x, n_tokens, i + 4 * group * j, total);
+                dot_groups(f, codes, p, 4 * j, scale + j, min + j, x, n_tokens, i + 4 * group * j, total);
         }
         for (; block == 32 && i < k; i += 32, p += bytes) {
             struct codes c = codes(p, 0);
             scales(p, 1, bytes, scale, min);
             for (int t = 0; t < n_tokens; t++)
-                rest[t] += dot_block(f, c, scale[0], min[0], x[t], i);
+                rest[t] += dot_block(f, c, scale, min, x[t], i);
         }
         for (int t = 0; t < n_tokens; t++)
             out[t * out_stride + r] = vaddvq_f32(total[t]) + rest[t];

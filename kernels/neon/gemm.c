@@ -1,5 +1,6 @@
 /* Many tokens with NEON: bytes are multiplied to 16 bits, where two products fit (2 x 128 x 127), and added in pairs. */
 #include <arm_neon.h>
+#include <string.h>
 #include "int8.h"
 
 #define PIECE static inline __attribute__((always_inline))
@@ -48,4 +49,5 @@ PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, 
 void fill_neon_gemm(struct kernels *table)
 {
     table->gemm = gemm;
+    memset(table->fold, 0, sizeof table->fold);    /* a folded code less its bias may be 128 */
 }

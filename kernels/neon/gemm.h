@@ -1,6 +1,6 @@
 /* Many tokens: 8 tokens in the lanes of two vectors, ROWS rows at a time. The file that includes this first defines ROWS (1 or 4)
- * and products(code, k, n_rows, bias, q, n, product): product[i] = n codes of row i, less the bias, times as many positions of the tile of
- * activations q, exact. code is that of the first row, the others follow k bytes apart; n is 16 or 32. */
+ * and products(code, k, n_rows, bias, q, n, product): product[i] = n codes of row i, less the bias, times as many positions of the
+ * tile of activations q, exact. code is that of the first row, the others follow k bytes apart; n is 16 or 32. */
 #include "transpose.h"
 
 enum { LANES = 8 };

@@ -1,11 +1,11 @@
 /* What the vector kernels know of each block format, in NEON: for format F,
- *   codes_F(block, i)        the i-th 32 codes of a block in weight order: signed bytes with the bias off already where they come like
- *                            that (codes_are_signed), else unsigned ones of at most 127
+ *   codes_F(block, i)    the i-th 32 codes of a block in weight order: signed bytes with the bias off already where they come so
+ *                        (codes_are_signed), else unsigned ones of at most 127
  *   scales_F(blocks, n, bytes, scale, min)
- *                            the scales of the groups of n blocks, four to a vector, and their mins where the format has some; n is 1
- *                            for blocks of 256, 4 or 1 for blocks of 32 (then all lanes are alike)
- * dot.h and unpack.c make the kernels of a format from these two. Layouts as in gguf-py's quants.py. This file has the blocks of 32;
- * the others are in pieces_k.h, pieces_ternary.h and pieces_iq.h. */
+ *                        the scales of the groups of n blocks, four to a vector, and their mins where the format has some;
+ *                        n is 1 for blocks of 256, 4 or 1 for blocks of 32 (then all lanes are alike)
+ * dot.h and unpack.c make the kernels of a format from these two. Layouts as in gguf-py's quants.py. This file has the blocks
+ * of 32; the others are in pieces_k.h, pieces_ternary.h and pieces_iq.h. */
 #ifndef SUBBYTE_NEON_PIECES_H
 #define SUBBYTE_NEON_PIECES_H
 #include <arm_neon.h>
