@@ -63,18 +63,18 @@ struct kernels {
     void (*pack_q8)(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out);
     /* out[t * out_stride + r] = W[r] . x[t] for n_rows consecutive rows and n_tokens consecutive rows of activations.
      * NULL where no instruction set has a fused one: unpack, then dot_codes. */
-    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride);
+    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out,
+                           int64_t out_stride);
     void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
     /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
     void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
-    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), a min still for each 16:
-     * code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
-     * For formats whose scales in a block are one float times small integers, and these times the codes fit a byte; the others have
-     * NULL, and all where gemm takes no folded panels. */
+    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), still a min for each
+     * 16: code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
+     * For formats whose scales in a block are one float times small integers, if these times the codes fit a byte. NULL for
+     * the others, and for all where gemm takes no folded panels. */
     void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded);
-    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of gemm_tiles tiles (at most MAX_TILES), which lie one after
-     * the other. */
-    int gemm_tiles;
+    int gemm_tiles;   /* that gemm takes, at most MAX_TILES */
+    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of tiles that lie one after the other. */
     void (*gemm)(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride);
 
     /* ---- float activations ---- */
