@@ -1,88 +1,32 @@
-/* Many tokens with AVX-512 VNNI: a panel of rows times one or two tiles of tokens, block by block. */
-#include "../avx2/transpose.h"
-#include "gemm_block.h"
+/* Many tokens with AVX-512 VNNI: 16 of them in the lanes. */
+#include <immintrin.h>
 #include "int8.h"
 
-typedef float results[PANEL_ROWS][MAX_TILES * LANES];
+enum {
+    LANES = 16,
+    BLOCK = 12,         /* fewer would wait for each other, more have no registers */
+    ROWS_OF_ONE = 8
+};
 
-PIECE void multiply_rows(const struct block *w, int n_rows, int n_tiles, int group, int has_min, float (*out)[MAX_TILES * LANES])
-{
-    __m512 acc[BLOCK];
-    for (int i = 0; i < n_rows * n_tiles; i++)
-        acc[i] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < w->k / (group == FOLDED ? FOLDED : 32); b++)
-        switch (group) {
-        case 16: add_2x16(w, n_rows, n_tiles, b, has_min, acc); break;
-        case 32: add_32(w, n_rows, n_tiles, b, has_min, acc); break;
-        case FOLDED: add_256(w, n_rows, n_tiles, b, has_min, acc); break;
-        }
-    for (int i = 0; i < n_rows * n_tiles; i++)
-        _mm512_store_ps(out[i / n_tiles] + i % n_tiles * LANES, acc[i]);
-}
+#define PIECE static inline __attribute__((always_inline))
 
-/* out[t * out_stride + r] = in[r][t] */
-static void transpose(results in, int n_rows, int n_tokens, float *out, int64_t out_stride)
-{
-    int r = 0;
-    for (; r + 8 <= n_rows; r += 8)
-        for (int t = 0; t < n_tokens; t += 8) {
-            __m256i v[8];
-            #pragma GCC unroll 8
-            for (int i = 0; i < 8; i++)
-                v[i] = _mm256_load_si256((const void *)(in[r + i] + t));
-            transpose_8x8(v);
-            #pragma GCC unroll 8
-            for (int i = 0; i < 8; i++)
-                if (t + i < n_tokens)
-                    _mm256_storeu_si256((void *)(out + (t + i) * out_stride + r), v[i]);
-        }
-    for (; r < n_rows; r++)
-        for (int t = 0; t < n_tokens; t++)
-            out[t * out_stride + r] = in[r][t];
-}
+typedef __m512i ints;
+typedef __m512 floats;
 
-/* The last rows are taken with some of those before them, whose results are the same again. */
-PIECE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_min, results out)
-{
-    const int at_once = n_tiles == 1 ? ROWS_OF_ONE : BLOCK / n_tiles;
-    const int64_t n_groups = w->k / group, n_mins = w->k / (group == FOLDED ? 16 : group);
-    for (int r = 0; r < w->n_rows; r += at_once) {
-        int first = r + at_once <= w->n_rows || w->n_rows < at_once ? r : w->n_rows - at_once;
-        struct block block = {w->code + first * w->k, w->scale + first * n_groups, w->min + first * n_mins, w->k, n_groups, n_mins,
-                              _mm512_set1_epi32(-w->bias), {x[0], x[n_tiles - 1]}};
-        if (w->n_rows >= at_once)
-            multiply_rows(&block, at_once, n_tiles, group, has_min, out + first);
-        else
-            for (; first < w->n_rows; first++, block.code += w->k, block.scale += n_groups, block.min += n_mins)
-                multiply_rows(&block, 1, n_tiles, group, has_min, out + first);
-    }
-}
+PIECE ints i_set(int x) { return _mm512_set1_epi32(x); }
+PIECE ints i_load(const void *p) { return _mm512_load_si512(p); }
+PIECE ints i_add(ints a, ints b) { return _mm512_add_epi32(a, b); }
+PIECE ints i_mul(ints a, ints b) { return _mm512_mullo_epi32(a, b); }
+PIECE ints i_dot(ints sum, ints codes, ints q) { return _mm512_dpbusd_epi32(sum, codes, q); }
+PIECE floats i_to_float(ints a) { return _mm512_cvtepi32_ps(a); }
+PIECE floats f_set(float x) { return _mm512_set1_ps(x); }
+PIECE floats f_load(const float *p) { return _mm512_load_ps(p); }
+PIECE void f_store(float *p, floats a) { _mm512_store_ps(p, a); }
+PIECE floats f_mul(floats a, floats b) { return _mm512_mul_ps(a, b); }
+PIECE floats f_fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
+PIECE floats f_fnma(floats a, floats b, floats c) { return _mm512_fnmadd_ps(a, b, c); }
 
-PIECE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_min, float *out,
-                            int64_t out_stride)
-{
-    _Alignas(64) results block;
-    int64_t at = LANES * w->k;
-    struct q8_tile tiles[MAX_TILES] = {*x, {x->q + at, x->scale + at / 32, x->sum + at / 16}};
-    if (n_tokens > LANES)
-        multiply_tiles(w, tiles, 2, group, has_min, block);
-    else
-        multiply_tiles(w, tiles, 1, group, has_min, block);
-    transpose(block, w->n_rows, n_tokens, out, out_stride);
-}
-
-/* A copy of the loops for each case, so that group and has_min are constants in it. */
-static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
-{
-    switch (w->group + (w->has_min != 0)) {
-    case 16: one_or_two_tiles(w, x, n_tokens, 16, 0, out, out_stride); break;
-    case 17: one_or_two_tiles(w, x, n_tokens, 16, 1, out, out_stride); break;
-    case 32: one_or_two_tiles(w, x, n_tokens, 32, 0, out, out_stride); break;
-    case 33: one_or_two_tiles(w, x, n_tokens, 32, 1, out, out_stride); break;
-    case FOLDED: one_or_two_tiles(w, x, n_tokens, FOLDED, 0, out, out_stride); break;
-    case FOLDED + 1: one_or_two_tiles(w, x, n_tokens, FOLDED, 1, out, out_stride); break;
-    }
-}
+#include "gemm.h"
 
 void fill_avx512_gemm(struct kernels *table)
 {
