@@ -9,9 +9,10 @@ best; embeddings are Q8_0. `--types as-is` measures the file itself. Then, over 
     int8, int8x2   KL(p || q) in nats, p with float activations, q with int8 ones, both subbyte's on that file
     llama.cpp      KL(p || q), p of the same weights stored as F32, q of the file itself, both llama.cpp's
 
-with keys and values in F32 everywhere, as mean and 99th percentile. `floats apart` is the mean KL of the two engines'
-float roads: how much of a figure may be anything else than activations. Needs libgguf; llama.cpp's columns need an
-interpreter (--peer-python) that imports llama_cpp.
+with keys and values in F32 everywhere, as mean and 99th percentile; the ratio of the means has the standard error of the
+difference at each position. `floats apart` is the mean KL of the two engines' float roads: how much of a figure may be
+anything else than activations. Needs libgguf; llama.cpp's columns need an interpreter (--peer-python) that imports
+llama_cpp.
 """
 
 from __future__ import annotations
@@ -128,8 +129,9 @@ def measure(path: Path, tokens: list[int], threads: int, peer: str | None, folde
     encode(path, twin, "F32")
     their_exact = theirs(peer, twin, tokens, threads, folder)
     kl = divergence(their_exact, theirs(peer, path, tokens, threads, folder))
+    chance = (cells[0] - kl).std() / len(kl) ** 0.5 / kl.mean()
     apart = divergence(their_exact, exact).mean()
-    return f"{row} | {figures(kl)} | {cells[0].mean() / kl.mean():.2f} | {apart:.0e}"
+    return f"{row} | {figures(kl)} | {cells[0].mean() / kl.mean():.2f} ± {chance:.2f} | {apart:.0e}"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import ctypes
 import mmap
 from functools import cache
 
+import gguf
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +43,24 @@ def random_rows(format: Format, n_rows: int, k: int, seed: int = 0) -> Bytes:
     n = n_rows * k // format.block_size
     blocks = rng.integers(0, 256, (n, format.block_bytes), dtype=np.uint8)
     return set_scales(blocks, format, rng.uniform(0.001, 0.1, (n, 2)).astype(np.float32)).reshape(-1)
+
+
+def random_matrix(format: Format, n_rows: int, k: int) -> Bytes:
+    """[n_rows, row bytes]: random weights of mean 0 and variance 1 / k, as near as the format's scales allow."""
+    if not format.group:
+        values = (np.random.default_rng(format.id).standard_normal((n_rows, k)) / k**0.5).astype(np.float32)
+        return gguf.quantize(values, gguf.GGMLQuantizationType[format.name]).view(np.uint8)
+    blocks = random_rows(format, n_rows, k).reshape(-1, format.block_bytes)
+
+    def moments(scale: float, minimum: float) -> tuple[float, float]:
+        w = dequantize(set_scales(blocks, format, np.tile(np.float32([scale, minimum]), (len(blocks), 1))), format.name)
+        return float(w.mean()), float(w.std())
+
+    two = len(HALVES.get(format.name, [])) == 2
+    minimum = -moments(1, 0)[0] / moments(0, 1)[0] if two else 0.0
+    scale = 1 / (moments(1, minimum)[1] * k**0.5)
+    moments(scale, scale * minimum)
+    return blocks.reshape(n_rows, -1)
 
 
 @cache
