@@ -27,19 +27,25 @@ each_float = pytest.mark.parametrize("format", ["F32", "F16", "BF16"])
 Slot = Callable[[str, str, Bytes, int, _int8.Q8], Floats]
 
 
-def one_by_one(dot: Slot) -> Slot:
-    """A kernel of one token as one of many."""
+def one_by_one(slot: Slot) -> Slot:
+    """Of one token at a time, as of many."""
     return lambda isa, format, rows, n_rows, x: np.stack(
-        [dot(isa, format, rows, n_rows, token(x, t)) for t in range(x.n_tokens)]
+        [slot(isa, format, rows, n_rows, token(x, t)).reshape(-1) for t in range(x.n_tokens)]
     )
 
 
 # (isa, format, rows, n_rows, x) to [n_tokens, n_rows]. They unpack with the isa's own kernels.
-SLOTS: dict[str, Slot] = {"gemm": _int8.gemm, "dot_codes": one_by_one(_int8.dot_codes), "dot": one_by_one(_int8.dot)}
+SLOTS: dict[str, Slot] = {
+    "gemm": _int8.gemm,
+    "codes": one_by_one(_int8.dot_codes),
+    "dot": _int8.dot,
+    "dot one by one": one_by_one(_int8.dot),
+}
 
 
 def slots(isa: str, format: Format) -> dict[str, Slot]:
-    return {name: slot for name, slot in SLOTS.items() if name != "dot" or _int8.has_dot(isa, format.name)}
+    """Those the table has."""
+    return {name: s for name, s in SLOTS.items() if _int8.has_dot(isa, format.name) or not name.startswith("dot")}
 
 
 def product(format: Format, rows: Bytes, n_rows: int, x: _int8.Q8) -> tuple[Doubles, Doubles, Doubles]:
@@ -84,12 +90,14 @@ def lengths(format: Format) -> list[int]:
 
 @each_format
 @each_isa
-def test_odd_numbers_of_rows_of_every_length(isa: str, format: Format) -> None:
-    for k in lengths(format):
-        x = _int8.quantize(isa, np.random.default_rng(k).standard_normal((3, k), np.float32))
-        rows = random_rows(format, 33, k)
-        for n in (1, 2, 3, 5, 7, 31, 33):
-            assert_products(isa, format, rows[: n * rows.size // 33], n, x)
+def test_odd_numbers_of_rows_and_tokens_of_every_length(isa: str, format: Format) -> None:
+    """Whole panels, tiles and pairs of tiles, and what is left over."""
+    sizes = [(1, 3), (2, 5), (3, 1), (5, 7), (7, 9), (31, 2), (33, 17), (49, 33)]
+    for i, k in enumerate(lengths(format)):
+        rows = random_rows(format, 49, k)
+        for n_rows, n_tokens in sizes if i < 2 else sizes[i % 2 : 6 : 2]:
+            x = _int8.quantize(isa, np.random.default_rng(k).standard_normal((n_tokens, k), np.float32))
+            assert_products(isa, format, rows[: n_rows * rows.size // 49], n_rows, x)
 
 
 # ---- values ----
@@ -118,10 +126,10 @@ def worst_rows(format: Format, k: int) -> tuple[Bytes, int]:
 
 
 def greatest_activations(k: int) -> Floats:
-    """[8, k] that quantize to 127 and -127: of one sign, alternating by 1, 2, 4, 16 and 32, random."""
+    """[33, k] that quantize to 127 and -127: of one sign, alternating by 1, 2, 4, 16 and 32, random."""
     i = np.arange(k)
     signs = [np.ones(k), -np.ones(k), *(1 - 2.0 * (i // n % 2) for n in (1, 2, 4, 16, 32))]
-    return np.float32([*signs, np.random.default_rng(k).choice([-1, 1], k)])
+    return np.float32([*signs, *np.random.default_rng(k).choice([-1, 1], (26, k))])
 
 
 @each_format
