@@ -9,9 +9,9 @@ best; embeddings are Q8_0. `--types as-is` measures the file itself. Then, over 
     int8, int8x2   KL(p || q) in nats, p with float activations, q with int8 ones, both subbyte's on that file
     llama.cpp      KL(p || q), p of the same weights stored as F32, q of the file itself, both llama.cpp's
 
-with keys and values in F32 everywhere, as mean and 99th percentile; the ratio of the means has the standard error of the
-difference at each position. `floats apart` is the mean KL of the two engines' float roads: how much of a figure may be
-anything else than activations. Needs libgguf; llama.cpp's columns need an interpreter (--peer-python) that imports
+with keys and values in F32 everywhere, as mean and 99th percentile; the ratio of the means has the standard error of
+the difference at each position. `floats apart` is the mean KL of the two engines' float roads: how much of a figure may
+be anything else than activations. Needs libgguf; llama.cpp's columns need an interpreter (--peer-python) that imports
 llama_cpp.
 """
 

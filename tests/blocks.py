@@ -1,7 +1,8 @@
-"""Quantized rows for tests: random and adversarial blocks, what they mean in float64, and memory with fences around it."""
+"""Quantized rows for tests: random and adversarial blocks, what they mean in float64, memory with fences around it."""
 
 import ctypes
 import mmap
+from collections.abc import Callable
 from functools import cache
 
 import gguf
@@ -71,7 +72,7 @@ def worst_blocks(format: Format) -> Bytes:
 
 
 def _worst_block(format: Format, sign: int, scales: tuple[int, int]) -> Bytes:
-    """Each byte in turn takes the value that moves the sum furthest, from several beginnings: each has its dead ends."""
+    """Each byte in turn takes the value that moves the sum furthest; from several beginnings, as each has dead ends."""
     two_scales = np.tile(np.float32(scales), (256, 1))
     best, furthest = np.empty(0, np.uint8), -np.inf
     for start in (0, 255, np.random.default_rng(0).integers(0, 256, format.block_bytes)):
@@ -121,6 +122,10 @@ class Fenced:
     def last(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         """A copy whose last byte is followed by the fence."""
         return self._copy(self._inside[self._inside.size - x.nbytes :], x)
+
+    def odd(self, shift: int) -> Callable[[Bytes], Bytes]:
+        """A copy at an address that is `shift` beyond a page's start."""
+        return lambda x: self._copy(self._inside[shift : shift + x.nbytes], x)
 
     @staticmethod
     def _copy(place: Bytes, x: NDArray[np.generic]) -> NDArray[np.generic]:
