@@ -65,9 +65,9 @@ with sb.load(path, threads=threads) as model, model.session(n + 1) as session:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't bind a process to processors")
 def test_more_threads_than_processors_wait_only_at_barriers(mixed: Path) -> None:
-    """On two processors, what a thread of four or eight waits in a token is the number of barriers, six a layer and a few:
-    none waits for time to pass, and none more often with more threads. The last one to reach a barrier does not wait,
-    hence `threads - 1`."""
+    """On two processors, how often a thread of four or eight waits in a token is the number of barriers, 6 a layer and
+    a few: none waits for time to pass, and none more often with more threads. The last one to reach a barrier does not
+    wait, hence `threads - 1`."""
     n_tokens, waits = 100, {}
     for threads in (4, OVERSUBSCRIBED):
         command = [sys.executable, "-c", COUNTED, str(mixed), str(threads), str(n_tokens)]
