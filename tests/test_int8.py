@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blocks import HALVES, QUANTIZED, Bytes, Doubles, Floats, random_rows, set_scales, token, values, weights
 
-from subbyte.kernels import FORMATS, Format, _int8, isas
+from subbyte.kernels import FORMATS, Format, _formats, _int8, isas
 
 BOUND = 4e-7
 ISAS = isas()
