@@ -109,14 +109,6 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_the_number_of_threads_changes_nothing(threads: int, tmp_path: Path) -> None:
-    write_model(tmp_path / "m.gguf", types=["Q4_1"])
-    for steps in ([50], [1] * 50):
-        one = logits(tmp_path / "m.gguf", TOKENS, steps, threads=1)
-        assert np.array_equal(logits(tmp_path / "m.gguf", TOKENS, steps, threads=threads), one)
-
-
 def test_rewinding_equals_recomputing(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
     other = TOKENS[::-1]
