@@ -107,6 +107,10 @@ struct kernels {
      * scratch: attend_scratch(n_head, head_dim) floats, 64-byte aligned. */
     void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
                         int64_t window, float scale, float *scratch, float *out, int64_t out_stride);
+
+    /* ---- the limits of the machine, see bounds.h: nothing but multiply-adds, n rounds; each returns how many ---- */
+    int64_t (*int8_peak)(int64_t n);
+    int64_t (*float_peak)(int64_t n);
 };
 
 enum { KV_BLOCK = 64 };
