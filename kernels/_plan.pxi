@@ -253,6 +253,15 @@ cdef class Plan:
         """Bytes of a cache of n_ctx positions: exact for any n_ctx, also one that no machine could hold."""
         return n_ctx * int(cache_bytes(&self.p, 1, is_f16))
 
+    def attentions(self) -> list[tuple[int, int, int, int]]:
+        """n_head, n_head_kv, head_dim and window (0: none) of each layer that has attention."""
+        found = []
+        for i in range(self.p.n_ops):
+            if self.p.op[i].kind == OP_ATTENTION:
+                a = self.p.op[i].attention
+                found.append((a.n_head, a.n_head_kv, a.head_dim, a.window))
+        return found
+
     def scratch_bytes(self) -> int:
         """Bytes a token of a batch takes in all slots and as prepared activations."""
         return sum(4 * self.p.width[i] for i in range(self.p.n_slots)) + 2 * self.p.max_cols

@@ -1,0 +1,75 @@
+"""The result of `subbyte bench` as a table for people and as CSV."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from subbyte.cli.console import encodable, human_count, human_size, printable
+from subbyte.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from subbyte.runtime.bench import BenchResult
+
+
+def print_table_of(result: "BenchResult") -> None:
+    """The figures, and below them the limits they are compared with."""
+    model = result.model
+    size = f"{human_count(model['n_params'])} weights at {model['bits_per_weight']:.2f} bits"
+    print(printable(f"{model['name']} ({model['architecture']}, {size}, {human_size(model['size'])})"))
+    print(printable(f"{result.cpu}, {result.isa}, {result.activations} activations, {result.cache_type} cache"))
+    sign = encodable("±", "+/-", sys.stdout)
+    rows = (
+        (of.case.name, str(of.case.threads), *_figures(of.rate, of.spread), f"{of.share:.0%}", of.limited_by)
+        for of in result.measured
+    )
+    print()
+    print_table("", ("test", "threads>", "tokens/s>", f"{sign}>", "of limit>", "set by"), rows)
+    print()
+    for line in _limits(result):
+        print(line)
+    runs = f"median of {result.repeats} runs {sign} their median distance from it" if result.repeats > 1 else "one run"
+    print(f"tokens/s: {runs}")
+    print("of limit: the least time for its reading, or its multiply-adds, of the time taken")
+
+
+def print_csv(result: "BenchResult") -> None:
+    """A line of headings and a line a test."""
+    rows = list(_csv_rows(result))
+    out = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+    out.writeheader()
+    out.writerows(rows)
+
+
+def _csv_rows(result: "BenchResult") -> Iterator[dict[str, object]]:
+    for of in result.measured:
+        case, limits = of.case, of.limits
+        yield {
+            "version": result.version, "cpu": result.cpu, "isa": result.isa,
+            "model": printable(str(result.model["name"])), "architecture": result.model["architecture"],
+            "bytes": result.model["size"], "types": " ".join(result.types),
+            "activations": result.activations, "cache_type": result.cache_type,
+            "test": case.name, "kind": case.kind, "n_tokens": case.n_tokens, "depth": case.depth,
+            "threads": case.threads, "repeats": result.repeats,
+            "tokens_per_second": of.rate, "spread": of.spread, "share_of_limit": of.share, "limited_by": of.limited_by,
+            "read_bytes": limits.read_bytes, "int8_macs": limits.int8_macs, "float_macs": limits.float_macs,
+        }  # fmt: skip
+
+
+def _limits(result: "BenchResult") -> Iterator[str]:
+    """The limits of each number of threads, as the tests met them in the middle."""
+    for threads in dict.fromkeys(of.case.threads for of in result.measured):
+        found = [of.limits for of in result.measured if of.case.threads == threads]
+        read, int8, floats = (
+            sorted(column)[len(found) // 2]
+            for column in zip(*((of.read_bytes, of.int8_macs, of.float_macs) for of in found), strict=True)
+        )
+        who = f"{threads} threads" if threads > 1 else "1 thread"
+        arithmetic = f"{int8 / 1e9:.0f} G/s int8 and {floats / 1e9:.0f} G/s float multiply-adds"
+        yield f"{who} can read {read / 1e9:.1f} GB/s, do {arithmetic}"
+
+
+def _figures(rate: float, spread: float) -> tuple[str, str]:
+    """Four digits or so of a rate, and as many decimals of its spread."""
+    decimals = 0 if rate >= 1000 else 1 if rate >= 10 else 2
+    return f"{rate:.{decimals}f}", f"{spread:.{decimals}f}"
