@@ -30,7 +30,7 @@ def print_table_of(result: "BenchResult") -> None:
         print(line)
     runs = f"median of {result.repeats} runs {sign} their median distance from it" if result.repeats > 1 else "one run"
     print(f"tokens/s: {runs}")
-    print("of limit: the least time for its reading, or its multiply-adds, of the time taken")
+    print("of limit: the least time its reading or multiply-adds need, of the time taken")
 
 
 def print_csv(result: "BenchResult") -> None:
