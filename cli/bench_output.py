@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 def print_table_of(result: "BenchResult") -> None:
     """The figures, and below them the limits they are compared with."""
     model = result.model
-    size = f"{human_count(model['n_params'])} weights at {model['bits_per_weight']:.2f} bits"
-    print(printable(f"{model['name']} ({model['architecture']}, {size}, {human_size(model['size'])})"))
-    print(printable(f"{result.cpu}, {result.isa}, {result.activations} activations, {result.cache_type} cache"))
+    bits = f"{human_count(model['n_params'])} weights at {model['bits_per_weight']:.2f} bits"
+    how = f"{result.activations} activations, {result.cache_type} cache"
+    print(printable(model["name"]))
+    print(f"{model['architecture']}, {bits}, {human_size(model['size'])}; {how}")
+    print(printable(f"{result.cpu}, {result.isa}"))
     sign = encodable("±", "+/-", sys.stdout)
     rows = (
         (of.case.name, str(of.case.threads), *_figures(of.rate, of.spread), f"{of.share:.0%}", of.limited_by)
