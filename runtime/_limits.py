@@ -34,7 +34,7 @@ class Meter:
 
     def __init__(self, isa: str) -> None:
         self._isa = isa
-        self._memory = np.ones(min(max(READ_BYTES, 4 * _last_level_cache()), available_memory() // 4), np.uint8)
+        self._memory = np.ones(_read_bytes(), np.uint8)
 
     def measure(self, n_threads: int) -> Limits:
         """The limits of n_threads threads, now."""
@@ -45,9 +45,10 @@ class Meter:
         )
 
 
-def _last_level_cache() -> int:
-    """Bytes; 0 where the system does not tell."""
+def _read_bytes() -> int:
+    """How much to read to measure memory: several times the last-level cache, but no more than may be taken."""
     try:
-        return max(os.sysconf("SC_LEVEL3_CACHE_SIZE"), 0)
-    except (ValueError, OSError):
-        return 0
+        cache = os.sysconf("SC_LEVEL3_CACHE_SIZE")
+    except (ValueError, OSError):  # the system does not tell
+        cache = 0
+    return min(max(READ_BYTES, 4 * cache), available_memory() // 4)

@@ -118,7 +118,7 @@ class _Rounds:
         """The runs of each case."""
         for (threads, depth), session in self._sessions.items():
             if depth:
-                self._fill(session, depth, f"depth {depth}, {threads} threads")
+                self._fill(session, depth, f"depth {depth}, {_threads(threads)}")
         for case in self._cases:
             self._tell(case, "warm-up")
             self._time(_warm_up(case))
@@ -136,14 +136,11 @@ class _Rounds:
     def _fill(self, session: Session, depth: int, what: str) -> None:
         start = self._done
         self._on_progress(what, start, self._total)
-        session.eval(
-            self._tokens[:depth], "none", lambda done, _: self._on_progress(what, start + done, self._total)
-        )
+        session.eval(self._tokens[:depth], "none", lambda done, _: self._on_progress(what, start + done, self._total))
         self._done += depth
 
     def _tell(self, case: Case, what: str) -> None:
-        threads = f"{case.threads} thread{'s' if case.threads > 1 else ''}"
-        self._on_progress(f"{case.name}, {threads}, {what}", self._done, self._total)
+        self._on_progress(f"{case.name}, {_threads(case.threads)}, {what}", self._done, self._total)
 
     def _time(self, case: Case) -> float:
         """Runs a case once; seconds."""
@@ -159,6 +156,10 @@ class _Rounds:
         seconds = time.perf_counter() - start
         self._done += _steps(case)
         return seconds
+
+
+def _threads(n: int) -> str:
+    return f"{n} threads" if n > 1 else "1 thread"
 
 
 def _warm_up(case: Case) -> Case:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shlex
 import statistics
 import tempfile
@@ -18,11 +19,20 @@ from tiny_models import GEMMA3, LLAMA, N_VOCAB, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.runtime import _limits
 from subbyte.runtime._limits import Limits, average
 from subbyte.runtime._measured import Case, Measured, Run
 from subbyte.runtime._work import Work, attended, generation_work, prompt_work
 from subbyte.runtime.cpu import cpu_name
 from subbyte.runtime.synthetic import SHAPES
+
+
+@pytest.fixture(autouse=True)
+def quick_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures don't matter here."""
+    monkeypatch.setattr(_limits, "SECONDS", 1e-3)
+    monkeypatch.setattr(_limits, "READ_BYTES", 1 << 20)
+    monkeypatch.setattr(os, "sysconf", lambda _: 0)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +176,15 @@ def test_models_and_sizes_that_cannot_be(tiny: Path, tmp_path: Path) -> None:
         sb.bench(tmp_path / "none.gguf")
     with pytest.raises(ResourceError, match="ask for a smaller one"):
         sb.bench(tiny, depths=[10**12])
+
+
+def test_more_is_read_than_a_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_limits, "available_memory", lambda: 1 << 40)
+    assert _limits._read_bytes() == 1 << 20
+    monkeypatch.setattr(os, "sysconf", lambda _: 1 << 30)
+    assert _limits._read_bytes() == 1 << 32
+    monkeypatch.setattr(_limits, "available_memory", lambda: 1 << 30)
+    assert _limits._read_bytes() == 1 << 28
 
 
 def test_the_name_of_the_processor(tmp_path: Path) -> None:
