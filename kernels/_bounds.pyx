@@ -56,8 +56,8 @@ def read_rate(const uint8_t[::1] memory, int n_threads=1, double seconds=0.02) -
     cdef double rate
     cdef int status
     check(n_threads, seconds)
-    if memory.shape[0] < 64 * n_threads or <uintptr_t>&memory[0] % 8:
-        raise ValueError(f"{memory.shape[0]} bytes to read; each thread needs 64, and they begin at a multiple of 8")
+    if memory.shape[0] < 64 or <uintptr_t>&memory[0] % 8:
+        raise ValueError(f"{memory.shape[0]} bytes to read; there must be 64, at an address that is a multiple of 8")
     with nogil:
         status = measure_read(&memory[0], memory.shape[0], n_threads, seconds, &rate)
     return told(status, rate)
