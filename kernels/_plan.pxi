@@ -45,6 +45,10 @@ cdef class Weight:
         return Weight(self.buffer[first * n:last * n], self.format, last - first, self.w.cols)
 
 
+cdef tuple describe(weight w):
+    return format_info[w.format].name.decode(), w.rows, w.cols
+
+
 cdef class Plan:
     """A model's operations in order. Filled once by models._graph, then immutable and shared by all its sessions.
 
@@ -252,6 +256,14 @@ cdef class Plan:
     def cache_bytes(self, n_ctx, bint is_f16) -> int:
         """Bytes of a cache of n_ctx positions: exact for any n_ctx, also one that no machine could hold."""
         return n_ctx * int(cache_bytes(&self.p, 1, is_f16))
+
+    def matrices(self) -> list[tuple[str, int, int]]:
+        """Format, rows and columns of each matrix that tokens are multiplied with; the last one is the head's."""
+        found = []
+        for i in range(self.p.n_ops):
+            for j in range(self.p.op[i].n_targets):
+                found.append(describe(self.p.op[i].target[j].weight))
+        return [*found, describe(self.p.output)]
 
     def attentions(self) -> list[tuple[int, int, int, int]]:
         """n_head, n_head_kv, head_dim and window (0: none) of each layer that has attention."""

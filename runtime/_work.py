@@ -46,16 +46,14 @@ def generation_work(model: Model, n: int, depth: int, cache_type: CacheType, act
 def _work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations, passes: int) -> Work:
     """passes: how often the weights are read, and the logits computed."""
     n_bytes = int8 = floats = 0
-    head = "output.weight" if "output.weight" in model.gguf.tensors else "token_embd.weight"
-    for tensor in model.gguf.tensors.values():
-        if len(tensor.shape) < 2 or (tensor.name == "token_embd.weight" != head):
-            continue  # of the embeddings a row a token is read
-        macs = tensor.n_weights * (passes if tensor.name == head else n)
-        n_bytes += tensor.n_bytes * passes
-        if FORMATS[tensor.type].group and activations != "float32":
-            int8 += macs * (2 if activations == "int8x2" else 1)
+    *layers, head = model.plan.matrices()
+    for (name, rows, cols), times in [*((matrix, n) for matrix in layers), (head, passes)]:
+        format = FORMATS[name]
+        n_bytes += rows * cols // format.block_size * format.block_bytes * passes
+        if format.group and activations != "float32":
+            int8 += rows * cols * times * (2 if activations == "int8x2" else 1)
         else:
-            floats += macs
+            floats += rows * cols * times
     value_bytes = FORMATS[cache_type.upper()].bits_per_weight / 8
     for n_head, n_head_kv, head_dim, window in model.plan.attentions():
         pairs = attended(n, depth, window)

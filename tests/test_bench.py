@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_synthetic import TINY
 from tiny_models import GEMMA3, LLAMA, N_VOCAB, write_model
@@ -90,6 +91,12 @@ def test_work_of_tied_embeddings_and_of_windows(tmp_path: Path) -> None:
     weights = matrices(GEMMA3) + N_VOCAB * 64
     positions = 6 * 8 + 100  # six layers with a window of 8, one without
     assert work == Work(weights * 34 // 32 + positions * 2 * 32 * 2, weights, positions * 2 * 4 * 32)
+
+
+def test_tensors_that_the_model_does_not_use_are_no_work(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", types=["Q8_0"], tensors={"extra.weight": np.ones((64, 64), np.int32)})
+    with sb.load(tmp_path / "m.gguf") as model:
+        assert generation_work(model, 1, 0, "f16", "int8").int8_macs == matrices(LLAMA) + N_VOCAB * 64
 
 
 # ---- figures
