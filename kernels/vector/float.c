@@ -1,8 +1,16 @@
 /* Matrix products with float activations, and the conversions of half precision. */
 #include "../kernels.h"
 #include "dot.h"
-#include "product.h"
 #include "transpose.h"
+
+INLINE vec multiply(vec sum, const uint8_t *weights, vec x)
+{
+    float w;
+    __builtin_memcpy(&w, weights, sizeof w);
+    return v_fma(v_set(w), x, sum);
+}
+
+#include "gemm.h"
 
 void FILL(layer)(struct kernels *table);
 void FILL(attend_one)(struct kernels *table);
@@ -46,15 +54,10 @@ static void pack_float(const float *x, int64_t stride, int n_tokens, int64_t k, 
     to_tile(x, stride, n_tokens, k, tile);
 }
 
-static void gemm_float(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
-                       float *out, int64_t out_stride)
+static void gemm_float(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out, int64_t out_stride)
 {
-    for (int r = 0; r < n_rows; r += VLANES) {
-        float sums[VLANES * VLANES];
-        int n = n_rows - r < VLANES ? n_rows - r : VLANES;
-        product(a + r * a_row, a_row, a_k, n, k, tile, sums);
-        from_tile(sums, n, n_tokens, out + r, out_stride);
-    }
+    struct gemm g = {(const uint8_t *)rows, 4 * k, n_rows, tiles, k, n_tokens, out, out_stride};
+    gemm_all(&g);
 }
 
 static void f16_to_float(const uint16_t *x, int64_t n, float *out)
