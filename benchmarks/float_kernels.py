@@ -46,9 +46,9 @@ def numbers(*shape: int) -> Floats:
 
 
 def gemm(k: int, n_rows: int, n_tokens: int) -> Case:
-    a, x, out = numbers(n_rows * k), numbers(n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
+    rows, x, out = numbers(n_rows, k), numbers(n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
     name = f"gemm_float   k {k}, {n_rows} rows, {n_tokens} tokens"
-    return name, 2.0 * n_tokens * n_rows * k, lambda isa: kernels.gemm_float(isa, a, k, 1, x, out)
+    return name, 2.0 * n_tokens * n_rows * k, lambda isa: kernels.gemm_float(isa, rows, x, out)
 
 
 def attend(n_head: int, head_dim: int, n_tokens: int, pos0: int, window: int) -> Case:

@@ -49,6 +49,26 @@ static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x,
     dot_rows(FORMAT_BF16, rows, n_rows, k, x, out);
 }
 
+/* Floats are copied as anywhere, so F32 keeps the slot it has. */
+INLINE void row_to_float(enum format format, const uint8_t *row, int64_t k, float *out)
+{
+    int64_t i = 0;
+    for (; i + VLANES <= k; i += VLANES)
+        v_store(out + i, v_load_as(format, row, i, VLANES));
+    if (i < k)
+        v_store_n(out + i, k - i, v_load_as(format, row, i, k - i));
+}
+
+static void f16_row_to_float(const uint8_t *row, int64_t k, float *out)
+{
+    row_to_float(FORMAT_F16, row, k, out);
+}
+
+static void bf16_row_to_float(const uint8_t *row, int64_t k, float *out)
+{
+    row_to_float(FORMAT_BF16, row, k, out);
+}
+
 static void pack_float(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile)
 {
     to_tile(x, stride, n_tokens, k, tile);
@@ -80,6 +100,8 @@ void FILL(float)(struct kernels *table)
     table->dot_float[FORMAT_F32] = dot_f32;
     table->dot_float[FORMAT_F16] = dot_f16;
     table->dot_float[FORMAT_BF16] = dot_bf16;
+    table->to_float[FORMAT_F16] = f16_row_to_float;
+    table->to_float[FORMAT_BF16] = bf16_row_to_float;
     table->pack_float = pack_float;
     table->gemm_float = gemm_float;
     table->f16_to_float = f16_to_float;
