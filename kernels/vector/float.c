@@ -1,6 +1,6 @@
 /* Matrix products with float activations, and the conversions of half precision. */
 #include "../kernels.h"
-#include "dot.h"
+#include "convert.h"
 #include "transpose.h"
 
 INLINE vec multiply(vec sum, const uint8_t *weights, vec x)
@@ -17,21 +17,34 @@ void FILL(attend_one)(struct kernels *table);
 void FILL(attend_tile)(struct kernels *table);
 void FILL(float)(struct kernels *table);
 
-/* Memory is read along few rows at a time, and each ends before the processor has noticed where it leads: so the next four rows are
- * fetched while these are multiplied (twice the speed where rows come from memory). */
+enum {
+    SUMS = 4,         /* independent sums, as a multiply-add takes several cycles */
+    AHEAD = 8192      /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
+};
+
+/* One row after the other, as memory is read fastest; few rows at once, which share the loads of x, were slower. */
+INLINE float dot_row(enum format format, const uint8_t *row, int64_t k, const float *x)
+{
+    const int64_t step = SUMS * VLANES;
+    vec sum[SUMS];
+    for (int s = 0; s < SUMS; s++)
+        sum[s] = v_set(0);
+    int64_t i = 0;
+    for (; i + step <= k; i += step) {
+        for (int64_t b = 0; b < row_bytes(format, step); b += 64)
+            __builtin_prefetch(row + row_bytes(format, i) + AHEAD + b);
+        for (int s = 0; s < SUMS; s++)
+            sum[s] = v_fma(v_load_as(format, row, i + s * VLANES, VLANES), v_load(x + i + s * VLANES), sum[s]);
+    }
+    for (; i < k; i += VLANES)
+        sum[0] = v_fma(v_load_as(format, row, i, k - i), v_load_n(x + i, k - i), sum[0]);
+    return v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+}
+
 INLINE void dot_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
 {
-    vec sums[DOT_ROWS];
-    int64_t bytes = row_bytes(format, k);
-    int r = 0;
-    for (; r + DOT_ROWS <= n_rows; r += DOT_ROWS) {
-        dots(format, rows + r * bytes, DOT_ROWS, k, x, 1, DOT_ROWS * bytes, sums);
-        v_sum4(sums, out + r);
-    }
-    for (; r < n_rows; r++) {
-        dots(format, rows + r * bytes, 1, k, x, 1, 0, sums);
-        out[r] = v_sum(sums[0]);
-    }
+    for (int r = 0; r < n_rows; r++)
+        out[r] = dot_row(format, rows + r * row_bytes(format, k), k, x);
 }
 
 static void dot_f32(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
