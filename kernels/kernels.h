@@ -123,6 +123,7 @@ static inline int64_t attend_scratch(int n_head, int head_dim)
 /* Each instruction set's folder has one of these. */
 void fill_scalar(struct kernels *table);
 void fill_avx2(struct kernels *table);
+void fill_avxvnni(struct kernels *table);
 void fill_avx512(struct kernels *table);
 void fill_avx512vbmi(struct kernels *table);
 void fill_avx512bf16(struct kernels *table);
