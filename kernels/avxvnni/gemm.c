@@ -1,30 +1,35 @@
-/* Many tokens with AVX-VNNI: AVX2's loops around vpdpbusd, which adds four products to 32 bits at once. */
-#include "../avx2/gemm.h"
+/* Many tokens with AVX-VNNI: 8 of them in the lanes. */
+#include <immintrin.h>
 #include "int8.h"
 
-enum { DEPTH = 1 };                            /* the only one: nothing overflows */
+enum {
+    LANES = 8,
+    BLOCK = 8,          /* their integers take half of the registers; their floats wait in the first cache */
+    ROWS_OF_ONE = 4
+};
 
-PIECE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, __m256i bias, __m256i sum)
-{
-    (void)depth, (void)bias;
-    #pragma GCC unroll 8
-    for (int i = 0; i < n; i++)
-        sum = _mm256_dpbusd_avx_epi32(sum, broadcast_4(code + 4 * i), x[i]);
-    return sum;
-}
+#define PIECE static inline __attribute__((always_inline))
 
-/* A copy of the loop for each case, so that group and has_min are constants in it. */
-static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
-{
-    switch (w->group + (w->has_min != 0)) {
-    case 16: all_rows(products, w, x, n_tokens, 16, DEPTH, 0, out, out_stride); break;
-    case 17: all_rows(products, w, x, n_tokens, 16, DEPTH, 1, out, out_stride); break;
-    case 32: all_rows(products, w, x, n_tokens, 32, DEPTH, 0, out, out_stride); break;
-    case 33: all_rows(products, w, x, n_tokens, 32, DEPTH, 1, out, out_stride); break;
-    }
-}
+typedef __m256i ints;
+typedef __m256 floats;
+
+PIECE ints i_set(int x) { return _mm256_set1_epi32(x); }
+PIECE ints i_load(const void *p) { return _mm256_load_si256(p); }
+PIECE ints i_add(ints a, ints b) { return _mm256_add_epi32(a, b); }
+PIECE ints i_mul(ints a, ints b) { return _mm256_mullo_epi32(a, b); }
+PIECE ints i_dot(ints sum, ints codes, ints q) { return _mm256_dpbusd_avx_epi32(sum, codes, q); }
+PIECE floats i_to_float(ints a) { return _mm256_cvtepi32_ps(a); }
+PIECE floats f_set(float x) { return _mm256_set1_ps(x); }
+PIECE floats f_load(const float *p) { return _mm256_load_ps(p); }
+PIECE void f_store(float *p, floats a) { _mm256_store_ps(p, a); }
+PIECE floats f_mul(floats a, floats b) { return _mm256_mul_ps(a, b); }
+PIECE floats f_fma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); }
+PIECE floats f_fnma(floats a, floats b, floats c) { return _mm256_fnmadd_ps(a, b, c); }
+
+#include "../avx512/gemm.h"
 
 void fill_avxvnni_gemm(struct kernels *table)
 {
     table->gemm = gemm;
+    table->gemm_tiles = MAX_TILES;
 }

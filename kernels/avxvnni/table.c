@@ -1,4 +1,4 @@
-/* AVX2 with VNNI in its own encoding: what processors have that do without AVX-512, such as Intel's from Alder Lake on. Tiles are AVX2's. */
+/* AVX2 with VNNI: for processors without AVX-512, such as Intel's from Alder Lake on. Tiles are AVX2's. */
 #include "int8.h"
 
 void fill_avxvnni(struct kernels *table)

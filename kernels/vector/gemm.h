@@ -1,5 +1,5 @@
-/* Many tokens times weights that need no unpacking: tokens lie in the lanes of tiles, weights are broadcast 32 bits at a time. The
- * file that includes this defines first
+/* Many tokens times weights that need no unpacking: tokens lie in the lanes of tiles, weights are broadcast 32 bits at a time.
+ * The file that includes this defines first
  *   vec multiply(vec sum, const uint8_t *weights, vec x)    sum + the 32 bits of weights there times x
  * which takes a step along the rows: one float, or two bf16. */
 #ifndef SUBBYTE_GEMM_H
@@ -7,10 +7,10 @@
 #include "convert.h"
 
 enum {
-    GEMM_TILES = 3,                        /* Some rows meet some tiles: their sums take three quarters of the registers, and each */
-    GEMM_ROWS = V_REGISTERS / 4,           /* load serves several multiplications. */
-    GEMM_AT_ONCE = 2 * GEMM_ROWS,          /* rows that are stored together */
-    GEMM_STEPS = 1024                      /* Of so many steps three tiles stay in the second cache, while all rows pass by. */
+    GEMM_TILES = 3,                   /* Some rows meet some tiles: their sums take three quarters of the registers, and each */
+    GEMM_ROWS = V_REGISTERS / 4,      /* load serves several multiplications. */
+    GEMM_AT_ONCE = 2 * GEMM_ROWS,     /* rows that are stored together */
+    GEMM_STEPS = 1024                 /* Of so many steps three tiles stay in the second cache, while all rows pass by. */
 };
 
 struct gemm {
@@ -74,7 +74,8 @@ INLINE void gemm_tiles(const struct gemm *g, int first, int n_tiles, int64_t i, 
             gemm_sums(rows + r * g->row_bytes, g->row_bytes, 1, tile, tile_floats, n_tiles, n, sums + r * VLANES);
         for (int t = 0; t < n_tiles; t++) {
             int token = (first + t) * VLANES, n_tokens = g->n_tokens - token < VLANES ? g->n_tokens - token : VLANES;
-            gemm_store(sums + t * GEMM_AT_ONCE * VLANES, n_rows, n_tokens, i > 0, g->out + token * g->out_stride + r0, g->out_stride);
+            float *out = g->out + token * g->out_stride + r0;
+            gemm_store(sums + t * GEMM_AT_ONCE * VLANES, n_rows, n_tokens, i > 0, out, g->out_stride);
         }
     }
 }
