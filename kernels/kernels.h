@@ -80,11 +80,13 @@ struct kernels {
     /* n_tokens rows x[t * stride + i] to a tile [k][lanes], 64-byte aligned, zeros past n_tokens. */
     void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile);
     /* out[t * out_stride + r] = rows[r] . x[t] for rows [n_rows][k] and all n_tokens, whose tiles lie one after the other. */
-    void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out, int64_t out_stride);
-    /* The same for rows of BF16 as a file has them, and activations rounded to bf16 (to nearest even), in tiles [k / 2][lanes][2]; k is
-     * even. Subnormal numbers count as 0. NULL where no instruction multiplies bf16: those rows then go the way of floats. */
+    void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out,
+                       int64_t out_stride);
+    /* The same for rows of BF16 as a file has them, and activations rounded to bf16 (to nearest even), in tiles [k / 2][lanes][2];
+     * k is even. Subnormal numbers count as 0. NULL where no instruction multiplies bf16: such rows then go the way of floats. */
     void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile);
-    void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out, int64_t out_stride);
+    void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
+                      int64_t out_stride);
     void (*f16_to_float)(const uint16_t *x, int64_t n, float *out);
     void (*float_to_f16)(const float *x, int64_t n, uint16_t *out);   /* round to nearest even */
 

@@ -140,7 +140,7 @@ def test_pack_puts_tokens_in_lanes(isa: str) -> None:
 
 
 def matrix_sizes(k_step: int) -> Iterator[tuple[int, int, int]]:
-    """n_rows, k, n_tokens: all numbers of rows and tokens around those that are computed together, all tails of a row."""
+    """n_rows, k, n_tokens: numbers of rows and tokens around those that are computed together, tails of a row."""
     yield from itertools.product([*range(1, 34), 67], [k_step, 7 * k_step, 64], [1, 8, 16])
     yield from itertools.product([1, 8, 13, 32], [1536, 4098], range(1, 19))
     yield from itertools.product([9, 16], [576], range(19, 130, 5))
@@ -162,7 +162,8 @@ def assert_alone_as_together(rows: NDArray[np.generic], x: Floats, gemm: Callabl
     n_rows, n_tokens = len(rows), len(x)
     together = np.empty((n_tokens, n_rows), np.float32)
     gemm(rows, x, together)
-    for r0, r1, t0, t1 in [(0, 1, 0, n_tokens), (3, n_rows, 5, 6), (n_rows - 9, n_rows, 1, 18), (0, n_rows, n_tokens - 40, n_tokens)]:
+    last = n_tokens - 40
+    for r0, r1, t0, t1 in [(0, 1, 0, n_tokens), (3, n_rows, 5, 6), (28, n_rows, 1, 18), (0, n_rows, last, n_tokens)]:
         part = np.empty((t1 - t0, r1 - r0), np.float32)
         gemm(rows[r0:r1], x[t0:t1], part)
         assert np.array_equal(part, together[t0:t1, r0:r1])
@@ -207,7 +208,8 @@ def test_pack_bf16_rounds_to_the_nearest(isa: str) -> None:
     rng = np.random.default_rng(21)
     lanes = kernels.lanes(isa)
     random = rng.integers(0, 2**32, (200, lanes, 64), dtype=np.uint32)
-    random[100:] &= rng.choice(np.uint32([0xFFFF8000, 0xFFFF8001, 0x807FFFFF, 0xFFFFFFFF]), (100, lanes, 64))  # ties, subnormals
+    ties_and_subnormals = np.uint32([0xFFFF8000, 0xFFFF8001, 0x807FFFFF, 0xFFFFFFFF])
+    random[100:] &= rng.choice(ties_and_subnormals, (100, lanes, 64))
     for x in random.view(np.float32):
         tile = aligned(32, lanes).view(np.uint16).reshape(32, lanes, 2)
         kernels.pack_bf16(isa, x, tile)
@@ -261,8 +263,8 @@ def test_gemm_bf16_of_extreme_numbers(isa: str) -> None:
 @pytest.mark.parametrize("k", [64, 5000])
 def test_a_bf16_product_depends_on_its_row_and_token_alone(isa: str, k: int) -> None:
     rng = np.random.default_rng(25)
-    rows = stored(normal(rng, 37, k), "BF16")[0].reshape(37, -1)
-    assert_alone_as_together(rows, normal(rng, 83, k), lambda rows, x, out: kernels.gemm_bf16(isa, rows.reshape(-1), x, out))
+    rows, x = stored(normal(rng, 37, k), "BF16")[0].reshape(37, -1), normal(rng, 83, k)
+    assert_alone_as_together(rows, x, lambda rows, x, out: kernels.gemm_bf16(isa, rows.reshape(-1), x, out))
 
 
 @each_bf16_isa

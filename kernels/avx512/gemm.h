@@ -1,12 +1,12 @@
-/* Many tokens with VNNI: tokens in the lanes, the weights broadcast four codes at a time. Written for vectors of 8 and of 16 lanes: the
- * file that includes this has these, ints and floats, with what is done to them, and
+/* Many tokens with VNNI: tokens in the lanes, the weights broadcast four codes at a time. Written for vectors of 8 and of 16 lanes:
+ * the file that includes this has these, ints and floats, with what is done to them, and
  *   LANES
  *   BLOCK          vectors of results that are added up at once
  *   ROWS_OF_ONE    of them, rows when there is but one tile
  *
- * What bounds it: vpdpbusd, multiplication and fused multiply-add share two pipes. Of 32 weights, a vector of tokens and a row they
- * need 8 + 1 + 1, and one more for a min or a second scale. Broadcasts serve two tiles of tokens, or they would take all there are
- * loads. */
+ * What bounds it: vpdpbusd, multiplication and fused multiply-add share two pipes. Of 32 weights, a vector of tokens and a row
+ * they need 8 + 1 + 1, and one more for a min or a second scale. Broadcasts serve two tiles of tokens, or they would take all there
+ * are loads. */
 #ifndef SUBBYTE_VNNI_GEMM_H
 #define SUBBYTE_VNNI_GEMM_H
 #include "../kernels.h"

@@ -60,7 +60,7 @@ static inline void gemm_store(const float *sums, int n_rows, int n_tokens, int a
 }
 
 /* All rows times n_tiles tiles from tile `first` on, over n steps from step i on. */
-INLINE void gemm_tiles(const struct gemm *g, int first, int n_tiles, int64_t i, int64_t n)
+INLINE void gemm_some(const struct gemm *g, int first, int n_tiles, int64_t i, int64_t n)
 {
     const int64_t tile_floats = g->n_steps * VLANES;
     const float *tile = g->tiles + first * tile_floats + i * VLANES;
@@ -88,13 +88,13 @@ static inline void gemm_all(const struct gemm *g)
         int64_t n = g->n_steps - i < GEMM_STEPS ? g->n_steps - i : GEMM_STEPS;
         for (int t = 0; t < n_tiles;)
             if (n_tiles - t == 1) {
-                gemm_tiles(g, t, 1, i, n);
+                gemm_some(g, t, 1, i, n);
                 t += 1;
             } else if (n_tiles - t == 2 || n_tiles - t == 4) {         /* two and two are faster than three and one */
-                gemm_tiles(g, t, 2, i, n);
+                gemm_some(g, t, 2, i, n);
                 t += 2;
             } else {
-                gemm_tiles(g, t, 3, i, n);
+                gemm_some(g, t, 3, i, n);
                 t += 3;
             }
     }
