@@ -35,7 +35,7 @@ static void pack_bf16(const float *x, int64_t stride, int n_tokens, int64_t k, u
 static void gemm_bf16(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
                       int64_t out_stride)
 {
-    struct gemm g = {rows, 2 * k, n_rows, (const float *)tiles, k / 2, n_tokens, out, out_stride};
+    struct gemm g = {rows, 2 * k, n_rows, 1, (const float *)tiles, k / 2, n_tokens, out, out_stride};
     gemm_all(&g);
 }
 

@@ -89,7 +89,7 @@ static void pack_float(const float *x, int64_t stride, int n_tokens, int64_t k, 
 
 static void gemm_float(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out, int64_t out_stride)
 {
-    struct gemm g = {(const uint8_t *)rows, 4 * k, n_rows, tiles, k, n_tokens, out, out_stride};
+    struct gemm g = {(const uint8_t *)rows, 4 * k, n_rows, 0, tiles, k, n_tokens, out, out_stride};
     gemm_all(&g);
 }
 

@@ -17,6 +17,7 @@ struct gemm {
     const uint8_t *rows;
     int64_t row_bytes;
     int n_rows;
+    int in_memory;                         /* whether rows are not in a cache yet: the next few are then fetched meanwhile */
     const float *tiles;                    /* [n_tiles][n_steps][VLANES], 32 bits of one token in each lane */
     int64_t n_steps;
     int n_tokens;
@@ -24,15 +25,19 @@ struct gemm {
     int64_t out_stride;
 };
 
-/* sums[t * GEMM_AT_ONCE + r][lane] of n_rows rows and n_tiles tiles, both constants where this is inlined, over n steps. */
+/* sums[t * GEMM_AT_ONCE + r][lane] of n_rows rows and n_tiles tiles, both constants where this is inlined, over n steps. What
+ * lies `ahead` bytes further is fetched from memory meanwhile, unless that is 0. */
 INLINE void gemm_sums(const uint8_t *rows, int64_t row_bytes, int n_rows, const float *tile, int64_t tile_floats, int n_tiles,
-                      int64_t n, float *sums)
+                      int64_t n, int64_t ahead, float *sums)
 {
     vec sum[GEMM_ROWS * GEMM_TILES];
     for (int i = 0; i < n_rows * n_tiles; i++)
         sum[i] = v_set(0);
     for (int64_t i = 0; i < n; i++, rows += 4, tile += VLANES) {
         vec x[GEMM_TILES];
+        if (ahead && i % (64 / 4) == 0)                        /* once a cache line */
+            for (int r = 0; r < n_rows; r++)
+                __builtin_prefetch(rows + r * row_bytes + ahead);
         for (int t = 0; t < n_tiles; t++)
             x[t] = v_load(tile + t * tile_floats);
         for (int r = 0; r < n_rows; r++)
@@ -64,14 +69,15 @@ INLINE void gemm_some(const struct gemm *g, int first, int n_tiles, int64_t i, i
 {
     const int64_t tile_floats = g->n_steps * VLANES;
     const float *tile = g->tiles + first * tile_floats + i * VLANES;
+    const int64_t ahead = g->in_memory && first == 0 ? GEMM_ROWS * g->row_bytes : 0;
     for (int r0 = 0; r0 < g->n_rows; r0 += GEMM_AT_ONCE) {
         float sums[GEMM_TILES * GEMM_AT_ONCE * VLANES];
         const uint8_t *rows = g->rows + r0 * g->row_bytes + 4 * i;
         int n_rows = g->n_rows - r0 < GEMM_AT_ONCE ? g->n_rows - r0 : GEMM_AT_ONCE, r = 0;
         for (; r + GEMM_ROWS <= n_rows; r += GEMM_ROWS)
-            gemm_sums(rows + r * g->row_bytes, g->row_bytes, GEMM_ROWS, tile, tile_floats, n_tiles, n, sums + r * VLANES);
+            gemm_sums(rows + r * g->row_bytes, g->row_bytes, GEMM_ROWS, tile, tile_floats, n_tiles, n, ahead, sums + r * VLANES);
         for (; r < n_rows; r++)
-            gemm_sums(rows + r * g->row_bytes, g->row_bytes, 1, tile, tile_floats, n_tiles, n, sums + r * VLANES);
+            gemm_sums(rows + r * g->row_bytes, g->row_bytes, 1, tile, tile_floats, n_tiles, n, ahead, sums + r * VLANES);
         for (int t = 0; t < n_tiles; t++) {
             int token = (first + t) * VLANES, n_tokens = g->n_tokens - token < VLANES ? g->n_tokens - token : VLANES;
             float *out = g->out + token * g->out_stride + r0;
