@@ -1,7 +1,8 @@
 """Speed of the float kernels on one core, in GFLOP/s and as a share of a multiply-add loop that runs beside them.
 
 Machines are noisy: kernels and the loop take turns in short runs, time is this thread's processor time, and the best
-run of each counts. gemm_float is timed with the packing of its tokens. Needs a C compiler for fma.c; x86-64 only.
+run of each counts. gemm_float and gemm_bf16 are timed with the packing of their tokens; the loop beside gemm_bf16
+multiplies bf16. Needs a C compiler for fma.c; x86-64 only.
 """
 
 import ctypes
@@ -22,6 +23,7 @@ PEAK_ROUNDS = 200_000
 
 Floats = NDArray[np.float32]
 Case = tuple[str, float, Callable[[str], None]]  # what runs, its operations, a run on an instruction set
+BF16 = "avx512bf16"
 
 
 def peak_library() -> ctypes.CDLL:
@@ -46,9 +48,16 @@ def numbers(*shape: int) -> Floats:
 
 
 def gemm(k: int, n_rows: int, n_tokens: int) -> Case:
-    a, x, out = numbers(n_rows * k), numbers(n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
+    rows, x, out = numbers(n_rows, k), numbers(n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
     name = f"gemm_float   k {k}, {n_rows} rows, {n_tokens} tokens"
-    return name, 2.0 * n_tokens * n_rows * k, lambda isa: kernels.gemm_float(isa, a, k, 1, x, out)
+    return name, 2.0 * n_tokens * n_rows * k, lambda isa: kernels.gemm_float(isa, rows, x, out)
+
+
+def gemm_bf16(k: int, n_rows: int, n_tokens: int) -> Case:
+    rows = (numbers(n_rows, k).view(np.uint32) >> 16).astype(np.uint16).reshape(-1).view(np.uint8)
+    x, out = numbers(n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
+    name = f"gemm_bf16    k {k}, {n_rows} rows, {n_tokens} tokens"
+    return name, 2.0 * n_tokens * n_rows * k, lambda isa: kernels.gemm_bf16(isa, rows, x, out)
 
 
 def attend(n_head: int, head_dim: int, n_tokens: int, pos0: int, window: int) -> Case:
@@ -76,8 +85,8 @@ def decode(n_head: int, head_dim: int, n_ctx: int) -> Case:
 
 
 def cases() -> Iterator[Case]:
-    for k in (576, 2048):
-        yield gemm(k, 128, 256)
+    for k in (576, 2048, 8192):
+        yield gemm(k, 512, 512)
     for n_head, head_dim in ((1, 64), (3, 64), (4, 128), (8, 128), (4, 256)):
         yield attend(n_head, head_dim, 512, 0, 0)
     yield attend(4, 128, 32, 4064, 0)
@@ -90,16 +99,18 @@ def cases() -> Iterator[Case]:
 @click.option("--rounds", default=10, help="Runs of each kernel.")
 def main(rounds: int) -> None:
     library = peak_library()
-    usable = [isa for isa in isas() if hasattr(library, f"peak_{isa}")]
-    for name, operations, run in cases():
-        for isa in usable:
-            limit = speed = 0.0
-            for _ in range(rounds):
-                limit = max(limit, peak(library, isa))
-                start = time.thread_time()
-                run(isa)
-                speed = max(speed, operations / (time.thread_time() - start) / 1e9)
-            click.echo(f"{name:66} {isa:7} {speed:6.1f} GFLOP/s, {speed / limit:4.0%} of {limit:.1f}")
+    usable = [isa for isa in ("avx2", "avx512") if isa in isas()]
+    runs = [(case, isa) for case in cases() for isa in usable]
+    if BF16 in isas():
+        runs += [(gemm_bf16(k, 512, 512), BF16) for k in (576, 2048, 8192)]
+    for (name, operations, run), isa in runs:
+        limit = speed = 0.0
+        for _ in range(rounds):
+            limit = max(limit, peak(library, isa))
+            start = time.thread_time()
+            run(isa)
+            speed = max(speed, operations / (time.thread_time() - start) / 1e9)
+        click.echo(f"{name:66} {isa:10} {speed:6.1f} GFLOP/s, {speed / limit:4.0%} of {limit:.1f}")
 
 
 if __name__ == "__main__":

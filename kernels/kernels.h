@@ -79,9 +79,14 @@ struct kernels {
     void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out);
     /* n_tokens rows x[t * stride + i] to a tile [k][lanes], 64-byte aligned, zeros past n_tokens. */
     void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile);
-    /* out[t * out_stride + r] = sum over i of a[r * a_row + i * a_k] * tile[i * lanes + t]. */
-    void (*gemm_float)(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
-                       float *out, int64_t out_stride);
+    /* out[t * out_stride + r] = rows[r] . x[t] for rows [n_rows][k] and all n_tokens, whose tiles lie one after the other. */
+    void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out,
+                       int64_t out_stride);
+    /* The same for rows of BF16 as a file has them, and activations rounded to bf16 (to nearest even), in tiles [k / 2][lanes][2];
+     * k is even. Subnormal numbers count as 0. NULL where no instruction multiplies bf16: such rows then go the way of floats. */
+    void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile);
+    void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
+                      int64_t out_stride);
     void (*f16_to_float)(const uint16_t *x, int64_t n, float *out);
     void (*float_to_f16)(const float *x, int64_t n, uint16_t *out);   /* round to nearest even */
 
@@ -124,8 +129,10 @@ static inline int64_t attend_scratch(int n_head, int head_dim)
 /* Each instruction set's folder has one of these. */
 void fill_scalar(struct kernels *table);
 void fill_avx2(struct kernels *table);
+void fill_avxvnni(struct kernels *table);
 void fill_avx512(struct kernels *table);
 void fill_avx512vbmi(struct kernels *table);
+void fill_avx512bf16(struct kernels *table);
 void fill_neon(struct kernels *table);
 
 /* The table of an instruction set (dispatch.c); NULL if there is none of that name or the machine lacks it. */

@@ -87,7 +87,7 @@ static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const
     t->panel.code = take(a, PANEL_ROWS * cols);
     t->panel.scale = take(a, groups * 4);
     t->panel.min = take(a, groups * 4);
-    t->float_panel = take(a, FLOAT_ROWS * cols * 4);
+    t->float_panel = take(a, PANEL_ROWS * cols * 4);
     /* gate and up of a panel for all tokens, or of a chunk for few; or the rows of a tile */
     t->out = take(a, 4 * max64(lanes * cols, max64(2 * (int64_t)n_batch * PANEL_ROWS, 2 * MAX_FEW * MAX_CHUNK_ROWS)));
 }
@@ -104,6 +104,7 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
     m->few = (struct q8_row){take(a, 2 * MAX_FEW * p->max_cols), take(a, 2 * MAX_FEW * (p->max_cols / 32 + 1) * 4),
                              take(a, 2 * MAX_FEW * (p->max_cols / 16 + 1) * 2)};
     m->tile = take(a, rows * p->max_cols * 4);
+    m->bf16_tile = take(a, rows * p->max_cols * 2);
     for (int i = 0; i < p->n_ropes; i++)
         pairs += p->rope[i].n_pairs;
     m->cos = take(a, m->n_batch * pairs * 4);
