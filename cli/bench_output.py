@@ -28,8 +28,10 @@ def print_table_of(result: "BenchResult") -> None:
     print()
     print_table("", ("test", "threads>", "tokens/s>", f"{sign}>", "of limit>", "set by"), rows)
     print()
-    for line in _limits(result):
-        print(line)
+    for threads, best in result.limits().items():
+        who = f"{threads} threads reach" if threads > 1 else "1 thread reaches"
+        macs = f"{_giga(best.int8_macs)} int8, {_giga(best.bf16_macs)} bf16, {_giga(best.float_macs)} float"
+        print(f"{who} {best.read_bytes / 1e9:.1f} GB/s; {macs} multiply-adds/s")
     runs = f"median of {result.repeats} runs {sign} their median distance from it" if result.repeats > 1 else "one run"
     print(f"tokens/s: {runs}")
     print("of limit: the least time its reading or multiply-adds need, of the time taken")
@@ -55,23 +57,15 @@ def _csv_rows(result: "BenchResult") -> Iterator[dict[str, object]]:
             "threads": case.threads, "repeats": result.repeats,
             "tokens_per_second": of.rate, "spread": of.spread, "share_of_limit": of.share, "limited_by": of.limited_by,
             "read_bytes": limits.read_bytes, "int8_macs": limits.int8_macs, "float_macs": limits.float_macs,
+            "bf16_macs": limits.bf16_macs,
         }  # fmt: skip
-
-
-def _limits(result: "BenchResult") -> Iterator[str]:
-    """The limits of each number of threads, as the tests met them in the middle."""
-    for threads in dict.fromkeys(of.case.threads for of in result.measured):
-        found = [of.limits for of in result.measured if of.case.threads == threads]
-        read, int8, floats = (
-            sorted(column)[len(found) // 2]
-            for column in zip(*((of.read_bytes, of.int8_macs, of.float_macs) for of in found), strict=True)
-        )
-        who = f"{threads} threads" if threads > 1 else "1 thread"
-        arithmetic = f"{int8 / 1e9:.0f} G/s int8 and {floats / 1e9:.0f} G/s float multiply-adds"
-        yield f"{who} can read {read / 1e9:.1f} GB/s, do {arithmetic}"
 
 
 def _figures(rate: float, spread: float) -> tuple[str, str]:
     """Four digits or so of a rate, and as many decimals of its spread."""
     decimals = 0 if rate >= 1000 else 1 if rate >= 10 else 2
     return f"{rate:.{decimals}f}", f"{spread:.{decimals}f}"
+
+
+def _giga(value: float) -> str:
+    return f"{value / 1e9:.0f} G"

@@ -17,5 +17,8 @@ def int8_peak(isa: str | None, n_threads: int = 1, seconds: float = 0.02) -> flo
 def float_peak(isa: str | None, n_threads: int = 1, seconds: float = 0.02) -> float:
     """Most float32 multiply-adds a second."""
 
+def bf16_peak(isa: str | None, n_threads: int = 1, seconds: float = 0.02) -> float:
+    """Most bfloat16 multiply-adds a second; those of float32 where an instruction set has none of its own."""
+
 def read_rate(memory: NDArray[np.uint8], n_threads: int = 1, seconds: float = 0.02) -> float:
     """Bytes a second read from memory. All of it is read once at least, however long that takes."""

@@ -52,6 +52,11 @@ def float_peak(str isa, int n_threads=1, double seconds=0.02) -> float:
     return run_peak(table_of(isa).float_peak, n_threads, seconds)
 
 
+def bf16_peak(str isa, int n_threads=1, double seconds=0.02) -> float:
+    cdef const kernels_t *table = table_of(isa)
+    return run_peak(table.float_peak if table.bf16_peak == NULL else table.bf16_peak, n_threads, seconds)
+
+
 def read_rate(const uint8_t[::1] memory, int n_threads=1, double seconds=0.02) -> float:
     cdef double rate
     cdef int status

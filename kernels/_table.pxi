@@ -72,6 +72,7 @@ cdef extern from "kernels.h" nogil:
                             int64_t out_stride) noexcept nogil
         int64_t (*int8_peak)(int64_t n) noexcept nogil
         int64_t (*float_peak)(int64_t n) noexcept nogil
+        int64_t (*bf16_peak)(int64_t n) noexcept nogil
     int64_t attend_scratch(int n_head, int head_dim)
 
     const kernels_t *kernels_of(const char *isa)

@@ -116,6 +116,7 @@ struct kernels {
     /* ---- the limits of the machine, see bounds.h: nothing but multiply-adds, n rounds; each returns how many ---- */
     int64_t (*int8_peak)(int64_t n);
     int64_t (*float_peak)(int64_t n);
+    int64_t (*bf16_peak)(int64_t n);      /* NULL where gemm_bf16 is */
 };
 
 enum { KV_BLOCK = 64 };

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from subbyte.kernels import float_peak, int8_peak, read_rate
+from subbyte.kernels import bf16_peak, float_peak, int8_peak, read_rate
 from subbyte.runtime.memory import available_memory
 
 READ_BYTES = 256 << 20  # at least; more than most last-level caches
@@ -17,11 +17,12 @@ SECONDS = 0.02  # each measurement
 
 @dataclass(frozen=True)
 class Limits:
-    """Of all threads together, a second: bytes read from memory, multiply-adds of int8 and of float numbers."""
+    """Of all threads together, a second: bytes read from memory, multiply-adds of int8, float and bf16 numbers."""
 
     read_bytes: float
     int8_macs: float
     float_macs: float
+    bf16_macs: float
 
 
 def average(all: Sequence[Limits], by: Callable[[Iterable[float]], float]) -> Limits:
@@ -30,7 +31,7 @@ def average(all: Sequence[Limits], by: Callable[[Iterable[float]], float]) -> Li
 
 
 class Meter:
-    """Measures the limits of this machine with one instruction set, about 60 ms each time."""
+    """Measures the limits of this machine with one instruction set, about 80 ms each time."""
 
     def __init__(self, isa: str) -> None:
         self._isa = isa
@@ -42,6 +43,7 @@ class Meter:
             read_rate(self._memory, n_threads, SECONDS),
             int8_peak(self._isa, n_threads, SECONDS),
             float_peak(self._isa, n_threads, SECONDS),
+            bf16_peak(self._isa, n_threads, SECONDS),
         )
 
 

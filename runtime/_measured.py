@@ -101,6 +101,12 @@ class BenchResult:
     repeats: int
     measured: tuple[Measured, ...]
 
+    def limits(self) -> dict[int, Limits]:
+        """By number of threads, the medians of what was measured."""
+        threads = dict.fromkeys(of.case.threads for of in self.measured)
+        found = {n: [of.limits for of in self.measured if of.case.threads == n] for n in threads}
+        return {n: average(all, statistics.median) for n, all in found.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, fit for JSON. Limits are bytes and multiply-adds a second, work is those of a run."""
         facts = {name: value for name, value in vars(self).items() if name != "measured"}

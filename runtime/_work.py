@@ -12,11 +12,12 @@ from subbyte.runtime.session import Activations
 
 @dataclass(frozen=True)
 class Work:
-    """n_bytes of weights, keys and values to read; multiply-adds with int8 and with float activations."""
+    """n_bytes of weights, keys and values to read; multiply-adds of int8, float and bf16 numbers."""
 
     n_bytes: int
     int8_macs: int
     float_macs: int
+    bf16_macs: int
 
     def seconds(self, limits: Limits) -> float:
         """The least time it can take on a machine: reading or computing, whichever is longer."""
@@ -30,7 +31,8 @@ class Work:
         return self.n_bytes / limits.read_bytes
 
     def _computing(self, limits: Limits) -> float:
-        return self.int8_macs / limits.int8_macs + self.float_macs / limits.float_macs
+        floats = self.float_macs / limits.float_macs + self.bf16_macs / limits.bf16_macs
+        return self.int8_macs / limits.int8_macs + floats
 
 
 def prompt_work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Work:
@@ -45,13 +47,15 @@ def generation_work(model: Model, n: int, depth: int, cache_type: CacheType, act
 
 def _work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations, passes: int) -> Work:
     """passes: how often the weights are read, and the logits computed."""
-    n_bytes = int8 = floats = 0
+    n_bytes = int8 = floats = bf16 = 0
     *layers, head = model.plan.matrices()
     for (name, rows, cols), times in [*((matrix, n) for matrix in layers), (head, passes)]:
         format = FORMATS[name]
         n_bytes += rows * cols // format.block_size * format.block_bytes * passes
         if format.group and activations != "float32":
             int8 += rows * cols * times * (2 if activations == "int8x2" else 1)
+        elif name == "BF16" and activations == "int8":
+            bf16 += rows * cols * times
         else:
             floats += rows * cols * times
     value_bytes = FORMATS[cache_type.upper()].bits_per_weight / 8
@@ -60,7 +64,7 @@ def _work(model: Model, n: int, depth: int, cache_type: CacheType, activations: 
         read = pairs if passes == n else attended(1, depth + n - 1, window)
         n_bytes += int(2 * read * n_head_kv * head_dim * value_bytes)
         floats += 2 * pairs * n_head * head_dim
-    return Work(n_bytes, int8, floats)
+    return Work(n_bytes, int8, floats, bf16)
 
 
 def attended(n: int, depth: int, window: int) -> int:

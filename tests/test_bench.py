@@ -75,6 +75,15 @@ def test_work_of_a_prompt(tmp_path: Path) -> None:
         assert (floats.int8_macs, floats.float_macs) == (0, work.int8_macs + work.float_macs)
 
 
+def test_bf16_weights_meet_bf16_activations_unless_told_otherwise(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", types=["BF16"])
+    macs = 3 * matrices(LLAMA) + N_VOCAB * 64
+    with sb.load(tmp_path / "m.gguf") as model:
+        assert prompt_work(model, 3, 0, "f16", "int8").bf16_macs == macs
+        floats = prompt_work(model, 3, 0, "f16", "int8x2")
+    assert (floats.bf16_macs, floats.float_macs) == (0, macs + 6 * 2 * 2 * 4 * 16)
+
+
 def test_work_of_a_generation_reads_the_weights_for_each_token(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", types=["F16"])
     with sb.load(tmp_path / "m.gguf") as model:
@@ -90,7 +99,7 @@ def test_work_of_tied_embeddings_and_of_windows(tmp_path: Path) -> None:
         work = generation_work(model, 1, 99, "f16", "int8")
     weights = matrices(GEMMA3) + N_VOCAB * 64
     positions = 6 * 8 + 100  # six layers with a window of 8, one without
-    assert work == Work(weights * 34 // 32 + positions * 2 * 32 * 2, weights, positions * 2 * 4 * 32)
+    assert work == Work(weights * 34 // 32 + positions * 2 * 32 * 2, weights, positions * 2 * 4 * 32, 0)
 
 
 def test_tensors_that_the_model_does_not_use_are_no_work(tmp_path: Path) -> None:
@@ -103,19 +112,19 @@ def test_tensors_that_the_model_does_not_use_are_no_work(tmp_path: Path) -> None
 
 
 def test_the_limit_is_the_longer_of_reading_and_computing() -> None:
-    limits = Limits(read_bytes=10.0, int8_macs=100.0, float_macs=20.0)
-    assert Work(50, 100, 20).seconds(limits) == 5 and Work(50, 100, 20).limited_by(limits) == "reading"
-    assert Work(50, 400, 40).seconds(limits) == 6 and Work(50, 400, 40).limited_by(limits) == "computing"
+    limits = Limits(read_bytes=10.0, int8_macs=100.0, float_macs=20.0, bf16_macs=40.0)
+    assert Work(50, 100, 20, 80).seconds(limits) == 5 and Work(50, 100, 20, 80).limited_by(limits) == "reading"
+    assert Work(50, 300, 40, 80).seconds(limits) == 7 and Work(50, 300, 40, 80).limited_by(limits) == "computing"
 
 
 def test_median_spread_and_share() -> None:
-    slow, fast = Limits(10.0, 1e9, 1e9), Limits(20.0, 1e9, 1e9)
+    slow, fast = Limits(10.0, 1e9, 1e9, 1e9), Limits(20.0, 1e9, 1e9, 1e9)
     measured = Measured(
-        Case("generation", 12, 0, 1), Work(40, 1, 1), (Run(6, slow), Run(4, fast), Run(12, slow))
+        Case("generation", 12, 0, 1), Work(40, 1, 1, 1), (Run(6, slow), Run(4, fast), Run(12, slow))
     )  # fmt: skip
     assert (measured.rate, measured.spread) == (2, 1)
     assert measured.share == 0.5  # 4 of 6, 2 of 4, 4 of 12 seconds
-    assert measured.limits == slow and average([slow, fast], statistics.mean) == Limits(15.0, 1e9, 1e9)
+    assert measured.limits == slow and average([slow, fast], statistics.mean) == Limits(15.0, 1e9, 1e9, 1e9)
 
 
 def test_names_are_llama_benchs() -> None:
@@ -152,7 +161,7 @@ def test_the_dict_holds_what_the_figures_are_made_of(tiny: Path) -> None:
 def share_of(work: dict[str, int]) -> Any:
     def share(run: dict[str, Any]) -> float:
         limits = run["limits"]
-        computing = work["int8_macs"] / limits["int8_macs"] + work["float_macs"] / limits["float_macs"]
+        computing = sum(work[macs] / limits[macs] for macs in ("int8_macs", "float_macs", "bf16_macs"))
         return max(work["n_bytes"] / limits["read_bytes"], computing) / float(run["seconds"])
 
     return share
@@ -228,7 +237,7 @@ def test_the_table_fits_a_terminal(subbyte: Any, tiny: Path) -> None:
     assert lines[0] == "tiny llama" and lines[1].startswith("llama, 96.1k weights at ")
     assert lines[4].split() == ["test", "threads", "tokens/s", "±", "of", "limit", "set", "by"]
     assert [line.split("  ")[0] for line in lines[5:9]] == ["pp4", "tg2", "pp4 @ d3", "tg2 @ d3"]
-    assert lines[10].startswith("1 thread can read ")
+    assert lines[10].startswith("1 thread reaches ")
     assert all(len(line) <= 80 for line in lines)
 
 

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from subbyte.kernels import float_peak, int8_peak, isas, read_rate
+from subbyte.kernels import bf16_peak, float_peak, int8_peak, isas, read_rate
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 @pytest.mark.parametrize("isa", [None, *isas()])
 def test_every_instruction_set_has_peaks(isa: str | None, n_threads: int) -> None:
-    for peak in (int8_peak, float_peak):
+    for peak in (int8_peak, float_peak, bf16_peak):
         assert 0 < peak(isa, n_threads, 1e-4) < math.inf
 
 
