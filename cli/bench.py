@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.bench_output import print_csv, print_table_of
+from subbyte.cli.bench_output import print_csv, print_figures
 from subbyte.cli.console import print_json, show_log
 from subbyte.cli.loading import find_model
 from subbyte.cli.steps import Steps
@@ -87,7 +87,7 @@ def bench(
     elif output == "csv":
         print_csv(result)
     else:
-        print_table_of(result)
+        print_figures(result)
 
 
 @contextmanager

@@ -5,21 +5,21 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from subbyte.cli.console import encodable, human_count, human_size, printable
+from subbyte.cli.console import encodable, human_count, human_size, one_line
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.bench import BenchResult
 
 
-def print_table_of(result: "BenchResult") -> None:
+def print_figures(result: "BenchResult") -> None:
     """The figures, and below them the limits they are compared with."""
     model = result.model
     bits = f"{human_count(model['n_params'])} weights at {model['bits_per_weight']:.2f} bits"
     how = f"{result.activations} activations, {result.cache_type} cache"
-    print(printable(model["name"]))
+    print(one_line(model["name"]))
     print(f"{model['architecture']}, {bits}, {human_size(model['size'])}; {how}")
-    print(printable(f"{result.cpu}, {result.isa}"))
+    print(one_line(f"{result.cpu}, {result.isa}"))
     sign = encodable("±", "+/-", sys.stdout)
     rows = (
         (of.case.name, str(of.case.threads), *_figures(of.rate, of.spread), f"{of.share:.0%}", of.limited_by)
@@ -50,7 +50,7 @@ def _csv_rows(result: "BenchResult") -> Iterator[dict[str, object]]:
         case, limits = of.case, of.limits
         yield {
             "version": result.version, "cpu": result.cpu, "isa": result.isa,
-            "model": printable(str(result.model["name"])), "architecture": result.model["architecture"],
+            "model": one_line(result.model["name"]), "architecture": result.model["architecture"],
             "bytes": result.model["size"], "types": " ".join(result.types),
             "activations": result.activations, "cache_type": result.cache_type,
             "test": case.name, "kind": case.kind, "n_tokens": case.n_tokens, "depth": case.depth,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 from subbyte.runtime._limits import Limits, average
@@ -45,7 +44,7 @@ class Measured:
     work: Work
     runs: tuple[Run, ...]
 
-    @cached_property
+    @property
     def rate(self) -> float:
         """Tokens/s: the median of the runs."""
         return statistics.median(self._rates)
