@@ -6,7 +6,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from subbyte.runtime._limits import Limits, average
+from subbyte.runtime._limits import Limits, combine
 from subbyte.runtime._work import Work
 
 Kind = Literal["prompt", "generation"]
@@ -30,7 +30,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """One run, and the machine's limits measured around it."""
+    """One run, and the machine's limits: the better of what was measured right before and right after it."""
 
     seconds: float
     limits: Limits
@@ -62,7 +62,7 @@ class Measured:
     @property
     def limits(self) -> Limits:
         """The medians of what was measured around its runs."""
-        return average([run.limits for run in self.runs], statistics.median)
+        return combine([run.limits for run in self.runs], statistics.median)
 
     @property
     def limited_by(self) -> str:
@@ -104,7 +104,7 @@ class BenchResult:
         """By number of threads, the medians of what was measured."""
         threads = dict.fromkeys(of.case.threads for of in self.measured)
         found = {n: [of.limits for of in self.measured if of.case.threads == n] for n in threads}
-        return {n: average(all, statistics.median) for n, all in found.items()}
+        return {n: combine(all, statistics.median) for n, all in found.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, fit for JSON. Limits are bytes and multiply-adds a second, work is those of a run."""
