@@ -45,10 +45,6 @@ cdef class Weight:
         return Weight(self.buffer[first * n:last * n], self.format, last - first, self.w.cols)
 
 
-cdef tuple describe(weight w):
-    return format_info[w.format].name.decode(), w.rows, w.cols
-
-
 cdef class Plan:
     """A model's operations in order. Filled once by models._graph, then immutable and shared by all its sessions.
 
@@ -257,6 +253,10 @@ cdef class Plan:
         """Bytes of a cache of n_ctx positions: exact for any n_ctx, also one that no machine could hold."""
         return n_ctx * int(cache_bytes(&self.p, 1, is_f16))
 
+    def scratch_bytes(self) -> int:
+        """Bytes a token of a batch takes in all slots and as prepared activations."""
+        return sum(4 * self.p.width[i] for i in range(self.p.n_slots)) + 2 * self.p.max_cols
+
     def matrices(self) -> list[tuple[str, int, int]]:
         """Format, rows and columns of each matrix that tokens are multiplied with; the last one is the head's."""
         found = []
@@ -274,6 +274,6 @@ cdef class Plan:
                 found.append((a.n_head, a.n_head_kv, a.head_dim, a.window))
         return found
 
-    def scratch_bytes(self) -> int:
-        """Bytes a token of a batch takes in all slots and as prepared activations."""
-        return sum(4 * self.p.width[i] for i in range(self.p.n_slots)) + 2 * self.p.max_cols
+
+cdef tuple describe(weight w):
+    return format_info[w.format].name.decode(), w.rows, w.cols

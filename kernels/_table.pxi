@@ -70,9 +70,6 @@ cdef extern from "kernels.h" nogil:
         void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,
                             int64_t pos0, int64_t window, float scale, float *scratch, float *out,
                             int64_t out_stride) noexcept nogil
-        int64_t (*int8_peak)(int64_t n) noexcept nogil
-        int64_t (*float_peak)(int64_t n) noexcept nogil
-        int64_t (*bf16_peak)(int64_t n) noexcept nogil
     int64_t attend_scratch(int n_head, int head_dim)
 
     const kernels_t *kernels_of(const char *isa)

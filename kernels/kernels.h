@@ -57,6 +57,11 @@ struct kernels {
     const char *name;
     int lanes;        /* tokens in a tile: 8 or 16, at most MAX_LANES */
 
+    /* ---- the limits of the machine, see bounds.h: nothing but multiply-adds, n rounds; each returns how many ---- */
+    int64_t (*int8_peak)(int64_t n);
+    int64_t (*float_peak)(int64_t n);
+    int64_t (*bf16_peak)(int64_t n);      /* NULL where gemm_bf16 is */
+
     /* ---- int8 activations ---- */
     void (*quantize)(const float *x, int64_t k, struct q8_row out);
     /* n_tokens (1..lanes) consecutive rows of q8 activations to a tile. */
@@ -112,11 +117,6 @@ struct kernels {
      * scratch: attend_scratch(n_head, head_dim) floats, 64-byte aligned. */
     void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
                         int64_t window, float scale, float *scratch, float *out, int64_t out_stride);
-
-    /* ---- the limits of the machine, see bounds.h: nothing but multiply-adds, n rounds; each returns how many ---- */
-    int64_t (*int8_peak)(int64_t n);
-    int64_t (*float_peak)(int64_t n);
-    int64_t (*bf16_peak)(int64_t n);      /* NULL where gemm_bf16 is */
 };
 
 enum { KV_BLOCK = 64 };
