@@ -79,17 +79,38 @@ cdef class _Panel:
         cdef uint8_t[:, ::1] code = self.code
         cdef float[:, ::1] scale = self.scale
         cdef float[:, ::1] min = self.min
-        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, format_info[format].group,
-                           format_info[format].bias, format_has_min(format))
+        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, 0, 0, format_has_min(format))
 
-    cdef void fill(self, const kernels_t *table, int format, const uint8_t *rows, int n_rows) noexcept nogil:
+    cdef void fill(self, const kernels_t *table, int format, const uint8_t *rows, int n_rows, bint folded) noexcept nogil:
+        """Unpacks rows, folded if that is asked for and the format can be."""
         cdef panel *p = &self.panel
-        cdef int64_t groups = p.k // p.group
+        cdef int64_t groups = p.k // format_info[format].group
+        cdef const uint8_t *row
         cdef int r
+        folded = folded and table.fold[format] != NULL
         p.n_rows = n_rows
+        p.group = FOLDED if folded else format_info[format].group
+        p.bias = folded_bias(format) if folded else format_info[format].bias
         for r in range(n_rows):
-            table.unpack[format](rows + r * row_bytes(format, p.k), p.k, p.code + r * p.k,
-                                 p.scale + r * groups, p.min + r * groups)
+            row = rows + r * row_bytes(format, p.k)
+            table.unpack[format](row, p.k, p.code + r * p.k, p.scale + r * groups, p.min + r * groups)
+            if folded:
+                table.fold[format](row, p.k, p.code + r * p.k, p.scale + r * groups, p.min + r * groups,
+                                   p.scale + r * (p.k // FOLDED))
+
+
+def fold(str isa, str format, const uint8_t[::1] row):
+    """Codes uint8 [k], bias, scales float32 [k / 256] and mins [k / 16] (nonsense where the format has none)
+    of one row, folded; None where that can't be."""
+    cdef const kernels_t *table = table_of(isa)
+    cdef int f = quantized_format(format)
+    cdef int64_t k = row.shape[0] // format_info[f].bytes * format_info[f].block
+    _check(f, row, 1, k)
+    if table.fold[f] == NULL:
+        return None
+    cdef _Panel p = _Panel(f, k)
+    p.fill(table, f, &row[0], 1, True)
+    return p.code[0], p.panel.bias, p.scale.reshape(-1)[: k // FOLDED], p.min[0]
 
 
 def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
@@ -101,7 +122,7 @@ def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
     out = np.empty(n_rows, np.float32)
     cdef float[::1] out_view = out
     for r in range(0, n_rows, PANEL_ROWS):
-        p.fill(table, f, &rows[r * row_bytes(f, x.k)], min(PANEL_ROWS, n_rows - r))
+        p.fill(table, f, &rows[r * row_bytes(f, x.k)], min(PANEL_ROWS, n_rows - r), False)
         table.dot_codes(&p.panel, x.row, &out_view[r])
     return out
 
@@ -144,7 +165,7 @@ def gemm(str isa, str format, const uint8_t[::1] rows, int64_t n_rows, Q8 x):
     cdef float[:, ::1] out_view = out
     for r in range(0, n_rows, PANEL_ROWS):
         n = min(PANEL_ROWS, n_rows - r)
-        p.fill(table, f, &rows[r * row_bytes(f, x.k)], n)
+        p.fill(table, f, &rows[r * row_bytes(f, x.k)], n, True)
         for t in range(0, x.n_tokens, at_once):
             tile = tiles.at(t // table.lanes)
             table.gemm(&p.panel, &tile, min(at_once, x.n_tokens - t), &out_view[t, r], n_rows)

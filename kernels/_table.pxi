@@ -10,12 +10,14 @@ cdef extern from "kernels.h" nogil:
     enum:
         N_FORMATS
         PANEL_ROWS
+        FOLDED
 
     struct format_info_t "format_info":
         const char *name
         int id, block, bytes, group, bias, max_code
     const format_info_t format_info[N_FORMATS]
     int format_has_min(int format)
+    int folded_bias(int format)
     int64_t row_bytes(int format, int64_t k)
 
     struct q8_row:
@@ -50,6 +52,8 @@ cdef extern from "kernels.h" nogil:
                                int64_t out_stride) noexcept nogil
         void (*dot_codes)(const panel *w, q8_row x, float *out) noexcept nogil
         void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
+        void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min,
+                                float *folded) noexcept nogil
         void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil
         void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out) noexcept nogil
         void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil

@@ -1,7 +1,7 @@
 /* The input of a projection made ready: normalized, and quantized where quantized weights read it.
  *
- * One token: every thread does it for itself, which is cheaper than a barrier. More: the threads share them, row by row if they are
- * few, else tile by tile. */
+ * One token: every thread does it for itself, which is cheaper than a barrier. More: threads share them, by rows if they are few,
+ * else by tiles. */
 #include <string.h>
 #include "plan.h"
 

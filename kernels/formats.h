@@ -39,6 +39,12 @@ static inline int format_has_min(enum format f)
     return format_info[f].group != 0 && format_info[f].bias == 0;
 }
 
+/* The bias of folded codes (kernels.h): of Q3_K, -4..3 times -32..31. */
+static inline int folded_bias(enum format f)
+{
+    return f == FORMAT_Q3_K ? 124 : format_info[f].bias;
+}
+
 /* Bytes of a row of k weights; k is a multiple of the block. */
 static inline int64_t row_bytes(enum format f, int64_t k)
 {

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include "formats.h"
 
-enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48 };
+enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48, FOLDED = 256 };
 
 /* One token's activations as int8: x[i] ~ q[i] * scale[i / 32], q in -127..127. k is a multiple of 32. */
 struct q8_row {
@@ -35,14 +35,14 @@ struct q8_tile {
     int32_t *sum;     /* [k / 16][lanes]: sums of 16 consecutive q */
 };
 
-/* Unpacked rows: weight = (code - bias) * scale - min. */
+/* Unpacked rows: weight = (code - bias) * scale - min; or folded ones, (code - bias - min) * scale. */
 struct panel {
     uint8_t *code;    /* [n_rows][k] */
     float *scale;     /* [n_rows][k / group] */
-    float *min;       /* [n_rows][k / group]; only read when has_min */
+    float *min;       /* [n_rows][k / group], of folded rows [n_rows][k / 16]; only read when has_min */
     int64_t k;
     int n_rows;       /* at most PANEL_ROWS */
-    int group;        /* 16 or 32 */
+    int group;        /* 16, 32, or FOLDED */
     int bias;
     int has_min;
 };
@@ -68,13 +68,18 @@ struct kernels {
     void (*pack_q8)(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out);
     /* out[t * out_stride + r] = W[r] . x[t] for n_rows consecutive rows and n_tokens consecutive rows of activations.
      * NULL where no instruction set has a fused one: unpack, then dot_codes. */
-    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride);
+    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out,
+                           int64_t out_stride);
     void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
     /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
     void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
-    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of gemm_tiles tiles (at most MAX_TILES), which lie one after
-     * the other. */
-    int gemm_tiles;
+    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), still a min for each
+     * 16: code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
+     * For formats whose scales in a block are one float times small integers, if these times the codes fit a byte. NULL for
+     * the others, and for all where gemm takes no folded panels. */
+    void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded);
+    int gemm_tiles;   /* that gemm takes, at most MAX_TILES */
+    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of tiles that lie one after the other. */
     void (*gemm)(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride);
 
     /* ---- float activations ---- */

@@ -24,15 +24,22 @@ void add_need(const struct step *s, const struct weight *w, struct input *in)
         in->need_float = 1;
 }
 
-static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct panel *panel)
+/* Folded: as gemm likes it best. dot_codes takes groups of 16 and 32 only. */
+static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, int n, int folded, struct panel *panel)
 {
     const struct format_info *f = &format_info[w->format];
-    const uint8_t *row = w->data + row0 * row_bytes(w->format, w->cols);
-    *panel = (struct panel){panel->code, panel->scale, panel->min, w->cols, n, f->group, f->bias, format_has_min(w->format)};
+    const int64_t bytes = row_bytes(w->format, w->cols), n_groups = w->cols / f->group;
+    folded = folded && s->kernels->fold[w->format];
+    panel->k = w->cols, panel->n_rows = n, panel->has_min = format_has_min(w->format);
+    panel->group = folded ? FOLDED : f->group;
+    panel->bias = folded ? folded_bias(w->format) : f->bias;
     for (int r = 0; r < n; r++) {
-        int64_t groups = r * (w->cols / f->group);
-        s->kernels->unpack[w->format](row + r * row_bytes(w->format, w->cols), w->cols, panel->code + r * w->cols,
-                                      panel->scale + groups, panel->min + groups);
+        const uint8_t *row = w->data + (row0 + r) * bytes;
+        uint8_t *code = panel->code + r * w->cols;
+        float *scale = panel->scale + r * n_groups, *min = panel->min + r * n_groups;
+        s->kernels->unpack[w->format](row, w->cols, code, scale, min);
+        if (folded)
+            s->kernels->fold[w->format](row, w->cols, code, scale, min, panel->scale + r * (w->cols / FOLDED));
     }
 }
 
@@ -46,7 +53,7 @@ static void dot_rows(struct step *s, const struct weight *w, int64_t row0, int n
         return;
     }
     for (int r = 0; r < n; r += PANEL_ROWS) {
-        unpack_panel(s, w, row0 + r, n - r < PANEL_ROWS ? n - r : PANEL_ROWS, panel);
+        unpack_panel(s, w, row0 + r, n - r < PANEL_ROWS ? n - r : PANEL_ROWS, 0, panel);
         for (int t = 0; t < n_tokens; t++)
             s->kernels->dot_codes(panel, q8_token(x, t, w->cols), out + t * out_stride + r);
     }
@@ -90,7 +97,7 @@ static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0,
     struct panel *panel = &s->scratch->thread[thread].panel;
     int lanes = s->kernels->lanes, at_once = lanes * s->kernels->gemm_tiles;
     float rest[MAX_TILES * MAX_LANES * PANEL_ROWS];
-    unpack_panel(s, w, row0, n, panel);
+    unpack_panel(s, w, row0, n, 1, panel);
     for (int first = 0; first < in.n_tokens; first += at_once, out += at_once * out_stride) {
         struct q8_tile x = q8_tile_at(s, s->scratch->q8, first / lanes, in.cols);
         int tokens = in.n_tokens - first < at_once ? in.n_tokens - first : at_once;

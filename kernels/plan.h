@@ -106,7 +106,7 @@ enum activations {
 /* What one thread needs for itself. */
 struct thread_scratch {
     float *row;                 /* [max_cols] */
-    struct q8_row q8;           /* `lanes` rows: one token and after it what q8 leaves of it (INT8X2), or tokens on their way to a tile */
+    struct q8_row q8;           /* `lanes` rows: one token and what q8 leaves of it (INT8X2); or tokens on their way to a tile */
     struct q8_row rest;         /* `lanes` rows on their way to a tile: what q8 leaves (INT8X2) */
     struct panel panel;         /* PANEL_ROWS x max_cols */
     float *float_panel;         /* [PANEL_ROWS][max_cols] */

@@ -247,6 +247,34 @@ def test_a_product_depends_on_its_row_and_token_alone(isa: str, format: Format) 
             np.testing.assert_array_equal(_int8.dot(isa, format.name, one_row[r], 1, x)[:, 0], dots[:, r])
 
 
+FOLDABLE = ["Q2_K", "Q3_K", "TQ1_0", "TQ2_0"]
+
+
+def test_only_formats_with_small_integer_scales_fold() -> None:
+    foldable = [f.name for f in QUANTIZED if _int8.fold("scalar", f.name, random_rows(f, 1, 256)) is not None]
+    assert foldable == FOLDABLE
+
+
+@pytest.mark.parametrize("name", FOLDABLE)
+@each_isa
+def test_folded_codes_are_the_same_weights(isa: str, name: str) -> None:
+    format, k = FORMATS[name], 256 * 60
+    row = random_rows(format, 1, k)
+    for d in (0, 1, -1, 3e-6, 65504):
+        blocks = set_scales(row.reshape(-1, format.block_bytes)[::7].copy(), format, np.full((9, 2), d, np.float32))
+        row.reshape(-1, format.block_bytes)[::7] = blocks
+        folded, scalar = _int8.fold(isa, name, row), _int8.fold("scalar", name, row)
+        assert scalar is not None
+        if folded is None:
+            pytest.skip("products of folded codes would overflow here")
+        code, scale, _ = _formats.unpack(row, name, "scalar")
+        expected = (code.astype(np.float64) - format.bias) * np.repeat(scale.astype(np.float64), format.group)
+        weights = (folded[0].astype(np.float64) - folded[1]) * np.repeat(folded[2].astype(np.float64), 256)
+        np.testing.assert_array_equal(weights, expected)
+        for ours, twin in zip(folded, scalar, strict=True):
+            np.testing.assert_array_equal(ours, twin)
+
+
 @each_isa
 def test_every_number_of_tokens(isa: str) -> None:
     format = FORMATS["Q4_1"]

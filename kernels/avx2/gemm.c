@@ -1,4 +1,5 @@
 /* Many tokens with AVX2: 8 tokens in the lanes, 4 rows at a time, the weights broadcast four codes at a time. */
+#include <string.h>
 #include "../kernels.h"
 #include "int8.h"
 #include "transpose.h"
@@ -136,4 +137,5 @@ void fill_avx2_gemm(struct kernels *table)
 {
     table->gemm = gemm;
     table->gemm_tiles = 1;
+    memset(table->fold, 0, sizeof table->fold);                /* vpmaddubsw would overflow with folded codes */
 }

@@ -5,18 +5,18 @@
  *   ROWS_OF_ONE    of them, rows when there is but one tile
  *
  * What bounds it: vpdpbusd, multiplication and fused multiply-add share two pipes. Of 32 weights, a vector of tokens and a row
- * they need 8 + 1 + 1, and one more for a min or a second scale. Broadcasts serve two tiles of tokens, or they would take all there
- * are loads. */
+ * they need 8 + 1 + 1, one more for a min or a second scale, and one less where 256 share a scale. Broadcasts serve two tiles of
+ * tokens, or they would take all there are loads. */
 #ifndef SUBBYTE_VNNI_GEMM_H
 #define SUBBYTE_VNNI_GEMM_H
 #include "../kernels.h"
 #include "../avx2/transpose.h"
 
-/* Rows in work: code [k], scale and min [k / group] of the first; and their tiles of tokens. */
+/* Rows in work: code [k], scale [n_groups] and min [n_mins] of the first; and their tiles of tokens. */
 struct block {
     const uint8_t *code;
     const float *scale, *min;
-    int64_t k, n_groups;
+    int64_t k, n_groups, n_mins;
     ints minus_bias;
     struct q8_tile x[MAX_TILES];
 };
@@ -75,7 +75,7 @@ PIECE void add_32(const struct block *w, int n_rows, int n_tiles, int64_t b, int
             floats p = f_mul(i_to_float(product[i * n_tiles + t]), x_scale[t]);
             acc[i * n_tiles + t] = f_fma(p, scale, acc[i * n_tiles + t]);
             if (has_min)
-                acc[i * n_tiles + t] = f_fnma(f_set(w->min[i * w->n_groups + b]), x_sum[t], acc[i * n_tiles + t]);
+                acc[i * n_tiles + t] = f_fnma(f_set(w->min[i * w->n_mins + b]), x_sum[t], acc[i * n_tiles + t]);
         }
     }
 }
@@ -100,13 +100,50 @@ PIECE void add_2x16(const struct block *w, int n_rows, int n_tiles, int64_t b, i
                 floats p = i_to_float(product[at]);
                 both[at] = h == 0 ? f_mul(p, scale) : f_fma(p, scale, both[at]);
                 if (has_min)
-                    both[at] = f_fnma(f_set(w->min[i * w->n_groups + g]), i_to_float(sum[t]), both[at]);
+                    both[at] = f_fnma(f_set(w->min[i * w->n_mins + g]), i_to_float(sum[t]), both[at]);
             }
         }
     }
     #pragma GCC unroll 12
     for (int at = 0; at < n_rows * n_tiles; at++)
         acc[at] = f_fma(both[at], f_load(w->x[at % n_tiles].scale + b * LANES), acc[at]);
+}
+
+/* The b-th 32 weights of folded rows; their scale comes when 256 are done. Mins are of 16. */
+PIECE void add_folded(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats folded[BLOCK])
+{
+    ints sum[MAX_TILES], product[BLOCK];
+    floats x_scale[MAX_TILES], x_sum[2][MAX_TILES];
+    for (int t = 0; t < n_tiles; t++) {
+        const int32_t *sums = w->x[t].sum + 2 * b * LANES;
+        ints half[2] = {i_load(sums), i_load(sums + LANES)};
+        sum[t] = i_add(half[0], half[1]);
+        x_scale[t] = f_load(w->x[t].scale + b * LANES);
+        for (int h = 0; h < 2; h++)
+            x_sum[h][t] = f_mul(i_to_float(half[h]), x_scale[t]);
+    }
+    multiply(w, n_rows, n_tiles, 32 * b, 8, sum, product);
+    #pragma GCC unroll 12
+    for (int i = 0; i < n_rows; i++)
+        #pragma GCC unroll 2
+        for (int t = 0; t < n_tiles; t++) {
+            int at = i * n_tiles + t;
+            folded[at] = f_fma(i_to_float(product[at]), x_scale[t], folded[at]);
+            for (int h = 0; has_min && h < 2; h++)
+                folded[at] = f_fnma(f_set(w->min[i * w->n_mins + 2 * b + h]), x_sum[h][t], folded[at]);
+        }
+}
+
+PIECE void add_256(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
+{
+    floats folded[BLOCK];
+    for (int at = 0; at < n_rows * n_tiles; at++)
+        folded[at] = f_set(0);
+    for (int i = 0; i < 8; i++)
+        add_folded(w, n_rows, n_tiles, 8 * b + i, has_min, folded);
+    #pragma GCC unroll 12
+    for (int at = 0; at < n_rows * n_tiles; at++)
+        acc[at] = f_fma(folded[at], f_set(w->scale[at / n_tiles * w->n_groups + b]), acc[at]);
 }
 
 typedef float results[PANEL_ROWS][MAX_TILES * LANES];
@@ -116,11 +153,12 @@ PIECE void multiply_rows(const struct block *w, int n_rows, int n_tiles, int gro
     floats acc[BLOCK];
     for (int i = 0; i < n_rows * n_tiles; i++)
         acc[i] = f_set(0);
-    for (int64_t b = 0; b < w->k / 32; b++)
-        if (group == 32)
-            add_32(w, n_rows, n_tiles, b, has_min, acc);
-        else
-            add_2x16(w, n_rows, n_tiles, b, has_min, acc);
+    for (int64_t b = 0; b < w->k / (group == FOLDED ? FOLDED : 32); b++)
+        switch (group) {
+        case 16: add_2x16(w, n_rows, n_tiles, b, has_min, acc); break;
+        case 32: add_32(w, n_rows, n_tiles, b, has_min, acc); break;
+        case FOLDED: add_256(w, n_rows, n_tiles, b, has_min, acc); break;
+        }
     for (int i = 0; i < n_rows * n_tiles; i++)
         f_store(out[i / n_tiles] + i % n_tiles * LANES, acc[i]);
 }
@@ -150,15 +188,15 @@ static void transpose(results in, int n_rows, int n_tokens, float *out, int64_t 
 PIECE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_min, results out)
 {
     const int at_once = n_tiles == 1 ? ROWS_OF_ONE : BLOCK / n_tiles;
-    const int64_t n_groups = w->k / group;
+    const int64_t n_groups = w->k / group, n_mins = w->k / (group == FOLDED ? 16 : group);
     for (int r = 0; r < w->n_rows; r += at_once) {
         int first = r + at_once <= w->n_rows || w->n_rows < at_once ? r : w->n_rows - at_once;
-        struct block block = {w->code + first * w->k, w->scale + first * n_groups, w->min + first * n_groups, w->k, n_groups,
+        struct block block = {w->code + first * w->k, w->scale + first * n_groups, w->min + first * n_mins, w->k, n_groups, n_mins,
                               i_set(-w->bias), {x[0], x[n_tiles - 1]}};
         if (w->n_rows >= at_once)
             multiply_rows(&block, at_once, n_tiles, group, has_min, out + first);
         else
-            for (; first < w->n_rows; first++, block.code += w->k, block.scale += n_groups, block.min += n_groups)
+            for (; first < w->n_rows; first++, block.code += w->k, block.scale += n_groups, block.min += n_mins)
                 multiply_rows(&block, 1, n_tiles, group, has_min, out + first);
     }
 }
@@ -184,6 +222,8 @@ static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, f
     case 17: one_or_two_tiles(w, x, n_tokens, 16, 1, out, out_stride); break;
     case 32: one_or_two_tiles(w, x, n_tokens, 32, 0, out, out_stride); break;
     case 33: one_or_two_tiles(w, x, n_tokens, 32, 1, out, out_stride); break;
+    case FOLDED: one_or_two_tiles(w, x, n_tokens, FOLDED, 0, out, out_stride); break;
+    case FOLDED + 1: one_or_two_tiles(w, x, n_tokens, FOLDED, 1, out, out_stride); break;
     }
 }
 

@@ -9,6 +9,7 @@ void fill_avx512(struct kernels *table)
     fill_avx512_pack(table);
     fill_avx512_dot(table);
     fill_avx512_gemm(table);
+    fill_avx512_fold(table);
     fill_avx512_float(table);
     fill_avx512_peak(table);
     fill_avx512_float_peak(table);

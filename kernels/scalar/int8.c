@@ -79,26 +79,29 @@ static void dot_codes(const struct panel *w, struct q8_row x, float *out)
     }
 }
 
+/* Products and sums are those of 16 weights, which share all there is to share. */
 static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
 {
-    int64_t n_groups = w->k / w->group;
+    int min_group = w->group == FOLDED ? 16 : w->group;
     for (int r = 0; r < w->n_rows; r++) {
-        float total[LANES] = {0};
-        for (int64_t g = 0; g < n_groups; g++)
-            for (int t = 0; t < n_tokens; t++) {
+        const uint8_t *code = w->code + r * w->k;
+        const float *scale = w->scale + r * (w->k / w->group), *min = w->min + r * (w->k / min_group);
+        for (int t = 0; t < n_tokens; t++) {
+            float total = 0;
+            for (int64_t first = 0; first < w->k; first += 16) {
                 int32_t product = 0, sum = 0;
-                for (int64_t i = g * w->group; i < (g + 1) * w->group; i++) {
+                for (int64_t i = first; i < first + 16; i++) {
                     int8_t q = x->q[(i / 4 * LANES + t) * 4 + i % 4];
-                    product += (w->code[r * w->k + i] - w->bias) * q;
+                    product += (code[i] - w->bias) * q;
                     sum += q;
                 }
-                float x_scale = x->scale[g * w->group / Q8_GROUP * LANES + t];
-                total[t] += w->scale[r * n_groups + g] * x_scale * (float)product;
+                float x_scale = x->scale[first / Q8_GROUP * LANES + t];
+                total += scale[first / w->group] * x_scale * (float)product;
                 if (w->has_min)
-                    total[t] -= w->min[r * n_groups + g] * x_scale * (float)sum;
+                    total -= (w->group == FOLDED ? scale[first / FOLDED] : 1) * min[first / min_group] * x_scale * (float)sum;
             }
-        for (int t = 0; t < n_tokens; t++)
-            out[t * out_stride + r] = total[t];
+            out[t * out_stride + r] = total;
+        }
     }
 }
 
