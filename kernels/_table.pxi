@@ -43,6 +43,9 @@ cdef extern from "kernels.h" nogil:
     struct kernels_t "kernels":
         const char *name
         int lanes, gemm_tiles
+        int64_t (*int8_peak)(int64_t n) noexcept nogil
+        int64_t (*float_peak)(int64_t n) noexcept nogil
+        int64_t (*bf16_peak)(int64_t n) noexcept nogil
         void (*quantize)(const float *x, int64_t k, q8_row out) noexcept nogil
         void (*pack_q8)(q8_row rows, int n_tokens, int64_t k, q8_tile out) noexcept nogil
         void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, int n_tokens, float *out,

@@ -57,6 +57,11 @@ struct kernels {
     const char *name;
     int lanes;        /* tokens in a tile: 8 or 16, at most MAX_LANES */
 
+    /* ---- the limits of the machine, see bounds.h: nothing but multiply-adds, n rounds; each returns how many ---- */
+    int64_t (*int8_peak)(int64_t n);
+    int64_t (*float_peak)(int64_t n);
+    int64_t (*bf16_peak)(int64_t n);      /* NULL where gemm_bf16 is */
+
     /* ---- int8 activations ---- */
     void (*quantize)(const float *x, int64_t k, struct q8_row out);
     /* n_tokens (1..lanes) consecutive rows of q8 activations to a tile. */

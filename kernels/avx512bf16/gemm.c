@@ -39,8 +39,11 @@ static void gemm_bf16(const uint8_t *rows, int n_rows, int64_t k, const uint16_t
     gemm_all(&g);
 }
 
+void fill_avx512bf16_peak(struct kernels *table);      /* peak.c */
+
 void fill_avx512bf16(struct kernels *table)
 {
+    fill_avx512bf16_peak(table);
     table->pack_bf16 = pack_bf16;
     table->gemm_bf16 = gemm_bf16;
 }

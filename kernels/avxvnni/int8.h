@@ -5,5 +5,6 @@
 
 void fill_avxvnni_dot(struct kernels *table);
 void fill_avxvnni_gemm(struct kernels *table);
+void fill_avxvnni_peak(struct kernels *table);
 
 #endif

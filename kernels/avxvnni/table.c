@@ -5,4 +5,5 @@ void fill_avxvnni(struct kernels *table)
 {
     fill_avxvnni_dot(table);
     fill_avxvnni_gemm(table);
+    fill_avxvnni_peak(table);
 }
