@@ -298,7 +298,7 @@ def test_float_panels_read_nothing_beside_them(isa: str, fenced: Fenced) -> None
         bound = U * (4 + 2 * k**0.5) * (np.abs(x.astype(np.float64)) @ np.abs(a.T))
         for copy in (fenced.first, fenced.last):
             out = np.empty((n_tokens, n_rows), np.float32)
-            _float.gemm_float(isa, copy(a.reshape(-1)), k, 1, x, out)
+            _float.gemm_float(isa, copy(a), x, out)
             assert (np.abs(out - x.astype(np.float64) @ a.T) <= bound).all()
-            _float.gemm_float(isa, a.reshape(-1), k, 1, copy(x), out)
+            _float.gemm_float(isa, a, copy(x), out)
             assert (np.abs(out - x.astype(np.float64) @ a.T) <= bound).all()
