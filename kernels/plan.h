@@ -112,6 +112,7 @@ struct thread_scratch {
     float *float_panel;         /* [PANEL_ROWS][max_cols] */
     float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
     float *attention;
+    int64_t weight_bytes;       /* multiplied with in the current step */
 };
 
 enum { MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5 };
@@ -153,6 +154,8 @@ struct step {
     float *logprob;             /* HEAD_LOGPROB: [n_head_rows] */
     int finite;                 /* set by the head: whether every logit was finite */
     int lost;                   /* set when weights could not be read and zeros took their place, see guard.h */
+    /* what it took, all threads together, unless cancelled: none of it should grow with their number */
+    int64_t n_barriers, n_chunks, weight_bytes;
 };
 
 /* NULL: no memory. n_ctx: the longest cache a step will meet. */

@@ -51,15 +51,22 @@ static void run_ops(struct step *s, struct team *team, int thread)
 
 static void run_all(struct team *team, int thread, void *arg)
 {
-    guard_begin(arg);
-    run_ops(arg, team, thread);
+    struct step *s = arg;
+    s->scratch->thread[thread].weight_bytes = 0;
+    guard_begin(s);
+    run_ops(s, team, thread);
     guard_end();
+    if (thread == 0)
+        team_counts(team, &s->n_barriers, &s->n_chunks);
 }
 
 int step_run(struct step *s, int (*poll)(void *), void *poll_arg)
 {
     s->finite = 1;
-    return pool_run(s->scratch->n_threads, run_all, s, poll, poll_arg);
+    int status = pool_run(s->scratch->n_threads, run_all, s, poll, poll_arg);
+    for (int i = 0; i < s->scratch->n_threads; i++)
+        s->weight_bytes += s->scratch->thread[i].weight_bytes;
+    return status;
 }
 
 /* Hands out aligned pieces of one mapping; with base NULL it only counts. */
