@@ -141,7 +141,7 @@ int are_few(const struct step *s, int n_tokens)
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
                     int64_t out_stride)
 {
-    s->scratch->thread[thread].weight_bytes += n * row_bytes(w->format, w->cols);
+    *s->scratch->thread[thread].weight_bytes += n * row_bytes(w->format, w->cols);
     if (uses_q8(s, w) && are_few(s, in.n_tokens))
         few_tokens_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
     else if (uses_q8(s, w))

@@ -112,7 +112,7 @@ struct thread_scratch {
     float *float_panel;         /* [PANEL_ROWS][max_cols] */
     float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
     float *attention;
-    int64_t weight_bytes;       /* multiplied with in the current step */
+    int64_t *weight_bytes;      /* multiplied with in the current step */
 };
 
 enum { MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5 };

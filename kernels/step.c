@@ -52,7 +52,7 @@ static void run_ops(struct step *s, struct team *team, int thread)
 static void run_all(struct team *team, int thread, void *arg)
 {
     struct step *s = arg;
-    s->scratch->thread[thread].weight_bytes = 0;
+    *s->scratch->thread[thread].weight_bytes = 0;
     guard_begin(s);
     run_ops(s, team, thread);
     guard_end();
@@ -65,7 +65,7 @@ int step_run(struct step *s, int (*poll)(void *), void *poll_arg)
     s->finite = 1;
     int status = pool_run(s->scratch->n_threads, run_all, s, poll, poll_arg);
     for (int i = 0; i < s->scratch->n_threads; i++)
-        s->weight_bytes += s->scratch->thread[i].weight_bytes;
+        s->weight_bytes += *s->scratch->thread[i].weight_bytes;
     return status;
 }
 
@@ -88,6 +88,7 @@ static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const
 {
     int64_t cols = p->max_cols, lanes = k->lanes, groups = PANEL_ROWS * cols / 16 + PANEL_ROWS;
     t->row = take(a, cols * 4);
+    t->weight_bytes = take(a, sizeof *t->weight_bytes);
     for (int i = 0; i < 2; i++)
         *(i ? &t->rest : &t->q8) = (struct q8_row){take(a, lanes * cols), take(a, lanes * (cols / 32 + 1) * 4),
                                                    take(a, lanes * (cols / 16 + 1) * 2)};

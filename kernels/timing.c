@@ -30,7 +30,7 @@ struct job {
 static void multiply_all(struct job *job, struct input in)
 {
     const struct weight *w = job->weight;
-    int64_t rows = chunk_rows(w, in.n_tokens);
+    int64_t rows = chunk_rows(&job->step, w, in.n_tokens);
     for (int64_t row = 0; row < w->rows; row += rows)
         multiply_panel(&job->step, w, row, w->rows - row < rows ? w->rows - row : rows, in, 0, job->out + row, w->rows);
 }
