@@ -18,6 +18,8 @@ all of them. SUBBYTE_ISA limits subbyte, not the peers.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -112,6 +114,13 @@ def measure(job: Job, setting: Setting, rounds: int, peer_python: str, programs:
         return Record(job.model, job.format, mib, date.today().isoformat(), setting, versions, rates, limits)
 
 
+def warn_if_busy() -> None:
+    load, cpus = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > 0.25 * cpus:
+        click.echo(f"Others use this machine (load {load:.1f} on {cpus} processors): ratios will be wrong, since "
+                   "engines differ in what waiting for a processor costs them.", err=True)  # fmt: skip
+
+
 def named_program(text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
     return (name, path) if equals and "/" not in name else ("llama-bench", text)
@@ -134,9 +143,12 @@ def main(
     models: Sequence[str], synthetics: Sequence[str], rounds: int, prompt: int, generation: int, threads: int,
     peer_python: str, programs: Sequence[str], results: Path, again: bool, write: Path | None,
 ) -> None:  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as with Ctrl-C, temporary models go
     setting, failed = Setting(cpu_name(), best_isa(), threads, prompt, generation), False
     try:
         records, todo = load(results), list(jobs(models, synthetics))
+        if todo:
+            warn_if_busy()
         for job in todo:
             if not again and any((r.model, r.setting) == (job.model, setting) for r in records):
                 continue

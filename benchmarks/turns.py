@@ -48,6 +48,9 @@ class Worker:
         except ValueError as error:
             self.close()
             raise EngineError(f"{name} began with something else than a line of JSON: {error}") from None
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, what: str) -> float:
         """The number this engine answers to `what`. Raises EngineError."""
