@@ -10,7 +10,7 @@ import numpy as np
 from calibrated import Limit
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, float_peak, int8_peak, read_rate
+from subbyte.kernels import FORMATS, bf16_peak, float_peak, int8_peak, read_rate
 
 SECONDS = 0.003  # of each look
 MEMORY_BYTES = 256 << 20  # more than any last-level cache
@@ -34,6 +34,6 @@ def read_bandwidth() -> float:
 
 
 def multiply_adds(isa: str, format: str) -> Limit:
-    """Multiply-adds a second of an instruction set: int8 for quantized formats, else float."""
-    peak = int8_peak if FORMATS[format].group else float_peak
+    """Multiply-adds a second of an instruction set: int8 for quantized formats, bf16 for BF16, else float."""
+    peak = int8_peak if FORMATS[format].group else bf16_peak if format == "BF16" else float_peak
     return lambda: _in_processor_time(lambda: peak(isa, seconds=SECONDS))

@@ -40,7 +40,7 @@ static void run_job(struct team *team, int thread, void *arg)
     struct job *job = arg;
     const struct weight *w = job->weight;
     struct input in = {.n_tokens = job->step.n_tokens, .cols = w->cols};
-    *(uses_q8(&job->step, w) ? &in.need_q8 : &in.need_float) = 1;
+    add_need(&job->step, w, &in);
     if (prepare(&job->step, job->x, w->cols, NULL, NULL, 0, in, team, thread))
         return;
     int64_t start = now_ns(CLOCK_THREAD_CPUTIME_ID);
