@@ -29,6 +29,7 @@ from subbyte.errors import (
 )
 
 if TYPE_CHECKING:
+    from subbyte.runtime.bench import BenchResult, bench
     from subbyte.runtime.chat import Chat
     from subbyte.runtime.conversation import Message
     from subbyte.runtime.events import Done, Event, PrefillProgress, Reply, TextDelta
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.session import Session
 
 _HOME = {
+    "BenchResult": "bench",
     "Chat": "chat",
     "Done": "events",
     "Event": "events",
@@ -56,12 +58,14 @@ _HOME = {
     "Score": "score",
     "Session": "session",
     "TextDelta": "events",
+    "bench": "bench",
     "load": "model",
     "perplexity": "perplexity",
 }
 
 __all__ = [
     "GGUF",
+    "BenchResult",
     "Chat",
     "ContextOverflow",
     "Done",
@@ -88,6 +92,7 @@ __all__ = [
     "TextDelta",
     "TokenizerError",
     "UnsupportedError",
+    "bench",
     "load",
     "perplexity",
 ]

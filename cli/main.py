@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import shell_complete
 
-from subbyte.cli import chat, generate, inspect, models, options, perplexity
+from subbyte.cli import bench, chat, generate, inspect, models, options, perplexity
 from subbyte.cli.console import one_line, prepare_streams
 from subbyte.errors import SubbyteError
 
@@ -31,7 +31,10 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(USAGE)
 
 
-for command in (chat.chat, generate.generate, perplexity.perplexity, inspect.inspect, models.pull, models.ls):
+COMMANDS = (
+    chat.chat, generate.generate, perplexity.perplexity, bench.bench, inspect.inspect, models.pull, models.ls,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)
 
 
@@ -68,6 +71,7 @@ def _invoke(args: Sequence[str]) -> int:
         return shell_complete(cli, {}, "subbyte", COMPLETE, wanted)
     try:
         with cli.make_context("subbyte", list(args)) as ctx:
+            ctx.meta[options.ARGS] = list(args)
             try:
                 cli.invoke(ctx)
             except Exception as error:

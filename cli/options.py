@@ -8,6 +8,7 @@ import click
 
 DEFAULT_MODEL = "smollm2"
 DEBUG = "subbyte.debug"  # in click's context: whether --debug was given
+ARGS = "subbyte.args"  # there, too: the command line behind `subbyte`
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

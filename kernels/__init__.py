@@ -1,7 +1,7 @@
 """The maths in C: block formats, matrix products, attention; nothing of models.
 
 `FORMATS` tells what blocks of each format look like, `dequantize` turns them into numbers. A `Plan` is a model's
-forward pass, an `Engine` runs it over a `Cache`.
+forward pass, an `Engine` runs it over a `Cache`. `read_rate` and the peaks tell the machine's limits.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import _formats
+from subbyte.kernels._bounds import bf16_peak, float_peak, int8_peak, read_rate
 from subbyte.kernels._native import (
     MAX_CTX,
     MAX_THREADS,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS", "MAX_CTX", "MAX_THREADS", "Cache", "Claim", "Engine", "Format", "Plan", "Weight", "best_isa",
-    "dequantize", "isas", "pick", "token_ids", "top_k",
+    "bf16_peak", "dequantize", "float_peak", "int8_peak", "isas", "pick", "read_rate", "token_ids", "top_k",
 ]  # fmt: skip
 
 

@@ -102,6 +102,7 @@ cdef class Engine:
     cdef scratch_t *scratch
     cdef readonly int n_batch, n_threads
     cdef readonly double seconds   # spent in C so far, by the clock
+    cdef readonly int64_t n_barriers, n_chunks, weight_bytes   # of the latest step: the work of all threads, counted
     cdef int64_t n_ctx
 
     def __init__(self, Plan plan not None, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8"):
@@ -169,6 +170,7 @@ cdef class Engine:
             self.seconds += time.perf_counter() - start
         finally:
             free(<void *>s.segment)
+        self.n_barriers, self.n_chunks, self.weight_bytes = s.n_barriers, s.n_chunks, s.weight_bytes
         self.plan.lost |= s.lost
         if poll.error is not None:
             raise poll.error

@@ -1,8 +1,8 @@
 """A door to the float kernels of every instruction set, for tests and benchmarks.
 
-A function here is the slot of that name in kernels.h, called once (gemm_float and attend_tile: once for every tile
-of tokens). Results are written to `out`. ValueError for an instruction set this machine lacks and for sizes that do
-not fit each other.
+A function here is the slot of that name in kernels.h, called once (attend_tile: once for every tile of tokens;
+gemm_float and gemm_bf16 pack the tokens and then take PANEL_ROWS rows at a time, as a prompt is computed). Results are
+written to `out`. ValueError for an instruction set this machine lacks and for sizes that do not fit each other.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -55,19 +55,50 @@ def pack_float(isa: str, const float[:, ::1] x, float[:, ::1] out) -> None:
         table.pack_float(&x[0, 0], x.shape[1], <int>x.shape[0], x.shape[1], &out[0, 0])
 
 
-def gemm_float(isa: str, const float[::1] a, int64_t a_row, int64_t a_k, const float[:, ::1] x, float[:, ::1] out) -> None:
+def gemm_float(isa: str, const float[:, ::1] rows, const float[:, ::1] x, float[:, ::1] out) -> None:
     cdef const kernels_t *table = table_of(isa)
-    cdef int64_t k = x.shape[1], n_tokens = x.shape[0], n_rows = out.shape[1], t = 0, n
-    check(n_tokens > 0 and n_rows > 0 and k > 0 and out.shape[0] == n_tokens and a_row > 0 and a_k > 0
-          and a.shape[0] > (n_rows - 1) * a_row + (k - 1) * a_k,
-          "x [n_tokens, k], out [n_tokens, n_rows], a that holds all rows")
-    cdef Scratch tile = Scratch(k * table.lanes)
+    cdef int64_t k = x.shape[1], n_tokens = x.shape[0], n_rows = rows.shape[0], t = 0, r = 0
+    check(n_tokens > 0 and n_rows > 0 and k > 0 and rows.shape[1] == k and out.shape[0] == n_tokens and out.shape[1] == n_rows,
+          "rows [n_rows, k], x [n_tokens, k], out [n_tokens, n_rows]")
+    cdef Scratch tiles = Scratch((n_tokens + table.lanes) * k)
     with nogil:
         while t < n_tokens:
-            n = min(n_tokens - t, <int64_t>table.lanes)
-            table.pack_float(&x[t, 0], k, <int>n, k, tile.start)
-            table.gemm_float(&a[0], a_row, a_k, <int>n_rows, k, tile.start, <int>n, &out[t, 0], n_rows)
-            t += n
+            table.pack_float(&x[t, 0], k, <int>min(n_tokens - t, <int64_t>table.lanes), k, tiles.start + t * k)
+            t += table.lanes
+        while r < n_rows:
+            table.gemm_float(&rows[r, 0], <int>min(n_rows - r, <int64_t>PANEL_ROWS), k, tiles.start, <int>n_tokens,
+                             &out[0, r], n_rows)
+            r += PANEL_ROWS
+
+
+def has_bf16(isa: str) -> bool:
+    return table_of(isa).gemm_bf16 != NULL
+
+
+def pack_bf16(isa: str, const float[:, ::1] x, uint16_t[:, :, ::1] out) -> None:
+    cdef const kernels_t *table = table_of(isa)
+    check(table.pack_bf16 != NULL and 0 < x.shape[0] <= table.lanes and x.shape[1] % 2 == 0 and out.shape[0] == x.shape[1] // 2
+          and out.shape[1] == table.lanes and out.shape[2] == 2 and <uintptr_t>&out[0, 0, 0] % 64 == 0,
+          "has_bf16(isa), x [1..lanes, k], k even, out [k / 2, lanes, 2] aligned to 64 bytes")
+    with nogil:
+        table.pack_bf16(&x[0, 0], x.shape[1], <int>x.shape[0], x.shape[1], &out[0, 0, 0])
+
+
+def gemm_bf16(isa: str, const uint8_t[::1] rows, const float[:, ::1] x, float[:, ::1] out) -> None:
+    cdef const kernels_t *table = table_of(isa)
+    cdef int64_t k = x.shape[1], n_tokens = x.shape[0], n_rows = out.shape[1], t = 0, r = 0
+    check(table.gemm_bf16 != NULL and n_tokens > 0 and n_rows > 0 and k > 0 and k % 2 == 0 and rows.shape[0] == 2 * n_rows * k
+          and out.shape[0] == n_tokens, "has_bf16(isa), rows of n_rows x k weights, x [n_tokens, k], k even, out [n_tokens, n_rows]")
+    cdef Scratch tiles = Scratch((n_tokens + table.lanes) * k // 2)
+    cdef uint16_t *start = <uint16_t *>tiles.start
+    with nogil:
+        while t < n_tokens:
+            table.pack_bf16(&x[t, 0], k, <int>min(n_tokens - t, <int64_t>table.lanes), k, start + t * k)
+            t += table.lanes
+        while r < n_rows:
+            table.gemm_bf16(&rows[2 * r * k], <int>min(n_rows - r, <int64_t>PANEL_ROWS), k, start, <int>n_tokens,
+                            &out[0, r], n_rows)
+            r += PANEL_ROWS
 
 
 def f16_to_float(isa: str, const uint16_t[::1] x, float[::1] out) -> None:

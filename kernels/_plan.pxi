@@ -256,3 +256,24 @@ cdef class Plan:
     def scratch_bytes(self) -> int:
         """Bytes a token of a batch takes in all slots and as prepared activations."""
         return sum(4 * self.p.width[i] for i in range(self.p.n_slots)) + 2 * self.p.max_cols
+
+    def matrices(self) -> list[tuple[str, int, int]]:
+        """Format, rows and columns of each matrix that tokens are multiplied with; the last one is the head's."""
+        found = []
+        for i in range(self.p.n_ops):
+            for j in range(self.p.op[i].n_targets):
+                found.append(describe(self.p.op[i].target[j].weight))
+        return [*found, describe(self.p.output)]
+
+    def attentions(self) -> list[tuple[int, int, int, int]]:
+        """n_head, n_head_kv, head_dim and window (0: none) of each layer that has attention."""
+        found = []
+        for i in range(self.p.n_ops):
+            if self.p.op[i].kind == OP_ATTENTION:
+                a = self.p.op[i].attention
+                found.append((a.n_head, a.n_head_kv, a.head_dim, a.window))
+        return found
+
+
+cdef tuple describe(weight w):
+    return format_info[w.format].name.decode(), w.rows, w.cols

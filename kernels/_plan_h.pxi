@@ -84,6 +84,7 @@ cdef extern from "plan.h" nogil:
         float *logits
         float *logprob
         int finite, lost
+        int64_t n_barriers, n_chunks, weight_bytes
     scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx,
                            activations how)
     void scratch_free(scratch_t *)

@@ -43,6 +43,9 @@ cdef extern from "kernels.h" nogil:
     struct kernels_t "kernels":
         const char *name
         int lanes, gemm_tiles
+        int64_t (*int8_peak)(int64_t n) noexcept nogil
+        int64_t (*float_peak)(int64_t n) noexcept nogil
+        int64_t (*bf16_peak)(int64_t n) noexcept nogil
         void (*quantize)(const float *x, int64_t k, q8_row out) noexcept nogil
         void (*pack_q8)(q8_row rows, int n_tokens, int64_t k, q8_tile out) noexcept nogil
         void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, int n_tokens, float *out,
@@ -55,8 +58,11 @@ cdef extern from "kernels.h" nogil:
         void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out) noexcept nogil
         void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
         void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile) noexcept nogil
-        void (*gemm_float)(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile,
-                           int n_tokens, float *out, int64_t out_stride) noexcept nogil
+        void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out,
+                           int64_t out_stride) noexcept nogil
+        void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile) noexcept nogil
+        void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
+                          int64_t out_stride) noexcept nogil
         void (*f16_to_float)(const uint16_t *x, int64_t n, float *out) noexcept nogil
         void (*float_to_f16)(const float *x, int64_t n, uint16_t *out) noexcept nogil
         void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out) noexcept nogil

@@ -1,7 +1,7 @@
 /* The input of a projection made ready: normalized, and quantized where quantized weights read it.
  *
- * One token: every thread does it for itself, which is cheaper than a barrier. More: the threads share them, row by row if they are
- * few, else tile by tile. */
+ * One token: every thread does it for itself, which is cheaper than a barrier. More: threads share them, by rows if they are few,
+ * else by tiles. */
 #include <string.h>
 #include "plan.h"
 
@@ -14,6 +14,11 @@ struct q8_tile q8_tile_at(const struct step *s, struct q8_tile all, int tile, in
 float *float_tile_at(const struct step *s, int tile, int64_t cols)
 {
     return s->scratch->tile + (int64_t)tile * s->kernels->lanes * cols;
+}
+
+uint16_t *bf16_tile_at(const struct step *s, int tile, int64_t cols)
+{
+    return s->scratch->bf16_tile + (int64_t)tile * s->kernels->lanes * cols;
 }
 
 /* x -= what q8 says of it. */
@@ -72,6 +77,8 @@ static void prepare_tile(struct step *s, const float *x, int64_t stride, const i
         load_row(s, x + (rows ? rows[first + t] : first + t) * stride, norm, eps, in.cols, tile_rows + t * in.cols);
     if (in.need_float)
         k->pack_float(tile_rows, in.cols, n, in.cols, float_tile_at(s, tile, in.cols));
+    if (in.need_bf16)
+        k->pack_bf16(tile_rows, in.cols, n, in.cols, bf16_tile_at(s, tile, in.cols));
     if (!in.need_q8 || are_few(s, in.n_tokens))
         return;
     for (int t = 0; t < n; t++)
@@ -90,7 +97,7 @@ int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows,
     }
     int lanes = s->kernels->lanes;
     int n_rows = in.need_q8 && are_few(s, in.n_tokens) ? in.n_tokens : 0;
-    int n_tiles = in.need_float || !n_rows ? (in.n_tokens + lanes - 1) / lanes : 0;
+    int n_tiles = in.need_float || in.need_bf16 || !n_rows ? (in.n_tokens + lanes - 1) / lanes : 0;
     for (int64_t task; (task = team_next(team, thread, n_rows + n_tiles)) >= 0;)
         if (task < n_rows)
             prepare_row(s, x + (rows ? rows[task] : task) * stride, norm, eps, in, task, thread);

@@ -118,7 +118,7 @@ int run_head(struct step *s, struct team *team, int thread)
 {
     const struct plan *p = s->plan;
     struct input in = {.n_tokens = s->n_head_rows, .cols = p->output.cols};
-    *(uses_q8(s, &p->output) ? &in.need_q8 : &in.need_float) = 1;
+    add_need(s, &p->output, &in);
     if (prepare(s, s->scratch->slot[p->src], p->width[p->src], s->head_row, p->norm, p->eps, in, team, thread))
         return 1;
     return s->head == HEAD_LOGITS ? run_logits(s, in, team, thread) : run_logprob(s, in, team, thread);

@@ -57,24 +57,29 @@ struct kernels {
     const char *name;
     int lanes;        /* tokens in a tile: 8 or 16, at most MAX_LANES */
 
+    /* ---- the limits of the machine, see bounds.h: nothing but multiply-adds, n rounds; each returns how many ---- */
+    int64_t (*int8_peak)(int64_t n);
+    int64_t (*float_peak)(int64_t n);
+    int64_t (*bf16_peak)(int64_t n);      /* NULL where gemm_bf16 is */
+
     /* ---- int8 activations ---- */
     void (*quantize)(const float *x, int64_t k, struct q8_row out);
     /* n_tokens (1..lanes) consecutive rows of q8 activations to a tile. */
     void (*pack_q8)(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out);
     /* out[t * out_stride + r] = W[r] . x[t] for n_rows consecutive rows and n_tokens consecutive rows of activations.
      * NULL where no instruction set has a fused one: unpack, then dot_codes. */
-    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride);
+    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out,
+                           int64_t out_stride);
     void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
     /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
     void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
-    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), a min still for each 16:
-     * code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
-     * For formats whose scales in a block are one float times small integers, and these times the codes fit a byte; the others have
-     * NULL, and all where gemm takes no folded panels. */
+    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), still a min for each
+     * 16: code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
+     * For formats whose scales in a block are one float times small integers, if these times the codes fit a byte. NULL for
+     * the others, and for all where gemm takes no folded panels. */
     void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded);
-    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of gemm_tiles tiles (at most MAX_TILES), which lie one after
-     * the other. */
-    int gemm_tiles;
+    int gemm_tiles;   /* that gemm takes, at most MAX_TILES */
+    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of tiles that lie one after the other. */
     void (*gemm)(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride);
 
     /* ---- float activations ---- */
@@ -84,9 +89,14 @@ struct kernels {
     void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out);
     /* n_tokens rows x[t * stride + i] to a tile [k][lanes], 64-byte aligned, zeros past n_tokens. */
     void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile);
-    /* out[t * out_stride + r] = sum over i of a[r * a_row + i * a_k] * tile[i * lanes + t]. */
-    void (*gemm_float)(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
-                       float *out, int64_t out_stride);
+    /* out[t * out_stride + r] = rows[r] . x[t] for rows [n_rows][k] and all n_tokens, whose tiles lie one after the other. */
+    void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out,
+                       int64_t out_stride);
+    /* The same for rows of BF16 as a file has them, and activations rounded to bf16 (to nearest even), in tiles [k / 2][lanes][2];
+     * k is even. Subnormal numbers count as 0. NULL where no instruction multiplies bf16: such rows then go the way of floats. */
+    void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile);
+    void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
+                      int64_t out_stride);
     void (*f16_to_float)(const uint16_t *x, int64_t n, float *out);
     void (*float_to_f16)(const float *x, int64_t n, uint16_t *out);   /* round to nearest even */
 
@@ -125,8 +135,10 @@ static inline int64_t attend_scratch(int n_head, int head_dim)
 /* Each instruction set's folder has one of these. */
 void fill_scalar(struct kernels *table);
 void fill_avx2(struct kernels *table);
+void fill_avxvnni(struct kernels *table);
 void fill_avx512(struct kernels *table);
 void fill_avx512vbmi(struct kernels *table);
+void fill_avx512bf16(struct kernels *table);
 void fill_neon(struct kernels *table);
 void fill_neondot(struct kernels *table);
 void fill_neoni8mm(struct kernels *table);

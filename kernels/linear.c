@@ -8,7 +8,7 @@ static int prepare_op(struct step *s, const struct op *op, struct input *in, str
 {
     *in = (struct input){.n_tokens = s->n_tokens, .cols = op->target[0].weight.cols};
     for (int i = 0; i < op->n_targets; i++)
-        *(uses_q8(s, &op->target[i].weight) ? &in->need_q8 : &in->need_float) = 1;
+        add_need(s, &op->target[i].weight, in);
     int64_t stride = s->plan->width[op->src];
     return prepare(s, s->scratch->slot[op->src], stride, NULL, op->norm, op->eps, *in, team, thread);
 }

@@ -9,6 +9,21 @@ int uses_q8(const struct step *s, const struct weight *w)
     return format_info[w->format].group != 0 && s->scratch->activations != ACTIVATIONS_FLOAT;
 }
 
+static int uses_bf16(const struct step *s, const struct weight *w)
+{
+    return w->format == FORMAT_BF16 && s->kernels->gemm_bf16 && w->cols % 2 == 0 && s->scratch->activations == ACTIVATIONS_INT8;
+}
+
+void add_need(const struct step *s, const struct weight *w, struct input *in)
+{
+    if (uses_q8(s, w))
+        in->need_q8 = 1;
+    else if (uses_bf16(s, w))
+        in->need_bf16 = 1;
+    else
+        in->need_float = 1;
+}
+
 /* Folded: as gemm likes it best. dot_codes takes groups of 16 and 32 only. */
 static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, int n, int folded, struct panel *panel)
 {
@@ -102,16 +117,19 @@ static void many_tokens_float(struct step *s, const struct weight *w, int64_t ro
     const struct kernels *k = s->kernels;
     float *panel = s->scratch->thread[thread].float_panel;
     int64_t bytes = row_bytes(w->format, w->cols);
-    for (int r = 0; r < n; r += FLOAT_ROWS) {
-        int rows = n - r < FLOAT_ROWS ? n - r : FLOAT_ROWS;
+    for (int r = 0; r < n; r += PANEL_ROWS) {
+        int rows = n - r < PANEL_ROWS ? n - r : PANEL_ROWS;
         for (int i = 0; i < rows; i++)
             k->to_float[w->format](w->data + (row0 + r + i) * bytes, w->cols, panel + i * w->cols);
-        for (int first = 0; first < in.n_tokens; first += k->lanes) {
-            int tokens = in.n_tokens - first < k->lanes ? in.n_tokens - first : k->lanes;
-            k->gemm_float(panel, w->cols, 1, rows, w->cols, float_tile_at(s, first / k->lanes, in.cols), tokens,
-                          out + first * out_stride + r, out_stride);
-        }
+        k->gemm_float(panel, rows, w->cols, float_tile_at(s, 0, in.cols), in.n_tokens, out + r, out_stride);
     }
+}
+
+static void many_tokens_bf16(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, float *out,
+                             int64_t out_stride)
+{
+    const uint8_t *rows = w->data + row0 * row_bytes(w->format, w->cols);
+    s->kernels->gemm_bf16(rows, n, w->cols, bf16_tile_at(s, 0, in.cols), in.n_tokens, out, out_stride);
 }
 
 /* Measured: dot of one token costs as much as 2 or 3 lanes of a tile, which is computed whole. */
@@ -123,12 +141,15 @@ int are_few(const struct step *s, int n_tokens)
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
                     int64_t out_stride)
 {
+    *s->scratch->thread[thread].weight_bytes += n * row_bytes(w->format, w->cols);
     if (uses_q8(s, w) && are_few(s, in.n_tokens))
         few_tokens_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
     else if (uses_q8(s, w))
         many_tokens_q8(s, w, row0, n, in, thread, out, out_stride);
     else if (in.n_tokens == 1)
         one_token_float(s, w, row0, n, thread, out);
+    else if (uses_bf16(s, w))
+        many_tokens_bf16(s, w, row0, n, in, out, out_stride);
     else
         many_tokens_float(s, w, row0, n, in, thread, out, out_stride);
 }

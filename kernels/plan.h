@@ -98,7 +98,7 @@ struct segment {
 
 /* How activations meet quantized weights. */
 enum activations {
-    ACTIVATIONS_INT8,           /* int8 with a scale per 32: fast */
+    ACTIVATIONS_INT8,           /* int8 with a scale per 32: fast. BF16 weights meet many tokens as bf16, given gemm_bf16 */
     ACTIVATIONS_INT8X2,         /* int8, and the rest that leaves as int8 again: some 15 bits for twice the work */
     ACTIVATIONS_FLOAT,          /* float, weights through to_float: the slow yardstick of the other two */
 };
@@ -106,15 +106,16 @@ enum activations {
 /* What one thread needs for itself. */
 struct thread_scratch {
     float *row;                 /* [max_cols] */
-    struct q8_row q8;           /* `lanes` rows: one token and after it what q8 leaves of it (INT8X2), or tokens on their way to a tile */
+    struct q8_row q8;           /* `lanes` rows: one token and what q8 leaves of it (INT8X2); or tokens on their way to a tile */
     struct q8_row rest;         /* `lanes` rows on their way to a tile: what q8 leaves (INT8X2) */
     struct panel panel;         /* PANEL_ROWS x max_cols */
-    float *float_panel;         /* [FLOAT_ROWS][max_cols] */
+    float *float_panel;         /* [PANEL_ROWS][max_cols] */
     float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
     float *attention;
+    int64_t *weight_bytes;      /* multiplied with in the current step */
 };
 
-enum { FLOAT_ROWS = 8, MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5 };
+enum { MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5 };
 
 struct scratch {
     int n_batch, n_threads;
@@ -124,6 +125,7 @@ struct scratch {
     struct q8_tile rest;        /* what q8 leaves of them (INT8X2) */
     struct q8_row few;          /* or as rows, if they are few: each token's, then (INT8X2) what q8 leaves of each */
     float *tile;                /* the same as floats: [tile][cols][lanes] */
+    uint16_t *bf16_tile;        /* the same as bf16: [tile][cols / 2][lanes][2] */
     float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
     struct thread_scratch *thread;
     float *partial_max;         /* head: [n_batch][vocabulary chunks] */
@@ -152,6 +154,8 @@ struct step {
     float *logprob;             /* HEAD_LOGPROB: [n_head_rows] */
     int finite;                 /* set by the head: whether every logit was finite */
     int lost;                   /* set when weights could not be read and zeros took their place, see guard.h */
+    /* what it took, all threads together, unless cancelled: none of it should grow with their number */
+    int64_t n_barriers, n_chunks, weight_bytes;
 };
 
 /* NULL: no memory. n_ctx: the longest cache a step will meet. */
@@ -173,7 +177,7 @@ void fill_rope_tables(struct step *s, struct team *team, int thread);
 struct input {                  /* one row in each thread's own scratch, or rows or tiles in the shared one */
     int n_tokens;
     int64_t cols;
-    int need_q8, need_float;
+    int need_q8, need_bf16, need_float;
 };
 /* Makes x row rows[t] (or t, if rows is NULL) ready for every token of `in`. Many tokens: ends with a barrier, whose answer it
  * returns. */
@@ -182,11 +186,14 @@ int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows,
 /* Tile t of those that lie one after the other in the shared buffers. */
 struct q8_tile q8_tile_at(const struct step *s, struct q8_tile all, int tile, int64_t cols);
 float *float_tile_at(const struct step *s, int tile, int64_t cols);
+uint16_t *bf16_tile_at(const struct step *s, int tile, int64_t cols);
 
 /* multiply.c: rows of a matrix times a prepared input. */
 int uses_q8(const struct step *s, const struct weight *w);
 /* Whether so many tokens meet quantized weights row by row, and not as tiles. */
 int are_few(const struct step *s, int n_tokens);
+/* Notes in `in` what form of activations w meets. */
+void add_need(const struct step *s, const struct weight *w, struct input *in);
 /* How many rows of w one chunk takes: what multiply_panel gets as n at most. */
 int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens);
 /* out[t * out_stride + r] = rows row0 .. row0 + n - 1 times all tokens of the prepared input. */

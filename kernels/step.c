@@ -51,15 +51,22 @@ static void run_ops(struct step *s, struct team *team, int thread)
 
 static void run_all(struct team *team, int thread, void *arg)
 {
-    guard_begin(arg);
-    run_ops(arg, team, thread);
+    struct step *s = arg;
+    *s->scratch->thread[thread].weight_bytes = 0;
+    guard_begin(s);
+    run_ops(s, team, thread);
     guard_end();
+    if (thread == 0)
+        team_counts(team, &s->n_barriers, &s->n_chunks);
 }
 
 int step_run(struct step *s, int (*poll)(void *), void *poll_arg)
 {
     s->finite = 1;
-    return pool_run(s->scratch->n_threads, run_all, s, poll, poll_arg);
+    int status = pool_run(s->scratch->n_threads, run_all, s, poll, poll_arg);
+    for (int i = 0; i < s->scratch->n_threads; i++)
+        s->weight_bytes += *s->scratch->thread[i].weight_bytes;
+    return status;
 }
 
 /* Hands out aligned pieces of one mapping; with base NULL it only counts. */
@@ -81,13 +88,14 @@ static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const
 {
     int64_t cols = p->max_cols, lanes = k->lanes, groups = PANEL_ROWS * cols / 16 + PANEL_ROWS;
     t->row = take(a, cols * 4);
+    t->weight_bytes = take(a, sizeof *t->weight_bytes);
     for (int i = 0; i < 2; i++)
         *(i ? &t->rest : &t->q8) = (struct q8_row){take(a, lanes * cols), take(a, lanes * (cols / 32 + 1) * 4),
                                                    take(a, lanes * (cols / 16 + 1) * 2)};
     t->panel.code = take(a, PANEL_ROWS * cols);
     t->panel.scale = take(a, groups * 4);
     t->panel.min = take(a, groups * 4);
-    t->float_panel = take(a, FLOAT_ROWS * cols * 4);
+    t->float_panel = take(a, PANEL_ROWS * cols * 4);
     /* gate and up of a panel for all tokens, or of a chunk for few; or the rows of a tile */
     t->out = take(a, 4 * max64(lanes * cols, max64(2 * (int64_t)n_batch * PANEL_ROWS, 2 * MAX_FEW * MAX_CHUNK_ROWS)));
 }
@@ -104,6 +112,7 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
     m->few = (struct q8_row){take(a, 2 * MAX_FEW * p->max_cols), take(a, 2 * MAX_FEW * (p->max_cols / 32 + 1) * 4),
                              take(a, 2 * MAX_FEW * (p->max_cols / 16 + 1) * 2)};
     m->tile = take(a, rows * p->max_cols * 4);
+    m->bf16_tile = take(a, rows * p->max_cols * 2);
     for (int i = 0; i < p->n_ropes; i++)
         pairs += p->rope[i].n_pairs;
     m->cos = take(a, m->n_batch * pairs * 4);

@@ -21,7 +21,11 @@ struct team {
     void *poll_arg;
     int64_t next_poll;                 /* only thread 0 looks at it, as at poll */
     int cancelled_at_barrier;          /* written by the last thread to arrive, before it opens met */
-    struct { CACHE_ALIGNED _Atomic int64_t taken; } part[MAX_THREADS];   /* of the current loop's chunks, see team_next */
+    struct {
+        CACHE_ALIGNED _Atomic int64_t taken;  /* of this part of the current loop's chunks, see team_next */
+        int64_t n_chunks;              /* that this thread was given, of any part */
+    } part[MAX_THREADS];
+    int64_t n_barriers;                /* written as cancelled_at_barrier is */
     CACHE_ALIGNED _Atomic int arrived;       /* threads at the current barrier */
     CACHE_ALIGNED _Atomic int running;       /* workers still inside fn */
     CACHE_ALIGNED _Atomic int cancelled;     /* never cleared within a region */
@@ -183,6 +187,9 @@ int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *
         team->poll = poll;
         team->poll_arg = poll_arg;
         team->next_poll = now_ns(CLOCK_MONOTONIC_COARSE) + POLL_NS;
+        team->n_barriers = 0;
+        for (int i = 0; i < n_threads; i++)
+            team->part[i].n_chunks = 0;
         start_loop(team);
         atomic_store(&team->arrived, 0);
         atomic_store(&team->cancelled, 0);
@@ -218,8 +225,10 @@ int64_t team_next(struct team *team, int thread, int64_t n_chunks)
         return -1;
     for (int i = 0; i < team->n_threads; i++) {
         int64_t chunk = take_from(team, (thread + i) % team->n_threads, n_chunks);
-        if (chunk >= 0)
+        if (chunk >= 0) {
+            team->part[thread].n_chunks++;
             return chunk;
+        }
     }
     return -1;
 }
@@ -232,6 +241,7 @@ int team_barrier(struct team *team, int thread)
     if (atomic_fetch_add(&team->arrived, 1) + 1 == team->n_threads) {
         /* Who cut a loop short has seen the flag before arriving, so it is seen here too. */
         team->cancelled_at_barrier = atomic_load(&team->cancelled);
+        team->n_barriers++;
         atomic_store(&team->arrived, 0);
         start_loop(team);
         gate_open(&team->met);
@@ -239,4 +249,12 @@ int team_barrier(struct team *team, int thread)
         wait_for_team(team, thread, &team->met, seen);
     }
     return team->cancelled_at_barrier;
+}
+
+void team_counts(const struct team *team, int64_t *n_barriers, int64_t *n_chunks)
+{
+    *n_barriers = team->n_barriers;
+    *n_chunks = 0;
+    for (int i = 0; i < team->n_threads; i++)
+        *n_chunks += team->part[i].n_chunks;
 }

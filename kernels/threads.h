@@ -24,5 +24,7 @@ int64_t team_next(struct team *team, int thread, int64_t n_chunks);
 /* Ends a parallel loop: all threads meet. Nonzero, in every thread alike, when the region is cancelled: leave it then. When it is
  * zero, all chunks of the loop were done. */
 int team_barrier(struct team *team, int thread);
+/* Barriers met at and chunks given out since the region began; to be asked after its last barrier. */
+void team_counts(const struct team *team, int64_t *n_barriers, int64_t *n_chunks);
 
 #endif

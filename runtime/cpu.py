@@ -1,6 +1,7 @@
 """How many threads this process should use: its cores, less what affinity and the container's quota withhold."""
 
 import os
+import platform
 from collections.abc import Iterator
 from math import floor, inf
 from pathlib import Path
@@ -24,6 +25,15 @@ def default_threads(root: Path = Path("/")) -> tuple[int, str]:
     if allowed < machine:
         return allowed, f"CPU affinity {allowed} of {cores}"
     return machine, cores
+
+
+def cpu_name(root: Path = Path("/")) -> str:
+    """What the processor calls itself, such as "AMD EPYC"; its architecture where it does not say."""
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return value.strip()
+    return platform.machine()
 
 
 def _read(path: Path) -> str:

@@ -160,7 +160,7 @@ def subbyte(runtime, stdin, capsys):
     return call
 
 
-COMMANDS = ("chat", "generate", "perplexity", "inspect", "pull", "ls")
+COMMANDS = ("chat", "generate", "perplexity", "bench", "inspect", "pull", "ls")
 
 
 def test_help_names_every_command(subbyte):
@@ -187,7 +187,7 @@ def test_help_of_a_command(subbyte, command):
         ("--nonsense",),
         *((command, "--nonsense") for command in COMMANDS),
         *((command, "a", "b", "c") for command in COMMANDS),
-        *((command,) for command in ("generate", "perplexity", "inspect", "pull")),
+        *((command,) for command in ("generate", "perplexity", "bench", "inspect", "pull")),
         ("chat", "-c", "0"),
         ("chat", "-c", "many"),
         ("chat", "-t", "0"),
@@ -215,7 +215,7 @@ def test_no_command_shows_the_help(subbyte):
     assert (code, out) == (2, "") and err.startswith("Usage: subbyte ") and "\n  chat " in err
 
 
-@pytest.mark.parametrize("command", ["chat", "generate", "perplexity", "inspect", "pull"])
+@pytest.mark.parametrize("command", ["chat", "generate", "perplexity", "bench", "inspect", "pull"])
 def test_an_unknown_model_is_exit_code_4(subbyte, stdin, tmp_path, command):
     stdin("hello")
     (tmp_path / "text").write_text("text")

@@ -7,7 +7,7 @@ the sum of the absolute products, since that is what rounding errors scale with.
 import ctypes
 import itertools
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -140,26 +140,141 @@ def test_pack_puts_tokens_in_lanes(isa: str) -> None:
         assert not tile[:, n_tokens:].any()
 
 
+def matrix_sizes(k_step: int) -> Iterator[tuple[int, int, int]]:
+    """n_rows, k, n_tokens: numbers of rows and tokens around those that are computed together, tails of a row."""
+    yield from itertools.product([*range(1, 34), 67], [k_step, 7 * k_step, 64], [1, 8, 16])
+    yield from itertools.product([1, 8, 13, 32], [1536, 4098], range(1, 19))
+    yield from itertools.product([9, 16], [576], range(19, 130, 5))
+    yield from itertools.product([5, 16], range(k_step, 70, k_step), [3, 17])
+
+
 @each_isa
-@pytest.mark.parametrize("layout", ["rows", "columns", "spread"])
-def test_gemm(isa: str, layout: str) -> None:
+def test_gemm(isa: str) -> None:
     rng = np.random.default_rng(4)
-    sizes = itertools.chain(
-        itertools.product(range(1, 68), [1, 7, 64], [1, 8, 16]),
-        itertools.product([1, 8, 13, 32], [1, 2, 3, 31, 67, 1536, 4099], range(1, 19)),
-    )
-    for n_rows, k, n_tokens in sizes:
-        a, x, out = normal(rng, n_rows, k), normal(rng, n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
-        if layout == "rows":
-            kernels.gemm_float(isa, a.reshape(-1), k, 1, x, out)
-        elif layout == "columns":
-            kernels.gemm_float(isa, a.T.reshape(-1), 1, n_rows, x, out)
-        else:
-            wide = np.full((n_rows, k, 3), np.nan, np.float32)
-            wide[:, :, 0] = a
-            kernels.gemm_float(isa, wide.reshape(-1), 3 * k, 3, x, out)
-        a64, x64 = a.astype(np.float64), x.astype(np.float64)
-        assert_within(out, x64 @ a64.T, sum_bound(k) * (np.abs(x64) @ np.abs(a64.T)))
+    for n_rows, k, n_tokens in matrix_sizes(1):
+        rows, x, out = normal(rng, n_rows, k), normal(rng, n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
+        kernels.gemm_float(isa, rows, x, out)
+        w64, x64 = rows.astype(np.float64), x.astype(np.float64)
+        assert_within(out, x64 @ w64.T, sum_bound(k) * (np.abs(x64) @ np.abs(w64.T)))
+
+
+def assert_alone_as_together(rows: NDArray[np.generic], x: Floats, gemm: Callable[..., None]) -> None:
+    """A product does not depend on what else is computed with it; so neither on how rows are shared out to threads."""
+    n_rows, n_tokens = len(rows), len(x)
+    together = np.empty((n_tokens, n_rows), np.float32)
+    gemm(rows, x, together)
+    last = n_tokens - 40
+    for r0, r1, t0, t1 in [(0, 1, 0, n_tokens), (3, n_rows, 5, 6), (28, n_rows, 1, 18), (0, n_rows, last, n_tokens)]:
+        part = np.empty((t1 - t0, r1 - r0), np.float32)
+        gemm(rows[r0:r1], x[t0:t1], part)
+        assert np.array_equal(part, together[t0:t1, r0:r1])
+
+
+@each_isa
+@pytest.mark.parametrize("k", [64, 2600])
+def test_a_product_depends_on_its_row_and_token_alone(isa: str, k: int) -> None:
+    rng = np.random.default_rng(19)
+    rows, x = normal(rng, 37, k), normal(rng, 83, k)
+    assert_alone_as_together(rows, x, lambda rows, x, out: kernels.gemm_float(isa, rows, x, out))
+
+
+@each_isa
+def test_nan_stays_with_its_row_and_token(isa: str) -> None:
+    rng = np.random.default_rng(20)
+    rows, x, out = normal(rng, 11, 70), normal(rng, 20, 70), np.empty((20, 11), np.float32)
+    rows[9, 69], x[17, 3] = np.nan, np.inf
+    kernels.gemm_float(isa, rows, x, out)
+    assert_not_finite(out, 17, 9)
+
+
+def assert_not_finite(out: Floats, token: int, row: int) -> None:
+    bad = ~np.isfinite(out)
+    assert bad[token].all() and bad[:, row].all() and bad.sum() == sum(out.shape) - 1
+
+
+# ---- bf16 ----
+
+each_bf16_isa = pytest.mark.parametrize("isa", [isa for isa in ISAS if kernels.has_bf16(isa)])
+
+
+def rounded_to_bf16(x: Floats) -> Floats:
+    """To nearest, ties to even; subnormal numbers to 0; NaN stays."""
+    bits = x.view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(x), x, np.where(np.abs(x) < SUBNORMAL, np.copysign(np.float32(0), x), rounded))
+
+
+@each_bf16_isa
+def test_pack_bf16_rounds_to_the_nearest(isa: str) -> None:
+    rng = np.random.default_rng(21)
+    lanes = kernels.lanes(isa)
+    random = rng.integers(0, 2**32, (200, lanes, 64), dtype=np.uint32)
+    ties_and_subnormals = np.uint32([0xFFFF8000, 0xFFFF8001, 0x807FFFFF, 0xFFFFFFFF])
+    random[100:] &= rng.choice(ties_and_subnormals, (100, lanes, 64))
+    for x in random.view(np.float32):
+        tile = aligned(32, lanes).view(np.uint16).reshape(32, lanes, 2)
+        kernels.pack_bf16(isa, x, tile)
+        found = tile.transpose(1, 0, 2).reshape(lanes, 64)
+        nan = np.isnan(x)
+        assert np.array_equal(found[~nan], (rounded_to_bf16(x).view(np.uint32) >> 16)[~nan])
+        assert np.isnan((found.astype(np.uint32) << 16).view(np.float32)[nan]).all()
+
+
+@each_bf16_isa
+def test_pack_bf16_puts_pairs_of_tokens_in_lanes(isa: str) -> None:
+    rng = np.random.default_rng(22)
+    lanes = kernels.lanes(isa)
+    for k, n_tokens in itertools.product([*range(2, 68, 2), 576], range(1, lanes + 1)):
+        x, tile = normal(rng, n_tokens, k), aligned(k // 2, lanes).view(np.uint16).reshape(k // 2, lanes, 2)
+        kernels.pack_bf16(isa, x, tile)
+        tokens = tile.transpose(1, 0, 2).reshape(lanes, k)
+        assert np.array_equal(tokens[:n_tokens], rounded_to_bf16(x).view(np.uint32) >> 16)
+        assert not tokens[n_tokens:].any()
+
+
+@each_bf16_isa
+def test_gemm_bf16(isa: str) -> None:
+    """Against rounded activations within what float sums may lose; so against x within 2^-8 of each product more."""
+    rng = np.random.default_rng(23)
+    for n_rows, k, n_tokens in matrix_sizes(2):
+        data, weights = stored(normal(rng, n_rows, k), "BF16")
+        shifted = np.empty(data.size + 1, np.uint8)  # rows may start at any byte
+        shifted[1:] = data
+        x, out = normal(rng, n_tokens, k), np.empty((n_tokens, n_rows), np.float32)
+        kernels.gemm_bf16(isa, shifted[1:], x, out)
+        x64 = rounded_to_bf16(x).astype(np.float64)
+        assert_within(out, x64 @ weights.T, sum_bound(k) * (np.abs(x64) @ np.abs(weights.T)))
+        assert_within(out, x @ weights.T, (2.0**-8 + sum_bound(k)) * (np.abs(x) @ np.abs(weights.T)))
+
+
+@each_bf16_isa
+def test_gemm_bf16_of_extreme_numbers(isa: str) -> None:
+    """Magnitudes from 2^-120 to 2^120: exact products, and sums rounded relative to their greatest part."""
+    rng = np.random.default_rng(24)
+    w = normal(rng, 9, 64) * np.exp2(rng.integers(-60, 60, (9, 64))).astype(np.float32)
+    x = normal(rng, 17, 64) * np.exp2(rng.integers(-60, 60, (17, 64))).astype(np.float32)
+    data, weights = stored(w, "BF16")
+    out = np.empty((17, 9), np.float32)
+    kernels.gemm_bf16(isa, data, x, out)
+    x64 = rounded_to_bf16(x).astype(np.float64)
+    assert_within(out, x64 @ weights.T, sum_bound(64) * (np.abs(x64) @ np.abs(weights.T)))
+
+
+@each_bf16_isa
+@pytest.mark.parametrize("k", [64, 5000])
+def test_a_bf16_product_depends_on_its_row_and_token_alone(isa: str, k: int) -> None:
+    rng = np.random.default_rng(25)
+    rows, x = stored(normal(rng, 37, k), "BF16")[0].reshape(37, -1), normal(rng, 83, k)
+    assert_alone_as_together(rows, x, lambda rows, x, out: kernels.gemm_bf16(isa, rows.reshape(-1), x, out))
+
+
+@each_bf16_isa
+def test_nan_stays_with_its_bf16_row_and_token(isa: str) -> None:
+    rng = np.random.default_rng(26)
+    rows, x, out = normal(rng, 11, 70), normal(rng, 20, 70), np.empty((20, 11), np.float32)
+    rows[9, 69], x[17, 3] = np.inf, np.nan
+    kernels.gemm_bf16(isa, stored(rows, "BF16")[0], x, out)
+    assert_not_finite(out, 17, 9)
 
 
 # ---- the rest of a layer ----
@@ -462,11 +577,13 @@ def test_no_product_leaves_its_arrays(isa: str, guarded: Guarded) -> None:
         for format in ["F32", "F16", "BF16"]:
             data = guarded.copy(stored(normal(rng, n_rows, k), format)[0])
             kernels.dot_float(isa, format, data, guarded.copy(normal(rng, k)), guarded.empty(np.float32, n_rows))
-        x, a = guarded.copy(normal(rng, n_tokens, k)), guarded.copy(normal(rng, n_rows * k))
+        x, rows = guarded.copy(normal(rng, n_tokens, k)), guarded.copy(normal(rng, n_rows, k))
         kernels.pack_float(isa, x, guarded.empty(np.float32, k, lanes))
         out = guarded.empty(np.float32, n_tokens, n_rows)
-        kernels.gemm_float(isa, a, k, 1, x, out)
-        kernels.gemm_float(isa, a, 1, n_rows, x, out)
+        kernels.gemm_float(isa, rows, x, out)
+        if kernels.has_bf16(isa):
+            kernels.pack_bf16(isa, x, guarded.empty(np.uint16, k // 2, lanes, 2))
+            kernels.gemm_bf16(isa, guarded.copy(stored(rows, "BF16")[0]), x, out)
 
 
 @each_isa

@@ -5,75 +5,19 @@ q * scale; unpack itself is checked against gguf-py in test_formats.py. Integer 
 may differ is the rounding of float sums: `BOUND`, relative to the sum of (|code - bias| * |scale| + |min|) * |x|.
 """
 
-import ctypes
-import mmap
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from blocks import HALVES, QUANTIZED, Bytes, Doubles, Floats, random_rows, set_scales, token, values, weights
 
 from subbyte.kernels import FORMATS, Format, _formats, _int8, isas
 
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-
 BOUND = 4e-7
 ISAS = isas()
-QUANTIZED = [format for format in FORMATS.values() if format.group]
 each_isa = pytest.mark.parametrize("isa", ISAS)
 each_format = pytest.mark.parametrize("format", QUANTIZED, ids=[format.name for format in QUANTIZED])
 
-# Where a block holds its half-precision numbers; IQ1_M and MXFP4 have none.
-HALVES = {
-    **{name: [0] for name in "Q4_0 Q5_0 Q8_0 IQ4_NL IQ4_XS IQ1_S IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S".split()},
-    **{name: [0, 2] for name in "Q4_1 Q5_1 Q4_K Q5_K".split()},
-    **{"Q2_K": [80, 82], "Q3_K": [108], "Q6_K": [208], "TQ1_0": [52], "TQ2_0": [64]},
-}
-
-
-def set_scales(blocks: Bytes, format: Format, scales: Floats) -> Bytes:
-    """Blocks [n, bytes] with sensible numbers for scales [n, 1 or 2]."""
-    for place, scale in zip(HALVES.get(format.name, []), scales.T, strict=False):
-        blocks[:, place : place + 2] = scale.astype("<f2")[:, None].view(np.uint8)
-    if format.name == "MXFP4":
-        blocks[:, 0] = 128 + np.log2(np.maximum(scales[:, 0], 2.0**-40))
-    if format.name == "IQ1_M":  # the scale's nibbles are the top ones of four 16-bit words
-        words, half = blocks[:, 48:].view("<u2"), scales[:, 0].astype("<f2").view("<u2")
-        for i in range(4):
-            words[:, i] = (words[:, i] & 0x0FFF) | ((half >> (4 * i)) & 15) << 12
-    return blocks
-
-
-def random_rows(format: Format, n_rows: int, k: int, seed: int = 0) -> Bytes:
-    """Flat rows of random blocks."""
-    rng = np.random.default_rng(seed + format.id)
-    n = n_rows * k // format.block_size
-    blocks = rng.integers(0, 256, (n, format.block_bytes), dtype=np.uint8)
-    return set_scales(blocks, format, rng.uniform(0.001, 0.1, (n, 2)).astype(np.float32)).reshape(-1)
-
-
 def random_x(n_tokens: int, k: int) -> Floats:
     return np.random.default_rng(k).standard_normal((n_tokens, k), np.float32)
-
-
-def weights(format: Format, rows: Bytes, n_rows: int) -> tuple[Doubles, Doubles]:
-    """W [n_rows, k] and the magnitude of its parts."""
-    code, scale, minimum = _formats.unpack(rows, format.name, "scalar")
-    product = (code.astype(np.float64) - format.bias).reshape(-1, format.group) * scale[:, None].astype(np.float64)
-    offset = np.zeros((scale.size, 1)) if minimum is None else minimum[:, None].astype(np.float64)
-    return (product - offset).reshape(n_rows, -1), (np.abs(product) + np.abs(offset)).reshape(n_rows, -1)
-
-
-def values(x: _int8.Q8) -> Doubles:
-    """[n_tokens, k]"""
-    scaled: Doubles = x.q.astype(np.float64).reshape(x.n_tokens, -1, 32) * x.scale[:, :, None]
-    return scaled.reshape(x.n_tokens, -1)
-
-
-def token(x: _int8.Q8, t: int) -> _int8.Q8:
-    return _int8.Q8(x.q[t : t + 1], x.scale[t : t + 1], x.sum[t : t + 1])
 
 
 def assert_close(found: Floats, expected: Doubles, magnitude: Doubles) -> None:
@@ -281,40 +225,3 @@ def test_every_number_of_tokens(isa: str) -> None:
     rows = random_rows(format, 13, 96)
     for n in range(1, 34):
         assert_products(isa, format, rows, 13, _int8.quantize(isa, random_x(n, 96)))
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Bytes]:
-    """Bytes that end where reading on would end the process."""
-    size = 64 * mmap.PAGESIZE
-    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + size), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
-    yield np.frombuffer(memory, np.uint8)[:size]
-
-
-@each_format
-@each_isa
-def test_nothing_is_read_past_the_rows(isa: str, format: Format, guarded: Bytes) -> None:
-    """Rows and activations end at a guard page; before it, rows lie at odd addresses."""
-    for n_rows, k in ((1, format.block_size), (5, 3 * format.block_size), (33, 256)):
-        rows = random_rows(format, n_rows, k)
-        x = _int8.quantize(isa, random_x(1, k))
-        expected = _int8.gemm(isa, format.name, rows, n_rows, x)
-        at_end = guarded[-rows.size :]
-        at_end[:] = rows
-        np.testing.assert_array_equal(_int8.gemm(isa, format.name, at_end, n_rows, x), expected)
-        dot = _int8.dot if _int8.has_dot(isa, format.name) else _int8.dot_codes
-        expected_dot = dot(isa, format.name, rows, n_rows, x)
-        np.testing.assert_array_equal(dot(isa, format.name, at_end, n_rows, x), expected_dot)
-        for shift in (1, 2, 3):
-            shifted = guarded[shift : shift + rows.size]
-            shifted[:] = rows
-            np.testing.assert_array_equal(dot(isa, format.name, shifted, n_rows, x), expected_dot)
-        for name in ("q", "scale", "sum"):
-            array = getattr(x, name)
-            at_end = guarded[-array.nbytes :]
-            at_end[:] = array.view(np.uint8).reshape(-1)
-            parts = {"q": x.q, "scale": x.scale, "sum": x.sum, name: at_end.view(array.dtype).reshape(array.shape)}
-            np.testing.assert_array_equal(dot(isa, format.name, rows, n_rows, _int8.Q8(**parts)), expected_dot)
-            np.testing.assert_array_equal(_int8.gemm(isa, format.name, rows, n_rows, _int8.Q8(**parts)), expected)

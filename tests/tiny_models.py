@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+from blocks import random_matrix
 from gguf.quants import dequantize, quantize
 from numpy.typing import NDArray
+
+from subbyte.kernels import FORMATS
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -16,6 +20,7 @@ N_VOCAB = 268
 MERGES = ["t h", "th e", "i n", "a n", "e r", "o n", "Ġ the", "Ġ a", "in g", "an d"]
 
 LLAMA = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_head_kv": 2, "head_dim": 16, "n_ff": 96}
+MIXED = {"n_layer": 4, "n_embd": 256, "n_head": 4, "n_head_kv": 2, "head_dim": 64, "n_ff": 512}
 GEMMA3 = {"n_layer": 7, "n_embd": 64, "n_head": 4, "n_head_kv": 1, "head_dim": 32, "n_ff": 96, "window": 8}
 
 
@@ -95,6 +100,17 @@ def write_model(
     w.write_tensors_to_file()
     w.close()
     return weights
+
+
+def write_mixed_model(path: Path) -> None:
+    """A llama of shape MIXED with random blocks of every type: its matrices take them in turn."""
+    matrices = [(name, dims) for name, dims in tensor_shapes("llama", MIXED).items() if len(dims) == 2]
+    assert len(matrices) >= len(FORMATS)
+    tensors = {
+        f"{name}.weight": (random_matrix(format, *dims), format.name)
+        for (name, dims), format in zip(matrices, cycle(FORMATS.values()), strict=False)
+    }
+    write_model(path, shape=MIXED, tensors=tensors)
 
 
 def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: dict[str, int], other: dict[str, Any]) -> None:

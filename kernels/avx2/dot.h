@@ -208,7 +208,7 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
             switch (n) { \
             case 1: call(name, 1); break; \
             case 2: call(name, 2); break; \
-            case 3: call(name, 3); break; \
+            case 3: call(name, MOST_TOKENS < 3 ? MOST_TOKENS : 3); break; \
             default: call(name, MOST_TOKENS); \
             } \
         } \

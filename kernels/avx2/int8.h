@@ -6,5 +6,6 @@
 void fill_avx2_quantize(struct kernels *table);
 void fill_avx2_dot(struct kernels *table);
 void fill_avx2_gemm(struct kernels *table);
+void fill_avx2_peak(struct kernels *table);
 
 #endif

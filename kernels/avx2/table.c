@@ -2,6 +2,7 @@
 #include "int8.h"
 
 void fill_avx2_float(struct kernels *table);       /* vector/float.c */
+void fill_avx2_float_peak(struct kernels *table);  /* vector/peak.c */
 
 void fill_avx2(struct kernels *table)
 {
@@ -9,4 +10,6 @@ void fill_avx2(struct kernels *table)
     fill_avx2_dot(table);
     fill_avx2_gemm(table);
     fill_avx2_float(table);
+    fill_avx2_peak(table);
+    fill_avx2_float_peak(table);
 }

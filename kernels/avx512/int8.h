@@ -6,6 +6,7 @@
 void fill_avx512_pack(struct kernels *table);
 void fill_avx512_dot(struct kernels *table);
 void fill_avx512_gemm(struct kernels *table);
+void fill_avx512_peak(struct kernels *table);
 void fill_avx512_fold(struct kernels *table);
 
 #endif

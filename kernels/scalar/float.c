@@ -59,14 +59,14 @@ static void pack_float(const float *x, int64_t stride, int n_tokens, int64_t k, 
             tile[i * LANES + t] = t < n_tokens ? x[t * stride + i] : 0;
 }
 
-static void gemm_float(const float *a, int64_t a_row, int64_t a_k, int n_rows, int64_t k, const float *tile, int n_tokens,
-                       float *out, int64_t out_stride)
+static void gemm_float(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out, int64_t out_stride)
 {
     for (int r = 0; r < n_rows; r++)
         for (int t = 0; t < n_tokens; t++) {
+            const float *x = tiles + t / LANES * k * LANES + t % LANES;
             double sum = 0;
             for (int64_t i = 0; i < k; i++)
-                sum += (double)a[r * a_row + i * a_k] * tile[i * LANES + t];
+                sum += (double)rows[r * k + i] * x[i * LANES];
             out[t * out_stride + r] = (float)sum;
         }
 }

@@ -7,4 +7,5 @@ void fill_scalar(struct kernels *table)
     fill_scalar_int8(table);
     fill_scalar_fold(table);
     fill_scalar_float(table);
+    fill_scalar_peak(table);
 }

@@ -7,5 +7,6 @@ void fill_scalar_formats(struct kernels *table);   /* formats.c: unpack, to_floa
 void fill_scalar_int8(struct kernels *table);      /* int8.c: quantize, pack_q8, dot_codes, gemm */
 void fill_scalar_fold(struct kernels *table);      /* fold.c: fold */
 void fill_scalar_float(struct kernels *table);     /* float.c: products, the rest of a layer, attention */
+void fill_scalar_peak(struct kernels *table);      /* peak.c: the limits of the machine */
 
 #endif

@@ -1,0 +1,41 @@
+"""subbyte as an engine that takes turns (turns.py), and beside it the tokens/s that the machine's limits allow."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.metadata import version
+
+from turns import About, Measurements, serve
+
+import subbyte as sb
+from subbyte.runtime._limits import Meter
+from subbyte.runtime._work import generation_work, prompt_work
+
+
+def start(path: str, prompt: int, generation: int, threads: int) -> tuple[About, Measurements]:
+    model = sb.load(path, threads=threads)
+    session = model.session(max(prompt, generation))
+    meter = Meter(model.isa)
+
+    def rate(n: int, batch: int) -> float:
+        session.rewind(0)
+        begin = time.perf_counter()
+        for at in range(0, n, batch):
+            session.eval(range(at, min(at + batch, n)))
+        return n / (time.perf_counter() - begin)
+
+    rate(prompt, prompt)
+    rate(min(4, generation), 1)
+    reading = prompt_work(model, prompt, 0, "f16", "int8")
+    generating = generation_work(model, generation, 0, "f16", "int8")
+    return {"version": f"subbyte {version('subbyte')}"}, {
+        "prompt": lambda: rate(prompt, prompt),
+        "generation": lambda: rate(generation, 1),
+        "prompt limit": lambda: prompt / reading.seconds(meter.measure(threads)),
+        "generation limit": lambda: generation / generating.seconds(meter.measure(threads)),
+    }
+
+
+if __name__ == "__main__":
+    serve(lambda: start(sys.argv[1], *map(int, sys.argv[2:5])))

@@ -1,0 +1,119 @@
+"""`subbyte bench`: tokens/s of a model, or of a random one of a real shape, beside what the machine could do."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from subbyte.cli import options
+from subbyte.cli.bench_output import print_csv, print_figures
+from subbyte.cli.console import print_json, show_log
+from subbyte.cli.loading import find_model
+from subbyte.cli.steps import Steps
+
+if TYPE_CHECKING:
+    from subbyte.runtime.model import CacheType
+    from subbyte.runtime.session import Activations
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Reads a comma list of whole numbers."""
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no whole number, nor several with commas between") from None
+
+
+NUMBERS: dict[str, Any] = {"type": numbers, "metavar": "N,...", "show_default": True}
+
+
+@click.command()
+@options.model_argument(required=False)
+@click.option(
+    "--synthetic", metavar="SHAPE:TYPE[:LAYERS]", help="In place of MODEL: random blocks in the shape of a real model."
+)
+@click.option(
+    "--keep", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write the random model there and leave it; default: a temporary file.",
+)  # fmt: skip
+@click.option("-p", "--prompt", "prompts", default="512", help="Tokens of a prompt; 0: no prompt.", **NUMBERS)
+@click.option("-n", "--generate", "generations", default="64", help="Tokens to generate; 0: none.", **NUMBERS)
+@click.option("-d", "--depth", "depths", default="0", help="Tokens that are in the context before.", **NUMBERS)
+@click.option("-t", "--threads", help="Threads to compute with; default: the processors at hand.", **NUMBERS)
+@click.option(
+    "-r", "--repeats", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Runs of each test."
+)
+@options.activations_option("int8")
+@click.option("--cache-type", default="f16", show_default=True, metavar="TYPE", help="How keys and values are kept.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
+    help="What stdout gets.",
+)  # fmt: skip
+@click.option("--json", "output", flag_value="json", help="The same as -o json.")
+@options.verbose_option
+@options.debug_option
+@click.pass_context
+def bench(
+    ctx: click.Context, model: str | None, synthetic: str | None, keep: Path | None, prompts: tuple[int, ...],
+    generations: tuple[int, ...], depths: tuple[int, ...], threads: tuple[int, ...] | None, repeats: int,
+    activations: "Activations", cache_type: "CacheType", output: str, verbose: bool,
+) -> None:  # fmt: skip
+    """Measure how fast a model is.
+
+    Prompts of -p tokens and -n generated tokens, each behind -d others, with -t threads; all take comma lists. Every
+    figure is also shown as a share of what this machine's memory and arithmetic allowed at that moment.
+
+    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; or there is --synthetic in its place.
+    """
+    with _found(model, synthetic, keep, verbose) as path, options.usage_errors(), Steps() as steps:
+        from subbyte.runtime.bench import bench as measure
+
+        result = measure(
+            path,
+            prompts=[n for n in prompts if n],
+            generations=[n for n in generations if n],
+            depths=depths,
+            threads=threads or (None,),
+            repeats=repeats,
+            cache_type=cache_type,
+            activations=activations,
+            on_progress=steps.update,
+        )
+    if output == "json":
+        print_json({"command": shlex.join(["subbyte", *ctx.meta[options.ARGS]]), **result.to_dict()})
+    elif output == "csv":
+        print_csv(result)
+    else:
+        print_figures(result)
+
+
+@contextmanager
+def _found(model: str | None, synthetic: str | None, keep: Path | None, verbose: bool) -> Iterator[Path]:
+    """The model's file; a temporary one goes with the end of the block."""
+    if (model is None) == (synthetic is None):
+        raise click.UsageError("give either MODEL or --synthetic SHAPE:TYPE")
+    if model is not None:
+        if keep is not None:
+            raise click.UsageError("--keep goes with --synthetic")
+        yield find_model(model, verbose=verbose)
+        return
+    from subbyte.runtime.synthetic import parse, temporary, write
+
+    show_log(verbose)
+    with options.usage_errors():
+        random = parse(str(synthetic))
+    with ExitStack() as stack:
+        with Steps() as steps:
+
+            def on_progress(done: int, total: int) -> None:
+                steps.update("writing the random model", done, total)
+
+            if keep is None:
+                path = stack.enter_context(temporary(random, on_progress))
+            else:
+                write(random, keep, on_progress)
+                path = keep
+        yield path

@@ -1,0 +1,56 @@
+"""What the machine can do at this moment, measured right beside each figure of a benchmark."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from subbyte.kernels import bf16_peak, float_peak, int8_peak, read_rate
+from subbyte.runtime.memory import available_memory
+
+READ_BYTES = 256 << 20  # at least; more than most last-level caches
+SECONDS = 0.05  # each measurement
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of all threads together, a second: bytes read from memory, multiply-adds of int8, float and bf16 numbers."""
+
+    read_bytes: float
+    int8_macs: float
+    float_macs: float
+    bf16_macs: float
+
+
+def combine(all: Sequence[Limits], by: Callable[[Iterable[float]], float]) -> Limits:
+    """The greatest, or the median, of several measurements."""
+    return Limits(*map(by, zip(*map(astuple, all), strict=True)))
+
+
+class Meter:
+    """Measures the limits of this machine with one instruction set, about 0.2 s each time."""
+
+    def __init__(self, isa: str) -> None:
+        self._isa = isa
+        self._memory = np.ones(_read_bytes(), np.uint8)
+
+    def measure(self, n_threads: int) -> Limits:
+        """The limits of n_threads threads, now."""
+        return Limits(
+            read_rate(self._memory, n_threads, SECONDS),
+            int8_peak(self._isa, n_threads, SECONDS),
+            float_peak(self._isa, n_threads, SECONDS),
+            bf16_peak(self._isa, n_threads, SECONDS),
+        )
+
+
+def _read_bytes() -> int:
+    """How much to read to measure memory: several times the last-level cache, but no more than may be taken."""
+    try:
+        cache = os.sysconf("SC_LEVEL3_CACHE_SIZE")
+    except (ValueError, OSError):  # the system does not tell
+        cache = 0
+    return min(max(READ_BYTES, 4 * cache), available_memory() // 4)

@@ -1,0 +1,112 @@
+"""What a benchmark found: cases, their runs, and the figures made of them."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from subbyte.runtime._limits import Limits, combine
+from subbyte.runtime._work import Work
+
+Kind = Literal["prompt", "generation"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """n_tokens at once ("prompt") or one by one ("generation"), behind `depth` others."""
+
+    kind: Kind
+    n_tokens: int
+    depth: int
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """As llama-bench writes it: pp512, tg64 @ d2048."""
+        name = f"{'pp' if self.kind == 'prompt' else 'tg'}{self.n_tokens}"
+        return f"{name} @ d{self.depth}" if self.depth else name
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, and the machine's limits: the better of what was measured right before and right after it."""
+
+    seconds: float
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A case, what it asks of the machine, and all of its runs."""
+
+    case: Case
+    work: Work
+    runs: tuple[Run, ...]
+
+    @property
+    def rate(self) -> float:
+        """Tokens/s: the median of the runs."""
+        return statistics.median(self._rates)
+
+    @property
+    def spread(self) -> float:
+        """The median distance of a run from `rate`: half of the runs lie within rate ± spread."""
+        return statistics.median(abs(rate - self.rate) for rate in self._rates)
+
+    @property
+    def share(self) -> float:
+        """The least time that the limits around a run allow, over the time it took: the median of the runs."""
+        return statistics.median(self.work.seconds(run.limits) / run.seconds for run in self.runs)
+
+    @property
+    def limits(self) -> Limits:
+        """The medians of what was measured around its runs."""
+        return combine([run.limits for run in self.runs], statistics.median)
+
+    @property
+    def limited_by(self) -> str:
+        """What sets the limit: "reading" memory or "computing"."""
+        return self.work.limited_by(self.limits)
+
+    @property
+    def _rates(self) -> list[float]:
+        return [self.case.n_tokens / run.seconds for run in self.runs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Figures and runs by name, fit for JSON."""
+        return {
+            "name": self.case.name, **asdict(self.case),
+            "tokens_per_second": self.rate, "spread": self.spread,
+            "share_of_limit": self.share, "limited_by": self.limited_by, "limits": asdict(self.limits),
+            "work": asdict(self.work), "runs": [asdict(run) for run in self.runs],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """All that was measured, and what another needs to measure it again.
+
+    model: the facts of `ModelInfo`. types: bytes of the file by block type.
+    """
+
+    version: str
+    cpu: str
+    isa: str
+    model: dict[str, Any]
+    types: dict[str, int]
+    activations: str
+    cache_type: str
+    repeats: int
+    measured: tuple[Measured, ...]
+
+    def limits(self) -> dict[int, Limits]:
+        """By number of threads, the medians of what was measured."""
+        threads = dict.fromkeys(of.case.threads for of in self.measured)
+        found = {n: [of.limits for of in self.measured if of.case.threads == n] for n in threads}
+        return {n: combine(all, statistics.median) for n, all in found.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, fit for JSON. Limits are bytes and multiply-adds a second, work is those of a run."""
+        facts = {name: value for name, value in vars(self).items() if name != "measured"}
+        return {**facts, "tests": [measured.to_dict() for measured in self.measured]}

@@ -1,0 +1,73 @@
+"""What a run of tokens asks of the machine: bytes to read and multiply-adds to do, whatever the code that does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from subbyte.kernels import FORMATS
+from subbyte.runtime._limits import Limits
+from subbyte.runtime.model import CacheType, Model
+from subbyte.runtime.session import Activations
+
+
+@dataclass(frozen=True)
+class Work:
+    """n_bytes of weights, keys and values to read; multiply-adds of int8, float and bf16 numbers."""
+
+    n_bytes: int
+    int8_macs: int
+    float_macs: int
+    bf16_macs: int
+
+    def seconds(self, limits: Limits) -> float:
+        """The least time it can take on a machine: reading or computing, whichever is longer."""
+        return max(self._reading(limits), self._computing(limits))
+
+    def limited_by(self, limits: Limits) -> str:
+        """What takes that time: "reading" or "computing"."""
+        return "reading" if self._reading(limits) >= self._computing(limits) else "computing"
+
+    def _reading(self, limits: Limits) -> float:
+        return self.n_bytes / limits.read_bytes
+
+    def _computing(self, limits: Limits) -> float:
+        floats = self.float_macs / limits.float_macs + self.bf16_macs / limits.bf16_macs
+        return self.int8_macs / limits.int8_macs + floats
+
+
+def prompt_work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Work:
+    """Of evaluating n tokens at once behind depth others, for the logits of the last one."""
+    return _work(model, n, depth, cache_type, activations, passes=1)
+
+
+def generation_work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Work:
+    """Of evaluating n tokens one by one behind depth others, each for its logits."""
+    return _work(model, n, depth, cache_type, activations, passes=n)
+
+
+def _work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations, passes: int) -> Work:
+    """passes: how often the weights are read, and the logits computed."""
+    n_bytes = int8 = floats = bf16 = 0
+    *layers, head = model.plan.matrices()
+    for (name, rows, cols), times in [*((matrix, n) for matrix in layers), (head, passes)]:
+        format = FORMATS[name]
+        n_bytes += rows * cols // format.block_size * format.block_bytes * passes
+        if format.group and activations != "float32":
+            int8 += rows * cols * times * (2 if activations == "int8x2" else 1)
+        elif name == "BF16" and activations == "int8":
+            bf16 += rows * cols * times
+        else:
+            floats += rows * cols * times
+    value_bytes = FORMATS[cache_type.upper()].bits_per_weight / 8
+    for n_head, n_head_kv, head_dim, window in model.plan.attentions():
+        pairs = attended(n, depth, window)
+        read = pairs if passes == n else attended(1, depth + n - 1, window)
+        n_bytes += int(2 * read * n_head_kv * head_dim * value_bytes)
+        floats += 2 * pairs * n_head * head_dim
+    return Work(n_bytes, int8, floats, bf16)
+
+
+def attended(n: int, depth: int, window: int) -> int:
+    """Positions that n tokens behind depth others look at, all together: itself and, with a window, window - 1 more."""
+    growing = n if window == 0 else min(max(window - depth, 0), n)
+    return growing * depth + growing * (growing + 1) // 2 + (n - growing) * window

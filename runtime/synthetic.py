@@ -1,0 +1,151 @@
+"""Random models of real shapes, to measure speed without a download: `llama-3.2-1b:Q4_K:8`.
+
+A model is named SHAPE:TYPE[:LAYERS]. SHAPE is one of `SHAPES`; TYPE a block type for all projections (the output matrix
+is Q6_K then) or one of the mixtures of `MIXES`; LAYERS how many of the real model's layers to write. Blocks are random,
+their scales such that activations stay sane; the vocabulary has the real size and means nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from subbyte.errors import ResourceError
+from subbyte.kernels import FORMATS
+from subbyte.runtime._random_blocks import random_blocks
+from subbyte.runtime._shapes import ALIGNMENT, SHAPES, Shape, Synthetic, padded, parse, tensor_bytes
+from subbyte.runtime.bpe import BYTE_OF
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["SHAPES", "Progress", "Shape", "Synthetic", "parse", "temporary", "write"]
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes written and the bytes in all."""
+
+POOL = 16381  # units of random blocks of one type, repeated to fill a tensor; a prime, so that its rows differ
+UNIT = 256  # weights, a whole number of any format's blocks
+
+
+def write(model: Synthetic, path: str | os.PathLike[str], on_progress: Progress | None = None, seed: int = 0) -> None:
+    """Writes the model as a GGUF file that llama.cpp reads as well; whole, or not at all.
+
+    Raises ResourceError where the disk is too small or can't be written to.
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _check_space(model, path)
+        try:
+            _write_header(model, scratch)
+            with scratch.open("ab") as file:
+                _write_tensors(model, file, np.random.default_rng(seed), on_progress)
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except OSError as error:
+        raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
+
+
+@contextmanager
+def temporary(model: Synthetic, on_progress: Progress | None = None) -> Iterator[Path]:
+    """The model as a file in the system's temporary folder ($TMPDIR), which goes with the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="subbyte-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "synthetic.gguf"
+        write(model, path, on_progress)
+        yield path
+
+
+def _check_space(model: Synthetic, path: Path) -> None:
+    need, free = model.n_bytes(), shutil.disk_usage(path.parent).free
+    if free < need:
+        found = f"{path} needs {need / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
+        raise ResourceError(f"{found}; make room, take fewer layers or set TMPDIR to another folder")
+
+
+def _write_header(model: Synthetic, path: Path) -> None:
+    import gguf
+
+    s = model.shape
+    w = gguf.GGUFWriter(str(path), s.architecture)
+    w.add_name(model.description)
+    w.add_block_count(s.n_layer)
+    w.add_context_length(s.n_ctx_train)
+    w.add_embedding_length(s.n_embd)
+    w.add_feed_forward_length(s.n_ff)
+    w.add_head_count(s.n_head)
+    w.add_head_count_kv(s.n_head_kv)
+    w.add_key_length(s.head_dim)
+    w.add_value_length(s.head_dim)
+    w.add_rope_dimension_count(s.head_dim)
+    w.add_rope_freq_base(s.freq_base)
+    w.add_layer_norm_rms_eps(s.eps)
+    w.add_vocab_size(s.n_vocab)
+    _add_vocabulary(w, s.n_vocab)
+    for name, (shape, format) in model.tensors().items():
+        kind = gguf.GGMLQuantizationType[format]
+        stored = (*shape[:-1], shape[-1] // FORMATS[format].block_size * FORMATS[format].block_bytes)
+        w.add_tensor_info(name, stored, np.dtype(np.uint8), tensor_bytes(shape, format), kind)
+    try:
+        w.write_header_to_file()
+        w.write_kv_data_to_file()
+        w.write_ti_data_to_file()
+    finally:
+        w.close()
+
+
+def _add_vocabulary(w: GGUFWriter, n_vocab: int) -> None:
+    """The 256 bytes, one merge, BOS and EOS; the rest are tokens that no text becomes."""
+    letters = [chr(code) for code in BYTE_OF]
+    known = [*letters, "ee", "<|bos|>", "<|eos|>"]
+    normal, control, unused = 1, 3, 5
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("gpt-2")
+    w.add_token_list(known + [f"<|unused {i}|>" for i in range(len(known), n_vocab)])
+    w.add_token_types([normal] * 257 + [control] * 2 + [unused] * (n_vocab - len(known)))
+    w.add_token_merges(["e e"])
+    w.add_bos_token_id(257)
+    w.add_eos_token_id(258)
+    w.add_add_bos_token(False)
+
+
+def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, on_progress: Progress | None) -> None:
+    pools: dict[tuple[str, int], memoryview] = {}
+    total, done = model.n_bytes(), 0
+    file.write(bytes(-file.tell() % ALIGNMENT))
+    for shape, format in model.tensors().values():
+        if len(shape) == 1:
+            file.write(np.ones(shape, np.float32).tobytes())
+        else:
+            key = format, shape[1]
+            if key not in pools:
+                pools[key] = _pool(*key, rng)
+            _write_cycled(file, pools[key], tensor_bytes(shape, format), int(rng.integers(POOL)))
+        file.write(bytes(-file.tell() % ALIGNMENT))
+        done += padded(tensor_bytes(shape, format))
+        if on_progress is not None:
+            on_progress(done, total)
+
+
+def _pool(format: str, k: int, rng: np.random.Generator) -> memoryview:
+    """Weights of the size that keeps an input's size over rows of k."""
+    n_blocks = POOL * UNIT // FORMATS[format].block_size
+    return random_blocks(format, n_blocks, k**-0.5, rng).data.cast("B")
+
+
+def _write_cycled(file: BinaryIO, pool: memoryview, n_bytes: int, start: int) -> None:
+    """n_bytes of the pool, over and over, beginning with its unit `start`."""
+    at = len(pool) // POOL * start
+    while n_bytes:
+        part = pool[at : at + n_bytes]
+        file.write(part)
+        n_bytes -= len(part)
+        at = 0

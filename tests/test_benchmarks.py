@@ -1,0 +1,376 @@
+"""What the benchmarks do with figures: taking turns, pairing, parsing a peer's output, the tables; nothing is timed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import calibrated
+import numpy as np
+import peers
+import pytest
+from calibrated import measure
+from document import put_table
+from kernels_table import HEAD, Result, table_row
+from llama_bench import LlamaBench, parse
+from peers_table import better_peer, render, summary, verdict
+from published import ik_ratio
+from records import Rates, Record, Setting, load, paired, put, save
+from turns import EngineError, Worker
+
+from subbyte.kernels import FORMATS, _timing, dequantize
+
+# ---- engines that take turns ----
+
+BENCHMARKS = Path(peers.__file__).parent
+ENGINE = f"""
+import sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+from turns import serve
+"""
+GOOD = """
+print("a library's chatter")
+serve(lambda: ({"version": "fake 1"}, {"prompt": lambda: 12.5, "generation": lambda: 1 / 0}))
+"""
+
+
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def engine() -> Iterator[Start]:
+    workers: list[Worker] = []
+
+    def start(code: str, timeout: float = 60) -> Worker:
+        workers.append(Worker("fake", [sys.executable, "-c", ENGINE + code], timeout))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.close()
+
+
+def test_an_engine_answers_until_it_is_closed(engine: Start) -> None:
+    worker = engine(GOOD.replace("print", "#"))
+    assert worker.about == {"version": "fake 1"}
+    assert [worker.run("prompt"), worker.run("prompt")] == [12.5, 12.5]
+    worker.close()
+    worker.close()
+
+
+def test_what_a_library_prints_while_serving_is_no_answer(engine: Start) -> None:
+    worker = engine('serve(lambda: (print("loading") or {}, {"prompt": lambda: print("noise") or 3.0}))')
+    assert worker.run("prompt") == 3.0
+
+
+@pytest.mark.parametrize(
+    "code, what, reason",
+    [
+        (GOOD.replace("print", "#"), "generation", "ZeroDivisionError: division by zero"),
+        (GOOD.replace("print", "#"), "nothing", "KeyError: 'nothing'"),
+        ('serve(lambda: ({}, {"prompt": lambda: sys.exit(7)}))', "prompt", "it ended with status 7"),
+    ],
+)
+def test_an_engine_that_fails_says_why(code: str, what: str, reason: str, engine: Start) -> None:
+    worker = engine(code)
+    with pytest.raises(EngineError, match=f"^fake, asked for '{what}': {reason}$"):
+        worker.run(what)
+
+
+def test_an_engine_that_does_not_start_says_why() -> None:
+    code = ENGINE + 'serve(lambda: open("/nowhere/model"))'
+    with pytest.raises(EngineError, match="asked for 'start': FileNotFoundError"):
+        Worker("fake", [sys.executable, "-c", code])
+
+
+@pytest.mark.parametrize("line", ["chatter", "[1"])
+def test_an_engine_must_begin_with_json(line: str) -> None:
+    with pytest.raises(EngineError, match="began with something else"):
+        Worker("fake", [sys.executable, "-c", f"print({line!r})"])
+
+
+def test_an_engine_must_answer_numbers() -> None:
+    worker = Worker("fake", [sys.executable, "-c", "print('{}', flush=True); input(); print('fast')"])
+    with pytest.raises(EngineError, match="answered 'prompt' with 'fast' instead of a number"):
+        worker.run("prompt")
+
+
+def test_an_engine_that_hangs_is_killed() -> None:
+    worker = Worker("fake", [sys.executable, "-c", "print('{}', flush=True); import time; time.sleep(600)"])
+    worker.timeout = 0.2
+    with pytest.raises(EngineError, match=r"it said nothing for 0\.2 s"):
+        worker.run("prompt")
+
+
+class FakeEngine:
+    """Notes its turns; its rates are 1, 2, 3, ..."""
+
+    about: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self._log, self._rates = name, log, count(1)
+
+    def run(self, what: str) -> float:
+        self._log.append(f"{self.name} {what}")
+        return float(next(self._rates))
+
+    def close(self) -> None: ...
+
+
+def test_engines_take_turns_and_limits_stand_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "PAUSE", 0)
+    log: list[str] = []
+    a, b = FakeEngine("a", log), FakeEngine("b", log)
+    rates, limits = peers.take_turns([a, b], a, 2)
+    forth = ["a prompt", "b prompt", "a prompt limit", "a generation", "b generation", "a generation limit"]
+    back = ["b prompt", "a prompt", "a prompt limit", "b generation", "a generation", "a generation limit"]
+    assert log == forth + back
+    assert rates == {"a": {"prompt": [1, 5], "generation": [3, 7]}, "b": {"prompt": [1, 3], "generation": [2, 4]}}
+    assert limits == {"prompt": [2, 6], "generation": [4, 8]}
+
+
+def test_all_means_every_block_type() -> None:
+    jobs = list(peers.jobs(["dir/model.gguf"], ["llama-3.2-1b:all:8", "llama-3-8b:Q4_K_M"]))
+    assert [job.model for job in jobs] == [
+        "model", *(f"llama-3.2-1b:{name}:8" for name in FORMATS), "llama-3-8b:Q4_K_M"
+    ]  # fmt: skip
+    assert [job.format for job in jobs] == [None, *FORMATS, None]
+
+
+def test_a_synthetic_model_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="no type 'Q9_K'"):
+        list(peers.jobs([], ["llama-3.2-1b:Q9_K"]))
+
+
+# ---- llama-bench ----
+
+LLAMA_BENCH = """#!{python}
+import json, sys
+options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert options["-o"] == "json" and options["-b"] == options["-ub"] == "512" and options["-r"] == "1"
+print("load_backend: loaded a backend")
+n_prompt, n_gen = int(options["-p"]), int(options["-n"])
+if options["-m"] == "broken.gguf":
+    sys.exit("error: failed to load model")
+print(json.dumps([{{"build_commit": "8337e4cd3", "n_prompt": n_prompt, "n_gen": n_gen, "n_threads": int(options["-t"]),
+                    "avg_ns": 10 ** 9, "avg_ts": n_prompt + 10.0 * n_gen, "samples_ts": [1.0]}}], indent=2))
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> str:
+    path = tmp_path / "llama-bench"
+    path.write_text(LLAMA_BENCH.format(python=sys.executable))
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_llama_bench_program_takes_turns(program: str) -> None:
+    bench = LlamaBench("ik_llama.cpp", program, "model.gguf", 256, 48, 2)
+    assert (bench.run("prompt"), bench.run("generation")) == (256, 480)
+    assert bench.about == {"version": "ik_llama.cpp 8337e4cd3"}
+
+
+def test_a_llama_bench_program_that_fails_says_why(program: str) -> None:
+    with pytest.raises(EngineError, match=r"ended with status 1 and no result .*: error: failed to load model$"):
+        LlamaBench("ik", program, "broken.gguf", 256, 48, 2).run("prompt")
+    with pytest.raises(EngineError, match="No such file"):
+        LlamaBench("ik", "/nowhere/llama-bench", "model.gguf", 256, 48, 2).run("prompt")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '[{"n_prompt": 1}]', "[1]", "error: [unknown] option"])
+def test_other_output_is_no_result(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [("/opt/llama-bench", ("llama-bench", "/opt/llama-bench")), ("ik_llama.cpp=/a=b/c", ("ik_llama.cpp", "/a=b/c"))],
+)
+def test_a_program_may_have_a_name(text: str, expected: tuple[str, str]) -> None:
+    assert peers.named_program(text) == expected
+
+
+# ---- ratios, aims, tables ----
+
+SETTING = Setting("A processor", "avx512", 2, 256, 48)
+
+
+def rates(prompt: list[float], generation: list[float]) -> Rates:
+    return {"prompt": prompt, "generation": generation}
+
+
+def record(format: str | None = "IQ2_S", **peers: Rates) -> Record:
+    ours = rates([600, 300, 620], [60, 30, 62])
+    theirs = rates([300, 100, 310], [30, 20, 31])
+    named = {name.replace("_", " "): rate for name, rate in peers.items()}
+    return Record(
+        f"shape:{format}:8" if format else "smollm2", format, 358.4, "2026-11-22", SETTING, {"subbyte": "subbyte 1"},
+        {"subbyte": ours, "llama.cpp": theirs, **named}, rates([1000, 500, 1000], [100, 100, 100]),
+    )  # fmt: skip
+
+
+def test_ratios_are_of_one_round_each() -> None:
+    ratio = paired([600, 300, 620], [300, 100, 310])
+    assert (ratio.median, ratio.low, ratio.high) == (2, 2, 3)
+    assert str(ratio) == "2.00 [2.00 .. 3.00]"
+    assert paired([3], [1], 1.5).median == 2
+    with pytest.raises(ValueError):
+        paired([1, 2], [1])
+
+
+def test_the_better_peer_is_llama_cpp_times_the_published_lead() -> None:
+    lead = 387 / 330
+    assert ik_ratio("IQ2_S", "prompt") == pytest.approx(lead)
+    better = better_peer(record(), "prompt")
+    assert better.name == "llama.cpp x 1.17" and better.ratio.median == pytest.approx(2 / lead)
+
+
+def test_a_published_lag_does_not_slow_llama_cpp() -> None:
+    assert (ik_ratio("Q5_K", "prompt") or 0) < 1
+    assert better_peer(record("Q5_K"), "prompt").name == "llama.cpp"
+
+
+def test_without_a_published_figure_llama_cpp_is_the_better_peer() -> None:
+    assert ik_ratio("TQ1_0", "prompt") is None and ik_ratio("MXFP4", "generation") is None
+    assert better_peer(record("MXFP4"), "generation").name == "llama.cpp"
+
+
+def test_a_measured_ik_llama_cpp_takes_the_place_of_the_published_figure() -> None:
+    slow = rates([100, 100, 100], [10, 10, 10])
+    measured = replace(record(), rates={**record().rates, "ik_llama.cpp": slow})
+    assert better_peer(measured, "prompt").name == "llama.cpp"
+    assert better_peer(record(other=rates([900] * 3, [90] * 3)), "prompt").name == "other"
+
+
+@pytest.mark.parametrize(
+    "format, what, factor, expected",
+    [
+        ("IQ2_S", "generation", 1.0, "met"),  # 2 / 1.07 against 1.5
+        ("IQ2_S", "generation", 0.7, "missed: 1.5 x"),
+        ("IQ2_S", "prompt", 1.0, "met"),  # 60 % of the peak
+        ("IQ2_S", "prompt", 0.99, "missed: 60%"),
+        ("IQ2_S", "prompt", 0.5, "missed: 1.25 x, 60%"),
+        ("Q4_K", "generation", 0.5, "met"),  # 1.0 against 0.97
+        ("Q4_K", "generation", 0.48, "missed: 0.97 x"),
+        ("Q2_K", "generation", 0.1, "none"),
+        ("F16", "prompt", 1.0, "met"),  # 2 / 1.17 against 1.1
+        (None, "generation", 1.0, "met"),  # SmolLM2: 2 / 1.17 against 1.1, no aim for a share
+        (None, "prompt", 0.6, "missed: 1.1 x"),
+    ],
+)
+def test_aims(format: str | None, what: str, factor: float, expected: str) -> None:
+    r = record(format)
+    slower = {name: [rate * factor for rate in values] for name, values in r.rates["subbyte"].items()}
+    assert verdict(replace(r, rates={**r.rates, "subbyte": slower}), what) == expected
+
+
+def test_tables_are_in_the_order_of_the_types() -> None:
+    other = replace(record("F16"), setting=replace(SETTING, isa="avx2"))
+    text = render([record(None), record("IQ2_S"), record("Q4_K"), other])
+    firsts = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    head = "| type or model"
+    assert firsts == [head, "| F16", head, "| F16", *[head, "| Q4_K", "| IQ2_S", "| smollm2"] * 2]
+    assert "A processor, 2 threads, instruction set avx512; subbyte 1; 3 rounds; 2026-11-22." in text
+    row = next(line for line in text.splitlines() if line.startswith("| IQ2_S"))
+    assert row == "| IQ2_S | 358 | 600.0 | 60% | 300.0 | 2.00 [2.00 .. 3.00] | llama.cpp x 1.17 | 1.71 | met |"
+
+
+def test_a_peer_that_ran_for_some_models_only_leaves_cells_empty() -> None:
+    text = render([record("Q4_K"), record("IQ2_S", other=rates([300] * 3, [30] * 3))])
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines[:4]}) == 1
+    assert "2.00 [2.00 .. 3.00] |  |  |" in lines[2]
+
+
+def test_a_summary_is_one_line() -> None:
+    assert "\n" not in summary(record()) and "1.71 x the better peer, aim met" in summary(record())
+
+
+def test_records_survive_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    assert load(path) == []
+    records = put(put([], record("Q4_K")), record("IQ2_S"))
+    again = replace(record("Q4_K"), date="2026-11-23")
+    records = put(records, again)
+    assert records == [again, record("IQ2_S")]
+    save(path, records)
+    assert load(path) == records
+    assert len(put(records, replace(again, setting=replace(SETTING, threads=1)))) == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"model": "m"}]', '[{"setting": {}}]'])
+def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(ValueError, match=r"r\.json holds no records of this benchmark"):
+        load(tmp_path / "r.json")
+
+
+def test_a_table_replaces_what_stands_between_its_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Before\n<!-- peers -->\nold\n<!-- end of peers -->\nAfter\n")
+    put_table(page, "peers", "| new |")
+    put_table(page, "peers", "| new |")
+    assert page.read_text() == "Before\n<!-- peers -->\n\n| new |\n\n<!-- end of peers -->\nAfter\n"
+    with pytest.raises(ValueError, match="lacks a line <!-- kernels -->"):
+        put_table(page, "kernels", "")
+
+
+# ---- kernels ----
+
+
+def test_a_product_is_what_it_says() -> None:
+    rng = np.random.default_rng(0)
+    data, x = rng.integers(0, 100, (40, 34 * 4), np.uint8), rng.standard_normal((3, 128), np.float32)
+    data.reshape(-1, 34)[:, :2] = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
+    seconds, out = _timing.product("scalar", "Q8_0", data.reshape(-1), 40, x, 2)
+    exact = x @ dequantize(data, "Q8_0").reshape(40, 128).T
+    assert seconds > 0 and np.abs(out - exact).max() < 0.01 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(
+    "rows, cols, n_bytes, message",
+    [(0, 32, 0, "0 x 32 weights"), (1, 33, 34, "whole blocks of 32"), (2, 32, 34, "34 bytes are not 2 rows")],
+)
+def test_sizes_that_do_not_fit_are_refused(rows: int, cols: int, n_bytes: int, message: str) -> None:
+    data = np.zeros(n_bytes, np.uint8)
+    with pytest.raises(ValueError, match=message):
+        _timing.product("scalar", "Q8_0", data, rows, np.zeros((1, cols), np.float32))
+    with pytest.raises(ValueError, match=message):
+        _timing.unpack("scalar", "Q8_0", data, rows, cols)
+
+
+def test_samples_between_different_calibrations_are_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = iter([1.0, 1.0, 1.0, 1.1, 2.0, 4.0] + [1.0] * 100)
+    monkeypatch.setattr(calibrated, "hertz", lambda: 100.0)
+    speed = measure(lambda repeat: 0.5 * repeat, 4.0, lambda: next(limits), 5)
+    assert speed.discarded == 2  # a limit that rose by 10 %, and one that doubled, while a sample ran
+    assert (speed.kept, speed.seconds, speed.cycles) == (5, 0.5, 50) and speed.share == 8
+
+
+def test_a_kernel_whose_samples_were_all_discarded_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(1)
+    monkeypatch.setattr(calibrated, "hertz", lambda: float(2 ** next(clock)))
+    speed = measure(lambda repeat: 0.01 * repeat, 1.0, None, 3)
+    assert (speed.seconds, speed.cycles, speed.share, speed.kept, speed.discarded) == (None, None, None, 0, 12)
+
+
+def test_a_line_of_the_kernels_table() -> None:
+    names = ["cached", "memory", "unpack", "2", "4", "8", "32", "128", "512"]
+    results = [Result("Q4_K", "avx2", "64x256", name, 2.0, 20.0, 100.0, 0.5, 5, 1) for name in names]
+    results[-1] = replace(results[-1], gmac_per_s=None, share=None)
+    cells = table_row(results).strip("| ").split(" | ")
+    assert cells == [
+        "Q4_K", "avx2", "2.00", "20.0", "20.0", "50%", "2.00", *["100"] * 5, "-", "-", "9 of 54"
+    ]  # fmt: skip
+    assert len(cells) == len(HEAD)
+
+
+def test_results_are_json(tmp_path: Path) -> None:
+    save(tmp_path / "r.json", [record()])
+    assert json.loads((tmp_path / "r.json").read_text())[0]["setting"]["isa"] == "avx512"
