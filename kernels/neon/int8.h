@@ -7,5 +7,6 @@ void fill_neon_quantize(struct kernels *table);
 void fill_neon_unpack(struct kernels *table);
 void fill_neon_dot(struct kernels *table);
 void fill_neon_gemm(struct kernels *table);
+void fill_neon_peak(struct kernels *table);
 
 #endif

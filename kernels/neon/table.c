@@ -2,6 +2,7 @@
 #include "int8.h"
 
 void fill_neon_float(struct kernels *table);       /* vector/float.c */
+void fill_neon_float_peak(struct kernels *table);  /* vector/peak.c */
 
 void fill_neon(struct kernels *table)
 {
@@ -10,4 +11,6 @@ void fill_neon(struct kernels *table)
     fill_neon_dot(table);
     fill_neon_gemm(table);
     fill_neon_float(table);
+    fill_neon_peak(table);
+    fill_neon_float_peak(table);
 }

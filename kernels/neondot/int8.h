@@ -5,5 +5,6 @@
 
 void fill_neondot_dot(struct kernels *table);
 void fill_neondot_gemm(struct kernels *table);
+void fill_neondot_peak(struct kernels *table);
 
 #endif

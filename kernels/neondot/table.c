@@ -5,4 +5,5 @@ void fill_neondot(struct kernels *table)
 {
     fill_neondot_dot(table);
     fill_neondot_gemm(table);
+    fill_neondot_peak(table);
 }

@@ -1,7 +1,7 @@
 /* Many tokens with NEON's matrix products (ARMv8.6 i8mm), two tokens times two rows, eight codes at a time. */
 #include <arm_neon.h>
-#include "../kernels.h"
 #include "../tile.h"
+#include "int8.h"
 
 #define PIECE static inline __attribute__((always_inline))
 
@@ -59,7 +59,7 @@ static void pack_q8(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile 
     pack_scales(rows, n_tokens, k, LANES, out);
 }
 
-void fill_neoni8mm(struct kernels *table)
+void fill_neoni8mm_gemm(struct kernels *table)
 {
     table->pack_q8 = pack_q8;
     table->gemm = gemm;

@@ -1,0 +1,8 @@
+/* NEON with matrix products of int8 (ARMv8.6 i8mm): a single token goes by dot products. */
+#include "int8.h"
+
+void fill_neoni8mm(struct kernels *table)
+{
+    fill_neoni8mm_gemm(table);
+    fill_neoni8mm_peak(table);
+}
