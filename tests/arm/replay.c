@@ -122,17 +122,15 @@ static void replay_dot_float(void)
     compare_close("", out, 0, vector->size[0], 2);
 }
 
-/* sizes: n_rows, k, n_tokens, a_row, a_k. a, x; results */
+/* sizes: n_rows, k, n_tokens. rows, x; results */
 static void replay_gemm_float(void)
 {
-    const int64_t n_rows = vector->size[0], k = vector->size[1], n_tokens = vector->size[2];
-    const float *a = input(0, 4), *x = input(1, 4);
-    float *tile = space(4 * k * table->lanes, 64), *out = space(4 * n_tokens * n_rows, 4);
-    for (int64_t t = 0; t < n_tokens; t += table->lanes) {
-        int n = (int)smaller(table->lanes, n_tokens - t);
-        table->pack_float(x + t * k, k, n, k, tile);
-        table->gemm_float(a, vector->size[3], vector->size[4], (int)n_rows, k, tile, n, out + t * n_rows, n_rows);
-    }
+    const int64_t n_rows = vector->size[0], k = vector->size[1], n_tokens = vector->size[2], lanes = table->lanes;
+    const float *x = input(1, 4);
+    float *tiles = space(4 * k * lanes * ((n_tokens + lanes - 1) / lanes), 64), *out = space(4 * n_tokens * n_rows, 4);
+    for (int64_t t = 0; t < n_tokens; t += lanes)
+        table->pack_float(x + t * k, k, (int)smaller(lanes, n_tokens - t), k, tiles + t * k);
+    table->gemm_float(input(0, 4), (int)n_rows, k, tiles, (int)n_tokens, out, n_rows);
     compare_close("", out, 0, n_tokens * n_rows, 2);
 }
 
