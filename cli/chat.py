@@ -15,7 +15,7 @@ from subbyte.cli.stream import show, timing_line
 if TYPE_CHECKING:
     from subbyte.cli.repl import Chat
     from subbyte.runtime.model import Model
-    from subbyte.runtime.session import Activations
+    from subbyte.runtime.session import Activations, CacheType
 
 
 @click.command()
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 @options.predict_option
 @options.threads_option
 @options.activations_option(None)
+@options.cache_type_option
 @sampling_options
 @options.verbose_option
 @options.debug_option
 def chat(
     model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
-    activations: "Activations | None", verbose: bool, **sampling: Any,
+    activations: "Activations | None", cache_type: "CacheType", verbose: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Talk with a model.
 
@@ -48,8 +49,9 @@ def chat(
     question = "" if interactive else _question()
     loaded = open_model(model, threads, verbose=verbose)
     with loaded, loaded.chat(
-        n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, activations=activations or best.activations
-    ) as conversation:
+        n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
+        activations=activations or best.activations,
+    ) as conversation:  # fmt: skip
         if interactive:
             _talk(conversation, loaded, model)
         else:

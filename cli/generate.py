@@ -13,7 +13,7 @@ from subbyte.cli.settings import sampling_from, sampling_options
 from subbyte.cli.stream import show, timing_line
 
 if TYPE_CHECKING:
-    from subbyte.runtime.session import Activations
+    from subbyte.runtime.session import Activations, CacheType
 
 
 @click.command()
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 @options.ctx_size_option(help="Tokens that prompt and answer may have together; default: as many as the model knows.")
 @options.threads_option
 @options.activations_option("int8")
+@options.cache_type_option
 @sampling_options
 @options.output_options
 @options.verbose_option
 @options.debug_option
 def generate(
     model: str, prompt: str | None, file: str | None, max_tokens: int | None, n_ctx: int | None, threads: int | None,
-    activations: "Activations", as_json: bool, verbose: bool, **sampling: Any,
+    activations: "Activations", cache_type: "CacheType", as_json: bool, verbose: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Go on with a text.
 
@@ -42,8 +43,9 @@ def generate(
     with loaded:
         with options.usage_errors():
             answer = loaded.generate(
-                text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen, activations=activations
-            )
+                text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen, cache_type=cache_type,
+                activations=activations,
+            )  # fmt: skip
         show(answer, io.StringIO() if as_json else sys.stdout)
     reply = answer.reply
     if as_json:

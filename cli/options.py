@@ -44,6 +44,10 @@ def activations_option(default: str | None) -> Decorator:
     )  # fmt: skip
 
 
+cache_type_option = click.option(
+    "--cache-type", type=click.Choice(("f16", "q8_0", "f32")), default="f16", show_default=True,
+    help="How keys and values are kept; q8_0 takes about half the memory of f16.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout and nothing else.")
 
 

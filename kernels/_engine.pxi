@@ -2,16 +2,19 @@
 
 
 cdef class Cache:
-    """Keys and values of n_ctx positions, float16 or float32. Memory is reserved at once, taken as positions fill."""
+    """Keys and values of n_ctx positions. Memory is reserved at once, taken as positions fill.
+
+    cache_type: "f16", "q8_0" (int8 with a float16 scale per 32 values: about half of f16) or "f32".
+    """
 
     cdef cache_t c
     cdef Plan plan
 
-    def __init__(self, Plan plan not None, int64_t n_ctx, bint is_f16):
+    def __init__(self, Plan plan not None, int64_t n_ctx, str cache_type not None):
         if not 1 <= n_ctx <= MAX_CTX:
             raise ValueError(f"a context of {n_ctx} tokens; allowed are 1..{MAX_CTX}")
-        need = plan.cache_bytes(n_ctx, is_f16)
-        if need >= 2**62 or cache_init(&self.c, &plan.p, n_ctx, is_f16):
+        need = plan.cache_bytes(n_ctx, cache_type)
+        if need >= 2**62 or cache_init(&self.c, &plan.p, n_ctx, cache_format(cache_type)):
             raise ResourceError(f"no memory for a KV cache of {need / 2**20:.0f} MiB "
                                 f"({n_ctx} tokens); ask for a smaller context")
         self.plan = plan

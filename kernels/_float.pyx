@@ -150,37 +150,49 @@ def max_sum_exp(isa: str, const float[::1] x) -> tuple[float, float]:
     return greatest, total
 
 
-ctypedef fused cache_type:
-    uint16_t
-    float
+cdef kv_head kv_of(str format, int head_dim, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v) except *:
+    """Keys and values [n_ctx, bytes of a row]."""
+    cdef int f = format_of(format)
+    check(k.shape[0] == v.shape[0] > 0 and k.shape[1] == v.shape[1] == padded_row_bytes(f, head_dim),
+          "k and v [n_ctx, bytes of a row]")
+    return kv_head(&k[0, 0], &v[0, 0], f)
 
 
-def attend_one(isa: str, const float[:, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t first,
-               int64_t last, float scale, float[:, ::1] out) -> None:
+def attend_one(isa: str, format: str, const float[:, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
+               int64_t first, int64_t last, float scale, float[:, ::1] part) -> None:
     cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[0], head_dim = <int>q.shape[1]
-    check(n_head > 0 and head_dim > 0 and out.shape[0] == n_head and out.shape[1] == head_dim == k.shape[1] == v.shape[1]
-          and 0 <= first < last <= k.shape[0] == v.shape[0], "q and out [n_head, head_dim], k and v [n_ctx, head_dim]")
-    cdef kv_head kv = kv_head(&k[0, 0], &v[0, 0], cache_type is uint16_t)
+    check(n_head > 0 and head_dim > 0 and part.shape[0] == n_head and part.shape[1] == head_dim + 2
+          and 0 <= first <= last <= k.shape[0], "q [n_head, head_dim], part [n_head, head_dim + 2]")
+    cdef kv_head kv = kv_of(format, head_dim, k, v)
     cdef Scratch scratch = Scratch(n_head * (last - first))
     with nogil:
-        table.attend_one(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &out[0, 0])
+        table.attend_one(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &part[0, 0])
 
 
-def attend_tile(isa: str, const float[:, :, ::1] q, const cache_type[:, ::1] k, const cache_type[:, ::1] v, int64_t pos0,
-                int64_t window, float scale, float[:, :, ::1] out) -> None:
+def attend_tile(isa: str, format: str, const float[:, :, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
+                int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float[:, :, ::1] part) -> None:
     cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[1], head_dim = <int>q.shape[2]
-    cdef int64_t n_tokens = q.shape[0], stride = q.shape[1] * q.shape[2], t = 0, n
-    check(n_tokens > 0 and n_head > 0 and head_dim > 0 and out.shape[0] == n_tokens and out.shape[1] == n_head
-          and out.shape[2] == head_dim == k.shape[1] == v.shape[1] and 0 <= pos0 and window >= 0
-          and pos0 + n_tokens <= k.shape[0] == v.shape[0],
-          "q and out [n_tokens, n_head, head_dim], k and v [n_ctx, head_dim]")
-    cdef kv_head kv = kv_head(&k[0, 0], &v[0, 0], cache_type is uint16_t)
+    cdef int64_t n_tokens = q.shape[0], stride = q.shape[1] * q.shape[2], t = 0, n, start
+    check(n_tokens > 0 and n_head > 0 and head_dim > 0 and part.shape[0] == n_tokens and part.shape[1] == n_head
+          and part.shape[2] == head_dim + 2 and 0 <= pos0 and window >= 0 and 0 <= first <= last <= k.shape[0]
+          and pos0 + n_tokens <= k.shape[0], "q [n_tokens, n_head, head_dim], part [n_tokens, n_head, head_dim + 2]")
+    cdef kv_head kv = kv_of(format, head_dim, k, v)
     cdef Scratch scratch = Scratch(attend_scratch(n_head, head_dim))
     with nogil:
         while t < n_tokens:
             n = min(n_tokens - t, <int64_t>table.lanes)
-            table.attend_tile(&q[t, 0, 0], stride, <int>n, n_head, head_dim, kv, pos0 + t, window, scale, scratch.start,
-                              &out[t, 0, 0], stride)
+            start = max(first, pos0 + t - window + 1) if window else first
+            table.attend_tile(&q[t, 0, 0], stride, <int>n, n_head, head_dim, kv, pos0 + t, window, start,
+                              min(last, pos0 + t + n), scale, scratch.start, &part[t, 0, 0])
             t += n
+
+
+def merge_parts(isa: str, const float[:, :, ::1] parts, float[:, ::1] out) -> None:
+    cdef const kernels_t *table = table_of(isa)
+    check(0 < parts.shape[0] <= MAX_PARTS and parts.shape[1] == out.shape[0] > 0 and out.shape[1] > 0
+          and parts.shape[2] == out.shape[1] + 2, "parts [n_parts, n_head, head_dim + 2], out [n_head, head_dim]")
+    with nogil:
+        table.merge_parts(&parts[0, 0, 0], parts.shape[1] * parts.shape[2], <int>parts.shape[0], <int>out.shape[0],
+                          <int>out.shape[1], &out[0, 0])

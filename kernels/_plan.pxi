@@ -45,6 +45,16 @@ cdef class Weight:
         return Weight(self.buffer[first * n:last * n], self.format, last - first, self.w.cols)
 
 
+CACHE_TYPES = ("f16", "q8_0", "f32")
+
+
+cdef int cache_format(str cache_type) except -1:
+    """The block format that a cache of this type holds keys and values in."""
+    if cache_type not in CACHE_TYPES:
+        raise ValueError(f"cache_type = {cache_type!r}; allowed are {', '.join(CACHE_TYPES)}")
+    return format_of(cache_type.upper())
+
+
 cdef class Plan:
     """A model's operations in order. Filled once by models._graph, then immutable and shared by all its sessions.
 
@@ -220,8 +230,6 @@ cdef class Plan:
         op.attention.k_norm = self.vector(k_norm, head_dim)
         self.add_layer(n_head_kv, head_dim)
         self.add(op)
-        self.p.max_group = max(self.p.max_group, n_head // n_head_kv)
-        self.p.max_head_dim = max(self.p.max_head_dim, head_dim)
 
     cdef int add_layer(self, int n_head_kv, int head_dim) except -1:
         cdef cache_layer *layers = <cache_layer *>calloc(self.p.n_layers + 1, sizeof(cache_layer))
@@ -249,9 +257,9 @@ cdef class Plan:
     def n_vocab(self) -> int:
         return self.p.output.rows
 
-    def cache_bytes(self, n_ctx, bint is_f16) -> int:
+    def cache_bytes(self, n_ctx, str cache_type) -> int:
         """Bytes of a cache of n_ctx positions: exact for any n_ctx, also one that no machine could hold."""
-        return n_ctx * int(cache_bytes(&self.p, 1, is_f16))
+        return n_ctx * int(cache_bytes(&self.p, 1, cache_format(cache_type)))
 
     def scratch_bytes(self) -> int:
         """Bytes a token of a batch takes in all slots and as prepared activations."""

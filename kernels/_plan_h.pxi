@@ -52,7 +52,7 @@ cdef extern from "plan.h" nogil:
         int n_ropes
         cache_layer *layer
         int n_layers
-        int max_cols, max_group, max_head_dim
+        int max_cols
         int src
         const float *norm
         float eps
@@ -62,7 +62,7 @@ cdef extern from "plan.h" nogil:
         uint8_t *data
         int64_t *offset
         int64_t n_ctx
-        int is_f16
+        int format
     struct segment:
         cache_t *cache
         int row, n
@@ -91,6 +91,6 @@ cdef extern from "plan.h" nogil:
     int step_run(step_t *, int (*poll)(void *) noexcept nogil, void *)
 
 cdef extern from "cache.h" nogil:
-    int64_t cache_bytes(const plan_t *plan, int64_t n_ctx, int is_f16)
-    int cache_init(cache_t *cache, const plan_t *plan, int64_t n_ctx, int is_f16)
+    int64_t cache_bytes(const plan_t *plan, int64_t n_ctx, int format)
+    int cache_init(cache_t *cache, const plan_t *plan, int64_t n_ctx, int format)
     void cache_free(cache_t *cache, const plan_t *plan)

@@ -11,6 +11,7 @@ cdef extern from "kernels.h" nogil:
         N_FORMATS
         PANEL_ROWS
         FOLDED
+        MAX_PARTS
 
     struct format_info_t "format_info":
         const char *name
@@ -19,6 +20,7 @@ cdef extern from "kernels.h" nogil:
     int format_has_min(int format)
     int folded_bias(int format)
     int64_t row_bytes(int format, int64_t k)
+    int64_t padded_row_bytes(int format, int64_t k)
 
     struct q8_row:
         int8_t *q
@@ -38,7 +40,7 @@ cdef extern from "kernels.h" nogil:
     struct kv_head:
         const void *k
         const void *v
-        int is_f16
+        int format
 
     struct kernels_t "kernels":
         const char *name
@@ -73,10 +75,12 @@ cdef extern from "kernels.h" nogil:
         void (*scale)(float *x, float s, int64_t n) noexcept nogil
         void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
         void (*attend_one)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last,
-                           float scale, float *scratch, float *out) noexcept nogil
+                           float scale, float *scratch, float *part) noexcept nogil
         void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,
-                            int64_t pos0, int64_t window, float scale, float *scratch, float *out,
-                            int64_t out_stride) noexcept nogil
+                            int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch,
+                            float *part) noexcept nogil
+        void (*merge_parts)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim,
+                            float *out) noexcept nogil
     int64_t attend_scratch(int n_head, int head_dim)
 
     const kernels_t *kernels_of(const char *isa)

@@ -51,4 +51,11 @@ static inline int64_t row_bytes(enum format f, int64_t k)
     return k / format_info[f].block * format_info[f].bytes;
 }
 
+/* Bytes of a row of any k elements, filled up to whole blocks: a row of the KV cache. */
+static inline int64_t padded_row_bytes(enum format f, int64_t k)
+{
+    int block = format_info[f].block;
+    return row_bytes(f, (k + block - 1) / block * block);
+}
+
 #endif

@@ -47,10 +47,10 @@ struct panel {
     int has_min;
 };
 
-/* Keys and values of one KV head of one layer: [n_ctx][head_dim] each, F16 or F32. */
+/* Keys and values of one KV head of one layer: a row of padded_row_bytes(format, head_dim) for each position, zeros behind head_dim. */
 struct kv_head {
     const void *k, *v;
-    int is_f16;
+    enum format format;       /* F16, F32 or Q8_0 */
 };
 
 struct kernels {
@@ -112,24 +112,30 @@ struct kernels {
     /* log-sum-exp over n logits as (max, sum of exp(x - max)); the online form merges two such pairs. */
     void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum);
 
-    /* ---- attention: n_head query heads that share one KV head ---- */
-    /* One token: out[h] = softmax(scale * q[h] . K^T) V over keys first..last-1. q, out [n_head][head_dim];
+    /* ---- attention: n_head query heads that share one KV head ----
+     * softmax(scale * q[h] . K^T) V over all keys is put together from parts of the keys. What a query head makes of a part is a row of
+     * part_row(head_dim) floats: the sum of weight * value, then the greatest score, then the sum of weights, where weight =
+     * exp(score - greatest). A part without visible keys: zeros, -FLT_MAX, zero. */
+    /* One token, keys first..last-1, first <= last. q [n_head][head_dim], part [n_head][part_row];
      * scratch: n_head * (last - first) floats. */
     void (*attend_one)(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
-                       float *scratch, float *out);
-    /* n_tokens (1..lanes) consecutive positions pos0..: key j is visible to position i iff j <= i and (window == 0 or i - j < window).
-     * Head h of token t lies at q + t * q_stride + h * head_dim, and likewise in out.
-     * scratch: attend_scratch(n_head, head_dim) floats, 64-byte aligned. */
+                       float *scratch, float *part);
+    /* n_tokens (1..lanes) consecutive positions pos0.., of keys first..last-1 those that each sees: key j is visible to position i iff
+     * j <= i and (window == 0 or i - j < window). Head h of token t lies at q + t * q_stride + h * head_dim;
+     * part [n_tokens][n_head][part_row]; scratch: attend_scratch(n_head, head_dim) floats, 64-byte aligned. */
     void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
-                        int64_t window, float scale, float *scratch, float *out, int64_t out_stride);
+                        int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part);
+    /* out[h] from n_parts (1..MAX_PARTS) parts that lie part_stride floats apart, joined in that order. out [n_head][head_dim]. */
+    void (*merge_parts)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out);
 };
 
-enum { KV_BLOCK = 64 };
+enum { KV_BLOCK = 64, MAX_PARTS = 256 };
+static inline int64_t part_row(int head_dim) { return head_dim + 2; }
 /* Floats of scratch that attend_tile may use for n_head query heads. */
 static inline int64_t attend_scratch(int n_head, int head_dim)
 {
     int64_t per_head = 2 * (int64_t)head_dim * MAX_LANES + 4 * MAX_LANES;      /* query and output tile, max, sum */
-    return n_head * per_head + 2 * (int64_t)KV_BLOCK * head_dim + (int64_t)KV_BLOCK * MAX_LANES;
+    return n_head * per_head + 2 * (int64_t)KV_BLOCK * head_dim + 2 * (int64_t)KV_BLOCK * MAX_LANES;
 }
 
 /* Each instruction set's folder has one of these. */

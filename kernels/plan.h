@@ -5,7 +5,8 @@
  * looking at other threads' results happens between two barriers. What differs between one token and many is the
  * business of each operation's file:
  *   linear.c     projections, gated feed-forward, of inputs that activations.c prepares and multiply.c multiplies
- *   attend.c     rope, cache, attention
+ *   heads.c      rope, and keys and values into the cache
+ *   attend.c     attention
  *   head.c       logits, or log-probabilities without logits
  *   step.c       slots, scratch memory and the loop over operations */
 #ifndef SUBBYTE_PLAN_H
@@ -37,7 +38,7 @@ struct target {
 };
 
 struct attention {
-    int q, k, v;                /* slots: [n_head][head_dim], [n_head_kv][head_dim] twice; q and k are changed in place */
+    int q, k, v;                /* slots: [n_head][head_dim], [n_head_kv][head_dim] twice; q and k may be changed in place */
     int n_head, n_head_kv, head_dim;
     int layer;                  /* which part of the cache */
     int rope;                   /* index into plan.rope, or -1 */
@@ -72,7 +73,6 @@ struct plan {
     struct cache_layer *layer;
     int n_layers;
     int max_cols;               /* longest row of any weight */
-    int max_group, max_head_dim; /* query heads that share one KV head; longest head */
     /* the head */
     int src;
     const float *norm;
@@ -81,12 +81,12 @@ struct plan {
     float softcap;              /* logits become softcap * tanh(logits / softcap), if > 0 */
 };
 
-/* Keys and values of all layers, [layer][k, v][head][n_ctx][head_dim]. */
+/* Keys and values of all layers, [layer][k, v][head][n_ctx][padded_row_bytes(format, head_dim)]. */
 struct cache {
     uint8_t *data;
     int64_t *offset;            /* [n_layers + 1]: where each layer starts, and the end */
     int64_t n_ctx;
-    int is_f16;
+    enum format format;         /* F16, F32 or Q8_0 */
 };
 
 /* Some consecutive rows of a step that continue one sequence: row .. row + n - 1 hold positions pos .. pos + n - 1. */
@@ -115,7 +115,7 @@ struct thread_scratch {
     int64_t *weight_bytes;      /* multiplied with in the current step */
 };
 
-enum { MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5 };
+enum { MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5, UNITS_PER_THREAD = 4 };
 
 struct scratch {
     int n_batch, n_threads;
@@ -128,6 +128,10 @@ struct scratch {
     uint16_t *bf16_tile;        /* the same as bf16: [tile][cols / 2][lanes][2] */
     float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
     struct thread_scratch *thread;
+    int n_units;                /* attention: how many have room in parts, n_threads or more, see attend.c */
+    int64_t unit_floats;
+    float *parts;               /* [n_units][unit_floats] */
+    int *parts_done;            /* [n_units]; zero between operations */
     float *partial_max;         /* head: [n_batch][vocabulary chunks] */
     double *partial_sum;
     int64_t attention_floats;   /* of each thread's attention scratch */
@@ -171,7 +175,20 @@ int run_gated(struct step *s, const struct op *op, struct team *team, int thread
 int run_attention(struct step *s, const struct op *op, struct team *team, int thread);
 int run_head(struct step *s, struct team *team, int thread);
 int64_t head_chunks(const struct plan *plan);  /* parts the vocabulary is walked in */
+/* Floats of memory for attention over caches of n_ctx positions: of each thread, and of each unit. */
+int64_t attention_floats(const struct plan *plan, int lanes, int64_t n_ctx);
+int64_t attention_unit_floats(const struct plan *plan);
+
+/* heads.c: what happens to queries, keys and values before attention. */
 void fill_rope_tables(struct step *s, struct team *team, int thread);
+const struct segment *segment_of(const struct step *s, int row);
+static inline int64_t position(const struct segment *seg, int row) { return seg->pos + row - seg->row; }
+/* Keys and values of one KV head of a layer. */
+struct kv_head cache_head(const struct step *s, const struct cache *cache, int layer, int head);
+/* Norms and rotates heads of one row in place; norm may be NULL. */
+void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row);
+/* Rotates the keys of n KV heads of one row, from head0 on, and stores them and the values in the cache. */
+void append_heads(const struct step *s, const struct op *op, const struct segment *seg, int row, int head0, int n);
 
 /* activations.c: the input of a projection, for linear.c and head.c. */
 struct input {                  /* one row in each thread's own scratch, or rows or tiles in the shared one */

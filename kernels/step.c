@@ -63,6 +63,7 @@ static void run_all(struct team *team, int thread, void *arg)
 int step_run(struct step *s, int (*poll)(void *), void *poll_arg)
 {
     s->finite = 1;
+    memset(s->scratch->parts_done, 0, s->scratch->n_units * sizeof(int));    /* a cancelled step may have left some */
     int status = pool_run(s->scratch->n_threads, run_all, s, poll, poll_arg);
     for (int i = 0; i < s->scratch->n_threads; i++)
         s->weight_bytes += *s->scratch->thread[i].weight_bytes;
@@ -119,6 +120,8 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
     m->sin = take(a, m->n_batch * pairs * 4);
     m->partial_max = take(a, head * 4);
     m->partial_sum = take(a, head * 8);
+    m->parts = take(a, m->n_units * m->unit_floats * 4);
+    m->parts_done = take(a, m->n_units * 4);
     for (int i = 0; i < m->n_threads; i++) {
         lay_out_thread(&m->thread[i], p, k, m->n_batch, a);
         m->thread[i].attention = take(a, m->attention_floats * 4);
@@ -135,7 +138,9 @@ struct scratch *scratch_new(const struct plan *p, const struct kernels *k, int n
     m->n_batch = n_batch;
     m->n_threads = n_threads;
     m->activations = activations;
-    m->attention_floats = max64(attend_scratch(p->max_group, p->max_head_dim), p->max_group * n_ctx);
+    m->attention_floats = attention_floats(p, k->lanes, n_ctx);
+    m->n_units = UNITS_PER_THREAD * n_threads;
+    m->unit_floats = attention_unit_floats(p);
     m->slot = calloc(p->n_slots, sizeof *m->slot);
     m->thread = calloc(n_threads, sizeof *m->thread);
     struct arena count = {0}, arena = {0};

@@ -205,6 +205,13 @@ int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *
 
 int team_size(const struct team *team) { return team->n_threads; }
 
+int team_cancelled(struct team *team, int thread)
+{
+    if (thread == 0)
+        poll_if_due(team);
+    return atomic_load_explicit(&team->cancelled, memory_order_relaxed);
+}
+
 /* The next chunk of the part of the loop that belongs to `owner`, or -1. */
 static int64_t take_from(struct team *team, int owner, int64_t n_chunks)
 {
@@ -219,9 +226,7 @@ static int64_t take_from(struct team *team, int owner, int64_t n_chunks)
 /* Each thread first works through a part of its own, so that it reads on where it stopped; then it helps the others. */
 int64_t team_next(struct team *team, int thread, int64_t n_chunks)
 {
-    if (thread == 0)
-        poll_if_due(team);
-    if (atomic_load_explicit(&team->cancelled, memory_order_relaxed))
+    if (team_cancelled(team, thread))
         return -1;
     for (int i = 0; i < team->n_threads; i++) {
         int64_t chunk = take_from(team, (thread + i) % team->n_threads, n_chunks);

@@ -21,6 +21,8 @@ int team_size(const struct team *team);
 /* The next chunk of the current parallel loop, 0..n_chunks-1, or -1 when none is left or the region is cancelled. Each chunk goes to
  * one thread: those of a part of its own first, in order, then what other threads have not begun of theirs. */
 int64_t team_next(struct team *team, int thread, int64_t n_chunks);
+/* Whether the region is cancelled; polls like team_next. For a chunk that may take long: it asks now and then, and may end early. */
+int team_cancelled(struct team *team, int thread);
 /* Ends a parallel loop: all threads meet. Nonzero, in every thread alike, when the region is cancelled: leave it then. When it is
  * zero, all chunks of the loop were done. */
 int team_barrier(struct team *team, int thread);

@@ -14,7 +14,7 @@ static double seconds_since(int64_t start)
 static struct scratch *scratch_for(const struct kernels *kernels, const struct weight *w, int n_tokens)
 {
     int width = 1;
-    struct plan plan = {.width = &width, .n_slots = 1, .max_cols = w->cols, .max_group = 1, .max_head_dim = 1};
+    struct plan plan = {.width = &width, .n_slots = 1, .max_cols = w->cols};
     return scratch_new(&plan, kernels, n_tokens, 1, 1, ACTIVATIONS_INT8);
 }
 

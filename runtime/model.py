@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from subbyte.errors import ResourceError, SubbyteError
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
@@ -17,7 +17,7 @@ from subbyte.models import Config, Graph, Weights, architecture
 from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.gguf import GGUF
 from subbyte.runtime.memory import available_memory
-from subbyte.runtime.session import Activations, Session
+from subbyte.runtime.session import Activations, CacheType, Session
 from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from subbyte.runtime.score import Score
     from subbyte.runtime.template import ChatTemplate
 
-CacheType = Literal["f16", "f32"]
 _log = logging.getLogger(__name__)
 
 
@@ -97,32 +96,30 @@ class Model:
     def session(
         self, n_ctx: int | None = None, cache_type: CacheType = "f16", activations: Activations = "int8"
     ) -> Session:
-        """A new KV cache of n_ctx positions.
+        """A new KV cache of n_ctx positions; cache_type and activations: see `CacheType` and `Activations`.
 
         n_ctx None: what the model was trained for, or as much of it as fits half of the free memory; for more than
         that a warning is logged.
         Raises ResourceError, with the sizes, before anything is allocated that does not fit.
         """
-        if cache_type not in ("f16", "f32"):
-            raise ValueError(f"cache_type = {cache_type!r}; allowed are 'f16' and 'f32'")
         self.gguf.check_unchanged()
-        f16 = cache_type == "f16"
+        per_token = self.plan.cache_bytes(1, cache_type)
         free = available_memory()
         if n_ctx is None:
-            n_ctx = max(1, min(self.config.n_ctx_train, free // 2 // self.plan.cache_bytes(1, f16), MAX_CTX))
+            n_ctx = max(1, min(self.config.n_ctx_train, free // 2 // per_token, MAX_CTX))
         n_ctx = operator.index(n_ctx)
         if n_ctx < 1:
             raise ValueError(f"a context of {n_ctx} tokens; it must be at least 1")
         if n_ctx > self.config.n_ctx_train:
             _log.warning("a context of %d tokens; the model was trained for %d", n_ctx, self.config.n_ctx_train)
-        need = self.plan.cache_bytes(n_ctx, f16)
+        need = n_ctx * per_token
         if need > free:
             raise ResourceError(
                 f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "
                 "ask for a smaller one"
             )
         return Session(
-            self.plan, n_ctx=n_ctx, n_threads=self.n_threads, float_cache=not f16, activations=activations,
+            self.plan, n_ctx=n_ctx, n_threads=self.n_threads, cache_type=cache_type, activations=activations,
             isa=self.isa, check=self.gguf.check_unchanged,
         )  # fmt: skip
 

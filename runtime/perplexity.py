@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.model import CacheType, Model
-from subbyte.runtime.session import Activations
+from subbyte.runtime.model import Model
+from subbyte.runtime.session import Activations, CacheType
 
 MAX_EXP = 709.0  # e to the power of more is no float64
 

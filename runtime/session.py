@@ -17,6 +17,9 @@ Activations = Literal["int8", "int8x2", "float32"]
 """Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2,
 which keeps the rest as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick
 of both."""
+CacheType = Literal["f16", "q8_0", "f32"]
+"""How keys and values are kept: f16; q8_0, int8 with a float16 scale per 32 values, in about half the memory; f32, for
+tests."""
 Logits = NDArray[np.float32]
 
 SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
@@ -34,8 +37,8 @@ def batch_size(plan: Plan, n_ctx: int) -> int:
 class Session:
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
-    plan: what Model.session passes. n_ctx: positions of the cache. float_cache: keys and values as float32 instead of
-    float16. activations: how they meet quantized weights, see `Activations`.
+    plan: what Model.session passes. n_ctx: positions of the cache. cache_type: how it keeps keys and values, see
+    `CacheType`. activations: how they meet quantized weights, see `Activations`.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Session:
         *,
         n_ctx: int,
         n_threads: int,
-        float_cache: bool = False,
+        cache_type: CacheType = "f16",
         activations: Activations = "int8",
         isa: str | None = None,
         check: Callable[[], None] = lambda: None,
@@ -55,7 +58,7 @@ class Session:
         engine = Engine(
             plan, n_batch=batch_size(plan, n_ctx), n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
         )
-        self._memory: tuple[Engine, Cache] | None = (engine, Cache(plan, n_ctx, not float_cache))
+        self._memory: tuple[Engine, Cache] | None = (engine, Cache(plan, n_ctx, cache_type))
         self._check = check
         self._claim = Claim()
 

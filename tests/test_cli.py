@@ -60,6 +60,7 @@ class FakeResult:
     chunks: int = 2
     n_tokens: int = 1100
     n_scored: int = 510
+    cache_type: str = "q8_0"
     activations: str = "int8x2"
     text_sha256: str = "abc123"
     seconds: float = 1.5
@@ -93,8 +94,8 @@ def runtime(monkeypatch, tmp_path):
             raise errors.FormatError(f"{path}: magic at byte 0 is 'PK', not 'GGUF'")
         return FakeModel(fake)
 
-    def perplexity(model, data, *, n_ctx, chunks, activations, on_chunk):
-        fake.options = {"data": data, "n_ctx": n_ctx, "chunks": chunks, "activations": activations}
+    def perplexity(model, data, *, on_chunk, **options):
+        fake.options = {"data": data, **options}
         if fake.failure is not None:
             raise fake.failure
         for index, ppl in enumerate(FakeResult.running, 1):
@@ -348,6 +349,16 @@ def test_a_text_without_end(subbyte):
     assert (code, out) == (4, "") and "longer than 64 MiB" in err
 
 
+def test_the_type_of_the_cache(subbyte, runtime, stdin):
+    for command in ("chat", "generate"):
+        for given, expected in (((), "f16"), (("--cache-type", "q8_0"), "q8_0")):
+            stdin("hi")
+            assert subbyte(command, "m", *given)[0] == 0
+            assert runtime.options["cache_type"] == expected
+    code, out, err = subbyte("generate", "m", "-p", "x", "--cache-type", "q4_0")
+    assert (code, out) == (2, "") and "'q4_0' is not one of 'f16', 'q8_0', 'f32'" in err
+
+
 def test_a_built_in_model_chats_as_suits_it(subbyte, runtime, stdin):
     for args, expected in (
         ("gentle", (0.2, 0.9, "int8x2")),
@@ -366,15 +377,16 @@ def test_a_built_in_model_chats_as_suits_it(subbyte, runtime, stdin):
 def test_perplexity(subbyte, runtime, tmp_path):
     text = tmp_path / "text"
     text.write_bytes(b"\xff bytes")
-    assert subbyte("perplexity", "m", "-f", str(text), "--chunks", "2") == (
+    assert subbyte("perplexity", "m", "-f", str(text), "--chunks", "2", "--cache-type", "q8_0") == (
         0,
         "[1]12.6138,[2]28.6503,\n"
         "PPL = 28.6503 ± 1.3790\n"
-        "n_ctx 512, 2 chunks, 510 of 1100 tokens scored, int8x2 activations, 1.5 s\n"
+        "n_ctx 512, 2 chunks, 510 of 1100 tokens scored, int8x2 activations, q8_0 cache, 1.5 s\n"
         "text sha256 abc123\n",
         "",
     )  # fmt: skip
-    assert runtime.options == {"data": b"\xff bytes", "n_ctx": 512, "chunks": 2, "activations": "int8x2"}
+    given = {"n_ctx": 512, "chunks": 2, "cache_type": "q8_0", "activations": "int8x2"}
+    assert runtime.options == {"data": b"\xff bytes", **given}
 
 
 def test_perplexity_as_json(subbyte, stdin):

@@ -164,7 +164,7 @@ def test_several_sequences_in_one_step_equal_each_alone(arch: str, tmp_path: Pat
     alone = [logits(tmp_path / "m.gguf", [*first, more[0]]), logits(tmp_path / "m.gguf", [*second, more[1]])]
     with sb.load(tmp_path / "m.gguf") as model:
         engine = Engine(model.plan, n_batch=64, n_threads=2, n_ctx=32)
-        a, b = Cache(model.plan, 32, False), Cache(model.plan, 32, False)
+        a, b = Cache(model.plan, 32, "f32"), Cache(model.plan, 32, "f32")
         prompts = engine.step([*first, *second], ((a, 20, 0), (b, 13, 0)), logits_of=range(33))
         last = engine.step(more, ((a, 1, 20), (b, 1, 13)), logits_of=range(2))
     assert prompts is not None and last is not None

@@ -7,10 +7,13 @@ the sum of the absolute products, since that is what rounding errors scale with.
 import ctypes
 import itertools
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize, quantize
 from numpy.typing import NDArray
 
 from subbyte.kernels import _float as kernels
@@ -18,7 +21,7 @@ from subbyte.kernels import isas
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Cache = NDArray[np.float16] | Floats
+Bytes = NDArray[np.uint8]
 
 U = 2.0**-24
 ISAS = isas()
@@ -379,8 +382,8 @@ def test_max_sum_exp(isa: str) -> None:
 def test_exp_is_close_and_ends_in_exact_zero(isa: str) -> None:
     """Two keys of scores 0 and x with values 0 and 1 give exp(x) / (1 + exp(x)), the nearest thing to exp."""
     x = np.linspace(-110, 0, 30_001, dtype=np.float32)[:, None]
-    keys, out = np.float32([[0], [1]]), np.empty_like(x)
-    kernels.attend_one(isa, x, keys, keys, 0, 2, 1.0, out)
+    keys = np.float32([[0], [1]])
+    out = attend_one(isa, x, cache_of(keys, keys, "F32"), (0, 2), 1.0)
     e = np.exp(x.astype(np.float64))
     assert_within(out, e / (1 + e), 4 * U * e + 2.0**-149)
     assert not out[x < -104].any()
@@ -414,7 +417,7 @@ def visible(pos: int, window: int) -> slice:
     return slice(max(0, pos - window + 1) if window else 0, pos + 1)
 
 
-def attention(q: Floats, k: Cache, v: Cache, keys: slice, scale: float) -> tuple[Doubles, Doubles]:
+def attention(q: Floats, k: Floats, v: Floats, keys: slice, scale: float) -> tuple[Doubles, Doubles]:
     """Attention of one token, q [n_head, head_dim], in float64; and the bound on what float32 may make of it."""
     q64, k64, v64 = q.astype(np.float64), k[keys].astype(np.float64), v[keys].astype(np.float64)
     scores = q64 @ k64.T * scale
@@ -426,70 +429,154 @@ def attention(q: Floats, k: Cache, v: Cache, keys: slice, scale: float) -> tuple
     return weights @ v64, relative * (weights @ np.abs(v64)) + SUBNORMAL * np.abs(v64).sum(axis=0)
 
 
-def cache(rng: np.random.Generator, n_ctx: int, head_dim: int, f16: bool) -> tuple[Cache, Cache]:
-    k, v = normal(rng, n_ctx, head_dim), normal(rng, n_ctx, head_dim)
-    return (k.astype(np.float16), v.astype(np.float16)) if f16 else (k, v)
+@dataclass
+class Cache:
+    """Keys and values of one KV head: their rows in the cache, uint8 [n_ctx, bytes], and what these hold."""
+
+    format: str
+    k_rows: Bytes
+    v_rows: Bytes
+    k: Floats
+    v: Floats
 
 
-def raw(x: Cache) -> NDArray[np.uint16] | Floats:
-    return x.view(np.uint16) if x.dtype == np.float16 else x.view(np.float32)
+def rows_of(x: Floats, format: str) -> tuple[Bytes, Floats]:
+    """x [n, head_dim] as rows of the cache, and the values that these hold."""
+    if format == "Q8_0":
+        padded = np.pad(x, ((0, 0), (0, -x.shape[1] % 32)))
+        rows = quantize(padded, GGMLQuantizationType.Q8_0)
+        return rows, np.ascontiguousarray(dequantize(rows, GGMLQuantizationType.Q8_0)[:, : x.shape[1]])
+    stored = x.astype(np.float16) if format == "F16" else x
+    return stored.view(np.uint8), stored.astype(np.float32)
+
+
+def cache_of(k: Floats, v: Floats, format: str) -> Cache:
+    (k_rows, k), (v_rows, v) = rows_of(k, format), rows_of(v, format)
+    return Cache(format, k_rows, v_rows, k, v)
+
+
+def cache(rng: np.random.Generator, n_ctx: int, head_dim: int, format: str) -> Cache:
+    return cache_of(normal(rng, n_ctx, head_dim), normal(rng, n_ctx, head_dim), format)
+
+
+def parts(q: Floats, n: int) -> Floats:
+    """Room for n parts of q's heads, [n, *heads, head_dim + 2]; a part that is not written spoils every result."""
+    return np.full((n, *q.shape[:-1], q.shape[-1] + 2), np.nan, np.float32)
+
+
+def attend_one(isa: str, q: Floats, c: Cache, cuts: Sequence[int], scale: float) -> Floats:
+    """One token, q [n_head, head_dim], over keys cuts[0] .. cuts[-1] - 1, in parts that begin at the cuts."""
+    room, out = parts(q, len(cuts) - 1), np.empty_like(q)
+    for part, first, last in zip(room, cuts, cuts[1:], strict=False):
+        kernels.attend_one(isa, c.format, q, c.k_rows, c.v_rows, first, last, scale, part)
+    kernels.merge_parts(isa, room, out)
+    return out
+
+
+def attend_tile(
+    isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float, cuts: Sequence[int] = ()
+) -> Floats:
+    """Tokens at pos0.., q [n_tokens, n_head, head_dim], in parts: from the first visible key, and from the cuts."""
+    ends = [max(pos0 - window + 1, 0) if window else 0, *cuts, pos0 + len(q)]
+    room, out = parts(q, len(ends) - 1), np.empty_like(q)
+    for part, first, last in zip(room, ends, ends[1:], strict=False):
+        kernels.attend_tile(isa, c.format, q, c.k_rows, c.v_rows, pos0, window, first, last, scale, part)
+    for t in range(len(q)):
+        kernels.merge_parts(isa, np.ascontiguousarray(room[:, t]), out[t])
+    return out
+
+
+each_format = pytest.mark.parametrize("format", ["F32", "F16", "Q8_0"])
 
 
 @each_isa
-@pytest.mark.parametrize("f16", [False, True])
-@pytest.mark.parametrize("head_dim", [1, 3, 8, 16, 17, 40, 63, 64, 80, 96, 128, 256])
-def test_attend_one(isa: str, head_dim: int, f16: bool) -> None:
+@each_format
+@pytest.mark.parametrize("head_dim", [1, 3, 8, 16, 17, 40, 63, 64, 72, 80, 96, 128, 256])
+def test_attend_one(isa: str, head_dim: int, format: str) -> None:
     rng = np.random.default_rng(head_dim)
-    k, v = cache(rng, 400, head_dim, f16)
+    c = cache(rng, 400, head_dim, format)
     spans = [(0, 1), (0, 2), (0, 7), (3, 4), (5, 72), (0, 64), (0, 65), (0, 400), (137, 400)]
     for n_head, (first, last) in itertools.product([1, 2, 3, 4, 5, 7, 8, 17], spans):
-        q, out = normal(rng, n_head, head_dim), np.empty((n_head, head_dim), np.float32)
-        kernels.attend_one(isa, q, raw(k), raw(v), first, last, head_dim**-0.5, out)
-        assert_within(out, *attention(q, k, v, slice(first, last), head_dim**-0.5))
+        q = normal(rng, n_head, head_dim)
+        expected, bound = attention(q, c.k, c.v, slice(first, last), head_dim**-0.5)
+        assert_within(attend_one(isa, q, c, (first, last), head_dim**-0.5), expected, bound)
 
 
-def check_tile(isa: str, q: Floats, k: Cache, v: Cache, pos0: int, window: int, scale: float) -> None:
+def check_tile(isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float) -> None:
     """attend_tile against the oracle and against attend_one, token by token."""
-    out, row = np.empty_like(q), np.empty_like(q[0])
-    kernels.attend_tile(isa, q, raw(k), raw(v), pos0, window, scale, out)
+    out = attend_tile(isa, q, c, pos0, window, scale)
     for t in range(q.shape[0]):
         keys = visible(pos0 + t, window)
-        expected, bound = attention(q[t], k, v, keys, scale)
+        expected, bound = attention(q[t], c.k, c.v, keys, scale)
         assert_within(out[t], expected, bound)
-        kernels.attend_one(isa, q[t], raw(k), raw(v), keys.start, keys.stop, scale, row)
+        row = attend_one(isa, q[t], c, (keys.start, keys.stop), scale)
         assert_within(out[t], row.astype(np.float64), 2 * bound)
 
 
 @each_isa
-@pytest.mark.parametrize("f16", [False, True])
+@each_format
 @pytest.mark.parametrize("window", [0, 1, 5, 1000])
 @pytest.mark.parametrize("pos0", [0, 3, 100])
-def test_attend_tile(isa: str, pos0: int, window: int, f16: bool) -> None:
+def test_attend_tile(isa: str, pos0: int, window: int, format: str) -> None:
     rng = np.random.default_rng(11)
-    shapes = [(1, 16), (3, 64), (4, 80), (7, 17), (8, 128), (1, 256)]
+    shapes = [(1, 16), (3, 64), (4, 80), (7, 17), (8, 128), (1, 256), (2, 40), (5, 96)]
     for (n_head, head_dim), n_tokens in itertools.product(shapes, [*range(1, kernels.lanes(isa) + 1), 40]):
-        k, v = cache(rng, pos0 + n_tokens, head_dim, f16)
-        check_tile(isa, normal(rng, n_tokens, n_head, head_dim), k, v, pos0, window, head_dim**-0.5)
+        c = cache(rng, pos0 + n_tokens, head_dim, format)
+        check_tile(isa, normal(rng, n_tokens, n_head, head_dim), c, pos0, window, head_dim**-0.5)
 
 
 @each_isa
 @pytest.mark.parametrize("window", [0, 63, 64, 130])
 def test_attend_tile_over_many_blocks(isa: str, window: int) -> None:
     rng = np.random.default_rng(12)
-    k, v = cache(rng, 700, 64, True)
-    check_tile(isa, normal(rng, 13, 3, 64), k, v, 687, window, 0.125)
-    check_tile(isa, normal(rng, 200, 1, 64), k, v, 0, window, 0.125)
+    c = cache(rng, 700, 64, "F16")
+    check_tile(isa, normal(rng, 13, 3, 64), c, 687, window, 0.125)
+    check_tile(isa, normal(rng, 200, 1, 64), c, 0, window, 0.125)
 
 
 @each_isa
-@pytest.mark.parametrize("f16", [False, True])
-def test_attention_with_huge_scores(isa: str, f16: bool) -> None:
+@each_format
+@pytest.mark.parametrize("head_dim", [17, 64, 72])
+def test_keys_in_parts(isa: str, head_dim: int, format: str) -> None:
+    """Wherever the keys are cut, also into parts of which a token sees nothing; parts of no key, and 256 parts."""
+    rng = np.random.default_rng(19)
+    c = cache(rng, 400, head_dim, format)
+    scale = head_dim**-0.5
+    for cuts in ([0, 200, 400], [0, 0, 1, 65, 65, 399, 400, 400], [0, *range(1, 256), 400], [130, 131, 400]):
+        for n_head in (1, 3, 17):
+            q = normal(rng, n_head, head_dim)
+            expected, bound = attention(q, c.k, c.v, slice(cuts[0], 400), scale)
+            assert_within(attend_one(isa, q, c, cuts, scale), expected, 2 * bound)
+    tiles = [(387, 0, [0, 64, 390]), (387, 0, [200, 388, 399]), (387, 30, [360, 365, 395]), (0, 0, [1, 5])]
+    for pos0, window, cuts in tiles:
+        q = normal(rng, 13, 3, head_dim)
+        out = attend_tile(isa, q, c, pos0, window, scale, cuts)
+        for t in range(13):
+            expected, bound = attention(q[t], c.k, c.v, visible(pos0 + t, window), scale)
+            assert_within(out[t], expected, 2 * bound)
+
+
+@each_isa
+def test_parts_of_very_different_scores(isa: str) -> None:
+    """A part whose scores are far below another's weighs nothing, whichever comes first."""
+    rng = np.random.default_rng(20)
+    k, v = normal(rng, 128, 32), normal(rng, 128, 32)
+    for sign in (1, -1):
+        k[:64, 0], k[64:, 0] = sign * 1e6, -sign * 1e6
+        c, q = cache_of(k, v, "F32"), np.ones((2, 32), np.float32)
+        expected, bound = attention(q, c.k, c.v, slice(0, 128), 1.0)
+        assert_within(attend_one(isa, q, c, (0, 64, 128), 1.0), expected, 2 * bound)
+
+
+@each_isa
+@each_format
+def test_attention_with_huge_scores(isa: str, format: str) -> None:
     """Scores around +-1e4: one key wins, weights of the others underflow to 0, nothing overflows."""
     rng = np.random.default_rng(13)
-    k, v = cache(rng, 150, 64, f16)
+    c = cache(rng, 150, 64, format)
     for factor in [1e3, -1e3, 1e15]:
-        check_tile(isa, normal(rng, 16, 2, 64) * np.float32(factor), k, v, 134, 0, 1.0)
-    check_tile(isa, np.zeros((16, 2, 64), np.float32), k, v, 134, 0, 1.0)
+        check_tile(isa, normal(rng, 16, 2, 64) * np.float32(factor), c, 134, 0, 1.0)
+    check_tile(isa, np.zeros((16, 2, 64), np.float32), c, 134, 0, 1.0)
 
 
 @each_isa
@@ -500,22 +587,23 @@ def test_scores_that_fall_or_rise_with_every_key(isa: str) -> None:
     k[:, 0] = np.linspace(-500, 500, 300)
     q = np.zeros((10, 2, 16), np.float32)
     q[:, 0, 0], q[:, 1, 0] = 1, -1
-    check_tile(isa, q, k, v, 290, 0, 1.0)
-    check_tile(isa, q, k, v, 290, 100, 1.0)
+    c = cache_of(k, v, "F32")
+    check_tile(isa, q, c, 290, 0, 1.0)
+    check_tile(isa, q, c, 290, 100, 1.0)
 
 
 @each_isa
 def test_nan_stays_with_its_token_head_and_key(isa: str) -> None:
     rng = np.random.default_rng(15)
     k, v = normal(rng, 90, 32), normal(rng, 90, 32)
-    q, out = normal(rng, 8, 2, 32), np.empty((8, 2, 32), np.float32)
+    q = normal(rng, 8, 2, 32)
     q[3, 1, 7] = np.nan
-    kernels.attend_tile(isa, q, k, v, 80, 0, 1.0, out)
+    out = attend_tile(isa, q, cache_of(k, v, "F32"), 80, 0, 1.0, [40])
     assert np.isnan(out[3, 1]).all() and np.isnan(out).sum() == 32
-    kernels.attend_one(isa, q[3], k, v, 0, 84, 1.0, out[0])
-    assert np.isnan(out[0, 1]).all() and not np.isnan(out[0, 0]).any()
+    row = attend_one(isa, q[3], cache_of(k, v, "F32"), (0, 50, 84), 1.0)
+    assert np.isnan(row[1]).all() and not np.isnan(row[0]).any()
     v[85, 4] = np.nan
-    kernels.attend_tile(isa, np.ones_like(q), k, v, 80, 0, 1.0, out)
+    out = attend_tile(isa, np.ones_like(q), cache_of(k, v, "F32"), 80, 0, 1.0)
     assert np.isnan(out[5:, :, 4]).all()
 
 
@@ -587,15 +675,19 @@ def test_no_product_leaves_its_arrays(isa: str, guarded: Guarded) -> None:
 
 
 @each_isa
-@pytest.mark.parametrize("f16", [False, True])
-def test_no_attention_leaves_its_arrays(isa: str, f16: bool, guarded: Guarded) -> None:
+@each_format
+def test_no_attention_leaves_its_arrays(isa: str, format: str, guarded: Guarded) -> None:
     rng = np.random.default_rng(18)
     for n_head, head_dim, n_tokens, pos0 in [(1, 1, 1, 0), (3, 5, 2, 1), (4, 16, 5, 60), (2, 17, 8, 3), (5, 40, 3, 8)]:
-        k, v = (guarded.copy(raw(x)) for x in cache(rng, pos0 + n_tokens, head_dim, f16))
+        c = cache(rng, pos0 + n_tokens, head_dim, format)
+        k, v, n = guarded.copy(c.k_rows), guarded.copy(c.v_rows), pos0 + n_tokens
         q = guarded.copy(normal(rng, n_tokens, n_head, head_dim))
-        kernels.attend_tile(isa, q, k, v, pos0, 0, 1.0, guarded.empty(np.float32, n_tokens, n_head, head_dim))
-        out = guarded.empty(np.float32, n_head, head_dim)
-        kernels.attend_one(isa, guarded.copy(q[-1]), k, v, 0, pos0 + n_tokens, 1.0, out)
+        part = guarded.empty(np.float32, n_tokens, n_head, head_dim + 2)
+        kernels.attend_tile(isa, format, q, k, v, pos0, 0, 0, n, 1.0, part)
+        room = guarded.empty(np.float32, 2, n_head, head_dim + 2)
+        for part, first, last in zip(room, (0, n), (n, n), strict=True):
+            kernels.attend_one(isa, format, guarded.copy(q[-1]), k, v, first, last, 1.0, part)
+        kernels.merge_parts(isa, room, guarded.empty(np.float32, n_head, head_dim))
 
 
 # ---- the door ----

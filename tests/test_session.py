@@ -64,7 +64,7 @@ def test_a_context_of_no_tokens(model: sb.Model, n_ctx: int) -> None:
 
 
 @pytest.mark.parametrize("n_ctx", [2**31, 2**40, 2**60, 2**63, 2**64, 10**40])
-@pytest.mark.parametrize("cache_type", ["f16", "f32"])
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0", "f32"])
 def test_a_context_that_no_machine_holds(model: sb.Model, n_ctx: int, cache_type: Any) -> None:
     with pytest.raises((ResourceError, ValueError), match=rf"{n_ctx} tokens"):
         model.session(n_ctx, cache_type)
@@ -75,7 +75,7 @@ def test_memory_is_asked_for_before_it_is_taken(model: sb.Model, monkeypatch: py
     with pytest.raises(ResourceError, match=r"100000 tokens needs 24 MiB, 1 MiB are free; ask for a smaller one"):
         model.session(100_000)
     with model.session() as session:
-        assert model.plan.cache_bytes(session.n_ctx, True) <= 1 << 19
+        assert model.plan.cache_bytes(session.n_ctx, "f16") <= 1 << 19
 
 
 def test_any_context_where_memory_is_unknown(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,8 @@ static inline __m128i v_load_u16(const uint16_t *p, int64_t n)
 }
 
 static inline vec v_from_f16(const uint16_t *p, int64_t n) { return _mm256_cvtph_ps(v_load_u16(p, n)); }
+static inline vec v_set_f16(uint16_t x) { return _mm256_cvtph_ps(_mm_set1_epi16((int16_t)x)); }
+static inline vec v_from_i8(const int8_t *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p))); }
 static inline vec v_from_bf16(const uint16_t *p, int64_t n)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v_load_u16(p, n)), 16));

@@ -30,6 +30,8 @@ static inline void v_store(float *p, vec a) { _mm512_storeu_ps(p, a); }
 static inline void v_store_n(float *p, int64_t n, vec a) { _mm512_mask_storeu_ps(p, v_first(n), a); }
 
 static inline vec v_from_f16(const uint16_t *p, int64_t n) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(v_first(n), p)); }
+static inline vec v_set_f16(uint16_t x) { return _mm512_cvtph_ps(_mm256_set1_epi16((int16_t)x)); }
+static inline vec v_from_i8(const int8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p))); }
 static inline vec v_from_bf16(const uint16_t *p, int64_t n)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(v_first(n), p)), 16));

@@ -2,8 +2,7 @@
  *
  *     scores[key][t] = K . q          weights = exp(scores - max so far)          out[d][t] = out[d][t] * keep + V^T . weights
  *
- * Keys and values of a block are made float once for all query heads that share them. Blocks start at the first key that the first token
- * sees and end at the last one that the last token sees, so work is proportional to visible keys. */
+ * Keys and values of a block are made float once for all query heads that share them. */
 #include <float.h>
 #include "../kernels.h"
 #include "convert.h"
@@ -46,11 +45,6 @@ static void start(struct head head, const float *q, int64_t q_stride, int n_toke
     v_store(head.sum, v_set(0));
 }
 
-static void score(struct head head, const struct block *block, int head_dim, float *scores)
-{
-    product(block->k, head_dim, 1, block->n, head_dim, head.q, scores);
-}
-
 static int clamp_lane(int64_t t)
 {
     return t < 0 ? 0 : t > VLANES ? VLANES : (int)t;
@@ -88,60 +82,82 @@ static vec weigh(struct head head, int n, float *scores)
     return keep;
 }
 
-static void add_values(struct head head, const struct block *block, int head_dim, const float *weights, vec keep)
+static void add_values(const struct head head[2], int n_head, const struct block *block, int head_dim, float *weights[2],
+                       const vec keep[2])
 {
+    float sums[2][PRODUCT_ROWS * VLANES], *to[2] = {sums[0], sums[1]};
+    const float *tile[2] = {weights[0], weights[1]};
     for (int d = 0; d < head_dim; d += PRODUCT_ROWS) {
-        float sums[PRODUCT_ROWS * VLANES];
         int n = head_dim - d < PRODUCT_ROWS ? head_dim - d : PRODUCT_ROWS;
-        product(block->v + d, 1, head_dim, n, block->n, weights, sums);
-        for (int r = 0; r < n; r++) {
-            float *out = head.out + (d + r) * VLANES;
-            v_store(out, v_fma(v_load(out), keep, v_load(sums + r * VLANES)));
-        }
+        products(block->v + d, 1, head_dim, n, block->n, tile, n_head, to);
+        for (int h = 0; h < n_head; h++)
+            for (int r = 0; r < n; r++) {
+                float *out = head[h].out + (d + r) * VLANES;
+                v_store(out, v_fma(v_load(out), keep[h], v_load(sums[h] + r * VLANES)));
+            }
     }
 }
 
-static void finish(struct head head, int n_tokens, int head_dim, float *out, int64_t out_stride)
+/* One or two query heads: what is loaded of keys and values meets both. scores: room for two blocks. */
+static void attend_block(const struct head head[2], int n_head, const struct block *block, int n_tokens, int head_dim, float *scores)
 {
-    vec sum = v_load(head.sum);
-    for (int64_t i = 0; i < head_dim * VLANES; i += VLANES)
-        v_store(head.out + i, v_div(v_load(head.out + i), sum));
-    from_tile(head.out, head_dim, n_tokens, out, out_stride);
+    float *score[2] = {scores, scores + KV_BLOCK * VLANES};
+    const float *q[2] = {head[0].q, head[1].q};
+    vec keep[2];
+    products(block->k, head_dim, 1, block->n, head_dim, q, n_head, score);
+    for (int h = 0; h < n_head; h++) {
+        mask(block, n_tokens, score[h]);
+        keep[h] = weigh(head[h], block->n, score[h]);
+    }
+    add_values(head, n_head, block, head_dim, score, keep);
+}
+
+static void finish(struct head head, int n_tokens, int head_dim, float *part, int64_t stride)
+{
+    from_tile(head.out, head_dim, n_tokens, part, stride);
+    for (int t = 0; t < n_tokens; t++) {
+        part[t * stride + head_dim] = head.max[t];
+        part[t * stride + head_dim + 1] = head.sum[t];
+    }
 }
 
 /* n rows as floats: those of the cache where they are floats already, else converted into `space`. */
-static const float *rows_as_float(const void *rows, int is_f16, int64_t first, int n, int head_dim, float *space)
+static const float *rows_as_float(const void *rows, enum format format, int64_t first, int n, int head_dim, float *space)
 {
-    if (!is_f16)
-        return (const float *)rows + first * head_dim;
-    halves_to_floats((const uint16_t *)rows + first * head_dim, (int64_t)n * head_dim, space);
+    int64_t bytes = padded_row_bytes(format, head_dim);
+    const uint8_t *row = (const uint8_t *)rows + first * bytes;
+    if (format == FORMAT_F32)
+        return (const float *)row;
+    if (format == FORMAT_F16)
+        halves_to_floats((const uint16_t *)row, (int64_t)n * head_dim, space);
+    else
+        for (int j = 0; j < n; j++, row += bytes)
+            for (int d = 0; d < head_dim; d += VLANES)
+                v_store_n(space + j * head_dim + d, head_dim - d, v_load_row(FORMAT_Q8_0, row, d, 0, VLANES));
     return space;
 }
 
 static void attend_tile(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
-                        int64_t window, float scale, float *scratch, float *out, int64_t out_stride)
+                        int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part)
 {
     float *scores = scratch + n_head * (2 * (int64_t)head_dim * VLANES + 2 * VLANES);
-    float *k_space = scores + KV_BLOCK * VLANES, *v_space = k_space + KV_BLOCK * head_dim;
-    int64_t from = window ? pos0 - window + 1 : 0, last = pos0 + n_tokens;
-    struct block block = {.visible_from = window ? from : INT64_MIN / 2, .visible_to = pos0};
+    float *k_space = scores + 2 * KV_BLOCK * VLANES, *v_space = k_space + KV_BLOCK * head_dim;
+    int64_t row = part_row(head_dim);
+    struct block block = {.first = first, .visible_from = window ? pos0 - window + 1 : INT64_MIN / 2, .visible_to = pos0};
 
     for (int h = 0; h < n_head; h++)
         start(head_at(scratch, h, head_dim), q + h * head_dim, q_stride, n_tokens, head_dim, scale);
-    for (block.first = from > 0 ? from : 0; block.first < last; block.first += KV_BLOCK) {
+    for (; block.first < last; block.first += KV_BLOCK) {
         block.n = last - block.first < KV_BLOCK ? (int)(last - block.first) : KV_BLOCK;
-        block.k = rows_as_float(kv.k, kv.is_f16, block.first, block.n, head_dim, k_space);
-        block.v = rows_as_float(kv.v, kv.is_f16, block.first, block.n, head_dim, v_space);
-        for (int h = 0; h < n_head; h++) {
-            struct head head = head_at(scratch, h, head_dim);
-            score(head, &block, head_dim, scores);
-            mask(&block, n_tokens, scores);
-            vec keep = weigh(head, block.n, scores);
-            add_values(head, &block, head_dim, scores, keep);
+        block.k = rows_as_float(kv.k, kv.format, block.first, block.n, head_dim, k_space);
+        block.v = rows_as_float(kv.v, kv.format, block.first, block.n, head_dim, v_space);
+        for (int h = 0; h < n_head; h += 2) {
+            struct head pair[2] = {head_at(scratch, h, head_dim), head_at(scratch, h + 1, head_dim)};
+            attend_block(pair, n_head - h < 2 ? 1 : 2, &block, n_tokens, head_dim, scores);
         }
     }
     for (int h = 0; h < n_head; h++)
-        finish(head_at(scratch, h, head_dim), n_tokens, head_dim, out + h * head_dim, out_stride);
+        finish(head_at(scratch, h, head_dim), n_tokens, head_dim, part + h * row, n_head * row);
 }
 
 void FILL(attend_tile)(struct kernels *table)
