@@ -73,6 +73,16 @@ static inline vec v_from_f16(const uint16_t *p, int64_t n)
     float16x8_t half = vreinterpretq_f16_u16(v_load_u16(p, n));
     return (vec){vcvt_f32_f16(vget_low_f16(half)), vcvt_high_f32_f16(half)};
 }
+static inline vec v_set_f16(uint16_t x)
+{
+    float32x4_t four = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(x)));
+    return (vec){four, four};
+}
+static inline vec v_from_i8(const int8_t *p)
+{
+    int16x8_t wide = vmovl_s8(vld1_s8(p));
+    return (vec){vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), vcvtq_f32_s32(vmovl_high_s16(wide))};
+}
 static inline vec v_from_bf16(const uint16_t *p, int64_t n)
 {
     uint16x8_t top = v_load_u16(p, n);
