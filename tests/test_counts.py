@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_models import GEMMA3, LLAMA, tensor_shapes, write_model
+from tiny_models import LLAMA, tensor_shapes, write_model
 
 import subbyte as sb
 from subbyte.kernels import Cache, Engine
 
 THREADS = [1, 2, 3, 8, 16]
-SHAPES = {"llama": LLAMA, "gemma3": GEMMA3}
 
 
 def counts(path: Path, n_tokens: int, threads: int) -> tuple[int, int, int]:
     """(barriers, chunks, bytes of weights) of a step that appends n_tokens and wants the last one's logits."""
     with sb.load(path) as model:
         engine = Engine(model.plan, n_batch=64, n_threads=threads, n_ctx=128)
-        engine.step(range(n_tokens), ((Cache(model.plan, 128, True), n_tokens, 0),), logits_of=[n_tokens - 1])
+        engine.step(range(n_tokens), ((Cache(model.plan, 128, "f16"), n_tokens, 0),), logits_of=[n_tokens - 1])
         return engine.n_barriers, engine.n_chunks, engine.weight_bytes
 
 
@@ -27,10 +26,7 @@ def counts(path: Path, n_tokens: int, threads: int) -> tuple[int, int, int]:
 def test_nothing_grows_with_the_number_of_threads(arch: str, n_tokens: int, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch, types=["Q4_0", "Q8_0"])
     found = [counts(tmp_path / "m.gguf", n_tokens, threads) for threads in THREADS]
-    assert {(barriers, n_bytes) for barriers, _, n_bytes in found} == {(found[0][0], found[0][2])}
-    # With one token, attention gives idle threads single heads instead of groups: up to a task for every head.
-    heads = SHAPES[arch]["n_layer"] * SHAPES[arch]["n_head"] if n_tokens == 1 else 0
-    assert all(found[0][1] <= chunks <= found[0][1] + heads for _, chunks, _ in found)
+    assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize("threads", [1, 8])
@@ -42,9 +38,9 @@ def test_a_token_reads_every_weight_once(threads: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_tokens", [1, 50])
 def test_a_layer_meets_at_few_barriers(n_tokens: int, tmp_path: Path) -> None:
-    """After q k v, the cache, attention, its output, gate and up, down; four inputs of a prompt too."""
+    """After q k v, attention, its output, gate and up, down; of a prompt after the cache and four inputs too."""
     found = []
     for n_layer in (2, 3):
         write_model(tmp_path / "m.gguf", shape={**LLAMA, "n_layer": n_layer}, types=["Q4_0"])
         found.append(counts(tmp_path / "m.gguf", n_tokens, 4)[0])
-    assert 0 < found[1] - found[0] <= (6 if n_tokens == 1 else 10)
+    assert 0 < found[1] - found[0] <= (5 if n_tokens == 1 else 10)
