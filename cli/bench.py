@@ -15,8 +15,7 @@ from subbyte.cli.loading import find_model
 from subbyte.cli.steps import Steps
 
 if TYPE_CHECKING:
-    from subbyte.runtime.model import CacheType
-    from subbyte.runtime.session import Activations
+    from subbyte.runtime.session import Activations, CacheType
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from subbyte.kernels import FORMATS
 from subbyte.runtime._limits import Limits
-from subbyte.runtime.model import CacheType, Model
-from subbyte.runtime.session import Activations
+from subbyte.runtime.model import Model
+from subbyte.runtime.session import Activations, CacheType
 
 
 @dataclass(frozen=True)

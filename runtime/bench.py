@@ -22,8 +22,8 @@ from subbyte.runtime._limits import Limits, Meter, combine
 from subbyte.runtime._measured import BenchResult, Case, Kind, Measured, Run
 from subbyte.runtime._work import Work, generation_work, prompt_work
 from subbyte.runtime.cpu import cpu_name
-from subbyte.runtime.model import CacheType, Model, load
-from subbyte.runtime.session import Activations, Session
+from subbyte.runtime.model import Model, load
+from subbyte.runtime.session import Activations, CacheType, Session
 from subbyte.runtime.summary import summarize
 
 __all__ = ["BenchResult", "Case", "Limits", "Measured", "Progress", "Run", "bench"]

@@ -5,6 +5,7 @@ Exact results are theirs; sums come in double precision, with the bounds that th
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 
@@ -143,16 +144,18 @@ def layer(rng: np.random.Generator) -> Iterator[bytes]:
 
 
 def attentions(rng: np.random.Generator) -> Iterator[bytes]:
-    for n_head, head_dim in ((1, 16), (3, 64), (4, 80), (7, 17), (1, 256)):
-        for n_tokens, pos0, window in ((1, 0, 0), (3, 70, 0), (8, 3, 5), (13, 130, 64)):
-            for f16 in (False, True):
-                k, v = cache(rng, pos0 + n_tokens, head_dim, f16)
-                q = normal(rng, n_tokens, n_head, head_dim)
-                scale = float(np.float32(head_dim**-0.5))
-                results = [attention(q[t], k, v, visible(pos0 + t, window), scale) for t in range(n_tokens)]
-                expected, bound = np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
-                sizes = [n_tokens, n_head, head_dim, pos0, window, int(f16)]
-                yield vector("attention", sizes, [q, k, v, expected, bound], number=scale)
+    spans = [(1, 0, 0, 0), (3, 70, 0, 0), (3, 70, 0, 64), (8, 3, 5, 0), (13, 130, 64, 0), (13, 130, 64, 135)]
+    shapes = [(1, 16), (3, 64), (4, 80), (7, 17), (1, 256)]
+    for (n_head, head_dim), (n_tokens, pos0, window, cut) in itertools.product(shapes, spans):
+        for format in ("F32", "F16", "Q8_0"):
+            c = cache(rng, pos0 + n_tokens, head_dim, format)
+            q = normal(rng, n_tokens, n_head, head_dim)
+            scale = float(np.float32(head_dim**-0.5))
+            results = [attention(q[t], c.k, c.v, visible(pos0 + t, window), scale) for t in range(n_tokens)]
+            expected, bound = np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
+            sizes = [n_tokens, n_head, head_dim, pos0, window, cut]
+            arrays = [q, c.k_rows, c.v_rows, expected, 2 * bound if cut else bound]
+            yield vector("attention", sizes, arrays, format, scale)
 
 
 def every_vector() -> Iterator[bytes]:

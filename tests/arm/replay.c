@@ -172,24 +172,48 @@ static void replay_max_sum_exp(void)
     compare_close("", (float[]){max, (float)sum}, 0, 2, 1);
 }
 
-/* sizes: n_tokens, n_head, head_dim, pos0, window, is_f16; number: scale. q, k, v; results [n_tokens][n_head][head_dim] */
+/* Where parts of the keys that some position of pos..last - 1 sees begin, and where the last one ends: one part, or two, cut
+ * where the vector says. Returns how many. */
+static int cut_keys(int64_t pos, int64_t last, int64_t end[3])
+{
+    const int64_t window = vector->size[4], cut = vector->size[5];
+    end[0] = window && pos >= window ? pos - window + 1 : 0;
+    end[1] = end[2] = last;
+    if (cut)
+        end[1] = cut < end[0] ? end[0] : smaller(cut, last);
+    return cut ? 2 : 1;
+}
+
+/* sizes: n_tokens, n_head, head_dim, pos0, window, key to cut at or 0; number: scale. q, rows of k, rows of v;
+ * results [n_tokens][n_head][head_dim] */
 static void replay_attention(void)
 {
-    const int64_t n_tokens = vector->size[0], n_head = vector->size[1], head_dim = vector->size[2], pos0 = vector->size[3];
-    const int64_t window = vector->size[4], width = n_head * head_dim;
+    const int64_t n_tokens = vector->size[0], pos0 = vector->size[3], window = vector->size[4];
+    const int n_head = (int)vector->size[1], head_dim = (int)vector->size[2];
+    const int64_t width = n_head * head_dim, part = n_head * part_row(head_dim), alignment = format == FORMAT_F32 ? 4 : 2;
     const float *q = input(0, 4), scale = (float)vector->number;
-    struct kv_head kv = {input(1, 4), input(2, 4), (int)vector->size[5]};
-    float *out = space(4 * n_tokens * width, 4), *one = space(4 * width, 4);
-    float *scratch = space(4 * attend_scratch((int)n_head, (int)head_dim), 64), *scores = space(4 * n_head * (pos0 + n_tokens), 4);
+    const struct kv_head kv = {input(1, alignment), input(2, alignment), format};
+    float *scratch = space(4 * attend_scratch(n_head, head_dim), 64), *scores = space(4 * n_head * (pos0 + n_tokens), 4);
+    float *parts = space(4 * 2 * part, 4), *tile_parts = space(4 * 2 * part * table->lanes, 4), *out = space(4 * width, 4);
+    int64_t end[3];
+
     for (int64_t t = 0; t < n_tokens; t++) {
-        int64_t pos = pos0 + t, first = window && pos >= window ? pos - window + 1 : 0;
-        table->attend_one(q + t * width, (int)n_head, (int)head_dim, kv, first, pos + 1, scale, scores, one);
-        compare_close("one", one, t * width, width, 3);
-        if (t % table->lanes == 0)
-            table->attend_tile(q + t * width, width, (int)smaller(table->lanes, n_tokens - t), (int)n_head, (int)head_dim, kv, pos,
-                               window, scale, scratch, out + t * width, width);
+        int n_parts = cut_keys(pos0 + t, pos0 + t + 1, end);
+        for (int p = 0; p < n_parts; p++)
+            table->attend_one(q + t * width, n_head, head_dim, kv, end[p], end[p + 1], scale, scores, parts + p * part);
+        table->merge_parts(parts, part, n_parts, n_head, head_dim, out);
+        compare_close("one", out, t * width, width, 3);
     }
-    compare_close("tile", out, 0, n_tokens * width, 3);
+    for (int64_t t = 0; t < n_tokens; t += table->lanes) {
+        int n = (int)smaller(table->lanes, n_tokens - t), n_parts = cut_keys(pos0 + t, pos0 + t + n, end);
+        for (int p = 0; p < n_parts; p++)
+            table->attend_tile(q + t * width, width, n, n_head, head_dim, kv, pos0 + t, window, end[p], end[p + 1], scale,
+                               scratch, tile_parts + p * n * part);
+        for (int i = 0; i < n; i++) {
+            table->merge_parts(tile_parts + i * part, n * part, n_parts, n_head, head_dim, out);
+            compare_close("tile", out, (t + i) * width, width, 3);
+        }
+    }
 }
 
 static const struct { const char *name; void (*replay)(void); } slots[] = {
