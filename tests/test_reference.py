@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vocabularies import model_file
@@ -56,19 +57,21 @@ def test_int8_activations_cost_less_than_a_percent(name: str) -> None:
     assert abs(math.log(ours.ppl / fine.ppl)) <= 0.010
 
 
+# How the built-in name chats: with coarser activations SmolLM2's first word is a toss-up between right and wrong.
+AS_BUILT_IN: dict[str, Any] = {"sampling": sb.Sampling(temperature=0), "activations": "int8x2", "max_tokens": 60}
+
+
 @pytest.mark.parametrize(
     "question, answer",
     [("What is the capital of France?", "Paris"), ("What is 2 + 2?", "4"), ("Name three primary colors.", "Blue")],
 )
 def test_greedy_smollm2_answers_sensibly(question: str, answer: str) -> None:
-    greedy = sb.Sampling(temperature=0)
-    with sb.load(model_file("smollm2")) as model, model.chat(sampling=greedy, max_tokens=60) as chat:
+    with sb.load(model_file("smollm2")) as model, model.chat(**AS_BUILT_IN) as chat:
         assert answer in chat.send(question).text
 
 
 def test_a_conversation_computes_only_what_is_new() -> None:
-    greedy = sb.Sampling(temperature=0)
-    with sb.load(model_file("smollm2")) as model, model.chat(sampling=greedy, max_tokens=60) as chat:
+    with sb.load(model_file("smollm2")) as model, model.chat(**AS_BUILT_IN) as chat:
         first = chat.send("What is the capital of France?").usage
         second = chat.send("And of Italy?").usage
     assert first.reused == 0 and second.reused == first.prompt + first.completion
