@@ -100,4 +100,7 @@ class Weights:
 
     def output(self, n_embd: int, n_vocab: int) -> Linear:
         """The head's matrix; a file without one shares it with the embeddings."""
-        return self.linear("output" if "output" in self else "token_embd", n_embd, n_vocab)
+        output = self.linear("output" if "output" in self else "token_embd", n_embd, n_vocab)
+        if output.bias is not None:
+            raise UnsupportedError("tensor output.bias: a head with a bias is not supported; take a file without it")
+        return output

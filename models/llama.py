@@ -15,8 +15,13 @@ def configure(meta: Metadata, n_vocab: int) -> Config:
 
 
 def forward(g: Graph, c: Config, w: Weights) -> None:
+    decoder(g, c, w, interleaved=True)
+
+
+def decoder(g: Graph, c: Config, w: Weights, *, interleaved: bool) -> None:
+    """The whole model; architectures that store their rows otherwise rotate halves (p, p + n_rot / 2) of a head."""
     factors = w.vector("rope_freqs", c.rope.n_rot // 2) if "rope_freqs" in w else None
-    rope = g.rope(c.rope.frequencies(factors), interleaved=True)
+    rope = g.rope(c.rope.frequencies(factors), interleaved=interleaved)
 
     x = g.embed(w.linear("token_embd", c.n_embd, c.n_vocab))
     for layer in range(c.n_layer):

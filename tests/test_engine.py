@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import GEMMA3, LLAMA, N_VOCAB, forward, write_model
+from tiny_models import GEMMA3, LLAMA, N_VOCAB, SHAPES, forward, write_model
 
 import subbyte as sb
 from subbyte.kernels import Cache, Engine, isas
@@ -35,14 +35,14 @@ def logits(
 
 
 @pytest.mark.parametrize("isa", isas())
-@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+@pytest.mark.parametrize("arch", SHAPES)
 def test_logits_equal_numpy(arch: str, isa: str, tmp_path: Path) -> None:
     weights = write_model(tmp_path / "m.gguf", arch)
     assert np.abs(logits(tmp_path / "m.gguf", TOKENS, isa=isa) - forward(arch, weights, TOKENS)).max() < 1e-4
 
 
 @pytest.mark.parametrize("isa", isas())
-@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+@pytest.mark.parametrize("arch", SHAPES)
 def test_prefill_equals_one_by_one(arch: str, isa: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     whole = logits(tmp_path / "m.gguf", TOKENS, isa=isa)
@@ -133,7 +133,7 @@ def test_logprobs_equal_log_softmax_of_logits(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REFS.is_dir(), reason="reference logits are not at hand")
 @pytest.mark.parametrize("isa", isas())
-@pytest.mark.parametrize("name, bound", [("llama", 1e-4), ("llama3-ropefreqs-tied", 1e-4), ("gemma3", 5e-3)])
+@pytest.mark.parametrize("name, bound", [(name, 1e-4) for name in ("llama", "llama3-ropefreqs-tied", "qwen2", "qwen3", "exaone")] + [("gemma3", 5e-3)])
 def test_reference_logits(name: str, bound: float, isa: str) -> None:
     ref = np.load(REFS / f"{name}.npz")
     tokens = [int(t) for t in ref["tokens"]]
@@ -157,7 +157,7 @@ def test_mixed_block_types(isa: str) -> None:
     assert kl_exact.mean() < divergence(exact, theirs).mean() < 3e-3
 
 
-@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+@pytest.mark.parametrize("arch", SHAPES)
 def test_several_sequences_in_one_step_equal_each_alone(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     first, second, more = TOKENS[:20], TOKENS[20:33], [5, 7]

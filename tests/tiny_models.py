@@ -21,7 +21,11 @@ MERGES = ["t h", "th e", "i n", "a n", "e r", "o n", "Ġ the", "Ġ a", "in g", "
 
 LLAMA = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_head_kv": 2, "head_dim": 16, "n_ff": 96}
 MIXED = {"n_layer": 4, "n_embd": 256, "n_head": 4, "n_head_kv": 2, "head_dim": 64, "n_ff": 512}
+QWEN3 = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_head_kv": 2, "head_dim": 24, "n_ff": 96}
 GEMMA3 = {"n_layer": 7, "n_embd": 64, "n_head": 4, "n_head_kv": 1, "head_dim": 32, "n_ff": 96, "window": 8}
+
+
+SHAPES = {"llama": LLAMA, "qwen2": LLAMA, "exaone": LLAMA, "qwen3": QWEN3, "gemma3": GEMMA3}
 
 
 def byte_alphabet() -> list[str]:
@@ -47,14 +51,17 @@ def tensor_shapes(arch: str, s: dict[str, int], n_vocab: int = N_VOCAB) -> dict[
     """Names and numpy shapes (rows first) of a model's tensors."""
     n, q, kv, ff = s["n_embd"], s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"], s["n_ff"]
     shapes: dict[str, tuple[int, ...]] = {"token_embd": (n_vocab, n), "output_norm": (n,)}
-    if arch == "llama":
+    if arch != "gemma3":
         shapes["output"] = (n_vocab, n)
     for i in range(s["n_layer"]):
         block = {"attn_norm": (n,), "attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q),
                  "ffn_norm": (n,), "ffn_gate": (ff, n), "ffn_up": (ff, n), "ffn_down": (n, ff)}  # fmt: skip
+        if arch == "qwen2":
+            block |= {"attn_q.bias": (q,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
+        if arch in ("gemma3", "qwen3"):
+            block |= {"attn_q_norm": (s["head_dim"],), "attn_k_norm": (s["head_dim"],)}
         if arch == "gemma3":
-            d = s["head_dim"]
-            block |= {"attn_q_norm": (d,), "attn_k_norm": (d,), "post_attention_norm": (n,), "post_ffw_norm": (n,)}
+            block |= {"post_attention_norm": (n,), "post_ffw_norm": (n,)}
         shapes |= {f"blk.{i}.{name}": shape for name, shape in block.items()}
     return shapes
 
@@ -75,7 +82,7 @@ def write_model(
     an array, (blocks, type), or None for none. n_vocab: rows of the embeddings and of the head. metadata: keys of the
     architecture, replaced or added (float, int, str); None: left out.
     """
-    s = shape or {"llama": LLAMA, "gemma3": GEMMA3}[arch]
+    s = shape or SHAPES[arch]
     rng = np.random.default_rng(seed)
     w = gguf.GGUFWriter(str(path), arch)
     w.add_name(f"tiny {arch}")
@@ -89,7 +96,7 @@ def write_model(
         values = (1 + 0.1 * values if len(dims) == 1 else values / np.sqrt(dims[1])).astype(np.float32)
         blocks = quantize(values, kind)
         weights[name] = dequantize(blocks, kind).reshape(dims)
-        tensors.setdefault(f"{name}.weight", (blocks, kind.name))
+        tensors.setdefault(name if name.endswith(".bias") else f"{name}.weight", (blocks, kind.name))
     for name, tensor in tensors.items():
         if isinstance(tensor, tuple):
             w.add_tensor(name, tensor[0], raw_dtype=gguf.GGMLQuantizationType[tensor[1]])
@@ -172,18 +179,18 @@ def gelu(x: F64) -> F64:
 
 def forward(arch: str, w: dict[str, F32], tokens: list[int], shape: dict[str, int] | None = None) -> F64:
     """Logits [n, n_vocab] in float64, by the formulas of the papers."""
-    s = shape or {"llama": LLAMA, "gemma3": GEMMA3}[arch]
+    s = shape or SHAPES[arch]
     gemma = arch == "gemma3"
     n, d = len(tokens), s["head_dim"]
     x = w["token_embd"][tokens].astype(np.float64) * (s["n_embd"] ** 0.5 if gemma else 1)
     for i in range(s["n_layer"]):
-        b = {name.split(".")[2]: value for name, value in w.items() if name.startswith(f"blk.{i}.")}
+        b = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"blk.{i}.")}
         local = gemma and (i + 1) % 6 != 0
         h = rms(x, b["attn_norm"])
-        q, k, v = ((h @ b[f"attn_{p}"].T).reshape(n, -1, d) for p in "qkv")
-        if gemma:
+        q, k, v = ((h @ b[f"attn_{p}"].T + b.get(f"attn_{p}.bias", 0)).reshape(n, -1, d) for p in "qkv")
+        if "attn_q_norm" in b:
             q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
-        q, k = (rope(z, 10000.0, not gemma) for z in (q, k))
+        q, k = (rope(z, 10000.0, arch == "llama") for z in (q, k))
         a = attention(q, k, v, d**-0.5, s["window"] if local else 0).reshape(n, -1) @ b["attn_output"].T
         x = x + (rms(a, b["post_attention_norm"]) if gemma else a)
         h = rms(x, b["ffn_norm"])
