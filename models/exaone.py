@@ -1,7 +1,7 @@
 """EXAONE 3, 3.5 and Deep: Llama's layers, with rope that rotates halves of a head.
 
-GGUF architecture: exaone. LG AI Research, "EXAONE 3.5: Series of Large Language Models for Real-world Use Cases" (2024).
-Rows of attn_q and attn_k are stored as they were trained; frequency factors come as rope_freqs.
+GGUF architecture: exaone. LG AI Research, "EXAONE 3.5: Series of Large Language Models for Real-world Use Cases"
+(2024). Rows of attn_q and attn_k are stored as they were trained; frequency factors come as rope_freqs.
 """
 
 from subbyte.models._config import Config, Metadata, read_config

@@ -133,8 +133,9 @@ def test_logprobs_equal_log_softmax_of_logits(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not REFS.is_dir(), reason="reference logits are not at hand")
 @pytest.mark.parametrize("isa", isas())
-@pytest.mark.parametrize("name, bound", [(name, 1e-4) for name in ("llama", "llama3-ropefreqs-tied", "qwen2", "qwen3", "exaone")] + [("gemma3", 5e-3)])
-def test_reference_logits(name: str, bound: float, isa: str) -> None:
+@pytest.mark.parametrize("name", ["llama", "llama3-ropefreqs-tied", "qwen2", "qwen3", "exaone", "gemma3"])
+def test_reference_logits(name: str, isa: str) -> None:
+    bound = 5e-3 if name == "gemma3" else 1e-4  # the reference's GELU is a table of halves
     ref = np.load(REFS / f"{name}.npz")
     tokens = [int(t) for t in ref["tokens"]]
     for steps in (None, [1] * len(tokens)):
