@@ -132,10 +132,10 @@ static void many_tokens_bf16(struct step *s, const struct weight *w, int64_t row
     s->kernels->gemm_bf16(rows, n, w->cols, bf16_tile_at(s, 0, in.cols), in.n_tokens, out, out_stride);
 }
 
-/* Measured: dot of one token costs as much as 2 or 3 lanes of a tile, which is computed whole. */
+/* Measured: dot of one token costs as much as two lanes of a tile, which is computed whole. */
 int are_few(const struct step *s, int n_tokens)
 {
-    return 5 * n_tokens <= 2 * s->kernels->lanes;
+    return 2 * n_tokens <= s->kernels->lanes;
 }
 
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,

@@ -115,7 +115,7 @@ struct thread_scratch {
     int64_t *weight_bytes;      /* multiplied with in the current step */
 };
 
-enum { MAX_CHUNK_ROWS = 128, MAX_FEW = 2 * MAX_LANES / 5, UNITS_PER_THREAD = 4 };
+enum { MAX_CHUNK_ROWS = 128, MAX_FEW = MAX_LANES / 2, UNITS_PER_THREAD = 4 };
 
 struct scratch {
     int n_batch, n_threads;
