@@ -49,11 +49,12 @@ static void quantize_row(struct step *s, float *row, int64_t cols, struct q8_row
 static void prepare_one(struct step *s, const float *x, const float *norm, float eps, struct input in, int thread)
 {
     struct thread_scratch *mine = &s->scratch->thread[thread];
-    float *row = mine->float_panel;
+    float *row = in.need_float ? mine->float_panel : mine->row;          /* quantize_row may lose it */
     load_row(s, x, norm, eps, in.cols, mine->row);
     if (!in.need_q8)
         return;
-    memcpy(row, mine->row, in.cols * sizeof(float));
+    if (in.need_float)
+        memcpy(row, mine->row, in.cols * sizeof(float));
     quantize_row(s, row, in.cols, mine->q8, q8_token(mine->q8, 1, in.cols));
 }
 

@@ -1,7 +1,7 @@
 /* Fused dot and unpack, made from the pieces of a format (pieces.h). The file that includes this defines int_dot first:
  *   __m256i int_dot(__m256i codes, __m256i x, int bias)   sum of (code - bias) * x over each 4 neighbours, exact
  * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
-#include "../kernels.h"
+#include "../dot_tokens.h"
 #include "pieces.h"
 #include "pieces_iq.h"
 #include "pieces_ternary.h"
@@ -196,23 +196,6 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
     F(TQ1_0) F(TQ2_0) FORMATS_WITH_BOOKS(F)
 #define FORMATS_WITH_BOOKS(F) F(IQ1_S) F(IQ1_M) F(IQ2_XXS) F(IQ2_XS) F(IQ2_S) F(IQ3_XXS) F(IQ3_S)
 
-/* dot of a format from `call`, which does it for a constant number of tokens n: as many at once as there are registers for. */
-#define DEFINE_DOT_OF(name, call) \
-    static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride) \
-    { \
-        for (int t = 0, n; t < n_tokens; t += n, out += n * out_stride) { \
-            struct q8_row tokens[MOST_TOKENS]; \
-            n = n_tokens - t < MOST_TOKENS ? n_tokens - t : MOST_TOKENS; \
-            for (int i = 0; i < n; i++) \
-                tokens[i] = q8_token(x, t + i, k); \
-            switch (n) { \
-            case 1: call(name, 1); break; \
-            case 2: call(name, 2); break; \
-            case 3: call(name, MOST_TOKENS < 3 ? MOST_TOKENS : 3); break; \
-            default: call(name, MOST_TOKENS); \
-            } \
-        } \
-    }
 #define DOT_32(name, n) dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
 #define DEFINE_DOT(name) DEFINE_DOT_OF(name, DOT_32)
 #define DEFINE_UNPACK(name) \

@@ -1,6 +1,6 @@
 /* fold of the K-quants that can be: 16 integer scales of a block found by one division, then 32 codes at a time. */
 #include <immintrin.h>
-#include "../blocks.h"
+#include "../fold.h"
 #include "../scalar/table.h"
 #include "int8.h"
 
@@ -29,13 +29,6 @@ PIECE float fold_block(enum format f, float d, uint8_t *code, const float *scale
     return d;
 }
 
-#define DEFINE_FOLD(name) \
-    static void fold_##name(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded) \
-    { \
-        const struct block_##name *block = (const void *)row; \
-        for (int64_t b = 0; b < k / FOLDED; b++) \
-            folded[b] = fold_block(FORMAT_##name, _cvtsh_ss(block[b].d), code + b * FOLDED, scale + 16 * b, min + 16 * b); \
-    }
 DEFINE_FOLD(Q2_K)
 DEFINE_FOLD(Q3_K)
 

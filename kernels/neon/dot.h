@@ -2,7 +2,7 @@
  *   int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)   sum plus the 16 products, four in each lane, exact
  * Sums of four groups at a time come into the lanes of one vector, where they meet their scales.
  * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
-#include "../kernels.h"
+#include "../dot_tokens.h"
 #include "pieces.h"
 #include "pieces_iq.h"
 #include "pieces_k.h"
@@ -146,24 +146,8 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
         dot_panel(w, 32, x, out);
 }
 
-/* As many tokens at once as there are registers for. */
-#define DEFINE_DOT(name) \
-    static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride) \
-    { \
-        for (int t = 0, n; t < n_tokens; t += n, out += n * out_stride) { \
-            struct q8_row tokens[MOST_TOKENS]; \
-            n = n_tokens - t < MOST_TOKENS ? n_tokens - t : MOST_TOKENS; \
-            for (int i = 0; i < n; i++) \
-                tokens[i] = q8_token(x, t + i, k); \
-            switch (n) { \
-            case 1: DOT_ROWS(name, 1); break; \
-            case 2: DOT_ROWS(name, 2); break; \
-            case 3: DOT_ROWS(name, 3); break; \
-            default: DOT_ROWS(name, MOST_TOKENS); \
-            } \
-        } \
-    }
 #define DOT_ROWS(name, n) dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DEFINE_DOT(name) DEFINE_DOT_OF(name, DOT_ROWS)
 #define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
 /* The formats with pieces: all that are quantized. */
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_DOT(name))

@@ -1,7 +1,6 @@
 /* Unpacked rows whose blocks of 256 have one float scale, their small integer scales multiplied into the codes. */
 #include <math.h>
-#include "../blocks.h"
-#include "../half.h"
+#include "../fold.h"
 #include "table.h"
 
 /* d times an integer was exact, so the integer is found again. */
@@ -22,13 +21,6 @@ static float fold_block(enum format f, float d, uint8_t code[FOLDED], const floa
     return d;
 }
 
-#define DEFINE_FOLD(name) \
-    static void fold_##name(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded) \
-    { \
-        const struct block_##name *block = (const void *)row; \
-        for (int64_t b = 0; b < k / FOLDED; b++) \
-            folded[b] = fold_block(FORMAT_##name, half_to_float(block[b].d), code + b * FOLDED, scale + 16 * b, min + 16 * b); \
-    }
 DEFINE_FOLD(Q2_K)
 DEFINE_FOLD(Q3_K)
 
