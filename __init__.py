@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.evaluation.statistics import Interval
     from subbyte.runtime.events import Done, Event, PrefillProgress, Reply, TextDelta, ThinkingDelta
     from subbyte.runtime.generation import Generation
-    from subbyte.runtime.gguf import GGUF
+    from subbyte.runtime.gguf.model_file import GGUF
     from subbyte.runtime.heatmap import Heatmap, heatmap
     from subbyte.runtime.model import Model, ModelInfo, load
     from subbyte.runtime.presets import Preset
@@ -71,7 +71,7 @@ _HOME = {
     "Done": "events",
     "Estimate": "evaluation.divergence",
     "Event": "events",
-    "GGUF": "gguf",
+    "GGUF": "gguf.model_file",
     "Generation": "generation",
     "Heatmap": "heatmap",
     "Imatrix": "evaluation.importances",

@@ -12,7 +12,7 @@ from subbyte.cli.loading import find_model
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.gguf import GGUF
+    from subbyte.runtime.gguf.model_file import GGUF
     from subbyte.runtime.heatmap import By
     from subbyte.runtime.summary import Summary
 
@@ -38,7 +38,7 @@ def inspect(model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    from subbyte.runtime.gguf import GGUF
+    from subbyte.runtime.gguf.model_file import GGUF
     from subbyte.runtime.summary import summarize
 
     if tensors and heatmap:

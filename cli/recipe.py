@@ -13,7 +13,7 @@ from subbyte.cli.loading import find_model
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.gguf import GGUF
+    from subbyte.runtime.gguf.model_file import GGUF
 
 DIFFERENT = 1  # the exit code of a check that found something, as diff's
 
@@ -123,7 +123,7 @@ def export(name: str, model: str, without_imatrix: bool, verbose: bool) -> None:
 
 @contextmanager
 def _opened(model: str, verbose: bool) -> "Iterator[GGUF]":
-    from subbyte.runtime.gguf import GGUF
+    from subbyte.runtime.gguf.model_file import GGUF
 
     with GGUF.open(find_model(model, verbose=verbose)) as gguf:
         yield gguf

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from subbyte.runtime.events import Record
-from subbyte.runtime.tensors import TensorInfo
+from subbyte.runtime.gguf.tensors import TensorInfo
 
 What: TypeAlias = Literal["only in a", "only in b", "shape", "type", "bytes"]
 

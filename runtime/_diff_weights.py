@@ -14,8 +14,8 @@ from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime._diff_metadata import same_bytes
 from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.events import Record
-from subbyte.runtime.gguf import GGUF
-from subbyte.runtime.tensors import TensorInfo
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.tensors import TensorInfo
 
 PIECE = 1 << 16  # weights, a whole number of any format's blocks; the numbers of one stay in a core's cache
 CHUNK = 1 << 24  # bytes between two reports of progress

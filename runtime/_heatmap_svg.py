@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from subbyte.runtime._colours import LEAST_BITS, MOST_BITS, bits_colour, ink, type_colour
-from subbyte.runtime._cursor import printable
+from subbyte.runtime.gguf.cursor import printable
 from subbyte.runtime.heatmap import By, Cell, Heatmap, Share, colour
 
 WIDTH, HEIGHT, GAP = 17, 54, 1  # pixels of a cell: its text runs upwards

@@ -10,7 +10,7 @@ from subbyte.runtime._diff_metadata import ArrayChange, TextChange, ValueChange,
 from subbyte.runtime._diff_tensors import TensorChange, compare_tensors
 from subbyte.runtime._diff_weights import Progress, WeightError, differing, weight_errors
 from subbyte.runtime.events import Record
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.store import resolve
 
 __all__ = ["ArrayChange", "Diff", "Side", "TensorChange", "TextChange", "ValueChange", "WeightError", "diff"]

@@ -15,10 +15,10 @@ from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
 from subbyte.models import BaseConfig, Graph, Weights, architecture
 from subbyte.runtime.cpu import default_threads
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.memory import available_memory
 from subbyte.runtime.session import Activations, CacheType, Session
-from subbyte.runtime.tensors import TensorInfo
 from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from subbyte.runtime.events import Record
-from subbyte.runtime.metadata import Metadata
+from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.thinking import Manner
 
 

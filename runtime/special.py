@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from subbyte.errors import TokenizerError
 from subbyte.runtime._vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary
-from subbyte.runtime.metadata import Metadata
+from subbyte.runtime.gguf.metadata import Metadata
 
 # A token with one of these texts ends a generation, whatever the file says of it.
 EOG_TEXTS = (

@@ -9,7 +9,7 @@ from subbyte.errors import TokenizerError, UnsupportedError
 from subbyte.runtime._vocabulary import Vocabulary
 from subbyte.runtime.bpe import ByteLevelBPE
 from subbyte.runtime.detokenize import StreamDecoder, piece_of
-from subbyte.runtime.metadata import ArraySpan, Metadata
+from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
 from subbyte.runtime.pretokenize import RULES
 from subbyte.runtime.special import SpecialTokens, find_eog, find_suppressed, strips_space, token_id
 from subbyte.runtime.spm import SentencePiece

@@ -15,7 +15,7 @@ CUT_BEFORE = """
 import os, sys
 import subbyte as sb
 from subbyte.models import llama
-from subbyte.runtime import _part
+from subbyte.runtime.gguf import shard as _part
 path, room, name, size = sys.argv[1], {"llama": llama, "_part": _part}[sys.argv[2]], sys.argv[3], int(sys.argv[4])
 whole, function = open(path, "rb").read(), getattr(room, name)
 def cut(*args):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from subbyte.errors import FormatError, ModelChanged, SubbyteError
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.summary import summarize
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -28,10 +28,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from subbyte.errors import FormatError, ModelNotFound, ResourceError, SubbyteError, UnsupportedError
-from subbyte.runtime._gguf import scan_strings, split_strings
 from subbyte.runtime.diff import diff
 from subbyte.runtime.diff_tables import tables
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf._strings import scan_strings, split_strings
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.heatmap import chart
 from subbyte.runtime.summary import summarize
 

@@ -42,5 +42,5 @@ def test_a_room_imports_only_from_the_rooms_below(room: str) -> None:
 
 
 def test_the_check_sees_an_upward_import() -> None:
-    assert imports_of("from subbyte.runtime.gguf import GGUF") == ["runtime"]
+    assert imports_of("from subbyte.runtime.gguf.model_file import GGUF") == ["runtime"]
     assert cython_imports("from subbyte.errors import NumericError") == ["errors"]

@@ -16,7 +16,7 @@ from tiny_models import LLAMA, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.errors import FormatError, ModelChanged, ModelNotFound
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.model_file import GGUF
 
 N_PARTS, N_TENSORS = 4, 21
 

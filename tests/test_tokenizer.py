@@ -25,7 +25,7 @@ from vocabularies import (
 )
 
 from subbyte.runtime import pretokenize
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.pretokenize import RULES, Cutter
 from subbyte.runtime.tokenizer import load_tokenizer
 

@@ -10,7 +10,7 @@ from gguf_builder import ARR, BOOL, F32, I32, STR, U32, array, pair
 from gguf_builder import gguf as build
 
 from subbyte.errors import ModelNotFound
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from subbyte.runtime.evaluation.forward import layer_starts
+from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.model import Model
-from subbyte.runtime.tensors import TensorInfo
 
 By: TypeAlias = Literal["tensor", "kind", "layer"]
 """One tensor; all of a kind, such as ffn_down; or all of a layer."""

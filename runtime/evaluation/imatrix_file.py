@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from subbyte.errors import FormatError, ResourceError
-from subbyte.runtime._cursor import DAMAGED, Cursor, printable, quoted
-from subbyte.runtime._part import MAGIC, Part
 from subbyte.runtime.evaluation.importances import Imatrix, Sums
-from subbyte.runtime.tensors import MAX_NAME_BYTES, MAX_TENSORS, TensorInfo
+from subbyte.runtime.gguf.cursor import DAMAGED, Cursor, printable, quoted
+from subbyte.runtime.gguf.shard import MAGIC, Part
+from subbyte.runtime.gguf.tensors import MAX_NAME_BYTES, MAX_TENSORS, TensorInfo
 
 if TYPE_CHECKING:
     import gguf

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from subbyte.runtime.events import Record
-from subbyte.runtime.gguf import GGUF
-from subbyte.runtime.metadata import Metadata
+from subbyte.runtime.gguf.metadata import Metadata
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.quantize.extract import check
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.summary import summarize

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import NumericError, ResourceError, UnsupportedError
 from subbyte.kernels import FORMATS, dequantize
-from subbyte.runtime.tensors import TensorInfo
+from subbyte.runtime.gguf.tensors import TensorInfo
 
 PIECE = 1 << 17  # weights: half a second of the slowest encoder, half a megabyte of floats
 Weights = NDArray[np.float32]

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from subbyte.errors import ModelRefused
-from subbyte.runtime._cursor import quoted
 from subbyte.runtime.events import Record
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.cursor import quoted
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.quantize.header import IMATRIX
 from subbyte.runtime.quantize.matrices import Model, matrices, place
 from subbyte.runtime.quantize.plan import FLOATS

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from subbyte.errors import UnsupportedError
 from subbyte.runtime._file_types import Place, is_large
-from subbyte.runtime.gguf import GGUF, Metadata, TensorInfo
+from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
 from subbyte.runtime.quantize.rule import Matrix
 
 LAYER = re.compile(r"blk\.(\d+)\.")

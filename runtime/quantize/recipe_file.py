@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import FormatError, ResourceError
-from subbyte.runtime._cursor import printable
+from subbyte.runtime.gguf.cursor import printable
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import Rule, check_type
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import MAX_THREADS
-from subbyte.runtime._part import DEFAULT_ALIGNMENT
 from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.evaluation.importances import Imatrix
-from subbyte.runtime.gguf import GGUF
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
+from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
 from subbyte.runtime.quantize.header import Layout, lay_out, quantized
 from subbyte.runtime.quantize.matrices import matrices
@@ -27,7 +28,6 @@ from subbyte.runtime.quantize.plan import Change, Plan, check_importances, make_
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.recipe_file import find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
-from subbyte.runtime.tensors import TensorInfo
 
 Progress = Callable[[str, int, int], None]
 """Called with what is written next, and the weights behind it and in all."""

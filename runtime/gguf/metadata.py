@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from subbyte.errors import FormatError
-from subbyte.runtime._cursor import quoted
-from subbyte.runtime._values import ARRAY, BOOL, FLOATS, INTEGERS, STRING, ArraySpan, Value, type_name
+from subbyte.runtime.gguf.cursor import quoted
+from subbyte.runtime.gguf.values import ARRAY, BOOL, FLOATS, INTEGERS, STRING, ArraySpan, Value, type_name
 
 __all__ = ["ArraySpan", "Metadata"]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
-from subbyte.runtime._cursor import printable, quoted
-from subbyte.runtime._part import Part
-from subbyte.runtime._reading import reading
-from subbyte.runtime.metadata import ArraySpan, Metadata
-from subbyte.runtime.tensors import TensorInfo
+from subbyte.runtime.gguf.cursor import printable, quoted
+from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
+from subbyte.runtime.gguf.shard import Part
+from subbyte.runtime.gguf.tensors import TensorInfo
+from subbyte.runtime.gguf.truncation import reading
 
 __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
 

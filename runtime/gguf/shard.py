@@ -9,12 +9,12 @@ import weakref
 from pathlib import Path
 
 from subbyte.errors import FormatError, ModelChanged, ModelNotFound, ModelRefused, ResourceError, UnsupportedError
-from subbyte.runtime._cursor import DAMAGED, Cursor, printable
-from subbyte.runtime._foreign import SNIFF_BYTES, describe
-from subbyte.runtime._reading import reading
-from subbyte.runtime._values import MAX_KEYS, MIN_PAIR_BYTES, read_values
-from subbyte.runtime.metadata import Metadata
-from subbyte.runtime.tensors import MAX_TENSORS, MIN_INFO_BYTES, read_tensors
+from subbyte.runtime.gguf.cursor import DAMAGED, Cursor, printable
+from subbyte.runtime.gguf.metadata import Metadata
+from subbyte.runtime.gguf.sniff import SNIFF_BYTES, describe
+from subbyte.runtime.gguf.tensors import MAX_TENSORS, MIN_INFO_BYTES, read_tensors
+from subbyte.runtime.gguf.truncation import reading
+from subbyte.runtime.gguf.values import MAX_KEYS, MIN_PAIR_BYTES, read_values
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT, MAX_ALIGNMENT = 32, 1 << 16
