@@ -19,7 +19,7 @@ from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.memory import available_memory
 from subbyte.runtime.session import Activations, CacheType, Session
-from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
+from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat import Chat

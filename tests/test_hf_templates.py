@@ -11,7 +11,7 @@ from vocabularies import CONTROL, NORMAL, USER_DEFINED, load
 
 from subbyte.errors import TemplateError
 from subbyte.runtime.template import ChatTemplate
-from subbyte.runtime.tokenizer import Tokenizer
+from subbyte.runtime.tokenizer.tokenizer import Tokenizer
 
 
 def tokenizer(name: str, path: Path) -> Tokenizer:

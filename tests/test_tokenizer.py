@@ -24,10 +24,10 @@ from vocabularies import (
     train_bpe,
 )
 
-from subbyte.runtime import pretokenize
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.pretokenize import RULES, Cutter
-from subbyte.runtime.tokenizer import load_tokenizer
+from subbyte.runtime.tokenizer import pretokenizer as pretokenize
+from subbyte.runtime.tokenizer.pretokenizer import RULES, Cutter
+from subbyte.runtime.tokenizer.tokenizer import load_tokenizer
 
 REFERENCES = SHARED / "refs/tokens.json"
 REAL = ["smollm2", "gemma3-270m", "llama-bpe", "qwen2", "llama-spm"]

@@ -11,7 +11,7 @@ from gguf_builder import gguf as build
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.tokenizer import Tokenizer, load_tokenizer
+from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)

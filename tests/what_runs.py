@@ -11,8 +11,8 @@ from pathlib import Path
 
 from subbyte.kernels import FORMATS
 from subbyte.models import ARCHITECTURES
-from subbyte.runtime.pretokenize import RULES
-from subbyte.runtime.tokenizer import MODELS
+from subbyte.runtime.tokenizer.pretokenizer import RULES
+from subbyte.runtime.tokenizer.tokenizer import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

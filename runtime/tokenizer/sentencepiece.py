@@ -1,6 +1,6 @@
 """SentencePiece-style BPE: `tokenizer.ggml.model` "llama"."""
 
-from subbyte.runtime._vocabulary import Vocabulary
+from subbyte.runtime.tokenizer._vocabulary import Vocabulary
 
 SPACE = "\u2581".encode()  # how tokens write a space
 

@@ -1,7 +1,7 @@
 """Byte-level BPE: `tokenizer.ggml.model` "gpt2"."""
 
-from subbyte.runtime._vocabulary import Vocabulary
-from subbyte.runtime.pretokenize import Cutter, Rule
+from subbyte.runtime.tokenizer._vocabulary import Vocabulary
+from subbyte.runtime.tokenizer.pretokenizer import Cutter, Rule
 
 
 def _byte_alphabet() -> dict[int, int]:

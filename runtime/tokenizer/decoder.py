@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import Callable
 
-from subbyte.runtime._vocabulary import BYTE, CONTROL, UNKNOWN, UNUSED, USER_DEFINED
+from subbyte.runtime.tokenizer._vocabulary import BYTE, CONTROL, UNKNOWN, UNUSED, USER_DEFINED
 
 _BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from subbyte.errors import TokenizerError
-from subbyte.runtime._vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary
 from subbyte.runtime.gguf.metadata import Metadata
+from subbyte.runtime.tokenizer._vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary
 
 # A token with one of these texts ends a generation, whatever the file says of it.
 EOG_TEXTS = (

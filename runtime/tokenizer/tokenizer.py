@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 
 from subbyte.errors import TokenizerError, UnsupportedError
-from subbyte.runtime._vocabulary import Vocabulary
-from subbyte.runtime.bpe import ByteLevelBPE
-from subbyte.runtime.detokenize import StreamDecoder, piece_of
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
-from subbyte.runtime.pretokenize import RULES
-from subbyte.runtime.special import SpecialTokens, find_eog, find_suppressed, strips_space, token_id
-from subbyte.runtime.spm import SentencePiece
+from subbyte.runtime.tokenizer._vocabulary import Vocabulary
+from subbyte.runtime.tokenizer.bpe import ByteLevelBPE
+from subbyte.runtime.tokenizer.decoder import StreamDecoder, piece_of
+from subbyte.runtime.tokenizer.pretokenizer import RULES
+from subbyte.runtime.tokenizer.sentencepiece import SentencePiece
+from subbyte.runtime.tokenizer.special_tokens import SpecialTokens, find_eog, find_suppressed, strips_space, token_id
 
 log = logging.getLogger(__name__)
 
