@@ -53,8 +53,8 @@ def chat(
 
     Reasoning goes to stderr then: its text if stdout is a terminal or with -v, else a line that counts it.
     """
-    from subbyte.runtime import template_helper
     from subbyte.runtime.store import recommended
+    from subbyte.runtime.template import helper as template_helper
 
     template_helper.start()  # it gets ready while the model is loaded
     best = recommended(model)

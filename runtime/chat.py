@@ -13,7 +13,7 @@ from subbyte.runtime.interfaces import Session, Tokenizer
 from subbyte.runtime.prefix import follow
 from subbyte.runtime.sampling import Sampler, Sampling
 from subbyte.runtime.stops import stop_strings
-from subbyte.runtime.template import ChatTemplate
+from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.thinking import Manner, checked_budget
 
 

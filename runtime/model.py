@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.presets import Preset
     from subbyte.runtime.sampling import Sampling
     from subbyte.runtime.score import Score
-    from subbyte.runtime.template import ChatTemplate
+    from subbyte.runtime.template.chat_template import ChatTemplate
     from subbyte.runtime.thinking import Manner
 
 _log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class Model:
     @cached_property
     def template(self) -> ChatTemplate:
         """The file's chat template, or ChatML or a transcript if it has none. Raises TemplateError."""
-        from subbyte.runtime.template import ChatTemplate
+        from subbyte.runtime.template.chat_template import ChatTemplate
 
         return ChatTemplate(self.metadata.str("tokenizer.chat_template", None), self.tokenizer)
 
@@ -197,8 +197,8 @@ class Model:
         that end an answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. n_ctx,
         cache_type and activations: as in `session`.
         """
-        from subbyte.runtime import template_helper
         from subbyte.runtime.chat import Chat
+        from subbyte.runtime.template import helper as template_helper
 
         template_helper.start()  # it gets ready while the session is made
         session = self.session(n_ctx, cache_type, activations)

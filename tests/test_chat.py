@@ -17,7 +17,7 @@ from subbyte.runtime.conversation import Message
 from subbyte.runtime.events import Done, TextDelta
 from subbyte.runtime.prefix import follow
 from subbyte.runtime.sampling import Sampling
-from subbyte.runtime.template import CHATML, ChatTemplate
+from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
 
 VOCABULARY = FakeTokenizer()
 TRIMMING = CHATML.replace("message.content", "message.content | trim")

@@ -10,7 +10,7 @@ from template_conversations import CONVERSATIONS, FAMILIES, FOLDER, NOW, SPOOF, 
 from vocabularies import CONTROL, NORMAL, USER_DEFINED, load
 
 from subbyte.errors import TemplateError
-from subbyte.runtime.template import ChatTemplate
+from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer
 
 

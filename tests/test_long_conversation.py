@@ -18,7 +18,7 @@ from subbyte.kernels import isas
 from subbyte.runtime.chat import Chat
 from subbyte.runtime.generation import Generation
 from subbyte.runtime.session import CacheType
-from subbyte.runtime.template import ChatTemplate
+from subbyte.runtime.template.chat_template import ChatTemplate
 
 GREEDY = sb.Sampling(temperature=0)
 N_CTX, N_NEW = 1200, 5

@@ -8,7 +8,7 @@ from vocabularies import CONTROL, NORMAL, SPM_TOKENS, SPM_TYPES, USER_DEFINED, a
 from subbyte.errors import FormatError, TokenizerError
 from subbyte.runtime.generation import complete
 from subbyte.runtime.sampling import Sampling
-from subbyte.runtime.template import ChatTemplate
+from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.tokenizer.special_tokens import EOG_TEXTS, FIM_TEXTS
 
 BPE = {"model": "gpt2", "pre": "gpt-2", "merges": ["a b"]}

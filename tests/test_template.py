@@ -15,8 +15,8 @@ from vocabularies import model_file
 
 import subbyte as sb
 from subbyte.errors import TemplateError
-from subbyte.runtime.template import CHATML, ChatTemplate
-from subbyte.runtime.template_limits import PROCESS_MEMORY, PROCESS_SECONDS
+from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
+from subbyte.runtime.template.limits import PROCESS_MEMORY, PROCESS_SECONDS
 
 SMOLLM2 = """{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
 {{ '<|im_start|>system\nBe helpful<|im_end|>\n' }}{% endif %}\

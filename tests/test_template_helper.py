@@ -16,14 +16,15 @@ from helper_process import end_helper, helper_pid, memory_peak
 from tiny_models import write_model
 
 from subbyte.errors import ResourceError, TemplateError
-from subbyte.runtime import template_helper, template_process
-from subbyte.runtime.template import CHATML, ChatTemplate
-from subbyte.runtime.template_limits import PROCESS_MEMORY
+from subbyte.runtime.template import helper as template_helper
+from subbyte.runtime.template import process as template_process
+from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
+from subbyte.runtime.template.limits import PROCESS_MEMORY
 
 HELLO = [{"role": "user", "content": "Hello"}]
 RENDERED = "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
 NO_METERS = """
-from subbyte.runtime.template_sandbox import Sandbox
+from subbyte.runtime.template.sandbox import Sandbox
 Sandbox.spend = lambda self, cost: None
 Sandbox._check_format = lambda self, *_: None
 """
@@ -60,7 +61,7 @@ def broken(worker: Callable[[str], None]) -> Callable[[str], ChatTemplate]:
     def prepare(expression: str) -> ChatTemplate:
         worker(f"""
 import ctypes, os
-from subbyte.runtime import template_worker
+from subbyte.runtime.template import worker as template_worker
 answer = template_worker._answer
 template_worker._answer = lambda data: ({expression}) if b'"context"' in data else answer(data)
 """)
@@ -122,12 +123,12 @@ def test_a_helper_that_breaks_is_replaced(
 
 CONFINED = """
 import os, socket
-from subbyte.runtime.template_worker import _confine
+from subbyte.runtime.template.worker import _confine
 _confine()
 """
 FILTERED = """
 import os, socket
-from subbyte.runtime.template_seccomp import only_compute
+from subbyte.runtime.template.seccomp import only_compute
 if not only_compute():
     print("no filter")
     os._exit(0)

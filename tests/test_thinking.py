@@ -17,7 +17,7 @@ from subbyte.runtime.conversation import Message
 from subbyte.runtime.events import Event, TextDelta, ThinkingDelta
 from subbyte.runtime.generation import complete
 from subbyte.runtime.sampling import Sampling
-from subbyte.runtime.template import CHATML, ChatTemplate
+from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
 from subbyte.runtime.thinking import Manner, Tags, manner_of
 
 

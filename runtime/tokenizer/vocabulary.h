@@ -2,7 +2,7 @@
  *
  * vocabulary.c   string arrays and the hash indexes over them
  * merge.c        a piece of text -> token ids, by merge rank (BPE) or by score (SPM)
- * partition.c    special tokens found in a text
+ * special_tokens.c  special tokens found in a text
  *
  * Functions returning int give 0, or NO_MEMORY. All ids, counts and positions are uint32: a text has less than 4 GiB.
  */

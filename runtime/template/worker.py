@@ -1,6 +1,6 @@
 """The process in which chat templates run: reads requests from its standard input, a socket, and writes replies to it.
 
-`runtime/template_helper.py` tells why, `runtime/template_process.py` starts it. A request has the template's `source`,
+`runtime/template/helper.py` tells why, `runtime/template/process.py` starts it. A request has the template's `source`,
 the `marks` for its control tokens, those for `roles`, and, if something is to be rendered, the variables as `context`
 (with `messages`) and the time as `now`. The reply is the `text`, or an `error` and the template's `line`, or null.
 """
@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import jinja2.debug  # noqa: F401  (jinja2 itself imports it when a template fails: too late, no file is opened then)
 from jinja2.exceptions import TemplateSyntaxError
 
-from subbyte.runtime.template_limits import PROCESS_MEMORY, PROCESS_SECONDS
-from subbyte.runtime.template_sandbox import FILENAME, Sandbox
-from subbyte.runtime.template_seccomp import only_compute
+from subbyte.runtime.template.limits import PROCESS_MEMORY, PROCESS_SECONDS
+from subbyte.runtime.template.sandbox import FILENAME, Sandbox
+from subbyte.runtime.template.seccomp import only_compute
 
 _LIMITS = {
     resource.RLIMIT_AS: PROCESS_MEMORY,

@@ -1,6 +1,6 @@
 """The helper process that chat templates run in, so that a template out of a model file can't hurt the program.
 
-`runtime/template_sandbox.py` measures what a template does and says in which line it asks for too much. This is the
+`runtime/template/sandbox.py` measures what a template does and says in which line it asks for too much. This is the
 wall around it: the process gives up files, processes and threads, the kernel bounds its memory and processor time, and
 one that oversteps is killed and replaced at the next request. A request is complete in itself, so nothing is lost with
 a process.
@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.template_limits import MAX_REQUEST, WAIT_SECONDS
-from subbyte.runtime.template_process import Process
+from subbyte.runtime.template.limits import MAX_REQUEST, WAIT_SECONDS
+from subbyte.runtime.template.process import Process
 
 _lock = threading.RLock()
 _helper: Process | None = None

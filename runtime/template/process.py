@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.template_limits import LARGEST, PROCESS_SECONDS, START_SECONDS, WAIT_SECONDS
+from subbyte.runtime.template.limits import LARGEST, PROCESS_SECONDS, START_SECONDS, WAIT_SECONDS
 
 # The worker's modules are imported from where this one is, and jinja2 from where this process would: neither needs an
 # installation that a fresh Python finds. The packages stay empty: nothing else of them is needed.
@@ -19,9 +19,10 @@ import sys
 from types import ModuleType
 folder, *sys.path = sys.argv[1:]
 sys.modules["subbyte"] = ModuleType("subbyte")
-sys.modules["subbyte.runtime"] = package = ModuleType("subbyte.runtime")
+sys.modules["subbyte.runtime"] = ModuleType("subbyte.runtime")
+sys.modules["subbyte.runtime.template"] = package = ModuleType("subbyte.runtime.template")
 package.__path__ = [folder]
-from subbyte.runtime.template_worker import main
+from subbyte.runtime.template.worker import main
 main()
 """
 _NEEDED = "chat templates run in a helper process"

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from subbyte.errors import TemplateError
-from subbyte.runtime import template_helper
 from subbyte.runtime.interfaces import Tokenizer
-from subbyte.runtime.template_marks import Marks
-from subbyte.runtime.template_process import Failure
+from subbyte.runtime.template import helper as template_helper
+from subbyte.runtime.template.marks import Marks
+from subbyte.runtime.template.process import Failure
 
 CHATML = (
     "{% for message in messages %}"
@@ -30,11 +30,11 @@ _log = logging.getLogger("subbyte")
 
 
 class ChatTemplate:
-    """A model's chat template; may be shared between threads. It runs in `runtime/template_helper.py`'s process.
+    """A model's chat template; may be shared between threads. It runs in `runtime/template/helper.py`'s process.
 
     `source` is the file's `tokenizer.chat_template`; without one (None or "") ChatML is used, or a transcript where the
     vocabulary has not its tokens, and a warning logged. Text in messages never becomes a control token
-    (`runtime/template_marks.py` says why), and a hostile template is stopped. Raises TemplateError, with the line, for
+    (`runtime/template/marks.py` says why), and a hostile template is stopped. Raises TemplateError, with the line, for
     a template that can't be compiled, and ResourceError if no helper process can be started.
     """
 

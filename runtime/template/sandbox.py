@@ -3,7 +3,7 @@
 jinja2's sandbox keeps a template from Python's internals, not from using up time and memory. Here everything a template
 builds is measured: strings, lists, loops and calls all spend from one budget, and filters and methods are those that
 templates need. So what takes too much is told with its line; a single step that is too large for the memory, or takes
-long, meets the walls of the process that this runs in (`runtime/template_helper.py`).
+long, meets the walls of the process that this runs in (`runtime/template/helper.py`).
 """
 
 import json
@@ -20,8 +20,8 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from subbyte.runtime.template_limits import BUDGET, LARGEST, SECONDS
-from subbyte.runtime.template_syntax import GenerationTag, Rewriter
+from subbyte.runtime.template.limits import BUDGET, LARGEST, SECONDS
+from subbyte.runtime.template.rewriter import GenerationTag, Rewriter
 
 FILENAME = "<chat template>"  # in tracebacks
 _FILTERS = (

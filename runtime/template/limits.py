@@ -1,5 +1,5 @@
-"""What rendering a chat template may use. The first three are measured as it runs (`runtime/template_sandbox.py`) and
-named with the template's line; the others end the process that it runs in (`runtime/template_worker.py`)."""
+"""What rendering a chat template may use. The first three are measured as it runs (`runtime/template/sandbox.py`) and
+named with the template's line; the others end the process that it runs in (`runtime/template/worker.py`)."""
 
 LARGEST = 1 << 20  # characters or items of one value and of the result, plus four times the size of the request
 BUDGET = 32  # times LARGEST: what a rendering may build in all
