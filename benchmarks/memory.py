@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from subbyte.runtime.store import resolve
+from subbyte.runtime.store.resolve import resolve
 from subbyte.runtime.synthetic import parse, temporary
 
 FIGURES = ("peak", "mapped", "file", "cache", "logits")

@@ -53,7 +53,7 @@ def chat(
 
     Reasoning goes to stderr then: its text if stdout is a terminal or with -v, else a line that counts it.
     """
-    from subbyte.runtime.store import recommended
+    from subbyte.runtime.store.resolve import recommended
     from subbyte.runtime.template import helper as template_helper
 
     template_helper.start()  # it gets ready while the model is loaded

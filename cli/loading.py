@@ -1,7 +1,7 @@
 """From the MODEL a user typed to an open model; a download shows its progress."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,6 @@ from subbyte.cli.options import usage_errors
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from subbyte.runtime import store
     from subbyte.runtime.model import Model
 
 
@@ -28,22 +27,22 @@ def open_model(name: str, threads: int | None = None, *, verbose: bool = False) 
 
 def find_model(name: str, *, verbose: bool = False) -> Path:
     """The file of a model; fetched first when it is not there yet."""
-    from subbyte.runtime import store
+    from subbyte.runtime.store.resolve import resolve
 
     show_log(verbose)
     with one_interrupt():  # a second Ctrl-C must not leave half a file behind
         if not sys.stderr.isatty():
-            path = store.resolve(name)
+            path = resolve(name)
         else:
             with _download_bar(name) as on_progress:
-                path = store.resolve(name, on_progress=on_progress)
+                path = resolve(name, on_progress=on_progress)
     if verbose:
         note(f"model file {path}", verbose=True)
     return path
 
 
 @contextmanager
-def _download_bar(name: str) -> "Iterator[store.Progress]":
+def _download_bar(name: str) -> "Iterator[Callable[[int, int | None], None]]":
     """Gives a function that takes bytes done and bytes in all, and draws a bar on stderr from its first call on."""
     bar: Progress | None = None
 

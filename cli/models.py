@@ -25,9 +25,9 @@ def pull(model: str, verbose: bool) -> None:
 @options.debug_option
 def ls(as_json: bool) -> None:
     """List the models that are here, and those that can be fetched by name."""
-    from subbyte.runtime import store
+    from subbyte.runtime.store.resolve import available, installed
 
-    here, elsewhere = store.installed(), store.available()
+    here, elsewhere = installed(), available()
     if as_json:
         models = [{"name": m.name, "size": m.size, "license": m.license, "path": str(m.path)} for m in here]
         available = [{"name": m.name, "size": m.size, "license": m.license} for m in elsewhere]

@@ -11,7 +11,7 @@ from subbyte.runtime._diff_tensors import TensorChange, compare_tensors
 from subbyte.runtime._diff_weights import Progress, WeightError, differing, weight_errors
 from subbyte.runtime.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.store import resolve
+from subbyte.runtime.store.resolve import resolve
 
 __all__ = ["ArrayChange", "Diff", "Side", "TensorChange", "TextChange", "ValueChange", "WeightError", "diff"]
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from subbyte.runtime._colours import bits_colour, ink, type_colour
 from subbyte.runtime.events import Record
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
-from subbyte.runtime.store import resolve
+from subbyte.runtime.store.resolve import resolve
 from subbyte.runtime.summary import count_of, text_of
 
 __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"]

@@ -275,7 +275,7 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     isa = best_isa() if isa is None else isa
     if isa not in isas():
         raise ValueError(f"instruction set {isa!r} is unknown or not on this machine; it runs {', '.join(isas())}")
-    from subbyte.runtime.store import resolve
+    from subbyte.runtime.store.resolve import resolve
 
     path = resolve(model)
     gguf = GGUF.open(path)

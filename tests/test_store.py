@@ -18,7 +18,8 @@ from types import SimpleNamespace
 import pytest
 
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime import _builtin, _hub, store
+from subbyte.runtime.store import builtin, hub
+from subbyte.runtime.store import resolve as store
 
 GGUF = b"GGUF" + bytes(range(256)) * 1000
 
@@ -114,11 +115,11 @@ def sealed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
-def register(monkeypatch: pytest.MonkeyPatch, *members: str, data: bytes = GGUF) -> _builtin.BuiltIn:
+def register(monkeypatch: pytest.MonkeyPatch, *members: str, data: bytes = GGUF) -> builtin.BuiltIn:
     """A built-in model "tiny", whose pieces are `members` of the wheels tiny-0, tiny-1, ..."""
-    wheels = tuple(_builtin.Wheel(f"tiny-{i}==1.0", member, 1000) for i, member in enumerate(members))
-    model = _builtin.BuiltIn("tiny", "Free", hashlib.sha256(data).hexdigest(), len(data), wheels)
-    monkeypatch.setitem(_builtin.BUILT_IN, "tiny", model)
+    wheels = tuple(builtin.Wheel(f"tiny-{i}==1.0", member, 1000) for i, member in enumerate(members))
+    model = builtin.BuiltIn("tiny", "Free", hashlib.sha256(data).hexdigest(), len(data), wheels)
+    monkeypatch.setitem(builtin.BUILT_IN, "tiny", model)
     return model
 
 
@@ -303,9 +304,9 @@ def test_interrupted_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPa
 def stalled(server: Server, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Registers "tiny" with a wheel of some 2 MB, of which the server keeps back the last 0.5 MB."""
     data = os.urandom(2_000_000)
-    wheel = _builtin.Wheel("tiny-0==1.0", "m.gguf", 2_000_000)
-    model = _builtin.BuiltIn("tiny", "Free", hashlib.sha256(data).hexdigest(), len(data), (wheel,))
-    monkeypatch.setitem(_builtin.BUILT_IN, "tiny", model)
+    wheel = builtin.Wheel("tiny-0==1.0", "m.gguf", 2_000_000)
+    model = builtin.BuiltIn("tiny", "Free", hashlib.sha256(data).hexdigest(), len(data), (wheel,))
+    monkeypatch.setitem(builtin.BUILT_IN, "tiny", model)
     server.stall_at[server.add_wheel("tiny-0", {"m.gguf": data})] = 1_500_000
     return data
 
@@ -362,14 +363,14 @@ def test_disk_full(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cached_needs_no_heavy_imports(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model = _builtin.BUILT_IN["smollm2"]
+    model = builtin.BUILT_IN["smollm2"]
     path = model.path(store.cache_folder())
     path.parent.mkdir(parents=True)
     with open(path, "wb") as file:
         file.truncate(model.size)
     code = (
         "import sys, subbyte; before = set(sys.modules)\n"  # an editable installation imports some of them itself
-        "import subbyte.runtime.store as s; print(s.resolve('smollm2'))\n"
+        "import subbyte.runtime.store.resolve as s; print(s.resolve('smollm2'))\n"
         "heavy = {'huggingface_hub', 'filelock', 'subprocess', 'zipfile', 'hashlib', 'tempfile'}\n"
         "print(*heavy & (set(sys.modules) - before))"
     )
@@ -491,7 +492,7 @@ def test_hub_gone(server: Server) -> None:
 
 def test_hub_endpoint_and_cache_of_the_environment(server: Server, tmp_path: Path) -> None:
     server.add_repo("u/r", REPO)
-    code = "from subbyte.runtime.store import resolve; print(resolve('hf:u/r'))"
+    code = "from subbyte.runtime.store.resolve import resolve; print(resolve('hf:u/r'))"
     env = os.environ | {"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(tmp_path / "elsewhere")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).is_relative_to(tmp_path / "elsewhere")
@@ -508,4 +509,4 @@ def test_quant_tags() -> None:
         "gpt-oss-mxfp4.gguf": "MXFP4",
         "m-q4_k_m-imat.gguf": "Q4_K_M",
     }
-    assert {name: _hub.quant_tag(name) for name in tags} == tags
+    assert {name: hub.quant_tag(name) for name in tags} == tags

@@ -24,7 +24,7 @@ def model_file(name: str) -> Path:
         if path.is_file():
             return path
     try:
-        return pytest.importorskip("subbyte.runtime.store").resolve(name, offline=True)
+        return pytest.importorskip("subbyte.runtime.store.resolve").resolve(name, offline=True)
     except ModelNotFound as error:
         pytest.skip(str(error))
 

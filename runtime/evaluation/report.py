@@ -122,7 +122,7 @@ def _yardsticks(files: Sequence[Model], against: str | os.PathLike[str] | None) 
     if against is None:
         known = [(size_class(model.gguf), model.gguf.size) for model in files]
         return {i: other for i in places if (other := yardstick(known, i)) is not None}
-    from subbyte.runtime.store import resolve
+    from subbyte.runtime.store.resolve import resolve
 
     path = resolve(against)
     found = next((i for i in places if files[i].path.samefile(path)), None)

@@ -88,7 +88,7 @@ def quantize(
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
     if (recipe is None) == (target_size is None):
         raise ValueError("give either a recipe or a target size")
-    from subbyte.runtime.store import resolve
+    from subbyte.runtime.store.resolve import resolve
 
     started, out = time.perf_counter(), Path(out)
     overrides = [parse_override(each) for each in tensor_types]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.errors import ModelNotFound
-from subbyte.runtime._builtin import BUILT_IN, Progress, Recommended, fetch
+from subbyte.runtime.store.builtin import BUILT_IN, Progress, Recommended, fetch
 
 __all__ = [
     "Available", "Installed", "Progress", "Recommended", "available", "cache_folder", "installed", "recommended",
@@ -68,7 +68,7 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
             fetch(model, folder, on_progress)
         return model.path(folder)
     if text.startswith("hf:"):
-        from subbyte.runtime._hub import resolve_hub
+        from subbyte.runtime.store.hub import resolve_hub
 
         return resolve_hub(text, on_progress, offline)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
@@ -78,7 +78,7 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
 
 def installed() -> list[Installed]:
     """The models that `resolve` finds without network."""
-    from subbyte.runtime._hub import installed_hub
+    from subbyte.runtime.store.hub import installed_hub
 
     folder = cache_folder()
     built_in = [Installed(m.name, m.path(folder), m.size, m.license) for m in BUILT_IN.values() if m.is_cached(folder)]

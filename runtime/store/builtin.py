@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subbyte.errors import ResourceError
-from subbyte.runtime._wheel import Wheel, download, read_member
+from subbyte.runtime.store.wheel import Wheel, download, read_member
 
 if TYPE_CHECKING:
     from subbyte.runtime.session import Activations
