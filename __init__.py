@@ -30,8 +30,9 @@ from subbyte.errors import (
 
 if TYPE_CHECKING:
     from subbyte.runtime.bench import BenchResult, bench
-    from subbyte.runtime.chat import Chat
-    from subbyte.runtime.conversation import Message
+    from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.messages import Message
+    from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.diff import Diff, diff
     from subbyte.runtime.evaluation.base_file import BaseFile
     from subbyte.runtime.evaluation.blame import blame
@@ -46,15 +47,14 @@ if TYPE_CHECKING:
     from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
     from subbyte.runtime.evaluation.report import Report, ReportRow, report
     from subbyte.runtime.evaluation.statistics import Interval
-    from subbyte.runtime.events import Done, Event, PrefillProgress, Reply, TextDelta, ThinkingDelta
-    from subbyte.runtime.generation import Generation
+    from subbyte.runtime.generation.events import Done, Event, PrefillProgress, Reply, TextDelta, ThinkingDelta
+    from subbyte.runtime.generation.generation import Generation
+    from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.gguf.model_file import GGUF
     from subbyte.runtime.heatmap import Heatmap, heatmap
     from subbyte.runtime.model import Model, ModelInfo, load
-    from subbyte.runtime.presets import Preset
     from subbyte.runtime.quantize.recipe import Recipe
     from subbyte.runtime.quantize.write import Quantized, quantize
-    from subbyte.runtime.sampling import Sampling
     from subbyte.runtime.score import Score
     from subbyte.runtime.session import Session
 
@@ -63,37 +63,37 @@ _HOME = {
     "BenchResult": "bench",
     "Blame": "evaluation.blame_run",
     "BlameRun": "evaluation.blame_run",
-    "Chat": "chat",
+    "Chat": "chat.chat",
     "CompareRun": "evaluation.compare_run",
     "Delta": "evaluation.perplexity_run",
     "Diff": "diff",
     "Divergence": "evaluation.divergence",
-    "Done": "events",
+    "Done": "generation.events",
     "Estimate": "evaluation.divergence",
-    "Event": "events",
+    "Event": "generation.events",
     "GGUF": "gguf.model_file",
-    "Generation": "generation",
+    "Generation": "generation.generation",
     "Heatmap": "heatmap",
     "Imatrix": "evaluation.importances",
     "Interval": "evaluation.statistics",
     "LayerError": "evaluation.layers",
-    "Message": "conversation",
+    "Message": "chat.messages",
     "Model": "model",
     "ModelInfo": "model",
     "PerplexityResult": "evaluation.perplexity_run",
     "PerplexityRun": "evaluation.perplexity_run",
-    "PrefillProgress": "events",
-    "Preset": "presets",
+    "PrefillProgress": "generation.events",
+    "Preset": "chat.presets",
     "Quantized": "quantize.write",
     "Recipe": "quantize.recipe",
-    "Reply": "events",
+    "Reply": "generation.events",
     "Report": "evaluation.report",
     "ReportRow": "evaluation.report",
-    "Sampling": "sampling",
+    "Sampling": "generation.sampling",
     "Score": "score",
     "Session": "session",
-    "TextDelta": "events",
-    "ThinkingDelta": "events",
+    "TextDelta": "generation.events",
+    "ThinkingDelta": "generation.events",
     "bench": "bench",
     "blame": "evaluation.blame",
     "compare": "evaluation.compare",

@@ -23,7 +23,7 @@ model = sb.load(sys.argv[1])
 shares = {}
 for name, temperature in (("greedy", 0.0), ("default sampling", 0.8)):
     session = model.session(1024)
-    from subbyte.runtime.generation import complete
+    from subbyte.runtime.generation.generation import complete
     answer = complete(session, model.tokenizer, "Once upon a time", max_tokens=int(sys.argv[2]),
                       sampling=sb.Sampling(temperature=temperature, seed=1))
     for event in answer:

@@ -42,7 +42,7 @@ def find_model(name: str, *, verbose: bool = False) -> Path:
 
 
 @contextmanager
-def _download_bar(name: str) -> "Iterator[Callable[[int, int | None], None]]":
+def _download_bar(name: str) -> "Iterator[Callable[[int, int], None]]":
     """Gives a function that takes bytes done and bytes in all, and draws a bar on stderr from its first call on."""
     bar: Progress | None = None
 

@@ -30,8 +30,8 @@ def ls(as_json: bool) -> None:
     here, elsewhere = installed(), available()
     if as_json:
         models = [{"name": m.name, "size": m.size, "license": m.license, "path": str(m.path)} for m in here]
-        available = [{"name": m.name, "size": m.size, "license": m.license} for m in elsewhere]
-        print_json({"models": models, "available": available})
+        others = [{"name": m.name, "size": m.size, "license": m.license} for m in elsewhere]
+        print_json({"models": models, "available": others})
         return
     rows = [(m.name, human_size(m.size), m.license or "", str(m.path)) for m in here]
     rows += [(m.name, human_size(m.size), m.license, f"not here: subbyte pull {m.name}") for m in elsewhere]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from subbyte.cli.repl import Repl
-    from subbyte.runtime.presets import Preset
+    from subbyte.runtime.chat.presets import Preset
 
 
 def find_preset(presets: "Mapping[str, Preset]", name: str) -> "Preset":
@@ -35,7 +35,7 @@ def list_presets(repl: "Repl") -> None:
 
 def take_preset(repl: "Repl", name: str) -> None:
     """Chats by that preset from now on; of the settings made before only the seed stays."""
-    from subbyte.runtime.sampling import Sampling
+    from subbyte.runtime.generation.sampling import Sampling
 
     preset = find_preset(repl.presets, name)
     if preset.thinking is not None:

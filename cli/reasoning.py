@@ -8,7 +8,7 @@ from subbyte.cli.live import LiveLine
 
 if TYPE_CHECKING:
     from subbyte.cli.stream import Answer
-    from subbyte.runtime.events import Reply
+    from subbyte.runtime.generation.events import Reply
 
 
 class Reasoning:

@@ -16,16 +16,16 @@ from subbyte.cli.stream import Answer, show
 from subbyte.errors import ContextOverflow, SubbyteError
 
 if TYPE_CHECKING:
-    from subbyte.runtime.conversation import Message
-    from subbyte.runtime.events import Reply
-    from subbyte.runtime.presets import Preset
-    from subbyte.runtime.sampling import Sampling
+    from subbyte.runtime.chat.messages import Message
+    from subbyte.runtime.chat.presets import Preset
+    from subbyte.runtime.generation.events import Reply
+    from subbyte.runtime.generation.sampling import Sampling
 
 HINT = "(Ctrl-D or /bye leaves, /help lists the commands)"
 
 
 class Chat(Protocol):
-    """What the terminal needs of a conversation; `subbyte.runtime.chat.Chat` is one."""
+    """What the terminal needs of a conversation; `subbyte.runtime.chat.chat.Chat` is one."""
 
     system: str | None
     sampling: "Sampling"

@@ -10,7 +10,7 @@ import click
 from subbyte.cli.options import usage_errors
 
 if TYPE_CHECKING:
-    from subbyte.runtime.sampling import Sampling
+    from subbyte.runtime.generation.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def sampling_from(options: Mapping[str, Any], defaults: Mapping[str, float] | No
 
     defaults: what holds, instead of the library's defaults, where nothing is given.
     """
-    from subbyte.runtime.sampling import Sampling
+    from subbyte.runtime.generation.sampling import Sampling
 
     given = {name: options[name] for name in BY_NAME if options[name] is not None}
     with usage_errors():

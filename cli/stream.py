@@ -10,11 +10,11 @@ from subbyte.cli.live import ReadingLine
 
 if TYPE_CHECKING:
     from subbyte.cli.reasoning import Reasoning
-    from subbyte.runtime.events import Event, Reply
+    from subbyte.runtime.generation.events import Event, Reply
 
 
 class Answer(Protocol):
-    """An answer while it is made; `subbyte.runtime.generation.Generation` is one."""
+    """An answer while it is made; `subbyte.runtime.generation.generation.Generation` is one."""
 
     @property
     def reply(self) -> "Reply":
@@ -31,7 +31,7 @@ def show(answer: Answer, out: TextIO, reasoning: "Reasoning | None" = None) -> N
     A terminal sees control characters spelt out; a pipe gets the text as it is.
     However this is left (Ctrl-C, a closed pipe), the answer is closed and the line ended.
     """
-    from subbyte.runtime.events import PrefillProgress, TextDelta, ThinkingDelta
+    from subbyte.runtime.generation.events import PrefillProgress, TextDelta, ThinkingDelta
 
     clean = printable if out.isatty() else str
     line, last = ReadingLine(sys.stderr), ""

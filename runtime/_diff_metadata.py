@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.runtime._diff_text import changed_lines
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf._strings import scan_strings, split_strings
 from subbyte.runtime.gguf.cursor import quoted
 from subbyte.runtime.gguf.metadata import Metadata

@@ -13,7 +13,7 @@ import numpy as np
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime._diff_metadata import same_bytes
 from subbyte.runtime.cpu import default_threads
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TensorInfo
 

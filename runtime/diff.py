@@ -9,7 +9,7 @@ from typing import Any
 from subbyte.runtime._diff_metadata import ArrayChange, TextChange, ValueChange, compare_metadata
 from subbyte.runtime._diff_tensors import TensorChange, compare_tensors
 from subbyte.runtime._diff_weights import Progress, WeightError, differing, weight_errors
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.store.resolve import resolve
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from subbyte.runtime._colours import bits_colour, ink, type_colour
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.store.resolve import resolve
 from subbyte.runtime.summary import count_of, text_of

@@ -22,13 +22,13 @@ from subbyte.runtime.session import Activations, CacheType, Session
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from subbyte.runtime.chat import Chat
-    from subbyte.runtime.generation import Generation
-    from subbyte.runtime.presets import Preset
-    from subbyte.runtime.sampling import Sampling
+    from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.presets import Preset
+    from subbyte.runtime.chat.reasoning import Manner
+    from subbyte.runtime.generation.generation import Generation
+    from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.score import Score
     from subbyte.runtime.template.chat_template import ChatTemplate
-    from subbyte.runtime.thinking import Manner
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Model:
     @cached_property
     def manner(self) -> Manner:
         """How the model reasons before it answers, if it does. Raises TemplateError."""
-        from subbyte.runtime.thinking import manner_of
+        from subbyte.runtime.chat.reasoning import manner_of
 
         names = [self.metadata.str(f"general.{key}", "") for key in ("name", "basename")]
         return manner_of(self.template, self.tokenizer, " ".join(names))
@@ -173,7 +173,7 @@ class Model:
 
         Raises TemplateError.
         """
-        from subbyte.runtime.presets import presets_for
+        from subbyte.runtime.chat.presets import presets_for
 
         return presets_for(self.metadata, self.manner)
 
@@ -197,7 +197,7 @@ class Model:
         that end an answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. n_ctx,
         cache_type and activations: as in `session`.
         """
-        from subbyte.runtime.chat import Chat
+        from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.template import helper as template_helper
 
         template_helper.start()  # it gets ready while the session is made
@@ -225,7 +225,7 @@ class Model:
         special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
         Raises ContextOverflow before anything is computed.
         """
-        from subbyte.runtime.generation import complete
+        from subbyte.runtime.generation.generation import complete
 
         return complete(
             self.session(n_ctx, cache_type, activations), self.tokenizer, prompt,

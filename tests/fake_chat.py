@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 from subbyte.errors import ContextOverflow
-from subbyte.runtime.conversation import Message
-from subbyte.runtime.events import Done, PrefillProgress, Reply, TextDelta, ThinkingDelta, Timings, Usage
-from subbyte.runtime.presets import Preset
-from subbyte.runtime.sampling import Sampling
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.presets import Preset
+from subbyte.runtime.generation.events import Done, PrefillProgress, Reply, TextDelta, ThinkingDelta, Timings, Usage
+from subbyte.runtime.generation.sampling import Sampling
 
 PRESETS = {
     "careful": Preset("careful", {"temperature": 0.6, "top_k": 20}, True, "https://example.org/card"),

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subbyte.errors import ContextOverflow, ResourceError, SubbyteError, TemplateError
-from subbyte.runtime.chat import Chat
-from subbyte.runtime.conversation import Message
-from subbyte.runtime.events import Done, TextDelta
-from subbyte.runtime.prefix import follow
-from subbyte.runtime.sampling import Sampling
+from subbyte.runtime.chat.chat import Chat
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.prompt_cache import follow
+from subbyte.runtime.generation.events import Done, TextDelta
+from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
 
 VOCABULARY = FakeTokenizer()

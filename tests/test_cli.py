@@ -23,7 +23,7 @@ from subbyte.cli import chat
 from subbyte.cli.main import explain, run
 from subbyte.cli.tables import print_table
 from subbyte.runtime.evaluation.perplexity_run import PerplexityResult, PerplexityRun
-from subbyte.runtime.events import TextDelta
+from subbyte.runtime.generation.events import TextDelta
 
 
 class FakeModel:
@@ -120,13 +120,13 @@ def runtime(monkeypatch, tmp_path):
     available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use")]
     gentle = model(sampling={"temperature": 0.2, "top_p": 0.9}, activations="int8x2")
     module(
-        "store", resolve=resolve, installed=lambda: installed, available=lambda: available,
+        "store.resolve", resolve=resolve, installed=lambda: installed, available=lambda: available,
         recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
     module("model", load=load)
     module("evaluation.perplexity", perplexity=perplexity)
-    module("gguf", GGUF=GGUF)
-    module("summary", summarize=lambda gguf: SUMMARY)
+    module("gguf.model_file", GGUF=GGUF)
+    module("inspect.summary", summarize=lambda gguf: SUMMARY)
     return fake
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subbyte.errors import ContextOverflow, NumericError, SessionBusy
-from subbyte.runtime.events import Done, PrefillProgress, Reply, TextDelta
-from subbyte.runtime.generation import Generation, complete
-from subbyte.runtime.prefill import PREFILL_CHUNK
-from subbyte.runtime.sampling import Sampling
-from subbyte.runtime.stops import StopFinder
+from subbyte.runtime.generation.events import Done, PrefillProgress, Reply, TextDelta
+from subbyte.runtime.generation.generation import Generation, complete
+from subbyte.runtime.generation.prefill import PREFILL_CHUNK
+from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.generation.stop_strings import StopFinder
 
 VOCABULARY = FakeTokenizer(bos="<s>")
 GREEDY = Sampling(temperature=0)

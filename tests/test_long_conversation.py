@@ -15,8 +15,8 @@ from vocabularies import model_file
 
 import subbyte as sb
 from subbyte.kernels import isas
-from subbyte.runtime.chat import Chat
-from subbyte.runtime.generation import Generation
+from subbyte.runtime.chat.chat import Chat
+from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.session import CacheType
 from subbyte.runtime.template.chat_template import ChatTemplate
 

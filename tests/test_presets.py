@@ -7,8 +7,8 @@ from reasoning_templates import EXAONE4, EXAONE_DEEP, NEMOTRON, QWEN3
 from tiny_models import write_model
 
 import subbyte as sb
-from subbyte.runtime.presets import _FAMILIES, presets_for
-from subbyte.runtime.thinking import Manner, Tags
+from subbyte.runtime.chat.presets import _FAMILIES, presets_for
+from subbyte.runtime.chat.reasoning import Manner, Tags
 
 HYBRID = Manner(Tags("<think>", "</think>"), "variable")
 

@@ -7,8 +7,8 @@ from fake_chat import PRESETS, FakeAnswer, FakeChat, talk
 
 from subbyte.cli.reasoning import Reasoning
 from subbyte.cli.stream import show, timing_line
-from subbyte.runtime.events import TextDelta, ThinkingDelta
-from subbyte.runtime.sampling import Sampling
+from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
+from subbyte.runtime.generation.sampling import Sampling
 
 REASONING = "Let me see\\x1b[31m.\n\nDone.\n"
 

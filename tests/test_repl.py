@@ -11,7 +11,7 @@ from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
 from subbyte.cli import commands, toolbar
 from subbyte.cli.repl import HINT, Repl, is_open_block, unquote
-from subbyte.runtime.conversation import Message
+from subbyte.runtime.chat.messages import Message
 
 # ---- without a terminal: what goes in, what comes out
 

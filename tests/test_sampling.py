@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from subbyte.errors import NumericError
 from subbyte.kernels import top_k
-from subbyte.runtime.sampling import Sampler, Sampling
+from subbyte.runtime.generation.sampling import Sampler, Sampling
 
 ALL = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 

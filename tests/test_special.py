@@ -6,8 +6,8 @@ from gguf_builder import BOOL, STR, U8, array
 from vocabularies import CONTROL, NORMAL, SPM_TOKENS, SPM_TYPES, USER_DEFINED, alphabet, load
 
 from subbyte.errors import FormatError, TokenizerError
-from subbyte.runtime.generation import complete
-from subbyte.runtime.sampling import Sampling
+from subbyte.runtime.generation.generation import complete
+from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.tokenizer.special_tokens import EOG_TEXTS, FIM_TEXTS
 

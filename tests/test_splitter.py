@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subbyte.runtime.splitter import Splitter
-from subbyte.runtime.thinking import KNOWN_TAGS, Tags
+from subbyte.runtime.chat.reasoning import KNOWN_TAGS, Tags
+from subbyte.runtime.generation.reasoning_parser import Splitter
 
 THINK = Tags("<think>", "</think>")
 TEXTS = st.lists(

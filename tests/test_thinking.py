@@ -12,13 +12,13 @@ from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.errors import SubbyteError
-from subbyte.runtime.chat import Chat
-from subbyte.runtime.conversation import Message
-from subbyte.runtime.events import Event, TextDelta, ThinkingDelta
-from subbyte.runtime.generation import complete
-from subbyte.runtime.sampling import Sampling
+from subbyte.runtime.chat.chat import Chat
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.reasoning import Manner, Tags, manner_of
+from subbyte.runtime.generation.events import Event, TextDelta, ThinkingDelta
+from subbyte.runtime.generation.generation import complete
+from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
-from subbyte.runtime.thinking import Manner, Tags, manner_of
 
 
 class HiddenTags(FakeTokenizer):

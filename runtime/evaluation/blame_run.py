@@ -8,7 +8,7 @@ from subbyte.runtime.evaluation.compare_table import blame_table
 from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.groups import By
 from subbyte.runtime.evaluation.tables import html
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 
 
 @dataclass(frozen=True, slots=True)

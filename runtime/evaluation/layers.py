@@ -10,7 +10,7 @@ import numpy as np
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.lockstep import Tokens
 from subbyte.runtime.evaluation.statistics import Floats
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 
 
 @dataclass(frozen=True, slots=True)

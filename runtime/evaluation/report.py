@@ -14,7 +14,7 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
 from subbyte.runtime.evaluation.report_parts import Progress, Speed, Texts, digests, losses_and_divergences, speeds
 from subbyte.runtime.evaluation.size_class import SizeClass, size_class, yardstick
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.model import Model, load
 from subbyte.runtime.session import Activations, CacheType
 

@@ -15,7 +15,7 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity import perplexity
 from subbyte.runtime.evaluation.perplexity_run import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.model import Model
 from subbyte.runtime.session import Activations, CacheType

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.quantize.extract import check

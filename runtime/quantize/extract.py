@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from subbyte.errors import ModelRefused
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.cursor import quoted
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.quantize.header import IMATRIX

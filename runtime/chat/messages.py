@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError
-from subbyte.runtime.events import Record
+from subbyte.runtime.generation.events import Record
 
 Speaker: TypeAlias = Literal["user", "assistant"]
 _FORMAT = "subbyte-chat"
@@ -31,7 +31,7 @@ def clean(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def write(path: str | os.PathLike[str], system: str | None, messages: Sequence[Message]) -> None:
+def write_conversation(path: str | os.PathLike[str], system: str | None, messages: Sequence[Message]) -> None:
     """Write a conversation; an older file stays as it was if that fails. Raises ResourceError."""
     data = {"format": _FORMAT, "version": 1, "system": system, "messages": [_row(m) for m in messages]}
     target = Path(os.path.realpath(path))  # a link stays a link
@@ -58,7 +58,7 @@ def _row(message: Message) -> dict[str, Any]:
     return {name: value for name, value in message.to_dict().items() if name != "thinking" or value}
 
 
-def read(path: str | os.PathLike[str]) -> tuple[str | None, list[Message]]:
+def read_conversation(path: str | os.PathLike[str]) -> tuple[str | None, list[Message]]:
     """System text and messages of a saved conversation.
 
     Raises ResourceError if the file can't be read, SubbyteError if it holds something else, and says what.

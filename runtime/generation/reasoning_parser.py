@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from subbyte.runtime.stops import StopFinder
-from subbyte.runtime.thinking import Tags
+from subbyte.runtime.chat.reasoning import Tags
+from subbyte.runtime.generation.stop_strings import StopFinder
 
 
 class Splitter:

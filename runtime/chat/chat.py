@@ -5,16 +5,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from subbyte.runtime import conversation
-from subbyte.runtime.conversation import Message, clean
-from subbyte.runtime.events import Reply
-from subbyte.runtime.generation import Generation
+from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
+from subbyte.runtime.chat.prompt_cache import follow
+from subbyte.runtime.chat.reasoning import Manner, checked_budget
+from subbyte.runtime.generation.events import Reply
+from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.runtime.generation.stop_strings import stop_strings
 from subbyte.runtime.interfaces import Session, Tokenizer
-from subbyte.runtime.prefix import follow
-from subbyte.runtime.sampling import Sampler, Sampling
-from subbyte.runtime.stops import stop_strings
 from subbyte.runtime.template.chat_template import ChatTemplate
-from subbyte.runtime.thinking import Manner, checked_budget
 
 
 class Chat:
@@ -101,11 +100,11 @@ class Chat:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write system text and messages as JSON, whole or not at all. Raises ResourceError."""
-        conversation.write(path, self._system, self.messages)
+        write_conversation(path, self._system, self.messages)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""
-        system, messages = conversation.read(path)
+        system, messages = read_conversation(path)
         self._settle()
         self._system, self._messages = system, messages
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow, SessionBusy
-from subbyte.runtime.events import Done, Event, Reply, StopReason, Timings, Usage
+from subbyte.runtime.chat.reasoning import Tags, checked_budget
+from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings, Usage
+from subbyte.runtime.generation.output_processor import Output
+from subbyte.runtime.generation.prefill import Prefill, expect
+from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.interfaces import Session, Tokenizer
-from subbyte.runtime.output import Output
-from subbyte.runtime.prefill import Prefill, expect
-from subbyte.runtime.sampling import Sampler, Sampling
-from subbyte.runtime.thinking import Tags, checked_budget
 
 
 class Generation:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from subbyte.runtime.events import TextDelta, ThinkingDelta
+from subbyte.runtime.chat.reasoning import Tags
+from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
+from subbyte.runtime.generation.reasoning_parser import Splitter
+from subbyte.runtime.generation.stop_strings import StopFinder
 from subbyte.runtime.interfaces import Tokenizer
-from subbyte.runtime.splitter import Splitter
-from subbyte.runtime.stops import StopFinder
-from subbyte.runtime.thinking import Tags
 
 Delta: TypeAlias = TextDelta | ThinkingDelta
 

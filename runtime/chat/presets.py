@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from subbyte.runtime.events import Record
+from subbyte.runtime.chat.reasoning import Manner
+from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.metadata import Metadata
-from subbyte.runtime.thinking import Manner
 
 
 @dataclass(frozen=True, slots=True)
