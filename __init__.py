@@ -29,11 +29,10 @@ from subbyte.errors import (
 )
 
 if TYPE_CHECKING:
-    from subbyte.runtime.bench import BenchResult, bench
+    from subbyte.runtime.bench.bench import BenchResult, bench
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.messages import Message
     from subbyte.runtime.chat.presets import Preset
-    from subbyte.runtime.diff import Diff, diff
     from subbyte.runtime.evaluation.base_file import BaseFile
     from subbyte.runtime.evaluation.blame import blame
     from subbyte.runtime.evaluation.blame_run import Blame, BlameRun
@@ -51,7 +50,8 @@ if TYPE_CHECKING:
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.gguf.model_file import GGUF
-    from subbyte.runtime.heatmap import Heatmap, heatmap
+    from subbyte.runtime.inspect.diff import Diff, diff
+    from subbyte.runtime.inspect.heatmap import Heatmap, heatmap
     from subbyte.runtime.model import Model, ModelInfo, load
     from subbyte.runtime.quantize.recipe import Recipe
     from subbyte.runtime.quantize.write import Quantized, quantize
@@ -60,20 +60,20 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BaseFile": "evaluation.base_file",
-    "BenchResult": "bench",
+    "BenchResult": "bench.bench",
     "Blame": "evaluation.blame_run",
     "BlameRun": "evaluation.blame_run",
     "Chat": "chat.chat",
     "CompareRun": "evaluation.compare_run",
     "Delta": "evaluation.perplexity_run",
-    "Diff": "diff",
+    "Diff": "inspect.diff",
     "Divergence": "evaluation.divergence",
     "Done": "generation.events",
     "Estimate": "evaluation.divergence",
     "Event": "generation.events",
     "GGUF": "gguf.model_file",
     "Generation": "generation.generation",
-    "Heatmap": "heatmap",
+    "Heatmap": "inspect.heatmap",
     "Imatrix": "evaluation.importances",
     "Interval": "evaluation.statistics",
     "LayerError": "evaluation.layers",
@@ -94,11 +94,11 @@ _HOME = {
     "Session": "session",
     "TextDelta": "generation.events",
     "ThinkingDelta": "generation.events",
-    "bench": "bench",
+    "bench": "bench.bench",
     "blame": "evaluation.blame",
     "compare": "evaluation.compare",
-    "diff": "diff",
-    "heatmap": "heatmap",
+    "diff": "inspect.diff",
+    "heatmap": "inspect.heatmap",
     "imatrix": "evaluation.imatrix",
     "load": "model",
     "perplexity": "evaluation.perplexity",

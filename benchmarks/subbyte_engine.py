@@ -10,8 +10,8 @@ from importlib.metadata import version
 from turns import About, Measurements, serve
 
 import subbyte as sb
-from subbyte.runtime._limits import Meter
-from subbyte.runtime._work import generation_work, prompt_work
+from subbyte.runtime.bench.cost import generation_work, prompt_work
+from subbyte.runtime.bench.roofline import Meter
 
 
 def tokens_per_second(session: sb.Session, n: int, batch: int) -> float:

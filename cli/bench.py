@@ -68,7 +68,7 @@ def bench(
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; or there is --synthetic in its place.
     """
     with _found(model, synthetic, keep, verbose) as path, options.usage_errors(), Steps() as steps:
-        from subbyte.runtime.bench import bench as measure
+        from subbyte.runtime.bench.bench import bench as measure
 
         result = measure(
             path,

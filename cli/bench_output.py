@@ -9,7 +9,7 @@ from subbyte.cli.console import encodable, human_count, human_size, one_line
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.bench import BenchResult
+    from subbyte.runtime.bench.bench import BenchResult
 
 
 def print_figures(result: "BenchResult") -> None:

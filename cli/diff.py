@@ -12,7 +12,7 @@ from subbyte.cli.steps import Steps
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.diff import Diff
+    from subbyte.runtime.inspect.diff import Diff
 
 DIFFERENT = 1  # the exit code, as diff(1) has it; what went wrong ends with 2 and more, as everywhere
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -35,7 +35,7 @@ def diff(ctx: click.Context, a: str, b: str, weights: bool, tensors: bool, as_js
 
     A and B are GGUF files, names that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    from subbyte.runtime.diff import diff as compare
+    from subbyte.runtime.inspect.diff import diff as compare
 
     if tensors and not weights:
         raise click.UsageError("--tensors goes with --weights")
@@ -51,7 +51,7 @@ def diff(ctx: click.Context, a: str, b: str, weights: bool, tensors: bool, as_js
 
 
 def _print(found: "Diff", each_tensor: bool) -> None:
-    from subbyte.runtime.diff_tables import tables, title_of
+    from subbyte.runtime.inspect.diff_tables import tables, title_of
 
     for table in tables(found, each_tensor=each_tensor):
         print_table(*table)

@@ -10,7 +10,7 @@ from subbyte.cli.tables import PIPE_WIDTH, print_table
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from subbyte.runtime.heatmap import By, Cell, Heatmap
+    from subbyte.runtime.inspect.heatmap import By, Cell, Heatmap
 
 ABSENT = "-"
 
@@ -75,7 +75,7 @@ def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
 def _cell(cell: "Cell | None", by: "By", width: int) -> "Text":
     from rich.text import Text
 
-    from subbyte.runtime.heatmap import colour, ink
+    from subbyte.runtime.inspect.heatmap import colour, ink
 
     if cell is None:
         return Text(f"{ABSENT:>{width}}", style="dim")

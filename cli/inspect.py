@@ -13,8 +13,8 @@ from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF
-    from subbyte.runtime.heatmap import By
-    from subbyte.runtime.summary import Summary
+    from subbyte.runtime.inspect.heatmap import By
+    from subbyte.runtime.inspect.summary import Summary
 
 
 @click.command()
@@ -39,7 +39,7 @@ def inspect(model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
     from subbyte.runtime.gguf.model_file import GGUF
-    from subbyte.runtime.summary import summarize
+    from subbyte.runtime.inspect.summary import summarize
 
     if tensors and heatmap:
         raise click.UsageError("--tensors and --heatmap exclude each other")
@@ -63,7 +63,7 @@ def inspect(model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None
 
 
 def _show_heatmap(gguf: "GGUF", by: "By", svg: Path | None, shown: bool, as_json: bool) -> None:
-    from subbyte.runtime.heatmap import chart
+    from subbyte.runtime.inspect.heatmap import chart
 
     heatmap = chart(gguf)
     if svg is not None:

@@ -20,10 +20,10 @@ from tiny_models import GEMMA3, LLAMA, N_VOCAB, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime import _limits
-from subbyte.runtime._limits import Limits, combine
-from subbyte.runtime._measured import Case, Measured, Run
-from subbyte.runtime._work import Work, attended, generation_work, prompt_work
+from subbyte.runtime.bench import roofline as _limits
+from subbyte.runtime.bench.cost import Work, attended, generation_work, prompt_work
+from subbyte.runtime.bench.result import Case, Measured, Run
+from subbyte.runtime.bench.roofline import Limits, combine
 from subbyte.runtime.cpu import cpu_name
 from subbyte.runtime.synthetic import SHAPES
 

@@ -17,10 +17,10 @@ from tiny_models import LLAMA, tensor_shapes, write_mixed_model, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
-from subbyte.runtime._diff_metadata import MAX_TEXT
-from subbyte.runtime._diff_tensors import layers_of, ranges
-from subbyte.runtime._diff_text import MAX_LINES, changed_lines
-from subbyte.runtime.diff_tables import tables
+from subbyte.runtime.inspect.diff_metadata import MAX_TEXT
+from subbyte.runtime.inspect.diff_tables import tables
+from subbyte.runtime.inspect.diff_tensors import layers_of, ranges
+from subbyte.runtime.inspect.diff_text import MAX_LINES, changed_lines
 
 Q8_0 = FORMATS["Q8_0"].id
 Files = Callable[[list[bytes], list[bytes]], sb.Diff]
@@ -281,8 +281,8 @@ def test_weight_errors(models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
     assert error.rms_error == pytest.approx(np.sqrt(np.mean((x - y.ravel()) ** 2)))
     assert error.relative == error.rms_error / error.rms
     for n in (1, 3):
-        monkeypatch.setattr("subbyte.runtime._diff_weights.default_threads", lambda n=n: (n, ""))
-        monkeypatch.setattr("subbyte.runtime._diff_weights.PIECE", 1 << 10)
+        monkeypatch.setattr("subbyte.runtime.inspect.diff_weights.default_threads", lambda n=n: (n, ""))
+        monkeypatch.setattr("subbyte.runtime.inspect.diff_weights.PIECE", 1 << 10)
         again = sb.diff(*models, weights=True)
         if n == 1:
             first = again

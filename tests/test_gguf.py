@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from subbyte.errors import FormatError, ModelChanged, SubbyteError
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.summary import summarize
+from subbyte.runtime.inspect.summary import summarize
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REFS = sorted(SHARED.glob("refs/*/*.gguf"))

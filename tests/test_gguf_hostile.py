@@ -28,12 +28,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from subbyte.errors import FormatError, ModelNotFound, ResourceError, SubbyteError, UnsupportedError
-from subbyte.runtime.diff import diff
-from subbyte.runtime.diff_tables import tables
 from subbyte.runtime.gguf._strings import scan_strings, split_strings
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.heatmap import chart
-from subbyte.runtime.summary import summarize
+from subbyte.runtime.inspect.diff import diff
+from subbyte.runtime.inspect.diff_tables import tables
+from subbyte.runtime.inspect.heatmap import chart
+from subbyte.runtime.inspect.summary import summarize
 
 MIB = 1 << 20
 

@@ -11,8 +11,8 @@ from tiny_models import write_mixed_model, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
-from subbyte.runtime._colours import bits_colour, ink, type_colour
-from subbyte.runtime.heatmap import MAX_KINDS, MAX_OUTSIDE
+from subbyte.runtime.inspect.colours import bits_colour, ink, type_colour
+from subbyte.runtime.inspect.heatmap import MAX_KINDS, MAX_OUTSIDE
 
 Q8_0, Q4_0 = FORMATS["Q8_0"].id, FORMATS["Q4_0"].id
 

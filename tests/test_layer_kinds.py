@@ -12,7 +12,7 @@ from test_engine import TOKENS, logits
 from tiny_models import DECI, EXAONE4, F32, LLAMA, Shape, forward, layer_shape, write_model
 
 import subbyte as sb
-from subbyte.runtime._work import Work, generation_work
+from subbyte.runtime.bench.cost import Work, generation_work
 
 # n_head, n_head_kv, n_ff of a layer
 KINDS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypedDict
 
-from subbyte.runtime.bench import bench
+from subbyte.runtime.bench.bench import bench
 from subbyte.runtime.evaluation.compare import compare
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.divergence import Divergence

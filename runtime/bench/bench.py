@@ -18,13 +18,13 @@ from itertools import product
 
 import numpy as np
 
-from subbyte.runtime._limits import Limits, Meter, combine
-from subbyte.runtime._measured import BenchResult, Case, Kind, Measured, Run
-from subbyte.runtime._work import Work, generation_work, prompt_work
+from subbyte.runtime.bench.cost import Work, generation_work, prompt_work
+from subbyte.runtime.bench.result import BenchResult, Case, Kind, Measured, Run
+from subbyte.runtime.bench.roofline import Limits, Meter, combine
 from subbyte.runtime.cpu import cpu_name
+from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.model import Model, load
 from subbyte.runtime.session import Activations, CacheType, Session
-from subbyte.runtime.summary import summarize
 
 __all__ = ["BenchResult", "Case", "Limits", "Measured", "Progress", "Run", "bench"]
 

@@ -11,11 +11,11 @@ from typing import TypeAlias
 import numpy as np
 
 from subbyte.kernels import FORMATS, dequantize
-from subbyte.runtime._diff_metadata import same_bytes
 from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TensorInfo
+from subbyte.runtime.inspect.diff_metadata import same_bytes
 
 PIECE = 1 << 16  # weights, a whole number of any format's blocks; the numbers of one stay in a core's cache
 CHUNK = 1 << 24  # bytes between two reports of progress

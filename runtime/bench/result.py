@@ -6,8 +6,8 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from subbyte.runtime._limits import Limits, combine
-from subbyte.runtime._work import Work
+from subbyte.runtime.bench.cost import Work
+from subbyte.runtime.bench.roofline import Limits, combine
 
 Kind = Literal["prompt", "generation"]
 

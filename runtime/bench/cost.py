@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime._limits import Limits
+from subbyte.runtime.bench.roofline import Limits
 from subbyte.runtime.model import Model
 from subbyte.runtime.session import Activations, CacheType
 

@@ -9,11 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from subbyte.runtime._colours import bits_colour, ink, type_colour
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
+from subbyte.runtime.inspect.colours import bits_colour, ink, type_colour
+from subbyte.runtime.inspect.summary import count_of, text_of
 from subbyte.runtime.store.resolve import resolve
-from subbyte.runtime.summary import count_of, text_of
 
 __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"]
 
@@ -90,7 +90,7 @@ class Heatmap(Record):
 
     def svg(self, by: By = "bits") -> str:
         """The picture as an SVG document, coloured by bits per weight or by block type."""
-        from subbyte.runtime._heatmap_svg import draw
+        from subbyte.runtime.inspect.heatmap_svg import draw
 
         return draw(self, by)
 

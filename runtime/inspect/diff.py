@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from subbyte.runtime._diff_metadata import ArrayChange, TextChange, ValueChange, compare_metadata
-from subbyte.runtime._diff_tensors import TensorChange, compare_tensors
-from subbyte.runtime._diff_weights import Progress, WeightError, differing, weight_errors
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.inspect.diff_metadata import ArrayChange, TextChange, ValueChange, compare_metadata
+from subbyte.runtime.inspect.diff_tensors import TensorChange, compare_tensors
+from subbyte.runtime.inspect.diff_weights import Progress, WeightError, differing, weight_errors
 from subbyte.runtime.store.resolve import resolve
 
 __all__ = ["ArrayChange", "Diff", "Side", "TensorChange", "TextChange", "ValueChange", "WeightError", "diff"]
@@ -56,7 +56,7 @@ class Diff(Record):
         return {"same": self.same, **Record.to_dict(self)}
 
     def _repr_html_(self) -> str:
-        from subbyte.runtime.diff_tables import as_html
+        from subbyte.runtime.inspect.diff_tables import as_html
 
         return as_html(self)
 

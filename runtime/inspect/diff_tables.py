@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
-from subbyte.runtime._diff_metadata import MAX_TEXT, ArrayChange, TextChange
-from subbyte.runtime._diff_tensors import TensorChange, layers_of, ranges, split_name
-from subbyte.runtime._diff_text import MAX_LINES
-from subbyte.runtime._diff_weights import WeightError, ratio
-from subbyte.runtime.diff import Diff, Side
+from subbyte.runtime.inspect.diff import Diff, Side
+from subbyte.runtime.inspect.diff_metadata import MAX_TEXT, ArrayChange, TextChange
+from subbyte.runtime.inspect.diff_tensors import TensorChange, layers_of, ranges, split_name
+from subbyte.runtime.inspect.diff_text import MAX_LINES
+from subbyte.runtime.inspect.diff_weights import WeightError, ratio
 
 MAX_KEY = 64  # characters; a file's may have 65535
 
