@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from subbyte.runtime.inspect.diff import Diff, diff
     from subbyte.runtime.inspect.heatmap import Heatmap, heatmap
     from subbyte.runtime.model import Model, ModelInfo, load
+    from subbyte.runtime.quantize.quantize import Quantized, quantize
     from subbyte.runtime.quantize.recipe import Recipe
-    from subbyte.runtime.quantize.write import Quantized, quantize
     from subbyte.runtime.score import Score
     from subbyte.runtime.session import Session
 
@@ -84,7 +84,7 @@ _HOME = {
     "PerplexityRun": "evaluation.perplexity_run",
     "PrefillProgress": "generation.events",
     "Preset": "chat.presets",
-    "Quantized": "quantize.write",
+    "Quantized": "quantize.quantize",
     "Recipe": "quantize.recipe",
     "Reply": "generation.events",
     "Report": "evaluation.report",
@@ -102,7 +102,7 @@ _HOME = {
     "imatrix": "evaluation.imatrix",
     "load": "model",
     "perplexity": "evaluation.perplexity",
-    "quantize": "quantize.write",
+    "quantize": "quantize.quantize",
     "report": "evaluation.report",
 }
 

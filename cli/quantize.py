@@ -13,7 +13,7 @@ from subbyte.cli.steps import Steps
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.quantize.write import Quantized
+    from subbyte.runtime.quantize.quantize import Quantized
 
 UNITS = {"": 1, "B": 1, **{f"{letter}B": 1000**i for i, letter in enumerate("KMGT", 1)},
          **{f"{letter}IB": 1024**i for i, letter in enumerate("KMGT", 1)}}  # fmt: skip
@@ -59,7 +59,7 @@ def quantize(
     Q4_K_M or DynamicGate-IQ2_XS, or a .toml file; `subbyte recipe show` lists and explains them. OUT appears when it is
     whole; a run that was interrupted is taken up by the same command.
     """
-    from subbyte.runtime.quantize.write import quantize as write
+    from subbyte.runtime.quantize.quantize import quantize as write
 
     path = find_model(source, verbose=verbose)
     with options.usage_errors(), one_interrupt(), Steps() as steps:

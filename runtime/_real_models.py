@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime._file_types import is_large
+from subbyte.runtime.quantize.file_types import is_large
 
 
 class Layer(NamedTuple):

@@ -18,8 +18,8 @@ from tiny_models import MIXED, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
-from subbyte.runtime._file_types import FILE_TYPES
 from subbyte.runtime.quantize.extract import check, compress, export, extract, ranges, resolve, typical
+from subbyte.runtime.quantize.file_types import FILE_TYPES
 from subbyte.runtime.quantize.matrices import Model, is_matrix, matrices, place
 from subbyte.runtime.quantize.plan import make_plan
 from subbyte.runtime.quantize.recipe import NAMED, Recipe

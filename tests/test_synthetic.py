@@ -15,11 +15,11 @@ import subbyte as sb
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime import synthetic
-from subbyte.runtime._mixes import MIXES, Place
 from subbyte.runtime._random_blocks import random_blocks
 from subbyte.runtime._random_vocabulary import words
 from subbyte.runtime._real_models import Layer, VocabularySize
 from subbyte.runtime._shapes import cut
+from subbyte.runtime.quantize.mixtures import MIXES, Place
 from subbyte.runtime.synthetic import SHAPES, Shape, Synthetic, parse, temporary, write
 
 LAYER = Layer(4, 2, 512)

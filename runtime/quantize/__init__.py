@@ -1,1 +1,1 @@
-"""Making quantized files: recipes that say what each tensor becomes, and writing a file by one."""
+"""Writing quantized files: file types, mixtures, recipes, encoders."""

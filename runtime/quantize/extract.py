@@ -11,8 +11,8 @@ from subbyte.errors import ModelRefused
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.cursor import quoted
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.quantize.header import IMATRIX
 from subbyte.runtime.quantize.matrices import Model, matrices, place
+from subbyte.runtime.quantize.metadata import IMATRIX
 from subbyte.runtime.quantize.plan import FLOATS
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import Matrix, Rule

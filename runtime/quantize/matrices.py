@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from subbyte.errors import UnsupportedError
-from subbyte.runtime._file_types import Place, is_large
 from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
+from subbyte.runtime.quantize.file_types import Place, is_large
 from subbyte.runtime.quantize.rule import Matrix
 
 LAYER = re.compile(r"blk\.(\d+)\.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.quantize.header import Layout
+from subbyte.runtime.quantize.metadata import Layout
 
 _log = logging.getLogger(__name__)
 

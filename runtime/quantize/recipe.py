@@ -26,8 +26,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from subbyte.runtime._file_types import FILE_TYPES, FileType, fitting
-from subbyte.runtime._mixes import MIXES
+from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
+from subbyte.runtime.quantize.mixtures import MIXES
 from subbyte.runtime.quantize.rule import MAX_PATTERNS, Matrix, Rule
 
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # llama-quantize's own

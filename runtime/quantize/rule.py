@@ -10,7 +10,7 @@ from fnmatch import translate
 from functools import cached_property
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime._file_types import Place
+from subbyte.runtime.quantize.file_types import Place
 
 CONDITIONS: Mapping[str, Callable[[Place], bool]] = {
     "early": lambda place: place.early,

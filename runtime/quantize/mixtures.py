@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime._file_types import FILE_TYPES, FileType, Place, fitting
+from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, Place, fitting
 
 __all__ = ["MIXES", "Place"]
 

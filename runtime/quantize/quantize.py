@@ -21,8 +21,8 @@ from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
-from subbyte.runtime.quantize.header import Layout, lay_out, quantized
 from subbyte.runtime.quantize.matrices import matrices
+from subbyte.runtime.quantize.metadata import Layout, lay_out, quantized
 from subbyte.runtime.quantize.part_file import PartFile
 from subbyte.runtime.quantize.plan import Change, Plan, check_importances, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe
