@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.runtime.store.resolve import resolve
-from subbyte.runtime.synthetic import parse, temporary
+from subbyte.runtime.synthetic.write import parse, temporary
 
 FIGURES = ("peak", "mapped", "file", "cache", "logits")
 CHILD = """

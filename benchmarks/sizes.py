@@ -27,9 +27,9 @@ from document import put_table
 from turns import EngineError, Worker
 
 from subbyte.errors import ResourceError
-from subbyte.runtime import synthetic
 from subbyte.runtime.cpu import cpu_name, default_threads
 from subbyte.runtime.memory import available_memory
+from subbyte.runtime.synthetic import write as synthetic
 
 MODELS = (
     "exaone-7.8b:card-q4_k", "exaone-7.8b:DynamicGate-IQ2_XXS", "llama-3-8b:card-q8_0", "llama-3-8b:card-iq3_m",

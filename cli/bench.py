@@ -99,7 +99,7 @@ def _found(model: str | None, synthetic: str | None, keep: Path | None, verbose:
             raise click.UsageError("--keep goes with --synthetic")
         yield find_model(model, verbose=verbose)
         return
-    from subbyte.runtime.synthetic import parse, temporary, write
+    from subbyte.runtime.synthetic.write import parse, temporary, write
 
     show_log(verbose)
     with options.usage_errors():

@@ -25,7 +25,7 @@ from subbyte.runtime.bench.cost import Work, attended, generation_work, prompt_w
 from subbyte.runtime.bench.result import Case, Measured, Run
 from subbyte.runtime.bench.roofline import Limits, combine
 from subbyte.runtime.cpu import cpu_name
-from subbyte.runtime.synthetic import SHAPES
+from subbyte.runtime.synthetic.write import SHAPES
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from subbyte.runtime import _shapes
-from subbyte.runtime._real_models import Layer, Shape, VocabularySize
 from subbyte.runtime.quantize.file_types import FILE_TYPES, Place, fitting
-from subbyte.runtime.synthetic import SHAPES, Synthetic
+from subbyte.runtime.synthetic import spec as _shapes
+from subbyte.runtime.synthetic.shapes import Layer, Shape, VocabularySize
+from subbyte.runtime.synthetic.write import SHAPES, Synthetic
 
 WORDS = VocabularySize("gpt-2", 300, 2, 42)
 

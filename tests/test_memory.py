@@ -9,8 +9,8 @@ import pytest
 from memory import measure
 from vocabularies import model_file
 
-from subbyte.runtime._real_models import Layer
-from subbyte.runtime.synthetic import SHAPES, Synthetic, write
+from subbyte.runtime.synthetic.shapes import Layer
+from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
 
 BESIDE = 200e6  # bytes that the process may take beside the file and the KV cache
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import subbyte as sb
-from subbyte.runtime._real_models import Layer
-from subbyte.runtime._shapes import cut
-from subbyte.runtime.synthetic import SHAPES, Synthetic, write
+from subbyte.runtime.synthetic.shapes import Layer
+from subbyte.runtime.synthetic.spec import cut
+from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

@@ -25,7 +25,7 @@ from subbyte.runtime.quantize.plan import make_plan
 from subbyte.runtime.quantize.recipe import NAMED, Recipe
 from subbyte.runtime.quantize.recipe_file import find_recipe, format_recipe, parse_recipe
 from subbyte.runtime.quantize.rule import Matrix, Rule, parse_override
-from subbyte.runtime.synthetic import Synthetic, write
+from subbyte.runtime.synthetic.write import Synthetic, write
 
 KINDS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 SIXTEEN = "Q4_0 Q4_K_S Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_NL IQ4_XS IQ3_XXS IQ3_XS IQ3_S IQ3_M IQ2_XXS IQ2_XS IQ2_S IQ2_M " \

@@ -14,7 +14,7 @@ import sizes
 from click.testing import CliRunner
 from test_synthetic import TINY
 
-from subbyte.runtime.synthetic import SHAPES
+from subbyte.runtime.synthetic.write import SHAPES
 
 MEASURED = sizes.Measured("m:Q4_0", "llama", 5e9, 5e8, 0.31, 412.5, 9.876, peak=5.3e9, mapped=4.9e9)
 

@@ -14,13 +14,13 @@ import pytest
 import subbyte as sb
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS, dequantize
-from subbyte.runtime import synthetic
-from subbyte.runtime._random_blocks import random_blocks
-from subbyte.runtime._random_vocabulary import words
-from subbyte.runtime._real_models import Layer, VocabularySize
-from subbyte.runtime._shapes import cut
 from subbyte.runtime.quantize.mixtures import MIXES, Place
-from subbyte.runtime.synthetic import SHAPES, Shape, Synthetic, parse, temporary, write
+from subbyte.runtime.synthetic import write as synthetic
+from subbyte.runtime.synthetic.blocks import random_blocks
+from subbyte.runtime.synthetic.shapes import Layer, VocabularySize
+from subbyte.runtime.synthetic.spec import cut
+from subbyte.runtime.synthetic.vocabulary import words
+from subbyte.runtime.synthetic.write import SHAPES, Shape, Synthetic, parse, temporary, write
 
 LAYER = Layer(4, 2, 512)
 TINY = Shape("tiny", "llama", (LAYER, LAYER), 256, 64, VocabularySize("gpt-2", 300, 2, 42), 512, 1e4, 1e-5, tied=True)

@@ -20,10 +20,10 @@ import numpy as np
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
-from subbyte.runtime._random_blocks import random_blocks
-from subbyte.runtime._random_vocabulary import add_vocabulary
-from subbyte.runtime._real_models import SHAPES, Shape
-from subbyte.runtime._shapes import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
+from subbyte.runtime.synthetic.blocks import random_blocks
+from subbyte.runtime.synthetic.shapes import SHAPES, Shape
+from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
+from subbyte.runtime.synthetic.vocabulary import add_vocabulary
 
 __all__ = ["SHAPES", "Progress", "Shape", "Synthetic", "parse", "temporary", "write"]
 

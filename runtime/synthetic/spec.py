@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime._real_models import SHAPES, Layer, Shape
 from subbyte.runtime.quantize.mixtures import MIXES, Place
+from subbyte.runtime.synthetic.shapes import SHAPES, Layer, Shape
 
 ALIGNMENT = 32  # of tensors in a GGUF file
 

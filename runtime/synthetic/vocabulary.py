@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from subbyte.runtime._real_models import VocabularySize
+from subbyte.runtime.synthetic.shapes import VocabularySize
 from subbyte.runtime.tokenizer.bpe import BYTE_OF
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Models of random blocks in real shapes, for benchmarks and tests."""
