@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from subbyte.runtime.evaluation.compare import compare
     from subbyte.runtime.evaluation.compare_run import CompareRun
     from subbyte.runtime.evaluation.divergence import Divergence, Estimate
-    from subbyte.runtime.evaluation.imatrix import imatrix
-    from subbyte.runtime.evaluation.importances import Imatrix
     from subbyte.runtime.evaluation.layers import LayerError
     from subbyte.runtime.evaluation.perplexity import perplexity
     from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
@@ -50,6 +48,8 @@ if TYPE_CHECKING:
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.gguf.model_file import GGUF
+    from subbyte.runtime.imatrix.collect import imatrix
+    from subbyte.runtime.imatrix.imatrix import Imatrix
     from subbyte.runtime.inspect.diff import Diff, diff
     from subbyte.runtime.inspect.heatmap import Heatmap, heatmap
     from subbyte.runtime.model import Model, ModelInfo, load
@@ -74,7 +74,7 @@ _HOME = {
     "GGUF": "gguf.model_file",
     "Generation": "generation.generation",
     "Heatmap": "inspect.heatmap",
-    "Imatrix": "evaluation.importances",
+    "Imatrix": "imatrix.imatrix",
     "Interval": "evaluation.statistics",
     "LayerError": "evaluation.layers",
     "Message": "chat.messages",
@@ -99,7 +99,7 @@ _HOME = {
     "compare": "evaluation.compare",
     "diff": "inspect.diff",
     "heatmap": "inspect.heatmap",
-    "imatrix": "evaluation.imatrix",
+    "imatrix": "imatrix.collect",
     "load": "model",
     "perplexity": "evaluation.perplexity",
     "quantize": "quantize.quantize",

@@ -40,7 +40,7 @@ def imatrix(
     OUT gets it in the GGUF format that llama-quantize reads as well. Take a text like those the model is for, and not
     the one it will be judged on. MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    from subbyte.runtime.evaluation.imatrix import imatrix as compute
+    from subbyte.runtime.imatrix.collect import imatrix as compute
 
     texts = [read_bytes(file, MAX_TEXT) for file in files]
     started = time.perf_counter()

@@ -9,10 +9,10 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from subbyte.runtime.evaluation.importances import Imatrix
 from subbyte.runtime.gguf.shard import MAGIC
 from subbyte.runtime.gguf.tensors import TYPE_IDS
 from subbyte.runtime.gguf.values import ARRAY, SCALARS, STRING, Value
+from subbyte.runtime.imatrix.imatrix import Imatrix
 
 VERSION = 3
 QUANTIZATION_VERSION = 2  # of the block formats, as ggml counts

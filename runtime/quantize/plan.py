@@ -10,9 +10,9 @@ from typing import Any
 
 from subbyte.errors import ModelRefused
 from subbyte.kernels import FORMATS
-from subbyte.runtime.evaluation.importances import Imatrix
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
+from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import TypeShare
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.recipe import Recipe

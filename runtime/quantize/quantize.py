@@ -16,10 +16,10 @@ from typing import Any
 from subbyte.errors import ResourceError
 from subbyte.kernels import MAX_THREADS
 from subbyte.runtime.cpu import default_threads
-from subbyte.runtime.evaluation.importances import Imatrix
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
+from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import Layout, lay_out, quantized

@@ -31,13 +31,13 @@ class Imatrix:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Imatrix:
         """Read a file of either of llama.cpp's formats. Raises FormatError, ModelNotFound and ResourceError."""
-        from subbyte.runtime.evaluation.imatrix_file import read_imatrix
+        from subbyte.runtime.imatrix.imatrix_file import read_imatrix
 
         return read_imatrix(path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the GGUF format that llama-quantize reads; whole, or not at all. Raises ResourceError."""
-        from subbyte.runtime.evaluation.imatrix_file import write_imatrix
+        from subbyte.runtime.imatrix.imatrix_file import write_imatrix
 
         write_imatrix(self, path)
 

@@ -13,7 +13,7 @@ import numpy as np
 from subbyte.errors import NumericError
 from subbyte.runtime.evaluation.corpus import Chunk, read_corpus
 from subbyte.runtime.evaluation.forward import Forward, Input
-from subbyte.runtime.evaluation.importances import Imatrix, Sums
+from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
 from subbyte.runtime.model import Model
 from subbyte.runtime.session import Activations, CacheType
 

@@ -1,0 +1,1 @@
+"""Importance matrices: collected as llama-imatrix does, read and written in its formats."""
