@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.messages import Message
     from subbyte.runtime.chat.presets import Preset
-    from subbyte.runtime.evaluation.base_file import BaseFile
-    from subbyte.runtime.evaluation.blame import blame
-    from subbyte.runtime.evaluation.blame_run import Blame, BlameRun
-    from subbyte.runtime.evaluation.compare import compare
-    from subbyte.runtime.evaluation.compare_run import CompareRun
+    from subbyte.runtime.compare.attribution import blame
+    from subbyte.runtime.compare.attribution_result import Blame, BlameRun
+    from subbyte.runtime.compare.base_file import BaseFile
+    from subbyte.runtime.compare.compare import compare
+    from subbyte.runtime.compare.layers import LayerError
+    from subbyte.runtime.compare.result import CompareRun
     from subbyte.runtime.evaluation.divergence import Divergence, Estimate
-    from subbyte.runtime.evaluation.layers import LayerError
     from subbyte.runtime.evaluation.perplexity import perplexity
     from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
     from subbyte.runtime.evaluation.report import Report, ReportRow, report
@@ -59,12 +59,12 @@ if TYPE_CHECKING:
     from subbyte.runtime.session import Session
 
 _HOME = {
-    "BaseFile": "evaluation.base_file",
+    "BaseFile": "compare.base_file",
     "BenchResult": "bench.bench",
-    "Blame": "evaluation.blame_run",
-    "BlameRun": "evaluation.blame_run",
+    "Blame": "compare.attribution_result",
+    "BlameRun": "compare.attribution_result",
     "Chat": "chat.chat",
-    "CompareRun": "evaluation.compare_run",
+    "CompareRun": "compare.result",
     "Delta": "evaluation.perplexity_run",
     "Diff": "inspect.diff",
     "Divergence": "evaluation.divergence",
@@ -76,7 +76,7 @@ _HOME = {
     "Heatmap": "inspect.heatmap",
     "Imatrix": "imatrix.imatrix",
     "Interval": "evaluation.statistics",
-    "LayerError": "evaluation.layers",
+    "LayerError": "compare.layers",
     "Message": "chat.messages",
     "Model": "model",
     "ModelInfo": "model",
@@ -95,8 +95,8 @@ _HOME = {
     "TextDelta": "generation.events",
     "ThinkingDelta": "generation.events",
     "bench": "bench.bench",
-    "blame": "evaluation.blame",
-    "compare": "evaluation.compare",
+    "blame": "compare.attribution",
+    "compare": "compare.compare",
     "diff": "inspect.diff",
     "heatmap": "inspect.heatmap",
     "imatrix": "imatrix.collect",

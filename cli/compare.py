@@ -16,9 +16,9 @@ from subbyte.cli.perplexity import MAX_TEXT
 from subbyte.cli.steps import Steps
 
 if TYPE_CHECKING:
-    from subbyte.runtime.evaluation.base_file import BaseFile
-    from subbyte.runtime.evaluation.compare import CompareProgress
-    from subbyte.runtime.evaluation.groups import By
+    from subbyte.runtime.compare.base_file import BaseFile
+    from subbyte.runtime.compare.compare import CompareProgress
+    from subbyte.runtime.compare.groups import By
     from subbyte.runtime.model import Model
     from subbyte.runtime.session import Activations, CacheType
 
@@ -71,9 +71,9 @@ def compare(
         reference = _open_base(base, files, threads, verbose)
         stack.callback(reference.close)
         others = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
-        from subbyte.runtime.evaluation.blame import Blaming
-        from subbyte.runtime.evaluation.compare import Comparing
-        from subbyte.runtime.evaluation.same_text import Conditions
+        from subbyte.runtime.compare.attribution import Blaming
+        from subbyte.runtime.compare.compare import Comparing
+        from subbyte.runtime.compare.conditions import Conditions
 
         how = Conditions(n_ctx, chunks, cache_type, activations)
         comparing = Comparing(reference, others, texts, how, layers=layers, save_base=save_base)
@@ -93,7 +93,7 @@ def compare(
 
 
 def _open_base(name: str, files: tuple[str, ...], threads: int | None, verbose: bool) -> "Model | BaseFile":
-    from subbyte.runtime.evaluation.base_file import BaseFile, is_base_file
+    from subbyte.runtime.compare.base_file import BaseFile, is_base_file
 
     if is_base_file(name):
         return BaseFile(name)

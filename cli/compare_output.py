@@ -9,8 +9,8 @@ from subbyte.cli.console import encodable, one_line, print_json
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.evaluation.blame_run import BlameRun
-    from subbyte.runtime.evaluation.compare_run import CompareRun
+    from subbyte.runtime.compare.attribution_result import BlameRun
+    from subbyte.runtime.compare.result import CompareRun
 
 FORMATS = ("text", "json", "csv", "md")
 _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
@@ -18,7 +18,7 @@ _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
 
 def print_comparison(output: str, command: str, run: "CompareRun", blames: Sequence["BlameRun"]) -> None:
     """Writes a comparison, and what the tensors are blamed for, to stdout."""
-    from subbyte.runtime.evaluation.compare_table import blame_table, compare_tables
+    from subbyte.runtime.compare.table import blame_table, compare_tables
     from subbyte.runtime.evaluation.tables import markdown
 
     if output == "json":

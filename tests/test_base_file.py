@@ -14,11 +14,11 @@ from tiny_models import N_VOCAB, write_model
 
 import subbyte as sb
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
-from subbyte.runtime.evaluation import base_writer
-from subbyte.runtime.evaluation.base_file import BaseFile, base_bytes, is_base_file
-from subbyte.runtime.evaluation.base_writer import encode, write_base
-from subbyte.runtime.evaluation.compare import Comparing
-from subbyte.runtime.evaluation.same_text import Conditions
+from subbyte.runtime.compare import base_writer
+from subbyte.runtime.compare.base_file import BaseFile, base_bytes, is_base_file
+from subbyte.runtime.compare.base_writer import encode, write_base
+from subbyte.runtime.compare.compare import Comparing
+from subbyte.runtime.compare.conditions import Conditions
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 2000).tolist())
 N_CTX = 33

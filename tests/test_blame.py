@@ -11,10 +11,10 @@ from gguf.quants import quantize
 from tiny_models import LLAMA, write_model
 
 import subbyte as sb
-from subbyte.runtime.evaluation import base_hidden
+from subbyte.runtime.compare import base_hidden
+from subbyte.runtime.compare.attribution import Blaming
+from subbyte.runtime.compare.conditions import Conditions
 from subbyte.runtime.evaluation import forward as forward_module
-from subbyte.runtime.evaluation.blame import Blaming
-from subbyte.runtime.evaluation.same_text import Conditions
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 2000).tolist())
 SHAPE = {**LLAMA, "n_layer": 3}

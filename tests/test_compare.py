@@ -13,12 +13,12 @@ from tiny_models import MIXED, N_VOCAB, write_model
 from vocabularies import model_file
 
 import subbyte as sb
+from subbyte.runtime.compare import lockstep
+from subbyte.runtime.compare.compare import Comparing
+from subbyte.runtime.compare.conditions import Conditions
 from subbyte.runtime.evaluation import forward as forward_module
-from subbyte.runtime.evaluation import lockstep
-from subbyte.runtime.evaluation.compare import Comparing
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.forward import Forward
-from subbyte.runtime.evaluation.same_text import Conditions
 
 Floats = NDArray[np.float64]
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 3000).tolist())

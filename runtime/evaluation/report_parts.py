@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias, TypedDict
 
 from subbyte.runtime.bench.bench import bench
-from subbyte.runtime.evaluation.compare import compare
+from subbyte.runtime.compare.compare import compare
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity import perplexity

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from subbyte.runtime.evaluation.compare_table import blame_table
+from subbyte.runtime.compare.groups import By
+from subbyte.runtime.compare.table import blame_table
 from subbyte.runtime.evaluation.divergence import Estimate
-from subbyte.runtime.evaluation.groups import By
 from subbyte.runtime.evaluation.tables import html
 from subbyte.runtime.generation.events import Record
 

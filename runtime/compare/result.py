@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from subbyte.runtime.evaluation.compare_table import compare_tables
+from subbyte.runtime.compare.layers import LayerError
+from subbyte.runtime.compare.table import compare_tables
 from subbyte.runtime.evaluation.divergence import Divergence, Scored
-from subbyte.runtime.evaluation.layers import LayerError
 from subbyte.runtime.evaluation.statistics import LEVEL, Interval, block_bootstrap
 from subbyte.runtime.evaluation.tables import html
 from subbyte.runtime.generation.events import Record

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.evaluation.base_file import HEADER, MAGIC, TOP_CODE, Tokens, Values, base_bytes, n_scored, row_type
+from subbyte.runtime.compare.base_file import HEADER, MAGIC, TOP_CODE, Tokens, Values, base_bytes, n_scored, row_type
 
 _AT_ONCE = 8  # rows, for few temporary values
 _RANGE = np.float32(16)  # how far below the greatest a logit has a code of its own

@@ -9,8 +9,8 @@ from subbyte.runtime.evaluation.statistics import Interval
 from subbyte.runtime.evaluation.tables import Table, short_names
 
 if TYPE_CHECKING:
-    from subbyte.runtime.evaluation.blame_run import BlameRun
-    from subbyte.runtime.evaluation.compare_run import CompareRun
+    from subbyte.runtime.compare.attribution_result import BlameRun
+    from subbyte.runtime.compare.result import CompareRun
 
 _NAMES = {"100": "Maximum", "50": "Median", "0": "Minimum"}  # of percentiles
 

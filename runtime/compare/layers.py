@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from subbyte.runtime.compare.lockstep import Tokens
 from subbyte.runtime.evaluation.forward import Forward
-from subbyte.runtime.evaluation.lockstep import Tokens
 from subbyte.runtime.evaluation.statistics import Floats
 from subbyte.runtime.generation.events import Record
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import Comparison, compare
-from subbyte.runtime.evaluation.base_file import LEAST_LOG_PROB, BaseFile, Values
+from subbyte.runtime.compare.base_file import LEAST_LOG_PROB, BaseFile, Values
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.model import Model

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from subbyte.kernels import Plan
-from subbyte.runtime.evaluation.base_file import BaseFile
+from subbyte.runtime.compare.base_file import BaseFile
 from subbyte.runtime.evaluation.corpus import Chunk, read_corpus
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.perplexity import check_alike

@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from subbyte.kernels import Comparison
-from subbyte.runtime.evaluation.base_file import BaseFile
-from subbyte.runtime.evaluation.base_writer import write_base
-from subbyte.runtime.evaluation.compare_run import CompareRun
+from subbyte.runtime.compare.base_file import BaseFile
+from subbyte.runtime.compare.base_writer import write_base
+from subbyte.runtime.compare.conditions import Conditions, Texts, base_model, check_same_shape, same_text
+from subbyte.runtime.compare.layers import layer_errors, run_layers
+from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, pieces
+from subbyte.runtime.compare.result import CompareRun
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.divergence import Scored, divergence
 from subbyte.runtime.evaluation.forward import Forward
-from subbyte.runtime.evaluation.layers import layer_errors, run_layers
-from subbyte.runtime.evaluation.lockstep import Base, FileBase, ModelBase, batches, pieces
-from subbyte.runtime.evaluation.same_text import Conditions, Texts, base_model, check_same_shape, same_text
 from subbyte.runtime.evaluation.statistics import Floats
 from subbyte.runtime.model import Model
 from subbyte.runtime.session import Activations, CacheType

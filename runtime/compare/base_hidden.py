@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from subbyte.runtime.evaluation.base_file import Values
+from subbyte.runtime.compare.base_file import Values
+from subbyte.runtime.compare.lockstep import Piece, Tokens, batches, pieces
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.forward import Forward
-from subbyte.runtime.evaluation.lockstep import Piece, Tokens, batches, pieces
 
 KEPT_BYTES = 256 * 2**20  # of logits of a chunk; of more they are computed again whenever they are needed
 

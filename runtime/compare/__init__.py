@@ -1,0 +1,1 @@
+"""Divergence of models from a base, by token, layer and tensor."""
