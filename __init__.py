@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from subbyte.runtime.evaluation.divergence import Divergence, Estimate
     from subbyte.runtime.evaluation.perplexity import perplexity
     from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
-    from subbyte.runtime.evaluation.report import Report, ReportRow, report
     from subbyte.runtime.evaluation.statistics import Interval
     from subbyte.runtime.generation.events import Done, Event, PrefillProgress, Reply, TextDelta, ThinkingDelta
     from subbyte.runtime.generation.generation import Generation
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.model import Model, ModelInfo, load
     from subbyte.runtime.quantize.quantize import Quantized, quantize
     from subbyte.runtime.quantize.recipe import Recipe
+    from subbyte.runtime.report.report import Report, ReportRow, report
     from subbyte.runtime.score import Score
     from subbyte.runtime.session import Session
 
@@ -87,8 +87,8 @@ _HOME = {
     "Quantized": "quantize.quantize",
     "Recipe": "quantize.recipe",
     "Reply": "generation.events",
-    "Report": "evaluation.report",
-    "ReportRow": "evaluation.report",
+    "Report": "report.report",
+    "ReportRow": "report.report",
     "Sampling": "generation.sampling",
     "Score": "score",
     "Session": "session",
@@ -103,7 +103,7 @@ _HOME = {
     "load": "model",
     "perplexity": "evaluation.perplexity",
     "quantize": "quantize.quantize",
-    "report": "evaluation.report",
+    "report": "report.report",
 }
 
 __all__ = [

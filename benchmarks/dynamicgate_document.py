@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 import subbyte as sb
-from subbyte.runtime.evaluation.report_table import report_markdown
 from subbyte.runtime.evaluation.statistics import block_bootstrap
 from subbyte.runtime.evaluation.tables import Table, markdown
+from subbyte.runtime.report.report_table import report_markdown
 
 HEAD = """# DynamicGate against the standard mixtures
 

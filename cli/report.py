@@ -63,8 +63,8 @@ def report(
     """
     with ExitStack() as stack:
         stack.enter_context(options.usage_errors())
-        from subbyte.runtime.evaluation.report import report as measure
-        from subbyte.runtime.evaluation.report_table import report_markdown
+        from subbyte.runtime.report.report import report as measure
+        from subbyte.runtime.report.report_table import report_markdown
 
         texts = [read_bytes(file, MAX_TEXT) for file in files]
         paths = [find_model(model, verbose=verbose) for model in models]

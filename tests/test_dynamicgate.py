@@ -15,7 +15,7 @@ from dynamicgate_document import at_equal_size, document
 from tiny_models import write_model
 
 import subbyte as sb
-from subbyte.runtime.evaluation.size_class import SizeClass
+from subbyte.runtime.report.size_class import SizeClass
 
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 60
 
@@ -82,7 +82,7 @@ def test_from_a_model_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     speeds = SimpleNamespace(measured=[SimpleNamespace(
         case=SimpleNamespace(name=name), rate=1.0, spread=0.0, share=0.5, limited_by="reading"
     ) for name in ("pp512", "tg64")])  # fmt: skip
-    monkeypatch.setattr("subbyte.runtime.evaluation.report_parts.bench", lambda *_, **__: speeds)
+    monkeypatch.setattr("subbyte.runtime.report.measure.bench", lambda *_, **__: speeds)
     folder, out = tmp_path / "files", tmp_path / "page.md"
     command = ["dynamicgate.py", "-f", str(tmp_path / "test.txt"), "--model", str(tmp_path / "m.gguf"), "--chunks", "2",
                "--calibration", str(tmp_path / "other.txt"), "--calibration-chunks", "2", "--folder", str(folder),

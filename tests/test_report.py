@@ -12,8 +12,8 @@ from tiny_models import MIXED, write_model
 
 import subbyte as sb
 from subbyte.cli.main import run
-from subbyte.runtime.evaluation.report_table import report_markdown, report_table
-from subbyte.runtime.evaluation.size_class import SizeClass, size_class, yardstick
+from subbyte.runtime.report.report_table import report_markdown, report_table
+from subbyte.runtime.report.size_class import SizeClass, size_class, yardstick
 
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 30
 FAST = {"n_ctx": 64, "prompt": 8, "generation": 2, "repeats": 1, "threads": 1}

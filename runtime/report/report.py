@@ -12,10 +12,10 @@ from typing import Any
 from subbyte.runtime.cpu import cpu_name
 from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
-from subbyte.runtime.evaluation.report_parts import Progress, Speed, Texts, digests, losses_and_divergences, speeds
-from subbyte.runtime.evaluation.size_class import SizeClass, size_class, yardstick
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.model import Model, load
+from subbyte.runtime.report.measure import Progress, Speed, Texts, digests, losses_and_divergences, speeds
+from subbyte.runtime.report.size_class import SizeClass, size_class, yardstick
 from subbyte.runtime.session import Activations, CacheType
 
 
@@ -57,8 +57,8 @@ class Report(Record):
         return {**own, "level": self.run.level, "rows": [row.to_dict() for row in self.rows]}
 
     def _repr_html_(self) -> str:
-        from subbyte.runtime.evaluation.report_table import report_table
         from subbyte.runtime.evaluation.tables import html
+        from subbyte.runtime.report.report_table import report_table
 
         return html([report_table(self)])
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from subbyte.runtime.evaluation.report import Report, ReportRow
-from subbyte.runtime.evaluation.report_parts import Speed
 from subbyte.runtime.evaluation.tables import Table, markdown, short_names
+from subbyte.runtime.report.measure import Speed
+from subbyte.runtime.report.report import Report, ReportRow
 
 COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
 KLD = "KLD from base"

@@ -1,0 +1,1 @@
+"""The model-card table: perplexity, divergence, size and speed of several files."""
