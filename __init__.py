@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.compare.result import CompareRun
     from subbyte.runtime.evaluation.divergence import Divergence, Estimate
     from subbyte.runtime.evaluation.perplexity import perplexity
-    from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
+    from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
     from subbyte.runtime.evaluation.statistics import Interval
     from subbyte.runtime.generation.events import Done, Event, PrefillProgress, Reply, TextDelta, ThinkingDelta
     from subbyte.runtime.generation.generation import Generation
@@ -65,7 +65,7 @@ _HOME = {
     "BlameRun": "compare.attribution_result",
     "Chat": "chat.chat",
     "CompareRun": "compare.result",
-    "Delta": "evaluation.perplexity_run",
+    "Delta": "evaluation.perplexity_result",
     "Diff": "inspect.diff",
     "Divergence": "evaluation.divergence",
     "Done": "generation.events",
@@ -80,8 +80,8 @@ _HOME = {
     "Message": "chat.messages",
     "Model": "model",
     "ModelInfo": "model",
-    "PerplexityResult": "evaluation.perplexity_run",
-    "PerplexityRun": "evaluation.perplexity_run",
+    "PerplexityResult": "evaluation.perplexity_result",
+    "PerplexityRun": "evaluation.perplexity_result",
     "PrefillProgress": "generation.events",
     "Preset": "chat.presets",
     "Quantized": "quantize.quantize",

@@ -8,7 +8,7 @@ from subbyte.cli.console import encodable, one_line
 from subbyte.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.evaluation.perplexity_run import PerplexityResult, PerplexityRun
+    from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 
 
 def print_one(result: "PerplexityResult") -> None:

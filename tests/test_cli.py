@@ -22,7 +22,7 @@ from subbyte import errors
 from subbyte.cli import chat
 from subbyte.cli.main import explain, run
 from subbyte.cli.tables import print_table
-from subbyte.runtime.evaluation.perplexity_run import PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 from subbyte.runtime.generation.events import TextDelta
 
 

@@ -1,1 +1,1 @@
-"""Judging models: perplexity, divergence, what each layer and tensor contributes."""
+"""Perplexity and what its measurements stand on: corpus, statistics, the tapped forward pass."""

@@ -16,9 +16,9 @@ from typing import Any, overload
 
 import numpy as np
 
+from subbyte.runtime.evaluation.checkpoint import Journal
 from subbyte.runtime.evaluation.corpus import Corpus, read_corpus
-from subbyte.runtime.evaluation.journal import Journal
-from subbyte.runtime.evaluation.perplexity_run import PerplexityResult, PerplexityRun, estimate, result_of
+from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, Looks
 from subbyte.runtime.model import Model
 from subbyte.runtime.session import Activations, CacheType

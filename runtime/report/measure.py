@@ -13,7 +13,7 @@ from subbyte.runtime.compare.compare import compare
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity import perplexity
-from subbyte.runtime.evaluation.perplexity_run import PerplexityRun, result_of
+from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF

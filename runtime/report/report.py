@@ -11,7 +11,7 @@ from typing import Any
 
 from subbyte.runtime.cpu import cpu_name
 from subbyte.runtime.evaluation.divergence import Divergence
-from subbyte.runtime.evaluation.perplexity_run import Delta, PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
 from subbyte.runtime.generation.events import Record
 from subbyte.runtime.model import Model, load
 from subbyte.runtime.report.measure import Progress, Speed, Texts, digests, losses_and_divergences, speeds
