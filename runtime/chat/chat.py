@@ -12,7 +12,7 @@ from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
-from subbyte.runtime.interfaces import Session, Tokenizer
+from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from subbyte.errors import TemplateError
-from subbyte.runtime.interfaces import Tokenizer
+from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 
 _TAIL = 16  # tokens at the end of a prompt that may spell an open tag and the newlines after it

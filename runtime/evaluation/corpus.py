@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.interfaces import Tokenizer
+from subbyte.runtime.protocols import Tokenizer
 
 
 @dataclass(frozen=True, eq=False)

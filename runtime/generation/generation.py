@@ -14,7 +14,7 @@ from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Ti
 from subbyte.runtime.generation.output_processor import Output
 from subbyte.runtime.generation.prefill import Prefill, expect
 from subbyte.runtime.generation.sampling import Sampler, Sampling
-from subbyte.runtime.interfaces import Session, Tokenizer
+from subbyte.runtime.protocols import Session, Tokenizer
 
 
 class Generation:

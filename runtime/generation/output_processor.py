@@ -7,7 +7,7 @@ from subbyte.runtime.chat.reasoning import Tags
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
 from subbyte.runtime.generation.reasoning_parser import Splitter
 from subbyte.runtime.generation.stop_strings import StopFinder
-from subbyte.runtime.interfaces import Tokenizer
+from subbyte.runtime.protocols import Tokenizer
 
 Delta: TypeAlias = TextDelta | ThinkingDelta
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import SessionBusy
 from subbyte.runtime.generation.events import PrefillProgress
-from subbyte.runtime.interfaces import Session
+from subbyte.runtime.protocols import Session
 
 PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
 

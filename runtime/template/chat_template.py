@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from subbyte.errors import TemplateError
-from subbyte.runtime.interfaces import Tokenizer
+from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template import helper as template_helper
 from subbyte.runtime.template.marks import Marks
 from subbyte.runtime.template.process import Failure

@@ -12,7 +12,7 @@ itself as a mark too, and where the vocabulary has a control token made of it an
 import re
 import secrets
 
-from subbyte.runtime.interfaces import Tokenizer
+from subbyte.runtime.protocols import Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool", "developer", "function", "ipython", "environment", "model")
 _MAX_AFFIX = 16  # characters of a control token before and after the role in it
