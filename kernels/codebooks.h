@@ -1,7 +1,7 @@
 /* Code books: what the indices in IQ1, IQ2 and IQ3 blocks and the 4-bit codes of IQ4 and MXFP4 stand for.
  *
  * They belong to the file format, as its authors chose them: llama.cpp writes files with them, gguf-py carries the same
- * (quants.py, against which tests/test_formats.py compares each). An entry of a grid holds the magnitudes of 8 (IQ1,
+ * (quants.py, against which tests/kernels/test_formats.py compares each). An entry of a grid holds the magnitudes of 8 (IQ1,
  * IQ2) or 4 (IQ3) consecutive weights, one a byte, the first in the lowest byte. Those of IQ1 carry their sign. */
 #ifndef SUBBYTE_CODEBOOKS_H
 #define SUBBYTE_CODEBOOKS_H

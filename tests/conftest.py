@@ -15,7 +15,7 @@ def terminal(tmp_path):
     """Starts a program in a terminal, the fake chat if none is named; called again it starts another one."""
     from terminals import Terminal
 
-    fake = [sys.executable, str(Path(__file__).with_name("fake_chat.py")), str(tmp_path)]
+    fake = [sys.executable, str(Path(__file__).parent / "support" / "fake_chat.py"), str(tmp_path)]
     started = []
 
     def start(command=fake, **options):

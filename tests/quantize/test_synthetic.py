@@ -1,0 +1,242 @@
+"""Random models of real shapes: they load, compute sane numbers, hold what their name says, and leave no rubbish."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_synthetic import LAYER, TINY
+
+import subbyte as sb
+from subbyte.errors import ResourceError
+from subbyte.kernels import FORMATS, dequantize
+from subbyte.runtime.quantize.mixtures import MIXES, Place
+from subbyte.runtime.synthetic.blocks import random_blocks
+from subbyte.runtime.synthetic.spec import cut
+from subbyte.runtime.synthetic.vocabulary import words
+from subbyte.runtime.synthetic.write import SHAPES, Synthetic, parse, temporary, write
+from subbyte.runtime.synthetic.write import write as synthetic
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_model_of_every_mix_computes_sane_logits(mix: str, tmp_path: Path) -> None:
+    model = Synthetic(replace(TINY, layers=(LAYER,) * 4), mix)
+    path = tmp_path / "m.gguf"
+    write(model, path)
+    with sb.load(path) as loaded:
+        assert loaded.info.name == f"tiny's shape, {mix}, 4 layers"
+        types = {tensor.name: tensor.type for tensor in loaded.gguf.tensors.values()}
+        assert types == {name: type for name, (_, type) in model.tensors().items()}
+        with loaded.session(64) as session:
+            for logits in (session.eval(range(40)), session.eval([299])):
+                assert 0.25 < logits.std() < 4
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_random_blocks_have_the_size_asked_for(format: str) -> None:
+    blocks = random_blocks(format, 100_000 // FORMATS[format].block_size, 0.01, np.random.default_rng(0))
+    weights = dequantize(blocks, format)
+    rms = np.sqrt(np.mean(weights**2))
+    assert 0.007 <= rms <= 0.0142 if format == "MXFP4" else abs(rms - 0.01) < 0.0003
+    assert abs(weights.mean()) < 0.001
+    assert len({row.tobytes() for row in weights.reshape(-1, 32)}) > 0.99 * len(weights) // 32
+
+
+def test_the_file_has_its_full_size_and_rows_of_their_own(tmp_path: Path) -> None:
+    model = Synthetic(TINY, "Q4_0")
+    write(model, tmp_path / "m.gguf")
+    with sb.GGUF.open(tmp_path / "m.gguf") as gguf:
+        assert 0 <= gguf.size - model.n_bytes() < 1 << 16
+        rows = np.frombuffer(gguf.tensors["blk.1.ffn_up.weight"].data, np.uint8).reshape(512, -1)
+        assert len({row.tobytes() for row in rows}) == 512
+        assert gguf.tensors["blk.0.ffn_up.weight"].data != gguf.tensors["blk.1.ffn_up.weight"].data
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write(Synthetic(TINY, "Q8_0"), tmp_path / name, seed=seed)
+    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert a == b and a != c
+
+
+def test_the_vocabulary_reads_and_writes_text(tmp_path: Path) -> None:
+    write(Synthetic(TINY, "Q8_0"), tmp_path / "m.gguf")
+    with sb.load(tmp_path / "m.gguf") as model:
+        assert model.info.n_vocab == 300
+        assert len(model.tokenize("abba, é\n")) == 7  # ab and no other pair of its letters, é has two bytes
+        assert model.detokenize(model.tokenize("abba, é\n")) == "abba, é\n"
+        assert model.detokenize([298, 299]) == "" and model.tokenizer.eos == 299
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_vocabularies_have_the_real_number_of_tokens_and_merges_that_make_them(shape: str) -> None:
+    size = SHAPES[shape].vocabulary
+    tokens, merges = words(size.n_tokens - size.n_special, size.n_merges)
+    known, halves = set(tokens), [merge.split(" ") for merge in merges]
+    assert (len(known), len(set(merges))) == (size.n_tokens - size.n_special, size.n_merges)
+    assert all(left in known and right in known for left, right in halves)
+    assert {left + right for left, right in halves} == known - set(tokens[:256])
+
+
+# ---- names
+
+
+@pytest.mark.parametrize("shape, n_tensors, params", [
+    ("llama-3.2-1b", 147, 1.2358e9), ("llama-3-8b", 291, 8.030e9), ("llama-3.1-8b", 292, 8.030e9),
+    ("qwen3-14b", 443, 14.768e9), ("exaone-7.8b", 292, 7.818e9), ("nemotron-49b", 569, 49.867e9),
+])  # fmt: skip
+def test_every_shape_has_the_size_of_its_model(shape: str, n_tensors: int, params: float) -> None:
+    tensors = parse(f"{shape}:Q4_K").tensors().values()
+    assert len(tensors) == n_tensors
+    assert sum(np.prod(dims, dtype=np.int64) for dims, _ in tensors) == pytest.approx(params, rel=1e-4)
+
+
+def test_nemotron_has_the_layers_of_its_config() -> None:
+    layers = SHAPES["nemotron-49b"].layers
+    without = [i for i, layer in enumerate(layers) if layer.n_head == 0]
+    assert (len(layers), without) == (80, [6, 7, 11, *range(42, 52), *range(53, 71)])
+    assert {layer[:2] for layer in layers} == {(64, 8), (0, 0)}
+    assert Counter(layer.n_ff for layer in layers) == {
+        28672: 49, 14336: 6, 17920: 1, 7168: 10, 5632: 8, 2816: 6
+    }  # fmt: skip
+    assert [layers[i].n_ff for i in (0, 6, 11, 42, 46, 51, 53, 61, 62, 63, 70)] == [
+        14336, 14336, 17920, 7168, 28672, 7168, 7168, 7168, 2816, 2816, 2816
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_layer", [1, 2, 8, 9, 40, 80])
+def test_a_cut_keeps_every_kind_of_layer_and_their_order(n_layer: int) -> None:
+    whole = SHAPES["nemotron-49b"]
+    layers = cut(whole, n_layer).layers
+    assert len(layers) == n_layer and layers[0] == whole.layers[0]
+    assert len(set(layers)) == min(n_layer, len(set(whole.layers)))
+    rest = iter(whole.layers)
+    assert all(layer in rest for layer in layers)
+    if n_layer == 40:
+        assert sum(layer.n_head > 0 for layer in layers) == pytest.approx(49 / 2, abs=2)
+
+
+def test_frequencies_are_stretched_by_the_rule_of_llama_3_1() -> None:
+    nemotron, exaone = (SHAPES[name].rope_freqs() for name in ("nemotron-49b", "exaone-7.8b"))
+    assert (nemotron[:29] == 1).all() and (nemotron[35:] == 8).all()
+    assert nemotron[29:35] == pytest.approx([1.2075, 1.5534, 2.0263, 2.6945, 3.6843, 5.2573], abs=1e-4)
+    assert [(exaone == factor).sum() for factor in (1, 8)] == [27, 30]
+
+
+def test_names() -> None:
+    assert parse("llama-3.2-1b:Q4_K").description == "llama-3.2-1b's shape, Q4_K, 16 layers"
+    assert parse("QWEN3-14b:q4_k_m:1").description == "qwen3-14b's shape, Q4_K_M, 1 layer"
+    assert parse("llama-3-8b:dynamicgate-iq2_xxs:8").shape.layers == SHAPES["llama-3-8b"].layers[:8]
+
+
+@pytest.mark.parametrize(
+    "name, found",
+    [
+        ("", "no shape ''"),
+        ("gpt-2:Q4_K", "no shape 'gpt-2'; SHAPE:TYPE[:LAYERS] has one of llama-3.2-1b, llama-3-8b,"),
+        ("llama-3-8b", "no type ''"),
+        ("llama-3-8b:Q4_7", "no type 'Q4_7'; SHAPE:TYPE[:LAYERS] has one of F32, F16,"),
+        ("llama-3-8b:Q4_K:", "'' layers"),
+        ("llama-3-8b:Q4_K:0", "'0' layers; llama-3-8b has 1 to 32"),
+        ("nemotron-49b:Q4_K:81", "'81' layers; nemotron-49b has 1 to 80"),
+        ("llama-3-8b:Q4_K:-1", "'-1' layers"),
+        ("llama-3-8b:Q4_K:²", "'²' layers"),
+        ("llama-3-8b:Q4_K:8:9", "'8:9' layers"),
+        ("llama-3-8b:Q4_K:" + "9" * 9999, "layers"),
+    ],
+)
+def test_a_wrong_name_tells_what_is_allowed(name: str, found: str) -> None:
+    with pytest.raises(ValueError) as error:
+        parse(name)
+    assert str(error.value).startswith(found) or found == "layers"
+
+
+# ---- mixtures
+
+
+def types_of(mix: str, tensor: str, n_layer: int = 32, gqa: int = 4) -> list[str]:
+    return [MIXES[mix](Place(tensor, layer, n_layer, 4096, gqa)) for layer in range(n_layer)]
+
+
+def test_published_files_keep_more_bits_of_embeddings() -> None:
+    for mix, embeddings, rest in (("q4_k", "Q8_0", "Q4_K"), ("q6_k", "Q8_0", "Q6_K"), ("f16-q8_0", "F16", "Q8_0")):
+        assert {*types_of(f"card-{mix}", "output"), *types_of(f"card-{mix}", "token_embd")} == {embeddings}
+        assert set(types_of(f"card-{mix}", "ffn_up")) == {rest}
+    assert types_of("card-q4_k", "ffn_down") == types_of("Q4_K_M", "ffn_down")
+    assert {*types_of("card-q4_0", "output"), *types_of("card-q4_0", "ffn_down")} == {"Q4_0"}
+
+
+def test_a_block_type_means_no_mixture() -> None:
+    assert set(types_of("IQ1_S", "attn_v")) == {"IQ1_S"} and set(types_of("IQ1_S-mix", "attn_v")) == {"Q4_K"}
+
+
+def test_dynamic_gate_files_are_finer_in_the_outer_quarters() -> None:
+    assert types_of("DynamicGate-IQ2_M", "ffn_down") == ["IQ4_XS"] * 8 + ["IQ3_S"] * 16 + ["IQ4_XS"] * 8
+    assert types_of("DynamicGate-IQ1_S", "ffn_down", 40) == ["IQ3_S"] * 10 + ["IQ2_XXS"] * 20 + ["IQ3_S"] * 10
+    assert set(types_of("DynamicGate-IQ1_M", "attn_v")) == {"IQ4_XS"}
+    assert set(types_of("DynamicGate-IQ1_M", "attn_v", gqa=3)) == {"IQ3_XXS"}
+    assert set(types_of("DynamicGate-IQ2_S", "attn_q")) == {"IQ2_XS"}
+
+
+@pytest.mark.parametrize("base, gib", [("IQ2_XXS", 2.62), ("IQ2_XS", 2.75), ("IQ1_M", 2.43), ("IQ1_S", 2.34)])
+def test_dynamic_gate_files_have_the_sizes_of_the_published_ones(base: str, gib: float) -> None:
+    assert parse(f"llama-3-8b:DynamicGate-{base}").n_bytes() / 2**30 == pytest.approx(gib, abs=0.01)
+
+
+def test_tied_embeddings_take_the_type_of_the_output() -> None:
+    assert parse("llama-3.2-1b:Q4_0").tensors()["token_embd.weight"][1] == "Q6_K"
+    untied = parse("llama-3-8b:Q4_0").tensors()
+    assert (untied["token_embd.weight"][1], untied["output.weight"][1]) == ("Q4_0", "Q6_K")
+
+
+# ---- files
+
+
+def test_progress_ends_with_all_bytes(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    write(Synthetic(TINY, "Q8_0"), tmp_path / "m.gguf", lambda done, total: calls.append((done, total)))
+    assert calls[-1][0] == calls[-1][1] and [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+
+def test_a_temporary_model_goes_with_its_block() -> None:
+    with temporary(Synthetic(TINY, "Q8_0")) as path:
+        assert path.is_file()
+    assert not path.parent.exists()
+
+
+def test_an_interrupted_model_leaves_nothing(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(Synthetic(TINY, "Q8_0"), tmp_path / "m.gguf", stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_small_a_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(ResourceError, match=r"m.gguf needs 1 MB, and 0 MB are free; make room"):
+        write(Synthetic(TINY, "Q8_0"), tmp_path / "m.gguf")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"can't write .*: No such file or directory; give another place"):
+        write(Synthetic(TINY, "Q8_0"), tmp_path / "nowhere" / "m.gguf")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ResourceError, match=r"can't write .*/folder: Is a directory"):
+        write(Synthetic(TINY, "Q8_0"), tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_types_are_counted_as_they_are_written(tmp_path: Path) -> None:
+    model = Synthetic(replace(TINY, layers=(LAYER,) * 4), "DynamicGate-IQ2_M")
+    assert Counter(type for _, type in model.tensors().values()) == {
+        "F32": 9, "Q5_K": 1, "IQ2_S": 16, "IQ3_S": 10, "IQ4_XS": 2,
+    }  # fmt: skip
+    assert synthetic.POOL % 2

@@ -1,0 +1,290 @@
+"""Token ids and texts against the reference's, against the `tokenizers` package and against plain slow code."""
+
+import json
+import re
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vocabularies import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    SHARED,
+    SPM_TOKENS,
+    SPM_TYPES,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    alphabet,
+    load,
+    model_file,
+    train_bpe,
+)
+
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.tokenizer.pretokenizer import RULES, Cutter
+from subbyte.runtime.tokenizer.tokenizer import load_tokenizer
+from subbyte.runtime.tokenizer.tokenizer import pretokenizer as pretokenize
+
+REFERENCES = SHARED / "refs/tokens.json"
+REAL = ["smollm2", "gemma3-270m", "llama-bpe", "qwen2", "llama-spm"]
+EOG = {
+    "smollm2": {0, 2, 4},
+    "gemma3-270m": {1, 106, 212},
+    "llama-bpe": {128001, 128009},
+    "qwen2": {128247, 151643, 151645},
+    "llama-spm": {2},
+}
+ANY = st.characters(exclude_categories=["Cs"])
+# Weighted towards what the rules and the merges look at.
+TEXTS = st.text(st.one_of(st.sampled_from(" \n\r\tab'stSTLI.,12345^\u00a0é世👩\u200d\u0301▁<|>"), ANY))
+
+
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory):
+    tokens, merges = train_bpe()
+    return load(tmp_path_factory.mktemp("bpe") / "v.gguf", model="gpt2", pre="gpt-2", tokens=tokens, merges=merges)
+
+
+@pytest.fixture(scope="module")
+def spm(tmp_path_factory):
+    pieces = ["▁", "a", "b", "aa", "ab", "▁a", "▁▁", "ba", "aab", "▁ab", "aaaa", "世", "é", "b▁a"]
+    ranks = [-1.0, -2.0, -3.0, -1.0, -1.0, -0.5, -4.0, -2.0, -0.0, 0.0, -0.25, -9.0, -9.0, -7.0]
+    scores = [0.0] * len(SPM_TOKENS) + ranks
+    types = SPM_TYPES + [NORMAL] * len(pieces)
+    path = tmp_path_factory.mktemp("spm") / "v.gguf"
+    return load(path, model="llama", tokens=SPM_TOKENS + pieces, scores=scores, token_type=types)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_same_ids_as_the_reference(name):
+    if not REFERENCES.exists():
+        pytest.skip("the reference results are not here")
+    metadata = GGUF.open(model_file(name)).metadata
+    start = time.process_time()
+    tokenizer = load_tokenizer(metadata)
+    assert time.process_time() - start < 0.25  # 2 to 15 ms on an idle machine
+    references = json.loads(REFERENCES.read_text())
+    expected = references["ids"][{"gemma3-270m": "gemma-3-270m"}.get(name, name)]
+    for text, ids in zip(references["texts"], expected, strict=True):
+        assert tokenizer.encode(text) == ids["plain"], text
+        assert tokenizer.encode(text, special=True) == ids["special"], text
+    assert tokenizer.eog == EOG[name]
+
+
+def hugging_face(tokens, merges, rule):
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+
+    pairs = [tuple(merge.split(" ")) for merge in merges]
+    other = Tokenizer(BPE({t: i for i, t in enumerate(tokens)}, pairs, ignore_merges=rule.ignore_merges))
+    steps = [Split(Regex(expression), "isolated") for expression in rule.expressions]
+    other.pre_tokenizer = Sequence([*steps, ByteLevel(add_prefix_space=False, use_regex=False)])
+    return other
+
+
+FAMILIES = ["llama-bpe", "dbrx", "qwen2", "smollm", "exaone", "gpt-2", "gpt-4o", "tekken", "default"]
+
+
+@pytest.mark.parametrize("pre", FAMILIES)
+def test_same_ids_as_the_tokenizers_package(tmp_path, monkeypatch, pre):
+    tokens, merges = train_bpe()
+    other = hugging_face(tokens, merges, RULES[pre])
+    ours = load(tmp_path / "v.gguf", model="gpt2", pre=pre, tokens=tokens, merges=merges)
+    monkeypatch.setattr(pretokenize, "CHUNK", 1)  # hand over as many parts as may be
+
+    @given(TEXTS)
+    @settings(max_examples=150, deadline=None)
+    def check(text):
+        ids = ours.encode(text)
+        assert ids == other.encode(text).ids
+        assert ours.decode(ids) == text
+
+    check()
+    text = "don't WE'LL  stop\r\n\r\n at 3.14159,  or 1000000 — naïve façades (你好,世界) …\t\t x\n" * 50
+    assert ours.encode(text) == other.encode(text).ids
+
+
+@pytest.mark.parametrize(
+    ("pre", "digits", "ending"), [("tekken", "", ""), ("gpt-4o", "{1,3}", "(?i:'s|'t|'re|'ve|'m|'ll|'d)?")]
+)
+def test_cased_words_are_the_reference_rule(pre, digits, ending):
+    lead, capital, small = r"[^\r\n\p{L}\p{N}]?", r"(?:(?=\p{L})[^a-z])", r"(?:(?=\p{L})[^A-Z])"
+    words = rf"{lead}{capital}*{small}+{ending}|{lead}{capital}+{small}*{ending}|\p{{N}}{digits}"
+    rest = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ours, reference = Cutter(RULES[pre]), Cutter(pretokenize.Rule((words + rest,)))
+
+    @given(st.text(st.one_of(st.sampled_from("aAbB'sSlL世é É1 /\n"), ANY)))
+    @settings(deadline=None)
+    def check(text):
+        assert list(ours.cut(text)) == list(reference.cut(text))
+
+    check()
+
+
+PIECES = {
+    "llama-bpe": "I|'ll| don|'t|  | see| |123|456|!!\n\n|HTTPServer",
+    "dbrx": "I|'ll| don|'t|  | see| |123|456|!!\n\n|HTTPServer",
+    "qwen2": "I|'ll| don|'t|  | see| |1|2|3|4|5|6|!!\n\n|HTTPServer",
+    "gpt-4o": "I'll| don't|  | see| |123|456|!!\n\n|HTTPServer",
+    "tekken": "I|'ll| don|'t|  | see| |1|2|3|4|5|6|!!\n\n|HTTPServer",
+    "exaone": "I|'ll| don|'t|  | see| |1|2|3|4|5|6|!!|\n|\n|HTTPServer",
+    "exaone4": "I|'ll| don|'t|  | see| 123456|!!|\n|\n|HTTPServer",
+}
+
+
+@pytest.mark.parametrize("pre", PIECES)
+def test_pieces_of_the_named_models(pre):
+    ((_, pieces),) = Cutter(RULES[pre]).cut("I'll don't   see 123456!!\n\nHTTPServer")
+    assert "|".join(piece for piece, _ in pieces) == PIECES[pre]
+
+
+def test_ignore_merges_takes_whole_pieces(tmp_path):
+    keys = {"model": "gpt2", "tokens": [*alphabet(), "ab", "abc"], "merges": ["b c", "a b"]}
+    whole, merged = (load(tmp_path / pre, pre=pre, **keys) for pre in ("llama-bpe", "gpt-2"))
+    assert [whole.text(id) for id in whole.encode("abc")] == ["abc"]
+    assert [merged.text(id) for id in merged.encode("abcab")] == ["a", "b", "c", "ab"]  # "bc" is merged, but no token
+
+
+def test_bytes_without_a_token_vanish_after_the_merges(tmp_path):
+    tokens = [token for token in alphabet() if token not in "!x"] + ["ab"]
+    tokenizer = load(tmp_path / "v.gguf", model="gpt2", pre="gpt-2", tokens=tokens, merges=["a b", "! !"])
+    assert tokenizer.decode(tokenizer.encode("axb!!ab")) == "abab"
+    assert [tokenizer.text(id) for id in tokenizer.encode("axb ab")] == ["a", "b", "Ġ", "ab"]
+
+
+def slow_spm(scores: dict[str, float], text: str) -> list[str]:
+    """The best-scored pair first, of equals the leftmost, by looking at all pairs again and again."""
+    symbols = list(text.replace(" ", "▁"))
+    while pairs := [(-scores[a + b], i) for i, (a, b) in enumerate(pairwise(symbols)) if a + b in scores]:
+        i = min(pairs)[1]
+        symbols[i : i + 2] = [symbols[i] + symbols[i + 1]]
+    return [t for s in symbols for t in ([s] if s in scores else [f"<0x{b:02X}>" for b in s.encode()])]
+
+
+@given(st.lists(st.text("ab▁é", min_size=1, max_size=4), min_size=1, unique=True), st.data())
+@settings(max_examples=200, deadline=None)
+def test_spm_merges_the_best_score_first(tmp_path_factory, pieces, data):
+    n, score = len(pieces), st.sampled_from([0.0, -0.0, -1.0, 1.0, -2.5])
+    tokens = SPM_TOKENS + pieces
+    scores = [0.0] * len(SPM_TOKENS) + data.draw(st.lists(score, min_size=n, max_size=n))
+    keys = {"tokens": tokens, "scores": scores, "token_type": SPM_TYPES + [NORMAL] * n, "add_space_prefix": False}
+    tokenizer = load(tmp_path_factory.getbasetemp() / "spm.gguf", model="llama", **keys)
+    score_of = dict(zip(tokens, scores, strict=True))
+    for text in data.draw(st.lists(st.text("ab é", max_size=12), max_size=5)):
+        assert [tokenizer.text(id) for id in tokenizer.encode(text)] == slow_spm(score_of, text)
+
+
+def test_integer_scores(tmp_path):
+    keys = {"model": "llama", "tokens": ["<unk>", "a", "b", "ab", "ba"], "add_space_prefix": False}
+    for scores in ([0, 0, 0, -2, 1], [0.0, 0.0, 0.0, -2.0, 1.0]):
+        assert load(tmp_path / "v.gguf", scores=scores, **keys).encode("bab") == [4, 2]
+
+
+@given(TEXTS)
+def test_round_trips(bpe, spm, text):
+    for tokenizer in (bpe, spm):
+        if tokenizer is bpe or "▁" not in text:  # SentencePiece has one sign for both
+            ids = tokenizer.encode(text)
+            assert tokenizer.decode(ids) == text
+            stream = tokenizer.stream()
+            parts = [stream.feed(id) for id in ids]
+            assert "\ufffd" in text or not any("\ufffd" in part for part in parts)
+            assert ("".join(parts) + stream.finish()).removeprefix(" " * (tokenizer is spm)) == text
+
+
+def test_stream_holds_back_half_characters(bpe):
+    first, *others = [bpe.id(c) for c in ("ä", "\u00b8", "ĸ")]  # E4 B8 96
+    stream = bpe.stream()
+    assert [stream.feed(id) for id in (first, *others)] == ["", "", "世"]
+    assert (stream.feed(first), stream.finish(), stream.finish()) == ("", "\ufffd", "")
+    assert stream.feed(first) + stream.feed(bpe.id("a")) == "\ufffda"
+
+
+def test_what_is_no_unicode(bpe, spm):
+    for tokenizer in (bpe, spm):
+        assert tokenizer.decode(tokenizer.encode("a\ud800b\0\ufeff")) == "a\ufffdb\0\ufeff"
+        assert tokenizer.decode(tokenizer.encode("\ud83d\ude42")) == "🙂"
+        assert tokenizer.decode(tokenizer.encode(b"a\xffb\xe4\xb8")) == "a\ufffdb\ufffd"
+        assert tokenizer.encode("") == tokenizer.encode(b"") == []
+
+
+def test_space_prefix(tmp_path):
+    tokens, scores = [*SPM_TOKENS, "▁", "a", "▁a", "<x>"], [0.0] * 263
+    keys = {"model": "llama", "tokens": tokens, "scores": scores, "token_type": [*SPM_TYPES, 1, 1, 1, USER_DEFINED]}
+    space, a, space_a, x = range(259, 263)
+    yes, no = (load(tmp_path / f"{flag}.gguf", add_space_prefix=flag, **keys) for flag in (True, False))
+    assert yes.encode("a<x>a a", add_bos=True) == [1, space_a, x, space_a, space_a]
+    assert no.encode("a<x>a a", add_bos=True) == [1, a, x, a, space_a]
+    assert yes.decode(yes.encode("a a", add_bos=True)) == no.decode(no.encode("a a")) == "a a"
+    assert yes.decode([1, space_a], special=True) == "<s> a"
+    assert space == yes.id("▁")
+
+
+def slow_partition(tokens: dict[str, int], text: str) -> list[str | int]:
+    """The reference's way: each length in turn, longest first, in every stretch that is still text."""
+    parts: list[str | int] = [text]
+    for length in sorted({len(token) for token in tokens}, reverse=True):
+        pattern = re.compile("(" + "|".join(re.escape(t) for t in tokens if len(t) == length) + ")")
+        parts = [p for part in parts for p in ([part] if isinstance(part, int) else split(pattern, part, tokens))]
+    return parts
+
+
+def split(pattern, text, tokens):
+    return [tokens[part] if i % 2 else part for i, part in enumerate(pattern.split(text)) if part]
+
+
+SHORT = st.text("ab<", min_size=1, max_size=5)
+
+
+@given(st.lists(SHORT, min_size=1, unique=True), st.lists(st.text("ab<", max_size=30), max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_special_tokens_longest_first(tmp_path_factory, specials, texts):
+    tokens = [*alphabet(), *specials]
+    types = [NORMAL] * 256 + [(CONTROL, USER_DEFINED, UNKNOWN)[i % 3] for i in range(len(specials))]
+    path = tmp_path_factory.getbasetemp() / "special.gguf"
+    tokenizer = load(path, model="gpt2", pre="gpt-2", tokens=tokens, merges=["z z"], token_type=types)
+    for special in (True, False):
+        known = {t: 256 + i for i, t in enumerate(specials) if special or types[256 + i] == USER_DEFINED}
+        for text in texts:
+            expected = slow_partition(known, text) if known else [text]
+            flat = [id for p in expected for id in ([p] if isinstance(p, int) else [tokens.index(c) for c in p])]
+            assert tokenizer.encode(text, special=special) == flat
+
+
+def test_pieces_by_type(tmp_path):
+    tokens = ["<unk>", "<ctl>", "Ġhi", "Ġuser", "Ġunused", "<0x41>", "<0xZZ>", "\u2028x", ""]
+    types = [UNKNOWN, CONTROL, NORMAL, USER_DEFINED, UNUSED, BYTE, BYTE, NORMAL, NORMAL]
+    tokenizer = load(tmp_path / "v.gguf", model="gpt2", pre="gpt-2", tokens=tokens, merges=["a b"], token_type=types)
+    assert tokenizer.decode(range(9)) == " hiĠuserA<0xZZ>\u2028x"
+    assert tokenizer.decode([0, 1], special=True) == "<unk><ctl>"
+    assert [tokenizer.text(id) for id in (2, 8)] == ["Ġhi", "[EMPTY_8]"] and tokenizer.id("nothing") is None
+    for id in (-1, 9, 2**31, 2**63, 2**64, True):
+        with pytest.raises(ValueError, match="outside of the vocabulary, ids 0 to 8"):
+            tokenizer.decode([id])
+    with pytest.raises(TypeError):
+        tokenizer.piece(1.0)
+
+
+def test_end_of_generation(tmp_path):
+    tokens = [*alphabet(), "</s>", "<|im_end|>", "[PAD]", "<fim_pad>", "<reponame>", "<mine>"]
+    keys = {"model": "gpt2", "pre": "gpt-2", "tokens": tokens, "merges": ["a b"]}
+    tokenizer = load(tmp_path / "v.gguf", **keys, token_type=[NORMAL] * 256 + [USER_DEFINED] * 6, eot_token_id=261)
+    assert tokenizer.eog == {256, 257, 259, 260, 261}  # one fim_pad: <fim_pad> comes before [PAD]
+    assert tokenizer.decode([257, 258]) == "[PAD]"  # found by their text, they are control tokens from now on
+    assert 257 not in tokenizer.encode("<|im_end|>") and tokenizer.encode("<|im_end|>", special=True) == [257]
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.add_bos, tokenizer.add_eos) == (None, None, False, False)
+    assert load(tmp_path / "v.gguf", **keys, fim_pad_token_id=258, eos_token_id=3).eog == {3, 256, 257, 258, 260}
+
+
+@pytest.mark.parametrize("text", ["a", " ", "^", "世", "👩\u200d👧\u200d", "\u0301", "1", "  a", "\n", "<0x", "é"])
+def test_long_texts_of_one_kind(bpe, spm, text):
+    text *= 300_000 // len(text.encode())
+    start = time.process_time()
+    for tokenizer in (bpe, spm):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert time.process_time() - start < 10  # 0.1 to 1 s on an idle machine
