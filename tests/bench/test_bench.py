@@ -20,7 +20,7 @@ from tiny_synthetic import TINY
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime.bench.bench import roofline as _limits
+from subbyte.runtime.bench import roofline
 from subbyte.runtime.bench.cost import Work, attended, generation_work, prompt_work
 from subbyte.runtime.bench.result import Case, Measured, Run
 from subbyte.runtime.bench.roofline import Limits, combine
@@ -31,8 +31,8 @@ from subbyte.runtime.synthetic.write import SHAPES
 @pytest.fixture(autouse=True)
 def quick_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures don't matter here."""
-    monkeypatch.setattr(_limits, "SECONDS", 1e-3)
-    monkeypatch.setattr(_limits, "READ_BYTES", 1 << 20)
+    monkeypatch.setattr(roofline, "SECONDS", 1e-3)
+    monkeypatch.setattr(roofline, "READ_BYTES", 1 << 20)
     monkeypatch.setattr(os, "sysconf", lambda _: 0)
 
 
@@ -195,12 +195,12 @@ def test_models_and_sizes_that_cannot_be(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_more_is_read_than_a_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_limits, "available_memory", lambda: 1 << 40)
-    assert _limits._read_bytes() == 1 << 20
+    monkeypatch.setattr(roofline, "available_memory", lambda: 1 << 40)
+    assert roofline._read_bytes() == 1 << 20
     monkeypatch.setattr(os, "sysconf", lambda _: 1 << 30)
-    assert _limits._read_bytes() == 1 << 32
-    monkeypatch.setattr(_limits, "available_memory", lambda: 1 << 30)
-    assert _limits._read_bytes() == 1 << 28
+    assert roofline._read_bytes() == 1 << 32
+    monkeypatch.setattr(roofline, "available_memory", lambda: 1 << 30)
+    assert roofline._read_bytes() == 1 << 28
 
 
 def test_the_name_of_the_processor(tmp_path: Path) -> None:

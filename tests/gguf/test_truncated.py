@@ -15,8 +15,8 @@ CUT_BEFORE = """
 import os, sys
 import subbyte as sb
 from subbyte.models import llama
-from subbyte.runtime.gguf.model_file import shard as _part
-path, room, name, size = sys.argv[1], {"llama": llama, "_part": _part}[sys.argv[2]], sys.argv[3], int(sys.argv[4])
+from subbyte.runtime.gguf import shard
+path, room, name, size = sys.argv[1], {"llama": llama, "shard": shard}[sys.argv[2]], sys.argv[3], int(sys.argv[4])
 whole, function = open(path, "rb").read(), getattr(room, name)
 def cut(*args):
     os.truncate(path, size)
@@ -34,9 +34,9 @@ with sb.load(path) as model, model.session(8) as session:
     session.eval([1])
 """
 PLACES = [
-    ("_part", "_read_header", 0),
-    ("_part", "read_values", 0),
-    ("_part", "read_tensors", 0),
+    ("shard", "_read_header", 0),
+    ("shard", "read_values", 0),
+    ("shard", "read_tensors", 0),
     ("llama", "forward", 5000),
 ]
 

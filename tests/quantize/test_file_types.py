@@ -12,8 +12,8 @@ import pytest
 from llama_quantize import MODELS, ROWS, runs
 
 from subbyte.runtime.quantize.file_types import FILE_TYPES, Place, fitting
+from subbyte.runtime.synthetic import spec
 from subbyte.runtime.synthetic.write import Synthetic
-from subbyte.runtime.synthetic.write import spec as _shapes
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['file_type']}-{row['imatrix']}")
@@ -22,7 +22,7 @@ def test_every_matrix_has_the_type_that_llama_quantize_gives_it(
 ) -> None:
     for imatrix in {"yes": [True], "no": [False], "any": [True, False]}[row["imatrix"]]:
         known = {"x": lambda place, i=imatrix: FILE_TYPES[row["file_type"]](replace(place, imatrix=i))}
-        monkeypatch.setattr(_shapes, "MIXES", known)
+        monkeypatch.setattr(spec, "MIXES", known)
         tensors = Synthetic(MODELS[row["model"]], "x").tensors()
         assert runs({name: type for name, (_, type) in tensors.items()}) == row["types"]
 

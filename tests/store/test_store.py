@@ -18,8 +18,8 @@ from types import SimpleNamespace
 import pytest
 
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime.store.resolve import builtin, hub
-from subbyte.runtime.store.resolve import resolve as store
+from subbyte.runtime.store import builtin, hub
+from subbyte.runtime.store import resolve as store
 
 GGUF = b"GGUF" + bytes(range(256)) * 1000
 

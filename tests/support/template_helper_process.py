@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from subbyte.runtime.template.chat_template import helper as template_helper
+from subbyte.runtime.template import helper as template_helper
 
 
 def helper_pid() -> int:

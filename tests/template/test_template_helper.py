@@ -17,9 +17,9 @@ from template_helper_process import end_helper, helper_pid, memory_peak
 from tiny_models import write_model
 
 from subbyte.errors import ResourceError, TemplateError
+from subbyte.runtime.template import helper as template_helper
+from subbyte.runtime.template import process as template_process
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
-from subbyte.runtime.template.chat_template import helper as template_helper
-from subbyte.runtime.template.chat_template import process as template_process
 from subbyte.runtime.template.limits import PROCESS_MEMORY
 
 NO_METERS = """
@@ -52,7 +52,7 @@ def broken(worker: Callable[[str], None]) -> Callable[[str], ChatTemplate]:
     def prepare(expression: str) -> ChatTemplate:
         worker(f"""
 import ctypes, os
-from subbyte.runtime.template.chat_template import worker as template_worker
+from subbyte.runtime.template import worker as template_worker
 answer = template_worker._answer
 template_worker._answer = lambda data: ({expression}) if b'"context"' in data else answer(data)
 """)

@@ -25,9 +25,9 @@ from vocabularies import (
 )
 
 from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.tokenizer import pretokenizer as pretokenize
 from subbyte.runtime.tokenizer.pretokenizer import RULES, Cutter
 from subbyte.runtime.tokenizer.tokenizer import load_tokenizer
-from subbyte.runtime.tokenizer.tokenizer import pretokenizer as pretokenize
 
 REFERENCES = SHARED / "refs/tokens.json"
 REAL = ["smollm2", "gemma3-270m", "llama-bpe", "qwen2", "llama-spm"]
