@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from rewritten import rewrite
 
 import subbyte as sb
-from subbyte.runtime.session import Activations
+from subbyte.runtime.types import Activations
 
 Floats = NDArray[np.float32]
 Tokens = NDArray[np.int32]

@@ -28,7 +28,7 @@ from limits import multiply_adds, read_bandwidth
 from numpy.typing import NDArray
 
 from subbyte.kernels import FORMATS, _timing, isas
-from subbyte.runtime.cpu import cpu_name
+from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.synthetic.blocks import random_blocks
 
 SHAPES = ("4096x4096", "14336x4096", "4096x14336", "1024x4096", "768x768")  # rows x row length

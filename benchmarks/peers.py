@@ -38,7 +38,7 @@ from records import Rates, Record, Setting, load, put, save
 from turns import EngineError, Worker
 
 from subbyte.kernels import FORMATS, best_isa
-from subbyte.runtime.cpu import cpu_name, default_threads
+from subbyte.runtime.machine import cpu_name, default_threads
 from subbyte.runtime.synthetic import write as synthetic
 
 HERE = Path(__file__).resolve().parent

@@ -27,8 +27,7 @@ from document import put_table
 from turns import EngineError, Worker
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.cpu import cpu_name, default_threads
-from subbyte.runtime.memory import available_memory
+from subbyte.runtime.machine import available_memory, cpu_name, default_threads
 from subbyte.runtime.synthetic import write as synthetic
 
 MODELS = (

@@ -15,7 +15,7 @@ from subbyte.cli.loading import find_model
 from subbyte.cli.steps import Steps
 
 if TYPE_CHECKING:
-    from subbyte.runtime.session import Activations, CacheType
+    from subbyte.runtime.types import Activations, CacheType
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from subbyte.cli.stream import show, timing_line
 if TYPE_CHECKING:
     from subbyte.cli.repl import Chat
     from subbyte.runtime.model import Model
-    from subbyte.runtime.session import Activations, CacheType
+    from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()

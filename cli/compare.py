@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.compare.compare import CompareProgress
     from subbyte.runtime.compare.groups import By
     from subbyte.runtime.model import Model
-    from subbyte.runtime.session import Activations, CacheType
+    from subbyte.runtime.types import Activations, CacheType
 
 P = TypeVar("P")
 

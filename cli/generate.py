@@ -14,7 +14,7 @@ from subbyte.cli.settings import sampling_from, sampling_options
 from subbyte.cli.stream import show, timing_line
 
 if TYPE_CHECKING:
-    from subbyte.runtime.session import Activations, CacheType
+    from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()

@@ -14,7 +14,7 @@ from subbyte.cli.perplexity import MAX_TEXT
 from subbyte.cli.steps import Steps
 
 if TYPE_CHECKING:
-    from subbyte.runtime.session import Activations, CacheType
+    from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()

@@ -15,7 +15,7 @@ from subbyte.cli.running import Running
 
 if TYPE_CHECKING:
     from subbyte.cli.plot import Plot
-    from subbyte.runtime.session import Activations, CacheType
+    from subbyte.runtime.types import Activations, CacheType
 
 MAX_TEXT = 1 << 30  # bytes
 

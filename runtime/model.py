@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
 from subbyte.models import BaseConfig, Graph, Weights, architecture
-from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TensorInfo
-from subbyte.runtime.memory import available_memory
-from subbyte.runtime.session import Activations, CacheType, Session
+from subbyte.runtime.machine import available_memory, default_threads
+from subbyte.runtime.session import Session
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from subbyte.runtime.types import Activations, CacheType
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, overload
+from collections.abc import Callable
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
 from subbyte.kernels import Cache, Claim, Engine, Plan, token_ids
+from subbyte.runtime.types import Activations, CacheType, Progress, Tokens
 
-Progress = Callable[[int, int], None]
-Tokens: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
-Activations = Literal["int8", "int8x2", "float32"]
-"""Activations that meet quantized weights: int8 with a scale per 32 values, fast, for chat and generation; int8x2,
-which keeps the rest as int8 again, about 15 bits for twice the work, for measurements; float32, slow, the yardstick
-of both."""
-CacheType = Literal["f16", "q8_0", "f32"]
-"""How keys and values are kept: f16; q8_0, int8 with a float16 scale per 32 values, in about half the memory; f32, for
-tests."""
 Logits = NDArray[np.float32]
 
 SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache

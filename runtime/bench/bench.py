@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -21,15 +21,14 @@ import numpy as np
 from subbyte.runtime.bench.cost import Work, generation_work, prompt_work
 from subbyte.runtime.bench.result import BenchResult, Case, Kind, Measured, Run
 from subbyte.runtime.bench.roofline import Limits, Meter, combine
-from subbyte.runtime.cpu import cpu_name
 from subbyte.runtime.inspect.summary import summarize
+from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.model import Model, load
-from subbyte.runtime.session import Activations, CacheType, Session
+from subbyte.runtime.session import Session
+from subbyte.runtime.types import Activations, CacheType, StepProgress
 
-__all__ = ["BenchResult", "Case", "Limits", "Measured", "Progress", "Run", "bench"]
+__all__ = ["BenchResult", "Case", "Limits", "Measured", "Run", "bench"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is done next, and the steps done and in all; a step takes about as long as a prompt's token."""
 
 GENERATION_STEPS = 8  # a generated token takes about so many
 WARM_UP_TOKENS = 4  # generated before a generation is timed
@@ -48,7 +47,7 @@ def bench(
     repeats: int = 5,
     cache_type: CacheType = "f16",
     activations: Activations = "int8",
-    on_progress: Progress | None = None,
+    on_progress: StepProgress | None = None,
 ) -> BenchResult:
     """Measures every prompt size and every number of generated tokens, at every depth, with every number of threads.
 
@@ -103,7 +102,7 @@ class _Rounds:
     """Runs all cases in turns."""
 
     def __init__(
-        self, model: Model, sessions: Sessions, cases: list[Case], repeats: int, on_progress: Progress | None
+        self, model: Model, sessions: Sessions, cases: list[Case], repeats: int, on_progress: StepProgress | None
     ) -> None:
         longest = max(session.n_ctx for session in sessions.values())
         self._tokens = np.random.default_rng(0).integers(0, model.config.n_vocab, longest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from subbyte.kernels import FORMATS
 from subbyte.runtime.bench.roofline import Limits
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from subbyte.kernels import bf16_peak, float_peak, int8_peak, read_rate
-from subbyte.runtime.memory import available_memory
+from subbyte.runtime.machine import available_memory
 
 READ_BYTES = 256 << 20  # at least; more than most last-level caches
 SECONDS = 0.05  # each measurement

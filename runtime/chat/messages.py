@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError
-from subbyte.runtime.generation.events import Record
+from subbyte.runtime.records import Record
 
 Speaker: TypeAlias = Literal["user", "assistant"]
 _FORMAT = "subbyte-chat"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from subbyte.runtime.chat.reasoning import Manner
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.metadata import Metadata
+from subbyte.runtime.records import Record
 
 
 @dataclass(frozen=True, slots=True)

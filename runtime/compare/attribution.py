@@ -22,14 +22,14 @@ from subbyte.kernels import compare
 from subbyte.runtime.compare.attribution_result import Blame, BlameRun
 from subbyte.runtime.compare.base_file import BaseFile
 from subbyte.runtime.compare.base_hidden import BaseHidden
-from subbyte.runtime.compare.conditions import Conditions, Texts, base_model, check_same_shape, same_text
+from subbyte.runtime.compare.conditions import Conditions, base_model, check_same_shape, same_text
 from subbyte.runtime.compare.groups import By, Group, differing_groups, make_group
 from subbyte.runtime.compare.lockstep import batches, pieces
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.statistics import Floats, mean_error
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType, Texts
 
 WHOLE = "all"
 

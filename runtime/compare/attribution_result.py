@@ -8,7 +8,7 @@ from subbyte.runtime.compare.groups import By
 from subbyte.runtime.compare.table import blame_table
 from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.tables import html
-from subbyte.runtime.generation.events import Record
+from subbyte.runtime.records import Record
 
 
 @dataclass(frozen=True, slots=True)

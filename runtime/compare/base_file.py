@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
 from subbyte.kernels import MAX_CTX
-from subbyte.runtime.gguf.cursor import DAMAGED, printable
+from subbyte.runtime.gguf.cursor import DAMAGED
+from subbyte.runtime.text import printable
 
 Values = NDArray[np.float32]
 Tokens = NDArray[np.int32]

@@ -14,7 +14,7 @@ import numpy as np
 from subbyte.kernels import Comparison
 from subbyte.runtime.compare.base_file import BaseFile
 from subbyte.runtime.compare.base_writer import write_base
-from subbyte.runtime.compare.conditions import Conditions, Texts, base_model, check_same_shape, same_text
+from subbyte.runtime.compare.conditions import Conditions, base_model, check_same_shape, same_text
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, pieces
 from subbyte.runtime.compare.result import CompareRun
@@ -23,7 +23,7 @@ from subbyte.runtime.evaluation.divergence import Scored, divergence
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.statistics import Floats
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType, Texts
 
 
 @dataclass(frozen=True, slots=True)

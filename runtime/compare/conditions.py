@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from subbyte.kernels import Plan
 from subbyte.runtime.compare.base_file import BaseFile
@@ -12,10 +11,9 @@ from subbyte.runtime.evaluation.corpus import Chunk, read_corpus
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.perplexity import check_alike
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType, Texts
 
 N_CTX = 512
-Texts: TypeAlias = str | bytes | Sequence[str | bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from subbyte.runtime.compare.lockstep import Tokens
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.statistics import Floats
-from subbyte.runtime.generation.events import Record
+from subbyte.runtime.records import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from subbyte.runtime.compare.table import compare_tables
 from subbyte.runtime.evaluation.divergence import Divergence, Scored
 from subbyte.runtime.evaluation.statistics import LEVEL, Interval, block_bootstrap
 from subbyte.runtime.evaluation.tables import html
-from subbyte.runtime.generation.events import Record
+from subbyte.runtime.records import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, Interval, Verdict, block_bootstrap, exp, mean_error
-from subbyte.runtime.generation.events import Record
+from subbyte.runtime.records import Record
 
 KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
 DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)

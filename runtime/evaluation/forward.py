@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import Cache, Engine, Operation, Plan
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType, batch_size
+from subbyte.runtime.session import batch_size
+from subbyte.runtime.types import Activations, CacheType, Tokens
 
-Tokens: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 Values: TypeAlias = NDArray[np.float32]
 _LAYER = re.compile(r"blk\.(\d+)\.")
 

@@ -21,7 +21,7 @@ from subbyte.runtime.evaluation.corpus import Corpus, read_corpus
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, Looks
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType
 
 
 @dataclass(frozen=True, slots=True)

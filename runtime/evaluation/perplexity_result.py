@@ -11,8 +11,8 @@ import numpy as np
 from subbyte.runtime.evaluation.corpus import Corpus
 from subbyte.runtime.evaluation.statistics import Floats, Interval, Verdict, block_bootstrap, exp, mean_error
 from subbyte.runtime.evaluation.tables import Table, html, short_names
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.model import Model
+from subbyte.runtime.records import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.generation.events import Record
+from subbyte.runtime.records import Record
 
 Floats: TypeAlias = NDArray[np.float64]
 Verdict: TypeAlias = Literal["better", "worse", "undecided"]

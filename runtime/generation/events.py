@@ -1,19 +1,12 @@
 """What a running answer reports: events while it runs, and a `Reply` at its end."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from subbyte.runtime.records import Record
 
 StopReason: TypeAlias = Literal["eog", "length", "stop", "cancelled"]
 """Why an answer ended: the model ended it, no room or `max_tokens`, a stop string, or the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Base of all results: plain values that turn into a `dict` fit for JSON."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields by name, nested records as dicts."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,22 +4,11 @@ import struct
 from typing import Any
 
 from subbyte.errors import FormatError, ModelRefused
+from subbyte.runtime.text import quoted
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 DAMAGED = "the file is cut short or damaged: fetch it again"
-
-
-def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
-    """Return text from a file in quotes, fit for a terminal: control characters escaped, long text shortened."""
-    if not isinstance(text, str):
-        text = bytes(text[: 4 * limit + 4]).decode("utf-8", "backslashreplace")
-    return repr(text if len(text) <= limit else text[:limit] + "…")
-
-
-def printable(text: str) -> str:
-    """Return a name or path as it is, or quoted when it holds control characters that a terminal would obey."""
-    return text if text.isprintable() else repr(text)
 
 
 class Cursor:

@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from subbyte.errors import FormatError
-from subbyte.runtime.gguf.cursor import quoted
 from subbyte.runtime.gguf.values import ARRAY, BOOL, FLOATS, INTEGERS, STRING, ArraySpan, Value, type_name
+from subbyte.runtime.text import quoted
 
 __all__ = ["ArraySpan", "Metadata"]
 
@@ -113,9 +113,7 @@ class Metadata(Mapping[str, Any]):
     @overload
     def u32_or_array(self, key: builtins.str, n: int, *, lo: int = 0, hi: int = U32_MAX) -> list[int]: ...
     @overload
-    def u32_or_array(
-        self, key: builtins.str, n: int, default: int, *, lo: int = 0, hi: int = U32_MAX
-    ) -> list[int]: ...
+    def u32_or_array(self, key: builtins.str, n: int, default: int, *, lo: int = 0, hi: int = U32_MAX) -> list[int]: ...
     def u32_or_array(
         self, key: builtins.str, n: int, default: Any = ..., *, lo: int = 0, hi: int = U32_MAX
     ) -> list[int]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
-from subbyte.runtime.gguf.cursor import printable, quoted
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
 from subbyte.runtime.gguf.shard import Part
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.truncation import reading
+from subbyte.runtime.text import printable, quoted
 
 __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
 

@@ -9,12 +9,13 @@ import weakref
 from pathlib import Path
 
 from subbyte.errors import FormatError, ModelChanged, ModelNotFound, ModelRefused, ResourceError, UnsupportedError
-from subbyte.runtime.gguf.cursor import DAMAGED, Cursor, printable
+from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.gguf.sniff import SNIFF_BYTES, describe
 from subbyte.runtime.gguf.tensors import MAX_TENSORS, MIN_INFO_BYTES, read_tensors
 from subbyte.runtime.gguf.truncation import reading
 from subbyte.runtime.gguf.values import MAX_KEYS, MIN_PAIR_BYTES, read_values
+from subbyte.runtime.text import printable
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT, MAX_ALIGNMENT = 32, 1 << 16

@@ -1,6 +1,6 @@
 """Names what a file without GGUF's magic seems to be, so that the refusal says what went wrong."""
 
-from subbyte.runtime.gguf.cursor import quoted
+from subbyte.runtime.text import quoted
 
 SNIFF_BYTES = 512
 

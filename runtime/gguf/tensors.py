@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from subbyte.errors import UnsupportedError
 from subbyte.kernels import FORMATS
-from subbyte.runtime.gguf.cursor import DAMAGED, Cursor, quoted
+from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
+from subbyte.runtime.text import quoted
 
 MAX_TENSORS = 1 << 16
 MAX_NAME_BYTES = 63

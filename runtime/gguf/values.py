@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from subbyte.runtime.gguf._strings import scan_strings, split_strings
-from subbyte.runtime.gguf.cursor import DAMAGED, Cursor, quoted
+from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
+from subbyte.runtime.text import quoted
 
 # Value type ids of the GGUF specification. A bool is one byte; any byte but 0 is true.
 SCALARS = {

@@ -15,7 +15,7 @@ from subbyte.runtime.evaluation.corpus import Chunk, read_corpus
 from subbyte.runtime.evaluation.forward import Forward, Input
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType
 
 
 def imatrix(

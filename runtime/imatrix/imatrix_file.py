@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from subbyte.errors import FormatError, ResourceError
-from subbyte.runtime.gguf.cursor import DAMAGED, Cursor, printable, quoted
+from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.shard import MAGIC, Part
 from subbyte.runtime.gguf.tensors import MAX_NAME_BYTES, MAX_TENSORS, TensorInfo
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
+from subbyte.runtime.text import printable, quoted
 
 if TYPE_CHECKING:
     import gguf

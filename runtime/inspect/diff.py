@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.inspect.diff_metadata import ArrayChange, TextChange, ValueChange, compare_metadata
 from subbyte.runtime.inspect.diff_tensors import TensorChange, compare_tensors
-from subbyte.runtime.inspect.diff_weights import Progress, WeightError, differing, weight_errors
+from subbyte.runtime.inspect.diff_weights import WeightError, differing, weight_errors
+from subbyte.runtime.records import Record
 from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.types import StepProgress
 
 __all__ = ["ArrayChange", "Diff", "Side", "TensorChange", "TextChange", "ValueChange", "WeightError", "diff"]
 
@@ -66,7 +67,7 @@ def diff(
     b: str | os.PathLike[str],
     *,
     weights: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: StepProgress | None = None,
 ) -> Diff:
     """Compares two models, each a path, a built-in name or hf:user/repo:QUANT.
 

@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf._strings import scan_strings, split_strings
-from subbyte.runtime.gguf.cursor import quoted
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.gguf.values import ARRAY, MAX_STRING_BYTES, SCALARS, STRING, ArraySpan, Value
 from subbyte.runtime.inspect.diff_text import changed_lines
 from subbyte.runtime.inspect.summary import item
+from subbyte.runtime.records import Record
+from subbyte.runtime.text import quoted
 
 SHORT = 100  # characters of a text that is shown as a whole
 MAX_TEXT = 1 << 20  # bytes of a text that are looked at line by line

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.tensors import TensorInfo
+from subbyte.runtime.records import Record
 
 What: TypeAlias = Literal["only in a", "only in b", "shape", "type", "bytes"]
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from subbyte.kernels import FORMATS, dequantize
-from subbyte.runtime.cpu import default_threads
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.inspect.diff_metadata import same_bytes
+from subbyte.runtime.machine import default_threads
+from subbyte.runtime.records import Record
+from subbyte.runtime.types import StepProgress
 
 PIECE = 1 << 16  # weights, a whole number of any format's blocks; the numbers of one stay in a core's cache
 CHUNK = 1 << 24  # bytes between two reports of progress
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, the bytes read and the bytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class WeightError(Record):
     relative: float
 
 
-def differing(a: GGUF, b: GGUF, on_progress: Progress | None) -> frozenset[str]:
+def differing(a: GGUF, b: GGUF, on_progress: StepProgress | None) -> frozenset[str]:
     """Names of the tensors of the same type and shape in both whose bytes differ somewhere."""
     shared = [(t, b.tensors[t.name]) for t in a.tensors.values() if t.name in b.tensors]
     alike = [(x, y) for x, y in shared if (x.type, x.shape) == (y.type, y.shape)]
@@ -61,7 +58,7 @@ def _same(a: GGUF, b: GGUF, x: TensorInfo, y: TensorInfo, report: _Report) -> bo
 
 
 def weight_errors(
-    a: GGUF, b: GGUF, other_bytes: Collection[str], on_progress: Progress | None
+    a: GGUF, b: GGUF, other_bytes: Collection[str], on_progress: StepProgress | None
 ) -> tuple[WeightError, ...]:
     """The errors of the tensors of the same shape that differ; those of a type that subbyte can't decode are left out.
 
@@ -118,7 +115,7 @@ def ratio(error: float, size: float) -> float:
 class _Report:
     """Counts bytes that were read."""
 
-    def __init__(self, what: str, total: int, on_progress: Progress | None) -> None:
+    def __init__(self, what: str, total: int, on_progress: StepProgress | None) -> None:
         self._what, self._total, self._on_progress, self._done = what, total, on_progress, 0
 
     def add(self, n_bytes: int) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.inspect.colours import bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
+from subbyte.runtime.records import Record
 from subbyte.runtime.store.resolve import resolve
 
 __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"]

@@ -6,9 +6,9 @@ import math
 from html import escape
 from pathlib import Path
 
-from subbyte.runtime.gguf.cursor import printable
 from subbyte.runtime.inspect.colours import LEAST_BITS, MOST_BITS, bits_colour, ink, type_colour
 from subbyte.runtime.inspect.heatmap import By, Cell, Heatmap, Share, colour
+from subbyte.runtime.text import printable
 
 WIDTH, HEIGHT, GAP = 17, 54, 1  # pixels of a cell: its text runs upwards
 LINE = 19  # pixels from one line of text to the next; a cell whose text runs to the right is so high

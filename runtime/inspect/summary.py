@@ -4,9 +4,9 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from subbyte.runtime.gguf.cursor import quoted
 from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
 from subbyte.runtime.gguf.values import ARRAY, STRING
+from subbyte.runtime.text import quoted
 
 SHOWN_ITEMS = 8
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from subbyte.errors import ModelRefused
-from subbyte.runtime.generation.events import Record
-from subbyte.runtime.gguf.cursor import quoted
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.quantize.matrices import Model, matrices, place
 from subbyte.runtime.quantize.metadata import IMATRIX
 from subbyte.runtime.quantize.plan import FLOATS
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import Matrix, Rule
+from subbyte.runtime.records import Record
+from subbyte.runtime.text import quoted
 
 # What `typical` shows a mixture for: the tensors of most models of 7 to 9 billion weights.
 LAYERS, ROW = 32, 4096

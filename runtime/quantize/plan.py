@@ -10,12 +10,12 @@ from typing import Any
 
 from subbyte.errors import ModelRefused
 from subbyte.kernels import FORMATS
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import TypeShare
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.recipe import Recipe
+from subbyte.runtime.records import Record
 
 # Of a matrix that is multiplied with in every layer; so coarse that without importances the model is lost.
 NEED_IMATRIX = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})

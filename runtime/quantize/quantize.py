@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
@@ -15,11 +15,11 @@ from typing import Any
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import MAX_THREADS
-from subbyte.runtime.cpu import default_threads
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.imatrix.imatrix import Imatrix
+from subbyte.runtime.machine import default_threads
 from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import Layout, lay_out, quantized
@@ -28,9 +28,7 @@ from subbyte.runtime.quantize.plan import Change, Plan, check_importances, make_
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.recipe_file import find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is written next, and the weights behind it and in all."""
+from subbyte.runtime.types import StepProgress
 
 COPIED = 1 << 20  # bytes at once
 
@@ -75,7 +73,7 @@ def quantize(
     target_size: int | None = None,
     threads: int | None = None,
     dry_run: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: StepProgress | None = None,
 ) -> Quantized:
     """Write a model in other block types; OUT appears when it is whole. Needs the extra `quantize`, but for a dry run.
 
@@ -125,7 +123,7 @@ def quantize(
 
 
 def _write(
-    gguf: GGUF, plan: Plan, imatrix: Imatrix | None, file: PartFile, encoder: Encoder, on_progress: Progress | None
+    gguf: GGUF, plan: Plan, imatrix: Imatrix | None, file: PartFile, encoder: Encoder, on_progress: StepProgress | None
 ) -> None:
     done = 0
     for i, change in enumerate(plan.changes):

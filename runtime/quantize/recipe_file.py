@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import FormatError, ResourceError
-from subbyte.runtime.gguf.cursor import printable
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import Rule, check_type
+from subbyte.runtime.text import printable
 
 if sys.version_info >= (3, 11):
     import tomllib

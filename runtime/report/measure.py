@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypedDict
+from typing import TypedDict
 
 from subbyte.runtime.bench.bench import bench
 from subbyte.runtime.compare.compare import compare
@@ -15,14 +15,10 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity import perplexity
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import Activations, CacheType
-
-Texts: TypeAlias = str | bytes | Sequence[str | bytes]
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, and how far it is: bytes, chunks, steps of a benchmark, each from its own 0."""
+from subbyte.runtime.records import Record
+from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
 
 PIECE = 1 << 24  # bytes hashed at once
 
@@ -48,7 +44,7 @@ class Speeds(TypedDict):
     generation: Speed
 
 
-def digests(models: Sequence[GGUF], tell: Progress) -> list[dict[str, str]]:
+def digests(models: Sequence[GGUF], tell: StepProgress) -> list[dict[str, str]]:
     """sha256 of all files of each model, by file name."""
     total, done = sum(gguf.size for gguf in models), 0
 
@@ -74,7 +70,7 @@ def losses_and_divergences(
     chunks: int | None,
     cache_type: CacheType,
     activations: Activations,
-    tell: Progress,
+    tell: StepProgress,
 ) -> tuple[PerplexityRun, tuple[Divergence, ...]]:
     """Perplexity of the files, then of the base, and how the files diverge from it; all in one pass over the text."""
     if base is None:
@@ -97,7 +93,9 @@ def losses_and_divergences(
     return PerplexityRun(results, losses, LEVEL), found.results
 
 
-def speeds(model: Model, prompt: int, generation: int, repeats: int, cache_type: CacheType, tell: Progress) -> Speeds:
+def speeds(
+    model: Model, prompt: int, generation: int, repeats: int, cache_type: CacheType, tell: StepProgress
+) -> Speeds:
     """Of a prompt of so many tokens and of so many generated ones."""
     found = bench(
         model.path, prompts=[prompt], generations=[generation], threads=[model.n_threads], repeats=repeats,

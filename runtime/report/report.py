@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from subbyte.runtime.cpu import cpu_name
 from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
-from subbyte.runtime.generation.events import Record
+from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.model import Model, load
-from subbyte.runtime.report.measure import Progress, Speed, Texts, digests, losses_and_divergences, speeds
+from subbyte.runtime.records import Record
+from subbyte.runtime.report.measure import Speed, digests, losses_and_divergences, speeds
 from subbyte.runtime.report.size_class import SizeClass, size_class, yardstick
-from subbyte.runtime.session import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def report(
     prompt: int = 512,
     generation: int = 64,
     repeats: int = 3,
-    on_progress: Progress | None = None,
+    on_progress: StepProgress | None = None,
 ) -> Report:
     """Measure files of one model: perplexity of text, difference from a standard file, divergence from a base, speed.
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from subbyte.runtime.generation.events import Record
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.quantize.extract import check
 from subbyte.runtime.quantize.recipe import Recipe
+from subbyte.runtime.records import Record
 
 Maker: TypeAlias = Literal["standard", "DynamicGate", "other"]
 

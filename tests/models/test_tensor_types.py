@@ -20,7 +20,7 @@ from subbyte.kernels import FORMATS, isas
 from subbyte.models import ARCHITECTURES
 from subbyte.models._weights import VECTOR_TYPES
 from subbyte.runtime.gguf.tensors import _NAMED_ONLY
-from subbyte.runtime.session import Activations
+from subbyte.runtime.types import Activations
 
 TOKENS = [int(t) for t in np.random.default_rng(3).integers(0, N_VOCAB, 24)]
 STEPS = [16, 1, 4, 1, 1, 1]  # a prompt, single tokens, a few at once: each has kernels of its own

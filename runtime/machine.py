@@ -1,4 +1,4 @@
-"""How many threads this process should use: its cores, less what affinity and the container's quota withhold."""
+"""What the machine grants this process: threads (cores, affinity, container quota), processor, free memory."""
 
 import os
 import platform
@@ -82,3 +82,33 @@ def _ratio(quota: str = "", period: str = "") -> float | None:
     if quota.isdigit() and period.isdigit() and int(quota) > 0 and int(period) > 0:
         return int(quota) / int(period)
     return None
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that can be taken without swapping; 2^62 if unknown.
+
+    The smaller of what the machine and the control group (v2 or v1) have left.
+    """
+    return min(machine_memory(root), group_memory(root))
+
+
+def machine_memory(root: Path) -> int:
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return 2**62
+
+
+def group_memory(root: Path) -> int:
+    cgroup = root / "sys/fs/cgroup"
+    v2 = ("memory.max", "memory.current")
+    v1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
+    for limit, usage in (v2, v1):
+        try:
+            return int((cgroup / limit).read_text()) - int((cgroup / usage).read_text())
+        except (OSError, ValueError):  # absent, or the word "max"
+            continue
+    return 2**62
