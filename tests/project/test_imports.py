@@ -1,45 +1,74 @@
-"""Data flows one way: cli → runtime → models → kernels. No room imports from one above it."""
-
-import ast
+"""Data flows one way: cli → runtime → models → kernels, and in runtime/ from the rooms above to those below."""
 
 import pytest
+from import_graph import Graph, circles, files_of, floors, import_graph, imports_of, python_imports
 from paths import ROOT
 
-ALLOWED = {
+FOLDERS = {
     "cli": {"errors", "runtime"},
     "runtime": {"errors", "models", "kernels"},
     "models": {"errors", "kernels"},
     "kernels": {"errors"},
 }
 
+_LOW = {"machine", "protocols", "records", "text", "types"}  # modules beside the rooms, which import none of them
+RUNTIME = {
+    **{module: set[str]() for module in _LOW},
+    "gguf": _LOW,
+    "store": _LOW,
+    "tokenizer": _LOW | {"gguf"},
+    "template": _LOW,
+    "generation": _LOW | {"chat"},
+    "chat": _LOW | {"generation", "gguf", "template"},
+    "session": _LOW,
+    "inspect": _LOW | {"gguf", "store"},
+    "model": _LOW | {"chat", "generation", "gguf", "score", "session", "store", "template", "tokenizer"},
+    "score": _LOW | {"model"},
+    "evaluation": _LOW | {"gguf", "model", "session"},
+    "bench": _LOW | {"inspect", "model", "session"},
+    "imatrix": _LOW | {"evaluation", "gguf", "model"},
+    "compare": _LOW | {"evaluation", "gguf", "model"},
+    "quantize": _LOW | {"gguf", "imatrix", "inspect", "store"},
+    "synthetic": _LOW | {"quantize", "tokenizer"},
+    "report": _LOW
+    | {"bench", "compare", "evaluation", "gguf", "inspect", "model", "quantize", "session", "store", "tokenizer"},
+}
+"""What each room of runtime/ may import of the others. A new room gets a row here."""
 
-def imports_of(source: str) -> list[str]:
-    """Rooms of subbyte that Python source imports; `import subbyte` itself counts as the public API, "api"."""
-    rooms = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "subbyte":
-            rooms += [node.module.split(".")[1]] if "." in node.module else ["api"]
-        elif isinstance(node, ast.Import):
-            rooms += [[*a.name.split("."), "api"][1] for a in node.names if a.name.split(".")[0] == "subbyte"]
-    return rooms
 
-
-def cython_imports(text: str) -> list[str]:
-    starts = ("from subbyte.", "import subbyte.", "cimport subbyte.")
-    lines = [line.strip() for line in text.splitlines()]
-    return [line.split()[1].split(".")[1] for line in lines if line.startswith(starts)]
-
-
-@pytest.mark.parametrize("room", ALLOWED)
-def test_a_room_imports_only_from_the_rooms_below(room: str) -> None:
-    files = [*(ROOT / room).rglob("*.py"), *(ROOT / room).rglob("*.pyi"), *(ROOT / room).rglob("*.pyx")]
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_imports_only_from_the_folders_below(folder: str) -> None:
+    files = files_of(ROOT / folder)
     assert files
     for file in files:
-        found = cython_imports(file.read_text()) if file.suffix == ".pyx" else imports_of(file.read_text())
-        above = set(found) - ALLOWED[room] - {room}
+        imported = {[*module.split("."), "subbyte itself"][1] for module in imports_of(file)}
+        above = imported - FOLDERS[folder] - {folder}
         assert not above, f"{file.relative_to(ROOT)} imports from {sorted(above)}"
 
 
-def test_the_check_sees_an_upward_import() -> None:
-    assert imports_of("from subbyte.runtime.gguf.model_file import GGUF") == ["runtime"]
-    assert cython_imports("from subbyte.errors import NumericError") == ["errors"]
+def test_a_room_of_runtime_imports_only_from_the_rooms_below() -> None:
+    assert violations(import_graph(ROOT, "runtime"), RUNTIME, "runtime") == []
+
+
+def violations(graph: Graph, rules: dict[str, set[str]], folder: str) -> list[str]:
+    """Rooms without a rule, and arrows that no rule allows."""
+    rooms = {box.removeprefix(f"{folder}."): {o.removeprefix(f"{folder}.") for o in graph[box]} for box in graph}
+    wrong = [f"{room} has no rule" for room in sorted(rooms.keys() - rules.keys())]
+    return wrong + [
+        f"{room} imports from {other}"
+        for room in sorted(rooms.keys() & rules.keys())
+        for other in sorted(rooms[room] - rules[room])
+    ]
+
+
+@pytest.mark.parametrize("folder", ["models", "kernels"])
+def test_no_circle_between_rooms(folder: str) -> None:
+    assert circles(import_graph(ROOT, folder)) == []
+
+
+def test_the_checks_see_an_upward_import_and_a_circle() -> None:
+    assert list(python_imports("def f():\n    from subbyte.runtime.gguf import GGUF")) == ["subbyte.runtime.gguf.GGUF"]
+    graph = {"runtime.gguf": {"runtime.chat"}, "runtime.chat": {"runtime.gguf"}, "runtime.new": set[str]()}
+    assert violations(graph, RUNTIME, "runtime") == ["new has no rule", "gguf imports from chat"]
+    assert circles(graph) == [{"runtime.gguf", "runtime.chat"}]
+    assert floors(graph) == [["runtime.chat", "runtime.gguf", "runtime.new"]]
