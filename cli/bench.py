@@ -10,9 +10,9 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.bench_output import print_csv, print_figures
-from subbyte.cli.console import print_json, show_log
-from subbyte.cli.loading import find_model
-from subbyte.cli.steps import Steps
+from subbyte.cli.terminal.console import print_json, show_log
+from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.progress_bar import Steps
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from subbyte.cli.console import encodable, human_count, human_size, one_line
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import encodable, human_count, human_size, one_line
+from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.bench.bench import BenchResult

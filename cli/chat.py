@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import human_count, note, read_text
-from subbyte.cli.live import SHOW_AFTER
-from subbyte.cli.loading import open_model
 from subbyte.cli.presets import find_preset
 from subbyte.cli.reasoning import Reasoning
 from subbyte.cli.settings import sampling_from, sampling_options
 from subbyte.cli.stream import show, timing_line
+from subbyte.cli.terminal.console import human_count, note, read_text
+from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
     from subbyte.cli.repl import Chat

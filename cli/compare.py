@@ -10,10 +10,10 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.compare_output import FORMATS, print_comparison
-from subbyte.cli.console import note, read_bytes
-from subbyte.cli.loading import open_model
 from subbyte.cli.perplexity import MAX_TEXT
-from subbyte.cli.steps import Steps
+from subbyte.cli.terminal.console import note, read_bytes
+from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.progress_bar import Steps
 
 if TYPE_CHECKING:
     from subbyte.runtime.compare.base_file import BaseFile

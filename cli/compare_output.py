@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from subbyte.cli.console import encodable, one_line, print_json
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import encodable, one_line, print_json
+from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.compare.attribution_result import BlameRun

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import print_json, printable
-from subbyte.cli.loading import find_model
-from subbyte.cli.steps import Steps
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import print_json, printable
+from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.inspect.diff import Diff

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import note, print_json, read_text
-from subbyte.cli.loading import open_model
 from subbyte.cli.presets import find_preset
 from subbyte.cli.settings import sampling_from, sampling_options
 from subbyte.cli.stream import show, timing_line
+from subbyte.cli.terminal.console import note, print_json, read_text
+from subbyte.cli.terminal.loading import open_model
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType

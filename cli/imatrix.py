@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import read_bytes
-from subbyte.cli.interrupt import one_interrupt
-from subbyte.cli.loading import open_model
 from subbyte.cli.perplexity import MAX_TEXT
-from subbyte.cli.steps import Steps
+from subbyte.cli.terminal.console import read_bytes
+from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.progress_bar import Steps
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import human_count, human_size, print_json, printable
-from subbyte.cli.heatmap import print_heatmap
-from subbyte.cli.loading import find_model
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import human_count, human_size, print_json, printable
+from subbyte.cli.terminal.heatmap import print_heatmap
+from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF

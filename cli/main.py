@@ -28,7 +28,7 @@ from subbyte.cli import (
     recipe,
     report,
 )
-from subbyte.cli.console import one_line, prepare_streams
+from subbyte.cli.terminal.console import one_line, prepare_streams
 from subbyte.errors import SubbyteError
 
 COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions

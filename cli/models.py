@@ -3,9 +3,9 @@
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import human_size, print_json
-from subbyte.cli.loading import find_model
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import human_size, print_json
+from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.tables import print_table
 
 
 @click.command()

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import print_json, read_bytes
-from subbyte.cli.loading import open_model
 from subbyte.cli.perplexity_output import print_csv, print_markdown, print_one, print_several
-from subbyte.cli.running import Running
+from subbyte.cli.terminal.console import print_json, read_bytes
+from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.perplexity_progress import Running
 
 if TYPE_CHECKING:
-    from subbyte.cli.plot import Plot
+    from subbyte.cli.terminal.plot import Plot
+    from subbyte.runtime.session import Activations, CacheType
     from subbyte.runtime.types import Activations, CacheType
 
 MAX_TEXT = 1 << 30  # bytes
@@ -91,6 +92,6 @@ def perplexity(
 
 
 def _picture(models: tuple[str, ...]) -> "Plot":
-    from subbyte.cli.plot import Plot
+    from subbyte.cli.terminal.plot import Plot
 
     return Plot(models)

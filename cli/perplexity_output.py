@@ -4,8 +4,8 @@ import csv
 import sys
 from typing import TYPE_CHECKING
 
-from subbyte.cli.console import encodable, one_line
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import encodable, one_line
+from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import human_count, human_size, print_json
-from subbyte.cli.interrupt import one_interrupt
-from subbyte.cli.loading import find_model
-from subbyte.cli.steps import Steps
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import human_count, human_size, print_json
+from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.quantize.quantize import Quantized

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, TextIO
 
-from subbyte.cli.console import dim, encodable, printable
 from subbyte.cli.keyboard import CTRL_T, Keyboard
-from subbyte.cli.live import LiveLine
+from subbyte.cli.terminal.console import dim, encodable, printable
+from subbyte.cli.terminal.status_line import LiveLine
 
 if TYPE_CHECKING:
     from subbyte.cli.stream import Answer

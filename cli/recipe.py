@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import print_json, printable
-from subbyte.cli.loading import find_model
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.console import print_json, printable
+from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF

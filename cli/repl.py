@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from subbyte.cli import commands
-from subbyte.cli.console import dim, one_line, printable
-from subbyte.cli.interrupt import no_interrupt, one_interrupt
 from subbyte.cli.keyboard import Keyboard
 from subbyte.cli.reasoning import Reasoning
 from subbyte.cli.stream import Answer, show
+from subbyte.cli.terminal.console import dim, one_line, printable
+from subbyte.cli.terminal.interrupt import no_interrupt, one_interrupt
 from subbyte.errors import ContextOverflow, SubbyteError
 
 if TYPE_CHECKING:

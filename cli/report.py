@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.console import encodable, one_line, print_json, printable, read_bytes
-from subbyte.cli.loading import find_model
 from subbyte.cli.perplexity import MAX_TEXT
-from subbyte.cli.steps import Steps
+from subbyte.cli.terminal.console import encodable, one_line, print_json, printable, read_bytes
+from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.progress_bar import Steps
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType

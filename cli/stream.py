@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from subbyte.cli.console import printable
-from subbyte.cli.live import ReadingLine
+from subbyte.cli.terminal.console import printable
+from subbyte.cli.terminal.status_line import ReadingLine
 
 if TYPE_CHECKING:
     from subbyte.cli.reasoning import Reasoning

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from subbyte.cli.console import encodable, human_count, one_line
+from subbyte.cli.terminal.console import encodable, human_count, one_line
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples

@@ -21,7 +21,7 @@ from fake_chat import PRESETS, FakeAnswer, FakeChat
 from subbyte import errors
 from subbyte.cli import chat
 from subbyte.cli.main import explain, run
-from subbyte.cli.tables import print_table
+from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 from subbyte.runtime.generation.events import TextDelta
 
@@ -526,7 +526,7 @@ def test_perplexity_of_too_short_a_text(subbyte, runtime, stdin):
 
 MEASURE = """
 from types import SimpleNamespace as Chunk
-from subbyte.cli.running import Running
+from subbyte.cli.terminal.perplexity_progress import Running
 with Running(values=True) as running:
     for index in range(1, 13):
         running.update(Chunk(index=index, total=12, ppl=(10.0 + index,), error=(1.0,)))
@@ -665,4 +665,4 @@ def test_every_file_of_the_room_is_short():
     import subbyte.cli
 
     folder = Path(subbyte.cli.__file__).parent
-    assert {path.name: n for path in folder.glob("*.py") if (n := len(path.read_text().splitlines())) > 180} == {}
+    assert {path.name: n for path in folder.rglob("*.py") if (n := len(path.read_text().splitlines())) > 180} == {}

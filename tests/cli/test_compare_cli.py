@@ -11,7 +11,7 @@ import pytest
 from tiny_models import MIXED, write_model
 
 from subbyte.cli.main import run
-from subbyte.cli.steps import Steps
+from subbyte.cli.terminal.progress_bar import Steps
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 1500).tolist())
 Call = Callable[..., tuple[int, str, str]]

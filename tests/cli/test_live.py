@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from subbyte.cli import live
-from subbyte.cli.live import LiveLine, ReadingLine
+from subbyte.cli.terminal import status_line
+from subbyte.cli.terminal.status_line import LiveLine, ReadingLine
 
 
 class Terminal(io.StringIO):
@@ -30,7 +30,7 @@ def test_a_line_is_rewritten_and_wiped():
 
 
 def test_a_line_never_wraps(monkeypatch):
-    monkeypatch.setattr(live, "_columns", lambda stream: 10)
+    monkeypatch.setattr(status_line, "_columns", lambda stream: 10)
     screen = Terminal()
     LiveLine(screen).write("0123456789")
     assert screen.getvalue() == "\r\x1b[2m012345678\x1b[0m\x1b[K"

@@ -12,7 +12,7 @@ import pytest
 from tiny_models import write_model
 
 from subbyte.cli.main import run
-from subbyte.cli.plot import MAX_WIDTH, POINTS, Plot, _Curve, _limits
+from subbyte.cli.terminal.plot import MAX_WIDTH, POINTS, Plot, _Curve, _limits
 from subbyte.runtime.evaluation.perplexity import ChunkResult
 
 pytest.importorskip("plotext", minversion="6")

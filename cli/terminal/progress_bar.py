@@ -3,7 +3,7 @@
 import sys
 from types import TracebackType
 
-from subbyte.cli.console import one_line
+from subbyte.cli.terminal.console import one_line
 
 
 class Steps:

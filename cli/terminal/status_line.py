@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from subbyte.cli.console import dim, takes_escapes
+from subbyte.cli.terminal.console import dim, takes_escapes
 
 SHOW_AFTER = 1.0  # seconds before a line appears that may turn out not to be needed
 

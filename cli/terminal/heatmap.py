@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from subbyte.cli.console import human_count, human_size, printable
-from subbyte.cli.tables import PIPE_WIDTH, print_table
+from subbyte.cli.terminal.console import human_count, human_size, printable
+from subbyte.cli.terminal.tables import PIPE_WIDTH, print_table
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from subbyte.cli.console import printable
+from subbyte.cli.terminal.console import printable
 
 GAP = 3  # columns of space
 PIPE_WIDTH = 1 << 16  # a pipe has no width: nothing is cut

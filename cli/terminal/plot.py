@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
-from subbyte.cli.console import one_line
+from subbyte.cli.terminal.console import one_line
 from subbyte.errors import ResourceError
 
 if TYPE_CHECKING:

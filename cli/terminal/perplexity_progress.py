@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from subbyte.cli.plot import Plot
+    from subbyte.cli.terminal.plot import Plot
     from subbyte.runtime.evaluation.perplexity import ChunkResult
 
 

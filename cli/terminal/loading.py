@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subbyte.cli.console import note, one_line, show_log
-from subbyte.cli.interrupt import one_interrupt
 from subbyte.cli.options import usage_errors
+from subbyte.cli.terminal.console import note, one_line, show_log
+from subbyte.cli.terminal.interrupt import one_interrupt
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -1,0 +1,1 @@
+"""What every command shows and reads: streams, tables, progress, Ctrl-C."""
