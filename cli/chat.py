@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.presets import find_preset
-from subbyte.cli.reasoning import Reasoning
-from subbyte.cli.settings import sampling_from, sampling_options
-from subbyte.cli.stream import show, timing_line
+from subbyte.cli.repl.presets import find_preset
+from subbyte.cli.repl.reasoning import Reasoning
+from subbyte.cli.repl.settings import sampling_from, sampling_options
+from subbyte.cli.repl.stream import show, timing_line
 from subbyte.cli.terminal.console import human_count, note, read_text
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl import Chat
+    from subbyte.cli.repl.repl import Chat
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
@@ -111,8 +111,8 @@ def _talk(conversation: "Chat", model: "Model", name: str, hide_thinking: bool) 
     """Holds the conversation at the terminal."""
     from platformdirs import user_data_path
 
-    from subbyte.cli.prompt import open_prompt
-    from subbyte.cli.repl import HINT, Repl
+    from subbyte.cli.repl.prompt import open_prompt
+    from subbyte.cli.repl.repl import HINT, Repl
 
     data = user_data_path("subbyte", appauthor=False)
     short = Path(name).stem if "/" in name else name

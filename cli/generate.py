@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.presets import find_preset
-from subbyte.cli.settings import sampling_from, sampling_options
-from subbyte.cli.stream import show, timing_line
+from subbyte.cli.repl.presets import find_preset
+from subbyte.cli.repl.settings import sampling_from, sampling_options
+from subbyte.cli.repl.stream import show, timing_line
 from subbyte.cli.terminal.console import note, print_json, read_text
 from subbyte.cli.terminal.loading import open_model
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from fake_chat import PRESETS, FakeAnswer, FakeChat, talk
 
-from subbyte.cli.reasoning import Reasoning
-from subbyte.cli.stream import show, timing_line
+from subbyte.cli.repl.reasoning import Reasoning
+from subbyte.cli.repl.stream import show, timing_line
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
 from subbyte.runtime.generation.sampling import Sampling
 

@@ -9,8 +9,8 @@ import pytest
 from fake_chat import FakeAnswer, FakeChat, talk
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
-from subbyte.cli import commands, toolbar
-from subbyte.cli.repl import HINT, Repl, is_open_block, unquote
+from subbyte.cli.repl import slash_commands, toolbar
+from subbyte.cli.repl.repl import HINT, Repl, is_open_block, unquote
 from subbyte.runtime.chat.messages import Message
 
 # ---- without a terminal: what goes in, what comes out
@@ -69,7 +69,7 @@ def test_one_line(tmp_path, line, answer):
 
 def test_every_command_is_in_the_help(tmp_path):
     text = talk(tmp_path, "/help")
-    assert all(f"{name} " in text for name in commands.COMMANDS)
+    assert all(f"{name} " in text for name in slash_commands.COMMANDS)
     assert talk(tmp_path, "/?") == text
 
 

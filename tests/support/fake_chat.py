@@ -26,7 +26,7 @@ PRESETS = {
 
 
 class FakeAnswer:
-    """Has the attributes and methods of `subbyte.cli.stream.Answer`."""
+    """Has the attributes and methods of `subbyte.cli.repl.stream.Answer`."""
 
     def __init__(self, events, limit="eog"):
         self._events, self._limit = self._note(events), limit
@@ -54,7 +54,7 @@ class FakeAnswer:
 
 
 class FakeChat:
-    """Has the attributes and methods of `subbyte.cli.repl.Chat`."""
+    """Has the attributes and methods of `subbyte.cli.repl.repl.Chat`."""
 
     n_ctx = 1000
     thinking = reasoning_budget = None
@@ -135,7 +135,7 @@ class FakeChat:
 
 def talk(data, *inputs, chat=None, **options):
     """The whole output of a chat with these inputs; an exception among them is raised at the prompt."""
-    from subbyte.cli.repl import Repl
+    from subbyte.cli.repl.repl import Repl
 
     script = iter([*inputs, EOFError()])
 
@@ -152,8 +152,8 @@ def talk(data, *inputs, chat=None, **options):
 
 def main():
     """Talks at the terminal."""
-    from subbyte.cli.prompt import open_prompt
-    from subbyte.cli.repl import Repl
+    from subbyte.cli.repl.prompt import open_prompt
+    from subbyte.cli.repl.repl import Repl
 
     data = Path(sys.argv[1])
     chat = FakeChat(data / "go")

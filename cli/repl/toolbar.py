@@ -8,7 +8,7 @@ from subbyte.cli.terminal.console import encodable, human_count, one_line
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-    from subbyte.cli.repl import Repl
+    from subbyte.cli.repl.repl import Repl
 
 CELLS = 8
 FULL = 0.85  # from here on the gauge warns

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from subbyte.cli import commands
-from subbyte.cli.keyboard import Keyboard
-from subbyte.cli.reasoning import Reasoning
-from subbyte.cli.stream import Answer, show
+from subbyte.cli.repl import slash_commands
+from subbyte.cli.repl.keyboard import Keyboard
+from subbyte.cli.repl.reasoning import Reasoning
+from subbyte.cli.repl.stream import Answer, show
 from subbyte.cli.terminal.console import dim, one_line, printable
 from subbyte.cli.terminal.interrupt import no_interrupt, one_interrupt
 from subbyte.errors import ContextOverflow, SubbyteError
@@ -93,8 +93,8 @@ class Repl:
         while True:
             try:
                 text = unquote(self.read())
-                if commands.is_command(text):
-                    commands.run(self, text)
+                if slash_commands.is_command(text):
+                    slash_commands.run(self, text)
                 elif text.strip():
                     self.answer(partial(self.chat.stream, text))
             except KeyboardInterrupt:

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, TextIO
 
-from subbyte.cli.keyboard import CTRL_T, Keyboard
+from subbyte.cli.repl.keyboard import CTRL_T, Keyboard
 from subbyte.cli.terminal.console import dim, encodable, printable
 from subbyte.cli.terminal.status_line import LiveLine
 
 if TYPE_CHECKING:
-    from subbyte.cli.stream import Answer
+    from subbyte.cli.repl.stream import Answer
     from subbyte.runtime.generation.events import Reply
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl import Repl
+    from subbyte.cli.repl.repl import Repl
 
 
 def save(repl: "Repl", name: str) -> None:

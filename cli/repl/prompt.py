@@ -19,15 +19,15 @@ from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 
-from subbyte.cli.commands import COMMANDS
-from subbyte.cli.kept import saved
-from subbyte.cli.presets import describe
-from subbyte.cli.repl import is_open_block
-from subbyte.cli.settings import SETTINGS
-from subbyte.cli.toolbar import toolbar
+from subbyte.cli.repl.presets import describe
+from subbyte.cli.repl.repl import is_open_block
+from subbyte.cli.repl.saved_chats import saved
+from subbyte.cli.repl.settings import SETTINGS
+from subbyte.cli.repl.slash_commands import COMMANDS
+from subbyte.cli.repl.toolbar import toolbar
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl import Repl
+    from subbyte.cli.repl.repl import Repl
 
 PROMPT, CONTINUATION = ">>> ", "... "
 STYLE = Style.from_dict(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl import Repl
+    from subbyte.cli.repl.repl import Repl
     from subbyte.runtime.chat.presets import Preset
 
 

@@ -9,7 +9,7 @@ from subbyte.cli.terminal.console import printable
 from subbyte.cli.terminal.status_line import ReadingLine
 
 if TYPE_CHECKING:
-    from subbyte.cli.reasoning import Reasoning
+    from subbyte.cli.repl.reasoning import Reasoning
     from subbyte.runtime.generation.events import Event, Reply
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from subbyte.cli.kept import load, save
-from subbyte.cli.presets import list_presets, take_preset
-from subbyte.cli.settings import BY_NAME, RANDOM, SETTINGS, changed
+from subbyte.cli.repl.presets import list_presets, take_preset
+from subbyte.cli.repl.saved_chats import load, save
+from subbyte.cli.repl.settings import BY_NAME, RANDOM, SETTINGS, changed
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl import Repl
+    from subbyte.cli.repl.repl import Repl
 
 
 @dataclass(frozen=True)

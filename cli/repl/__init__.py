@@ -1,0 +1,1 @@
+"""The interactive chat: prompt, slash commands, streamed answers."""
