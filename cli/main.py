@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import shell_complete
 
-from subbyte.cli import (
+from subbyte.cli import options
+from subbyte.cli.commands import (
     bench,
     chat,
     compare,
@@ -22,7 +23,6 @@ from subbyte.cli import (
     imatrix,
     inspect,
     models,
-    options,
     perplexity,
     quantize,
     recipe,

@@ -19,7 +19,7 @@ import pytest
 from fake_chat import PRESETS, FakeAnswer, FakeChat
 
 from subbyte import errors
-from subbyte.cli import chat
+from subbyte.cli.commands import chat
 from subbyte.cli.main import explain, run
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun

@@ -23,8 +23,8 @@ from gguf_builder import gguf as gguf_bytes
 from tiny_models import MIXED, write_mixed_model, write_model
 
 import subbyte as sb
+from subbyte.cli.commands.quantize import size
 from subbyte.cli.main import run
-from subbyte.cli.quantize import size
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime.quantize import encode
 from subbyte.runtime.quantize.plan import LADDER, LADDER_WITHOUT_IMATRIX, NEED_IMATRIX

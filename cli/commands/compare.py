@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from subbyte.cli import options
-from subbyte.cli.compare_output import FORMATS, print_comparison
-from subbyte.cli.perplexity import MAX_TEXT
+from subbyte.cli.commands.compare_output import FORMATS, print_comparison
+from subbyte.cli.commands.perplexity import MAX_TEXT
 from subbyte.cli.terminal.console import note, read_bytes
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.progress_bar import Steps

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.perplexity import MAX_TEXT
+from subbyte.cli.commands.perplexity import MAX_TEXT
 from subbyte.cli.terminal.console import read_bytes
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import open_model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.perplexity import MAX_TEXT
+from subbyte.cli.commands.perplexity import MAX_TEXT
 from subbyte.cli.terminal.console import encodable, one_line, print_json, printable, read_bytes
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import Steps

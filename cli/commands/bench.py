@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.bench_output import print_csv, print_figures
+from subbyte.cli.commands.bench_output import print_csv, print_figures
 from subbyte.cli.terminal.console import print_json, show_log
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import Steps

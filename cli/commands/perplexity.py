@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.perplexity_output import print_csv, print_markdown, print_one, print_several
+from subbyte.cli.commands.perplexity_output import print_csv, print_markdown, print_one, print_several
 from subbyte.cli.terminal.console import print_json, read_bytes
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.perplexity_progress import Running

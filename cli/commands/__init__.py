@@ -1,0 +1,1 @@
+"""The subcommands, one file each; a large output beside its command."""
