@@ -16,7 +16,7 @@ from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.repl import Chat
+    from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
@@ -111,20 +111,20 @@ def _talk(conversation: "Chat", model: "Model", name: str, hide_thinking: bool) 
     """Holds the conversation at the terminal."""
     from platformdirs import user_data_path
 
+    from subbyte.cli.repl.context import ReplContext
     from subbyte.cli.repl.prompt import open_prompt
-    from subbyte.cli.repl.repl import HINT, Repl
+    from subbyte.cli.repl.repl import HINT, run
 
     data = user_data_path("subbyte", appauthor=False)
     short = Path(name).stem if "/" in name else name
     info = model.info
     details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
-    repl = Repl(
-        conversation, short, f"{name} ({details})", data / "chats", read=lambda: "", out=sys.stdout,
-        presets=model.presets, hide_thinking=hide_thinking,
-    )  # fmt: skip
-    repl.read = open_prompt(repl, data / "history")
-    repl.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
+    context = ReplContext(
+        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, model.presets, hide_thinking
+    )
+    read = open_prompt(context, data / "history")
+    context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
     if model.presets:
-        repl.say(f"presets: {', '.join(model.presets)} (/preset)")
-    repl.say(HINT)
-    repl.run()
+        context.say(f"presets: {', '.join(model.presets)} (/preset)")
+    context.say(HINT)
+    run(context, read)

@@ -1,10 +1,11 @@
-"""Vendors' advice on sampling, by name: found, described, taken."""
+"""The vendor's recommended sampling parameters as named presets: found, described, applied."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from subbyte.cli.repl.context import ReplContext
+
 if TYPE_CHECKING:
-    from subbyte.cli.repl.repl import Repl
     from subbyte.runtime.chat.presets import Preset
 
 
@@ -24,22 +25,22 @@ def describe(preset: "Preset") -> str:
     return ", ".join(parts)
 
 
-def list_presets(repl: "Repl") -> None:
+def list_presets(context: ReplContext) -> None:
     """Prints the presets with their figures and sources."""
-    if not repl.presets:
-        repl.say("no presets are known for this model")
-    for preset in repl.presets.values():
-        repl.line(f"{preset.name}: {describe(preset)}")
-        repl.line(f"  ({preset.source})")
+    if not context.presets:
+        context.say("no presets are known for this model")
+    for preset in context.presets.values():
+        context.line(f"{preset.name}: {describe(preset)}")
+        context.line(f"  ({preset.source})")
 
 
-def take_preset(repl: "Repl", name: str) -> None:
-    """Chats by that preset from now on; of the settings made before only the seed stays."""
+def apply_preset(context: ReplContext, name: str) -> None:
+    """Samples by that preset from now on; of the settings made before only the seed stays."""
     from subbyte.runtime.generation.sampling import Sampling
 
-    preset = find_preset(repl.presets, name)
+    preset = find_preset(context.presets, name)
     if preset.thinking is not None:
-        repl.chat.thinking = preset.thinking
-    values: dict[str, Any] = {**preset.sampling, "seed": repl.chat.sampling.seed}
-    repl.chat.sampling = Sampling(**values)
-    repl.say(f"{preset.name}: {describe(preset)}")
+        context.chat.thinking = preset.thinking
+    values: dict[str, Any] = {**preset.sampling, "seed": context.chat.sampling.seed}
+    context.chat.sampling = Sampling(**values)
+    context.say(f"{preset.name}: {describe(preset)}")

@@ -4,7 +4,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, run_in_terminal
@@ -19,15 +18,13 @@ from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 
+from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.presets import describe
 from subbyte.cli.repl.repl import is_open_block
-from subbyte.cli.repl.saved_chats import saved
+from subbyte.cli.repl.saved_chats import saved_names
 from subbyte.cli.repl.settings import SETTINGS
 from subbyte.cli.repl.slash_commands import COMMANDS
 from subbyte.cli.repl.toolbar import toolbar
-
-if TYPE_CHECKING:
-    from subbyte.cli.repl.repl import Repl
 
 PROMPT, CONTINUATION = ">>> ", "... "
 STYLE = Style.from_dict(
@@ -42,7 +39,7 @@ STYLE = Style.from_dict(
 )
 
 
-def open_prompt(repl: "Repl", history_file: Path) -> Callable[[], str]:
+def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
     """A function that reads one input from the terminal.
 
     From now on SIGTERM ends the process by SystemExit, so that the terminal is given back as it was.
@@ -53,10 +50,10 @@ def open_prompt(repl: "Repl", history_file: Path) -> Callable[[], str]:
         multiline=True,
         prompt_continuation=CONTINUATION,
         placeholder=lambda: [] if get_app().is_done else [("class:placeholder", "Ask something (/help)")],
-        bottom_toolbar=lambda: toolbar(repl),
-        key_bindings=_keys(repl),
+        bottom_toolbar=lambda: toolbar(context),
+        key_bindings=_keys(context),
         history=_history(history_file),
-        completer=CommandCompleter(repl),
+        completer=CommandCompleter(context),
         complete_while_typing=Condition(lambda: session.default_buffer.text.startswith("/")),
         complete_style=CompleteStyle.COLUMN,
         reserve_space_for_menu=len(COMMANDS),
@@ -66,7 +63,7 @@ def open_prompt(repl: "Repl", history_file: Path) -> Callable[[], str]:
     )
 
     def read() -> str:
-        store_typeahead(session.app.input, _presses(repl.keyboard.take()))
+        store_typeahead(session.app.input, _presses(context.keyboard.take()))
         return session.prompt()
 
     return read
@@ -80,7 +77,7 @@ def _presses(keys: str) -> list[KeyPress]:
     return presses
 
 
-def _keys(repl: "Repl") -> KeyBindings:
+def _keys(context: ReplContext) -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -97,16 +94,16 @@ def _keys(repl: "Repl") -> KeyBindings:
 
     @keys.add("c-t")
     def _(event: KeyPressEvent) -> None:
-        run_in_terminal(repl.show_thinking)
+        run_in_terminal(context.show_thinking)
 
     return keys
 
 
 class CommandCompleter(Completer):
-    """Completes /commands and what they take: names of settings and presets, on and off, kept conversations."""
+    """Completes /commands and what they take: names of settings and presets, on and off, saved conversations."""
 
-    def __init__(self, repl: "Repl") -> None:
-        self._repl = repl
+    def __init__(self, context: ReplContext) -> None:
+        self._context = context
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """Completions at the cursor."""
@@ -129,9 +126,9 @@ class CommandCompleter(Completer):
         if command == "/think":
             return [("on", ""), ("off", ""), ("show", "the reasoning before the last answer")]
         if command == "/preset":
-            return [(name, describe(preset)) for name, preset in self._repl.presets.items()]
+            return [(name, describe(preset)) for name, preset in self._context.presets.items()]
         if command in ("/load", "/save"):
-            return [(name, "") for name in saved(self._repl.chats_dir)]
+            return [(name, "") for name in saved_names(self._context.chats_dir)]
         return []
 
 

@@ -7,8 +7,8 @@ from subbyte.cli.terminal.console import dim, encodable, printable
 from subbyte.cli.terminal.status_line import LiveLine
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.stream import Answer
     from subbyte.runtime.generation.events import Reply
+    from subbyte.runtime.generation.generation import Generation
 
 
 class Reasoning:
@@ -24,11 +24,11 @@ class Reasoning:
         self.hidden = hidden
         self._stream, self._after, self._keyboard = stream, after, keyboard
         self._line = LiveLine(stream)
-        self._answer: Answer | None = None  # whose reasoning has begun and not ended
+        self._answer: Generation | None = None  # whose reasoning has begun and not ended
         self._waiting = ""  # has come, but was not printed
         self._opened = self._within = False  # the first line was printed; the cursor stands behind text
 
-    def feed(self, text: str, answer: "Answer") -> None:
+    def feed(self, text: str, answer: "Generation") -> None:
         """Takes the next piece of the answer's reasoning."""
         self._watch()
         self._waiting += text if self._answer else text.lstrip()

@@ -1,31 +1,19 @@
 """Shows an answer while it is made: its text on stdout as it comes, long reading of the prompt as a line on stderr."""
 
 import sys
-from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.terminal.console import printable
 from subbyte.cli.terminal.status_line import ReadingLine
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.reasoning import Reasoning
-    from subbyte.runtime.generation.events import Event, Reply
+    from subbyte.runtime.generation.events import Reply
+    from subbyte.runtime.generation.generation import Generation
 
 
-class Answer(Protocol):
-    """An answer while it is made; `subbyte.runtime.generation.generation.Generation` is one."""
-
-    @property
-    def reply(self) -> "Reply":
-        """What has come so far, with its figures; after the last event all of it."""
-
-    def __iter__(self) -> "Iterator[Event]": ...
-    def close(self) -> None:
-        """Ends it."""
-
-
-def show(answer: Answer, out: TextIO, reasoning: "Reasoning | None" = None) -> None:
+def show(answer: "Generation", out: TextIO, reasoning: Reasoning | None = None) -> None:
     """Writes the answer's text to `out` piece by piece, and ends it with a newline; its reasoning goes to `reasoning`.
 
     A terminal sees control characters spelt out; a pipe gets the text as it is.

@@ -3,28 +3,27 @@
 import sys
 from typing import TYPE_CHECKING
 
+from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.terminal.console import encodable, human_count, one_line
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-    from subbyte.cli.repl.repl import Repl
-
 CELLS = 8
 FULL = 0.85  # from here on the gauge warns
 
 
-def toolbar(repl: "Repl") -> "StyleAndTextTuples":
+def toolbar(context: ReplContext) -> "StyleAndTextTuples":
     """The line as prompt_toolkit's (style, text) pairs."""
-    used, size = repl.chat.n_past, repl.chat.n_ctx
+    used, size = context.chat.n_past, context.chat.n_ctx
     share = min(used / size, 1.0) if size else 0.0
     parts: StyleAndTextTuples = [
-        ("", f" {one_line(repl.model)}  "),
+        ("", f" {one_line(context.model)}  "),
         ("class:bottom-toolbar.note", "context "),
         ("", f"{human_count(used)}/{human_count(size)} "),
         ("class:bottom-toolbar.full" if share >= FULL else "class:bottom-toolbar.gauge", gauge(share)),
     ]
-    last = repl.chat.last
+    last = context.chat.last
     if last is not None and last.timings.generation_rate > 0:
         parts.append(("", f"  {last.timings.generation_rate:.1f} tokens/s"))
     return parts

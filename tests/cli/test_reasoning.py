@@ -29,7 +29,7 @@ def test_the_last_reasoning_on_demand(tmp_path):
         "thought for 2.0 s, 3 tokens\n\nYou said: think\n\n"
         f"{REASONING}\n"
         "You said: hi\n\n"
-        "the last answer came without reasoning\n"
+        "the last answer has no reasoning\n"
     )
 
 
@@ -58,7 +58,7 @@ def test_reasoning_of_white_space_is_none(tmp_path):
 
 
 def test_figures_tell_reasoning_apart(tmp_path):
-    assert "\nreasoning 3 of these tokens\n" in talk(tmp_path, "think", "/stats")
+    assert "\nreasoning      3 of these tokens\n" in talk(tmp_path, "think", "/stats")
     answer = FakeAnswer(iter([ThinkingDelta("hm"), TextDelta("yes")]))
     show(answer, io.StringIO())
     assert "made 20 (1 of reasoning) in 2.00 s" in timing_line(answer.reply)
@@ -68,7 +68,7 @@ def test_thinking_on_and_off(tmp_path):
     chat = FakeChat()
     chat.reasoning_budget = 200
     assert talk(tmp_path, "/think", "/think off", "/think on", "/think maybe", chat=chat) == (
-        "thinking: as the model likes, at most 200 tokens\n"
+        "thinking: model's default, at most 200 tokens\n"
         "thinking: off, at most 200 tokens\n"
         "thinking: on, at most 200 tokens\n"
         "error: /think takes on, off or show, not 'maybe'\n"
@@ -93,7 +93,7 @@ class NoSwitch(FakeChat):
 
 def test_a_model_without_the_switch(tmp_path):
     assert talk(tmp_path, "/think", "/think on", "/think off", chat=NoSwitch()) == (
-        "thinking: no switch\n" + 2 * "error: this model has no switch for thinking\n"
+        "thinking: cannot be switched\n" + 2 * "error: this model has no switch for thinking\n"
     )
 
 

@@ -183,5 +183,5 @@ def test_switch_and_presets_of_a_model(terminal, command, tmp_path):
     chat.keys("/preset non-thinking\r")
     chat.see("non-thinking: temperature 0.7, top_p 0.8, top_k 20, min_p 0, thinking off\n")
     chat.keys("a\r/stats\r")
-    chat.see("\nanswer ")
+    chat.see("\ngeneration ")
     assert "thought for" not in chat.text and "reasoning " not in chat.text

@@ -10,7 +10,8 @@ from fake_chat import FakeAnswer, FakeChat, talk
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
 from subbyte.cli.repl import slash_commands, toolbar
-from subbyte.cli.repl.repl import HINT, Repl, is_open_block, unquote
+from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.repl import HINT, is_open_block, unquote
 from subbyte.runtime.chat.messages import Message
 
 # ---- without a terminal: what goes in, what comes out
@@ -28,17 +29,17 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
     assert talk(tmp_path, "/stats", "hi", "/stats", "/set temp 0.5", "/system Be brief.", "/show", '/system ""') == (
         "error: there is no answer yet\n"
         "You said: hi\n\n"
-        "prompt    10 tokens, 4 of them reused from before\n"
-        "reading   6 tokens in 0.50 s, 12.0 tokens/s\n"
-        "answer    20 tokens in 2.00 s, 10.0 tokens/s\n"
-        "so far    20 tokens in 2.00 s, 10.0 tokens/s\n"
+        "prompt         10 tokens (4 cached)\n"
+        "prefill        6 tokens in 0.50 s, 12.0 tokens/s\n"
+        "generation     20 tokens in 2.00 s, 10.0 tokens/s\n"
+        "session total  20 tokens in 2.00 s, 10.0 tokens/s\n"
         "temperature = 0.5\n"
         "system: Be brief.\n"
         "model     fake: no model\n"
         "context   4 of 1000 tokens, 2 messages\n"
         "system    Be brief.\n"
         "sampling  temperature 0.5, top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1, repeat_last_n 64, seed random\n"
-        "thinking  as the model likes\n"
+        "thinking  model's default\n"
         "no system prompt\n"
     )
 
@@ -46,11 +47,11 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("/hlep", "no command /hlep; near: /help /clear\n"),
-        ("/", "no command /; /help lists them\n"),
+        ("/hlep", "unknown command /hlep; did you mean /help or /clear?\n"),
+        ("/", "unknown command /; /help lists the commands\n"),
         ("/regen", "error: nothing was said yet\n"),
         ("/save", "error: /save needs a name or a path\n"),
-        ("/set temprature 1", "error: no setting temprature; near: temperature\n"),
+        ("/set temprature 1", "error: unknown setting temprature; did you mean temperature?\n"),
         ("/set top_k many", "error: top_k is a whole number, not 'many'\n"),
         ("/set temperature nan", "error: temperature is nan, but must be a finite number\n"),
         ("/set temperature -1", "error: temperature is -1, but must be at least 0\n"),
@@ -60,7 +61,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ("/usr/bin is a folder", "You said: /usr/bin is a folder\n\n"),
         ("/two\nlines", "You said: /two\nlines\n\n"),
         ("fail", "error: the context of 1000 tokens is full (/clear forgets the conversation)\n"),
-        ("cut", "You said: cut\n(cut: -n or the context was reached)\n\n"),
+        ("cut", "You said: cut\n(truncated: reached -n or the end of the context)\n\n"),
     ],
 )
 def test_one_line(tmp_path, line, answer):
@@ -118,9 +119,9 @@ def test_gauge(monkeypatch):
 def test_toolbar_warns_of_a_full_context(tmp_path):
     chat = FakeChat()
     chat._messages = [Message("user", "word " * 900)]
-    repl = Repl(chat, "fa\x1bke", "", tmp_path, str, io.StringIO())
+    context = ReplContext(chat, "fa\x1bke", "", tmp_path, io.StringIO())
     chat._answer = FakeAnswer(iter(()))
-    parts = toolbar.toolbar(repl)
+    parts = toolbar.toolbar(context)
     assert ("class:bottom-toolbar.full", toolbar.gauge(0.9)) in parts
     assert "".join(text for _, text in parts).startswith(" fa\\x1bke  context 900/1.0k ")
     assert parts[-1][1] == "  10.0 tokens/s"

@@ -26,7 +26,7 @@ PRESETS = {
 
 
 class FakeAnswer:
-    """Has the attributes and methods of `subbyte.cli.repl.stream.Answer`."""
+    """Has the attributes and methods of `subbyte.runtime.generation.generation.Generation` that the chat uses."""
 
     def __init__(self, events, limit="eog"):
         self._events, self._limit = self._note(events), limit
@@ -54,7 +54,7 @@ class FakeAnswer:
 
 
 class FakeChat:
-    """Has the attributes and methods of `subbyte.cli.repl.repl.Chat`."""
+    """Has the attributes and methods of `subbyte.runtime.chat.chat.Chat` that the chat at the terminal uses."""
 
     n_ctx = 1000
     thinking = reasoning_budget = None
@@ -135,7 +135,8 @@ class FakeChat:
 
 def talk(data, *inputs, chat=None, **options):
     """The whole output of a chat with these inputs; an exception among them is raised at the prompt."""
-    from subbyte.cli.repl.repl import Repl
+    from subbyte.cli.repl.context import ReplContext
+    from subbyte.cli.repl.repl import run
 
     script = iter([*inputs, EOFError()])
 
@@ -146,20 +147,20 @@ def talk(data, *inputs, chat=None, **options):
         return item
 
     out = io.StringIO()
-    Repl(chat or FakeChat(), "fake", "fake: no model", data / "chats", read, out, **options).run()
+    run(ReplContext(chat or FakeChat(), "fake", "fake: no model", data / "chats", out, **options), read)
     return out.getvalue()
 
 
 def main():
     """Talks at the terminal."""
+    from subbyte.cli.repl.context import ReplContext
     from subbyte.cli.repl.prompt import open_prompt
-    from subbyte.cli.repl.repl import Repl
+    from subbyte.cli.repl.repl import run
 
     data = Path(sys.argv[1])
     chat = FakeChat(data / "go")
-    repl = Repl(chat, "smollm2", "smollm2: a fake", data / "chats", read=str, out=sys.stdout, presets=PRESETS)
-    repl.read = open_prompt(repl, data / "history")
-    repl.run()
+    context = ReplContext(chat, "smollm2", "smollm2: a fake", data / "chats", sys.stdout, PRESETS)
+    run(context, open_prompt(context, data / "history"))
     print("left the chat")
 
 

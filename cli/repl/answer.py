@@ -1,0 +1,38 @@
+"""One answer in the chat: streamed, stopped by Ctrl-C, counted."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.reasoning import Reasoning
+from subbyte.cli.repl.stream import show
+from subbyte.cli.terminal.interrupt import one_interrupt
+
+if TYPE_CHECKING:
+    from subbyte.runtime.generation.events import Reply
+    from subbyte.runtime.generation.generation import Generation
+
+
+def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
+    """Starts and streams an answer; Ctrl-C ends it, and what has come stays in the conversation."""
+    generation = None
+    reasoning = Reasoning(context.out, hidden=context.hide_thinking, keyboard=context.keyboard)
+    try:
+        with context.keyboard.listening(), one_interrupt():
+            generation = start()
+            show(generation, context.out, reasoning)
+    except KeyboardInterrupt:
+        context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
+        context.say("(stopped)")
+    context.hide_thinking = reasoning.hidden
+    if generation is not None:
+        _count(context, generation.reply)
+    context.out.write("\n")
+    context.out.flush()
+
+
+def _count(context: ReplContext, reply: "Reply") -> None:
+    context.n_generated += reply.usage.completion
+    context.seconds += reply.timings.generation
+    if reply.stop_reason == "length":
+        context.say("(truncated: reached -n or the end of the context)")

@@ -1,0 +1,48 @@
+"""What the loop, the slash commands, the prompt and the toolbar of a chat share."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from subbyte.cli.repl.keyboard import Keyboard
+from subbyte.cli.terminal.console import dim, one_line, printable
+
+if TYPE_CHECKING:
+    from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.presets import Preset
+
+
+@dataclass
+class ReplContext:
+    """One conversation at one terminal."""
+
+    chat: "Chat"
+    model: str  # the name shown to the user
+    details: str  # one line about the model, for /show
+    chats_dir: Path  # where /save NAME puts conversations
+    out: TextIO
+    presets: "Mapping[str, Preset]" = field(default_factory=dict)
+    hide_thinking: bool = False  # as it was chosen last
+    keyboard: Keyboard = field(default_factory=lambda: Keyboard(sys.stdin))
+    n_generated: int = 0  # tokens of all answers of this session
+    seconds: float = 0.0  # and the time their generation took
+
+    def say(self, text: str) -> None:
+        """Prints one line of the program's own, dim where the terminal can do that."""
+        self.out.write(dim(one_line(text), self.out) + "\n")
+        self.out.flush()
+
+    def line(self, text: str) -> None:
+        """Prints one line that was asked for, its columns kept."""
+        self.out.write(printable(text.replace("\n", " ")) + "\n")
+
+    def show_thinking(self) -> None:
+        """Prints the reasoning before the last answer."""
+        messages = self.chat.messages
+        if messages and messages[-1].thinking.strip():
+            self.out.write(dim(printable(messages[-1].thinking.strip()), self.out) + "\n\n")
+            self.out.flush()
+        else:
+            self.say("the last answer has no reasoning" if messages else "there is no answer yet")
