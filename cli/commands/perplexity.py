@@ -15,7 +15,6 @@ from subbyte.cli.terminal.perplexity_progress import Running
 
 if TYPE_CHECKING:
     from subbyte.cli.terminal.plot import Plot
-    from subbyte.runtime.session import Activations, CacheType
     from subbyte.runtime.types import Activations, CacheType
 
 MAX_TEXT = 1 << 30  # bytes
