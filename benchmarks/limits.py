@@ -1,4 +1,4 @@
-"""What one core allows at this moment, in processor time, as the kernels are timed (kernels/bounds.h)."""
+"""What one core allows at this moment, in processor time, as the kernels are timed (kernels/measure/roofline.h)."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType({row[0]: Format(*row) for row in _formats.formats()})
-"""Every format subbyte computes with, by its GGUF name such as "Q4_K"; the C list kernels/formats.def."""
+"""Every format subbyte computes with, by its GGUF name such as "Q4_K"; the C list kernels/formats/formats.def."""
 
 
 def dequantize(data: "Data", format: str) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from subbyte.kernels import FORMATS, dequantize
 Blocks = NDArray[np.uint8]
 PLAIN = ("F32", "F16", "BF16")
 
-# Where the half-precision scales of a block lie; kernels/blocks.h draws the bytes.
+# Where the half-precision scales of a block lie; kernels/formats/blocks.h draws the bytes.
 _SCALES = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q2_K": (80, 82), "Q3_K": (108,),
     "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "IQ2_XXS": (0,), "IQ2_XS": (0,), "IQ2_S": (0,), "IQ3_XXS": (0,),

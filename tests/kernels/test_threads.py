@@ -15,7 +15,7 @@ CC = shutil.which("gcc") or shutil.which("cc")
 def build(out: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     if CC is None:
         pytest.skip("no C compiler")
-    sources = [str(HARNESS), str(KERNELS / "threads.c"), str(KERNELS / "turns.c")]
+    sources = [str(HARNESS), str(KERNELS / "threads/pool.c"), str(KERNELS / "threads/fifo_lock.c")]
     wrap = ["-Wl,--wrap=pthread_create", "-pthread"]
     warnings = ["-Wall", "-Wextra", "-Werror"]
     command = [CC, "-std=gnu11", "-g", *warnings, f"-I{KERNELS}", *flags, *sources, *wrap, "-o", str(out)]

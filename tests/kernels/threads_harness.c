@@ -1,4 +1,4 @@
-/* Runs kernels/threads.c hard, for test_threads.py (which also builds it with ThreadSanitizer). Exits with 1 at the
+/* Runs kernels/threads/pool.c hard, for test_threads.py (which also builds it with ThreadSanitizer). Exits with 1 at the
  * first failed check. pthread_create is wrapped by the linker (--wrap), to fail when told so. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "threads.h"
+#include "threads/pool.h"
 
 #define CHECK(x) do { if (!(x)) { dprintf(2, "line %d: %s\n", __LINE__, #x); _exit(1); } } while (0)
 enum { N_CHUNKS = 37, N_LOOPS = 20 };

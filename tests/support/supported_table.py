@@ -45,8 +45,8 @@ def tokenizers() -> str:
 
 
 def processors() -> str:
-    """The instruction sets that kernels/meson.build lists, by family of processor."""
-    rows = re.findall(r"^  \['(\w+)', '(\w+)',", (ROOT / "kernels/meson.build").read_text(), re.MULTILINE)
+    """The instruction sets that kernels/cpu/meson.build lists, by family of processor."""
+    rows = re.findall(r"^  \['(\w+)', '(\w+)',", (ROOT / "kernels/cpu/meson.build").read_text(), re.MULTILINE)
     lists = {family: " ".join(f"`{name}`" for name, of in rows if of == family) for family in FAMILIES}
     return "; ".join([*(f"{FAMILIES[family]}: {names}" for family, names in lists.items()), "others: `scalar`"])
 

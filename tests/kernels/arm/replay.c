@@ -1,7 +1,7 @@
-/* Replays test vectors, results and all, on every table of kernels.h that this machine has. One line for each that differs; exit
+/* Replays test vectors, results and all, on every table of cpu/kernel_table.h that this machine has. One line for each that differs; exit
  * code 0: none, 1: some, 2: no vectors, or not for this program. Arguments: the file of vectors, the tables expected here. */
 #include "vectors.h"
-#include "kernels.h"
+#include "cpu/kernel_table.h"
 
 static const struct kernels *table;
 static enum format format;

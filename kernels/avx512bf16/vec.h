@@ -1,1 +1,0 @@
-#include "../avx512/vec.h"

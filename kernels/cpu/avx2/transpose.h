@@ -1,0 +1,26 @@
+/* Tokens to lanes and back. */
+#ifndef SUBBYTE_AVX2_TRANSPOSE_H
+#define SUBBYTE_AVX2_TRANSPOSE_H
+#include <immintrin.h>
+#include "cpu/tile.h"
+
+/* 8 x 8 dwords, in place. */
+static inline __attribute__((always_inline)) void transpose_8x8(__m256i v[8])
+{
+    __m256i a[8], b[8];
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            b[i + 2 * j] = _mm256_unpacklo_epi64(a[i + j], a[i + j + 2]);
+            b[i + 2 * j + 1] = _mm256_unpackhi_epi64(a[i + j], a[i + j + 2]);
+        }
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
+        v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
+    }
+}
+
+#endif

@@ -1,0 +1,16 @@
+/* avx2/dot_template.h with VNNI. */
+#ifndef SUBBYTE_AVX512_DOT_H
+#define SUBBYTE_AVX512_DOT_H
+#include "cpu/avx2/decode.h"
+
+PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
+{
+    __m256i start = _mm256_setzero_si256();
+    if (bias > 0)
+        start = _mm256_sub_epi32(start, _mm256_dpbusd_epi32(start, _mm256_set1_epi8((char)bias), x));
+    return _mm256_dpbusd_epi32(start, codes, x);
+}
+
+#include "cpu/avx2/dot_template.h"
+
+#endif

@@ -1,0 +1,92 @@
+/* Many tokens with VNNI: tokens in the lanes, the weights broadcast four codes at a time. Written for vectors of 8 and of 16 lanes:
+ * the file that includes this has these, ints and floats, with what is done to them, and
+ *   LANES
+ *   BLOCK          vectors of results in work
+ *   ROWS_OF_ONE    of them, rows when there is but one tile */
+#ifndef SUBBYTE_VNNI_GEMM_H
+#define SUBBYTE_VNNI_GEMM_H
+#include "cpu/avx2/transpose.h"
+#include "gemm_block.h"
+
+typedef float results[PANEL_ROWS][MAX_TILES * LANES];
+
+PIECE void multiply_rows(const struct block *w, int n_rows, int n_tiles, int group, int has_min, float (*out)[MAX_TILES * LANES])
+{
+    floats acc[BLOCK];
+    for (int i = 0; i < n_rows * n_tiles; i++)
+        acc[i] = f_set(0);
+    for (int64_t b = 0; b < w->k / (group == FOLDED ? FOLDED : 32); b++)
+        switch (group) {
+        case 16: add_2x16(w, n_rows, n_tiles, b, has_min, acc); break;
+        case 32: add_32(w, n_rows, n_tiles, b, has_min, acc); break;
+        case FOLDED: add_256(w, n_rows, n_tiles, b, has_min, acc); break;
+        }
+    for (int i = 0; i < n_rows * n_tiles; i++)
+        f_store(out[i / n_tiles] + i % n_tiles * LANES, acc[i]);
+}
+
+/* out[t * out_stride + r] = in[r][t] */
+static void transpose(results in, int n_rows, int n_tokens, float *out, int64_t out_stride)
+{
+    int r = 0;
+    for (; r + 8 <= n_rows; r += 8)
+        for (int t = 0; t < n_tokens; t += 8) {
+            __m256i v[8];
+            #pragma GCC unroll 8
+            for (int i = 0; i < 8; i++)
+                v[i] = _mm256_load_si256((const void *)(in[r + i] + t));
+            transpose_8x8(v);
+            #pragma GCC unroll 8
+            for (int i = 0; i < 8; i++)
+                if (t + i < n_tokens)
+                    _mm256_storeu_si256((void *)(out + (t + i) * out_stride + r), v[i]);
+        }
+    for (; r < n_rows; r++)
+        for (int t = 0; t < n_tokens; t++)
+            out[t * out_stride + r] = in[r][t];
+}
+
+/* The last rows are taken with some of those before them, whose results are the same again. */
+PIECE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_min, results out)
+{
+    const int at_once = n_tiles == 1 ? ROWS_OF_ONE : BLOCK / n_tiles;
+    const int64_t n_groups = w->k / group, n_mins = w->k / (group == FOLDED ? 16 : group);
+    for (int r = 0; r < w->n_rows; r += at_once) {
+        int first = r + at_once <= w->n_rows || w->n_rows < at_once ? r : w->n_rows - at_once;
+        struct block block = {w->code + first * w->k, w->scale + first * n_groups, w->min + first * n_mins, w->k, n_groups, n_mins,
+                              i_set(-w->bias), {x[0], x[n_tiles - 1]}};
+        if (w->n_rows >= at_once)
+            multiply_rows(&block, at_once, n_tiles, group, has_min, out + first);
+        else
+            for (; first < w->n_rows; first++, block.code += w->k, block.scale += n_groups, block.min += n_mins)
+                multiply_rows(&block, 1, n_tiles, group, has_min, out + first);
+    }
+}
+
+PIECE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_min, float *out,
+                            int64_t out_stride)
+{
+    _Alignas(64) results block;
+    int64_t at = LANES * w->k;
+    struct q8_tile tiles[MAX_TILES] = {*x, {x->q + at, x->scale + at / 32, x->sum + at / 16}};
+    if (n_tokens > LANES)
+        multiply_tiles(w, tiles, 2, group, has_min, block);
+    else
+        multiply_tiles(w, tiles, 1, group, has_min, block);
+    transpose(block, w->n_rows, n_tokens, out, out_stride);
+}
+
+/* A copy of the loops for each case, so that group and has_min are constants in it. */
+static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
+{
+    switch (w->group + (w->has_min != 0)) {
+    case 16: one_or_two_tiles(w, x, n_tokens, 16, 0, out, out_stride); break;
+    case 17: one_or_two_tiles(w, x, n_tokens, 16, 1, out, out_stride); break;
+    case 32: one_or_two_tiles(w, x, n_tokens, 32, 0, out, out_stride); break;
+    case 33: one_or_two_tiles(w, x, n_tokens, 32, 1, out, out_stride); break;
+    case FOLDED: one_or_two_tiles(w, x, n_tokens, FOLDED, 0, out, out_stride); break;
+    case FOLDED + 1: one_or_two_tiles(w, x, n_tokens, FOLDED, 1, out, out_stride); break;
+    }
+}
+
+#endif

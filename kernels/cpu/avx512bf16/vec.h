@@ -1,0 +1,1 @@
+#include "cpu/avx512/vec.h"

@@ -1,0 +1,25 @@
+/* One token with AVX-VNNI: AVX2's kernels around vpdpbusd, which adds four products to 32 bits at once. */
+#include "cpu/avx2/decode.h"
+
+/* Codes with a great bias, of bytes that have a sign in the file, are cheaper without it: their sign moves to the activation. */
+PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
+{
+    const __m256i zero = _mm256_setzero_si256(), all_bias = _mm256_set1_epi8((char)bias);
+    if (bias > 64) {
+        __m256i w = _mm256_sub_epi8(codes, all_bias);
+        return _mm256_dpbusd_avx_epi32(zero, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    }
+    __m256i sum = _mm256_dpbusd_avx_epi32(zero, codes, x);
+    return bias > 0 ? _mm256_sub_epi32(sum, _mm256_dpbusd_avx_epi32(zero, all_bias, x)) : sum;
+}
+
+#include "cpu/avx2/dot_template.h"
+#include "int8.h"
+
+FORMATS_WITH_PIECES(DEFINE_DOT)
+
+void fill_avxvnni_dot(struct kernels *table)
+{
+    table->dot_codes = dot_codes;
+    FORMATS_WITH_PIECES(SET_DOT)
+}

@@ -1,0 +1,35 @@
+/* Many tokens with AVX-VNNI: 8 of them in the lanes. */
+#include <immintrin.h>
+#include "int8.h"
+
+enum {
+    LANES = 8,
+    BLOCK = 8,          /* their integers take half of the registers; their floats wait in the first cache */
+    ROWS_OF_ONE = 4
+};
+
+#define PIECE static inline __attribute__((always_inline))
+
+typedef __m256i ints;
+typedef __m256 floats;
+
+PIECE ints i_set(int x) { return _mm256_set1_epi32(x); }
+PIECE ints i_load(const void *p) { return _mm256_load_si256(p); }
+PIECE ints i_add(ints a, ints b) { return _mm256_add_epi32(a, b); }
+PIECE ints i_mul(ints a, ints b) { return _mm256_mullo_epi32(a, b); }
+PIECE ints i_dot(ints sum, ints codes, ints q) { return _mm256_dpbusd_avx_epi32(sum, codes, q); }
+PIECE floats i_to_float(ints a) { return _mm256_cvtepi32_ps(a); }
+PIECE floats f_set(float x) { return _mm256_set1_ps(x); }
+PIECE floats f_load(const float *p) { return _mm256_load_ps(p); }
+PIECE void f_store(float *p, floats a) { _mm256_store_ps(p, a); }
+PIECE floats f_mul(floats a, floats b) { return _mm256_mul_ps(a, b); }
+PIECE floats f_fma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); }
+PIECE floats f_fnma(floats a, floats b, floats c) { return _mm256_fnmadd_ps(a, b, c); }
+
+#include "cpu/avx512/gemm_template.h"
+
+void fill_avxvnni_gemm(struct kernels *table)
+{
+    table->gemm = gemm;
+    table->gemm_tiles = MAX_TILES;
+}

@@ -1,0 +1,164 @@
+/* What the machine offers: one table of functions. scalar/ fills every slot; each stronger instruction set then overrides those it
+ * does better (dispatch.c). The functions that know `lanes` (pack_*, gemm*, attend_tile) are overridden together.
+ *
+ * Two roads lead from a weight matrix W [n_rows][k] and activations x [n_tokens][k] to x * W^T:
+ *   few tokens   dot      unpacks and multiplies in registers; W is read once, straight from the file
+ *   many tokens  gemm     a panel of rows is unpacked once into the cache (unpack) and multiplied with every tile of tokens;
+ *                         tokens lie in the vector lanes, weights are broadcast
+ * Quantized weights meet int8 activations (one float scale per 32); floating-point weights meet float activations.
+ *
+ * No function here allocates, prints, fails or looks at anything but its arguments. Pointers need no alignment unless said. */
+#ifndef SUBBYTE_KERNELS_H
+#define SUBBYTE_KERNELS_H
+#include <stdint.h>
+#include "formats/formats.h"
+
+enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48, FOLDED = 256 };
+
+/* One token's activations as int8: x[i] ~ q[i] * scale[i / 32], q in -127..127. k is a multiple of 32. */
+struct q8_row {
+    int8_t *q;        /* [k] */
+    float *scale;     /* [k / 32] */
+    int16_t *sum;     /* [k / 16]: sums of 16 consecutive q */
+};
+
+/* Row t of consecutive ones. */
+static inline struct q8_row q8_token(struct q8_row rows, int64_t t, int64_t k)
+{
+    return (struct q8_row){rows.q + t * k, rows.scale + t * (k / 32), rows.sum + t * (k / 16)};
+}
+
+/* The same for `lanes` tokens side by side, as gemm reads it; 64-byte aligned. Lanes past n_tokens hold zeros. */
+struct q8_tile {
+    int8_t *q;        /* [k / 4][lanes][4]; with neoni8mm [k / 8][lanes][8] */
+    float *scale;     /* [k / 32][lanes] */
+    int32_t *sum;     /* [k / 16][lanes]: sums of 16 consecutive q */
+};
+
+/* Unpacked rows: weight = (code - bias) * scale - min; or folded ones, (code - bias - min) * scale. */
+struct panel {
+    uint8_t *code;    /* [n_rows][k] */
+    float *scale;     /* [n_rows][k / group] */
+    float *min;       /* [n_rows][k / group], of folded rows [n_rows][k / 16]; only read when has_min */
+    int64_t k;
+    int n_rows;       /* at most PANEL_ROWS */
+    int group;        /* 16, 32, or FOLDED */
+    int bias;
+    int has_min;
+};
+
+/* Keys and values of one KV head of one layer: a row of padded_row_bytes(format, head_dim) for each position, zeros behind head_dim. */
+struct kv_head {
+    const void *k, *v;
+    enum format format;       /* F16, F32 or Q8_0 */
+};
+
+struct kernels {
+    const char *name;
+    int lanes;        /* tokens in a tile: 8 or 16, at most MAX_LANES */
+
+    /* ---- the limits of the machine, see roofline.h: nothing but multiply-adds, n rounds; each returns how many ---- */
+    int64_t (*int8_peak)(int64_t n);
+    int64_t (*float_peak)(int64_t n);
+    int64_t (*bf16_peak)(int64_t n);      /* NULL where gemm_bf16 is */
+
+    /* ---- int8 activations ---- */
+    void (*quantize)(const float *x, int64_t k, struct q8_row out);
+    /* n_tokens (1..lanes) consecutive rows of q8 activations to a tile. */
+    void (*pack_q8)(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out);
+    /* out[t * out_stride + r] = W[r] . x[t] for n_rows consecutive rows and n_tokens consecutive rows of activations.
+     * NULL where no instruction set has a fused one: unpack, then dot_codes. */
+    void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out,
+                           int64_t out_stride);
+    void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
+    /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
+    void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
+    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), still a min for each
+     * 16: code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
+     * For formats whose scales in a block are one float times small integers, if these times the codes fit a byte. NULL for
+     * the others, and for all where gemm takes no folded panels. */
+    void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded);
+    int gemm_tiles;   /* that gemm takes, at most MAX_TILES */
+    /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of tiles that lie one after the other. */
+    void (*gemm)(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride);
+
+    /* ---- float activations ---- */
+    /* out[i] = weight i of a row of any format, bit for bit what gguf-py dequantizes to. */
+    void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out);
+    /* out[r] = W[r] . x for rows of F32, F16 and BF16; the other slots are NULL. */
+    void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out);
+    /* n_tokens rows x[t * stride + i] to a tile [k][lanes], 64-byte aligned, zeros past n_tokens. */
+    void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile);
+    /* out[t * out_stride + r] = rows[r] . x[t] for rows [n_rows][k] and all n_tokens, whose tiles lie one after the other. */
+    void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out,
+                       int64_t out_stride);
+    /* The same for rows of BF16 as a file has them, and activations rounded to bf16 (to nearest even), in tiles [k / 2][lanes][2];
+     * k is even. Subnormal numbers count as 0. NULL where no instruction multiplies bf16: such rows then go the way of floats. */
+    void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile);
+    void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
+                      int64_t out_stride);
+    void (*f16_to_float)(const uint16_t *x, int64_t n, float *out);
+    void (*float_to_f16)(const float *x, int64_t n, uint16_t *out);   /* round to nearest even */
+
+    /* ---- the rest of a layer, one row each ---- */
+    /* out = x / sqrt(mean(x^2) + eps) * weight; out may be x. */
+    void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out);
+    /* Rotates the first 2 * n_pairs elements of one head in place. cos, sin [n_pairs]; interleaved rotates (2p, 2p+1), else (p, p + n_pairs). */
+    void (*rope)(float *head, int n_pairs, const float *cos, const float *sin, int interleaved);
+    void (*silu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* gate / (1 + exp(-gate)) * up */
+    void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* tanh form of GELU, times up */
+    void (*add)(float *x, const float *y, int64_t n);                              /* x += y */
+    void (*scale)(float *x, float s, int64_t n);                                   /* x *= s */
+    /* log-sum-exp over n logits as (max, sum of exp(x - max)); the online form merges two such pairs. */
+    void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum);
+    /* Kullback-Leibler divergence sum p (log p - log q) of two next-token distributions given as n logits each, with
+     * log p[i] = x[i] - log_sum_x and log q[i] = y[i] - log_sum_y. An infinite logit counts as -1e30, which weighs nothing in x. */
+    double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n);
+
+    /* ---- attention: n_head query heads that share one KV head ----
+     * softmax(scale * q[h] . K^T) V over all keys is put together from parts of the keys. What a query head makes of a part is a row of
+     * part_row(head_dim) floats: the sum of weight * value, then the greatest score, then the sum of weights, where weight =
+     * exp(score - greatest). A part without visible keys: zeros, -FLT_MAX, zero. */
+    /* One token, keys first..last-1, first <= last. q [n_head][head_dim], part [n_head][part_row];
+     * scratch: n_head * (last - first) floats. */
+    void (*attend_one)(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
+                       float *scratch, float *part);
+    /* n_tokens (1..lanes) consecutive positions pos0.., of keys first..last-1 those that each sees: key j is visible to position i iff
+     * j <= i and (window == 0 or i - j < window). Head h of token t lies at q + t * q_stride + h * head_dim;
+     * part [n_tokens][n_head][part_row]; scratch: attend_scratch(n_head, head_dim) floats, 64-byte aligned. */
+    void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
+                        int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part);
+    /* out[h] from n_parts (1..MAX_PARTS) parts that lie part_stride floats apart, joined in that order. out [n_head][head_dim]. */
+    void (*merge_parts)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out);
+};
+
+#define LEAST_LOGIT (-1e30f)
+
+enum { KV_BLOCK = 64, MAX_PARTS = 256 };
+static inline int64_t part_row(int head_dim) { return head_dim + 2; }
+/* Floats of scratch that attend_tile may use for n_head query heads. */
+static inline int64_t attend_scratch(int n_head, int head_dim)
+{
+    int64_t per_head = 2 * (int64_t)head_dim * MAX_LANES + 4 * MAX_LANES;      /* query and output tile, max, sum */
+    return n_head * per_head + 2 * (int64_t)KV_BLOCK * head_dim + 2 * (int64_t)KV_BLOCK * MAX_LANES;
+}
+
+/* Each instruction set's folder has one of these. */
+void fill_scalar(struct kernels *table);
+void fill_avx2(struct kernels *table);
+void fill_avxvnni(struct kernels *table);
+void fill_avx512(struct kernels *table);
+void fill_avx512vbmi(struct kernels *table);
+void fill_avx512bf16(struct kernels *table);
+void fill_neon(struct kernels *table);
+void fill_neondot(struct kernels *table);
+void fill_neoni8mm(struct kernels *table);
+
+/* The table of an instruction set (dispatch.c); NULL if there is none of that name or the machine lacks it. */
+const struct kernels *kernels_of(const char *isa);
+/* The strongest one, or what the environment variable SUBBYTE_ISA names; NULL if that names none that runs here. */
+const struct kernels *kernels_best(void);
+/* Names of the tables usable on this machine, weakest first; returns how many. */
+int kernels_usable(const char *names[8]);
+
+#endif

@@ -1,0 +1,114 @@
+# Cython's view of formats.h and kernel_table.h, and the look-up of a format or an instruction set by name.
+# Every door includes it.
+
+import os
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
+
+
+cdef extern from "cpu/kernel_table.h" nogil:
+    enum:
+        N_FORMATS
+        PANEL_ROWS
+        FOLDED
+        MAX_PARTS
+
+    struct format_info_t "format_info":
+        const char *name
+        int id, block, bytes, group, bias, max_code
+    const format_info_t format_info[N_FORMATS]
+    int format_has_min(int format)
+    int folded_bias(int format)
+    int64_t row_bytes(int format, int64_t k)
+    int64_t padded_row_bytes(int format, int64_t k)
+
+    struct q8_row:
+        int8_t *q
+        float *scale
+        int16_t *sum
+    q8_row q8_token(q8_row rows, int64_t t, int64_t k)
+    struct q8_tile:
+        int8_t *q
+        float *scale
+        int32_t *sum
+    struct panel:
+        uint8_t *code
+        float *scale
+        float *min
+        int64_t k
+        int n_rows, group, bias, has_min
+    struct kv_head:
+        const void *k
+        const void *v
+        int format
+
+    struct kernels_t "kernels":
+        const char *name
+        int lanes, gemm_tiles
+        int64_t (*int8_peak)(int64_t n) noexcept nogil
+        int64_t (*float_peak)(int64_t n) noexcept nogil
+        int64_t (*bf16_peak)(int64_t n) noexcept nogil
+        void (*quantize)(const float *x, int64_t k, q8_row out) noexcept nogil
+        void (*pack_q8)(q8_row rows, int n_tokens, int64_t k, q8_tile out) noexcept nogil
+        void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, int n_tokens, float *out,
+                               int64_t out_stride) noexcept nogil
+        void (*dot_codes)(const panel *w, q8_row x, float *out) noexcept nogil
+        void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
+        void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min,
+                                float *folded) noexcept nogil
+        void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil
+        void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out) noexcept nogil
+        void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
+        void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile) noexcept nogil
+        void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out,
+                           int64_t out_stride) noexcept nogil
+        void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile) noexcept nogil
+        void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
+                          int64_t out_stride) noexcept nogil
+        void (*f16_to_float)(const uint16_t *x, int64_t n, float *out) noexcept nogil
+        void (*float_to_f16)(const float *x, int64_t n, uint16_t *out) noexcept nogil
+        void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out) noexcept nogil
+        void (*rope)(float *head, int n_pairs, const float *cos, const float *sin, int interleaved) noexcept nogil
+        void (*silu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
+        void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
+        void (*add)(float *x, const float *y, int64_t n) noexcept nogil
+        void (*scale)(float *x, float s, int64_t n) noexcept nogil
+        void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
+        double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n) noexcept nogil
+        void (*attend_one)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last,
+                           float scale, float *scratch, float *part) noexcept nogil
+        void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,
+                            int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch,
+                            float *part) noexcept nogil
+        void (*merge_parts)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim,
+                            float *out) noexcept nogil
+    int64_t attend_scratch(int n_head, int head_dim)
+
+    const kernels_t *kernels_of(const char *isa)
+    const kernels_t *kernels_best()
+    int kernels_usable(const char **names)
+
+
+cdef int format_of(str name) except -1:
+    """The place of a format in format_info."""
+    for i in range(N_FORMATS):
+        if format_info[i].name == name.encode():
+            return i
+    known = ", ".join([format_info[i].name.decode() for i in range(N_FORMATS)])
+    raise ValueError(f"unknown block format {name!r}; known are {known}")
+
+
+cdef list usable_isas():
+    """Names of the instruction sets whose kernels run on this machine, weakest first."""
+    cdef const char *names[8]
+    return [names[i].decode() for i in range(kernels_usable(names))]
+
+
+cdef const kernels_t *table_of(str isa) except NULL:
+    """The functions of an instruction set; None: of the strongest one, or of what SUBBYTE_ISA names."""
+    cdef const kernels_t *table = kernels_best() if isa is None else kernels_of(isa.encode())
+    if table == NULL:
+        name = repr(isa) if isa is not None else f"{os.environ.get('SUBBYTE_ISA')!r} (from SUBBYTE_ISA)"
+        raise ValueError(
+            f"instruction set {name} is unknown or not on this machine; it runs {', '.join(usable_isas())}")
+    return table
