@@ -14,13 +14,12 @@
 #endif
 
 enum {
-    MAX_TABLES = 8,
     N_TABLES = 1                                           /* scalar, and the rows of isa.def */
 #define ISA(isa, test) +1
 #include "cpu/isa.def"
 #undef ISA
 };
-_Static_assert(N_TABLES <= MAX_TABLES, "kernels_usable promises that 8 names suffice");
+_Static_assert((int)N_TABLES <= MAX_TABLES, "kernels_usable gives MAX_TABLES names at most");
 
 static struct kernels tables[MAX_TABLES];                  /* the usable ones, weakest first */
 static int n_usable;

@@ -8,12 +8,12 @@
  * Quantized weights meet int8 activations (one float scale per 32); floating-point weights meet float activations.
  *
  * No function here allocates, prints, fails or looks at anything but its arguments. Pointers need no alignment unless said. */
-#ifndef SUBBYTE_KERNELS_H
-#define SUBBYTE_KERNELS_H
+#ifndef SUBBYTE_KERNEL_TABLE_H
+#define SUBBYTE_KERNEL_TABLE_H
 #include <stdint.h>
 #include "formats/formats.h"
 
-enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48, FOLDED = 256 };
+enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48, FOLDED = 256, MAX_TABLES = 8 };
 
 /* One token's activations as int8: x[i] ~ q[i] * scale[i / 32], q in -127..127. k is a multiple of 32. */
 struct q8_row {
@@ -143,22 +143,17 @@ static inline int64_t attend_scratch(int n_head, int head_dim)
     return n_head * per_head + 2 * (int64_t)KV_BLOCK * head_dim + 2 * (int64_t)KV_BLOCK * MAX_LANES;
 }
 
-/* Each instruction set's folder has one of these. */
+/* What each instruction set does better than the weaker ones, or than nothing: the folder of its name. */
 void fill_scalar(struct kernels *table);
-void fill_avx2(struct kernels *table);
-void fill_avxvnni(struct kernels *table);
-void fill_avx512(struct kernels *table);
-void fill_avx512vbmi(struct kernels *table);
-void fill_avx512bf16(struct kernels *table);
-void fill_neon(struct kernels *table);
-void fill_neondot(struct kernels *table);
-void fill_neoni8mm(struct kernels *table);
+#define ISA(isa, test) void fill_##isa(struct kernels *table);
+#include "cpu/isa.def"
+#undef ISA
 
 /* The table of an instruction set (dispatch.c); NULL if there is none of that name or the machine lacks it. */
 const struct kernels *kernels_of(const char *isa);
 /* The strongest one, or what the environment variable SUBBYTE_ISA names; NULL if that names none that runs here. */
 const struct kernels *kernels_best(void);
 /* Names of the tables usable on this machine, weakest first; returns how many. */
-int kernels_usable(const char *names[8]);
+int kernels_usable(const char *names[MAX_TABLES]);
 
 #endif

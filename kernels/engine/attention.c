@@ -5,7 +5,7 @@
  * part of a unit joins them; else a unit is. Cuts depend on positions alone and parts are joined in order: how many threads there are
  * changes no bit of the result. */
 #include <string.h>
-#include "plan.h"
+#include "ops.h"
 
 enum { PART_ELEMENTS = 1 << 14 };       /* of keys that a part of few rows has: 64 KB of keys and values in F16 */
 enum { TILE_PARTS = 4 };                /* a part of a tile has so many times more */

@@ -1,6 +1,6 @@
 /* Two models' next-token distributions, row by row: how far apart they are and what each makes of the token that came. */
-#ifndef SUBBYTE_COMPARE_H
-#define SUBBYTE_COMPARE_H
+#ifndef SUBBYTE_DIVERGENCE_H
+#define SUBBYTE_DIVERGENCE_H
 #include "cpu/kernel_table.h"
 
 struct comparison {

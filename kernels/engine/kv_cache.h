@@ -1,6 +1,6 @@
 /* The KV cache of one sequence. */
-#ifndef SUBBYTE_CACHE_H
-#define SUBBYTE_CACHE_H
+#ifndef SUBBYTE_KV_CACHE_H
+#define SUBBYTE_KV_CACHE_H
 #include "plan.h"
 
 int64_t cache_bytes(const struct plan *plan, int64_t n_ctx, enum format format);

@@ -2,7 +2,7 @@
  *
  * Threads take chunks of weight rows: of some KB for few tokens, a panel that is unpacked once for many. */
 #include <string.h>
-#include "plan.h"
+#include "ops.h"
 
 static int prepare_op(struct step *s, const struct op *op, struct input *in, struct team *team, int thread)
 {

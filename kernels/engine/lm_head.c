@@ -5,7 +5,7 @@
  * depend on the number of threads. */
 #include <math.h>
 #include <string.h>
-#include "plan.h"
+#include "ops.h"
 
 enum { VOCABULARY_CHUNK = 1024 };
 

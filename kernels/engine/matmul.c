@@ -1,6 +1,6 @@
 /* Rows of a matrix times the prepared input, by the road that format, activations and number of tokens call for. */
 #include <string.h>
-#include "plan.h"
+#include "ops.h"
 
 enum { CHUNK_BYTES = 32 * 1024 };    /* of weights that a thread takes at a time when few tokens are decoded */
 
@@ -130,12 +130,6 @@ static void many_tokens_bf16(struct step *s, const struct weight *w, int64_t row
 {
     const uint8_t *rows = w->data + row0 * row_bytes(w->format, w->cols);
     s->kernels->gemm_bf16(rows, n, w->cols, bf16_tile_at(s, 0, in.cols), in.n_tokens, out, out_stride);
-}
-
-/* Measured: dot of one token costs as much as two lanes of a tile, which is computed whole. */
-int are_few(const struct step *s, int n_tokens)
-{
-    return 2 * n_tokens <= s->kernels->lanes;
 }
 
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,

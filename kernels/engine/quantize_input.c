@@ -3,23 +3,7 @@
  * One token: every thread does it for itself, which is cheaper than a barrier. More: threads share them, by rows if they are few,
  * else by tiles. */
 #include <string.h>
-#include "plan.h"
-
-struct q8_tile q8_tile_at(const struct step *s, struct q8_tile all, int tile, int64_t cols)
-{
-    int64_t lanes = s->kernels->lanes, at = tile * lanes * cols;
-    return (struct q8_tile){all.q + at, all.scale + at / 32, all.sum + at / 16};
-}
-
-float *float_tile_at(const struct step *s, int tile, int64_t cols)
-{
-    return s->scratch->tile + (int64_t)tile * s->kernels->lanes * cols;
-}
-
-uint16_t *bf16_tile_at(const struct step *s, int tile, int64_t cols)
-{
-    return s->scratch->bf16_tile + (int64_t)tile * s->kernels->lanes * cols;
-}
+#include "ops.h"
 
 /* x -= what q8 says of it. */
 static void subtract_q8(float *x, struct q8_row q8, int64_t n)

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "formats/blocks.h"
 #include "formats/half.h"
-#include "plan.h"
+#include "ops.h"
 
 const struct segment *segment_of(const struct step *s, int row)
 {

@@ -1,6 +1,6 @@
 /* What the machine can do at this moment, for benchmarks: every figure stands beside the limit that was measured next to it. */
-#ifndef SUBBYTE_BOUNDS_H
-#define SUBBYTE_BOUNDS_H
+#ifndef SUBBYTE_ROOFLINE_H
+#define SUBBYTE_ROOFLINE_H
 #include "cpu/kernel_table.h"
 
 /* Each runs n_threads threads for some `seconds` and sets *rate to what they do in a second, all together.

@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "timing.h"
+#include "engine/ops.h"
 
 #include <errno.h>
 #include "threads/futex.h"
-#include "threads/pool.h"
 
 static double seconds_since(int64_t start)
 {

@@ -12,6 +12,7 @@ cdef extern from "cpu/kernel_table.h" nogil:
         PANEL_ROWS
         FOLDED
         MAX_PARTS
+        MAX_TABLES
 
     struct format_info_t "format_info":
         const char *name
@@ -100,7 +101,7 @@ cdef int format_of(str name) except -1:
 
 cdef list usable_isas():
     """Names of the instruction sets whose kernels run on this machine, weakest first."""
-    cdef const char *names[8]
+    cdef const char *names[MAX_TABLES]
     return [names[i].decode() for i in range(kernels_usable(names))]
 
 

@@ -219,7 +219,7 @@ cdef class Engine:
             status = step_run(s, poll_signals, <void *>poll)
         self.seconds += time.perf_counter() - start
         self.n_barriers, self.n_chunks, self.weight_bytes = s.n_barriers, s.n_chunks, s.weight_bytes
-        self.plan.lost |= s.lost
+        self.plan.unreadable |= s.unreadable
         if poll.error is not None:
             raise poll.error
         self.check_weights()
@@ -229,7 +229,7 @@ cdef class Engine:
         return result
 
     cdef int check_weights(self) except -1:
-        if self.plan.lost:
+        if self.plan.unreadable:
             raise ModelChanged("the model's file was cut short, or could not be read, while in use; load it again")
         return 0
 

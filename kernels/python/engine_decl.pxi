@@ -1,11 +1,17 @@
-# Cython's view of plan.h and kv_cache.h.
+# Cython's view of engine/: plans, steps, caches, divergence.
 
 
-cdef extern from "engine/plan.h" nogil:
-    enum: MAX_TARGETS
-    enum: MAX_ROPES
+cdef extern from "threads/sigbus.h" nogil:
+    struct address_range:
+        size_t start, end
+
+cdef extern from "threads/pool.h" nogil:
     enum: C_MAX_THREADS "MAX_THREADS"
     enum: POOL_CANCELLED
+
+cdef extern from "engine/step.h" nogil:
+    enum: MAX_TARGETS
+    enum: MAX_ROPES
     enum op_kind: OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM
     enum activation: ACT_SILU, ACT_GELU
     enum activations: ACTIVATIONS_INT8, ACTIVATIONS_INT8X2, ACTIVATIONS_FLOAT
@@ -46,6 +52,8 @@ cdef extern from "engine/plan.h" nogil:
     struct cache_layer:
         int n_head_kv, head_dim
     struct plan_t "plan":
+        address_range *weight_range
+        int n_weight_ranges
         op_t *op
         int n_ops
         int *width
@@ -86,7 +94,7 @@ cdef extern from "engine/plan.h" nogil:
         const int32_t *wanted
         float *logits
         float *logprob
-        int finite, lost
+        int finite, unreadable
         int64_t n_barriers, n_chunks, weight_bytes
     scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx,
                            activations how)

@@ -83,7 +83,7 @@ cdef class Plan:
     cdef list keep          # weights and vectors the C side points into
     cdef list listed        # an Operation for each op, and one for the head
     cdef int capacity
-    cdef bint lost          # some weights could not be read, and zeros took their place
+    cdef bint unreadable    # some weights could not be read, and zeros took their place
     cdef int64_t n_ids      # token ids that every embedding has a row for
 
     def __cinit__(self):
@@ -121,6 +121,7 @@ cdef class Plan:
         free(self.p.op)
         free(self.p.width)
         free(self.p.layer)
+        free(self.p.weight_range)
 
     cdef int add(self, op_t op) except -1:
         """Appends an operation, whose checks are done by then."""
@@ -136,6 +137,20 @@ cdef class Plan:
             self.capacity = 2 * self.capacity + 64
         self.p.op[self.p.n_ops] = op
         self.p.n_ops += 1
+        return 0
+
+    cdef int keep_weight(self, Weight w) except -1:
+        """Keeps the memory of w, and guards it while the plan runs."""
+        cdef int n = self.p.n_weight_ranges
+        ranges = <address_range *>realloc(self.p.weight_range, (n + 1) * sizeof(address_range))
+        if ranges == NULL:
+            raise MemoryError
+        self.keep.append(w)
+        ranges[n].start = <size_t>w.w.data
+        ranges[n].end = ranges[n].start + w.w.rows * row_bytes(w.w.format, w.w.cols)
+        self.p.weight_range = ranges
+        self.p.n_weight_ranges = n + 1
+        self.p.max_cols = max(self.p.max_cols, w.w.cols)
         return 0
 
     cdef int width(self, int slot) except -1:
@@ -161,19 +176,17 @@ cdef class Plan:
     cdef int set_target(self, target_t *t, Weight w, bias, int slot, int64_t cols) except -1:
         if w is None or w.w.cols != cols or self.width(slot) != w.w.rows:
             raise ValueError(f"a matrix from {cols} to {self.width(slot)} values is needed, not {w}")
-        self.keep.append(w)
+        self.keep_weight(w)
         t.weight = w.w
         t.bias = self.vector(bias, w.w.rows)
         t.slot = slot
-        self.p.max_cols = max(self.p.max_cols, w.w.cols)
         return 0
 
     def embed(self, Weight w not None, int dst, float scale) -> None:
         """dst = scale * row of w for each token."""
         if self.width(dst) != w.w.cols:
             raise ValueError(f"embedding rows of {w.w.cols} values into {self.width(dst)}")
-        self.keep.append(w)
-        self.p.max_cols = max(self.p.max_cols, w.w.cols)
+        self.keep_weight(w)
         self.n_ids = min(self.n_ids, w.w.rows)
         cdef op_t op
         memset(&op, 0, sizeof(op))
@@ -274,11 +287,10 @@ cdef class Plan:
         """logits = output @ rms_norm(src), softened by softcap if > 0. Ends the plan."""
         if self.width(src) != output.w.cols or output.w.rows > MAX_CTX:
             raise ValueError(f"an output matrix of {output.w.rows} x {output.w.cols} for {self.width(src)} values")
-        self.keep.append(output)
+        self.keep_weight(output)
         self.p.src, self.p.eps, self.p.softcap = src, eps, softcap
         self.p.norm = self.vector(norm, self.width(src))
         self.p.output = output.w
-        self.p.max_cols = max(self.p.max_cols, output.w.cols)
         self.listed.append(Operation("head", src, norm, eps, (output.name,)))
 
     @property

@@ -1,6 +1,6 @@
 /* Whose region runs next: callers wait for their turn in the order they came. */
-#ifndef SUBBYTE_TURNS_H
-#define SUBBYTE_TURNS_H
+#ifndef SUBBYTE_FIFO_LOCK_H
+#define SUBBYTE_FIFO_LOCK_H
 
 /* 0, or POOL_CANCELLED when poll returned nonzero while waiting; it is called about every 50 ms. */
 int take_turn(int (*poll)(void *), void *poll_arg);

@@ -1,7 +1,7 @@
 /* The one way threads wait here: for a value to change, spinning or asleep. Linux futexes need no lock, so nothing is left locked by
  * a thread that a fork left behind. Include with _GNU_SOURCE defined. */
-#ifndef SUBBYTE_GATE_H
-#define SUBBYTE_GATE_H
+#ifndef SUBBYTE_FUTEX_H
+#define SUBBYTE_FUTEX_H
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdint.h>

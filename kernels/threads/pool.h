@@ -2,8 +2,8 @@
  *
  * The process has one pool. Workers spin a short while for the next region, then sleep. Regions run one at a time; further
  * callers wait for their turn, first come first served. After fork() the child starts a pool of its own when it first needs one. */
-#ifndef SUBBYTE_THREADS_H
-#define SUBBYTE_THREADS_H
+#ifndef SUBBYTE_POOL_H
+#define SUBBYTE_POOL_H
 #include <stdint.h>
 
 enum { MAX_THREADS = 256, POOL_CANCELLED = -1 };

@@ -9,37 +9,20 @@
 
 /* initial-exec: the handler may read it in a thread that never did, where another model would allocate. */
 #define OF_A_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
-OF_A_THREAD struct step *guarded;
-OF_A_THREAD const struct mapped *mapped;
-OF_A_THREAD int n_mapped, *mapped_lost;
+OF_A_THREAD struct sigbus_guard current;
 static struct sigaction before;
 static uintptr_t page_bytes;
 
-/* The end of the matrix that has a byte at `at`, or 0. */
-static uintptr_t end_of(const struct weight *w, uintptr_t at)
+/* The end of the guarded range that has a byte at `at`, or 0. */
+static uintptr_t end_of_range(uintptr_t at)
 {
-    uintptr_t start = (uintptr_t)w->data, end = start + w->rows * row_bytes(w->format, w->cols);
-    return w->data && start <= at && at < end ? end : 0;
-}
-
-static uintptr_t weight_end(const struct plan *plan, uintptr_t at)
-{
-    uintptr_t end = end_of(&plan->output, at);
-    for (int i = 0; i < plan->n_ops && !end; i++)
-        for (int j = 0; j < MAX_TARGETS && !end; j++)
-            end = end_of(&plan->op[i].target[j].weight, at);
-    return end;
-}
-
-static uintptr_t mapped_end(uintptr_t at)
-{
-    for (int i = 0; i < n_mapped; i++)
-        if (mapped[i].start <= at && at < mapped[i].end)
-            return mapped[i].end;
+    for (int i = 0; i < current.n; i++)
+        if (current.range[i].start <= at && at < current.range[i].end)
+            return current.range[i].end;
     return 0;
 }
 
-/* Zeros from the page of `at` to the last whole page of its matrix or file: what follows a missing page is missing, too, or read
+/* Zeros from the page of `at` to the last whole page of its range: what follows a missing page is missing, too, or read
  * no more. */
 static int put_zeros(uintptr_t at, uintptr_t end)
 {
@@ -51,12 +34,10 @@ static int put_zeros(uintptr_t at, uintptr_t end)
 static void on_sigbus(int signal_number, siginfo_t *info, void *context)
 {
     (void)context;
-    int saved = errno, *lost = guarded ? &guarded->lost : mapped_lost;
-    uintptr_t at = (uintptr_t)info->si_addr, end = 0;
-    if (info->si_code > 0)
-        end = guarded ? weight_end(guarded->plan, at) : mapped_end(at);
+    int saved = errno;
+    uintptr_t at = (uintptr_t)info->si_addr, end = info->si_code > 0 ? end_of_range(at) : 0;
     if (end && put_zeros(at, end)) {
-        __atomic_store_n(lost, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(current.unreadable, 1, __ATOMIC_RELAXED);
         errno = saved;
         return;
     }
@@ -73,22 +54,11 @@ static void install(void)
     sigaction(SIGBUS, &action, &before);
 }
 
-static void install_once(void)
+struct sigbus_guard sigbus_set_guard(struct sigbus_guard guard)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct sigbus_guard previous = current;
     pthread_once(&once, install);
-}
-
-void guard_begin(struct step *step)
-{
-    install_once();
-    guarded = step;
-}
-
-void guard_end(void) { guarded = NULL; }
-
-void guard_mapped(const struct mapped *files, int n, int *lost)
-{
-    install_once();
-    mapped = files, n_mapped = n, mapped_lost = lost;
+    current = guard;
+    return previous;
 }

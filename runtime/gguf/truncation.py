@@ -18,6 +18,6 @@ def reading(file: str, *maps: memoryview) -> Iterator[None]:
         with guard:
             yield
     finally:
-        if guard.lost:
+        if guard.unreadable:
             problem = "was cut short, or could not be read, while being opened; load it again"
             raise ModelChanged(f"{file}: {problem}") from None

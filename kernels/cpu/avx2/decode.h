@@ -2,8 +2,8 @@
  *   codes_F(block, i)              the i-th 32 codes of a block, unsigned bytes in weight order
  *   scales_F(block, scale, min)    the scales of its groups, and their mins where it has some
  * dot_template.h makes the fused dot and the unpack of a format from these two. Layouts as in gguf-py's quants.py. */
-#ifndef SUBBYTE_AVX2_PIECES_H
-#define SUBBYTE_AVX2_PIECES_H
+#ifndef SUBBYTE_AVX2_DECODE_H
+#define SUBBYTE_AVX2_DECODE_H
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>

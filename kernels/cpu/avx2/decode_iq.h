@@ -1,6 +1,6 @@
 /* Code book formats, as decode.h has the others: entries of the books are loaded one by one. blocks.h draws the blocks. */
-#ifndef SUBBYTE_AVX2_PIECES_IQ_H
-#define SUBBYTE_AVX2_PIECES_IQ_H
+#ifndef SUBBYTE_AVX2_DECODE_IQ_H
+#define SUBBYTE_AVX2_DECODE_IQ_H
 #include "formats/codebooks.h"
 #include "decode.h"
 

@@ -1,6 +1,6 @@
 /* Ternary formats, as decode.h has the others. */
-#ifndef SUBBYTE_AVX2_PIECES_TERNARY_H
-#define SUBBYTE_AVX2_PIECES_TERNARY_H
+#ifndef SUBBYTE_AVX2_DECODE_TERNARY_H
+#define SUBBYTE_AVX2_DECODE_TERNARY_H
 #include "decode.h"
 
 /* The first ternary digit of each byte's fraction byte / 256, after multiplying it by `power` (16 bits for two bytes) modulo 256.

@@ -18,14 +18,15 @@ PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
 }
 
 #include "dot_template.h"
-#include "int8.h"
 
-FORMATS_WITH_PIECES(DEFINE_DOT)
-FORMATS_WITH_PIECES(DEFINE_UNPACK)
+#define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_DOT(name) DEFINE_UNPACK(name))
+#include "formats/formats.def"
+#undef FORMAT
 
 void fill_avx2_dot(struct kernels *table)
 {
     table->dot_codes = dot_codes;
-    FORMATS_WITH_PIECES(SET_DOT)
-    FORMATS_WITH_PIECES(SET_UNPACK)
+#define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, SET_DOT(name) SET_UNPACK(name))
+#include "formats/formats.def"
+#undef FORMAT
 }

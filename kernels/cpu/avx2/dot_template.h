@@ -190,12 +190,7 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
         dot_panel(w, 32, x, out);
 }
 
-/* The formats with pieces: all that are quantized. */
-#define FORMATS_WITH_PIECES(F) \
-    F(Q4_0) F(Q4_1) F(Q5_0) F(Q5_1) F(Q8_0) F(Q2_K) F(Q3_K) F(Q4_K) F(Q5_K) F(Q6_K) F(IQ4_NL) F(IQ4_XS) F(MXFP4) \
-    F(TQ1_0) F(TQ2_0) FORMATS_WITH_BOOKS(F)
-#define FORMATS_WITH_BOOKS(F) F(IQ1_S) F(IQ1_M) F(IQ2_XXS) F(IQ2_XS) F(IQ2_S) F(IQ3_XXS) F(IQ3_S)
-
+/* For each quantized format of formats.def. */
 #define DOT_32(name, n) dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
 #define DEFINE_DOT(name) DEFINE_DOT_OF(name, DOT_32)
 #define DEFINE_UNPACK(name) \

@@ -1,7 +1,6 @@
 /* Many tokens with AVX2: 8 tokens in the lanes, 4 rows at a time, the weights broadcast four codes at a time. */
 #include <string.h>
 #include "cpu/kernel_table.h"
-#include "int8.h"
 #include "transpose.h"
 
 #define PIECE static inline __attribute__((always_inline))

@@ -1,6 +1,6 @@
 /* AVX2 multiplies bytes to pairs of products, each followed by one 16-bit addition. */
 #include <immintrin.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 enum { CHAINS = 8 };
 

@@ -1,7 +1,7 @@
 /* Activations to int8, and tiles of 8 tokens for gemm, with AVX2. */
 #include <math.h>
 #include <string.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 #include "transpose.h"
 
 enum { LANES = 8, FOUR = 4 };

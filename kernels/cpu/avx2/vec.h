@@ -1,6 +1,6 @@
 /* The vector that the sources in vector/ are written for, 8 floats wide. Same names as avx512/vec.h. */
-#ifndef SUBBYTE_VEC_H
-#define SUBBYTE_VEC_H
+#ifndef SUBBYTE_AVX2_VEC_H
+#define SUBBYTE_AVX2_VEC_H
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>

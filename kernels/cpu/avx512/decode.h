@@ -1,7 +1,7 @@
 /* What avx2/decode.h does 32 codes at a time, 64 at a time: codes64_F(blocks, i) is the i-th 64 codes of 256 weights of format F.
  * Scales are the same. */
-#ifndef SUBBYTE_AVX512_PIECES_H
-#define SUBBYTE_AVX512_PIECES_H
+#ifndef SUBBYTE_AVX512_DECODE_H
+#define SUBBYTE_AVX512_DECODE_H
 #include "cpu/avx2/decode.h"
 #include "cpu/avx2/decode_iq.h"
 #include "cpu/avx2/decode_ternary.h"

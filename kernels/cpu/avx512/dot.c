@@ -1,6 +1,6 @@
 /* One token or few with VNNI, 64 weights at a time. What is left of a row, and rows that were unpacked before, go as with AVX2. */
 #include "dot_template.h"
-#include "int8.h"
+#include "cpu/kernel_table.h"
 #include "decode.h"
 
 typedef __m512i codes64_fn(const uint8_t *blocks, int i);
@@ -93,10 +93,14 @@ PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales
     dot_rows_64(FORMAT_##name, codes64_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
 #define DEFINE_DOT_64(name) DEFINE_DOT_OF(name, DOT_64)
 
-FORMATS_WITH_PIECES(DEFINE_DOT_64)
+#define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_DOT_64(name))
+#include "formats/formats.def"
+#undef FORMAT
 
 void fill_avx512_dot(struct kernels *table)
 {
     table->dot_codes = dot_codes;
-    FORMATS_WITH_PIECES(SET_DOT)
+#define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, SET_DOT(name))
+#include "formats/formats.def"
+#undef FORMAT
 }

@@ -1,6 +1,6 @@
 /* avx2/dot_template.h with VNNI. */
-#ifndef SUBBYTE_AVX512_DOT_H
-#define SUBBYTE_AVX512_DOT_H
+#ifndef SUBBYTE_AVX512_DOT_TEMPLATE_H
+#define SUBBYTE_AVX512_DOT_TEMPLATE_H
 #include "cpu/avx2/decode.h"
 
 PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)

@@ -1,8 +1,7 @@
 /* fold of the K-quants that can be: 16 integer scales of a block found by one division, then 32 codes at a time. */
 #include <immintrin.h>
 #include "cpu/fold.h"
-#include "cpu/scalar/table.h"
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 #define PIECE static inline __attribute__((always_inline))
 
@@ -32,10 +31,8 @@ PIECE float fold_block(enum format f, float d, uint8_t *code, const float *scale
 DEFINE_FOLD(Q2_K)
 DEFINE_FOLD(Q3_K)
 
-/* The ternary formats have nothing to multiply: theirs is the scalar one. */
 void fill_avx512_fold(struct kernels *table)
 {
-    fill_scalar_fold(table);
     table->fold[FORMAT_Q2_K] = fold_Q2_K;
     table->fold[FORMAT_Q3_K] = fold_Q3_K;
 }

@@ -3,8 +3,8 @@
  * What bounds it on Zen 4 and 5: vpdpbusd, multiplication and fused multiply-add share two pipes. For 32 weights, a vector of
  * tokens and a row these have 8 + 1 + 1 to do, one more for a min or a second scale, one less where 256 weights share a scale.
  * Each broadcast serves two tiles of tokens, or loads would be the bound. */
-#ifndef SUBBYTE_VNNI_GEMM_BLOCK_H
-#define SUBBYTE_VNNI_GEMM_BLOCK_H
+#ifndef SUBBYTE_AVX512_GEMM_BLOCK_H
+#define SUBBYTE_AVX512_GEMM_BLOCK_H
 #include "cpu/kernel_table.h"
 
 /* Rows in work: code [k], scale [n_groups] and min [n_mins] of the first; and their tiles of tokens. */

@@ -3,8 +3,8 @@
  *   LANES
  *   BLOCK          vectors of results in work
  *   ROWS_OF_ONE    of them, rows when there is but one tile */
-#ifndef SUBBYTE_VNNI_GEMM_H
-#define SUBBYTE_VNNI_GEMM_H
+#ifndef SUBBYTE_AVX512_GEMM_TEMPLATE_H
+#define SUBBYTE_AVX512_GEMM_TEMPLATE_H
 #include "cpu/avx2/transpose.h"
 #include "gemm_block.h"
 

@@ -1,6 +1,6 @@
 /* Tiles of 16 tokens for gemm. */
 #include "cpu/avx2/transpose.h"
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 enum { LANES = 16 };
 

@@ -1,6 +1,6 @@
 /* The vector that the sources in vector/ are written for, 16 floats wide. Same names as avx2/vec.h. */
-#ifndef SUBBYTE_VEC_H
-#define SUBBYTE_VEC_H
+#ifndef SUBBYTE_AVX512_VEC_H
+#define SUBBYTE_AVX512_VEC_H
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>

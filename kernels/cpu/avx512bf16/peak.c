@@ -2,8 +2,6 @@
 #include "cpu/kernel_table.h"
 #include "vec.h"
 
-void fill_avx512bf16_peak(struct kernels *table);
-
 enum { CHAINS = 16 };      /* a result takes 6 cycles or so */
 
 static int64_t bf16_peak(int64_t n)

@@ -6,8 +6,8 @@
  *   groups of 16   qword q of vector v is unit 16 (v / 2) + 2 q + v % 2
  * A decoded qword has the bytes for vectors 0, 1, 2, .. in this order, so what a vector needs lies in the qwords where its
  * weights go, and instructions that work within qwords do the rest. */
-#ifndef SUBBYTE_AVX512VBMI_BOOKS_H
-#define SUBBYTE_AVX512VBMI_BOOKS_H
+#ifndef SUBBYTE_AVX512VBMI_CODEBOOK_REGS_H
+#define SUBBYTE_AVX512VBMI_CODEBOOK_REGS_H
 #include "cpu/avx2/decode_iq.h"
 
 /* Two blocks of a format with entries of 8 weights, or one with entries of 4: 64 indices. */

@@ -1,7 +1,7 @@
 /* The code book formats with AVX-512 VBMI, BITALG and GFNI: decode_F(block, next, d) prepares 64 indices of format F, of one
  * block or two, for what codebook_regs.h makes of them. blocks.h draws the blocks; scales are those of avx2/decode_iq.h. */
-#ifndef SUBBYTE_AVX512VBMI_PIECES_H
-#define SUBBYTE_AVX512VBMI_PIECES_H
+#ifndef SUBBYTE_AVX512VBMI_DECODE_H
+#define SUBBYTE_AVX512VBMI_DECODE_H
 #include "codebook_regs.h"
 
 /* Seven sign bits from bit `first` on to eight: the last makes their sum even. Each byte of the matrix says which bits are

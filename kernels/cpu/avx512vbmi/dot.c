@@ -138,6 +138,8 @@ PIECE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, s
 #define WEIGHTS_IQ3_XXS weights_IQ3_XXS
 #define WEIGHTS_IQ3_S weights_IQ3_S
 
+#define FORMATS_WITH_BOOKS(F) F(IQ1_S) F(IQ1_M) F(IQ2_XXS) F(IQ2_XS) F(IQ2_S) F(IQ3_XXS) F(IQ3_S)
+
 FORMATS_WITH_BOOKS(DEFINE)
 
 void fill_avx512vbmi(struct kernels *table)

@@ -14,12 +14,15 @@ PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
 }
 
 #include "cpu/avx2/dot_template.h"
-#include "int8.h"
 
-FORMATS_WITH_PIECES(DEFINE_DOT)
+#define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_DOT(name))
+#include "formats/formats.def"
+#undef FORMAT
 
 void fill_avxvnni_dot(struct kernels *table)
 {
     table->dot_codes = dot_codes;
-    FORMATS_WITH_PIECES(SET_DOT)
+#define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, SET_DOT(name))
+#include "formats/formats.def"
+#undef FORMAT
 }

@@ -1,6 +1,6 @@
 /* Many tokens with AVX-VNNI: 8 of them in the lanes. */
 #include <immintrin.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 enum {
     LANES = 8,

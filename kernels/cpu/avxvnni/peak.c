@@ -1,6 +1,6 @@
 /* VNNI in 256 bits multiplies bytes and adds four products to 32 bits. */
 #include <immintrin.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 enum { CHAINS = 12 };
 

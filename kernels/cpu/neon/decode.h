@@ -6,8 +6,8 @@
  *                        n is 1 for blocks of 256, 4 or 1 for blocks of 32 (then all lanes are alike)
  * dot_template.h and unpack.c make the kernels of a format from these two. Layouts as in gguf-py's quants.py. This file has the blocks
  * of 32; the others are in decode_k.h, decode_ternary.h and decode_iq.h. */
-#ifndef SUBBYTE_NEON_PIECES_H
-#define SUBBYTE_NEON_PIECES_H
+#ifndef SUBBYTE_NEON_DECODE_H
+#define SUBBYTE_NEON_DECODE_H
 #include <arm_neon.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Code book formats, as decode.h has the others: entries of the books are loaded one by one, signs are put on as they are.
  * blocks.h draws the blocks. */
-#ifndef SUBBYTE_NEON_PIECES_IQ_H
-#define SUBBYTE_NEON_PIECES_IQ_H
+#ifndef SUBBYTE_NEON_DECODE_IQ_H
+#define SUBBYTE_NEON_DECODE_IQ_H
 #include "decode.h"
 
 /* An index from its low byte and the `n`-th of the fields of some bits that lie apart. */

@@ -1,6 +1,6 @@
 /* Blocks of 256 with small integer scales, as decode.h has the blocks of 32. blocks.h draws them. */
-#ifndef SUBBYTE_NEON_PIECES_K_H
-#define SUBBYTE_NEON_PIECES_K_H
+#ifndef SUBBYTE_NEON_DECODE_K_H
+#define SUBBYTE_NEON_DECODE_K_H
 #include "decode.h"
 
 /* The codes with bit `from` of each byte of `high` as their bit `to`; the same with two bits. */

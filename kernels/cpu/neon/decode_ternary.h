@@ -1,6 +1,6 @@
 /* Ternary formats, as decode.h has the others. */
-#ifndef SUBBYTE_NEON_PIECES_TERNARY_H
-#define SUBBYTE_NEON_PIECES_TERNARY_H
+#ifndef SUBBYTE_NEON_DECODE_TERNARY_H
+#define SUBBYTE_NEON_DECODE_TERNARY_H
 #include "decode.h"
 
 /* The first ternary digit of each byte's fraction byte / 256, after multiplying it by `power` modulo 256: what 3 times as much

@@ -8,7 +8,6 @@ PIECE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)
 }
 
 #include "dot_template.h"
-#include "int8.h"
 
 void fill_neon_dot(struct kernels *table)
 {

@@ -1,7 +1,7 @@
 /* Many tokens with NEON: bytes are multiplied to 16 bits, where two products fit (2 x 128 x 127), and added in pairs. */
 #include <arm_neon.h>
 #include <string.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 #define PIECE static inline __attribute__((always_inline))
 

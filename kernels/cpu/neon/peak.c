@@ -1,6 +1,6 @@
 /* NEON multiplies eight bytes and adds the products to 16 bits. */
 #include <arm_neon.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 enum { AT_ONCE = 8 };
 

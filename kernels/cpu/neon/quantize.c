@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "cpu/tile.h"
-#include "int8.h"
+#include "cpu/kernel_table.h"
 #include "transpose.h"
 
 enum { LANES = 8 };

@@ -1,7 +1,12 @@
 /* NEON as every 64-bit ARM has it: 8 tokens in a tile. */
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
+void fill_neon_quantize(struct kernels *table);    /* quantize.c */
+void fill_neon_unpack(struct kernels *table);      /* unpack.c */
+void fill_neon_dot(struct kernels *table);         /* dot.c */
+void fill_neon_gemm(struct kernels *table);        /* gemm.c */
 void fill_neon_float(struct kernels *table);       /* vector/float.c */
+void fill_neon_peak(struct kernels *table);        /* peak.c */
 void fill_neon_float_peak(struct kernels *table);  /* vector/peak.c */
 
 void fill_neon(struct kernels *table)

@@ -1,6 +1,5 @@
 /* Rows of blocks to panels, with NEON. */
 #include "cpu/kernel_table.h"
-#include "int8.h"
 #include "decode.h"
 #include "decode_iq.h"
 #include "decode_k.h"

@@ -1,6 +1,6 @@
 /* The vector that the sources in vector/ are written for, 8 floats in two registers. Same names as avx2/vec.h. */
-#ifndef SUBBYTE_VEC_H
-#define SUBBYTE_VEC_H
+#ifndef SUBBYTE_NEON_VEC_H
+#define SUBBYTE_NEON_VEC_H
 #include <arm_neon.h>
 #include <math.h>
 #include <stdint.h>

@@ -4,7 +4,6 @@
 PIECE int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x) { return vdotq_s32(sum, w, x); }
 
 #include "cpu/neon/dot_template.h"
-#include "int8.h"
 
 void fill_neondot_dot(struct kernels *table)
 {

@@ -1,6 +1,6 @@
 /* Many tokens with NEON's dot products, which take four codes from a lane to all tokens. */
 #include <arm_neon.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 #define PIECE static inline __attribute__((always_inline))
 

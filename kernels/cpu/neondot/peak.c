@@ -1,6 +1,6 @@
 /* A dot product multiplies sixteen bytes and adds the products to 32 bits. */
 #include <arm_neon.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 enum { AT_ONCE = 16 };
 

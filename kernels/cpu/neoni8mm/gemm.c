@@ -1,7 +1,7 @@
 /* Many tokens with NEON's matrix products (ARMv8.6 i8mm), two tokens times two rows, eight codes at a time. */
 #include <arm_neon.h>
 #include "cpu/tile.h"
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 #define PIECE static inline __attribute__((always_inline))
 

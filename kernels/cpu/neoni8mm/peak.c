@@ -1,6 +1,6 @@
 /* A matrix product multiplies each of two times eight bytes with two others and adds the products to 32 bits. */
 #include <arm_neon.h>
-#include "int8.h"
+#include "cpu/kernel_table.h"
 
 enum { AT_ONCE = 32 };
 

@@ -1,5 +1,8 @@
 /* NEON with matrix products of int8 (ARMv8.6 i8mm): a single token goes by dot products. */
-#include "int8.h"
+#include "cpu/kernel_table.h"
+
+void fill_neoni8mm_gemm(struct kernels *table);  /* gemm.c */
+void fill_neoni8mm_peak(struct kernels *table);  /* peak.c */
 
 void fill_neoni8mm(struct kernels *table)
 {

@@ -5,7 +5,6 @@
 #include "formats/half.h"
 #include "cpu/kernel_table.h"
 
-void fill_scalar_attention(struct kernels *table);
 
 /* Element d of a key's row in the keys or values of a KV head. */
 static float element(const void *rows, enum format format, int head_dim, int64_t key, int d)

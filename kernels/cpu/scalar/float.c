@@ -4,9 +4,6 @@
 
 enum { LANES = 8 };
 
-void fill_scalar_layer(struct kernels *table);
-void fill_scalar_attention(struct kernels *table);
-void fill_scalar_float(struct kernels *table);
 
 static float read_f32(const uint8_t *p)
 {
@@ -93,6 +90,4 @@ void fill_scalar_float(struct kernels *table)
     table->gemm_float = gemm_float;
     table->f16_to_float = f16_to_float;
     table->float_to_f16 = float_to_f16;
-    fill_scalar_layer(table);
-    fill_scalar_attention(table);
 }

@@ -1,7 +1,7 @@
 /* Unpacked rows whose blocks of 256 have one float scale, their small integer scales multiplied into the codes. */
 #include <math.h>
 #include "cpu/fold.h"
-#include "table.h"
+#include "cpu/kernel_table.h"
 
 /* d times an integer was exact, so the integer is found again. */
 static int integer_scale(float scale, float d)

@@ -1,7 +1,7 @@
 /* From one block to a row: the slots `unpack` and `to_float` of every format. */
 #include <string.h>
 #include "formats/half.h"
-#include "table.h"
+#include "cpu/kernel_table.h"
 #include "unpack.h"
 
 enum { MAX_BLOCK = 256, MIN_GROUP = 16 };

@@ -3,7 +3,6 @@
 #include <math.h>
 #include "cpu/kernel_table.h"
 
-void fill_scalar_layer(struct kernels *table);
 
 static void rms_norm(const float *x, const float *weight, int64_t n, float eps, float *out)
 {

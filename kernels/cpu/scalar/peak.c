@@ -1,5 +1,5 @@
 /* How many multiply-adds the compiler gets out of plain C, on numbers in the first-level cache. */
-#include "table.h"
+#include "cpu/kernel_table.h"
 
 enum { N = 256, CHAINS = 16 };
 

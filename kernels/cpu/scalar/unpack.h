@@ -2,8 +2,8 @@
  *
  * unpack_<FORMAT>(block, code, scale, min): code [block], scale and min [block / group], so that weight i is
  * (code[i] - bias) * scale[i / group] - min[i / group]. min is left alone by the formats that have none. */
-#ifndef SUBBYTE_UNPACK_H
-#define SUBBYTE_UNPACK_H
+#ifndef SUBBYTE_SCALAR_UNPACK_H
+#define SUBBYTE_SCALAR_UNPACK_H
 #include "formats/blocks.h"
 
 typedef void unpack_fn(const void *block, uint8_t *code, float *scale, float *min);

@@ -1,6 +1,6 @@
 /* Plain formats, and Q8_0, to vectors of floats. */
-#ifndef SUBBYTE_CONVERT_H
-#define SUBBYTE_CONVERT_H
+#ifndef SUBBYTE_VECTOR_CONVERT_H
+#define SUBBYTE_VECTOR_CONVERT_H
 #include "formats/blocks.h"
 #include "vec.h"
 

@@ -1,6 +1,6 @@
 /* Dot products of stored rows, in any plain format or Q8_0, with float vectors. */
-#ifndef SUBBYTE_DOT_H
-#define SUBBYTE_DOT_H
+#ifndef SUBBYTE_VECTOR_DOT_H
+#define SUBBYTE_VECTOR_DOT_H
 #include "convert.h"
 
 /* The most rows and vectors that meet at once. */

@@ -1,6 +1,6 @@
 /* exp of a vector: the one for softmax, activations and log-sum-exp. */
-#ifndef SUBBYTE_EXP_H
-#define SUBBYTE_EXP_H
+#ifndef SUBBYTE_VECTOR_EXP_H
+#define SUBBYTE_VECTOR_EXP_H
 #include "vec.h"
 
 /* x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) is a polynomial whose minimax error is 2^-28. The result is within 1 ulp where it is a

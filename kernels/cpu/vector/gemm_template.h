@@ -2,8 +2,8 @@
  * The file that includes this defines first
  *   vec multiply(vec sum, const uint8_t *weights, vec x)    sum + the 32 bits of weights there times x
  * which takes a step along the rows: one float, or two bf16. */
-#ifndef SUBBYTE_GEMM_H
-#define SUBBYTE_GEMM_H
+#ifndef SUBBYTE_VECTOR_GEMM_TEMPLATE_H
+#define SUBBYTE_VECTOR_GEMM_TEMPLATE_H
 #include "convert.h"
 
 enum {

@@ -1,7 +1,7 @@
 /* The micro-kernel that float weights and both products of attention share: tokens lie in the lanes of a tile, elements of the other
  * matrix are broadcast, a few of its rows at a time, so that their sums stay in registers. */
-#ifndef SUBBYTE_PRODUCT_H
-#define SUBBYTE_PRODUCT_H
+#ifndef SUBBYTE_VECTOR_PRODUCT_H
+#define SUBBYTE_VECTOR_PRODUCT_H
 #include "convert.h"
 
 /* Enough rows to hide the latency of an FMA (4 cycles, two a cycle). Not more: rows that lie a multiple of 4096 bytes apart fall into one

@@ -1,6 +1,6 @@
 /* Rows of tokens to tiles with tokens in the lanes, and back. */
-#ifndef SUBBYTE_TRANSPOSE_H
-#define SUBBYTE_TRANSPOSE_H
+#ifndef SUBBYTE_VECTOR_TRANSPOSE_H
+#define SUBBYTE_VECTOR_TRANSPOSE_H
 #include "vec.h"
 
 /* tile[i][t] = x[t * stride + i] for i < k, zeros for t >= n_tokens. */

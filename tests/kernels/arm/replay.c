@@ -245,7 +245,7 @@ static const uint8_t *replay(const uint8_t *p)
 
 int main(int argc, char **argv)
 {
-    const char *names[8];
+    const char *names[MAX_TABLES];
     int n_tables = kernels_usable(names), n_vectors = 0;
     FILE *file = argc > 1 ? fopen(argv[1], "rb") : NULL;
     if (!file || fseek(file, 0, SEEK_END) != 0)

@@ -1,0 +1,104 @@
+/* One run of a plan over some tokens, and the memory it works in. */
+#ifndef SUBBYTE_STEP_H
+#define SUBBYTE_STEP_H
+#include "plan.h"
+
+/* How activations meet quantized weights. */
+enum activations {
+    ACTIVATIONS_INT8,           /* int8 with a scale per 32: fast. BF16 weights meet many tokens as bf16, given gemm_bf16 */
+    ACTIVATIONS_INT8X2,         /* int8, and the rest that leaves as int8 again: some 15 bits for twice the work */
+    ACTIVATIONS_FLOAT,          /* float, weights through to_float: the slow yardstick of the other two */
+};
+
+/* What one thread needs for itself. */
+struct thread_scratch {
+    float *row;                 /* [max_cols] */
+    struct q8_row q8;           /* `lanes` rows: one token and what q8 leaves of it (INT8X2); or tokens on their way to a tile */
+    struct q8_row rest;         /* `lanes` rows on their way to a tile: what q8 leaves (INT8X2) */
+    struct panel panel;         /* PANEL_ROWS x max_cols */
+    float *float_panel;         /* [PANEL_ROWS][max_cols] */
+    float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
+    float *attention;
+    int64_t *weight_bytes;      /* multiplied with in the current step */
+};
+
+enum { MAX_CHUNK_ROWS = 128, MAX_FEW = MAX_LANES / 2, UNITS_PER_THREAD = 4 };
+
+struct scratch {
+    int n_batch, n_threads;
+    enum activations activations;
+    float **slot;               /* [n_slots][n_batch][width] */
+    struct q8_tile q8;          /* activations of the current operation, tile after tile */
+    struct q8_tile rest;        /* what q8 leaves of them (INT8X2) */
+    struct q8_row few;          /* or as rows, if they are few: each token's, then (INT8X2) what q8 leaves of each */
+    float *tile;                /* the same as floats: [tile][cols][lanes] */
+    uint16_t *bf16_tile;        /* the same as bf16: [tile][cols / 2][lanes][2] */
+    float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
+    struct thread_scratch *thread;
+    int n_units;                /* attention: how many have room in parts, n_threads or more, see attention.c */
+    int64_t unit_floats;
+    float *parts;               /* [n_units][unit_floats] */
+    int *parts_done;            /* [n_units]; zero between operations */
+    float *partial_max;         /* head: [n_batch][vocabulary chunks] */
+    double *partial_sum;
+    int64_t attention_floats;   /* of each thread's attention scratch */
+    void *memory;
+    int64_t memory_bytes;
+};
+
+enum head_kind { HEAD_NONE, HEAD_LOGITS, HEAD_LOGPROB };
+
+/* One run of a plan over n_tokens rows. */
+struct step {
+    const struct plan *plan;
+    const struct kernels *kernels;
+    struct scratch *scratch;
+    const int32_t *token;       /* [n_tokens] */
+    int n_tokens;
+    int first_op, last_op;       /* operations first_op .. last_op - 1 run */
+    const struct segment *segment;
+    int n_segments;
+    enum head_kind head;
+    const int32_t *head_row;    /* [n_head_rows]: the rows whose next token is wanted */
+    int n_head_rows;
+    const int32_t *wanted;      /* HEAD_LOGPROB: [n_head_rows] token ids */
+    float *logits;              /* HEAD_LOGITS: [n_head_rows][output.rows] */
+    float *logprob;             /* HEAD_LOGPROB: [n_head_rows] */
+    int finite;                 /* set by the head: whether every logit was finite */
+    int unreadable;             /* set when weights could not be read and zeros took their place, see sigbus.h */
+    /* what it took, all threads together, unless cancelled: none of it should grow with their number */
+    int64_t n_barriers, n_chunks, weight_bytes;
+};
+
+/* NULL: no memory. n_ctx: the longest cache a step will meet. */
+struct scratch *scratch_new(const struct plan *plan, const struct kernels *kernels, int n_batch, int n_threads,
+                            int64_t n_ctx, enum activations activations);
+void scratch_free(struct scratch *scratch);
+/* 0, POOL_CANCELLED or an errno. */
+int step_run(struct step *step, int (*poll)(void *), void *poll_arg);
+
+/* Tile t of those that lie one after the other in the shared buffers. */
+static inline struct q8_tile q8_tile_at(const struct step *s, struct q8_tile all, int tile, int64_t cols)
+{
+    int64_t lanes = s->kernels->lanes, at = tile * lanes * cols;
+    return (struct q8_tile){all.q + at, all.scale + at / 32, all.sum + at / 16};
+}
+
+static inline float *float_tile_at(const struct step *s, int tile, int64_t cols)
+{
+    return s->scratch->tile + (int64_t)tile * s->kernels->lanes * cols;
+}
+
+static inline uint16_t *bf16_tile_at(const struct step *s, int tile, int64_t cols)
+{
+    return s->scratch->bf16_tile + (int64_t)tile * s->kernels->lanes * cols;
+}
+
+/* Whether so many tokens meet quantized weights row by row, and not as tiles. Measured: dot of one token costs as much as two lanes of
+ * a tile, which is computed whole. */
+static inline int are_few(const struct step *s, int n_tokens)
+{
+    return 2 * n_tokens <= s->kernels->lanes;
+}
+
+#endif
