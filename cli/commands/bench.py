@@ -12,7 +12,7 @@ from subbyte.cli import options
 from subbyte.cli.commands.bench_output import print_csv, print_figures
 from subbyte.cli.terminal.console import print_json, show_log
 from subbyte.cli.terminal.loading import find_model
-from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType
@@ -67,7 +67,7 @@ def bench(
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; or there is --synthetic in its place.
     """
-    with _found(model, synthetic, keep, verbose) as path, options.usage_errors(), Steps() as steps:
+    with _found(model, synthetic, keep, verbose) as path, options.usage_errors(), ProgressBar() as bar:
         from subbyte.runtime.bench.bench import bench as measure
 
         result = measure(
@@ -79,7 +79,7 @@ def bench(
             repeats=repeats,
             cache_type=cache_type,
             activations=activations,
-            on_progress=steps.update,
+            on_progress=bar.update,
         )
     if output == "json":
         print_json({"command": shlex.join(["subbyte", *ctx.meta[options.ARGS]]), **result.to_dict()})
@@ -105,10 +105,10 @@ def _found(model: str | None, synthetic: str | None, keep: Path | None, verbose:
     with options.usage_errors():
         random = parse(str(synthetic))
     with ExitStack() as stack:
-        with Steps() as steps:
+        with ProgressBar() as bar:
 
             def on_progress(done: int, total: int) -> None:
-                steps.update("writing the random model", done, total)
+                bar.update("writing the random model", done, total)
 
             if keep is None:
                 path = stack.enter_context(temporary(random, on_progress))

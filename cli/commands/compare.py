@@ -13,7 +13,7 @@ from subbyte.cli.commands.compare_output import FORMATS, print_comparison
 from subbyte.cli.commands.perplexity import MAX_TEXT
 from subbyte.cli.terminal.console import note, read_bytes
 from subbyte.cli.terminal.loading import open_model
-from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from subbyte.runtime.compare.base_file import BaseFile
@@ -104,10 +104,10 @@ def _open_base(name: str, files: tuple[str, ...], threads: int | None, verbose: 
 
 def _run(work: Iterable[P], describe: Callable[[P], tuple[str, int, int]]) -> bool:
     """Goes through all of the work with a bar on stderr; False where Ctrl-C ended it."""
-    with Steps() as steps:
+    with ProgressBar() as bar:
         try:
             for progress in work:
-                steps.update(*describe(progress))
+                bar.update(*describe(progress))
         except KeyboardInterrupt:
             return False
     return True

@@ -8,7 +8,7 @@ import click
 from subbyte.cli import options
 from subbyte.cli.terminal.console import print_json, printable
 from subbyte.cli.terminal.loading import find_model
-from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def diff(ctx: click.Context, a: str, b: str, weights: bool, tensors: bool, as_js
     if tensors and not weights:
         raise click.UsageError("--tensors goes with --weights")
     paths = [find_model(name, verbose=verbose) for name in (a, b)]
-    with Steps() as steps:
-        found = compare(*paths, weights=weights, on_progress=steps.update)
+    with ProgressBar() as bar:
+        found = compare(*paths, weights=weights, on_progress=bar.update)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -11,7 +11,7 @@ from subbyte.cli.commands.perplexity import MAX_TEXT
 from subbyte.cli.terminal.console import read_bytes
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import open_model
-from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType
@@ -45,11 +45,11 @@ def imatrix(
     texts = [read_bytes(file, MAX_TEXT) for file in files]
     started = time.perf_counter()
     loaded = open_model(model, threads, verbose=verbose)
-    with loaded, options.usage_errors(), one_interrupt(), Steps() as steps:
+    with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
         found = compute(
             loaded, texts, n_ctx=n_ctx, chunks=chunks, process_output=process_output, cache_type=cache_type,
             activations=activations, datasets=files,
-            on_chunk=lambda done, total: steps.update(f"chunk {done} of {total}", done, total),
+            on_chunk=lambda done, total: bar.update(f"chunk {done} of {total}", done, total),
         )  # fmt: skip
         found.save(out)
     print(f"{out}: {len(found.squares)} tensors, {found.chunk_count} chunks of {n_ctx} tokens, "

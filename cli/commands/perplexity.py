@@ -11,7 +11,7 @@ from subbyte.cli import options
 from subbyte.cli.commands.perplexity_output import print_csv, print_markdown, print_one, print_several
 from subbyte.cli.terminal.console import print_json, read_bytes
 from subbyte.cli.terminal.loading import open_model
-from subbyte.cli.terminal.perplexity_progress import Running
+from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
 
 if TYPE_CHECKING:
     from subbyte.cli.terminal.plot import Plot
@@ -37,7 +37,7 @@ MAX_TEXT = 1 << 30  # bytes
     "--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Keep each chunk's results in FILE, and go on from there if it exists.",
 )  # fmt: skip
-@click.option("--plot", is_flag=True, help="Draw the running values on stderr; needs the extra `plot`.")
+@click.option("--plot", is_flag=True, help="Plot the running perplexity on stderr; needs the extra `plot`.")
 @click.option("--compat", type=click.Choice(["llama.cpp"]), help="Its rules where they differ: BOS with a stride.")
 @options.activations_option("int8x2")
 @options.cache_type_option
@@ -71,11 +71,11 @@ def perplexity(
     texts = [read_bytes(file, MAX_TEXT) for file in files]
     with ExitStack() as stack:
         loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
-        running = stack.enter_context(Running(values=output == "text", plot=picture))
+        progress = stack.enter_context(PerplexityProgress(values=output == "text", plot=picture))
         stack.enter_context(options.usage_errors())
         run = measure(
             loaded, texts, n_ctx=n_ctx, chunks=chunks, stride=stride, cache_type=cache_type, activations=activations,
-            compat=compat is not None, until_decided=until_decided, resume=resume, on_chunk=running.update,
+            compat=compat is not None, until_decided=until_decided, resume=resume, on_chunk=progress.update,
         )  # fmt: skip
     command = shlex.join(["subbyte", *ctx.meta[options.ARGS]])
     if output == "json":

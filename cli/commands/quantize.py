@@ -9,7 +9,7 @@ from subbyte.cli import options
 from subbyte.cli.terminal.console import human_count, human_size, print_json
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import find_model
-from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def quantize(
     from subbyte.runtime.quantize.quantize import quantize as write
 
     path = find_model(source, verbose=verbose)
-    with options.usage_errors(), one_interrupt(), Steps() as steps:
+    with options.usage_errors(), one_interrupt(), ProgressBar() as bar:
         result = write(
             path, out, recipe, imatrix=imatrix, tensor_types=tensor_types, target_size=target_size, threads=threads,
-            dry_run=dry_run, on_progress=steps.update,
+            dry_run=dry_run, on_progress=bar.update,
         )  # fmt: skip
     if as_json:
         print_json(result.to_dict())

@@ -11,7 +11,7 @@ from subbyte.cli import options
 from subbyte.cli.commands.perplexity import MAX_TEXT
 from subbyte.cli.terminal.console import encodable, one_line, print_json, printable, read_bytes
 from subbyte.cli.terminal.loading import find_model
-from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType
@@ -69,11 +69,11 @@ def report(
         texts = [read_bytes(file, MAX_TEXT) for file in files]
         paths = [find_model(model, verbose=verbose) for model in models]
         reference = None if base is None else find_model(base, verbose=verbose)
-        steps = stack.enter_context(Steps())
+        bar = stack.enter_context(ProgressBar())
         result = measure(
             paths, texts, base=reference, against=against, n_ctx=n_ctx, chunks=chunks, cache_type=cache_type,
             activations=activations, threads=threads, prompt=prompt, generation=generation, repeats=repeats,
-            on_progress=steps.update,
+            on_progress=bar.update,
         )  # fmt: skip
     command = shlex.join(["subbyte", *ctx.meta[options.ARGS]])
     if output == "json":

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.repl.keyboard import CTRL_T, Keyboard
 from subbyte.cli.terminal.console import dim, encodable, printable
-from subbyte.cli.terminal.status_line import LiveLine
+from subbyte.cli.terminal.status_line import StatusLine
 
 if TYPE_CHECKING:
     from subbyte.runtime.generation.events import Reply
@@ -23,7 +23,7 @@ class Reasoning:
         """Hidden reasoning of less than `after` seconds leaves no trace; without a keyboard nothing changes."""
         self.hidden = hidden
         self._stream, self._after, self._keyboard = stream, after, keyboard
-        self._line = LiveLine(stream)
+        self._line = StatusLine(stream)
         self._answer: Generation | None = None  # whose reasoning has begun and not ended
         self._waiting = ""  # has come, but was not printed
         self._opened = self._within = False  # the first line was printed; the cursor stands behind text

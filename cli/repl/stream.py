@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.terminal.console import printable
-from subbyte.cli.terminal.status_line import ReadingLine
+from subbyte.cli.terminal.status_line import PrefillStatus
 
 if TYPE_CHECKING:
     from subbyte.runtime.generation.events import Reply
@@ -22,7 +22,7 @@ def show(answer: "Generation", out: TextIO, reasoning: Reasoning | None = None) 
     from subbyte.runtime.generation.events import PrefillProgress, TextDelta, ThinkingDelta
 
     clean = printable if out.isatty() else str
-    line, last = ReadingLine(sys.stderr), ""
+    line, last = PrefillStatus(sys.stderr), ""
     try:
         with closing(answer):
             for event in answer:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.evaluation.perplexity import ChunkResult
 
 
-class Running:
+class PerplexityProgress:
     """Shows each chunk's result as it comes, if `values` on stdout, and a bar where stderr is a terminal.
 
     Where both go to a terminal the values come above the bar in whole lines; the bar shows the latest one itself.
@@ -30,7 +30,7 @@ class Running:
         self._line = ""  # waits to be a whole line
         self._written = False  # stdout stands behind a value
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> "PerplexityProgress":
         if self._bar is not None:
             self._bar.start()
             self._bar.add_task("", total=None, ppl="")

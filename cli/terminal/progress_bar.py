@@ -6,8 +6,8 @@ from types import TracebackType
 from subbyte.cli.terminal.console import one_line
 
 
-class Steps:
-    """`with Steps() as steps: work(on_progress=steps.update)`. Where stderr is no terminal, nothing is shown."""
+class ProgressBar:
+    """`with ProgressBar() as bar: work(on_progress=bar.update)`. Where stderr is no terminal, nothing is shown."""
 
     def __init__(self) -> None:
         self._bar = None
@@ -22,7 +22,7 @@ class Steps:
                 redirect_stdout=False,  # else rich would send our stdout to stderr
             )  # fmt: skip
 
-    def __enter__(self) -> "Steps":
+    def __enter__(self) -> "ProgressBar":
         if self._bar is not None:
             self._bar.start()
             self._bar.add_task("")

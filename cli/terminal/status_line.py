@@ -10,7 +10,7 @@ from subbyte.cli.terminal.console import dim, takes_escapes
 SHOW_AFTER = 1.0  # seconds before a line appears that may turn out not to be needed
 
 
-class LiveLine:
+class StatusLine:
     """One dim line; on anything but a terminal that can rewrite it nothing is ever shown."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -32,20 +32,20 @@ class LiveLine:
             self._shown = False
 
 
-class ReadingLine:
-    """`reading the prompt: 512/2048 tokens, 6 s left` from a second on, wiped at the end."""
+class PrefillStatus:
+    """`prefill: 512/2048 tokens, 6 s left` from a second on, wiped at the end."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._line = LiveLine(stream)
+        self._line = StatusLine(stream)
         self._clock = clock
         self._start = clock()
 
     def update(self, done: int, total: int) -> None:
-        """Shows how many of the prompt's tokens have been read."""
+        """Shows how many of the prompt's tokens have been computed."""
         elapsed = self._clock() - self._start
         if elapsed >= SHOW_AFTER:
             left = f", {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
-            self._line.write(f"reading the prompt: {done}/{total} tokens{left}")
+            self._line.write(f"prefill: {done}/{total} tokens{left}")
 
     def clear(self) -> None:
         """Wipes the line, if there is one."""

@@ -526,8 +526,8 @@ def test_perplexity_of_too_short_a_text(subbyte, runtime, stdin):
 
 MEASURE = """
 from types import SimpleNamespace as Chunk
-from subbyte.cli.terminal.perplexity_progress import Running
-with Running(values=True) as running:
+from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
+with PerplexityProgress(values=True) as running:
     for index in range(1, 13):
         running.update(Chunk(index=index, total=12, ppl=(10.0 + index,), error=(1.0,)))
 print("PPL")

@@ -11,7 +11,7 @@ import pytest
 from tiny_models import MIXED, write_model
 
 from subbyte.cli.main import run
-from subbyte.cli.terminal.progress_bar import Steps
+from subbyte.cli.terminal.progress_bar import ProgressBar
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 1500).tolist())
 Call = Callable[..., tuple[int, str, str]]
@@ -111,12 +111,12 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Ctrl-C while the progress is shown for the at-th time."""
     seen = []
 
-    def update(self: Steps, what: str, done: int, total: int) -> None:
+    def update(self: ProgressBar, what: str, done: int, total: int) -> None:
         seen.append(what)
         if len(seen) == at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Steps, "update", update)
+    monkeypatch.setattr(ProgressBar, "update", update)
 
 
 def test_ctrl_c_shows_what_was_measured(compare: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_ctrl_c_while_blaming(compare: Call, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_progress_has_the_running_divergence(compare: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(Steps, "update", lambda self, *step: shown.append(step))
+    monkeypatch.setattr(ProgressBar, "update", lambda self, *step: shown.append(step))
     _, out, _ = compare("base.gguf", "q8.gguf", "q4.gguf", *SHORT, "--json")
     assert [step[1:] for step in shown] == [(i, 5) for i in range(1, 6)]
     last = [result["kld"]["value"] for result in json.loads(out)["results"]]

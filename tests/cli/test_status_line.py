@@ -5,7 +5,7 @@ import io
 import pytest
 
 from subbyte.cli.terminal import status_line
-from subbyte.cli.terminal.status_line import LiveLine, ReadingLine
+from subbyte.cli.terminal.status_line import PrefillStatus, StatusLine
 
 
 class Terminal(io.StringIO):
@@ -20,7 +20,7 @@ def able(monkeypatch):
 
 def test_a_line_is_rewritten_and_wiped():
     screen = Terminal()
-    line = LiveLine(screen)
+    line = StatusLine(screen)
     line.clear()
     line.write("one")
     line.write("three")
@@ -32,7 +32,7 @@ def test_a_line_is_rewritten_and_wiped():
 def test_a_line_never_wraps(monkeypatch):
     monkeypatch.setattr(status_line, "_columns", lambda stream: 10)
     screen = Terminal()
-    LiveLine(screen).write("0123456789")
+    StatusLine(screen).write("0123456789")
     assert screen.getvalue() == "\r\x1b[2m012345678\x1b[0m\x1b[K"
 
 
@@ -41,7 +41,7 @@ def test_nothing_goes_to_a_pipe_or_a_terminal_that_can_not_rewrite(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     screen = Terminal()
     for stream in (pipe, screen):
-        line = LiveLine(stream)
+        line = StatusLine(stream)
         line.write("text")
         line.clear()
     assert pipe.getvalue() == screen.getvalue() == ""
@@ -50,11 +50,11 @@ def test_nothing_goes_to_a_pipe_or_a_terminal_that_can_not_rewrite(monkeypatch):
 def test_reading_line_waits_a_second_and_wipes_itself():
     now = [0.0]
     screen = Terminal()
-    line = ReadingLine(screen, clock=lambda: now[0])
+    line = PrefillStatus(screen, clock=lambda: now[0])
     line.update(256, 2048)
     line.clear()
     assert screen.getvalue() == ""
     now[0] = 2.0
     line.update(512, 2048)
     line.clear()
-    assert screen.getvalue() == "\r\x1b[2mreading the prompt: 512/2048 tokens, 6 s left\x1b[0m\x1b[K\r\x1b[K"
+    assert screen.getvalue() == "\r\x1b[2mprefill: 512/2048 tokens, 6 s left\x1b[0m\x1b[K\r\x1b[K"
