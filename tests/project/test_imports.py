@@ -75,6 +75,18 @@ def test_no_circle_between_rooms(folder: str) -> None:
     assert circles(import_graph(ROOT, folder)) == []
 
 
+def test_no_circle_between_files_of_cli() -> None:
+    modules = {
+        ".".join(("subbyte", *file.relative_to(ROOT).with_suffix("").parts)): file for file in files_of(ROOT / "cli")
+    }
+    graph = {
+        module: {name for full in imports_of(file) for name in (full, full.rpartition(".")[0]) if name in modules}
+        for module, file in modules.items()
+    }
+    assert graph["subbyte.cli.repl.repl"] > {"subbyte.cli.repl.slash_commands"}
+    assert circles(graph) == []
+
+
 def test_the_checks_see_an_upward_import_and_a_circle() -> None:
     assert list(python_imports("def f():\n    from subbyte.runtime.gguf import GGUF")) == ["subbyte.runtime.gguf.GGUF"]
     graph = {"runtime.gguf": {"runtime.chat"}, "runtime.chat": {"runtime.gguf"}, "runtime.new": set[str]()}
