@@ -1,4 +1,4 @@
-"""The rooms of kernels/ and what C and Cython files of each may include: formats ← cpu ← engine ← measure, and threads."""
+"""The rooms of kernels/, and what their C and Cython files may include: formats ← cpu ← engine ← measure, threads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-KERNELS = Path(__file__).resolve().parents[1] / "kernels"
+KERNELS = ROOT / "kernels"
 ROOMS = {
     "formats": set[str](),
     "cpu": {"formats"},
@@ -16,8 +17,8 @@ ROOMS = {
     "measure": {"formats", "cpu", "threads", "engine"},
     "python": {"formats", "cpu", "threads", "engine", "measure"},
 }
-# Inside cpu/, the folders that an instruction set builds on, besides the files of cpu/ itself. The sources in vector/ are
-# compiled once for each instruction set that has a vec.h.
+# Inside cpu/, the folders that an instruction set builds on, besides the files of cpu/ itself. The sources in vector/
+# are compiled once for each instruction set that has a vec.h.
 CPU = {
     "scalar": set[str](),
     "vector": set(),
