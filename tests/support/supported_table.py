@@ -1,12 +1,16 @@
-"""README's table of what runs, from the code; `.venv/bin/python tests/support/supported_table.py` writes it there.
+"""What runs, from the code: docs/supported.md and README's summary of it.
 
-An architecture's models and manner are the first line of its file's docstring, `models: manner.`
+`.venv/bin/python tests/support/supported_table.py` writes both. An architecture's models and description are the first
+line of its file's docstring, `models: description.`
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from paths import ROOT
 
@@ -15,58 +19,75 @@ from subbyte.models import ARCHITECTURES
 from subbyte.runtime.tokenizer.pretokenizer import RULES
 from subbyte.runtime.tokenizer.tokenizer import MODELS
 
-README = ROOT / "README.md"
 BEGIN = "<!-- from the code, by .venv/bin/python tests/support/supported_table.py -->\n"
 END = "<!-- end -->\n"
 FAMILIES = {"x86_64": "x86-64", "aarch64": "64-bit ARM"}
 
 
 def architectures() -> list[tuple[str, str, str]]:
-    """(name, its models, how it differs) of each model file."""
+    """(name, its models, description) of each model file."""
     rows = []
     for name in ARCHITECTURES:
         first = (import_module(f"subbyte.models.{name}").__doc__ or "").split("\n")[0]
-        models, _, manner = first.partition(": ")
-        assert manner.endswith("."), f"models/{name}.py should begin with 'models: manner.', not {first!r}"
-        rows.append((f"`{name}`", models, manner[0].upper() + manner[1:-1]))
+        models, _, description = first.partition(": ")
+        assert description.endswith("."), f"models/{name}.py should begin with 'models: description.', not {first!r}"
+        rows.append((f"`{name}`", models, description[0].upper() + description[1:-1]))
     return rows
 
 
-def block_types() -> str:
-    return ", ".join(f"{format.name} {format.bits_per_weight:.3g}" for format in FORMATS.values())
-
-
-def tokenizers() -> str:
-    kinds = {
-        "gpt2": f"byte-level BPE (`gpt2`) with the rules {', '.join(sorted(RULES))}",
-        "llama": "SentencePiece-style (`llama`)",
-    }
-    return "; ".join(kinds[name] for name in MODELS)
-
-
-def processors() -> str:
-    """The instruction sets that kernels/cpu/meson.build lists, by family of processor."""
+def processors() -> dict[str, list[str]]:
+    """The instruction sets that kernels/cpu/meson.build lists, by CPU family, weakest first."""
     rows = re.findall(r"^  \['(\w+)', '(\w+)',", (ROOT / "kernels/cpu/meson.build").read_text(), re.MULTILINE)
-    lists = {family: " ".join(f"`{name}`" for name, of in rows if of == family) for family in FAMILIES}
-    return "; ".join([*(f"{FAMILIES[family]}: {names}" for family, names in lists.items()), "others: `scalar`"])
+    lists = {FAMILIES[family]: [name for name, of in rows if of == family] for family in FAMILIES}
+    return {**lists, "others": ["scalar"]}
 
 
-def table() -> str:
-    """Markdown between BEGIN and END, both included."""
-    lines = ["| architecture | models | manner |", "|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in architectures()]
-    lines += ["", "| | |", "|---|---|"]
-    lines += [f"| block types, bits a weight | {block_types()} |"]
-    lines += [f"| tokenizers | {tokenizers()} |"]
-    lines += [f"| processors | {processors()} |"]
-    return BEGIN + "\n".join(lines) + "\n" + END
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- ", "|---").replace("--- |", "---|")
 
 
-def written(readme: str) -> str:
-    """The table that a README has."""
-    return readme[readme.index(BEGIN) : readme.index(END) + len(END)]
+def page() -> str:
+    """The tables of docs/supported.md."""
+    formats = [(f.name, f"{f.bits_per_weight:.4g}", str(f.block_size), str(f.block_bytes)) for f in FORMATS.values()]
+    kinds = {"gpt2": ("`gpt2`", "byte-level BPE"), "llama": ("`llama`", "SentencePiece-style BPE with scores")}
+    sets = [(family, " ".join(f"`{name}`" for name in names)) for family, names in processors().items()]
+    return "\n".join([
+        "## Architectures\n",
+        table(("`general.architecture`", "models", "description"), list(architectures())),
+        "## Block types\n",
+        table(("type", "bits per weight", "weights per block", "bytes per block"), formats),
+        "## Tokenizers\n",
+        table(("`tokenizer.ggml.model`", "kind"), [kinds[name] for name in MODELS]),
+        f"Pre-tokenizers of byte-level vocabularies (`tokenizer.ggml.pre`): {', '.join(sorted(RULES))}.\n",
+        "## Instruction sets\n",
+        table(("processor", "instruction sets, weakest first"), sets),
+    ])  # fmt: skip
+
+
+def summary() -> str:
+    """README's list."""
+    models = "; ".join(f"{models} ({name})" for name, models, _ in architectures())
+    sets = "; ".join(f"{family} {' '.join(names)}" for family, names in processors().items())
+    items = {"Architectures": models, "Block types": " ".join(FORMATS), "Instruction sets": sets}
+    lines = [
+        *(f"- **{name}**: {text}." for name, text in items.items()),
+        "- **More**: [docs/supported.md](docs/supported.md).",
+    ]
+    return "".join(textwrap.fill(line, 140, subsequent_indent="  ", break_on_hyphens=False) + "\n" for line in lines)
+
+
+PAGES: dict[Path, Callable[[], str]] = {ROOT / "docs/supported.md": page, ROOT / "README.md": summary}
+
+
+def written(text: str) -> str:
+    """What a page has between BEGIN and END."""
+    return text[text.index(BEGIN) + len(BEGIN) : text.index(END)]
 
 
 if __name__ == "__main__":
-    text = README.read_text()
-    README.write_text(text.replace(written(text), table()))
+    for path, render in PAGES.items():
+        text = path.read_text()
+        begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+        path.write_text(text[:begin] + render() + text[end:])
