@@ -6,7 +6,8 @@ import subbyte as sb
 
 
 def main(name: str = "smollm2") -> None:
-    with sb.load(name) as model, model.chat(system="Answer briefly.") as chat:
+    greedy = sb.Sampling(temperature=0)  # with int8x2: so small a model as smollm2 is easily led astray
+    with sb.load(name) as model, model.chat(sampling=greedy, activations="int8x2", max_tokens=300) as chat:
         while question := input("> ").strip():
             reply = chat.send(question)
             print(reply.text)

@@ -6,7 +6,8 @@ import subbyte as sb
 
 
 def main(question: str, name: str = "smollm2") -> None:
-    with sb.load(name) as model, model.chat(max_tokens=200) as chat:
+    greedy = sb.Sampling(temperature=0)
+    with sb.load(name) as model, model.chat(sampling=greedy, activations="int8x2", max_tokens=200) as chat:
         for event in chat.stream(question):
             match event:
                 case sb.PrefillProgress():

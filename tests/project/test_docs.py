@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 import doc_pages
+import numpy as np
 import pytest
 import supported_table
 from doc_pages import PAGES
+from model_logits import TOKENS, logits
 from paths import ROOT
-from tiny_models import LLAMA, write_model
+from tiny_models import LLAMA, forward, write_model
 from vocabularies import model_file
 
+from subbyte import models
 from subbyte.cli.main import cli
 from subbyte.kernels import isas
 from subbyte.runtime.template.chat_template import CHATML
@@ -67,6 +72,16 @@ def test_readmes_python_runs_on_its_model(capsys: pytest.CaptureFixture[str]) ->
     (code,) = doc_pages.python_blocks(text_of("README.md"))
     exec(compile(code.replace('sb.load("smollm2")', f"sb.load({str(path)!r})"), "README", "exec"), {})
     assert "Paris" in capsys.readouterr().out
+
+
+def test_the_architecture_of_the_page_computes_what_numpy_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = doc_pages.python_blocks(text_of("docs/add-an-architecture.md"))
+    module = ModuleType("subbyte.models.toy")
+    exec(code, vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(models, "ARCHITECTURES", (*models.ARCHITECTURES, "toy"))
+    weights = write_model(tmp_path / "m.gguf", "toy", LLAMA)
+    assert np.abs(logits(tmp_path / "m.gguf", TOKENS) - forward("toy", weights, TOKENS, LLAMA)).max() < 1e-4
 
 
 # ---- commands ----
@@ -160,7 +175,9 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize("path", supported_table.PAGES)
 def test_what_runs_is_the_codes(path: Path) -> None:
     expected = supported_table.PAGES[path]()
-    assert supported_table.written(path.read_text()) == expected, "run: .venv/bin/python tests/support/supported_table.py"
+    assert supported_table.written(path.read_text()) == expected, (
+        "run: .venv/bin/python tests/support/supported_table.py"
+    )
 
 
 @pytest.mark.parametrize("isa", isas())

@@ -32,7 +32,7 @@ def inline(text: str) -> list[str]:
 
 
 def shell_lines(text: str) -> Iterator[str]:
-    """Lines of commands: those after `$ ` in fenced blocks, those of indented blocks; with the lines that continue them."""
+    """Commands: what follows `$ ` in fenced blocks, and the lines of indented ones; continued lines are joined."""
     for _, block in _BLOCK.findall(text):
         yield from (line[2:] for line in joined(block) if line.startswith("$ "))
     for block in _INDENTED.findall(prose(text)):
