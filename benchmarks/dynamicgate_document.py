@@ -13,7 +13,6 @@ import numpy as np
 import subbyte as sb
 from subbyte.runtime.evaluation.statistics import block_bootstrap
 from subbyte.runtime.evaluation.tables import Table, markdown
-from subbyte.runtime.report.report_table import report_markdown
 
 HEAD = """# DynamicGate against the standard mixtures
 
@@ -81,7 +80,7 @@ def document(report: sb.Report, made_from: Mapping[str, str]) -> str:
     parts = [
         HEAD.format(summary=_summary(report, equal_size)).rstrip(),
         "## Equal names",
-        report_markdown(report, made_from["command"]),
+        report.markdown(made_from["command"]),
         "## Equal size",
         markdown([_equal_size_table(report, equal_size)]),
         "Of each DynamicGate file the difference of ln PPL from a straight line between the two standard files whose "

@@ -18,7 +18,6 @@ _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
 
 def print_comparison(output: str, command: str, run: "CompareRun", blames: Sequence["BlameRun"]) -> None:
     """Writes a comparison, and what the tensors are blamed for, to stdout."""
-    from subbyte.runtime.compare.table import blame_table, compare_tables
     from subbyte.runtime.evaluation.tables import markdown
 
     if output == "json":
@@ -27,7 +26,7 @@ def print_comparison(output: str, command: str, run: "CompareRun", blames: Seque
     if output == "csv":
         _print_csv(run)
         return
-    tables = [*compare_tables(run), *map(blame_table, blames)]
+    tables = [*run.tables(), *(blame.table() for blame in blames)]
     conditions = (
         f"base {one_line(run.base)}",
         f"n_ctx {run.n_ctx}, {run.chunks} chunks, {run.n_scored} of {run.n_tokens} tokens scored, "

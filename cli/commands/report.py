@@ -64,7 +64,6 @@ def report(
     with ExitStack() as stack:
         stack.enter_context(options.usage_errors())
         from subbyte.runtime.report.report import report as measure
-        from subbyte.runtime.report.report_table import report_markdown
 
         texts = [read_bytes(file, MAX_TEXT) for file in files]
         paths = [find_model(model, verbose=verbose) for model in models]
@@ -79,7 +78,7 @@ def report(
     if output == "json":
         print_json({"command": command, "files": list(files), **result.to_dict()})
         return
-    text = report_markdown(result, one_line(command))
+    text = result.markdown(one_line(command))
     for sign, plain in {"±": "+/-", "Δ": "d"}.items():
         text = text.replace(sign, encodable(sign, plain, sys.stdout))
     print(printable(text))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from subbyte.runtime.compare.groups import By
-from subbyte.runtime.compare.table import blame_table
 from subbyte.runtime.evaluation.divergence import Estimate
-from subbyte.runtime.evaluation.tables import html
+from subbyte.runtime.evaluation.tables import Table, html, short_names
 from subbyte.runtime.records import Record
 
 
@@ -44,5 +43,19 @@ class BlameRun(Record):
     activations: str
     seconds: float
 
+    def table(self) -> Table:
+        """A row for each group, in the order of `groups`."""
+        rows = [
+            (b.group, b.types, f"{b.base_bytes / 1e6:.2f}", f"{b.n_bytes / 1e6:.2f}", b.kld.text(6),
+             f"{b.kld_per_mb:.4g}")
+            for b in self.groups
+        ]  # fmt: skip
+        columns = (self.by, "types", "MB of base", "MB", "KLD", "KLD per MB saved")
+        name = short_names([self.model])[0]
+        if not rows:
+            return Table(f"Blame: nothing differs between the base and {name}", columns, rows)
+        sums = f"all of {name} {self.whole.text(6)}, sum of parts {sum(b.kld.value for b in self.groups):.6f}"
+        return Table(f"Blame: KLD of the base with one part of {name} at a time; {sums}", columns, rows)
+
     def _repr_html_(self) -> str:
-        return html([blame_table(self)])
+        return html([self.table()])

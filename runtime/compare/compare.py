@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from subbyte.kernels import Comparison
-from subbyte.runtime.compare.base_file import BaseFile
-from subbyte.runtime.compare.base_writer import write_base
+from subbyte.runtime.compare.base_file import BaseFile, write_base
 from subbyte.runtime.compare.conditions import Conditions, base_model, check_same_shape, same_text
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, pieces

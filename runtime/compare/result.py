@@ -1,4 +1,4 @@
-"""What a comparison of models with a base found."""
+"""What a comparison of models with a base found, and its tables, in llama-perplexity's order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.compare.layers import LayerError
-from subbyte.runtime.compare.table import compare_tables
 from subbyte.runtime.evaluation.divergence import Divergence, Scored
 from subbyte.runtime.evaluation.statistics import LEVEL, Interval, block_bootstrap
-from subbyte.runtime.evaluation.tables import html
+from subbyte.runtime.evaluation.tables import Table, html, short_names
 from subbyte.runtime.records import Record
+
+_PERCENTILES = {"100": "Maximum", "50": "Median", "0": "Minimum"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +50,73 @@ class CompareRun(Record):
             "layers": [[layer.to_dict() for layer in layers] for layers in self.layers],
         }
 
+    def tables(self) -> list[Table]:
+        """A column for each model; the last table, if it was asked for, has a row for each layer."""
+        columns = ("", *short_names([result.model for result in self.results]))
+        all_rows = [
+            (_ppl_rows(r), _kld_rows(r), _delta_p_rows(r), self._decision_rows(i)) for i, r in enumerate(self.results)
+        ]
+        titles = ("Perplexity", "KL divergence, nats", "Token probability", "Decision")
+        tables = []
+        for title, parts in zip(titles, zip(*all_rows, strict=True), strict=True):
+            labels = [label for label, _ in parts[0]]
+            cells = zip(*([cell for _, cell in part] for part in parts), strict=True)
+            tables.append(Table(title, columns, [(label, *row) for label, row in zip(labels, cells, strict=True)]))
+        return [*tables, self._layers_table(columns)] if self.layers else tables
+
+    def _decision_rows(self, i: int) -> list[tuple[str, str]]:
+        r = self.results[i]
+        level = f"{100 * r.kld_interval.level:g}%"
+        rows = [
+            (f"Mean KLD, {level}", _interval(r.kld_interval)),
+            (f"ln(PPL(Q)/PPL(base)), {level}", _interval(r.log_ratio_interval)),
+            ("Q predicts the text", r.verdict if r.verdict == "undecided" else f"{r.verdict} than the base"),
+        ]
+        if len(self.results) > 1:
+            first = short_names([result.model for result in self.results])[0]
+            rows.append((f"KLD - KLD({first}), {level}", _interval(self.delta(i, 0)) if i else ""))
+        return rows
+
+    def _layers_table(self, columns: tuple[str, ...]) -> Table:
+        rows = [
+            (layers[0].name, *(f"{100 * layer.relative:.3f}%  {layer.cosine:.6f}" for layer in layers))
+            for layers in zip(*self.layers, strict=True)
+        ]
+        return Table("Residual stream behind each layer: error relative to the base, cosine", columns, rows)
+
     def _repr_html_(self) -> str:
-        return html(compare_tables(self))
+        return html(self.tables())
+
+
+def _ppl_rows(r: Divergence) -> list[tuple[str, str]]:
+    return [
+        ("Mean PPL(Q)", r.ppl.text(6)),
+        ("Mean PPL(base)", r.ppl_base.text(6)),
+        ("Cor(ln(PPL(Q)), ln(PPL(base)))", f"{100 * r.correlation:.2f}%"),
+        ("Mean ln(PPL(Q)/PPL(base))", r.log_ratio.text(6)),
+        ("Mean PPL(Q)/PPL(base)", r.ratio.text(6)),
+        ("Mean PPL(Q)-PPL(base)", r.difference.text(6)),
+    ]
+
+
+def _kld_rows(r: Divergence) -> list[tuple[str, str]]:
+    percentiles = ((_percentile(name, "KLD"), f"{value:.6f}") for name, value in r.kld_percentiles.items())
+    return [("Mean KLD", r.kld.text(6)), *percentiles]
+
+
+def _delta_p_rows(r: Divergence) -> list[tuple[str, str]]:
+    percentiles = ((_percentile(name, "Δp"), f"{100 * value:.3f}%") for name, value in r.delta_p_percentiles.items())
+    return [
+        ("Mean Δp", f"{r.delta_p.text(3, 100)}%"),
+        *percentiles,
+        ("RMS Δp", f"{r.delta_p_rms.text(3, 100)}%"),
+        ("Same top p", f"{r.same_top.text(3, 100)}%"),
+    ]
+
+
+def _percentile(name: str, what: str) -> str:
+    return f"{_PERCENTILES.get(name) or f'{float(name):.1f}%'} {what}"
+
+
+def _interval(of: Interval) -> str:
+    return f"{of.low:.6f} to {of.high:.6f}"

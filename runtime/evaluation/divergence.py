@@ -39,6 +39,10 @@ class Estimate(Record):
     value: float
     error: float
 
+    def text(self, decimals: int, factor: float = 1) -> str:
+        """Both times a factor, as "1.234 ± 0.005"."""
+        return f"{factor * self.value:.{decimals}f} ± {factor * self.error:.{decimals}f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Divergence(Record):

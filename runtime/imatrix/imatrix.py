@@ -1,14 +1,36 @@
-"""What an importance matrix holds, and the weights that encoders get from it."""
+"""Importance matrices and their files: llama.cpp's GGUF format, written and read, and its older one (.dat), read.
+
+GGUF: general.type "imatrix", and for each tensor `NAME.in_sum2` (sums of squares, float32 [row length, matrices]) and
+`NAME.counts` (rows summed, [1, matrices]); other suffixes are passed over. Older: counts of calls in place of rows.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from subbyte.errors import FormatError, ResourceError
+from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
+from subbyte.runtime.gguf.shard import MAGIC, Part
+from subbyte.runtime.gguf.tensors import MAX_NAME_BYTES, MAX_TENSORS, TensorInfo
+from subbyte.runtime.text import printable, quoted
+
+if TYPE_CHECKING:
+    import gguf
+
+SQUARES, COUNTS, SUMS = ".in_sum2", ".counts", ".in_sum"
+MAX_DATASETS = 1 << 10
+MAX_OLD_BYTES = 1 << 30
+MAX_ROW = 1 << 24  # weights; no model has a row like that
+MAX_CALLS = (1 << 31) - 1  # a negative number is greater
 
 Sums = NDArray[np.float64]
 
@@ -31,15 +53,38 @@ class Imatrix:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Imatrix:
         """Read a file of either of llama.cpp's formats. Raises FormatError, ModelNotFound and ResourceError."""
-        from subbyte.runtime.imatrix.imatrix_file import read_imatrix
-
-        return read_imatrix(path)
+        path = Path(path)
+        with suppress(OSError, ValueError):
+            if path.is_file():  # opening a pipe would wait for a writer
+                with path.open("rb") as file:
+                    if file.read(len(MAGIC)) != MAGIC:
+                        return _read_old(path)
+        return _read_gguf(path)  # which says what is wrong with a file that can't be opened
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the GGUF format that llama-quantize reads; whole, or not at all. Raises ResourceError."""
-        from subbyte.runtime.imatrix.imatrix_file import write_imatrix
-
-        write_imatrix(self, path)
+        path = Path(path)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            try:
+                w = _writer(scratch)
+                w.add_array("imatrix.datasets", list(self.datasets) or ["(not known)"])
+                w.add_uint32("imatrix.chunk_count", self.chunk_count)
+                w.add_uint32("imatrix.chunk_size", self.chunk_size)
+                for name in sorted(self.squares):
+                    w.add_tensor(name + SQUARES, self.squares[name].astype(np.float32))
+                    w.add_tensor(name + COUNTS, self.counts[name].astype(np.float32)[:, None])
+                    if name in self.sums:
+                        w.add_tensor(name + SUMS, self.sums[name].astype(np.float32))
+                w.write_header_to_file()
+                w.write_kv_data_to_file()
+                w.write_tensors_to_file()
+                w.close()
+                scratch.replace(path)
+            finally:
+                scratch.unlink(missing_ok=True)
+        except OSError as error:
+            raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
 
     def weights(self, name: str) -> NDArray[np.float32] | None:
         """The mean square of each column of a tensor's inputs, float32; None for a tensor that was not seen.
@@ -60,3 +105,102 @@ class Imatrix:
         for name in sorted(self.squares):
             digest.update(name.encode() + b"\0" + self.squares[name].tobytes() + self.counts[name].tobytes())
         return digest.hexdigest()
+
+
+def _writer(path: Path) -> gguf.GGUFWriter:
+    from gguf import GGUFWriter
+
+    class Writer(GGUFWriter):
+        def add_architecture(self) -> None:
+            """A file of importances has none."""
+
+    w = Writer(str(path), "")
+    w.add_type("imatrix")
+    return w
+
+
+def _read_gguf(path: Path) -> Imatrix:
+    part = Part(path)
+    metadata, tensors = part.metadata, part.tensors
+    try:
+        kind = metadata.str("general.type", None)
+        if kind != "imatrix":
+            found = "a model" if kind in (None, "model") else f"of type {quoted(kind)}"
+            raise FormatError(f"{part.file}: {found}, not an importance matrix; make one with `subbyte imatrix`")
+        squares, counts = _sums(part.file, tensors, SQUARES), {}
+        for name, sums in squares.items():
+            if name + COUNTS not in tensors:
+                raise FormatError(f"{part.file}: {quoted(name)} has sums and no counts; {DAMAGED}")
+            counts[name] = _values(part.file, tensors[name + COUNTS]).reshape(-1)
+            if len(counts[name]) != len(sums):
+                found = f"{len(sums)} matrices and {len(counts[name])} counts"
+                raise FormatError(f"{part.file}: {quoted(name)} has {found}; {DAMAGED}")
+        names = metadata.entries.get("imatrix.datasets")
+        datasets = names.data.values(MAX_DATASETS) if names and names.type_name == "[str]" else []
+        return Imatrix(
+            squares=_checked(part.file, squares, counts), counts=counts,
+            sums={k: v for k, v in _sums(part.file, tensors, SUMS).items() if k in squares},
+            datasets=tuple(datasets), chunk_count=metadata.u32("imatrix.chunk_count", 0),
+            chunk_size=metadata.u32("imatrix.chunk_size", 0),
+        )  # fmt: skip
+    finally:
+        part.close()
+
+
+def _sums(file: str, tensors: Mapping[str, TensorInfo], suffix: str) -> dict[str, Sums]:
+    found = [tensor for name, tensor in tensors.items() if name.endswith(suffix)]
+    return {t.name.removesuffix(suffix): _values(file, t).reshape(-1, t.shape[0]) for t in found}
+
+
+def _values(file: str, tensor: TensorInfo) -> Sums:
+    if tensor.type != "F32":
+        raise FormatError(f"{file}: tensor {quoted(tensor.name)} is {tensor.type}, importances are F32; {DAMAGED}")
+    return np.frombuffer(tensor.data, "<f4").astype(np.float64)
+
+
+def _checked(file: str, squares: dict[str, Sums], counts: Mapping[str, Sums]) -> dict[str, Sums]:
+    """What quantizers multiply errors with: finite and not negative, or they would hang or make rubbish."""
+    for name, values in squares.items():
+        for each in (values, counts[name]):
+            if not (np.isfinite(each).all() and (each >= 0).all()):
+                raise FormatError(f"{file}: {quoted(name)} has values that are negative or not finite; {DAMAGED}")
+    if not squares:
+        raise FormatError(f"{file}: an importance matrix without any tensor; make another with `subbyte imatrix`")
+    return squares
+
+
+def _read_old(path: Path) -> Imatrix:
+    with path.open("rb") as file:
+        data = file.read(MAX_OLD_BYTES + 1)
+    cursor = Cursor(memoryview(data), printable(str(path)))
+    if len(data) > MAX_OLD_BYTES:
+        raise cursor.error("no importance matrix: none is so long", 0)
+    n_entries = cursor.u32("the number of tensors")
+    if not 0 < n_entries <= MAX_TENSORS:
+        raise cursor.error(f"no importance matrix: {n_entries} tensors, 1 to {MAX_TENSORS} are allowed", 0)
+    squares: dict[str, Sums] = {}
+    counts: dict[str, Sums] = {}
+    for i in range(n_entries):
+        cursor.place = f"tensor {i + 1} of {n_entries}"
+        name = _old_text(cursor, "the name", MAX_NAME_BYTES)
+        n_calls, n_values = cursor.u32("the number of calls"), cursor.u32("the number of values")
+        if name in squares or not 0 < n_values <= MAX_ROW or n_calls > MAX_CALLS:
+            raise cursor.error(f"{quoted(name)} with {n_values} values of {n_calls} calls; {DAMAGED}")
+        values = np.frombuffer(cursor.take(4 * n_values, "the values"), "<f4")
+        squares[name], counts[name] = values.astype(np.float64)[None], np.array([n_calls or 1], np.float64)
+    chunk_count = 0
+    datasets: tuple[str, ...] = ()
+    if cursor.left:  # the oldest files end here
+        chunk_count = cursor.u32("the number of chunks")
+        datasets = (_old_text(cursor, "the data set's name", 1 << 16),) if cursor.left else ()
+    return Imatrix(
+        squares=_checked(cursor.file, squares, counts), counts=counts, sums={}, datasets=datasets,
+        chunk_count=chunk_count, chunk_size=0,
+    )  # fmt: skip
+
+
+def _old_text(cursor: Cursor, what: str, longest: int) -> str:
+    n_bytes = cursor.u32(f"the length of {what}")
+    if n_bytes > longest:
+        raise cursor.error(f"{what} is {n_bytes} bytes long, at most {longest} are allowed; {DAMAGED}")
+    return bytes(cursor.take(n_bytes, what)).decode("utf-8", "replace")

@@ -1,4 +1,7 @@
-"""Everything a model card says of quantized files, measured in one go: how well they predict, how large, how fast."""
+"""Everything a model card says of quantized files, measured in one go: how well they predict, how large, how fast.
+
+Its table is that of a model card; below it stands all that another needs to get the same figures.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,16 @@ from typing import Any
 
 from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.tables import Table, html, markdown, short_names
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.model import Model, load
 from subbyte.runtime.records import Record
 from subbyte.runtime.report.measure import Speed, digests, losses_and_divergences, speeds
 from subbyte.runtime.report.size_class import SizeClass, size_class, yardstick
 from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
+
+COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
+KLD = "KLD from base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +63,57 @@ class Report(Record):
         own = {name: getattr(self, name) for name in ("base", "version", "cpu", "isa", "threads")}
         return {**own, "level": self.run.level, "rows": [row.to_dict() for row in self.rows]}
 
-    def _repr_html_(self) -> str:
-        from subbyte.runtime.evaluation.tables import html
-        from subbyte.runtime.report.report_table import report_table
+    def table(self) -> Table:
+        """A row for each file, the base last."""
+        speeds = (f"{self.rows[0].prompt.test}, tokens/s", f"{self.rows[0].generation.test}, tokens/s")
+        columns = (*COLUMNS, *([KLD] if self.base is not None else []), *speeds)
+        return Table("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
 
-        return html([report_table(self)])
+    def markdown(self, command: str) -> str:
+        """The table, what its columns mean, the conditions and the digests."""
+        digests = [f"{name} {sha256}" for row in self.rows for name, sha256 in row.sha256.items()]
+        parts = [markdown([self.table()]), *self._notes(), f"    {command}"]
+        return "\n\n".join([*parts, "sha256:\n\n" + "\n".join(f"    {line}" for line in digests)])
+
+    @property
+    def _names(self) -> list[str]:
+        return short_names([row.model for row in self.rows])
+
+    def _notes(self) -> list[str]:
+        """Sentences, each a paragraph."""
+        result = self.rows[0].perplexity
+        name_of = {row.model: name for row, name in zip(self.rows, self._names, strict=True)}
+        against = [f"{name_of[row.model]} with {name_of[row.delta.b]}" for row in self.rows if row.delta]
+        notes = [
+            f"PPL with its standard error over {result.n_scored} tokens of {result.n_tokens}: {result.chunks} chunks "
+            f"of {result.n_ctx}, {result.activations} activations, {result.cache_type} cache; text sha256 "
+            f"{result.text_sha256}."
+        ]
+        if against:
+            notes.append(
+                f"Δ ln PPL: difference of the mean losses on the same tokens, with its {self.run.level:.0%} interval "
+                f"by block bootstrap; compared are {', '.join(against)}."
+            )
+        if self.base is not None:
+            notes.append(f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}.")
+        notes.append(
+            f"Tokens/s with their share of what memory or arithmetic allowed at that moment: {self.cpu}, {self.isa}, "
+            f"{self.threads} threads, int8 activations; subbyte {self.version}."
+        )
+        return notes
+
+    def _cells(self, i: int, name: str) -> tuple[str, ...]:
+        row = self.rows[i]
+        ppl = row.perplexity
+        kld = [] if self.base is None else [row.divergence.kld.text(5) if row.divergence else ""]
+        return (
+            name, str(row.size_class), f"{row.n_bytes / 1e6:.1f}", f"{row.bits_per_weight:.2f}",
+            f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *kld, _speed(row.prompt),
+            _speed(row.generation),
+        )  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return html([self.table()])
 
 
 def report(
@@ -129,3 +182,14 @@ def _yardsticks(files: Sequence[Model], against: str | os.PathLike[str] | None) 
     if found is None:
         raise ValueError(f"{os.fspath(against)} is none of the files; give one of them to compare the others with")
     return {i: found for i in places if i != found}
+
+
+def _delta(row: ReportRow) -> tuple[str, str]:
+    if row.delta is None:
+        return "", ""
+    found = row.delta.log_ratio
+    return f"{found.estimate:+.5f} [{found.low:+.5f} .. {found.high:+.5f}]", row.delta.verdict
+
+
+def _speed(of: Speed) -> str:
+    return f"{of.rate:.4g} ({of.share:.0%} of {of.limited_by})"

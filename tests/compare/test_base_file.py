@@ -14,9 +14,8 @@ from tiny_models import N_VOCAB, write_model
 
 import subbyte as sb
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
-from subbyte.runtime.compare import base_writer
-from subbyte.runtime.compare.base_file import BaseFile, base_bytes, is_base_file
-from subbyte.runtime.compare.base_writer import encode, write_base
+from subbyte.runtime.compare import base_file
+from subbyte.runtime.compare.base_file import BaseFile, base_bytes, encode, is_base_file, write_base
 from subbyte.runtime.compare.compare import Comparing
 from subbyte.runtime.compare.conditions import Conditions
 
@@ -154,8 +153,8 @@ def test_places_that_cannot_be_written_to(
 ) -> None:
     with pytest.raises(ResourceError, match="can't write"):
         sb.compare(*pair, TEXT, n_ctx=N_CTX, save_base=tmp_path / "nowhere" / "x.kld")
-    full = base_writer.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(base_writer.shutil, "disk_usage", lambda _: full)
+    full = base_file.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(base_file.shutil, "disk_usage", lambda _: full)
     with pytest.raises(ResourceError, match="0 MB are free"):
         sb.compare(*pair, TEXT, n_ctx=N_CTX, save_base=tmp_path / "x.kld")
     assert not list(tmp_path.iterdir())

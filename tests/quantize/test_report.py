@@ -12,7 +12,6 @@ from tiny_models import MIXED, write_model
 
 import subbyte as sb
 from subbyte.cli.main import run
-from subbyte.runtime.report.report_table import report_markdown, report_table
 from subbyte.runtime.report.size_class import SizeClass, size_class, yardstick
 
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 30
@@ -134,7 +133,7 @@ def test_progress_goes_through_every_stage(files: dict[str, Path]) -> None:
 
 
 def test_markdown_has_what_it_takes_to_repeat(measured: sb.Report) -> None:
-    page = report_markdown(measured, "subbyte report a.gguf")
+    page = measured.markdown("subbyte report a.gguf")
     lines = page.splitlines()
     assert lines[0].startswith("| file | types | MB |") and len(lines[0].split("|")) == len(lines[2].split("|"))
     assert lines[3].startswith("| gate.gguf | DynamicGate IQ2_XXS |")
@@ -145,8 +144,8 @@ def test_markdown_has_what_it_takes_to_repeat(measured: sb.Report) -> None:
 
 
 def test_columns_of_a_base_only_where_there_is_one(measured: sb.Report) -> None:
-    assert "KLD from base" in report_table(measured).columns
-    assert "KLD from base" not in report_table(replace(measured, base=None)).columns
+    assert "KLD from base" in measured.table().columns
+    assert "KLD from base" not in replace(measured, base=None).table().columns
 
 
 def test_a_notebook_shows_the_table(measured: sb.Report) -> None:
