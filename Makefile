@@ -11,9 +11,10 @@ PYTHON ?= python3
 MODEL ?= smollm2
 BIN := .venv/bin
 TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
+WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
-	-o -name 'meson.build') __init__.py errors.py meson.build pyproject.toml
+	-o -name 'meson.build') __init__.py errors.py meson.build meson.options pyproject.toml
 
 .PHONY: chat test models reference check dev clean
 .NOTPARALLEL:
@@ -22,14 +23,14 @@ SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[x
 chat: .venv/installed
 	@$(BIN)/subbyte chat "$(MODEL)"
 
-test: check
+test: .venv/testable check
 	@$(BIN)/python -m pytest
 
-models: .venv/installed
+models: .venv/testable
 	@$(BIN)/subbyte pull smollm2 >/dev/null
 	@$(BIN)/subbyte pull gemma3-270m >/dev/null
 
-reference: .venv/installed .venv/tools .venv/reference
+reference: .venv/testable .venv/tools .venv/reference
 	@$(BIN)/python -m pytest -k transformers
 
 check: .venv/installed .venv/tools
@@ -37,8 +38,8 @@ check: .venv/installed .venv/tools
 	@$(BIN)/mypy
 
 dev: .venv/tools
-	@. .venv/env; $(PIP) install -e . --no-build-isolation >&2 </dev/null
-	@touch .venv/editable .venv/installed
+	@. .venv/env; $(PIP) install -e . --no-build-isolation $(WITH_TESTS) >&2 </dev/null
+	@touch .venv/editable .venv/installed .venv/testable
 
 clean:
 	rm -rf .venv build
@@ -46,11 +47,16 @@ clean:
 .venv/env: .ci/venv
 	@.ci/venv "$(PYTHON)" </dev/null
 
-# An editable installation follows the sources by itself.
+# An editable installation follows the sources by itself. What is testable is installed, too.
 .venv/installed: $(if $(wildcard .venv/editable),,.venv/env $(SOURCES))
 	@echo "Building and installing subbyte ..." >&2
 	@. .venv/env; $(PIP) install . >&2 </dev/null
 	@touch $@
+
+.venv/testable: $(if $(wildcard .venv/editable),,.venv/env $(SOURCES))
+	@echo "Building and installing subbyte, with what tests need ..." >&2
+	@. .venv/env; $(PIP) install . $(WITH_TESTS) >&2 </dev/null
+	@touch $@ .venv/installed
 
 .venv/tools: .venv/env pyproject.toml
 	@echo "Installing the test tools ..." >&2

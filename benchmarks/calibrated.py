@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from subbyte.kernels import _timing
+from subbyte.kernels import _testing
 
 TOLERANCE = 0.03
 CALIBRATION_CYCLES = 2_000_000
@@ -35,7 +35,7 @@ class Speed:
 
 def hertz() -> float:
     """The core's clock now."""
-    return CALIBRATION_CYCLES / _timing.cycles(CALIBRATION_CYCLES)
+    return CALIBRATION_CYCLES / _testing.time_cycles(CALIBRATION_CYCLES)
 
 
 def steady(before: float, after: float) -> bool:

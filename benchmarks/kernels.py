@@ -27,7 +27,7 @@ from kernels_table import FEW, PROMPT, Result, table_head, table_row
 from limits import multiply_adds, read_bandwidth
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, _timing, isas
+from subbyte.kernels import FORMATS, _testing, isas
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.synthetic.blocks import random_blocks
 
@@ -74,12 +74,12 @@ def kernels(isa: str, weights: Weights, rows: int) -> Iterator[Kernel]:
         data = weights.rows(n_rows)
 
         def run(repeat: int) -> float:
-            return _timing.product(isa, name, data, n_rows, x[:n_tokens], repeat)[0]
+            return _testing.time_product(isa, name, data, n_rows, x[:n_tokens], repeat)[0]
 
         return Kernel(kernel, n_rows * cols, n_tokens, run, limit)
 
     def unpack(repeat: int) -> float:
-        return _timing.unpack(isa, name, few, few_rows, cols, repeat)
+        return _testing.time_unpack(isa, name, few, few_rows, cols, repeat)
 
     few_rows = min(rows, max(8, CACHED_BYTES // weights.row_bytes // 8 * 8))
     few = weights.rows(few_rows)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import _formats
-from subbyte.kernels._bounds import bf16_peak, float_peak, int8_peak, read_rate
+from subbyte.kernels import _native
 from subbyte.kernels._native import (
     MAX_CTX,
     MAX_THREADS,
@@ -26,15 +25,19 @@ from subbyte.kernels._native import (
     Plan,
     Weight,
     best_isa,
+    bf16_peak,
     compare,
+    float_peak,
+    int8_peak,
     isas,
     pick,
+    read_rate,
     token_ids,
     top_k,
 )
 
 if TYPE_CHECKING:
-    from subbyte.kernels._formats import Data
+    from subbyte.kernels._native import Data
 
 __all__ = [
     "FORMATS", "MAX_CTX", "MAX_THREADS", "Cache", "Claim", "Comparison", "Engine", "Format", "Guard", "Operation",
@@ -61,7 +64,7 @@ class Format:
         return 8 * self.block_bytes / self.block_size
 
 
-FORMATS: Mapping[str, Format] = MappingProxyType({row[0]: Format(*row) for row in _formats.formats()})
+FORMATS: Mapping[str, Format] = MappingProxyType({row[0]: Format(*row) for row in _native.formats()})
 """Every format subbyte computes with, by its GGUF name such as "Q4_K"; the C list kernels/formats/formats.def."""
 
 
@@ -73,4 +76,4 @@ def dequantize(data: "Data", format: str) -> NDArray[np.float32]:
 
     Raises ValueError for an unknown format and for a size that is not a whole number of blocks.
     """
-    return _formats.dequantize(data, format)
+    return _native.dequantize(data, format)

@@ -1,11 +1,13 @@
-"""Types of the Cython door to the engine; its docstrings are in _native.pyx."""
+"""Types of the Cython binding of the C library; its docstrings are in kernels/python/."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
+
+Data: TypeAlias = Buffer | NDArray[Any]  # numpy declares its arrays as buffers from Python 3.12 on only
 
 MAX_CTX: int
 MAX_THREADS: int
@@ -164,3 +166,29 @@ def compare(
     isa: str | None = ...,
     p_is_log: bool = ...,
 ) -> Comparison: ...
+
+def formats() -> list[tuple[str, int, int, int, int, int, int]]:
+    """The rows of formats.def: name, id, block size, block bytes, group, bias, max code."""
+
+def dequantize(data: Data, format: str, isa: str | None = None) -> NDArray[np.float32]:
+    """All weights of `data` with the kernels of `isa`; None takes the strongest, or what SUBBYTE_ISA names."""
+
+# What the machine can do at this moment, all threads together. A benchmark measures it right beside its own figure:
+#
+#     peak = int8_peak("avx2", n_threads=1)                     # multiply-adds a second
+#     memory = np.ones(256 << 20, np.uint8)                     # several times the last-level cache; make it once
+#     rate = read_rate(memory, n_threads=2, seconds=0.05)       # bytes a second
+#
+# seconds: how long to measure, up to 1. They raise ValueError for an instruction set that this machine lacks and for
+# arguments out of range, ResourceError when no threads are to be had.
+def int8_peak(isa: str | None, n_threads: int = 1, seconds: float = 0.02) -> float:
+    """Most int8 multiply-adds a second with an instruction set; None: the strongest, or what SUBBYTE_ISA names."""
+
+def float_peak(isa: str | None, n_threads: int = 1, seconds: float = 0.02) -> float:
+    """Most float32 multiply-adds a second."""
+
+def bf16_peak(isa: str | None, n_threads: int = 1, seconds: float = 0.02) -> float:
+    """Most bfloat16 multiply-adds a second; those of float32 where an instruction set has none of its own."""
+
+def read_rate(memory: NDArray[np.uint8], n_threads: int = 1, seconds: float = 0.02) -> float:
+    """Bytes a second read from memory. All of it is read once at least, however long that takes."""

@@ -1,11 +1,13 @@
-"""The Cython door to the engine: weights, plans, caches and steps.
+"""The Cython binding of the C library: block formats, plans, caches and steps, sampling, the machine's roofline.
 
 No arithmetic here; every shape is checked before C sees it.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport exp
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
@@ -28,18 +30,12 @@ MAX_FLOATS = 2**20    # of a row of anything: sums and products of a few such fi
 
 include "cpu_decl.pxi"
 include "engine_decl.pxi"
+include "isa.pxi"
+include "formats.pxi"
 include "plan.pxi"
 include "engine.pxi"
 include "divergence.pxi"
 include "sampling.pxi"
 include "sigbus.pxi"
-
-
-def isas() -> list[str]:
-    """Instruction sets whose kernels run on this machine, weakest first; "scalar" is always there."""
-    return usable_isas()
-
-
-def best_isa() -> str:
-    """The instruction set in use: the strongest one, or what the environment variable SUBBYTE_ISA names."""
-    return table_of(None).name.decode()
+include "roofline.pxi"
+include "testing_api.pxi"

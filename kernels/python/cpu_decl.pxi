@@ -1,9 +1,4 @@
-# Cython's view of formats.h and kernel_table.h, and the look-up of a format or an instruction set by name.
-# Every door includes it.
-
-import os
-
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t
+# Cython's view of formats/ and cpu/, and the look-up of a format by name. Both extension modules include it.
 
 
 cdef extern from "cpu/kernel_table.h" nogil:
@@ -85,10 +80,6 @@ cdef extern from "cpu/kernel_table.h" nogil:
                             float *out) noexcept nogil
     int64_t attend_scratch(int n_head, int head_dim)
 
-    const kernels_t *kernels_of(const char *isa)
-    const kernels_t *kernels_best()
-    int kernels_usable(const char **names)
-
 
 cdef int format_of(str name) except -1:
     """The place of a format in format_info."""
@@ -99,17 +90,8 @@ cdef int format_of(str name) except -1:
     raise ValueError(f"unknown block format {name!r}; known are {known}")
 
 
-cdef list usable_isas():
-    """Names of the instruction sets whose kernels run on this machine, weakest first."""
-    cdef const char *names[MAX_TABLES]
-    return [names[i].decode() for i in range(kernels_usable(names))]
-
-
-cdef const kernels_t *table_of(str isa) except NULL:
-    """The functions of an instruction set; None: of the strongest one, or of what SUBBYTE_ISA names."""
-    cdef const kernels_t *table = kernels_best() if isa is None else kernels_of(isa.encode())
-    if table == NULL:
-        name = repr(isa) if isa is not None else f"{os.environ.get('SUBBYTE_ISA')!r} (from SUBBYTE_ISA)"
-        raise ValueError(
-            f"instruction set {name} is unknown or not on this machine; it runs {', '.join(usable_isas())}")
-    return table
+cdef int64_t count_weights(int f, int64_t n_bytes) except -1:
+    if n_bytes % format_info[f].bytes:
+        name = format_info[f].name.decode()
+        raise ValueError(f"{n_bytes} bytes are not whole {name} blocks of {format_info[f].bytes} bytes")
+    return n_bytes // format_info[f].bytes * format_info[f].block

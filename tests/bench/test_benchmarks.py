@@ -22,7 +22,7 @@ from published import ik_ratio
 from records import Rates, Record, Setting, load, paired, put, save
 from turns import EngineError, Worker
 
-from subbyte.kernels import FORMATS, _timing, dequantize
+from subbyte.kernels import FORMATS, _testing, dequantize
 
 # ---- engines that take turns ----
 
@@ -328,7 +328,7 @@ def test_a_product_is_what_it_says() -> None:
     rng = np.random.default_rng(0)
     data, x = rng.integers(0, 100, (40, 34 * 4), np.uint8), rng.standard_normal((3, 128), np.float32)
     data.reshape(-1, 34)[:, :2] = np.frombuffer(np.float16(0.01).tobytes(), np.uint8)
-    seconds, out = _timing.product("scalar", "Q8_0", data.reshape(-1), 40, x, 2)
+    seconds, out = _testing.time_product("scalar", "Q8_0", data.reshape(-1), 40, x, 2)
     exact = x @ dequantize(data, "Q8_0").reshape(40, 128).T
     assert seconds > 0 and np.abs(out - exact).max() < 0.01 * np.abs(exact).max()
 
@@ -340,9 +340,9 @@ def test_a_product_is_what_it_says() -> None:
 def test_sizes_that_do_not_fit_are_refused(rows: int, cols: int, n_bytes: int, message: str) -> None:
     data = np.zeros(n_bytes, np.uint8)
     with pytest.raises(ValueError, match=message):
-        _timing.product("scalar", "Q8_0", data, rows, np.zeros((1, cols), np.float32))
+        _testing.time_product("scalar", "Q8_0", data, rows, np.zeros((1, cols), np.float32))
     with pytest.raises(ValueError, match=message):
-        _timing.unpack("scalar", "Q8_0", data, rows, cols)
+        _testing.time_unpack("scalar", "Q8_0", data, rows, cols)
 
 
 def test_samples_between_different_calibrations_are_discarded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from blocks import (
     worst_blocks,
 )
 
-from subbyte.kernels import Format, _float, _formats, _int8, isas
+from subbyte.kernels import Format, _native, _testing, isas
 
 BOUND = 4e-7
 U = 2.0**-24
@@ -36,7 +36,7 @@ each_isa = pytest.mark.parametrize("isa", ISAS)
 each_format = pytest.mark.parametrize("format", QUANTIZED, ids=[format.name for format in QUANTIZED])
 each_float = pytest.mark.parametrize("format", ["F32", "F16", "BF16"])
 
-Slot = Callable[[str, str, Bytes, int, _int8.Q8], Floats]
+Slot = Callable[[str, str, Bytes, int, _testing.Q8], Floats]
 
 
 def one_by_one(slot: Slot) -> Slot:
@@ -48,32 +48,32 @@ def one_by_one(slot: Slot) -> Slot:
 
 # (isa, format, rows, n_rows, x) to [n_tokens, n_rows]. They unpack with the isa's own kernels.
 SLOTS: dict[str, Slot] = {
-    "gemm": _int8.gemm,
-    "codes": one_by_one(_int8.dot_codes),
-    "dot": _int8.dot,
-    "dot one by one": one_by_one(_int8.dot),
+    "gemm": _testing.gemm,
+    "codes": one_by_one(_testing.dot_codes),
+    "dot": _testing.dot,
+    "dot one by one": one_by_one(_testing.dot),
 }
 
 
 def slots(isa: str, format: Format) -> dict[str, Slot]:
     """Those the table has."""
-    return {name: s for name, s in SLOTS.items() if _int8.has_dot(isa, format.name) or not name.startswith("dot")}
+    return {name: s for name, s in SLOTS.items() if _testing.has_dot(isa, format.name) or not name.startswith("dot")}
 
 
-def product(format: Format, rows: Bytes, n_rows: int, x: _int8.Q8) -> tuple[Doubles, Doubles, Doubles]:
+def product(format: Format, rows: Bytes, n_rows: int, x: _testing.Q8) -> tuple[Doubles, Doubles, Doubles]:
     """Products [n_tokens, n_rows] in float64, the sums of their magnitudes, and how far subnormal scales may move them.
 
     A magnitude is infinite where a float32 may overflow: kernels multiply by the two scales in any order.
     """
     w, parts = weights(format, rows, n_rows)
-    codes = _formats.unpack(rows, format.name, "scalar")[0].reshape(n_rows, -1).astype(np.float64) - format.bias
+    codes = _testing.unpack(rows, format.name, "scalar")[0].reshape(n_rows, -1).astype(np.float64) - format.bias
     q = np.abs(x.q.astype(np.float64))
     magnitude = np.abs(values(x)) @ parts.T
     magnitude[np.maximum(magnitude, q @ parts.T) > GREATEST / 2] = np.inf
     return values(x) @ w.T, magnitude, SUBNORMAL * (q @ (np.abs(codes).T + 1))
 
 
-def assert_products(isa: str, format: Format, rows: Bytes, n_rows: int, x: _int8.Q8, bound: float = BOUND) -> None:
+def assert_products(isa: str, format: Format, rows: Bytes, n_rows: int, x: _testing.Q8, bound: float = BOUND) -> None:
     expected, magnitude, floor = product(format, rows, n_rows, x)
     fits = np.isfinite(magnitude)
     allowed = (bound * magnitude + floor)[fits]
@@ -84,9 +84,9 @@ def assert_products(isa: str, format: Format, rows: Bytes, n_rows: int, x: _int8
 
 def assert_same_weights(isa: str, format: Format, rows: Bytes) -> None:
     """unpack and to_float give the scalar twin's bits; NaNs may differ in theirs."""
-    for ours, twin in zip(*(_formats.unpack(rows, format.name, i) for i in (isa, "scalar")), strict=True):
+    for ours, twin in zip(*(_testing.unpack(rows, format.name, i) for i in (isa, "scalar")), strict=True):
         np.testing.assert_array_equal(ours, twin)
-    ours, twin = (_formats.dequantize(rows, format.name, i) for i in (isa, "scalar"))
+    ours, twin = (_native.dequantize(rows, format.name, i) for i in (isa, "scalar"))
     np.testing.assert_array_equal(ours, twin)
     np.testing.assert_array_equal(np.signbit(ours[ours == 0]), np.signbit(twin[twin == 0]))
 
@@ -106,7 +106,7 @@ def test_odd_numbers_of_rows_and_tokens_of_every_length(isa: str, format: Format
     for i, k in enumerate(lengths(format)):
         rows = random_rows(format, 49, k)
         for n_rows, n_tokens in sizes if i < 2 else sizes[i % 2 : 6 : 2]:
-            x = _int8.quantize(isa, np.random.default_rng(k).standard_normal((n_tokens, k), np.float32))
+            x = _testing.quantize(isa, np.random.default_rng(k).standard_normal((n_tokens, k), np.float32))
             assert_products(isa, format, rows[: n_rows * rows.size // 49], n_rows, x)
 
 
@@ -150,7 +150,7 @@ def test_worst_blocks_and_activations_do_not_overflow(isa: str, format: Format) 
     rows, n_rows = worst_rows(format, k)
     bound = U * (2 * k / format.group + 6)
     for size in (1.0, 1e25, 1e-30, 2.0**-119):
-        x = _int8.quantize(isa, greatest_activations(k) * np.float32(size))
+        x = _testing.quantize(isa, greatest_activations(k) * np.float32(size))
         assert_products(isa, format, rows, n_rows, x, bound)
     assert_same_weights(isa, format, rows)
 
@@ -158,13 +158,13 @@ def test_worst_blocks_and_activations_do_not_overflow(isa: str, format: Format) 
 @each_format
 def test_worst_blocks_are_worse_than_chance(format: Format) -> None:
     """A guard for this file: the search finds the known extremes, and more than 10^4 random blocks show."""
-    greatest, smallest, _ = _formats.dequantize(worst_blocks(format), format.name).reshape(3, -1)
+    greatest, smallest, _ = _native.dequantize(worst_blocks(format), format.name).reshape(3, -1)
     extremes = {"Q3_K": (128, -124), "Q4_K": (945, -63), "Q6_K": (4096, -4064), "Q8_0": (127, -128)}
     if format.name in extremes:
         assert (greatest.max(), smallest.min()) == extremes[format.name]
     random = random_rows(format, 10**4, format.block_size).reshape(10**4, -1)
     set_scales(random, format, np.ones((10**4, 2), np.float32))
-    sums = _formats.dequantize(random, format.name).reshape(10**4, -1).sum(1)
+    sums = _native.dequantize(random, format.name).reshape(10**4, -1).sum(1)
     assert greatest.sum() >= sums.max() and smallest.sum() <= sums.min()
 
 
@@ -178,7 +178,7 @@ def test_infinite_and_nan_scales_stay_in_their_row(isa: str, format: Format) -> 
     if format.name == "MXFP4":
         pytest.skip("its scales are finite")
     k, n_rows = 768, 7
-    x = _int8.quantize(isa, np.random.default_rng(1).standard_normal((5, k), np.float32))
+    x = _testing.quantize(isa, np.random.default_rng(1).standard_normal((5, k), np.float32))
     sound = random_rows(format, n_rows, k).reshape(n_rows, -1, format.block_bytes)
     expected = {name: slot(isa, format.name, sound.reshape(-1), n_rows, x) for name, slot in slots(isa, format).items()}
     for i, at in enumerate((0, 1, sound.shape[1] // 2, sound.shape[1] - 1)):
@@ -205,7 +205,7 @@ def test_nothing_beside_the_weights_is_read(isa: str, format: Format, fenced: Fe
     """The rows follow a fence, end at one, or lie at odd addresses."""
     for n_rows, k in ((1, format.block_size), (2, 256), (5, 3 * format.block_size), (33, 256)):
         rows = random_rows(format, n_rows, k)
-        x = _int8.quantize(isa, np.random.default_rng(k).standard_normal((2, k), np.float32))
+        x = _testing.quantize(isa, np.random.default_rng(k).standard_normal((2, k), np.float32))
         expected = {name: slot(isa, format.name, rows, n_rows, x) for name, slot in slots(isa, format).items()}
         for place in (fenced.first, fenced.last, fenced.odd(1), fenced.odd(2), fenced.odd(3)):
             placed = place(rows)
@@ -219,23 +219,23 @@ def test_nothing_beside_the_weights_is_read(isa: str, format: Format, fenced: Fe
 def test_nothing_beside_the_activations_is_read(isa: str, format: Format, fenced: Fenced) -> None:
     k = 3 * format.block_size
     rows = random_rows(format, 5, k)
-    for n_tokens in (1, 3, _float.lanes(isa) + 1):
-        x = _int8.quantize(isa, np.random.default_rng(k).standard_normal((n_tokens, k), np.float32))
+    for n_tokens in (1, 3, _testing.lanes(isa) + 1):
+        x = _testing.quantize(isa, np.random.default_rng(k).standard_normal((n_tokens, k), np.float32))
         for name, slot in slots(isa, format).items():
             expected = slot(isa, format.name, rows, 5, x)
             for part in ("q", "scale", "sum"):
                 for copy in (fenced.first, fenced.last):
                     parts = {"q": x.q, "scale": x.scale, "sum": x.sum, part: copy(getattr(x, part))}
-                    assert np.array_equal(slot(isa, format.name, rows, 5, _int8.Q8(**parts)), expected), (name, part)
+                    assert np.array_equal(slot(isa, format.name, rows, 5, _testing.Q8(**parts)), expected), (name, part)
 
 
 @each_isa
 def test_quantize_reads_nothing_beside_its_row(isa: str, fenced: Fenced) -> None:
     for k in (32, 64, 96, 128, 160, 288):
         x = np.random.default_rng(k).standard_normal((1, k), np.float32)
-        expected = _int8.quantize("scalar", x)
+        expected = _testing.quantize("scalar", x)
         for copy in (fenced.first, fenced.last):
-            found = _int8.quantize(isa, copy(x))
+            found = _testing.quantize(isa, copy(x))
             for part in ("q", "scale", "sum"):
                 assert np.array_equal(getattr(found, part), getattr(expected, part))
 
@@ -265,14 +265,14 @@ def awkward_floats(format: str, n_rows: int, k: int) -> Floats:
 def test_float_rows_of_every_magnitude(isa: str, format: str, fenced: Fenced) -> None:
     for n_rows, k in ((1, 1), (2, 31), (7, 33), (31, 288), (33, 577)):
         rows = bits(format, awkward_floats(format, n_rows, k))
-        w = _formats.dequantize(rows, format, "scalar").reshape(n_rows, k).astype(np.float64)
+        w = _native.dequantize(rows, format, "scalar").reshape(n_rows, k).astype(np.float64)
         x = np.random.default_rng(1).standard_normal(k, np.float32)
         bound = U * (4 + 2 * k**0.5) * (np.abs(w) @ np.abs(x)) + k * 2.0**-149
         for copy in (fenced.first, fenced.last):
             out = np.empty(n_rows, np.float32)
-            _float.dot_float(isa, format, copy(rows), x, out)
+            _testing.dot_float(isa, format, copy(rows), x, out)
             assert (np.abs(out - w @ x.astype(np.float64)) <= bound).all()
-            np.testing.assert_array_equal(_formats.dequantize(copy(rows), format, isa), w.reshape(-1))
+            np.testing.assert_array_equal(_native.dequantize(copy(rows), format, isa), w.reshape(-1))
 
 
 @each_float
@@ -281,11 +281,11 @@ def test_infinite_and_nan_floats_stay_in_their_row(isa: str, format: str) -> Non
     k, n_rows = 67, 9
     numbers = np.random.default_rng(2).standard_normal((n_rows, k), np.float32)
     x, expected, found = np.float32(1) + np.arange(k, dtype=np.float32), *np.empty((2, n_rows), np.float32)
-    _float.dot_float(isa, format, bits(format, numbers), x, expected)
+    _testing.dot_float(isa, format, bits(format, numbers), x, expected)
     for bad, at, value in ((0, 0, np.inf), (3, 40, np.nan), (8, 66, -np.inf)):
         rows = numbers.copy()
         rows[bad, at] = value
-        _float.dot_float(isa, format, bits(format, rows), x, found)
+        _testing.dot_float(isa, format, bits(format, rows), x, found)
         assert not np.isfinite(found[bad])
         assert np.array_equal(np.delete(found, bad), np.delete(expected, bad))
 
@@ -298,7 +298,7 @@ def test_float_panels_read_nothing_beside_them(isa: str, fenced: Fenced) -> None
         bound = U * (4 + 2 * k**0.5) * (np.abs(x.astype(np.float64)) @ np.abs(a.T))
         for copy in (fenced.first, fenced.last):
             out = np.empty((n_tokens, n_rows), np.float32)
-            _float.gemm_float(isa, copy(a), x, out)
+            _testing.gemm_float(isa, copy(a), x, out)
             assert (np.abs(out - x.astype(np.float64) @ a.T) <= bound).all()
-            _float.gemm_float(isa, a, copy(x), out)
+            _testing.gemm_float(isa, a, copy(x), out)
             assert (np.abs(out - x.astype(np.float64) @ a.T) <= bound).all()

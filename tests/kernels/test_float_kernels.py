@@ -10,7 +10,7 @@ import pytest
 from float_oracle import SUBNORMAL, Cache, U, attention, cache, cache_of, gates, normal, stored, sum_bound, visible
 from numpy.typing import NDArray
 
-from subbyte.kernels import _float as kernels
+from subbyte.kernels import _testing as kernels
 from subbyte.kernels import isas
 
 Floats = NDArray[np.float32]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, Format, _formats, dequantize, isas
+from subbyte.kernels import FORMATS, Format, _native, _testing, dequantize, isas
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -59,9 +59,9 @@ def assert_reads(format: Format, blocks: Bytes) -> None:
     for part in np.array_split(blocks, -(-blocks.size // 2**18)):
         expected = reference(part, format)
         for isa in ISAS:
-            assert_same_bits(_formats.dequantize(part, format.name, isa), expected, isa)
+            assert_same_bits(_native.dequantize(part, format.name, isa), expected, isa)
             if format.group:
-                code, scale, minimum = _formats.unpack(part, format.name, isa)
+                code, scale, minimum = _testing.unpack(part, format.name, isa)
                 assert code.max() <= format.max_code
                 assert (minimum is not None) == (format.bias == 0)
                 assert_same_bits(from_codes(format, code, scale, minimum), expected, isa)
@@ -91,7 +91,7 @@ def test_mxfp4_scales_cover_every_exponent() -> None:
 
 @every_quantized_format
 def test_max_code_is_reached(format: Format) -> None:
-    assert _formats.unpack(random_blocks(format, 32_000), format.name, "scalar")[0].max() == format.max_code
+    assert _testing.unpack(random_blocks(format, 32_000), format.name, "scalar")[0].max() == format.max_code
 
 
 @contextmanager
@@ -118,11 +118,11 @@ def test_nothing_is_read_past_the_last_block_at_any_alignment(format: Format, is
         expected = reference(blocks, format)
         for shift in range(4):
             shifted = np.concatenate([np.zeros(shift, np.uint8), blocks])[shift:]
-            assert_same_bits(_formats.dequantize(shifted, format.name, isa), expected)
+            assert_same_bits(_native.dequantize(shifted, format.name, isa), expected)
         with guarded(blocks.tobytes()) as view:
-            assert_same_bits(_formats.dequantize(view, format.name, isa), expected)
+            assert_same_bits(_native.dequantize(view, format.name, isa), expected)
             if format.group:
-                assert_same_bits(from_codes(format, *_formats.unpack(view, format.name, isa)), expected)
+                assert_same_bits(from_codes(format, *_testing.unpack(view, format.name, isa)), expected)
 
 
 def test_format_table_is_that_of_gguf() -> None:
@@ -137,7 +137,7 @@ def test_format_table_is_that_of_gguf() -> None:
 
 
 def test_code_books_are_those_of_gguf() -> None:
-    books = _formats.codebooks()
+    books = _testing.codebooks()
     grids = {
         "iq1": "IQ1_S",
         "iq2xxs": "IQ2_XXS",
@@ -173,9 +173,9 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="33 bytes are not whole Q8_0 blocks of 34 bytes"):
         dequantize(bytes(33), "Q8_0")
     with pytest.raises(ValueError, match="'mmx' is unknown or not on this machine; it runs scalar"):
-        _formats.dequantize(b"", "F32", "mmx")
+        _native.dequantize(b"", "F32", "mmx")
     with pytest.raises(ValueError, match="F16 holds plain numbers"):
-        _formats.unpack(b"", "F16")
+        _testing.unpack(b"", "F16")
 
 
 def test_subbyte_isa_is_obeyed_or_refused() -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from paths import ROOT
 
 NOISE = 'echo noise; echo "$*" >> "{log}"; cat >/dev/null'  # speaks on stdout and eats stdin
+WITH_TESTS = "-Csetup-args=-Dtests=true"
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
 
@@ -21,7 +23,9 @@ class Clone:
         self.folder, self.log = folder, folder / "log"
         for name in ("cli/a.py", "kernels/a.c", "models/a.py", "runtime/a.pyx"):
             self.touch(name)
-        for name in ("__init__.py", "errors.py", "meson.build", "pyproject.toml", ".ci/venv", ".venv/env"):
+        for name in ("__init__.py", "errors.py", "meson.build", "meson.options", "pyproject.toml"):
+            self.touch(name)
+        for name in (".ci/venv", ".venv/env"):
             self.touch(name)
         shutil.copy(ROOT / "Makefile", folder)
         self.script(".venv/bin/python", NOISE.format(log=self.log))
@@ -35,6 +39,14 @@ class Clone:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+
+    def touch_source(self) -> None:
+        """Makes a source younger than everything there is, and what make touches from now on younger than that."""
+        youngest = max(file.stat().st_mtime for file in (self.folder / ".venv").iterdir())
+        while time.time() <= youngest:
+            time.sleep(0.01)
+        os.utime(self.folder / "cli/a.py")
+        time.sleep(0.01)
 
     def script(self, name: str, text: str) -> None:
         self.touch(name)
@@ -82,9 +94,27 @@ def test_a_changed_source_is_installed(clone: Clone, changed: str) -> None:
 
 
 @needs_make
+def test_tests_install_more_once(clone: Clone) -> None:
+    """Whatever came first: what tests need is there for them, and stays for a chat."""
+    clone.script(".venv/bin/ruff", "")
+    clone.script(".venv/bin/mypy", "")
+    for first in ([], ["install ."]):
+        if first:
+            clone.touch_source()
+            clone.make("chat")
+            assert clone.steps() == first
+        assert clone.make("test").returncode == 0
+        tools = [] if first else ["install --group dev"]
+        assert clone.steps() == [f"install . {WITH_TESTS}", *tools, "-m pytest"]
+        assert clone.make("chat").returncode == 0
+        assert clone.make("test").returncode == 0
+        assert clone.steps() == ["-m pytest"]
+
+
+@needs_make
 def test_an_editable_installation_is_left_alone(clone: Clone) -> None:
     assert clone.make("dev").stdout == ""
-    assert clone.steps() == ["install --group dev", "install -e . --no-build-isolation"]
+    assert clone.steps() == ["install --group dev", f"install -e . --no-build-isolation {WITH_TESTS}"]
     future = (clone.folder / ".venv/installed").stat().st_mtime + 10
     os.utime(clone.folder / "cli/a.py", (future, future))
     assert clone.make("chat").stdout == "chat smollm2\nquestion\n"

@@ -118,7 +118,7 @@ def build(*targets: str) -> Path:
     if not (folder / "build.ninja").exists():
         cross = [argument for name in files for argument in ("--cross-file", ROOT / "tests" / "kernels" / "arm" / name)]
         run("meson", "setup", folder, ROOT, "--prefix", folder / "installed", "-Dpython.install_env=prefix",
-            "-Dpython.bytecompile=-1", *cross)  # fmt: skip
+            "-Dpython.bytecompile=-1", "-Dtests=true", *cross)  # fmt: skip
     run("ninja", "-C", folder, *targets)
     return folder
 

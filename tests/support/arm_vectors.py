@@ -15,7 +15,7 @@ from float_oracle import SUBNORMAL, U, attention, cache, gates, normal, stored, 
 from int8_activations import BOUND, awkward_activations, random_x
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, Format, _float, _formats, _int8
+from subbyte.kernels import FORMATS, Format, _native, _testing
 
 Array = NDArray[np.generic]
 
@@ -48,33 +48,33 @@ def exact() -> Iterator[bytes]:
     for name, format in FORMATS.items():
         for row in raw_rows(format):
             k = row.size // format.block_bytes * format.block_size
-            yield vector("to_float", [k], [row, _formats.dequantize(row, name, "scalar")], name)
+            yield vector("to_float", [k], [row, _native.dequantize(row, name, "scalar")], name)
             if format.group:
-                code, scale, minimum = _formats.unpack(row, name, "scalar")
+                code, scale, minimum = _testing.unpack(row, name, "scalar")
                 parts = [row, code, scale] if minimum is None else [row, code, scale, minimum]
                 yield vector("unpack", [k], parts, name)
     for row in [*awkward_activations(), *(random_x(1, k)[0] for k in (32, 96, 128, 160, 576, 2048))]:
-        x = _int8.quantize("scalar", row[None])
+        x = _testing.quantize("scalar", row[None])
         yield vector("quantize", [row.size], [row, x.q, x.scale, x.sum])
     floats = np.random.default_rng(1).integers(0, 2**32, 20_000, dtype=np.uint32).view(np.float32)
     floats = np.concatenate([floats, np.arange(0, 65536, dtype=np.uint16).view(np.float16).astype(np.float32)])
     for n in (1, 3, 7, 8, 9, 17, 31, floats.size):
         halves, back = np.empty(n, np.uint16), np.empty(n, np.float32)
-        _float.float_to_f16("scalar", floats[-n:], halves)
-        _float.f16_to_float("scalar", halves, back)
+        _testing.float_to_f16("scalar", floats[-n:], halves)
+        _testing.f16_to_float("scalar", halves, back)
         yield vector("float_to_f16", [n], [floats[-n:], halves])
         yield vector("f16_to_float", [n], [halves, back])
         x, y = floats[-n:].copy(), np.roll(floats[-n:], 3)
-        _float.add("scalar", x, y)
+        _testing.add("scalar", x, y)
         scaled = x.copy()
-        _float.scale("scalar", scaled, 1.7)
+        _testing.scale("scalar", scaled, 1.7)
         yield vector("add_scale", [n], [floats[-n:], y, x, scaled], number=1.7)
 
 
 # ---- sums ----
 
 
-def product(format: Format, rows: Bytes, n_rows: int, x: _int8.Q8) -> bytes:
+def product(format: Format, rows: Bytes, n_rows: int, x: _testing.Q8) -> bytes:
     w, magnitude = weights(format, rows, n_rows)
     with np.errstate(invalid="ignore"):
         expected, bound = values(x) @ w.T, BOUND * (np.abs(values(x)) @ magnitude.T)
@@ -92,18 +92,18 @@ def products() -> Iterator[bytes]:
         for blocks in (1, 3) if format.block_size == 256 else (1, 2, 5, 9):
             k = blocks * format.block_size
             for n_rows, n_tokens in ((1, 1), (5, 3), (7, 8), (49, 11), (4, 33)):
-                x = _int8.quantize("scalar", random_x(n_tokens, k))
+                x = _testing.quantize("scalar", random_x(n_tokens, k))
                 yield product(format, random_rows(format, n_rows, k), n_rows, x)
         n_blocks = 5 * 512 // format.block_size
         for pattern in (0x00, 0xFF, 0x0F, 0xF0, 0x7F, 0x80, 0xAA):
             same = np.full((n_blocks, format.block_bytes), pattern, np.uint8)
             same = set_scales(same, format, np.ones((n_blocks, 2), np.float32)).reshape(-1)
-            yield product(format, same, 5, _int8.quantize("scalar", signs))
+            yield product(format, same, 5, _testing.quantize("scalar", signs))
         for scale in (0, 6e-8, -1, 65504, np.nan):
             rows = random_rows(format, 5, 512).reshape(n_blocks, -1)
             if format.name in HALVES:
                 set_scales(rows[:1], format, np.full((1, 2), scale, np.float32))
-            yield product(format, rows.reshape(-1), 5, _int8.quantize("scalar", with_nan))
+            yield product(format, rows.reshape(-1), 5, _testing.quantize("scalar", with_nan))
 
 
 def float_products(rng: np.random.Generator) -> Iterator[bytes]:

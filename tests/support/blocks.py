@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import FORMATS, Format, _formats, _int8, dequantize
+from subbyte.kernels import FORMATS, Format, _testing, dequantize
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -89,20 +89,20 @@ def _worst_block(format: Format, sign: int, scales: tuple[int, int]) -> Bytes:
 
 def weights(format: Format, rows: Bytes, n_rows: int) -> tuple[Doubles, Doubles]:
     """W [n_rows, k] and the magnitude of its parts."""
-    code, scale, minimum = _formats.unpack(rows, format.name, "scalar")
+    code, scale, minimum = _testing.unpack(rows, format.name, "scalar")
     product = (code.astype(np.float64) - format.bias).reshape(-1, format.group) * scale[:, None].astype(np.float64)
     offset = np.zeros((scale.size, 1)) if minimum is None else minimum[:, None].astype(np.float64)
     return (product - offset).reshape(n_rows, -1), (np.abs(product) + np.abs(offset)).reshape(n_rows, -1)
 
 
-def values(x: _int8.Q8) -> Doubles:
+def values(x: _testing.Q8) -> Doubles:
     """[n_tokens, k]"""
     scaled: Doubles = x.q.astype(np.float64).reshape(x.n_tokens, -1, 32) * x.scale[:, :, None]
     return scaled.reshape(x.n_tokens, -1)
 
 
-def token(x: _int8.Q8, t: int) -> _int8.Q8:
-    return _int8.Q8(x.q[t : t + 1], x.scale[t : t + 1], x.sum[t : t + 1])
+def token(x: _testing.Q8, t: int) -> _testing.Q8:
+    return _testing.Q8(x.q[t : t + 1], x.scale[t : t + 1], x.sum[t : t + 1])
 
 
 class Fenced:

@@ -1,10 +1,4 @@
-"""Door to the int8 kernels for tests and benchmarks: a function runs one instruction set's kernels on numpy arrays."""
-
-import numpy as np
-
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
-
-include "cpu_decl.pxi"
+# The int8 kernels of every instruction set, on numpy arrays.
 
 
 cdef int quantized_format(str name) except -1:

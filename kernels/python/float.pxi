@@ -1,14 +1,8 @@
-"""A door to the float kernels of every instruction set, for tests and benchmarks.
-
-A function here is the slot of that name in kernel_table.h, called once (attend_tile: once for every tile of tokens;
-gemm_float and gemm_bf16 pack the tokens and then take PANEL_ROWS rows at a time, as a prompt is computed). Results are
-written to `out`. ValueError for an instruction set this machine lacks and for sizes that do not fit each other.
-"""
-
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uintptr_t
-
-include "cpu_decl.pxi"
+# The float kernels of every instruction set.
+#
+# A function here is the slot of that name in kernel_table.h, called once (attend_tile: once for every tile of tokens;
+# gemm_float and gemm_bf16 pack the tokens and then take PANEL_ROWS rows at a time, as a prompt is computed). Results are
+# written to `out`. ValueError for an instruction set this machine lacks and for sizes that do not fit each other.
 
 
 cdef int check(bint fits, str what) except -1:

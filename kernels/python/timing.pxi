@@ -1,17 +1,5 @@
-"""Door for benchmarks: kernels run again and again with nothing of Python in between. All times are processor seconds of the
-calling thread: on a busy machine that leaves out what others took."""
-
-import errno
-
-import numpy as np
-
-include "cpu_decl.pxi"
-include "engine_decl.pxi"
-
-cdef extern from "measure/timing.h" nogil:
-    int time_product(const kernels_t *, const weight *, const float *x, int n_tokens, int64_t repeat, float *out, double *seconds)
-    int time_unpack(const kernels_t *, const weight *, int64_t repeat, double *seconds)
-    double time_cycles(int64_t n)
+# Kernels run again and again with nothing of Python in between, see measure/timing.h. All times are processor seconds of the calling
+# thread: on a busy machine that leaves out what others took.
 
 
 cdef weight weight_of(str format, const uint8_t[::1] data, int64_t rows, int64_t cols) except *:
@@ -25,7 +13,7 @@ cdef weight weight_of(str format, const uint8_t[::1] data, int64_t rows, int64_t
     return w
 
 
-cdef int check(int status) except -1:
+cdef int check_status(int status) except -1:
     if status == errno.ENOMEM:
         raise MemoryError("no memory for the kernels to work in")
     if status:
@@ -33,10 +21,10 @@ cdef int check(int status) except -1:
     return 0
 
 
-def product(str isa, str format, const uint8_t[::1] data, int64_t rows, const float[:, ::1] x, int64_t repeat = 1):
+def time_product(str isa, str format, const uint8_t[::1] data, int64_t rows, const float[:, ::1] x, int64_t repeat = 1):
     """(seconds, out): out float32 [n_tokens, rows] = x [n_tokens, cols] times the transposed weights, `repeat` times.
 
-    By the road that a step with int8 activations takes for this format and number of tokens; making x ready is not in it.
+    By the code path that a step with int8 activations takes for this format and number of tokens; making x ready is not in it.
     """
     cdef const kernels_t *table = table_of(isa)
     cdef weight w = weight_of(format, data, rows, x.shape[1])
@@ -47,12 +35,12 @@ def product(str isa, str format, const uint8_t[::1] data, int64_t rows, const fl
     out = np.empty((n_tokens, rows), np.float32)
     cdef float[:, ::1] view = out
     with nogil:
-        status = time_product(table, &w, &x[0, 0], n_tokens, repeat, &view[0, 0], &seconds)
-    check(status)
+        status = native.time_product(table, &w, &x[0, 0], n_tokens, repeat, &view[0, 0], &seconds)
+    check_status(status)
     return seconds, out
 
 
-def unpack(str isa, str format, const uint8_t[::1] data, int64_t rows, int64_t cols, int64_t repeat = 1) -> float:
+def time_unpack(str isa, str format, const uint8_t[::1] data, int64_t rows, int64_t cols, int64_t repeat = 1) -> float:
     """Seconds to unpack all rows of a quantized format `repeat` times, over and over into one panel."""
     cdef const kernels_t *table = table_of(isa)
     cdef weight w = weight_of(format, data, rows, cols)
@@ -61,13 +49,13 @@ def unpack(str isa, str format, const uint8_t[::1] data, int64_t rows, int64_t c
     if format_info[w.format].group == 0:
         raise ValueError(f"{format} holds plain numbers: there is nothing to unpack")
     with nogil:
-        status = time_unpack(table, &w, repeat, &seconds)
-    check(status)
+        status = native.time_unpack(table, &w, repeat, &seconds)
+    check_status(status)
     return seconds
 
 
-def cycles(int64_t n) -> float:
+def time_cycles(int64_t n) -> float:
     """Seconds that n cycles of the core take now, by n additions that wait for one another; n is rounded up to 64."""
     with nogil:
-        seconds = time_cycles(n)
+        seconds = native.time_cycles(n)
     return seconds
