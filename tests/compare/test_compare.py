@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cuts import ANOTHER_ROUNDING, assert_near
 from numpy.typing import NDArray
 from paths import ROOT
 from tiny_models import MIXED, N_VOCAB, write_model
@@ -143,10 +144,10 @@ def test_batches_and_pieces_change_nothing(models: dict[str, sb.Model], monkeypa
     monkeypatch.setattr(forward_module, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
     monkeypatch.setattr(lockstep, "PIECE_BYTES", 5 * 4 * 268)
     parts = sb.compare(models["base"], models["low"], TEXT, n_ctx=N_CTX, chunks=4, layers=True)
-    assert parts.scored[0].kld == pytest.approx(whole.scored[0].kld, abs=1e-4)
-    assert parts.scored[0].loss == pytest.approx(whole.scored[0].loss, abs=1e-3)
+    assert_near(parts.scored[0].kld, whole.scored[0].kld)
+    assert_near(parts.scored[0].loss, whole.scored[0].loss, ANOTHER_ROUNDING)
     for a, b in zip(parts.layers[0], whole.layers[0], strict=True):
-        assert (a.relative, a.cosine) == pytest.approx((b.relative, b.cosine), rel=1e-4)
+        assert_near(np.array([a.relative, a.cosine]), np.array([b.relative, b.cosine]))
 
 
 def test_errors_behind_each_layer(models: dict[str, sb.Model]) -> None:

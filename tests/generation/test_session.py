@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuts import assert_near
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -546,7 +547,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.tokens += new
         if result is not None:
             expected = self.fresh()[-1 if logits == "last" else slice(-len(new), None)]
-            assert np.abs(result - expected).max() < 1e-4
+            assert_near(result, expected)
 
     @precondition(lambda self: self.room() > 0)
     @rule(data=st.data())
@@ -559,7 +560,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.tokens += new
         rows = self.fresh()[at : at + len(wanted)].astype(np.float64)
         expected = rows[np.arange(len(wanted)), wanted] - np.log(np.exp(rows).sum(-1)) if wanted else np.empty(0)
-        assert result.shape == (len(wanted),) and np.abs(result - expected).max(initial=0) < 1e-4
+        assert_near(result, expected)
 
     @rule(part=st.floats(0, 1))
     def rewind(self, part: float) -> None:

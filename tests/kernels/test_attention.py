@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cuts import ANOTHER_ORDER, assert_near
 from model_logits import divergence, log_softmax
 from tiny_models import N_VOCAB, forward, write_model
 
@@ -81,7 +82,8 @@ def test_sequences_of_any_length_in_one_step(path: Path, isa: str) -> None:
             got = engine.step([token for piece in pieces for token in piece], segments, logits_of=last)
         whole = logits(path, [270], isa=isa)
     ends = np.sum(steps, axis=0) - 1
-    assert got is not None and np.abs(got - whole[ends]).max() < 2e-4
+    assert got is not None
+    assert_near(got, whole[ends], 2 * ANOTHER_ORDER)
 
 
 def test_more_keys_than_parts_of_the_least_size(tmp_path: Path) -> None:
@@ -94,7 +96,8 @@ def test_more_keys_than_parts_of_the_least_size(tmp_path: Path) -> None:
             session.eval(tokens[:4300], "none")
             ends = 4300 + np.cumsum(steps)
             results.append([session.eval(tokens[end - n : end]) for n, end in zip(steps, ends, strict=True)][-1])
-    assert np.abs(np.subtract(results[1:], results[0])).max() < 1e-4
+    for result in results[1:]:
+        assert_near(result, results[0])
 
 
 # ---- the int8 cache ----

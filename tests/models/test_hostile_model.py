@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuts import assert_near
 from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from tiny_models import DECI, LLAMA, N_VOCAB, write_model
@@ -276,7 +277,7 @@ def test_any_sliding_window_runs(window: int, tmp_path: Path) -> None:
         whole = session.eval(TOKENS, "all")
         session.rewind(0)
         single = np.stack([session.eval([t]) for t in TOKENS])
-    assert np.abs(whole - single).max() < 1e-4
+    assert_near(single, whole)
 
 
 # ---- damage that only shows in the numbers ----
