@@ -126,7 +126,8 @@ def known_options(command: click.Command) -> set[str]:
 
 @each_page
 def test_options_named_in_the_text_exist(page: str) -> None:
-    scripts = "".join(script.read_text() for script in (ROOT / "benchmarks").glob("*.py"))
+    folders = [ROOT / "benchmarks", ROOT / "tests" / "support"]
+    scripts = "".join(script.read_text() for folder in folders for script in folder.glob("*.py"))
     known = known_options(cli) | LLAMA_CPP | {"--help"} | set(re.findall(r'"(--[\w-]+)"', scripts))
     named = {span.split()[0].partition("=")[0] for span in doc_pages.inline(text_of(page)) if span.startswith("--")}
     assert named <= known
