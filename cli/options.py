@@ -1,8 +1,9 @@
 """Options that several commands share."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -11,6 +12,7 @@ DEBUG = "subbyte.debug"  # in click's context: whether --debug was given
 ARGS = "subbyte.args"  # there, too: the command line behind `subbyte`
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Output = Literal["text", "json", "csv", "md"]
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -18,53 +20,77 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
         ctx.meta[DEBUG] = True  # shared by all contexts of one call
 
 
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
-)
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Write notes and timings to stderr.")
-threads_option = click.option(
-    "-t",
-    "--threads",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Threads to compute with; default: the processors at hand.",
-)
-predict_option = click.option(
-    "-n", "--predict", "max_tokens", type=click.IntRange(1), metavar="N",
-    help="Most tokens to generate; default: until the model ends or the context is full.",
-)  # fmt: skip
+def numbers(text: str) -> tuple[int, ...]:
+    """Reads whole numbers with commas between."""
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a whole number, nor several separated by commas") from None
+
+
+def model_argument(**extra: Any) -> Decorator:
+    """The positional MODEL."""
+    return click.argument("model", metavar="MODEL" if not extra else "[MODEL]", **extra)
+
+
+def threads_option(*, several: bool = False) -> Decorator:
+    """`-t/--threads`: one number, or several separated by commas."""
+    kind: dict[str, Any] = (
+        {"type": numbers, "metavar": "N,..."} if several else {"type": click.IntRange(1), "metavar": "N"}
+    )
+    return click.option("-t", "--threads", help="CPU threads; default: all processors available.", **kind)
+
+
+def ctx_size_option(**extra: Any) -> Decorator:
+    """`-c/--ctx-size`, in tokens."""
+    return click.option("-c", "--ctx-size", "n_ctx", type=click.IntRange(1), metavar="N", **extra)
 
 
 def activations_option(default: str | None) -> Decorator:
     """`--activations`; None leaves the choice to the model."""
-    how = "what suits the model" if default is None else default
+    which = "recommended for the model" if default is None else default
     return click.option(
         "--activations", type=click.Choice(("int8", "int8x2", "float32")), default=default,
-        help=f"What meets quantized weights: int8, int8x2 with 15 bits, float32 (slow); default: {how}.",
+        help="Activation precision in quantized matmuls: int8, int8x2 (15 bits) or float32 (slow); "
+        f"default: {which}.",
     )  # fmt: skip
 
 
-preset_option = click.option(
-    "--preset", metavar="NAME", help="Sample as the model's vendor advises; options given beside it hold, too."
+def texts_option(*, required: bool = True, note: str = "") -> Decorator:
+    """`-f/--file`, several times: the texts of a measurement, as the argument `files`."""
+    return click.option(
+        "-f", "--file", "files", required=required, multiple=True, metavar="FILE",
+        help=f"A text, read as bytes; - is stdin. May be repeated{note}.",
+    )  # fmt: skip
+
+
+def output_option(*formats: Output) -> Decorator:
+    """`-o/--output`, as the argument `output`; the first format is the default."""
+    return click.option(
+        "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True,
+        help="Format of the result on stdout.",
+    )  # fmt: skip
+
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
 )
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Write notes and timings to stderr.")
+predict_option = click.option(
+    "-n", "--predict", "max_tokens", type=click.IntRange(1), metavar="N",
+    help="Maximum number of tokens to generate; default: until the model stops or the context is full.",
+)  # fmt: skip
+preset_option = click.option(
+    "--preset", metavar="NAME",
+    help="Use a named set of the vendor's recommended sampling parameters; options beside it take precedence.",
+)  # fmt: skip
 cache_type_option = click.option(
     "--cache-type", type=click.Choice(("f16", "q8_0", "f32")), default="f16", show_default=True,
-    help="How keys and values are kept; q8_0 takes about half the memory of f16.",
+    help="KV cache type; q8_0 takes about half the memory of f16.",
 )  # fmt: skip
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout and nothing else.")
-
-
-def _is_json(_: click.Context, __: click.Parameter, value: str) -> bool:
-    return value == "json"
-
-
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`-o text|json`, with `--json` for short, as the one argument `as_json`."""
-    formats = click.Choice(["text", "json"])
-    command = click.option(
-        "-o", "--output", "as_json", type=formats, default="text", callback=_is_json, help="What stdout gets."
-    )(command)
-    return click.option("--json", "as_json", flag_value="json", help="The same as -o json.")(command)
+chunks_option = click.option(
+    "--chunks", type=click.IntRange(1), metavar="N", help="Only the first N chunks; default: the whole text."
+)
 
 
 @contextmanager
@@ -76,11 +102,6 @@ def usage_errors() -> Iterator[None]:
         raise click.UsageError(str(error)) from None
 
 
-def ctx_size_option(**extra: Any) -> Decorator:
-    """`-c/--ctx-size`, in tokens."""
-    return click.option("-c", "--ctx-size", "n_ctx", type=click.IntRange(1), metavar="N", **extra)
-
-
-def model_argument(**extra: Any) -> Decorator:
-    """The positional MODEL."""
-    return click.argument("model", metavar="MODEL" if not extra else "[MODEL]", **extra)
+def command_line(ctx: click.Context) -> str:
+    """The command as it was given, for whoever wants the same figures."""
+    return shlex.join(["subbyte", *ctx.meta[ARGS]])

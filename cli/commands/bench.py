@@ -1,6 +1,5 @@
-"""`subbyte bench`: tokens/s of a model, or of a random one of a real shape, beside what the machine could do."""
+"""`subbyte bench`: tokens/s of a model, or of a synthetic one of a real shape, against the machine's roofline."""
 
-import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.bench_output import print_csv, print_figures
-from subbyte.cli.terminal.console import print_json, show_log
+from subbyte.cli.commands.bench_output import print_bench
+from subbyte.cli.terminal.console import show_log
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
@@ -18,54 +17,44 @@ if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """Reads a comma list of whole numbers."""
-    try:
-        return tuple(map(int, text.split(",")))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no whole number, nor several with commas between") from None
-
-
-NUMBERS: dict[str, Any] = {"type": numbers, "metavar": "N,...", "show_default": True}
+NUMBERS: dict[str, Any] = {"type": options.numbers, "metavar": "N,...", "show_default": True}
 
 
 @click.command()
 @options.model_argument(required=False)
 @click.option(
-    "--synthetic", metavar="SHAPE:TYPE[:LAYERS]", help="In place of MODEL: random blocks in the shape of a real model."
+    "--synthetic", metavar="SHAPE:TYPE[:LAYERS]", help="Instead of MODEL: random blocks in the shape of a real model."
 )
 @click.option(
     "--keep", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write the random model there and leave it; default: a temporary file.",
+    help="Write the synthetic model to FILE and keep it; default: a temporary file.",
 )  # fmt: skip
-@click.option("-p", "--prompt", "prompts", default="512", help="Tokens of a prompt; 0: no prompt.", **NUMBERS)
+@click.option("-p", "--prompt", "prompts", default="512", help="Prompt lengths to prefill; 0: none.", **NUMBERS)
 @click.option("-n", "--generate", "generations", default="64", help="Tokens to generate; 0: none.", **NUMBERS)
-@click.option("-d", "--depth", "depths", default="0", help="Tokens that are in the context before.", **NUMBERS)
-@click.option("-t", "--threads", help="Threads to compute with; default: the processors at hand.", **NUMBERS)
+@click.option("-d", "--depth", "depths", default="0", help="Tokens already in the KV cache.", **NUMBERS)
+@options.threads_option(several=True)
 @click.option(
-    "-r", "--repeats", type=click.IntRange(1), default=5, show_default=True, metavar="N", help="Runs of each test."
-)
-@options.activations_option("int8")
-@click.option("--cache-type", default="f16", show_default=True, metavar="TYPE", help="How keys and values are kept.")
-@click.option(
-    "-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
-    help="What stdout gets.",
+    "-r", "--repeats", type=click.IntRange(1), default=5, show_default=True, metavar="N",
+    help="Runs of each test; the median counts.",
 )  # fmt: skip
-@click.option("--json", "output", flag_value="json", help="The same as -o json.")
+@options.activations_option("int8")
+@options.cache_type_option
+@options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 @click.pass_context
 def bench(
     ctx: click.Context, model: str | None, synthetic: str | None, keep: Path | None, prompts: tuple[int, ...],
     generations: tuple[int, ...], depths: tuple[int, ...], threads: tuple[int, ...] | None, repeats: int,
-    activations: "Activations", cache_type: "CacheType", output: str, verbose: bool,
+    activations: "Activations", cache_type: "CacheType", output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
-    """Measure how fast a model is.
+    """Benchmark prefill and generation.
 
-    Prompts of -p tokens and -n generated tokens, each behind -d others, with -t threads; all take comma lists. Every
-    figure is also shown as a share of what this machine's memory and arithmetic allowed at that moment.
+    Prompts of -p tokens and generation of -n tokens, each behind -d tokens of context, with -t threads; all take comma
+    lists. Every figure is also shown as a share of the roofline: what this machine's memory bandwidth and arithmetic
+    allowed at that moment.
 
-    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; or there is --synthetic in its place.
+    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; --synthetic takes its place.
     """
     with _found(model, synthetic, keep, verbose) as path, options.usage_errors(), ProgressBar() as bar:
         from subbyte.runtime.bench.bench import bench as measure
@@ -81,12 +70,7 @@ def bench(
             activations=activations,
             on_progress=bar.update,
         )
-    if output == "json":
-        print_json({"command": shlex.join(["subbyte", *ctx.meta[options.ARGS]]), **result.to_dict()})
-    elif output == "csv":
-        print_csv(result)
-    else:
-        print_figures(result)
+    print_bench(output, options.command_line(ctx), result)
 
 
 @contextmanager
@@ -108,7 +92,7 @@ def _found(model: str | None, synthetic: str | None, keep: Path | None, verbose:
         with ProgressBar() as bar:
 
             def on_progress(done: int, total: int) -> None:
-                bar.update("writing the random model", done, total)
+                bar.update("writing the synthetic model", done, total)
 
             if keep is None:
                 path = stack.enter_context(temporary(random, on_progress))

@@ -1,64 +1,88 @@
-"""The result of `subbyte bench` as a table for people and as CSV."""
+"""The result of `subbyte bench` as a table for people and documents, and as CSV."""
 
-import csv
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from subbyte.cli.options import Output
 from subbyte.cli.terminal.console import encodable, human_count, human_size, one_line
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.tables import Table, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.bench.bench import BenchResult
 
+BOUND_BY = {"reading": "memory", "computing": "compute"}
 
-def print_figures(result: "BenchResult") -> None:
-    """The figures, and below them the limits they are compared with."""
+
+def print_bench(output: Output, command: str, result: "BenchResult") -> None:
+    """Writes the figures, and the roofline they are compared with, to stdout."""
+    if output == "json":
+        print_json({"command": command, **result.to_dict()})
+    elif output == "csv":
+        print_csv(_records(result))
+    elif output == "md":
+        print_markdown("; ".join(_head(result)), _table(result), "; ".join(_notes(result)), f"    {one_line(command)}")
+    else:
+        print(*_head(result), "", sep="\n")
+        print_table(*_table(result))
+        print("", *_notes(result), sep="\n")
+
+
+def _head(result: "BenchResult") -> list[str]:
+    """What was measured, on what."""
     model = result.model
     bits = f"{human_count(model['n_params'])} weights at {model['bits_per_weight']:.2f} bits"
-    how = f"{result.activations} activations, {result.cache_type} cache"
-    print(one_line(model["name"]))
-    print(f"{model['architecture']}, {bits}, {human_size(model['size'])}; {how}")
-    print(one_line(f"{result.cpu}, {result.isa}"))
-    sign = encodable("±", "+/-", sys.stdout)
-    rows = (
-        (of.case.name, str(of.case.threads), *_figures(of.rate, of.spread), f"{of.share:.0%}", of.limited_by)
-        for of in result.measured
-    )
-    print()
-    print_table("", ("test", "threads>", "tokens/s>", f"{sign}>", "of limit>", "set by"), rows)
-    print()
-    for threads, best in result.limits().items():
+    options = f"{result.activations} activations, {result.cache_type} cache"
+    return [
+        one_line(model["name"]),
+        one_line(f"{model['architecture']}, {bits}, {human_size(model['size'])}; {options}"),
+        one_line(f"{result.cpu}, {result.isa}"),
+    ]
+
+
+def _table(result: "BenchResult") -> Table:
+    rows = [
+        (row["test"], str(row["threads"]), *_figures(row["tokens_per_second"], row["spread"]),
+         f"{row['share_of_roofline']:.0%}", row["bound_by"])
+        for row in _records(result)
+    ]  # fmt: skip
+    return Table("", ("test", "threads>", "tokens/s>", f"{_sign()}>", "% of roofline>", "bound by"), rows)
+
+
+def _notes(result: "BenchResult") -> list[str]:
+    """The machine's peaks, and what the columns mean."""
+    notes = []
+    for threads, peak in result.limits().items():
         who = f"{threads} threads reach" if threads > 1 else "1 thread reaches"
-        macs = f"{_giga(best.int8_macs)} int8, {_giga(best.bf16_macs)} bf16, {_giga(best.float_macs)} float"
-        print(f"{who} {best.read_bytes / 1e9:.1f} GB/s; {macs} multiply-adds/s")
-    runs = f"median of {result.repeats} runs {sign} their median distance from it" if result.repeats > 1 else "one run"
-    print(f"tokens/s: {runs}")
-    print("of limit: the least time its reading or multiply-adds need, of the time taken")
+        macs = f"{_giga(peak.int8_macs)} int8, {_giga(peak.bf16_macs)} bf16, {_giga(peak.float_macs)} float"
+        notes.append(f"{who} {peak.read_bytes / 1e9:.1f} GB/s; {macs} multiply-adds/s")
+    deviation = f"median of {result.repeats} runs {_sign()} their median absolute deviation"
+    notes.append(f"tokens/s: {deviation if result.repeats > 1 else 'one run'}")
+    notes.append("% of roofline: least time at peak bandwidth and arithmetic, of the time taken")
+    return notes
 
 
-def print_csv(result: "BenchResult") -> None:
-    """A line of headings and a line a test."""
-    rows = list(_csv_rows(result))
-    out = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-    out.writeheader()
-    out.writerows(rows)
-
-
-def _csv_rows(result: "BenchResult") -> Iterator[dict[str, object]]:
+def _records(result: "BenchResult") -> Iterator[dict[str, Any]]:
+    """A test each, every figure in full; the one place that knows the fields of a result."""
     for of in result.measured:
-        case, limits = of.case, of.limits
+        case, peak = of.case, of.limits
         yield {
             "version": result.version, "cpu": result.cpu, "isa": result.isa,
-            "model": one_line(result.model["name"]), "architecture": result.model["architecture"],
+            "model": result.model["name"], "architecture": result.model["architecture"],
             "bytes": result.model["size"], "types": " ".join(result.types),
             "activations": result.activations, "cache_type": result.cache_type,
             "test": case.name, "kind": case.kind, "n_tokens": case.n_tokens, "depth": case.depth,
             "threads": case.threads, "repeats": result.repeats,
-            "tokens_per_second": of.rate, "spread": of.spread, "share_of_limit": of.share, "limited_by": of.limited_by,
-            "read_bytes": limits.read_bytes, "int8_macs": limits.int8_macs, "float_macs": limits.float_macs,
-            "bf16_macs": limits.bf16_macs,
+            "tokens_per_second": of.rate, "spread": of.spread, "share_of_roofline": of.share,
+            "bound_by": BOUND_BY.get(of.limited_by, of.limited_by),
+            "read_bytes": peak.read_bytes, "int8_macs": peak.int8_macs, "float_macs": peak.float_macs,
+            "bf16_macs": peak.bf16_macs,
         }  # fmt: skip
+
+
+def _sign() -> str:
+    return encodable("±", "+/-", sys.stdout)
 
 
 def _figures(rate: float, spread: float) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """`subbyte chat`: a conversation at the terminal, or one question from a pipe answered with plain text."""
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,45 +14,48 @@ from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
 from subbyte.cli.terminal.console import human_count, note, read_text
 from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()
 @options.model_argument(default=options.DEFAULT_MODEL)
-@click.option("--system", "--system-prompt", "-sys", metavar="TEXT", help="What the model is told before you speak.")
-@options.ctx_size_option(help="Tokens the conversation may hold; default: as many as the model knows.")
+@click.option("--system", "--system-prompt", "-sys", metavar="TEXT", help="System prompt.")
+@options.ctx_size_option(help="Context size in tokens; default: the context length the model was trained with.")
 @options.predict_option
-@options.threads_option
+@options.threads_option()
 @options.activations_option(None)
 @options.cache_type_option
-@click.option("--think/--no-think", "thinking", default=None, help="Reason before answering; default: the model's.")
+@click.option("--think/--no-think", "thinking", default=None, help="Switch reasoning on or off; default: the model's.")
 @click.option(
-    "--reasoning-budget", type=click.IntRange(0), metavar="N", help="Most tokens of reasoning; default: no limit."
+    "--reasoning-budget", type=click.IntRange(0), metavar="N", help="Maximum number of reasoning tokens; default: any."
 )
-@click.option("--hide-thinking", is_flag=True, help="Begin with reasoning hidden; Ctrl-T shows it.")
+@click.option("--hide-thinking", is_flag=True, help="Start with reasoning hidden; Ctrl-T shows it.")
 @options.preset_option
 @sampling_options
+@options.output_option("text", "json")
 @options.verbose_option
 @options.debug_option
 def chat(
     model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
     activations: "Activations | None", cache_type: "CacheType", thinking: bool | None, reasoning_budget: int | None,
-    hide_thinking: bool, preset: str | None, verbose: bool, **sampling: Any,
+    hide_thinking: bool, preset: str | None, output: options.Output, verbose: bool, **sampling: Any,
 ) -> None:  # fmt: skip
-    """Talk with a model.
+    """Chat with a model.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; without it, smollm2.
 
-    Text from a pipe is one question, and stdout gets the answer and nothing else:
+    Text from a pipe is one question, and stdout gets the answer and nothing else; -o json is for a pipe only:
 
         echo "What is the capital of France?" | subbyte chat
 
-    Reasoning goes to stderr then: its text if stdout is a terminal or with -v, else a line that counts it.
+    Reasoning goes to stderr then: as text if stdout is a terminal or with -v, else as a line with its token count.
     """
     from subbyte.runtime.store.resolve import recommended
     from subbyte.runtime.template import helper as template_helper
@@ -60,6 +64,8 @@ def chat(
     best = recommended(model)
     chosen = sampling_from(sampling, best.sampling)  # a value out of range is told before a model is fetched
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive and output != "text":
+        raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
     question = "" if interactive else _question()
     with open_model(model, threads, verbose=verbose) as loaded:
         with options.usage_errors():
@@ -75,7 +81,10 @@ def chat(
             if interactive:
                 _talk(conversation, loaded, model, hide_thinking)
             else:
-                _answer(conversation, question, hide_thinking, verbose)
+                reply = _answer(conversation, question, _reasoning(hide_thinking, verbose), output)
+                if output == "json":
+                    print_json({"model": model, "prompt": question, **reply.to_dict()})
+                _explain(reply, verbose)
 
 
 def _question() -> str:
@@ -87,15 +96,19 @@ def _question() -> str:
     return question
 
 
-def _answer(conversation: "Chat", question: str, hide_thinking: bool, verbose: bool) -> None:
-    """Answers one question on stdout."""
+def _answer(conversation: "Chat", question: str, reasoning: Reasoning | None, output: options.Output) -> "Reply":
+    """Answers one question; as text, it goes to stdout while it is generated."""
     answer = conversation.stream(question)
-    show(answer, sys.stdout, _reasoning(hide_thinking, verbose))
-    reply = answer.reply
+    show(answer, sys.stdout if output == "text" else io.StringIO(), reasoning)
+    return answer.reply
+
+
+def _explain(reply: "Reply", verbose: bool) -> None:
+    """Notes on an answer that is not whole, and with -v its timings."""
     if reply.stop_reason == "length":
-        note("the answer was cut: -n or the context was reached", verbose=verbose)
+        note("the answer is truncated: reached -n or the end of the context", verbose=verbose)
     elif reply.thinking and not reply.text:
-        note("the answer is empty: the model ended while it reasoned (-v shows that)", verbose=verbose)
+        note("the answer is empty: the model stopped while reasoning (-v shows that)", verbose=verbose)
     if verbose:
         note(timing_line(reply), verbose=True)
 

@@ -1,6 +1,5 @@
-"""`subbyte compare`: how far models' predictions lie from a base's, and which layers and tensors they lost it in."""
+"""`subbyte compare`: how far quantized models diverge from a base, and which layers and tensors cause it."""
 
-import shlex
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.compare_output import FORMATS, print_comparison
-from subbyte.cli.commands.perplexity import MAX_TEXT
-from subbyte.cli.terminal.console import note, read_bytes
+from subbyte.cli.commands.compare_output import print_comparison
+from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
@@ -28,46 +26,42 @@ P = TypeVar("P")
 @click.command()
 @click.argument("base", metavar="BASE")
 @click.argument("models", metavar="Q...", nargs=-1, required=True)
-@click.option(
-    "-f", "--file", "files", multiple=True, metavar="FILE",
-    help="A text, read as bytes; - is stdin. May be given several times; not at all where BASE is a base file.",
-)  # fmt: skip
-@options.ctx_size_option(help="Tokens in a chunk; the second half of each is scored. Default: 512, or the base file's.")
-@click.option("--chunks", type=click.IntRange(1), metavar="N", help="Only the first N chunks; default: all.")
+@options.texts_option(required=False, note="; none where BASE is a base file")
+@options.ctx_size_option(help="Tokens in a chunk; its second half is scored. Default: 512, or the base file's.")
+@options.chunks_option
 @click.option(
     "--save-base", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write BASE's predictions as llama.cpp's --kl-divergence-base does.",
+    help="Write BASE's log-probabilities as a base file, as llama-perplexity's --kl-divergence-base does.",
 )  # fmt: skip
-@click.option("--layers", is_flag=True, help="Also the error of the residual stream behind each layer.")
+@click.option("--layers", is_flag=True, help="Also measure the error of the residual stream after each layer.")
 @click.option(
     "--blame", "by", type=click.Choice(["tensor", "kind", "layer"]),
-    help="Also what each tensor, kind of tensors or layer of Q costs, and what it saves.",
+    help="Also attribute the divergence: what each tensor, kind of tensor or layer of Q costs, and the bytes it saves.",
 )  # fmt: skip
 @options.activations_option("int8x2")
 @options.cache_type_option
-@options.threads_option
-@click.option("-o", "--output", type=click.Choice(FORMATS), default="text", show_default=True, help="What stdout gets.")
-@click.option("--json", "output", flag_value="json", help="The same as -o json.")
+@options.threads_option()
+@options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 @click.pass_context
 def compare(
     ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int | None,
     chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", activations: "Activations",
-    cache_type: "CacheType", threads: int | None, output: str, verbose: bool,
+    cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
-    """Measure how far models' predictions lie from a base's.
+    """Measure how far quantized models diverge from a base model.
 
-    KL divergence, token probabilities and perplexities with the figures of llama-perplexity's --kl-divergence, for any
+    KL divergence, token probabilities and perplexity, the statistics of llama-perplexity's --kl-divergence, for any
     number of models Q in one run, without a file in between. Ctrl-C shows what was measured so far.
 
     BASE and Q are GGUF files, names that `subbyte ls` shows, or hf:user/repo:QUANT. BASE may also be a base file of
     llama.cpp, which holds its text as well.
     """
     if output == "csv" and (layers or by):
-        raise click.UsageError("CSV is one table; ask for --layers and --blame as text, md or json")
+        raise click.UsageError("CSV is one table; --layers and --blame need -o text, md or json")
     with ExitStack() as stack, options.usage_errors():
-        texts = [read_bytes(file, MAX_TEXT) for file in files] or None
+        texts = [read_bytes(file, MAX_CORPUS) for file in files] or None
         reference = _open_base(base, files, threads, verbose)
         stack.callback(reference.close)
         others = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
@@ -82,12 +76,11 @@ def compare(
         if save_base is not None and not done:
             note(f"{save_base} was not written: it needs all chunks", verbose=True)
         for blaming in blamings:
-            done = done and _run(blaming, lambda p: (f"blaming {p.group}", p.done, p.total))
+            done = done and _run(blaming, lambda p: (f"attributing {p.group}", p.done, p.total))
             if done or blaming.n_done:
                 blames.append(blaming.result())
-        command = shlex.join(["subbyte", *ctx.meta[options.ARGS]])
         if comparing.n_done:
-            print_comparison(output, command, comparing.result(), blames)
+            print_comparison(output, options.command_line(ctx), comparing.result(), blames)
     if not done:
         raise KeyboardInterrupt
 

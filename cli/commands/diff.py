@@ -1,37 +1,42 @@
 """`subbyte diff`: what differs between two GGUF files; also those that subbyte could not run."""
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import print_json, printable
+from subbyte.cli.terminal.console import one_line, printable
 from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.tables import Table, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.inspect.diff import Diff
 
 DIFFERENT = 1  # the exit code, as diff(1) has it; what went wrong ends with 2 and more, as everywhere
+NO_DIFFERENCE = "no difference: metadata and tensors are the same, to the last byte"
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 @click.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--weights", is_flag=True, help="Also measure how far B's weights are from A's, where they differ.")
-@click.option("--tensors", is_flag=True, help="With --weights: tensor by tensor.")
-@options.output_options
+@click.option("--weights", is_flag=True, help="Also measure the relative error of B's weights from A's.")
+@click.option("--tensors", is_flag=True, help="With --weights: a row per tensor.")
+@options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 @click.pass_context
-def diff(ctx: click.Context, a: str, b: str, weights: bool, tensors: bool, as_json: bool, verbose: bool) -> None:
-    """Show what differs between two model files.
+def diff(
+    ctx: click.Context, a: str, b: str, weights: bool, tensors: bool, output: options.Output, verbose: bool
+) -> None:
+    """Show the differences between two model files.
 
-    Metadata, chat template, tokenizer, tensors and their types, shapes and bytes; what is the same is not shown. The
-    order of keys and tensors does not count. Ends with exit code 0 if nothing differs, 1 if something does.
+    Metadata, chat template, tokenizer, tensors and their types, shapes and bytes; the order of keys and tensors does
+    not count. The exit code is 0 if nothing differs, 1 if something does.
 
     A and B are GGUF files, names that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
@@ -42,8 +47,12 @@ def diff(ctx: click.Context, a: str, b: str, weights: bool, tensors: bool, as_js
     paths = [find_model(name, verbose=verbose) for name in (a, b)]
     with ProgressBar() as bar:
         found = compare(*paths, weights=weights, on_progress=bar.update)
-    if as_json:
+    if output == "json":
         print_json(found.to_dict())
+    elif output == "csv":
+        print_csv(_records(found), ("part", "name", "a", "b"))
+    elif output == "md":
+        _print_markdown(found, tensors)
     else:
         _print(found, tensors)
     if not found.same:
@@ -59,7 +68,35 @@ def _print(found: "Diff", each_tensor: bool) -> None:
         print()
         _print_lines([title_of(text), *text.lines])
     if found.same:
-        print("\nno difference: metadata and tensors are the same, to the last byte")
+        print(f"\n{NO_DIFFERENCE}")
+
+
+def _print_markdown(found: "Diff", each_tensor: bool) -> None:
+    from subbyte.runtime.inspect.diff_tables import tables, title_of
+
+    parts: list[Table | str] = [Table(*table) for table in tables(found, each_tensor=each_tensor)]
+    for text in found.texts:
+        parts += [one_line(title_of(text)), "\n".join(f"    {printable(line)}" for line in text.lines)]
+    print_markdown(*parts, *([NO_DIFFERENCE] if found.same else []))
+
+
+def _records(found: "Diff") -> Iterator[dict[str, Any]]:
+    """A difference each; what a and b are depends on the part: values, bytes, items, types."""
+    for value in found.values:
+        yield {"part": "value", "name": value.key, "a": value.a, "b": value.b}
+    for text in found.texts:
+        lines = {"lines_removed": text.n_removed, "lines_added": text.n_added}
+        yield {"part": "text", "name": text.key, "a": text.bytes_a, "b": text.bytes_b, **lines}
+    for array in found.arrays:
+        counts = {"a": array.count_a, "b": array.count_b, "n_differing": array.n_differing}
+        yield {"part": "array", "name": array.key, **counts}
+    for tensor in found.tensors:
+        sizes = {"bytes_a": tensor.bytes_a, "bytes_b": tensor.bytes_b}
+        layers = " ".join(map(str, tensor.layers))
+        yield {"part": "tensor", "name": tensor.kind, "a": tensor.a, "b": tensor.b, "layers": layers, **sizes}
+    for error in found.errors or ():
+        types = {"a": error.type_a, "b": error.type_b}
+        yield {"part": "weights", "name": error.tensor, **types, "relative_error": error.relative}
 
 
 def _print_lines(lines: list[str]) -> None:

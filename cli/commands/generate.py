@@ -1,4 +1,4 @@
-"""`subbyte generate`: goes on with a text as it stands, no chat template; stdout gets the new text and nothing else."""
+"""`subbyte generate`: completes a prompt as raw text; stdout gets the completion and nothing else."""
 
 import io
 import sys
@@ -10,8 +10,9 @@ from subbyte.cli import options
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
-from subbyte.cli.terminal.console import note, print_json, read_text
+from subbyte.cli.terminal.console import note, read_text
 from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.output import print_json
 
 if TYPE_CHECKING:
     from subbyte.runtime.types import Activations, CacheType
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.model_argument()
-@click.option("-p", "--prompt", metavar="TEXT", help="The text to go on with.")
-@click.option("-f", "--file", metavar="FILE", help="Take the text from a file; - is stdin, as is neither -p nor -f.")
+@click.option("-p", "--prompt", metavar="TEXT", help="The prompt.")
+@click.option("-f", "--file", metavar="FILE", help="Read the prompt from a file; - is stdin, the default without -p.")
 @options.predict_option
-@options.ctx_size_option(help="Tokens that prompt and answer may have together; default: as many as the model knows.")
-@options.threads_option
+@options.ctx_size_option(help="Context size in tokens; default: the context length the model was trained with.")
+@options.threads_option()
 @options.activations_option("int8")
 @options.cache_type_option
 @options.preset_option
 @sampling_options
-@options.output_options
+@options.output_option("text", "json")
 @options.verbose_option
 @options.debug_option
 def generate(
     model: str, prompt: str | None, file: str | None, max_tokens: int | None, n_ctx: int | None, threads: int | None,
-    activations: "Activations", cache_type: "CacheType", preset: str | None, as_json: bool, verbose: bool,
-    **sampling: Any,
+    activations: "Activations", cache_type: "CacheType", preset: str | None, output: options.Output,
+    verbose: bool, **sampling: Any,
 ) -> None:  # fmt: skip
-    """Go on with a text.
+    """Complete a prompt as raw text, without a chat template.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
@@ -51,9 +52,9 @@ def generate(
                 text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen, cache_type=cache_type,
                 activations=activations,
             )  # fmt: skip
-        show(answer, io.StringIO() if as_json else sys.stdout)
+        show(answer, sys.stdout if output == "text" else io.StringIO())
     reply = answer.reply
-    if as_json:
+    if output == "json":
         print_json({"model": model, "prompt": text, **reply.to_dict()})
     if verbose:
         note(timing_line(reply), verbose=True)
@@ -62,9 +63,9 @@ def generate(
 def _prompt(prompt: str | None, file: str | None) -> str:
     """The text from the one place the user named."""
     if prompt is not None and file is not None:
-        raise click.UsageError("the text comes from -p or from -f, not from both")
+        raise click.UsageError("the prompt comes from -p or from -f, not from both")
     if prompt is not None:
         return prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if file is None and sys.stdin.isatty():
-        raise click.UsageError("no text: give it with -p TEXT, -f FILE or from a pipe")
+        raise click.UsageError("no prompt: give it with -p TEXT, -f FILE or from a pipe")
     return read_text(file or "-")

@@ -1,38 +1,53 @@
-"""`subbyte pull` and `subbyte ls`: the models at hand and how to get one."""
+"""`subbyte pull` and `subbyte ls`: the models installed here and how to get one."""
+
+from typing import Any, TypeAlias
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import human_size, print_json
+from subbyte.cli.terminal.console import human_size
 from subbyte.cli.terminal.loading import find_model
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.tables import Table, print_table
+
+Models: TypeAlias = list[dict[str, Any]]
 
 
 @click.command()
 @options.model_argument()
+@options.output_option("text", "json")
 @options.verbose_option
 @options.debug_option
-def pull(model: str, verbose: bool) -> None:
-    """Fetch a model, and print where its file is.
+def pull(model: str, output: options.Output, verbose: bool) -> None:
+    """Download a model and print the path of its file.
 
     MODEL is a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    print(find_model(model, verbose=verbose))
+    path = find_model(model, verbose=verbose)
+    if output == "json":
+        print_json({"name": model, "path": str(path)})
+    else:
+        print(path)
 
 
 @click.command()
-@options.json_option
+@options.output_option("text", "json", "csv", "md")
 @options.debug_option
-def ls(as_json: bool) -> None:
-    """List the models that are here, and those that can be fetched by name."""
+def ls(output: options.Output) -> None:
+    """List the models installed here, and those that `subbyte pull` downloads by name."""
     from subbyte.runtime.store.resolve import available, installed
 
-    here, elsewhere = installed(), available()
-    if as_json:
-        models = [{"name": m.name, "size": m.size, "license": m.license, "path": str(m.path)} for m in here]
-        others = [{"name": m.name, "size": m.size, "license": m.license} for m in elsewhere]
-        print_json({"models": models, "available": others})
+    here: Models = [{"name": m.name, "size": m.size, "license": m.license, "path": str(m.path)} for m in installed()]
+    elsewhere: Models = [{"name": m.name, "size": m.size, "license": m.license} for m in available()]
+    if output == "json":
+        print_json({"models": here, "available": elsewhere})
         return
-    rows = [(m.name, human_size(m.size), m.license or "", str(m.path)) for m in here]
-    rows += [(m.name, human_size(m.size), m.license, f"not here: subbyte pull {m.name}") for m in elsewhere]
-    print_table("", ("name", "size>", "license", "file"), rows)
+    if output == "csv":
+        print_csv([*here, *elsewhere], ("name", "size", "license", "path"))
+        return
+    rows = [
+        (m["name"], human_size(m["size"]), m["license"] or "", m.get("path", f"not here: subbyte pull {m['name']}"))
+        for m in [*here, *elsewhere]
+    ]
+    table = Table("", ("name", "size>", "license", "file"), rows)
+    print_markdown(table) if output == "md" else print_table(*table)

@@ -1,57 +1,62 @@
 """What `subbyte perplexity` found: one value, or a table of models and how each differs from the first."""
 
-import csv
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from subbyte.cli.options import Output
 from subbyte.cli.terminal.console import encodable, one_line
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.tables import numeric, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 
 
-def print_one(result: "PerplexityResult") -> None:
+def print_perplexity(output: Output, command: str, files: Sequence[str], run: "PerplexityRun") -> None:
+    """Writes the results, and what it takes to measure them again, to stdout."""
+    if output == "json":
+        print_json({"command": command, "files": list(files), **run.to_dict()})
+    elif output == "csv":
+        print_csv(_records(run, command))
+    elif output == "md":
+        conditions = _conditions(run.results[0]).replace("\n", "; ")
+        print_markdown(numeric(*run.table()), conditions, f"    {one_line(command)}")
+    elif len(run.results) == 1:
+        _print_one(run.results[0])
+    else:
+        _print_several(run)
+
+
+def _print_one(result: "PerplexityResult") -> None:
     """The final value, and below it all that another needs to get the same."""
     sign = encodable("±", "+/-", sys.stdout)
     print(f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
     print(_conditions(result))
 
 
-def print_several(run: "PerplexityRun") -> None:
+def _print_several(run: "PerplexityRun") -> None:
     """A table, each model's difference from the first, and what it takes to repeat it."""
     sign = encodable("±", "+/-", sys.stdout)
     table = run.table()
     name, *numbers, verdict = (sign if column == "±" else column for column in table.columns)
-    print_table("", (name, *(f"{column}>" for column in numbers), verdict), map(one_lines, table.rows))
+    print_table("", (name, *(f"{column}>" for column in numbers), verdict), map(_one_lines, table.rows))
     print()
     print(_conditions(run.results[0]))
-    print("verdict: of the differences token by token, against the first model; the interval is by block bootstrap")
+    print("verdict: paired, token by token, against the first model; the interval is by block bootstrap")
 
 
-def print_markdown(run: "PerplexityRun", command: str) -> None:
-    """The table for a model card, with the command and the text it comes from."""
-    from subbyte.runtime.evaluation.tables import markdown
-
-    print(markdown([run.table()]))
-    print(f"\n{_conditions(run.results[0]).replace(chr(10), '; ')}\n\n    {one_line(command)}")
-
-
-def print_csv(run: "PerplexityRun", command: str) -> None:
-    """A line of headings and a line a model, every figure in full."""
-    rows = []
+def _records(run: "PerplexityRun", command: str) -> Iterator[dict[str, Any]]:
+    """A model each, every figure in full."""
     for i, result in enumerate(run.results):
-        row = {name: value for name, value in result.to_dict().items() if name != "running"}
+        record = {name: value for name, value in result.to_dict().items() if name != "running"}
         delta = run.delta(i, 0)
         interval = delta.log_ratio
-        row |= {"delta": interval.estimate, "low": interval.low, "high": interval.high, "level": interval.level}
-        rows.append({**row, "verdict": delta.verdict, "command": one_line(command)})
-    out = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
-    out.writeheader()
-    out.writerows(rows)
+        record |= {"delta": interval.estimate, "low": interval.low, "high": interval.high, "level": interval.level}
+        yield {**record, "verdict": delta.verdict, "command": command}
 
 
-def one_lines(row: tuple[str, ...]) -> tuple[str, ...]:
+def _one_lines(row: tuple[str, ...]) -> tuple[str, ...]:
     """Cells that each are one printable line: a file may have any name."""
     return tuple(map(one_line, row))
 

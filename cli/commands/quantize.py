@@ -1,16 +1,18 @@
 """`subbyte quantize`: a model's file in other block types, by a recipe."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import human_count, human_size, print_json
+from subbyte.cli.terminal.console import human_count, human_size, one_line
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.tables import Table, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.quantize.quantize import Quantized
@@ -36,28 +38,30 @@ def size(text: str) -> int:
 @click.argument("source", metavar="SRC")
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @click.argument("recipe", required=False, metavar="[RECIPE]")
-@click.option("--imatrix", metavar="FILE", help="Importances, as `subbyte imatrix` and llama-imatrix write them.")
+@click.option("--imatrix", metavar="FILE", help="Importance matrix, as `subbyte imatrix` and llama-imatrix write it.")
 @click.option(
     "--tensor-type", "tensor_types", multiple=True, metavar="PATTERN=TYPE",
-    help="A type for tensors, before the recipe: ffn_down=Q6_K, attn_*=Q8_0, blk.0.*=F16; may be repeated.",
+    help="Override the recipe for matching tensors: ffn_down=Q6_K, attn_*=Q8_0, blk.0.*=F16; may be repeated.",
 )  # fmt: skip
 @click.option(
-    "--target-size", type=size, metavar="SIZE", help="In place of RECIPE: the finest of llama.cpp's mixtures that fits."
+    "--target-size", type=size, metavar="SIZE", help="Instead of RECIPE: the largest of llama.cpp's mixtures that fits."
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be written; needs no encoders.")
-@options.threads_option
-@options.json_option
+@click.option("--dry-run", is_flag=True, help="Only show what would be written; needs no encoders.")
+@options.threads_option()
+@options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
+@click.pass_context
 def quantize(
-    source: str, out: Path, recipe: str | None, imatrix: str | None, tensor_types: tuple[str, ...],
-    target_size: int | None, dry_run: bool, threads: int | None, as_json: bool, verbose: bool,
+    ctx: click.Context, source: str, out: Path, recipe: str | None, imatrix: str | None,
+    tensor_types: tuple[str, ...], target_size: int | None, dry_run: bool, threads: int | None, output: options.Output,
+    verbose: bool,
 ) -> None:  # fmt: skip
-    """Write a model in other block types.
+    """Quantize a model: write it in other block types, by a recipe.
 
     SRC is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT. RECIPE is the name of a mixture, such as
     Q4_K_M or DynamicGate-IQ2_XS, or a .toml file; `subbyte recipe show` lists and explains them. OUT appears when it is
-    whole; a run that was interrupted is taken up by the same command.
+    complete; the same command resumes a run that was interrupted.
     """
     from subbyte.runtime.quantize.quantize import quantize as write
 
@@ -67,30 +71,34 @@ def quantize(
             path, out, recipe, imatrix=imatrix, tensor_types=tensor_types, target_size=target_size, threads=threads,
             dry_run=dry_run, on_progress=bar.update,
         )  # fmt: skip
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print(result)
+    _print(output, options.command_line(ctx), result)
 
 
-def _print(result: "Quantized") -> None:
+def _print(output: options.Output, command: str, result: "Quantized") -> None:
     plan = result.plan
-    rows: list[tuple[str, ...]] = [
-        (
-            share.type,
-            str(share.n_tensors),
-            human_count(share.n_weights),
-            human_size(share.n_bytes),
-            f"{share.share:.1%}",
-        )
-        for share in plan.shares()
-    ]
-    print_table(f"{result.out}: {plan.recipe.name}", ("type", "tensors>", "weights>", "size>", "share>"), rows)
-    facts: list[Any] = [f"{human_size(result.n_bytes)}, {plan.bits_per_weight:.2f} bits per weight"]
-    if result.dry_run:
-        facts.append("nothing was written")
+    if output == "json":
+        print_json({"command": command, **result.to_dict()})
+    elif output == "csv":
+        print_csv(map(asdict, plan.shares()), ("type", "n_tensors", "n_weights", "n_bytes", "share"))
+    elif output == "md":
+        print_markdown(_table(result), f"{_facts(result)}", f"    {one_line(command)}")
     else:
-        facts.append(f"{result.seconds:.1f} s")
+        print_table(*_table(result))
+        print(f"\n{_facts(result)}")
+
+
+def _table(result: "Quantized") -> Table:
+    rows = [
+        (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
+        for of in result.plan.shares()
+    ]
+    columns = ("type", "tensors>", "weights>", "size>", "share>")
+    return Table(f"{result.out}: {result.plan.recipe.name}", columns, rows)
+
+
+def _facts(result: "Quantized") -> str:
+    facts = [f"{human_size(result.n_bytes)}, {result.plan.bits_per_weight:.2f} bits per weight"]
+    facts.append("nothing was written" if result.dry_run else f"{result.seconds:.1f} s")
     if result.resumed:
-        facts.append(f"{result.resumed} of {len(plan.changes)} tensors were there from an earlier run")
-    print(f"\n{', '.join(facts)}")
+        facts.append(f"{result.resumed} of {len(result.plan.changes)} tensors were there from an earlier run")
+    return ", ".join(facts)

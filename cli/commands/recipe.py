@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import print_json, printable
+from subbyte.cli.terminal.console import one_line
 from subbyte.cli.terminal.loading import find_model
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.tables import Table, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF
@@ -20,20 +21,20 @@ DIFFERENT = 1  # the exit code of a check that found something, as diff's
 
 @click.group()
 def recipe() -> None:
-    """Show, extract, check or export recipes.
+    """Show, extract, check or export quantization recipes.
 
-    A recipe says which block type each tensor of a quantized file takes.
+    A recipe says which block type each tensor of a quantized file gets.
     """
 
 
 @recipe.command()
 @click.argument("name", required=False, metavar="[RECIPE]")
 @click.argument("model", required=False, metavar="[MODEL]")
-@options.json_option
+@options.output_option("text", "json")
 @options.verbose_option
 @options.debug_option
-def show(name: str | None, model: str | None, as_json: bool, verbose: bool) -> None:
-    """List the recipes that are built in, or show one.
+def show(name: str | None, model: str | None, output: options.Output, verbose: bool) -> None:
+    """List the built-in recipes, or show one as TOML.
 
     RECIPE is a name or a .toml file. Its types are those for MODEL, with an importance matrix; without MODEL those for
     32 layers with 4 query heads to a KV head, and an output matrix of its own.
@@ -43,7 +44,7 @@ def show(name: str | None, model: str | None, as_json: bool, verbose: bool) -> N
     from subbyte.runtime.quantize.recipe_file import find_recipe
 
     if name is None:
-        print_json({"recipes": list(NAMED)}) if as_json else print("\n".join(NAMED))
+        print_json({"recipes": list(NAMED)}) if output == "json" else print("\n".join(NAMED))
         return
     with options.usage_errors():
         found = find_recipe(name)
@@ -52,32 +53,32 @@ def show(name: str | None, model: str | None, as_json: bool, verbose: bool) -> N
     else:
         with _opened(model, verbose) as gguf:
             found = resolve(gguf, found, imatrix=True)
-    print_json(found.to_dict()) if as_json else print(found.to_toml(), end="")
+    print_json(found.to_dict()) if output == "json" else print(found.to_toml(), end="")
 
 
 @recipe.command()
 @options.model_argument()
-@options.json_option
+@options.output_option("text", "json")
 @options.verbose_option
 @options.debug_option
-def extract(model: str, as_json: bool, verbose: bool) -> None:
-    """Write the recipe that a file follows to stdout."""
+def extract(model: str, output: options.Output, verbose: bool) -> None:
+    """Write the recipe that a file follows, as TOML."""
     from subbyte.runtime.quantize.extract import extract as of
 
     with _opened(model, verbose) as gguf:
         found = of(gguf)
-    print_json(found.to_dict()) if as_json else print(found.to_toml(), end="")
+    print_json(found.to_dict()) if output == "json" else print(found.to_toml(), end="")
 
 
 @recipe.command()
 @options.model_argument()
 @click.argument("name", metavar="RECIPE")
-@options.json_option
+@options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 @click.pass_context
-def check(ctx: click.Context, model: str, name: str, as_json: bool, verbose: bool) -> None:
-    """List the tensors of a file that are not what a recipe makes of them; exit code 1 if there are any.
+def check(ctx: click.Context, model: str, name: str, output: options.Output, verbose: bool) -> None:
+    """List the tensors of a file whose type differs from a recipe's; exit code 1 if there are any.
 
     RECIPE is a name or a .toml file.
     """
@@ -87,13 +88,16 @@ def check(ctx: click.Context, model: str, name: str, as_json: bool, verbose: boo
     with options.usage_errors(), _opened(model, verbose) as gguf:
         wanted = find_recipe(name)
         found = differences(gguf, wanted)
-    if as_json:
+    rows = [(each.name, each.found, each.wanted) for each in found]
+    table = Table(f"differs from {wanted.name}", ("tensor", "found", "recipe"), rows)
+    if output == "json":
         print_json({"recipe": wanted.name, "differences": [each.to_dict() for each in found]})
-    elif found:
-        rows = ((each.name, each.found, each.wanted) for each in found)
-        print_table(f"not as {wanted.name} has it", ("tensor", "found", "recipe"), rows)
+    elif output == "csv":
+        print_csv((dict(zip(table.columns, row, strict=True)) for row in rows), table.columns)
+    elif not found:
+        print(f"all tensors match {one_line(wanted.name)}")
     else:
-        print(f"all tensors are as {printable(wanted.name)} has them")
+        print_markdown(table) if output == "md" else print_table(*table)
     ctx.exit(DIFFERENT if found else 0)
 
 
@@ -101,10 +105,11 @@ def check(ctx: click.Context, model: str, name: str, as_json: bool, verbose: boo
 @click.argument("name", metavar="RECIPE")
 @options.model_argument()
 @click.option("--without-imatrix", is_flag=True, help="For a run without an importance matrix; some mixtures differ.")
+@options.output_option("text", "json")
 @options.verbose_option
 @options.debug_option
-def export(name: str, model: str, without_imatrix: bool, verbose: bool) -> None:
-    """Write a recipe as llama-quantize takes it, for one MODEL.
+def export(name: str, model: str, without_imatrix: bool, output: options.Output, verbose: bool) -> None:
+    """Write a recipe for llama-quantize, for one MODEL.
 
     stdout gets the lines of a --tensor-type-file, stderr the command that uses it.
     """
@@ -116,7 +121,11 @@ def export(name: str, model: str, without_imatrix: bool, verbose: bool) -> None:
         source = shlex.quote(str(gguf.path))
     given = " --tensor-type-file FILE" if lines else ""
     importances = "" if without_imatrix else " --imatrix FILE.imatrix"
-    click.echo(f"llama-quantize{importances}{given} {source} OUT.gguf {file_type}", err=True)
+    command = f"llama-quantize{importances}{given} {source} OUT.gguf {file_type}"
+    if output == "json":
+        print_json({"command": command, "file_type": file_type, "tensor_types": lines})
+        return
+    click.echo(command, err=True)
     for line in lines:
         print(line)
 

@@ -1,15 +1,13 @@
 """`subbyte report`: the table of a model card, measured."""
 
-import shlex
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.perplexity import MAX_TEXT
-from subbyte.cli.terminal.console import encodable, one_line, print_json, printable, read_bytes
+from subbyte.cli.commands.report_output import print_report
+from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
@@ -21,43 +19,39 @@ COUNT = click.IntRange(1)
 
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
-    "-f", "--file", "files", required=True, multiple=True, metavar="FILE",
-    help="A text, read as bytes; - is stdin. May be given several times.",
-)  # fmt: skip
-@click.option("--base", metavar="MODEL", help="The unquantized model: also how far the others diverge from it.")
+@options.texts_option()
+@click.option("--base", metavar="MODEL", help="The unquantized model; also measure the KL divergence from it.")
 @click.option(
     "--against", metavar="MODEL",
-    help="One of the files, with which the others are compared; default: for each the standard file of its size class.",
+    help="Compare all with this one of the files; default: each with the standard file of its size class.",
 )  # fmt: skip
-@options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk; the second half of each is scored.")
-@click.option("--chunks", type=COUNT, metavar="N", help="Only the first N chunks; default: the whole text.")
-@click.option("-p", "--prompt", type=COUNT, default=512, show_default=True, metavar="N", help="Tokens of a prompt.")
+@options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk; its second half is scored.")
+@options.chunks_option
+@click.option("-p", "--prompt", type=COUNT, default=512, show_default=True, metavar="N", help="Prompt length to time.")
 @click.option(
     "-n", "--generate", "generation", type=COUNT, default=64, show_default=True, metavar="N", help="Tokens to generate."
 )
-@click.option("-r", "--repeats", type=COUNT, default=3, show_default=True, metavar="N", help="Runs of both.")
+@click.option(
+    "-r", "--repeats", type=COUNT, default=3, show_default=True, metavar="N", help="Runs of both; the median counts."
+)
 @options.activations_option("int8x2")
 @options.cache_type_option
-@options.threads_option
-@click.option(
-    "-o", "--output", type=click.Choice(["md", "json"]), default="md", show_default=True, help="What stdout gets."
-)
-@click.option("--json", "output", flag_value="json", help="The same as -o json.")
+@options.threads_option()
+@options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 @click.pass_context
 def report(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], base: str | None, against: str | None,
     n_ctx: int, chunks: int | None, prompt: int, generation: int, repeats: int, activations: "Activations",
-    cache_type: "CacheType", threads: int | None, output: str, verbose: bool,
+    cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
-    """Measure what a model card says of quantized files.
+    """Measure the table of a model card: quality, size and speed of quantized files.
 
-    Perplexity, bits per byte, size and tokens/s of each file; how much worse or better it predicts the text than the
-    standard file of its size class, token by token; with --base also the KL divergence. A file is standard if its
+    Perplexity, bits per byte, size and tokens/s of each file; how much better or worse it predicts the text than the
+    standard file of its size class, by a paired test; with --base also the KL divergence. A file is standard if its
     tensors have the types that llama-quantize gives them. One that is not is compared with the standard file of its
-    file type, or else with the standard file nearest in size.
+    file type, or else with the standard file nearest in size. -o md is the table for the card.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
@@ -65,7 +59,7 @@ def report(
         stack.enter_context(options.usage_errors())
         from subbyte.runtime.report.report import report as measure
 
-        texts = [read_bytes(file, MAX_TEXT) for file in files]
+        texts = [read_bytes(file, MAX_CORPUS) for file in files]
         paths = [find_model(model, verbose=verbose) for model in models]
         reference = None if base is None else find_model(base, verbose=verbose)
         bar = stack.enter_context(ProgressBar())
@@ -74,11 +68,4 @@ def report(
             activations=activations, threads=threads, prompt=prompt, generation=generation, repeats=repeats,
             on_progress=bar.update,
         )  # fmt: skip
-    command = shlex.join(["subbyte", *ctx.meta[options.ARGS]])
-    if output == "json":
-        print_json({"command": command, "files": list(files), **result.to_dict()})
-        return
-    text = result.markdown(one_line(command))
-    for sign, plain in {"±": "+/-", "Δ": "d"}.items():
-        text = text.replace(sign, encodable(sign, plain, sys.stdout))
-    print(printable(text))
+    print_report(output, options.command_line(ctx), files, result)

@@ -1,4 +1,4 @@
-"""The sampling settings: one table for the options of the commands and for /set in the chat."""
+"""The sampling parameters: one table for the options of the commands and for /set in the chat."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -24,14 +24,17 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("temperature", ("--temp", "--temperature"), float, "Randomness; 0 always takes the likeliest token."),
-    Setting("top_k", ("--top-k",), int, "Choose among the K likeliest tokens; 0 is no limit."),
-    Setting("top_p", ("--top-p",), float, "Choose among the likeliest tokens that make up P together; 1 is no limit."),
-    Setting("min_p", ("--min-p",), float, "Leave out tokens less likely than P times the likeliest; 0 is no limit."),
-    Setting("repeat_penalty", ("--repeat-penalty",), float, "Make tokens that came lately less likely; 1 is off."),
-    Setting("repeat_last_n", ("--repeat-last-n",), int, "How many tokens back the repeat penalty looks; -1 is all."),
-    Setting("seed", ("-s", "--seed"), int, "Start of the random numbers: the same seed gives the same answer."),
-)
+    Setting("temperature", ("--temp", "--temperature"), float, "Sampling temperature; 0: greedy decoding."),
+    Setting("top_k", ("--top-k",), int, "Top-k sampling: keep the K most probable tokens; 0: off."),
+    Setting(
+        "top_p", ("--top-p",), float,
+        "Nucleus sampling: keep the smallest set of tokens with total probability P; 1: off.",
+    ),
+    Setting("min_p", ("--min-p",), float, "Drop tokens less probable than P times the most probable; 0: off."),
+    Setting("repeat_penalty", ("--repeat-penalty",), float, "Penalize tokens that occurred recently; 1: off."),
+    Setting("repeat_last_n", ("--repeat-last-n",), int, "Tokens the repeat penalty looks back on; -1: all."),
+    Setting("seed", ("-s", "--seed"), int, "Random seed; the same seed gives the same answer."),
+)  # fmt: skip
 RANDOM = "random"  # how the seed None is written
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 

@@ -1,4 +1,4 @@
-"""Shows an answer while it is made: its text on stdout as it comes, long reading of the prompt as a line on stderr."""
+"""Shows an answer while it is generated: its text on stdout as it comes, a long prefill as a line on stderr."""
 
 import sys
 from contextlib import closing
@@ -54,6 +54,6 @@ def timing_line(reply: "Reply") -> str:
     rate = f", {timings.generation_rate:.1f} tokens/s" if timings.generation_rate > 0 else ""
     thought = f" ({usage.thinking} of reasoning)" if usage.thinking else ""
     return (
-        f"read {usage.prompt - usage.reused} of {usage.prompt} tokens in {timings.prefill:.2f} s, "
-        f"made {usage.completion}{thought} in {timings.generation:.2f} s{rate}"
+        f"prefill {usage.prompt - usage.reused} of {usage.prompt} tokens in {timings.prefill:.2f} s, "
+        f"generated {usage.completion}{thought} in {timings.generation:.2f} s{rate}"
     )

@@ -3,14 +3,15 @@
 Answers and results go to stdout, nothing else does; notes and progress go to stderr, and only where a person sees them.
 """
 
-import json
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import BinaryIO, TextIO
 
 from subbyte.errors import ResourceError
+
+MAX_CORPUS = 1 << 30  # bytes of a text that is measured, not shown
 
 # C0 and C1 controls except newline and tab: text from a model or a file must not steer the reader's terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -65,12 +66,6 @@ def note(message: str, *, verbose: bool = False) -> None:
     """A line for the person at the terminal; nothing when stderr goes elsewhere, unless asked for with -v."""
     if verbose or sys.stderr.isatty():
         print(f"subbyte: {one_line(message)}", file=sys.stderr)
-
-
-def print_json(facts: dict[str, Any]) -> None:
-    """Writes strict JSON to stdout, in ASCII for any locale; a number that JSON has no word for becomes its name."""
-    strict = json.loads(json.dumps(facts), parse_constant=str)  # NaN and Infinity, of which a file may hold some
-    print(json.dumps(strict, indent=2))
 
 
 class Notes(logging.Handler):

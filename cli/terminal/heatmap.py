@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from subbyte.cli.terminal.console import human_count, human_size, printable
-from subbyte.cli.terminal.tables import PIPE_WIDTH, print_table
+from subbyte.cli.terminal.tables import PIPE_WIDTH, Table
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ABSENT = "-"
 
 
-def print_heatmap(heatmap: "Heatmap", by: "By") -> None:
-    """Prints the grid, cut into blocks of columns where the terminal is narrow, and the sizes of all kinds.
+def print_grid(heatmap: "Heatmap", by: "By") -> None:
+    """Prints the grid, split into blocks of columns where the terminal is narrow.
 
     A cell's text says what its colour does, for where there are none.
     """
@@ -34,7 +34,6 @@ def print_heatmap(heatmap: "Heatmap", by: "By") -> None:
             console.print(line, soft_wrap=True)
     for text in capture.get().splitlines():
         print(text.rstrip())
-    _print_shares(heatmap)
 
 
 def _grid(heatmap: "Heatmap", by: "By", width: int) -> "Iterator[Text]":
@@ -83,7 +82,8 @@ def _cell(cell: "Cell | None", by: "By", width: int) -> "Text":
     return Text(f"{cell.text(by):>{width}}", style=f"{ink(ground)} on {ground}")
 
 
-def _print_shares(heatmap: "Heatmap") -> None:
+def shares_table(heatmap: "Heatmap") -> Table:
+    """The sizes of all kinds of tensor."""
     rows = [
         (
             share.kind, str(share.n_tensors), human_count(share.n_weights), human_size(share.n_bytes),
@@ -92,4 +92,4 @@ def _print_shares(heatmap: "Heatmap") -> None:
         )
         for share in (*heatmap.shares, heatmap.whole)
     ]  # fmt: skip
-    print_table("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)
+    return Table("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)

@@ -2,12 +2,25 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from subbyte.cli.terminal.console import printable
 
 GAP = 3  # columns of space
 PIPE_WIDTH = 1 << 16  # a pipe has no width: nothing is cut
+
+
+class Table(NamedTuple):
+    """A column whose heading ends with > has its cells at the right."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def numeric(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of numbers behind a first column of text."""
+    return Table(title, [columns[0], *(f"{column}>" for column in columns[1:])], list(rows))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -72,14 +72,14 @@ class Report(Record):
     def markdown(self, command: str) -> str:
         """The table, what its columns mean, the conditions and the digests."""
         digests = [f"{name} {sha256}" for row in self.rows for name, sha256 in row.sha256.items()]
-        parts = [markdown([self.table()]), *self._notes(), f"    {command}"]
+        parts = [markdown([self.table()]), *self.notes(), f"    {command}"]
         return "\n\n".join([*parts, "sha256:\n\n" + "\n".join(f"    {line}" for line in digests)])
 
     @property
     def _names(self) -> list[str]:
         return short_names([row.model for row in self.rows])
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
         """Sentences, each a paragraph."""
         result = self.rows[0].perplexity
         name_of = {row.model: name for row, name in zip(self.rows, self._names, strict=True)}

@@ -320,7 +320,7 @@ def test_notes_only_when_asked_for(subbyte, stdin):
     stdin("cut here")
     code, out, err = subbyte("chat", "-v")
     assert (code, out) == (0, "You said: cut here\n")
-    assert "the answer was cut" in err and "10.0 tokens/s" in err
+    assert "the answer is truncated" in err and "10.0 tokens/s" in err
 
 
 def test_a_full_context_in_a_chat(subbyte, stdin):
@@ -368,7 +368,15 @@ def test_an_answer_of_nothing_but_reasoning(subbyte, stdin, monkeypatch):
     monkeypatch.setattr(FakeChat, "_words", lambda self, text: ())
     stdin("think")
     code, out, err = subbyte("chat", "-v")
-    assert (code, out) == (0, "\n") and "the model ended while it reasoned" in err
+    assert (code, out) == (0, "\n") and "the model stopped while reasoning" in err
+
+
+def test_an_answer_as_json(subbyte, stdin):
+    stdin("think")
+    code, out, err = subbyte("chat", "m", "-o", "json")
+    found = json.loads(out)
+    assert (code, err, found["model"], found["prompt"], found["text"]) == (0, "", "m", "think", "You said: think")
+    assert "Done." in found["thinking"] and found["usage"]["thinking"] == 3
 
 
 def test_how_a_model_reasons(subbyte, stdin, runtime):
@@ -425,10 +433,9 @@ def test_generate_from_argument_file_and_pipe(subbyte, stdin, tmp_path):
 
 
 def test_generate_as_json(subbyte, runtime):
-    for args in (("-o", "json"), ("--json",)):
-        code, out, err = subbyte("generate", "m", "-p", "é", "-n", "2", *args)
-        facts = json.loads(out)
-        assert (code, err, facts["text"], facts["prompt"], facts["stop_reason"]) == (0, "", "<é>", "é", "length")
+    code, out, err = subbyte("generate", "m", "-p", "é", "-n", "2", "-o", "json")
+    facts = json.loads(out)
+    assert (code, err, facts["text"], facts["prompt"], facts["stop_reason"]) == (0, "", "<é>", "é", "length")
     assert runtime.options["max_tokens"] == 2
 
 
@@ -485,12 +492,11 @@ def test_perplexity(subbyte, runtime, tmp_path):
 
 
 def test_perplexity_as_json(subbyte, stdin):
-    for args in (("-o", "json"), ("--json",)):
-        stdin("text")
-        code, out, err = subbyte("perplexity", "m", "-f", "-", "-c", "128", *args)
-        found = json.loads(out)
-        assert (code, err, found["results"][0]["ppl"]) == (0, "", 28.65031)
-        assert found["command"] == f"subbyte perplexity m -f - -c 128 {' '.join(args)}"
+    stdin("text")
+    code, out, err = subbyte("perplexity", "m", "-f", "-", "-c", "128", "-o", "json")
+    found = json.loads(out)
+    assert (code, err, found["results"][0]["ppl"]) == (0, "", 28.65031)
+    assert found["command"] == "subbyte perplexity m -f - -c 128 -o json"
 
 
 def test_perplexity_of_several_models(subbyte, runtime, stdin):
@@ -573,9 +579,9 @@ def test_inspect_of_a_file_without_tensors(subbyte, monkeypatch):
 
 
 def test_inspect_as_json(subbyte):
-    code, out, err = subbyte("inspect", "m", "--json")
+    code, out, err = subbyte("inspect", "m", "-o", "json")
     assert (code, err, json.loads(out)) == (0, "", {"name": "é", "nan": "NaN"})
-    assert json.loads(subbyte("inspect", "m", "--json", "--tensors")[1])["tensors"] == [1]
+    assert json.loads(subbyte("inspect", "m", "-o", "json", "--tensors")[1])["tensors"] == [1]
 
 
 def test_a_table_fits_the_terminal(capsys, monkeypatch):
@@ -600,7 +606,9 @@ def test_a_table_too_wide_for_the_terminal_keeps_all_but_the_last_column(capsys,
 
 
 def test_pull_prints_the_path(subbyte, tmp_path):
-    assert subbyte("pull", "smollm2") == (0, f"{tmp_path}/smollm2.gguf\n", "")
+    path = f"{tmp_path}/smollm2.gguf"
+    assert subbyte("pull", "smollm2") == (0, f"{path}\n", "")
+    assert json.loads(subbyte("pull", "smollm2", "-o", "json")[1]) == {"name": "smollm2", "path": path}
 
 
 def test_ls(subbyte, tmp_path):
@@ -612,9 +620,12 @@ def test_ls(subbyte, tmp_path):
         f"hf:u/r 7 B {tmp_path}/r.gguf",
         "gemma3-270m 238.2 MB Gemma Terms of Use not here: subbyte pull gemma3-270m",
     ]
-    facts = json.loads(subbyte("ls", "--json")[1])
+    facts = json.loads(subbyte("ls", "-o", "json")[1])
     assert [m["size"] for m in facts["models"]] == [98_362_432, 7]
     assert facts["available"] == [{"name": "gemma3-270m", "size": 238_175_078, "license": "Gemma Terms of Use"}]
+    rows = list(csv.DictReader(io.StringIO(subbyte("ls", "-o", "csv")[1])))
+    assert [row["size"] for row in rows] == ["98362432", "7", "238175078"] and rows[2]["path"] == ""
+    assert subbyte("ls", "-o", "md")[1].startswith("| name | size | license | file |\n|---|--:|---|---|\n| smollm2 |")
 
 
 # ---- the process: streams, signals, start

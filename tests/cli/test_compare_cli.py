@@ -61,7 +61,7 @@ def test_tables_in_llama_cpps_order(compare: Call) -> None:
 
 
 def test_json(compare: Call) -> None:
-    code, out, err = compare("base.gguf", "q8.gguf", "q4.gguf", *SHORT, "--layers", "--blame", "layer", "--json")
+    code, out, err = compare("base.gguf", "q8.gguf", "q4.gguf", *SHORT, "--layers", "--blame", "layer", "-o", "json")
     facts = json.loads(out)
     assert (code, err) == (0, "") and facts["command"].startswith("subbyte compare base.gguf q8.gguf")
     first, second = facts["results"]
@@ -93,8 +93,8 @@ def test_a_terminal_without_these_signs(compare: Call, monkeypatch: pytest.Monke
 
 
 def test_a_base_file_in_place_of_the_base(compare: Call, tmp_path: Path) -> None:
-    _, direct, _ = compare("base.gguf", "q4.gguf", *SHORT, "--save-base", str(tmp_path / "x.kld"), "--json")
-    code, out, err = compare(str(tmp_path / "x.kld"), "q4.gguf", "--json")
+    _, direct, _ = compare("base.gguf", "q4.gguf", *SHORT, "--save-base", str(tmp_path / "x.kld"), "-o", "json")
+    code, out, err = compare(str(tmp_path / "x.kld"), "q4.gguf", "-o", "json")
     assert (code, err) == (0, "")
     kld, expected = (json.loads(text)["results"][0]["kld"]["value"] for text in (out, direct))
     assert kld == pytest.approx(expected, rel=1e-3)
@@ -129,7 +129,7 @@ def test_ctrl_c_shows_what_was_measured(compare: Call, monkeypatch: pytest.Monke
 
 def test_ctrl_c_while_blaming(compare: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, 5 + 3)  # five chunks; then the whole, and the first group, are measured
-    code, out, _ = compare("base.gguf", "q4.gguf", *SHORT, "--blame", "kind", "--json")
+    code, out, _ = compare("base.gguf", "q4.gguf", *SHORT, "--blame", "kind", "-o", "json")
     (blame,) = json.loads(out)["blame"]
     assert code == 130 and (blame["chunks"], len(blame["groups"])) == (1, 1)
 
@@ -137,7 +137,7 @@ def test_ctrl_c_while_blaming(compare: Call, monkeypatch: pytest.MonkeyPatch) ->
 def test_progress_has_the_running_divergence(compare: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[str, int, int]] = []
     monkeypatch.setattr(ProgressBar, "update", lambda self, *step: shown.append(step))
-    _, out, _ = compare("base.gguf", "q8.gguf", "q4.gguf", *SHORT, "--json")
+    _, out, _ = compare("base.gguf", "q8.gguf", "q4.gguf", *SHORT, "-o", "json")
     assert [step[1:] for step in shown] == [(i, 5) for i in range(1, 6)]
     last = [result["kld"]["value"] for result in json.loads(out)["results"]]
     assert shown[-1][0] == "KLD " + ", ".join(f"{kld:.6f}" for kld in last)

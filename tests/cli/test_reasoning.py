@@ -61,7 +61,7 @@ def test_figures_tell_reasoning_apart(tmp_path):
     assert "\nreasoning      3 of these tokens\n" in talk(tmp_path, "think", "/stats")
     answer = FakeAnswer(iter([ThinkingDelta("hm"), TextDelta("yes")]))
     show(answer, io.StringIO())
-    assert "made 20 (1 of reasoning) in 2.00 s" in timing_line(answer.reply)
+    assert "generated 20 (1 of reasoning) in 2.00 s" in timing_line(answer.reply)
 
 
 def test_thinking_on_and_off(tmp_path):

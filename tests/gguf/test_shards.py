@@ -192,7 +192,7 @@ def test_a_renamed_part_says_which_it_is(parts):
 
 @pytest.mark.parametrize("given", range(N_PARTS))
 def test_commands_take_any_part(parts, capsys, given):
-    assert run(["inspect", str(parts[given]), "--json"]) == 0
+    assert run(["inspect", str(parts[given]), "-o", "json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["n_files"], facts["architecture"]) == (4, "llama")
     assert facts["n_bytes"] == sum(part.stat().st_size for part in parts)

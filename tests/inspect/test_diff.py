@@ -300,7 +300,7 @@ def test_weights_that_are_not_finite(tmp_path: Path, capsys: pytest.CaptureFixtu
     found = sb.diff(a, b, weights=True)
     assert [str(of.relative) for of in found.errors or ()] == ["nan", "inf", "inf"]
     assert run(["diff", str(a), str(b), "--weights", "--tensors"]) == 1 and "inf" in capsys.readouterr().out
-    assert run(["diff", str(a), str(b), "--weights", "--json"]) == 1
+    assert run(["diff", str(a), str(b), "--weights", "-o", "json"]) == 1
     assert json.loads(capsys.readouterr().out)["errors"][0]["relative"] == "NaN"
 
 
@@ -328,7 +328,7 @@ def test_the_command(models: tuple[Path, Path], capsys: pytest.CaptureFixture[st
     assert ["-", "llama.context_length", "512"] in lines and ["+", "llama.context_length", "1024"] in lines
     assert "ffn_down F32 -> Q8_0".split() in [line[:4] for line in lines]
     assert ["output", "F32", "1", "0.25000", "0.25000"] in lines
-    assert run(["diff", a, b, "--json"]) == 1
+    assert run(["diff", a, b, "-o", "json"]) == 1
     facts = json.loads(capsys.readouterr().out)
     assert facts["same"] is False and facts["errors"] is None and facts["tensors"][0]["what"] == "only in a"
     assert run(["diff", a, b, "--tensors"]) == 2 and run(["diff", a]) == 2

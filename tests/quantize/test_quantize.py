@@ -450,7 +450,7 @@ def test_the_command(source: Path, imatrix: sb.Imatrix, tmp_path: Path, capsys: 
     assert "IQ4_NL" not in shown and "IQ3_S" in shown and "bits per weight, nothing was written" in shown
     assert run(["quantize", str(source), out, "DynamicGate-IQ2_XS"]) == 3
     assert "subbyte imatrix" in capsys.readouterr().err
-    assert run(["quantize", str(source), out, "IQ2_XS", "--imatrix", str(tmp_path / "i.gguf"), "--json"]) == 0
+    assert run(["quantize", str(source), out, "IQ2_XS", "--imatrix", str(tmp_path / "i.gguf"), "-o", "json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["file_bytes"] == os.path.getsize(out) and facts["types"]["IQ2_XS"] > 0
     assert run(["quantize", str(source), out, "--target-size", "5MB"]) == 0

@@ -280,8 +280,8 @@ def test_commands(quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(["recipe", "extract", str(quantized)]) == 0
     (tmp_path / "r.toml").write_text(capsys.readouterr().out)
     assert run(["recipe", "check", str(quantized), str(tmp_path / "r.toml")]) == 0
-    assert "all tensors are as" in capsys.readouterr().out
-    assert run(["recipe", "check", str(quantized), "Q6_K", "--json"]) == 1
+    assert "all tensors match" in capsys.readouterr().out
+    assert run(["recipe", "check", str(quantized), "Q6_K", "-o", "json"]) == 1
     assert json.loads(capsys.readouterr().out)["differences"][0]["wanted"] == "Q6_K"
     assert run(["recipe", "export", "Q4_K_M", str(quantized)]) == 0
     out, err = capsys.readouterr()
