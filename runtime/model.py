@@ -24,7 +24,7 @@ from subbyte.runtime.types import Activations, CacheType
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
-    from subbyte.runtime.chat.reasoning import Manner
+    from subbyte.runtime.chat.reasoning import ReasoningFormat
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.score import Score
@@ -160,22 +160,22 @@ class Model:
         return ChatTemplate(self.metadata.str("tokenizer.chat_template", None), self.tokenizer)
 
     @cached_property
-    def manner(self) -> Manner:
-        """How the model reasons before it answers, if it does. Raises TemplateError."""
-        from subbyte.runtime.chat.reasoning import manner_of
+    def reasoning_format(self) -> ReasoningFormat:
+        """How the model delimits reasoning and how it is switched on and off. Raises TemplateError."""
+        from subbyte.runtime.chat.reasoning import detect_reasoning_format
 
         names = [self.metadata.str(f"general.{key}", "") for key in ("name", "basename")]
-        return manner_of(self.template, self.tokenizer, " ".join(names))
+        return detect_reasoning_format(self.template, self.tokenizer, " ".join(names))
 
     @cached_property
     def presets(self) -> Mapping[str, Preset]:
-        """What the vendor advises for this model's family, by name; empty for a family that is not known here.
+        """The vendor's recommended settings for this model's family, by name; empty for a family not known here.
 
         Raises TemplateError.
         """
         from subbyte.runtime.chat.presets import presets_for
 
-        return presets_for(self.metadata, self.manner)
+        return presets_for(self.metadata, self.reasoning_format)
 
     def chat(
         self,
@@ -203,8 +203,9 @@ class Model:
         template_helper.start()  # it gets ready while the session is made
         session = self.session(n_ctx, cache_type, activations)
         return Chat(
-            session, self.tokenizer, self.template, manner=self.manner, system=system, sampling=sampling,
-            max_tokens=max_tokens, stop=stop, thinking=thinking, reasoning_budget=reasoning_budget, variables=variables,
+            session, self.tokenizer, self.template, reasoning_format=self.reasoning_format, system=system,
+            sampling=sampling, max_tokens=max_tokens, stop=stop, thinking=thinking, reasoning_budget=reasoning_budget,
+            variables=variables,
         )  # fmt: skip
 
     def generate(

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
-from subbyte.runtime.chat.prompt_cache import follow
-from subbyte.runtime.chat.reasoning import Manner, checked_budget
+from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
+from subbyte.runtime.chat.reasoning import ReasoningFormat
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.reasoning_parser import checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
 from subbyte.runtime.protocols import Session, Tokenizer
@@ -30,7 +31,7 @@ class Chat:
         tokenizer: Tokenizer,
         template: ChatTemplate,
         *,
-        manner: Manner = Manner(),  # noqa: B008 (immutable)
+        reasoning_format: ReasoningFormat = ReasoningFormat(),  # noqa: B008 (immutable)
         system: str | None = None,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
@@ -43,7 +44,7 @@ class Chat:
         self.max_tokens, self.stop = max_tokens, (*stop_strings(stop), *template.stop)
         self.variables = dict(variables or {})
         self._system = clean(system) if system else None
-        self._manner = manner
+        self._reasoning_format = reasoning_format
         self.thinking, self.reasoning_budget = thinking, reasoning_budget
         self._sampler = Sampler(sampling)
         self._messages: list[Message] = []
@@ -138,7 +139,7 @@ class Chat:
     @property
     def can_think(self) -> bool:
         """Whether `thinking` can be switched on and off. A model may reason all the same: EXAONE Deep always does."""
-        return self._manner.switch is not None
+        return self._reasoning_format.switch is not None
 
     @property
     def thinking(self) -> bool | None:
@@ -151,7 +152,7 @@ class Chat:
 
     @thinking.setter
     def thinking(self, thinking: bool | None) -> None:
-        self._manner.check(thinking)
+        self._reasoning_format.check(thinking)
         self._thinking = thinking
 
     @property
@@ -179,19 +180,19 @@ class Chat:
         return self._answer.reply if self._answer else self._last
 
     def _reply_to(self, asked: list[Message]) -> Generation:
-        prompt = follow(self._seen, self._encode(asked), self.tokenizer.piece)
+        prompt = keep_cached_tokens(self._seen, self._encode(asked), self.tokenizer.piece)
         answer = Generation(
             self.session, self.tokenizer, prompt, self._sampler, self.max_tokens, self.stop,
-            tags=self._manner.tags, reasoning_budget=self.reasoning_budget,
+            tags=self._reasoning_format.tags, reasoning_budget=self.reasoning_budget,
         )  # fmt: skip
         self._asked, self._answer = asked, answer
         return answer
 
     def _encode(self, messages: list[Message]) -> list[int]:
-        system = self._manner.system(self._system, self._thinking)
+        system = self._reasoning_format.system(self._system, self._thinking)
         rows = [{"role": "system", "content": system}] if system is not None else []
         rows += [{"role": m.role, "content": m.content} for m in messages]
-        variables = {**self.variables, **self._manner.variables(self._thinking)}
+        variables = {**self.variables, **self._reasoning_format.variables(self._thinking)}
         return self.template.encode(rows, **{"now": self._now, **variables})
 
     def _settle(self) -> None:

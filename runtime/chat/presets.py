@@ -1,7 +1,7 @@
-"""What vendors advise for sampling from their models: offered by name, never applied unasked.
+"""The vendors' recommended sampling parameters: offered by name, never applied unasked.
 
-Only advice that was read at the source named is here. A model is taken for one of a family if its architecture, its
-name and its chat template all say so; a model that is not recognized has no presets.
+Only recommendations that were read at the source named are here. A model is taken for one of a family if its
+architecture, its name and its chat template all say so; a model that is not recognized has no presets.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from subbyte.runtime.chat.reasoning import Manner
+from subbyte.runtime.chat.reasoning import ReasoningFormat
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.records import Record
 
@@ -100,8 +100,8 @@ _FAMILIES = (
 )  # fmt: skip
 
 
-def presets_for(metadata: Metadata, manner: Manner) -> Mapping[str, Preset]:
-    """The presets of the model that a file's metadata describes and that reasons in this manner, by name."""
+def presets_for(metadata: Metadata, reasoning_format: ReasoningFormat) -> Mapping[str, Preset]:
+    """The presets, by name, of the model with this metadata and reasoning format."""
     architecture = metadata.str("general.architecture", "")
     template = metadata.str("tokenizer.chat_template", "")
     names = [_hyphenated(metadata.str(f"general.{key}", "")) for key in ("name", "basename")]
@@ -112,7 +112,7 @@ def presets_for(metadata: Metadata, manner: Manner) -> Mapping[str, Preset]:
             return MappingProxyType({
                 name: Preset(name, dict(sampling), thinking, family.source)
                 for name, (sampling, thinking) in family.advice.items()
-                if thinking is None or manner.switch is not None
+                if thinking is None or reasoning_format.switch is not None
             })  # fmt: skip
     return MappingProxyType({})
 

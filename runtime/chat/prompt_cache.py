@@ -1,37 +1,37 @@
-"""Keeping the cache of a conversation useful when its text comes back cut into other tokens."""
+"""Reuse of the KV cache when the re-tokenized history differs from the cached tokens."""
 
 from collections.abc import Callable, Sequence
 
 
-def follow(seen: Sequence[int], prompt: Sequence[int], piece: Callable[[int], bytes]) -> list[int]:
-    """`prompt`, but cut into tokens as in `seen` as long as both spell the same bytes.
+def keep_cached_tokens(cached: Sequence[int], prompt: Sequence[int], piece: Callable[[int], bytes]) -> list[int]:
+    """`prompt`, with the tokens of `cached` as long as both spell the same bytes.
 
     A model may write a text in other tokens than the tokenizer would choose for it. When its answer comes back as part
     of the history, the tokens it really wrote are in the cache; taking them saves computing the text again.
     `piece` gives a token's bytes, empty for control tokens: those must be equal as ids.
     """
     i = 0
-    limit = min(len(seen), len(prompt))
-    while i < limit and seen[i] == prompt[i]:
+    limit = min(len(cached), len(prompt))
+    while i < limit and cached[i] == prompt[i]:
         i += 1
     j, out = i, list(prompt[:i])
-    while i < len(seen) and j < len(prompt):
-        ends = (i + 1, j + 1) if seen[i] == prompt[j] else _same_bytes(seen, i, prompt, j, piece)
+    while i < len(cached) and j < len(prompt):
+        ends = (i + 1, j + 1) if cached[i] == prompt[j] else _same_bytes(cached, i, prompt, j, piece)
         if ends is None:
             break
-        out += seen[i : ends[0]]
+        out += cached[i : ends[0]]
         i, j = ends
     return out + list(prompt[j:])
 
 
 def _same_bytes(
-    seen: Sequence[int], i: int, prompt: Sequence[int], j: int, piece: Callable[[int], bytes]
+    cached: Sequence[int], i: int, prompt: Sequence[int], j: int, piece: Callable[[int], bytes]
 ) -> tuple[int, int] | None:
     """The first places after i and j where both have spelt the same bytes; None if they never do."""
     left = right = b""
     while True:
         if not left:
-            left, i = (piece(seen[i]) if i < len(seen) else b""), i + 1
+            left, i = (piece(cached[i]) if i < len(cached) else b""), i + 1
         if not right:
             right, j = (piece(prompt[j]) if j < len(prompt) else b""), j + 1
         n = min(len(left), len(right))

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow, SessionBusy
-from subbyte.runtime.chat.reasoning import Tags, checked_budget
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings, Usage
-from subbyte.runtime.generation.output_processor import Output
+from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.prefill import Prefill, expect
+from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.protocols import Session, Tokenizer
 
@@ -43,7 +43,7 @@ class Generation:
         _check(self.prompt, session.n_ctx, max_tokens)
         self._session, self._tokenizer, self._sampler = session, tokenizer, sampler
         self._max_tokens, self._budget = max_tokens, checked_budget(reasoning_budget)
-        self._output = Output(tokenizer, stop, tags, tags.opened(self.prompt, tokenizer) if tags else None)
+        self._output = OutputProcessor(tokenizer, stop, tags, tags.opened(self.prompt, tokenizer) if tags else None)
         self._suppressed = np.array(tokenizer.suppressed, np.intp)
         self._evals, self._seconds = 0, 0.0
         self._cancelled = threading.Event()
@@ -136,7 +136,7 @@ class Generation:
                     logits = self._session.eval(context[computed:], "last")
                     computed, self._evals = len(context), self._evals + 1
                 logits[self._suppressed] = -np.inf
-                token = self._sampler.pick(logits, context)
+                token = self._sampler.sample(logits, context)
             if token in self._tokenizer.eog:
                 self._seconds += perf_counter() - started
                 reason = "eog"

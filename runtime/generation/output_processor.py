@@ -1,24 +1,24 @@
-"""The tokens of an answer as they come, turned into what is shown."""
+"""Generated tokens to events: detokenized, reasoning set apart, stop strings found."""
 
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from subbyte.runtime.chat.reasoning import Tags
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
-from subbyte.runtime.generation.reasoning_parser import Splitter
-from subbyte.runtime.generation.stop_strings import StopFinder
+from subbyte.runtime.generation.reasoning_parser import ReasoningParser, Tags
+from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
 
 Delta: TypeAlias = TextDelta | ThinkingDelta
 
 
-class Output:
-    """Decodes tokens, sets reasoning apart and ends at a stop string. Stop strings count in the answer alone: what a
-    model says while it reasons should not end its reply.
+class OutputProcessor:
+    """Detokenizes a stream of tokens, sets reasoning apart and ends at a stop string.
+
+    Stop strings count in the answer alone: what a model writes while it reasons should not end its reply.
 
     tokens: all of them. n_thinking: how many of those were spent on reasoning, its tags included. n_reasoned: how many
     came since its open tag, which is what a budget counts. stopped: whether a stop string has come.
-    opened: as for `Splitter`.
+    opened: as for `ReasoningParser`.
     """
 
     def __init__(
@@ -27,8 +27,8 @@ class Output:
         self.tokens: list[int] = []
         self.n_thinking = self.n_reasoned = 0
         self.stopped = False
-        self._decoder, self._stops = tokenizer.stream(), StopFinder(stop)
-        self._splitter = Splitter(tags, opened) if tags else None
+        self._decoder, self._stops = tokenizer.stream(), StopStringMatcher(stop)
+        self._parser = ReasoningParser(tags, opened) if tags else None
         ids = {tokenizer.id(tag): tag for tag in ((tags.open, tags.close) if tags else ())}
         self._hidden_tags = {id: tag for id, tag in ids.items() if id is not None and not tokenizer.piece(id)}
         self._text: list[str] = []
@@ -48,13 +48,13 @@ class Output:
         """Take the next token; what there is to show of it."""
         self.tokens.append(token)
         text = self._decoder.feed(token)
-        if self._splitter is None:
+        if self._parser is None:
             return self._answer(text)
-        if token in self._hidden_tags and not self._splitter.answering:  # a control token, which has no text
+        if token in self._hidden_tags and not self._parser.answering:  # a control token, which has no text
             text += self._decoder.finish() + self._hidden_tags[token]
-        before = self._splitter.thinking
-        reasoning, answer = self._splitter.feed(text)
-        if before or self._splitter.thinking:
+        before = self._parser.thinking
+        reasoning, answer = self._parser.feed(text)
+        if before or self._parser.thinking:
             self.n_thinking = len(self.tokens)
         self.n_reasoned += before
         return self._reasoning(reasoning) + self._answer(answer)
@@ -64,16 +64,16 @@ class Output:
         if self.stopped:
             return []
         reasoning, answer = "", self._decoder.finish()
-        if self._splitter is not None:
-            reasoning, answer = map("".join, zip(self._splitter.feed(answer), self._splitter.finish(), strict=True))
+        if self._parser is not None:
+            reasoning, answer = map("".join, zip(self._parser.feed(answer), self._parser.finish(), strict=True))
         deltas = self._reasoning(reasoning) + self._answer(answer)
         return deltas if self.stopped else deltas + self._answer_delta(self._stops.flush())
 
     def closing(self, budget: int | None) -> str:
         """What the model must be made to write to end reasoning that has used up its budget; "" if it has not."""
-        if budget is None or self._splitter is None or not self._splitter.thinking or self.n_reasoned < budget:
+        if budget is None or self._parser is None or not self._parser.thinking or self.n_reasoned < budget:
             return ""
-        return self._splitter.closing()
+        return self._parser.closing()
 
     def _reasoning(self, text: str) -> list[Delta]:
         if not text:

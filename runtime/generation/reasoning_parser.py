@@ -1,13 +1,45 @@
-"""Telling a model's reasoning from its answer, in a text that comes in pieces."""
+"""Streaming parser of reasoning: `<think>` tags, and the text between and behind them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from subbyte.runtime.chat.reasoning import Tags
-from subbyte.runtime.generation.stop_strings import StopFinder
+from subbyte.runtime.generation.stop_strings import StopStringMatcher
+from subbyte.runtime.protocols import Tokenizer
+
+_TAIL = 16  # tokens at the end of a prompt that may spell an open tag and the newlines after it
 
 
-class Splitter:
-    """Parts a reply into the reasoning in front of the answer, and the answer; the tags are in neither.
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What a model writes before and after its reasoning."""
+
+    open: str
+    close: str
+
+    def opened(self, prompt: Sequence[int], tokenizer: Tokenizer) -> str | None:
+        """The white space behind the open tag that the prompt ends with; None if the reply does not begin inside."""
+        end = tokenizer.decode(prompt[-_TAIL:], special=True)
+        _, tag, space = end.rpartition(self.open)
+        return space if tag and not space.strip() else None
+
+
+KNOWN_TAGS = (
+    Tags("<think>", "</think>"),  # Qwen3, DeepSeek-R1, Nemotron, EXAONE 4, Phi-4 reasoning
+    Tags("<thought>", "</thought>"),  # EXAONE Deep
+    Tags("[THINK]", "[/THINK]"),  # Magistral
+)
+
+
+def checked_budget(budget: int | None) -> int | None:
+    """`budget`, tokens of reasoning; ValueError if it is no whole number from 0, or None for no limit."""
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 0):
+        raise ValueError(f"reasoning_budget is {budget!r}, but must be a whole number from 0 (None: no limit)")
+    return budget
+
+
+class ReasoningParser:
+    """Splits a streamed reply into reasoning and answer; the tags are in neither.
 
     There is reasoning if the prompt has opened it, or if the reply begins with the open tag, white space aside; a tag
     further on is text like any other. Reasoning that is never closed is reasoning to the end. Newlines right behind
@@ -16,8 +48,8 @@ class Splitter:
     """
 
     def __init__(self, tags: Tags, opened: str | None = None) -> None:
-        self._tags, self._close = tags, StopFinder([tags.close])
-        self._place: Literal["start", "reasoning", "answer"] = "start"
+        self._tags, self._close = tags, StopStringMatcher([tags.close])
+        self._state: Literal["start", "reasoning", "answer"] = "start"
         self._inside = opened is not None
         self._blank: list[str] = []  # at the start: white space, then what may become an open tag
         self._held = ""
@@ -27,25 +59,25 @@ class Splitter:
     @property
     def thinking(self) -> bool:
         """Whether the next character belongs to the reasoning, as far as can be known."""
-        return self._place == "reasoning" or (self._place == "start" and self._inside)
+        return self._state == "reasoning" or (self._state == "start" and self._inside)
 
     @property
     def answering(self) -> bool:
         """Whether the answer has begun: all that follows belongs to it."""
-        return self._place == "answer"
+        return self._state == "answer"
 
     def feed(self, text: str) -> tuple[str, str]:
         """The next pieces of reasoning and of the answer; what may be the beginning of a tag is held back."""
-        if self._place == "start":
+        if self._state == "start":
             text = self._begin(text)
-        if self._place == "answer":
+        if self._state == "answer":
             return "", self._without_newlines(text)
         self._empty, self._end = self._empty and not text.strip(), (self._end + text)[-2:]
         text, closed = self._close.feed(text)
         reasoning = self._without_newlines(text)
         if not closed:
             return reasoning, ""
-        self._place, self._at_tag = "answer", True
+        self._state, self._at_tag = "answer", True
         return reasoning, self._without_newlines(self._close.flush())
 
     def finish(self) -> tuple[str, str]:
@@ -70,8 +102,8 @@ class Splitter:
             return ""
         tagged = self._held.startswith(tag)
         text = self._held[len(tag) :] if tagged else "".join(self._blank) + self._held
-        self._place = "reasoning" if tagged or self._inside else "answer"
-        self._at_tag = self._place == "reasoning"
+        self._state = "reasoning" if tagged or self._inside else "answer"
+        self._at_tag = self._state == "reasoning"
         self._blank, self._held = [], ""
         return text
 

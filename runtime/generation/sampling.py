@@ -58,7 +58,7 @@ class Sampler:
         self.sampling = sampling or Sampling()
         self._random = np.random.default_rng(self.sampling.seed)
 
-    def pick(self, logits: NDArray[np.float32], recent: Sequence[int] = ()) -> int:
+    def sample(self, logits: NDArray[np.float32], recent: Sequence[int] = ()) -> int:
         """The next token's id, from `logits` [n_vocab] (unchanged) and the tokens so far, oldest first.
 
         Raises NumericError if a logit is NaN or +inf or all are -inf.

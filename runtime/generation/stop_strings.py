@@ -1,4 +1,4 @@
-"""Finding stop strings in a text that comes in pieces."""
+"""Stop strings, matched in streamed text."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
     return strings
 
 
-class StopFinder:
+class StopStringMatcher:
     """Passes text on until a stop string is complete, and holds back what may be the beginning of one.
 
     The work per character does not depend on the length of the stop strings (Knuth, Morris and Pratt).

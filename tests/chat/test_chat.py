@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from subbyte.errors import ContextOverflow, ResourceError, SubbyteError, TemplateError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
-from subbyte.runtime.chat.prompt_cache import follow
+from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.generation.events import Done, TextDelta
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
@@ -86,17 +86,17 @@ def test_follow_keeps_the_text_and_the_longest_start(data: st.DataObject) -> Non
     cut = data.draw(st.integers(0, len(text)))
     seen = [*text[:cut].encode(), END, *VOCABULARY.encode(text[cut:])]
     prompt = [*VOCABULARY.encode(text[:cut]), END, *VOCABULARY.encode(text[cut:] + other), END]
-    found = follow(seen, prompt, VOCABULARY.piece)
+    found = keep_cached_tokens(seen, prompt, VOCABULARY.piece)
     assert VOCABULARY.decode(found, special=True) == VOCABULARY.decode(prompt, special=True)
     assert found.count(END) == 2 and found[: cut + 1] == seen[: cut + 1]
 
 
 def test_follow_never_takes_a_control_token_for_its_text() -> None:
     spelt = VOCABULARY.encode("<|im_end|>")
-    assert follow([1, END, 2], [1, *spelt, 2], VOCABULARY.piece) == [1, *spelt, 2]
-    assert follow([1, *spelt, 2], [1, END, 2], VOCABULARY.piece) == [1, END, 2]
-    assert follow([1, END], [1, END + 1], VOCABULARY.piece) == [1, END + 1]
-    assert follow([], [1], VOCABULARY.piece) == [1]
+    assert keep_cached_tokens([1, END, 2], [1, *spelt, 2], VOCABULARY.piece) == [1, *spelt, 2]
+    assert keep_cached_tokens([1, *spelt, 2], [1, END, 2], VOCABULARY.piece) == [1, END, 2]
+    assert keep_cached_tokens([1, END], [1, END + 1], VOCABULARY.piece) == [1, END + 1]
+    assert keep_cached_tokens([], [1], VOCABULARY.piece) == [1]
 
 
 def test_streaming_shows_a_running_answer_in_the_messages() -> None:

@@ -8,9 +8,10 @@ from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.runtime.chat.presets import _FAMILIES, presets_for
-from subbyte.runtime.chat.reasoning import Manner, Tags
+from subbyte.runtime.chat.reasoning import ReasoningFormat
+from subbyte.runtime.generation.reasoning_parser import Tags
 
-HYBRID = Manner(Tags("<think>", "</think>"), "variable")
+HYBRID = ReasoningFormat(Tags("<think>", "</think>"), "variable")
 
 
 class FakeMetadata:
@@ -23,8 +24,8 @@ class FakeMetadata:
         return self.values.get(key, default)
 
 
-def names(architecture: str, name: str, template: str, manner: Manner = HYBRID) -> list[str]:
-    return list(presets_for(FakeMetadata(architecture, name, template), manner))  # type: ignore[arg-type]
+def names(architecture: str, name: str, template: str, format: ReasoningFormat = HYBRID) -> list[str]:
+    return list(presets_for(FakeMetadata(architecture, name, template), format))  # type: ignore[arg-type]
 
 
 def test_all_advice_is_possible_and_its_source_is_named() -> None:
@@ -70,7 +71,7 @@ def test_who_is_meant(architecture: str, name: str, template: str, expected: lis
 
 
 def test_a_preset_that_needs_a_switch_is_for_models_that_have_one() -> None:
-    assert names("qwen3", "Qwen3 14B", QWEN3, Manner(HYBRID.tags)) == []
+    assert names("qwen3", "Qwen3 14B", QWEN3, ReasoningFormat(HYBRID.tags)) == []
 
 
 def test_the_presets_of_a_file_fit_its_chat(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import subbyte as sb
 from subbyte.errors import SubbyteError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
-from subbyte.runtime.chat.reasoning import Manner, Tags, manner_of
+from subbyte.runtime.chat.reasoning import ReasoningFormat, detect_reasoning_format
 from subbyte.runtime.generation.events import Event, TextDelta, ThinkingDelta
 from subbyte.runtime.generation.generation import complete
+from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
 
@@ -39,8 +40,8 @@ class NoTags(FakeTokenizer):
 VOCABULARY = FakeTokenizer(bos="<s>", eog=("<|im_end|>", "[|endofturn|]", "<|eot_id|>"))
 END = VOCABULARY.ids["<|im_end|>"]
 THINK, THOUGHT = Tags("<think>", "</think>"), Tags("<thought>", "</thought>")
-QWEN = Manner(THINK, "variable")
-DEEP = Manner(THOUGHT)
+QWEN = ReasoningFormat(THINK, "variable")
+DEEP = ReasoningFormat(THOUGHT)
 
 
 def make(
@@ -52,8 +53,8 @@ def make(
         session.script += [*vocabulary.encode(text), END]
     template = ChatTemplate(source, vocabulary)
     return Chat(
-        session, vocabulary, template, manner=manner_of(template, vocabulary, name), sampling=Sampling(temperature=0),
-        **options,
+        session, vocabulary, template, reasoning_format=detect_reasoning_format(template, vocabulary, name),
+        sampling=Sampling(temperature=0), **options,
     )  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -79,27 +80,27 @@ def shown(events: list[Event]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("source", "name", "manner"),
+    ("source", "name", "format"),
     [
         (QWEN3, "Qwen3 14B", QWEN),
         (EXAONE4, "EXAONE 4.0 32B", QWEN),
         (EXAONE_DEEP, "EXAONE Deep 7.8B", DEEP),
-        (NEMOTRON, "Llama_3_3_Nemotron_Super_49B_v1", Manner(THINK, "system text")),
-        (NEMOTRON, "another", Manner(THINK)),
-        (NEMOTRON + "{# /no_think #}", "Llama_3_3_Nemotron_Super_49B_v1_5", Manner(THINK)),
-        ("{% set enable_thinking = true %}" + QWEN3, "Qwen3", Manner(THINK)),  # named, but not heeded
-        ("{% if enable_thinking %}{{ raise_exception('no') }}{% endif %}<think>", "x", Manner(THINK)),
-        (CHATML + "{# [THINK] #}", "Magistral", Manner(Tags("[THINK]", "[/THINK]"))),
-        (CHATML, "SmolLM2 135M", Manner()),
+        (NEMOTRON, "Llama_3_3_Nemotron_Super_49B_v1", ReasoningFormat(THINK, "system text")),
+        (NEMOTRON, "another", ReasoningFormat(THINK)),
+        (NEMOTRON + "{# /no_think #}", "Llama_3_3_Nemotron_Super_49B_v1_5", ReasoningFormat(THINK)),
+        ("{% set enable_thinking = true %}" + QWEN3, "Qwen3", ReasoningFormat(THINK)),  # named, but not heeded
+        ("{% if enable_thinking %}{{ raise_exception('no') }}{% endif %}<think>", "x", ReasoningFormat(THINK)),
+        (CHATML + "{# [THINK] #}", "Magistral", ReasoningFormat(Tags("[THINK]", "[/THINK]"))),
+        (CHATML, "SmolLM2 135M", ReasoningFormat()),
     ],
 )
-def test_the_manner_of_a_model(source: str, name: str, manner: Manner) -> None:
+def test_the_reasoning_format_of_a_model(source: str, name: str, format: ReasoningFormat) -> None:
     vocabulary = NoTags(bos="<s>")
-    assert manner_of(ChatTemplate(source, vocabulary), vocabulary, name) == manner
+    assert detect_reasoning_format(ChatTemplate(source, vocabulary), vocabulary, name) == format
 
 
 def test_a_vocabulary_with_tags_is_enough() -> None:
-    assert manner_of(ChatTemplate(CHATML, VOCABULARY), VOCABULARY) == Manner(THINK)
+    assert detect_reasoning_format(ChatTemplate(CHATML, VOCABULARY), VOCABULARY) == ReasoningFormat(THINK)
 
 
 @pytest.mark.parametrize("vocabulary", [VOCABULARY, HiddenTags(bos="<s>"), NoTags(bos="<s>")])
@@ -333,7 +334,7 @@ def test_a_real_model_reasons_within_its_budget(tmp_path: Path) -> None:
     strings = {"tokenizer.chat_template": EXAONE_DEEP, "general.name": "EXAONE Deep 0.001B"}
     write_model(path, "exaone", strings=strings)
     with sb.load(path) as model:
-        assert model.manner == DEEP and model.presets["thinking"].sampling["temperature"] == 0.6
+        assert model.reasoning_format == DEEP and model.presets["thinking"].sampling["temperature"] == 0.6
         greedy = sb.Sampling(temperature=0)
         with model.chat(sampling=greedy, reasoning_budget=4, max_tokens=40) as chat:
             first = chat.send("Why?")

@@ -13,7 +13,7 @@ from subbyte.runtime.generation.events import Done, PrefillProgress, Reply, Text
 from subbyte.runtime.generation.generation import Generation, complete
 from subbyte.runtime.generation.prefill import PREFILL_CHUNK
 from subbyte.runtime.generation.sampling import Sampling
-from subbyte.runtime.generation.stop_strings import StopFinder
+from subbyte.runtime.generation.stop_strings import StopStringMatcher
 
 VOCABULARY = FakeTokenizer(bos="<s>")
 GREEDY = Sampling(temperature=0)
@@ -116,23 +116,23 @@ def test_stop_strings_are_found_across_tokens_and_never_shown() -> None:
     st.lists(st.text(alphabet="abc", min_size=1, max_size=5), max_size=4),
     st.lists(st.integers(1, 5), min_size=1, max_size=40),
 )
-def test_stop_finder_equals_searching_the_whole_text(text: str, stops: list[str], cuts: list[int]) -> None:
-    finder, shown, at = StopFinder(stops), "", 0
+def test_matching_stop_strings_equals_searching_the_whole_text(text: str, stops: list[str], cuts: list[int]) -> None:
+    matcher, shown, at = StopStringMatcher(stops), "", 0
     ends = [(text.find(stop) + len(stop), -len(stop)) for stop in stops if stop in text]
     expected = text[: min(ends)[0] + min(ends)[1]] if ends else text
     for size in cuts * (len(text) + 1):
-        piece, found = finder.feed(text[at : at + size])
+        piece, found = matcher.feed(text[at : at + size])
         shown, at = shown + piece, at + size
         assert expected.startswith(shown)
         if found or at >= len(text):
             break
-    assert (shown if found else shown + finder.flush()) == expected
+    assert (shown if found else shown + matcher.flush()) == expected
     assert found == bool(ends)
 
 
 def test_long_and_many_stop_strings_are_harmless() -> None:
-    finder = StopFinder(["a" * 1_000_000, *map(str, range(1000))])
-    assert finder.feed("aaaab") == ("aaaab", False)
+    matcher = StopStringMatcher(["a" * 1_000_000, *map(str, range(1000))])
+    assert matcher.feed("aaaab") == ("aaaab", False)
 
 
 def test_half_characters_are_held_back_and_not_lost() -> None:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subbyte.runtime.chat.reasoning import KNOWN_TAGS, Tags
-from subbyte.runtime.generation.reasoning_parser import Splitter
+from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, ReasoningParser, Tags
 
 THINK = Tags("<think>", "</think>")
 TEXTS = st.lists(
@@ -26,13 +25,13 @@ def whole(text: str, opened: str | None) -> tuple[str, str]:
 
 
 def in_pieces(text: str, sizes: list[int], tags: Tags = THINK, opened: str | None = None) -> list[tuple[str, str]]:
-    splitter, at, out = Splitter(tags, opened), 0, []
+    parser, at, out = ReasoningParser(tags, opened), 0, []
     for size in sizes * (len(text) + 1):
         if at >= len(text):
             break
-        out.append(splitter.feed(text[at : at + size]))
+        out.append(parser.feed(text[at : at + size]))
         at += size
-    return [*out, splitter.finish()]
+    return [*out, parser.finish()]
 
 
 @given(TEXTS, st.lists(st.integers(1, 9), min_size=1, max_size=9), st.sampled_from([None, "", "\n"]))
@@ -50,12 +49,12 @@ def test_a_reply_of_each_kind(tags: Tags) -> None:
 
 
 def test_nothing_is_held_back_that_can_not_be_a_tag() -> None:
-    splitter = Splitter(THINK)
-    assert splitter.feed("\n<thi") == ("", "")
-    assert splitter.feed("s") == ("", "\n<this") and splitter.answering
-    splitter = Splitter(THINK, "\n")
-    assert splitter.thinking and splitter.feed("a </thin") == ("a ", "")
-    assert splitter.feed("g") == ("</thing", "") and splitter.thinking
+    parser = ReasoningParser(THINK)
+    assert parser.feed("\n<thi") == ("", "")
+    assert parser.feed("s") == ("", "\n<this") and parser.answering
+    parser = ReasoningParser(THINK, "\n")
+    assert parser.thinking and parser.feed("a </thin") == ("a ", "")
+    assert parser.feed("g") == ("</thing", "") and parser.thinking
 
 
 @pytest.mark.parametrize(
@@ -71,11 +70,11 @@ def test_nothing_is_held_back_that_can_not_be_a_tag() -> None:
     ],
 )
 def test_reasoning_is_closed_as_models_close_it(opened: str | None, written: str, closing: str) -> None:
-    splitter = Splitter(THINK, opened)
-    splitter.feed(written)
-    assert splitter.closing() == closing
-    splitter.feed(closing)
-    assert splitter.answering
+    parser = ReasoningParser(THINK, opened)
+    parser.feed(written)
+    assert parser.closing() == closing
+    parser.feed(closing)
+    assert parser.answering
 
 
 @pytest.mark.parametrize("character", [" ", "\n", "<", "a"])

@@ -22,7 +22,7 @@ def logs(*probabilities: float) -> np.ndarray:
 
 def shares(sampling: Sampling, logits: np.ndarray, n: int = 20_000, recent: list[int] | None = None) -> np.ndarray:
     sampler = Sampler(sampling)
-    picks = [sampler.pick(logits, recent or []) for _ in range(n)]
+    picks = [sampler.sample(logits, recent or []) for _ in range(n)]
     return np.bincount(picks, minlength=logits.size) / n
 
 
@@ -95,7 +95,7 @@ def test_every_token_is_picked_over_its_share_of_the_plain_filters(
     for token, middle in zip(order, middles, strict=True):
         if expected[token] > 1e-6:
             sampler._random = Mock(random=Mock(return_value=float(middle)))
-            assert sampler.pick(logits) == token
+            assert sampler.sample(logits) == token
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 5000, 70_001])
@@ -108,7 +108,7 @@ def test_top_k_equals_sorting(n: int, k: int) -> None:
 
 
 def test_greedy_takes_the_first_best_one_and_draws_nothing() -> None:
-    assert Sampler(Sampling(temperature=0)).pick(np.array([1, 5, 5, 2], np.float32)) == 1
+    assert Sampler(Sampling(temperature=0)).sample(np.array([1, 5, 5, 2], np.float32)) == 1
 
 
 def test_tiny_temperatures_are_greedy_and_huge_ones_uniform() -> None:
@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_tokens() -> None:
 
     def picks(seed: int | None) -> list[int]:
         sampler = Sampler(Sampling(seed=seed))
-        return [sampler.pick(logits) for _ in range(50)]
+        return [sampler.sample(logits) for _ in range(50)]
 
     assert picks(1) == picks(1) != picks(2)
     assert picks(2**64) == picks(2**64)
@@ -134,15 +134,15 @@ def test_repetition_penalty_acts_once_on_each_recent_token() -> None:
     logits = np.array([2.0, -1.0, 2.0, 0.5], np.float32)
     before = logits.copy()
     greedy = Sampling(temperature=0, repeat_penalty=2.0, repeat_last_n=3)
-    assert Sampler(greedy).pick(logits, [2, 0, 0, 0]) == 2  # 2 is too far back
-    assert Sampler(greedy).pick(logits, [0, 2]) == 0  # both 1.0, penalized once
-    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=-1)).pick(logits, [2, 0] + [1] * 99) == 3
-    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=0)).pick(logits, [0]) == 0
+    assert Sampler(greedy).sample(logits, [2, 0, 0, 0]) == 2  # 2 is too far back
+    assert Sampler(greedy).sample(logits, [0, 2]) == 0  # both 1.0, penalized once
+    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=-1)).sample(logits, [2, 0] + [1] * 99) == 3
+    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=0)).sample(logits, [0]) == 0
     np.testing.assert_array_equal(logits, before)
     negative = np.array([-1.0, -1.5], np.float32)
-    assert Sampler(greedy).pick(negative, [0]) == 1
+    assert Sampler(greedy).sample(negative, [0]) == 1
     huge = np.array([3e38, 1.0], np.float32)
-    assert Sampler(Sampling(temperature=0, repeat_penalty=0.01)).pick(huge, [0, 1]) == 0
+    assert Sampler(Sampling(temperature=0, repeat_penalty=0.01)).sample(huge, [0, 1]) == 0
 
 
 def test_banned_tokens_are_never_picked() -> None:
@@ -159,9 +159,9 @@ def test_logits_that_are_not_finite_are_an_error(bad: float, temperature: float)
     logits = np.zeros(300, np.float32)
     logits[200] = bad
     with pytest.raises(NumericError, match="not finite"):
-        Sampler(Sampling(temperature=temperature)).pick(logits)
+        Sampler(Sampling(temperature=temperature)).sample(logits)
     with pytest.raises(NumericError):
-        Sampler(Sampling(temperature=temperature)).pick(np.full(300, -np.inf, np.float32))
+        Sampler(Sampling(temperature=temperature)).sample(np.full(300, -np.inf, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,6 @@ def test_a_pick_is_fast(n_vocab: int, limit: float) -> None:
     times = []
     for _ in range(50):
         started = time.perf_counter()
-        sampler.pick(logits, recent)
+        sampler.sample(logits, recent)
         times.append(time.perf_counter() - started)
     assert min(times) < limit

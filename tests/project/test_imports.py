@@ -18,7 +18,7 @@ RUNTIME = {
     "store": _LOW,
     "tokenizer": _LOW | {"gguf"},
     "template": _LOW,
-    "generation": _LOW | {"chat"},
+    "generation": _LOW,
     "chat": _LOW | {"generation", "gguf", "template"},
     "session": _LOW,
     "inspect": _LOW | {"gguf", "store"},
