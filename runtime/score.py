@@ -43,8 +43,7 @@ def score(model: Model, text: str | bytes) -> Score:
     tokens = model.tokenize(text)
     if not tokens:
         raise ValueError("the text has no tokens to score")
-    bos = [model.tokenizer.bos] if model.tokenizer.add_bos and model.tokenizer.bos is not None else []
-    context = [*bos, *tokens]
+    context = model.tokenizer.with_bos(tokens)
     if len(context) > model.config.n_ctx_train:
         raise ContextOverflow(
             f"the text has {len(context)} tokens, the model was trained for {model.config.n_ctx_train}: "
@@ -54,4 +53,4 @@ def score(model: Model, text: str | bytes) -> Score:
     if len(context) > 1:
         with model.session(len(context), activations="int8x2") as session:
             logprobs[1:] = session.logprobs(context[:-1], context[1:])
-    return Score(tuple(tokens), tuple(model.tokenizer.piece(t) for t in tokens), logprobs[len(bos) :])
+    return Score(tuple(tokens), tuple(model.tokenizer.piece(t) for t in tokens), logprobs[-len(tokens) :])

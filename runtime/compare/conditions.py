@@ -54,10 +54,10 @@ def same_text(base: Model | BaseFile, models: Sequence[Model], text: Texts | Non
         if model.config.n_vocab != n_vocab:
             found = f"{model.path} has a vocabulary of {model.config.n_vocab} tokens, {base.path} one of {n_vocab}"
             raise ValueError(f"{found}; compare models of one family")
-        if _bos(model) != _bos(first):
+        if model.tokenizer.leading_bos != first.tokenizer.leading_bos:
             raise ValueError(f"{model.path} begins a text with another token than {first.path}; mend its metadata")
     if isinstance(base, BaseFile):
-        return _of_file(base, _bos(first), text, how)
+        return _of_file(base, first.tokenizer.leading_bos, text, how)
     if text is None:
         raise ValueError("no text to compare on; give at least one, or a base file in place of the base")
     texts = [text] if isinstance(text, str | bytes) else text
@@ -69,10 +69,6 @@ def same_text(base: Model | BaseFile, models: Sequence[Model], text: Texts | Non
     return SameText(corpus.chunks, n_ctx, n_vocab, corpus.n_tokens, corpus.sha256)
 
 
-def _bos(model: Model) -> int | None:
-    return model.tokenizer.bos if model.tokenizer.add_bos else None
-
-
 def _of_file(base: BaseFile, bos: int | None, text: Texts | None, how: Conditions) -> SameText:
     if text is not None:
         raise ValueError(f"{base.path} holds the tokens to compare on; give no text beside it")
@@ -81,13 +77,8 @@ def _of_file(base: BaseFile, bos: int | None, text: Texts | None, how: Condition
     if how.chunks is not None and how.chunks < 1:
         raise ValueError(f"{how.chunks} chunks; there must be at least 1")
     first = base.n_ctx // 2
-    found = []
-    for tokens in base.tokens[: how.chunks]:
-        window = tokens.copy()
-        if bos is not None:
-            window[0] = bos
-        found.append(Chunk(window[:-1], first, tokens[first + 1 :]))
-    return SameText(tuple(found), base.n_ctx, base.n_vocab, base.tokens.size, None)
+    chunks = tuple(Chunk.of(tokens, first, bos) for tokens in base.tokens[: how.chunks])
+    return SameText(chunks, base.n_ctx, base.n_vocab, base.tokens.size, None)
 
 
 def base_model(base: Model | BaseFile) -> Model:

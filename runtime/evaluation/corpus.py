@@ -26,6 +26,14 @@ class Chunk:
     first: int
     wanted: NDArray[np.int32]
 
+    @classmethod
+    def of(cls, window: NDArray[np.int32], first: int, bos: int | None) -> Chunk:
+        """The predictions of a window of the text from row `first` on; bos: what its first token is replaced by."""
+        tokens = window[:-1].copy()
+        if bos is not None:
+            tokens[0] = bos
+        return cls(tokens, first, window[first + 1 :].copy())
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
@@ -67,7 +75,7 @@ def read_corpus(
         raise ValueError("no text to measure on; give at least one")
     found: list[Chunk] = []
     digest, n_tokens = hashlib.sha256(), 0
-    bos = tokenizer.bos if tokenizer.add_bos and not (compat and stride) else None
+    bos = None if compat and stride else tokenizer.leading_bos
     for text in texts:
         data = text.encode("utf-8", "replace") if isinstance(text, str) else text
         digest.update(data)
@@ -86,11 +94,4 @@ def _cut(tokens: NDArray[np.int32], n_ctx: int, stride: int | None, bos: int | N
     step = stride or n_ctx
     n_chunks = -(-(len(tokens) - n_ctx) // stride) if stride else len(tokens) // n_ctx
     first = n_ctx - stride - 1 if stride else n_ctx // 2
-    chunks = []
-    for start in range(0, n_chunks * step, step):
-        window = tokens[start : start + n_ctx].copy()
-        wanted = window[first + 1 :].copy()
-        if bos is not None:
-            window[0] = bos
-        chunks.append(Chunk(window[:-1], first, wanted))
-    return chunks
+    return [Chunk.of(tokens[start : start + n_ctx], first, bos) for start in range(0, n_chunks * step, step)]

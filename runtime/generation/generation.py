@@ -185,5 +185,5 @@ def complete(
     out of the text. Raises ContextOverflow or ValueError before anything is computed.
     """
     if isinstance(prompt, str):
-        prompt = tokenizer.encode(prompt, special=special, add_bos=tokenizer.add_bos)
+        prompt = tokenizer.encode(prompt, special=special, add_bos=True)
     return Generation(session, tokenizer, prompt, Sampler(sampling), max_tokens, stop)

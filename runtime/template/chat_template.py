@@ -65,10 +65,7 @@ class ChatTemplate:
         text = self._render(messages, variables)
         ids = self._marks.encode(text)
         self._check_once(text, ids, messages)
-        bos = self._tokenizer.bos
-        if self._tokenizer.add_bos and bos is not None and ids[:1] != [bos]:
-            ids.insert(0, bos)
-        return ids
+        return ids if ids[:1] == [self._tokenizer.leading_bos] else self._tokenizer.with_bos(ids)
 
     def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
         marks, tokenizer = self._marks, self._tokenizer

@@ -49,7 +49,7 @@ class Tokenizer:
         add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`)
         after:   the control token that the text follows; those of some models swallow white space
         """
-        ids = [self.bos] if add_bos and self.add_bos and self.bos is not None else []
+        ids: list[int] = []
         first = True
         for part in self._specials.split(_utf8(text), special, after):
             if isinstance(part, int):
@@ -57,7 +57,17 @@ class Tokenizer:
             else:
                 ids += self._scheme.encode(part, first=first)
             first = isinstance(part, int)
-        return ids
+        return self.with_bos(ids) if add_bos else ids
+
+    @property
+    def leading_bos(self) -> int | None:
+        """The BOS token that the model expects in front of a text; None if it expects none."""
+        return self.bos if self.add_bos else None
+
+    def with_bos(self, ids: Iterable[int]) -> list[int]:
+        """Token ids of a text, behind BOS if the model expects it."""
+        bos = self.leading_bos
+        return [*ids] if bos is None else [bos, *ids]
 
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
         """Return the text of token ids; `special` shows control tokens. Raises ValueError for an unknown id."""

@@ -44,7 +44,8 @@ class FakeTokenizer:
         self.bos = self.ids[bos] if bos else None
         self.eos = self.ids[eog[0]]
         self.eog = frozenset(self.ids[text] for text in eog)
-        self.add_bos, self.suppressed = add_bos, list[int]()
+        self.leading_bos = self.bos if add_bos else None
+        self.suppressed = list[int]()
         self._plain = re.compile("|".join(map(re.escape, [*USER_DEFINED, *WORDS])) + r"|(?s:.)")
         self._special = re.compile("|".join(map(re.escape, sorted(CONTROL, key=len, reverse=True))))
 
@@ -52,12 +53,15 @@ class FakeTokenizer:
         self, text: str | bytes, *, special: bool = False, add_bos: bool = False, after: int | None = None
     ) -> list[int]:
         text = text.decode() if isinstance(text, bytes) else text
-        out = [self.bos] if add_bos and self.bos is not None else []
+        out = self.with_bos([]) if add_bos else []
         at = 0
         for found in self._special.finditer(text) if special else ():
             out += [*self._words(text[at : found.start()]), self.ids[found[0]]]
             at = found.end()
         return out + self._words(text[at:])
+
+    def with_bos(self, ids: Iterable[int]) -> list[int]:
+        return [*ids] if self.leading_bos is None else [self.leading_bos, *ids]
 
     def _words(self, text: str) -> list[int]:
         out: list[int] = []

@@ -213,6 +213,14 @@ def test_what_is_no_unicode(bpe, spm):
         assert tokenizer.encode("") == tokenizer.encode(b"") == []
 
 
+def test_bos_stands_in_front_where_the_model_expects_it(tmp_path):
+    keys = {"model": "llama", "tokens": SPM_TOKENS, "scores": [0.0] * 259, "token_type": SPM_TYPES}
+    for wanted in (True, False):
+        tokenizer = load(tmp_path / f"{wanted}.gguf", add_bos_token=wanted, **keys)
+        assert tokenizer.bos == 1 and tokenizer.leading_bos == (1 if wanted else None)
+        assert tokenizer.with_bos([5, 6]) == [1] * wanted + [5, 6] and tokenizer.with_bos([1]) == [1] * wanted + [1]
+
+
 def test_space_prefix(tmp_path):
     tokens, scores = [*SPM_TOKENS, "▁", "a", "▁a", "<x>"], [0.0] * 263
     keys = {"model": "llama", "tokens": tokens, "scores": scores, "token_type": [*SPM_TYPES, 1, 1, 1, USER_DEFINED]}
