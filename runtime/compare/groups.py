@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -10,13 +9,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from subbyte.runtime.evaluation.forward import layer_starts
+from subbyte.runtime.gguf.names import kind_of, layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.model import Model
 
 By: TypeAlias = Literal["tensor", "kind", "layer"]
 """One tensor; all of a kind, such as ffn_down; or all of a layer."""
 
-_OF_LAYER = re.compile(r"blk\.(\d+)\.(.*)", re.DOTALL)
 _HEAD = ("output", "output_norm")  # behind all layers
 
 
@@ -70,23 +69,16 @@ def make_group(name: str, names: Iterable[str], base: Model, model: Model) -> Gr
     )
 
 
-def _parts(name: str) -> tuple[int | None, str]:
-    """The layer of a tensor, if it is one of a layer's, and its kind."""
-    kind = name.removesuffix(".weight").removesuffix(".bias")
-    found = _OF_LAYER.fullmatch(kind)
-    return (int(found[1]), found[2]) if found else (None, kind)
-
-
 def _group_name(name: str, by: By) -> str:
-    layer, kind = _parts(name)
-    return name if by == "tensor" else f"blk.{layer}" if by == "layer" and layer is not None else kind
+    layer = layer_of(name)
+    return name if by == "tensor" else f"blk.{layer}" if by == "layer" and layer is not None else kind_of(name)
 
 
 def _start(name: str, n_layer: int) -> int | None:
-    layer, kind = _parts(name)
+    layer = layer_of(name)
     if layer is not None:
         return min(layer, n_layer)  # a file may hold layers that are not run
-    return n_layer if kind in _HEAD else None
+    return n_layer if kind_of(name) in _HEAD else None
 
 
 def _types(tensors: Iterable[TensorInfo]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -10,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import Cache, Engine, Operation, Plan
+from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.model import Model
 from subbyte.runtime.session import batch_size
 from subbyte.runtime.types import Activations, CacheType, Tokens
 
 Values: TypeAlias = NDArray[np.float32]
-_LAYER = re.compile(r"blk\.(\d+)\.")
 
 
 class Input(NamedTuple):
@@ -122,9 +121,9 @@ def layer_starts(operations: Sequence[Operation]) -> list[int]:
     stream = operations[-1].src
     for i, operation in enumerate(operations):
         for name in operation.weights:
-            if found := _LAYER.match(name):
+            if (layer := layer_of(name)) is not None:
                 before = operations[i - 1]
-                first.setdefault(int(found[1]), i - 1 if before.kind == "norm" and before.src == stream else i)
+                first.setdefault(layer, i - 1 if before.kind == "norm" and before.src == stream else i)
     n_layer = max(first, default=-1) + 1
     starts = [0] * n_layer + [len(operations) - 1]
     for layer in reversed(range(n_layer)):

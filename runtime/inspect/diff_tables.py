@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
+from subbyte.runtime.gguf.names import split_name
 from subbyte.runtime.inspect.diff import Diff, Side
 from subbyte.runtime.inspect.diff_metadata import MAX_TEXT, ArrayChange, TextChange
-from subbyte.runtime.inspect.diff_tensors import TensorChange, layers_of, ranges, split_name
+from subbyte.runtime.inspect.diff_tensors import TensorChange, layers_of, ranges
 from subbyte.runtime.inspect.diff_text import MAX_LINES
 from subbyte.runtime.inspect.diff_weights import WeightError, ratio
 
@@ -89,7 +90,7 @@ def _kinds(errors: Sequence[WeightError]) -> Iterator[tuple[str, ...]]:
     """A row for the tensors of each kind and type together, with the largest error of a single one; and for all."""
     groups: dict[str, dict[str, list[WeightError]]] = {}
     for of in errors:
-        groups.setdefault(split_name(of.tensor).kind, {}).setdefault(_types(of), []).append(of)
+        groups.setdefault(split_name(of.tensor).rest, {}).setdefault(_types(of), []).append(of)
     for kind, types, members in ((kind, *of) for kind, by_type in groups.items() for of in by_type.items()):
         together, largest = f"{_together(members):.5f}", f"{max(of.relative for of in members):.5f}"
         layers = ranges(layers_of(of.tensor for of in members))

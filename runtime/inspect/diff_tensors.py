@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from subbyte.runtime.gguf.names import layer_of, split_name
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.records import Record
 
 What: TypeAlias = Literal["only in a", "only in b", "shape", "type", "bytes"]
-
-_IN_LAYER = re.compile(r"blk\.(0|[1-9][0-9]{0,4})\.(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +37,6 @@ class TensorChange(Record):
         return max(len(self.layers), 1)
 
 
-class Place(NamedTuple):
-    """A tensor's name without its layer, and the layer; None outside of the layers."""
-
-    kind: str
-    layer: int | None
-
-
 class _Way(NamedTuple):
     kind: str
     in_layer: bool
@@ -62,8 +53,8 @@ def compare_tensors(
     for name in [*a, *(name for name in b if name not in a)]:
         found = _compare(a.get(name), b.get(name), name in other_bytes)
         if found is not None:
-            place = split_name(name)
-            groups.setdefault(_Way(place.kind, place.layer is not None, *found), []).append(name)
+            layer, kind = split_name(name)
+            groups.setdefault(_Way(kind, layer is not None, *found), []).append(name)
     order = {kind: i for i, kind in enumerate(dict.fromkeys(way.kind for way in groups))}
     return tuple(
         TensorChange(
@@ -76,13 +67,7 @@ def compare_tensors(
 
 def layers_of(names: Iterable[str]) -> tuple[int, ...]:
     """The layers of tensors, ascending."""
-    return tuple(sorted(layer for name in names if (layer := split_name(name).layer) is not None))
-
-
-def split_name(name: str) -> Place:
-    """The kind and the layer of a tensor."""
-    match = _IN_LAYER.fullmatch(name)
-    return Place(name, None) if match is None else Place(match[2], int(match[1]))
+    return tuple(sorted(layer for name in names if (layer := layer_of(name)) is not None))
 
 
 def ranges(numbers: Iterable[int]) -> str:

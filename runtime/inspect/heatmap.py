@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
+from subbyte.runtime.gguf.names import split_name
 from subbyte.runtime.inspect.colours import bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
 from subbyte.runtime.records import Record
@@ -22,8 +22,6 @@ By: TypeAlias = Literal["bits", "type"]
 
 KINDS = ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 MAX_LAYERS, MAX_KINDS, MAX_OUTSIDE = 1000, 24, 8  # what a picture can show; a file may name 65536 of each
-
-_IN_LAYER = re.compile(r"blk\.(0|[1-9][0-9]{0,2})\.(.+)\.weight", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +116,11 @@ def chart(gguf: GGUF) -> Heatmap:
     outside: list[TensorInfo] = []
     others: list[TensorInfo] = []
     for tensor in gguf.tensors.values():
-        match = _IN_LAYER.fullmatch(tensor.name)
+        layer, rest = split_name(tensor.name)
         if len(tensor.shape) < 2:
             others.append(tensor)
-        elif match is not None:
-            inside[match[2]][int(match[1])] = tensor
+        elif layer is not None and layer < MAX_LAYERS and rest.endswith(".weight"):
+            inside[rest.removesuffix(".weight")][layer] = tensor
         else:
             outside.append(tensor)
     kinds = [*(kind for kind in KINDS if kind in inside), *(kind for kind in inside if kind not in KINDS)]

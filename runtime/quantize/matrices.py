@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from subbyte.errors import UnsupportedError
 from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
+from subbyte.runtime.gguf.names import kind_of, layer_of
 from subbyte.runtime.quantize.file_types import Place, is_large
 from subbyte.runtime.quantize.rule import Matrix
 
-LAYER = re.compile(r"blk\.(\d+)\.")
 MAX_LAYERS = 512
 
 
@@ -44,7 +43,7 @@ def place(rows: Iterable[tuple[str, int]], model: Model, *, imatrix: bool) -> li
     A layer may lack attention, so that attn_v is counted out of fewer than the model has layers.
     """
     ordered = sorted(rows, key=lambda named: (layer_of(named[0]) is not None, layer_of(named[0]) or 0))
-    kinds = [name.split(".")[-2] if "." in name else name for name, _ in ordered]
+    kinds = [kind_of(name).rpartition(".")[2] for name, _ in ordered]
     n_values = sum(kind in ("attn_v", "attn_qkv") for kind in kinds)
     tied = "output" not in kinds
     met: Counter[str] = Counter()
@@ -55,12 +54,6 @@ def place(rows: Iterable[tuple[str, int]], model: Model, *, imatrix: bool) -> li
         met[kind] += 1
         result.append(Matrix(name, layer_of(name), model.n_layer, where))
     return result
-
-
-def layer_of(name: str) -> int | None:
-    """The number of the layer that a tensor's name has."""
-    found = LAYER.match(name)
-    return int(found[1]) if found else None
 
 
 def _describe(metadata: Metadata) -> Model:
