@@ -40,7 +40,7 @@ USAGE, RESOURCE, RUNTIME, INTERRUPTED, PIPE_CLOSED = 2, 4, 5, 130, 141
 @options.debug_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Run GGUF language models on this computer's processor."""
+    """Run GGUF language models on the CPU."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(USAGE)

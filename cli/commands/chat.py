@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 @options.cache_type_option
 @click.option("--think/--no-think", "thinking", default=None, help="Switch reasoning on or off; default: the model's.")
 @click.option(
-    "--reasoning-budget", type=click.IntRange(0), metavar="N", help="Maximum number of reasoning tokens; default: any."
-)
+    "--reasoning-budget", type=click.IntRange(0), metavar="N",
+    help="Maximum number of reasoning tokens; default: no limit.",
+)  # fmt: skip
 @click.option("--hide-thinking", is_flag=True, help="Start with reasoning hidden; Ctrl-T shows it.")
 @options.preset_option
 @sampling_options
@@ -62,7 +63,7 @@ def chat(
 
     template_helper.start()  # it gets ready while the model is loaded
     best = recommended(model)
-    chosen = sampling_from(sampling, best.sampling)  # a value out of range is told before a model is fetched
+    chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and output != "text":
         raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
@@ -70,9 +71,9 @@ def chat(
     with open_model(model, threads, verbose=verbose) as loaded:
         with options.usage_errors():
             if preset is not None:
-                advice = find_preset(loaded.presets, preset)
-                chosen = sampling_from(sampling, advice.sampling)
-                thinking = advice.thinking if thinking is None else thinking
+                vendor = find_preset(loaded.presets, preset)
+                chosen = sampling_from(sampling, vendor.sampling)
+                thinking = vendor.thinking if thinking is None else thinking
             conversation = loaded.chat(
                 n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
                 activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,

@@ -27,7 +27,7 @@ P = TypeVar("P")
 @click.argument("base", metavar="BASE")
 @click.argument("models", metavar="Q...", nargs=-1, required=True)
 @options.texts_option(required=False, note="; none where BASE is a base file")
-@options.ctx_size_option(help="Tokens in a chunk; its second half is scored. Default: 512, or the base file's.")
+@options.ctx_size_option(help="Chunk length in tokens; its second half is scored. Default: 512, or the base file's.")
 @options.chunks_option
 @click.option(
     "--save-base", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -69,9 +69,9 @@ def compare(
         from subbyte.runtime.compare.compare import Comparing
         from subbyte.runtime.compare.conditions import Conditions
 
-        how = Conditions(n_ctx, chunks, cache_type, activations)
-        comparing = Comparing(reference, others, texts, how, layers=layers, save_base=save_base)
-        blamings = [Blaming(reference, model, texts, how, by) for model in others] if by else []
+        conditions = Conditions(n_ctx, chunks, cache_type, activations)
+        comparing = Comparing(reference, others, texts, conditions, layers=layers, save_base=save_base)
+        blamings = [Blaming(reference, model, texts, conditions, by) for model in others] if by else []
         done, blames = _run(comparing, lambda p: (_kld(p), p.index, p.total)), []
         if save_base is not None and not done:
             note(f"{save_base} was not written: it needs all chunks", verbose=True)

@@ -46,55 +46,55 @@ def diff(
         raise click.UsageError("--tensors goes with --weights")
     paths = [find_model(name, verbose=verbose) for name in (a, b)]
     with ProgressBar() as bar:
-        found = compare(*paths, weights=weights, on_progress=bar.update)
+        differences = compare(*paths, weights=weights, on_progress=bar.update)
     if output == "json":
-        print_json(found.to_dict())
+        print_json(differences.to_dict())
     elif output == "csv":
-        print_csv(_records(found), ("part", "name", "a", "b"))
+        print_csv(_records(differences), ("part", "name", "a", "b"))
     elif output == "md":
-        _print_markdown(found, tensors)
+        _print_markdown(differences, tensors)
     else:
-        _print(found, tensors)
-    if not found.same:
+        _print(differences, tensors)
+    if not differences.same:
         ctx.exit(DIFFERENT)
 
 
-def _print(found: "Diff", each_tensor: bool) -> None:
+def _print(differences: "Diff", each_tensor: bool) -> None:
     from subbyte.runtime.inspect.diff_tables import tables, title_of
 
-    for table in tables(found, each_tensor=each_tensor):
+    for table in tables(differences, each_tensor=each_tensor):
         print_table(*table)
-    for text in found.texts:
+    for text in differences.texts:
         print()
         _print_lines([title_of(text), *text.lines])
-    if found.same:
+    if differences.same:
         print(f"\n{NO_DIFFERENCE}")
 
 
-def _print_markdown(found: "Diff", each_tensor: bool) -> None:
+def _print_markdown(differences: "Diff", each_tensor: bool) -> None:
     from subbyte.runtime.inspect.diff_tables import tables, title_of
 
-    parts: list[Table | str] = [Table(*table) for table in tables(found, each_tensor=each_tensor)]
-    for text in found.texts:
+    parts: list[Table | str] = [Table(*table) for table in tables(differences, each_tensor=each_tensor)]
+    for text in differences.texts:
         parts += [one_line(title_of(text)), "\n".join(f"    {printable(line)}" for line in text.lines)]
-    print_markdown(*parts, *([NO_DIFFERENCE] if found.same else []))
+    print_markdown(*parts, *([NO_DIFFERENCE] if differences.same else []))
 
 
-def _records(found: "Diff") -> Iterator[dict[str, Any]]:
+def _records(differences: "Diff") -> Iterator[dict[str, Any]]:
     """A difference each; what a and b are depends on the part: values, bytes, items, types."""
-    for value in found.values:
+    for value in differences.values:
         yield {"part": "value", "name": value.key, "a": value.a, "b": value.b}
-    for text in found.texts:
+    for text in differences.texts:
         lines = {"lines_removed": text.n_removed, "lines_added": text.n_added}
         yield {"part": "text", "name": text.key, "a": text.bytes_a, "b": text.bytes_b, **lines}
-    for array in found.arrays:
+    for array in differences.arrays:
         counts = {"a": array.count_a, "b": array.count_b, "n_differing": array.n_differing}
         yield {"part": "array", "name": array.key, **counts}
-    for tensor in found.tensors:
+    for tensor in differences.tensors:
         sizes = {"bytes_a": tensor.bytes_a, "bytes_b": tensor.bytes_b}
         layers = " ".join(map(str, tensor.layers))
         yield {"part": "tensor", "name": tensor.kind, "a": tensor.a, "b": tensor.b, "layers": layers, **sizes}
-    for error in found.errors or ():
+    for error in differences.errors or ():
         types = {"a": error.type_a, "b": error.type_b}
         yield {"part": "weights", "name": error.tensor, **types, "relative_error": error.relative}
 

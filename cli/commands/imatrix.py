@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.model_argument()
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @options.texts_option()
-@options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk.")
+@options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens.")
 @options.chunks_option
 @click.option("--process-output", is_flag=True, help="Also collect importances for the output matrix.")
 @options.activations_option("int8x2")
@@ -49,15 +49,15 @@ def imatrix(
     started = time.perf_counter()
     loaded = open_model(model, threads, verbose=verbose)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
-        found = compute(
+        importances = compute(
             loaded, texts, n_ctx=n_ctx, chunks=chunks, process_output=process_output, cache_type=cache_type,
             activations=activations, datasets=files,
             on_chunk=lambda done, total: bar.update(f"chunk {done} of {total}", done, total),
         )  # fmt: skip
-        found.save(out)
-    n_tensors, seconds = len(found.squares), time.perf_counter() - started
+        importances.save(out)
+    n_tensors, seconds = len(importances.squares), time.perf_counter() - started
     if output == "json":
-        facts = {"out": str(out), "n_tensors": n_tensors, "chunks": found.chunk_count, "n_ctx": n_ctx}
+        facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count, "n_ctx": n_ctx}
         print_json({"command": options.command_line(ctx), **facts, "seconds": seconds})
     else:
-        print(f"{out}: {n_tensors} tensors, {found.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
+        print(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")

@@ -34,7 +34,7 @@ def pull(model: str, output: options.Output, verbose: bool) -> None:
 @options.output_option("text", "json", "csv", "md")
 @options.debug_option
 def ls(output: options.Output) -> None:
-    """List the models installed here, and those that `subbyte pull` downloads by name."""
+    """List models: those installed, and those to download with `subbyte pull`."""
     from subbyte.runtime.store.resolve import available, installed
 
     here: Models = [{"name": m.name, "size": m.size, "license": m.license, "path": str(m.path)} for m in installed()]
@@ -45,9 +45,9 @@ def ls(output: options.Output) -> None:
     if output == "csv":
         print_csv([*here, *elsewhere], ("name", "size", "license", "path"))
         return
-    rows = [
-        (m["name"], human_size(m["size"]), m["license"] or "", m.get("path", f"not here: subbyte pull {m['name']}"))
-        for m in [*here, *elsewhere]
+    rows = [(m["name"], human_size(m["size"]), m["license"] or "", m["path"]) for m in here]
+    rows += [
+        (m["name"], human_size(m["size"]), m["license"], f"not installed: subbyte pull {m['name']}") for m in elsewhere
     ]
     table = Table("", ("name", "size>", "license", "file"), rows)
     print_markdown(table) if output == "md" else print_table(*table)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @options.texts_option(note="; each text is split into chunks of its own, all count together")
-@options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk; its second half is scored.")
+@options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens; its second half is scored.")
 @options.chunks_option
 @click.option(
     "--ppl-stride", "stride", type=click.IntRange(1), metavar="N",

@@ -100,5 +100,5 @@ def _facts(result: "Quantized") -> str:
     facts = [f"{human_size(result.n_bytes)}, {result.plan.bits_per_weight:.2f} bits per weight"]
     facts.append("nothing was written" if result.dry_run else f"{result.seconds:.1f} s")
     if result.resumed:
-        facts.append(f"{result.resumed} of {len(result.plan.changes)} tensors were there from an earlier run")
+        facts.append(f"{result.resumed} of {len(result.plan.changes)} tensors resumed from an earlier run")
     return ", ".join(facts)

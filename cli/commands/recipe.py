@@ -15,6 +15,7 @@ from subbyte.cli.terminal.tables import Table, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF
+    from subbyte.runtime.quantize.recipe import Recipe
 
 DIFFERENT = 1  # the exit code of a check that found something, as diff's
 
@@ -47,13 +48,13 @@ def show(name: str | None, model: str | None, output: options.Output, verbose: b
         print_json({"recipes": list(NAMED)}) if output == "json" else print("\n".join(NAMED))
         return
     with options.usage_errors():
-        found = find_recipe(name)
+        named = find_recipe(name)
     if model is None:
-        found = typical(found)
+        resolved = typical(named)
     else:
         with _opened(model, verbose) as gguf:
-            found = resolve(gguf, found, imatrix=True)
-    print_json(found.to_dict()) if output == "json" else print(found.to_toml(), end="")
+            resolved = resolve(gguf, named, imatrix=True)
+    _print(output, resolved)
 
 
 @recipe.command()
@@ -66,8 +67,8 @@ def extract(model: str, output: options.Output, verbose: bool) -> None:
     from subbyte.runtime.quantize.extract import extract as of
 
     with _opened(model, verbose) as gguf:
-        found = of(gguf)
-    print_json(found.to_dict()) if output == "json" else print(found.to_toml(), end="")
+        extracted = of(gguf)
+    _print(output, extracted)
 
 
 @recipe.command()
@@ -78,27 +79,27 @@ def extract(model: str, output: options.Output, verbose: bool) -> None:
 @options.debug_option
 @click.pass_context
 def check(ctx: click.Context, model: str, name: str, output: options.Output, verbose: bool) -> None:
-    """List the tensors of a file whose type differs from a recipe's; exit code 1 if there are any.
+    """List the tensors whose type differs from a recipe's.
 
-    RECIPE is a name or a .toml file.
+    RECIPE is a name or a .toml file. The exit code is 0 if no type differs, 1 if one does.
     """
-    from subbyte.runtime.quantize.extract import check as differences
+    from subbyte.runtime.quantize.extract import check as differences_of
     from subbyte.runtime.quantize.recipe_file import find_recipe
 
     with options.usage_errors(), _opened(model, verbose) as gguf:
-        wanted = find_recipe(name)
-        found = differences(gguf, wanted)
-    rows = [(each.name, each.found, each.wanted) for each in found]
-    table = Table(f"differs from {wanted.name}", ("tensor", "found", "recipe"), rows)
+        expected = find_recipe(name)
+        differences = differences_of(gguf, expected)
+    rows = [(each.name, each.found, each.wanted) for each in differences]
+    table = Table(f"differs from {expected.name}", ("tensor", "found", "recipe"), rows)
     if output == "json":
-        print_json({"recipe": wanted.name, "differences": [each.to_dict() for each in found]})
+        print_json({"recipe": expected.name, "differences": [each.to_dict() for each in differences]})
     elif output == "csv":
         print_csv((dict(zip(table.columns, row, strict=True)) for row in rows), table.columns)
-    elif not found:
-        print(f"all tensors match {one_line(wanted.name)}")
+    elif not differences:
+        print(f"all tensors match {one_line(expected.name)}")
     else:
         print_markdown(table) if output == "md" else print_table(*table)
-    ctx.exit(DIFFERENT if found else 0)
+    ctx.exit(DIFFERENT if differences else 0)
 
 
 @recipe.command()
@@ -128,6 +129,10 @@ def export(name: str, model: str, without_imatrix: bool, output: options.Output,
     click.echo(command, err=True)
     for line in lines:
         print(line)
+
+
+def _print(output: options.Output, recipe: "Recipe") -> None:
+    print_json(recipe.to_dict()) if output == "json" else print(recipe.to_toml(), end="")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ COUNT = click.IntRange(1)
     "--against", metavar="MODEL",
     help="Compare all with this one of the files; default: each with the standard file of its size class.",
 )  # fmt: skip
-@options.ctx_size_option(default=512, show_default=True, help="Tokens in a chunk; its second half is scored.")
+@options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens; its second half is scored.")
 @options.chunks_option
 @click.option("-p", "--prompt", type=COUNT, default=512, show_default=True, metavar="N", help="Prompt length to time.")
 @click.option(
@@ -46,12 +46,14 @@ def report(
     n_ctx: int, chunks: int | None, prompt: int, generation: int, repeats: int, activations: "Activations",
     cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
-    """Measure the table of a model card: quality, size and speed of quantized files.
+    """Measure the table of a model card.
 
-    Perplexity, bits per byte, size and tokens/s of each file; how much better or worse it predicts the text than the
-    standard file of its size class, by a paired test; with --base also the KL divergence. A file is standard if its
-    tensors have the types that llama-quantize gives them. One that is not is compared with the standard file of its
-    file type, or else with the standard file nearest in size. -o md is the table for the card.
+    Quality, size and speed of quantized files: perplexity, bits per byte, size and tokens/s of each; how much better or
+    worse it predicts the text than the standard file of its size class, by a paired test; with --base also the KL
+    divergence. -o md is the table for the card.
+
+    A file is standard if its tensors have the types that llama-quantize gives them. One that is not is compared with
+    the standard file of its file type, or else with the standard file nearest in size.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """

@@ -1,4 +1,4 @@
-"""The keyboard while an answer is made: one key is watched for, all others wait for the next prompt."""
+"""The keyboard while an answer is generated: one key is watched for, all others wait for the next prompt."""
 
 import os
 import select

@@ -32,7 +32,7 @@ SETTINGS = (
     ),
     Setting("min_p", ("--min-p",), float, "Drop tokens less probable than P times the most probable; 0: off."),
     Setting("repeat_penalty", ("--repeat-penalty",), float, "Penalize tokens that occurred recently; 1: off."),
-    Setting("repeat_last_n", ("--repeat-last-n",), int, "Tokens the repeat penalty looks back on; -1: all."),
+    Setting("repeat_last_n", ("--repeat-last-n",), int, "Number of tokens that the repeat penalty looks at; -1: all."),
     Setting("seed", ("-s", "--seed"), int, "Random seed; the same seed gives the same answer."),
 )  # fmt: skip
 RANDOM = "random"  # how the seed None is written

@@ -147,9 +147,10 @@ def _value(context: ReplContext, name: str) -> str:
 
 def _thinking(context: ReplContext) -> str:
     chat = context.chat
-    how = {None: "model's default", True: "on", False: "off"}[chat.thinking] if chat.can_think else "cannot be switched"
+    states = {None: "model's default", True: "on", False: "off"}
+    state = states[chat.thinking] if chat.can_think else "cannot be switched"
     budget = "" if chat.reasoning_budget is None else f", at most {chat.reasoning_budget} tokens"
-    return how + budget + (", hidden" if context.hide_thinking else "")
+    return state + budget + (", hidden" if context.hide_thinking else "")
 
 
 def _speed(seconds: float, rate: float) -> str:

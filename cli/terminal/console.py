@@ -77,7 +77,7 @@ class Notes(logging.Handler):
 
 
 def show_log(verbose: bool) -> None:
-    """Shows what the library has to say: warnings, with -v all that it tells."""
+    """Shows the library's log: warnings, with -v all records."""
     logger = logging.getLogger("subbyte")
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     logger.handlers = [Notes()]

@@ -66,7 +66,7 @@ def _new_bar() -> "Progress":
     from rich.console import Console
 
     return progress.Progress(
-        progress.TextColumn("fetching {task.description}", markup=False), progress.BarColumn(),
+        progress.TextColumn("downloading {task.description}", markup=False), progress.BarColumn(),
         progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
         console=Console(stderr=True), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False,

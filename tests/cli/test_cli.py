@@ -618,7 +618,7 @@ def test_ls(subbyte, tmp_path):
         "name size license file",
         f"smollm2 98.4 MB Apache-2.0 {tmp_path}/smollm2.gguf",
         f"hf:u/r 7 B {tmp_path}/r.gguf",
-        "gemma3-270m 238.2 MB Gemma Terms of Use not here: subbyte pull gemma3-270m",
+        "gemma3-270m 238.2 MB Gemma Terms of Use not installed: subbyte pull gemma3-270m",
     ]
     facts = json.loads(subbyte("ls", "-o", "json")[1])
     assert [m["size"] for m in facts["models"]] == [98_362_432, 7]
