@@ -2,14 +2,12 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError
+from subbyte.runtime.files import atomic_write
 from subbyte.runtime.records import Record
 
 Speaker: TypeAlias = Literal["user", "assistant"]
@@ -34,24 +32,12 @@ def clean(text: str) -> str:
 def write_conversation(path: str | os.PathLike[str], system: str | None, messages: Sequence[Message]) -> None:
     """Write a conversation; an older file stays as it was if that fails. Raises ResourceError."""
     data = {"format": _FORMAT, "version": 1, "system": system, "messages": [_row(m) for m in messages]}
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name[:64]}.", delete=False
-        ) as file:
-            temporary = file.name
+        with atomic_write(path, sync=True, mode=0o600) as temporary, temporary.open("w", encoding="utf-8") as file:
             json.dump(data, file, ensure_ascii=False, indent=1)
             file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
     except OSError as error:
         raise ResourceError(f"{path}: the conversation can't be saved: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
 
 
 def _row(message: Message) -> dict[str, Any]:

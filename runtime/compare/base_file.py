@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
 from subbyte.kernels import MAX_CTX
+from subbyte.runtime.files import atomic_write
 from subbyte.runtime.gguf.cursor import DAMAGED
 from subbyte.runtime.text import printable
 
@@ -153,13 +154,12 @@ def write_base(path: str | os.PathLike[str], tokens: Tokens, n_vocab: int) -> It
     too small or can't be written to.
     """
     path = Path(path)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     n_chunks, n_ctx = tokens.shape
     left = n_chunks * n_scored(n_ctx)
     try:
         _check_space(path, base_bytes(n_ctx, n_vocab, n_chunks))
-        try:
-            with scratch.open("wb") as file:
+        with atomic_write(path) as temporary:
+            with temporary.open("wb") as file:
                 file.write(HEADER.pack(MAGIC, n_ctx, n_vocab, n_chunks) + tokens.astype("<i4").tobytes())
 
                 def write(logits: Values) -> None:
@@ -169,10 +169,8 @@ def write_base(path: str | os.PathLike[str], tokens: Tokens, n_vocab: int) -> It
                     left -= len(logits)
 
                 yield write
-            if left == 0:
-                scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+            if left:
+                temporary.unlink()
     except OSError as error:
         raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ResourceError
+from subbyte.runtime.files import atomic_write
 from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.shard import MAGIC, Part
 from subbyte.runtime.gguf.tensors import MAX_NAME_BYTES, MAX_TENSORS, TensorInfo
@@ -64,10 +65,9 @@ class Imatrix:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the GGUF format that llama-quantize reads; whole, or not at all. Raises ResourceError."""
         path = Path(path)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            try:
-                w = _writer(scratch)
+            with atomic_write(path) as temporary:
+                w = _writer(temporary)
                 w.add_array("imatrix.datasets", list(self.datasets) or ["(not known)"])
                 w.add_uint32("imatrix.chunk_count", self.chunk_count)
                 w.add_uint32("imatrix.chunk_size", self.chunk_size)
@@ -80,9 +80,6 @@ class Imatrix:
                 w.write_kv_data_to_file()
                 w.write_tensors_to_file()
                 w.close()
-                scratch.replace(path)
-            finally:
-                scratch.unlink(missing_ok=True)
         except OSError as error:
             raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
 

@@ -6,7 +6,6 @@ the same command at the first tensor that is not complete, and never by another 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from subbyte.errors import ResourceError
+from subbyte.runtime.files import publish, try_lock
 from subbyte.runtime.quantize.metadata import Layout
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ class PartFile:
         except OSError as error:
             raise self._failure(error) from error
         try:
-            self._lock()
+            if not try_lock(self._file):
+                raise ResourceError(f"{self.path}: is being written by another run; wait for it")
             self._take_up()
         except BaseException as error:
             self._file.close()
@@ -60,8 +61,7 @@ class PartFile:
         """Give the file, which is complete, its name; one of that name is replaced. What other runs left goes."""
         try:
             self._file.flush()
-            os.fsync(self._file.fileno())
-            self.path.replace(self._out)
+            publish(self.path, self._out, sync=True)
         except OSError as error:
             raise self._failure(error) from error
         for other in self._out.parent.glob(f"{_literal(self._out.name)}.{'[0-9a-f]' * 16}.part"):
@@ -84,12 +84,6 @@ class PartFile:
     def _ends(self) -> tuple[int, ...]:
         """Where the head ends, and each tensor with what fills it up."""
         return (*self._layout.offsets, self._layout.end)
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ResourceError(f"{self.path}: is being written by another run; wait for it") from None
 
     def _take_up(self) -> None:
         """Find the tensors that are complete, cut off what follows them, and see that the rest has room."""
@@ -122,7 +116,7 @@ def _literal(name: str) -> str:
 def _remove_if_unused(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-    except OSError:  # somebody writes it, or it is gone
+            if try_lock(file):
+                path.unlink()
+    except OSError:  # it is gone
         return

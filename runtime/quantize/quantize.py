@@ -15,6 +15,7 @@ from typing import Any
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import MAX_THREADS
+from subbyte.runtime.files import is_replaceable
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
@@ -165,7 +166,7 @@ def _check_place(out: Path, gguf: GGUF) -> None:
         if out.exists():
             status = out.stat()
             itself = (status.st_size, status.st_mtime_ns, status.st_ino) in gguf.identity
-            if itself or not out.is_file():
+            if itself or not is_replaceable(out):
                 what = "the model itself" if itself else "no plain file"
                 raise ResourceError(f"{out}: is {what}, and would be replaced; give another place")
         if not out.parent.is_dir():

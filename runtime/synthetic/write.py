@@ -20,6 +20,7 @@ import numpy as np
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
+from subbyte.runtime.files import atomic_write
 from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.shapes import SHAPES, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
@@ -38,16 +39,12 @@ def write(model: Synthetic, path: str | os.PathLike[str], on_progress: Progress 
     Raises ResourceError where the disk is too small or can't be written to.
     """
     path = Path(path)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         _check_space(model, path)
-        try:
-            _write_header(model, scratch)
-            with scratch.open("ab") as file:
+        with atomic_write(path) as temporary:
+            _write_header(model, temporary)
+            with temporary.open("ab") as file:
                 _write_tensors(model, file, np.random.default_rng(seed), on_progress)
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
     except OSError as error:
         raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
 

@@ -11,7 +11,8 @@ FOLDERS = {
     "kernels": {"errors"},
 }
 
-_LOW = {"machine", "protocols", "records", "text", "types"}  # modules beside the rooms, which import none of them
+# Modules beside the rooms, which import none of them.
+_LOW = {"files", "machine", "protocols", "records", "text", "types"}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
     "gguf": _LOW,

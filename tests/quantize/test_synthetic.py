@@ -19,8 +19,7 @@ from subbyte.runtime.quantize.mixtures import MIXES, Place
 from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.vocabulary import words
-from subbyte.runtime.synthetic.write import SHAPES, Synthetic, parse, temporary, write
-from subbyte.runtime.synthetic.write import write as synthetic
+from subbyte.runtime.synthetic.write import POOL, SHAPES, Synthetic, parse, temporary, write
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -239,4 +238,4 @@ def test_types_are_counted_as_they_are_written(tmp_path: Path) -> None:
     assert Counter(type for _, type in model.tensors().values()) == {
         "F32": 9, "Q5_K": 1, "IQ2_S": 16, "IQ3_S": 10, "IQ4_XS": 2,
     }  # fmt: skip
-    assert synthetic.POOL % 2
+    assert POOL % 2
