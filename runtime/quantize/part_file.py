@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from subbyte.errors import ResourceError
 from subbyte.runtime.files import publish, try_lock
-from subbyte.runtime.quantize.metadata import Layout
+from subbyte.runtime.gguf.writer import Layout
 
 _log = logging.getLogger(__name__)
 

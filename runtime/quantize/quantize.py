@@ -19,11 +19,12 @@ from subbyte.runtime.files import is_replaceable
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
+from subbyte.runtime.gguf.writer import Layout, lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.machine import default_threads
 from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
 from subbyte.runtime.quantize.matrices import matrices
-from subbyte.runtime.quantize.metadata import Layout, lay_out, quantized
+from subbyte.runtime.quantize.metadata import quantized
 from subbyte.runtime.quantize.part_file import PartFile
 from subbyte.runtime.quantize.plan import Change, Plan, check_importances, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe
