@@ -35,7 +35,7 @@ def atomic_write(path: str | os.PathLike[str], *, sync: bool = False, mode: int 
 
 
 def publish(temporary: Path, target: Path, *, sync: bool) -> None:
-    """Give a file that is complete its name; one of that name is replaced. sync: as for `atomic_write`."""
+    """Gives a file that is complete its name; one of that name is replaced. sync: as for `atomic_write`."""
     if sync:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -48,7 +48,7 @@ def is_replaceable(path: Path) -> bool:
 
 
 def try_lock(file: IO[bytes]) -> bool:
-    """Lock an open file against other processes until it is closed; False where another one has it locked."""
+    """Locks an open file against other processes until it is closed; False where another one has it locked."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -15,7 +15,8 @@ from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
 from subbyte.models import BaseConfig, Graph, Weights, architecture
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.gguf.tensors import TensorInfo
+from subbyte.runtime.gguf.names import layer_of
+from subbyte.runtime.gguf.tensors import TensorInfo, size_of
 from subbyte.runtime.machine import available_memory, default_threads
 from subbyte.runtime.session import Session
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -70,14 +71,14 @@ class Model:
         self.tokenizer: Final[Tokenizer] = load_tokenizer(gguf.metadata)
         self.config: Final[BaseConfig] = self._architecture.configure(gguf.metadata, self.tokenizer.n_vocab)
         weights = Weights(gguf.tensors)
-        with gguf.reading():
+        with gguf.guard_truncation():
             self.plan: Final[Plan] = self._plan(weights)
         self._check_unused(gguf.tensors.keys() - weights.used)
 
     def _check_unused(self, names: Set[str]) -> None:
         """Refuses tensors without which the results are wrong: those of its layers, and biases. Others only warn."""
-        layers = {f"blk.{layer}" for layer in range(self.config.n_layer)}
-        if missed := [name for name in names if name.endswith(".bias") or ".".join(name.split(".")[:2]) in layers]:
+        layers = range(self.config.n_layer)
+        if missed := [name for name in names if name.endswith(".bias") or layer_of(name) in layers]:
             found = f"tensor {min(missed)} is no part of {self.config.architecture} as it is computed here"
             raise UnsupportedError(f"{found}; leaving it out would change the results: get a file without it")
         if names:
@@ -100,16 +101,14 @@ class Model:
     @property
     def info(self) -> ModelInfo:
         """Name, sizes and bits per weight, from the file."""
-        weights = sum(t.n_weights for t in self.gguf.tensors.values())
-        n_bytes = sum(t.n_bytes for t in self.gguf.tensors.values())
-        c = self.config
+        c, size = self.config, size_of(self.gguf.tensors.values())
         return ModelInfo(
             name=self.metadata.str("general.name", self.path.stem),
             architecture=c.architecture,
             path=self.path,
             size=self.gguf.size,
-            n_params=weights,
-            bits_per_weight=8 * n_bytes / weights,
+            n_params=size.n_weights,
+            bits_per_weight=size.bits_per_weight or 0.0,
             n_layer=c.n_layer,
             n_embd=c.n_embd,
             n_vocab=c.n_vocab,

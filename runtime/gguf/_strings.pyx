@@ -43,7 +43,7 @@ def scan_strings(data not None, Py_ssize_t start, uint64_t count, uint64_t longe
 
 
 def split_strings(data not None, uint64_t count):
-    """Return the first `count` strings (u64 length, bytes) of `data` as a list of bytes."""
+    """The first `count` strings (u64 length, bytes) of `data` as a list of bytes."""
     cdef Py_buffer view
     cdef const unsigned char *base
     cdef uint64_t pos = 0, size, n_bytes

@@ -1,4 +1,4 @@
-"""A reading place in a file's bytes: each value is checked against the bytes that are left before it is touched."""
+"""A read cursor over a file's bytes: each value is checked against the bytes that are left before it is touched."""
 
 import struct
 from typing import Any
@@ -31,11 +31,11 @@ class Cursor:
         return self.size - self.pos
 
     def error(self, problem: str, at: int | None = None, kind: type[ModelRefused] = FormatError) -> ModelRefused:
-        """Make the error for `problem` at a byte offset (by default the next byte to be read)."""
+        """The error for `problem` at a byte offset (by default the next byte to be read)."""
         return kind(f"{self.file}: {self.place}, byte {self.pos if at is None else at}: {problem}")
 
     def skip(self, n_bytes: int, what: str) -> int:
-        """Pass `n_bytes` and return where they start."""
+        """Passes `n_bytes`; their first offset."""
         start = self.pos
         if n_bytes > self.size - start:
             raise self.error(f"{what} needs {n_bytes} bytes, {self.size - start} are left; {DAMAGED}")
@@ -43,26 +43,26 @@ class Cursor:
         return start
 
     def take(self, n_bytes: int, what: str) -> memoryview:
-        """Pass `n_bytes` and return a copy: the file may be written to later, what was checked stays as it is."""
+        """Passes `n_bytes`; a copy of them: the file may be written to later, what was checked stays as it is."""
         start = self.skip(n_bytes, what)
         return memoryview(bytes(self.data[start : self.pos]))
 
     def unpack(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
-        """Read values of a fixed layout."""
+        """Reads values of a fixed layout."""
         return layout.unpack_from(self.data, self.skip(layout.size, what))
 
     def u32(self, what: str) -> int:
-        """Read an unsigned 32-bit integer."""
+        """Reads an unsigned 32-bit integer."""
         value: int = self.unpack(_U32, what)[0]
         return value
 
     def u64(self, what: str) -> int:
-        """Read an unsigned 64-bit integer."""
+        """Reads an unsigned 64-bit integer."""
         value: int = self.unpack(_U64, what)[0]
         return value
 
     def string(self, what: str, longest: int) -> memoryview:
-        """Read a length and that many bytes; at most `longest`."""
+        """Reads a length and that many bytes; at most `longest`."""
         start = self.pos
         n_bytes = self.u64(f"the length of {what}")
         if n_bytes > longest and n_bytes <= self.left:
@@ -70,7 +70,7 @@ class Cursor:
         return self.take(n_bytes, what)
 
     def name(self, what: str, longest: int) -> str:
-        """Read a string that names something: 1 to `longest` bytes of UTF-8."""
+        """Reads a string that names something: 1 to `longest` bytes of UTF-8."""
         start = self.pos
         text = self.string(what, longest)
         if not text:

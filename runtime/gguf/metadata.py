@@ -52,7 +52,7 @@ class Metadata(Mapping[str, Any]):
     @overload
     def u32(self, key: builtins.str, default: D, *, lo: int = 0, hi: int = U32_MAX) -> int | D: ...
     def u32(self, key: builtins.str, default: Any = ..., *, lo: int = 0, hi: int = U32_MAX) -> Any:
-        """Return an integer, stored in any width, with lo <= value <= hi."""
+        """An integer, stored in any width, with lo <= value <= hi."""
         return self._number(key, default, INTEGERS, lo, hi, f"an integer from {lo} to {hi}")
 
     @overload
@@ -60,7 +60,7 @@ class Metadata(Mapping[str, Any]):
     @overload
     def f32(self, key: builtins.str, default: D, *, lo: float = -INF, hi: float = INF) -> float | D: ...
     def f32(self, key: builtins.str, default: Any = ..., *, lo: float = -INF, hi: float = INF) -> Any:
-        """Return a finite number, stored as a float or an integer of any width, with lo <= value <= hi."""
+        """A finite number, stored as a float or an integer of any width, with lo <= value <= hi."""
         bounds = "" if (lo, hi) == (-INF, INF) else f" from {lo:g} to {hi:g}"
         value = self._number(key, default, FLOATS | INTEGERS, lo, hi, f"a finite number{bounds}")
         return float(value) if isinstance(value, int) else value
@@ -70,7 +70,7 @@ class Metadata(Mapping[str, Any]):
     @overload
     def bool(self, key: builtins.str, default: D) -> builtins.bool | D: ...
     def bool(self, key: builtins.str, default: Any = ...) -> Any:
-        """Return a bool."""
+        """A bool."""
         entry = self._find(key, default, {BOOL}, "a bool")
         return default if entry is None else entry.data
 
@@ -79,7 +79,7 @@ class Metadata(Mapping[str, Any]):
     @overload
     def str(self, key: builtins.str, default: D) -> builtins.str | D: ...
     def str(self, key: builtins.str, default: Any = ...) -> Any:
-        """Return a text; bytes that are not UTF-8 become U+FFFD."""
+        """A text; bytes that are not UTF-8 become U+FFFD."""
         entry = self._find(key, default, {STRING}, "a string")
         return default if entry is None else self[key]
 
@@ -94,7 +94,7 @@ class Metadata(Mapping[str, Any]):
     def u32_array(
         self, key: builtins.str, default: Any = ..., *, length: int | None = None, lo: int = 0, hi: int = U32_MAX
     ) -> Any:
-        """Return a short array of integers, each lo <= value <= hi, with exactly `length` items if that is given."""
+        """A short array of integers, each lo <= value <= hi, with exactly `length` items if that is given."""
         items = f"at most {MAX_LIST}" if length is None else builtins.str(length)
         allowed = f"an array of {items} integers from {lo} to {hi}"
         entry = self._find(key, default, {ARRAY}, allowed)
@@ -117,7 +117,7 @@ class Metadata(Mapping[str, Any]):
     def u32_or_array(
         self, key: builtins.str, n: int, default: Any = ..., *, lo: int = 0, hi: int = U32_MAX
     ) -> list[int]:
-        """Return `n` integers: an array of that length, or one integer (the default too) taken `n` times."""
+        """`n` integers: an array of that length, or one integer (the default too) taken `n` times."""
         entry = self.entries.get(key)
         if entry is not None and entry.type == ARRAY:
             return self.u32_array(key, length=n, lo=lo, hi=hi)
@@ -125,7 +125,7 @@ class Metadata(Mapping[str, Any]):
         return [value] * n
 
     def u32_or_bools(self, key: builtins.str, n: int, default: int, *, lo: int = 0) -> int | list[builtins.bool]:
-        """Return an integer of at least `lo`, or an array of exactly `n` bools."""
+        """An integer of at least `lo`, or an array of exactly `n` bools."""
         entry = self.entries.get(key)
         if entry is None or entry.type != ARRAY:
             return self.u32(key, default, lo=lo)
@@ -135,7 +135,7 @@ class Metadata(Mapping[str, Any]):
         return span.values()
 
     def span(self, key: builtins.str) -> ArraySpan | None:
-        """Return an array of any length as it lies in the file, or None when the key is missing."""
+        """An array of any length as it lies in the file, or None when the key is missing."""
         entry = self._find(key, None, {ARRAY}, "an array")
         return None if entry is None else entry.data
 

@@ -14,9 +14,9 @@ from types import MappingProxyType
 
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
-from subbyte.runtime.gguf.shard import Part
+from subbyte.runtime.gguf.shard import Shard
 from subbyte.runtime.gguf.tensors import TensorInfo
-from subbyte.runtime.gguf.truncation import reading
+from subbyte.runtime.gguf.truncation import guard_truncation
 from subbyte.runtime.text import printable, quoted
 
 __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
@@ -39,29 +39,29 @@ class GGUF:
     tensors:  by name, in the order of the files
     """
 
-    def __init__(self, path: Path, parts: list[Part]) -> None:
-        self.path, self._parts = path, parts
-        self.version, self.size = parts[0].version, sum(part.size for part in parts)
-        self.paths = tuple(part.path for part in parts)
-        self.files = tuple(part.file for part in parts)
-        self.identity = tuple(part.identity for part in parts)
-        self._metadata: Metadata | None = parts[0].metadata
-        self._tensors: Mapping[str, TensorInfo] | None = MappingProxyType(_join_tensors(parts))
+    def __init__(self, path: Path, shards: list[Shard]) -> None:
+        self.path, self._shards = path, shards
+        self.version, self.size = shards[0].version, sum(shard.size for shard in shards)
+        self.paths = tuple(shard.path for shard in shards)
+        self.files = tuple(shard.file for shard in shards)
+        self.identity = tuple(shard.identity for shard in shards)
+        self._metadata: Metadata | None = shards[0].metadata
+        self._tensors: Mapping[str, TensorInfo] | None = MappingProxyType(_join_tensors(shards))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "GGUF":
-        """Map a GGUF file; any shard of a split model opens all of it.
+        """Maps a GGUF file; any shard of a split model opens all of it.
 
         Raises FormatError (broken bytes or not GGUF), UnsupportedError (version, byte order, block type), ModelNotFound
         (no such file, a shard is missing) and ResourceError (can't be read or mapped).
         """
         path = Path(path)
-        given = Part(path)
+        given = Shard(path)
         paths = _shard_paths(given)
-        parts = [given if shard == path else Part(shard) for shard in paths]
-        if len(parts) > 1:
-            _check_shards(parts)
-        return cls(path, parts)
+        shards = [given if each == path else Shard(each) for each in paths]
+        if len(shards) > 1:
+            _check_shards(shards)
+        return cls(path, shards)
 
     @property
     def metadata(self) -> Metadata:
@@ -78,30 +78,30 @@ class GGUF:
         return self._tensors
 
     def check_unchanged(self) -> None:
-        """Raise ModelChanged when a file was written to or cut since it was opened; about a microsecond a file.
+        """Raises ModelChanged when a file was written to or cut since it was opened; about a microsecond a file.
 
         Reading a map behind the end of a file that was cut kills the process, so this comes before every evaluation.
         A file that was deleted or replaced by another of the same name is no change: the map still holds the old one.
         """
         if self._tensors is None:
             raise self._closed()
-        for part in self._parts:
-            part.check_unchanged()
+        for shard in self._shards:
+            shard.check_unchanged()
 
-    def reading(self) -> AbstractContextManager[None]:
-        """Return a context in which tensors may be read: ModelChanged where a file is cut short meanwhile."""
+    def guard_truncation(self) -> AbstractContextManager[None]:
+        """A context in which tensors may be read: ModelChanged where a file is cut short meanwhile."""
         first, *others = self.files
         file = f"{first} or another of its {1 + len(others)} parts" if others else first
-        return reading(file, *(tensor.data for tensor in self.tensors.values()))
+        return guard_truncation(file, *(tensor.data for tensor in self.tensors.values()))
 
     def close(self) -> None:
-        """Let go of the files.
+        """Lets go of the files.
 
         Views of tensor data still held elsewhere stay valid; the map goes with the last of them.
         """
-        for part in self._parts:
-            part.close()
-        self._metadata, self._tensors, self._parts = None, None, []
+        for shard in self._shards:
+            shard.close()
+        self._metadata, self._tensors, self._shards = None, None, []
 
     def __enter__(self) -> "GGUF":
         return self
@@ -113,66 +113,66 @@ class GGUF:
         return SubbyteError(f"{printable(str(self.path))}: was closed; open it again")
 
 
-def _shard_paths(part: Part) -> list[Path]:
-    """Return the paths of all shards of the model that `part` belongs to; its own alone when it is not split."""
-    place = _place(part)
+def _shard_paths(given: Shard) -> list[Path]:
+    """The paths of all shards of the model that one of them belongs to; its own alone when it is not split."""
+    place = _place(given)
     if place is None:
-        return [part.path]
+        return [given.path]
     number, count = place
-    match = _SHARD_NAME.fullmatch(part.path.name)
+    match = _SHARD_NAME.fullmatch(given.path.name)
     if match is None or (int(match["number"]), int(match["count"])) != place:
         wanted = f"PREFIX-{number:05}-of-{count:05}.gguf"
-        raise FormatError(f"{part.file}: is part {number} of {count} of a split model; name the parts {wanted}")
-    paths = [part.path.with_name(f"{match['prefix']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
+        raise FormatError(f"{given.file}: is part {number} of {count} of a split model; name the parts {wanted}")
+    paths = [given.path.with_name(f"{match['prefix']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
     missing = list(islice((printable(path.name) for path in paths if not path.exists()), _MAX_SHOWN))
     if missing:
         names = ", ".join(missing) + (" and maybe more" if len(missing) == _MAX_SHOWN else "")
         found = f"is part {number} of {count}, missing: {names}"
-        raise ModelNotFound(f"{part.file}: {found}; fetch all parts into one folder")
+        raise ModelNotFound(f"{given.file}: {found}; fetch all parts into one folder")
     return paths
 
 
-def _place(part: Part) -> tuple[int, int] | None:
-    """Return which part it says it is, counted from 1, and of how many; None for a model in one file."""
-    count = part.metadata.u32("split.count", 1, lo=1, hi=_MAX_SHARDS)
-    return (part.metadata.u32("split.no", hi=count - 1) + 1, count) if count > 1 else None
+def _place(shard: Shard) -> tuple[int, int] | None:
+    """Which shard it says it is, counted from 1, and of how many; None for a model in one file."""
+    count = shard.metadata.u32("split.count", 1, lo=1, hi=_MAX_SHARDS)
+    return (shard.metadata.u32("split.no", hi=count - 1) + 1, count) if count > 1 else None
 
 
-def _check_shards(parts: list[Part]) -> None:
-    """Refuse parts that say they are another part, or of another model than the first."""
-    first = parts[0].metadata
-    for i, part in enumerate(parts):
-        place = _place(part)
-        if place != (i + 1, len(parts)):
+def _check_shards(shards: list[Shard]) -> None:
+    """Refuses shards that say they are another one, or of another model than the first."""
+    first = shards[0].metadata
+    for i, shard in enumerate(shards):
+        place = _place(shard)
+        if place != (i + 1, len(shards)):
             found = "says it is part {} of {}".format(*place) if place else "is no part of a split model"
-            raise FormatError(f"{part.file}: {found}; its name says {i + 1} of {len(parts)}: fetch the right part")
+            raise FormatError(f"{shard.file}: {found}; its name says {i + 1} of {len(shards)}: fetch the right part")
         for key in ("split.tensors.count", "general.architecture", "general.name"):
-            shard = part.metadata
-            if key in shard and key in first and shard[key] != first[key]:
-                raise _foreign_part(part, key, shard, parts[0])
-    total, n_tensors = first.u32("split.tensors.count"), sum(len(part.tensors) for part in parts)
+            own = shard.metadata
+            if key in own and key in first and own[key] != first[key]:
+                raise _foreign_shard(shard, key, shards[0])
+    total, n_tensors = first.u32("split.tensors.count"), sum(len(shard.tensors) for shard in shards)
     if total != n_tensors:
         raise FormatError(
-            f"{parts[0].file}: 'split.tensors.count' is {total}, the {len(parts)} parts hold {n_tensors} tensors; "
+            f"{shards[0].file}: 'split.tensors.count' is {total}, the {len(shards)} parts hold {n_tensors} tensors; "
             "a part is of another model: fetch all parts again"
         )
 
 
-def _foreign_part(part: Part, key: str, shard: Metadata, first: Part) -> FormatError:
-    found, wanted = (quoted(str(metadata[key])) for metadata in (shard, first.metadata))
+def _foreign_shard(shard: Shard, key: str, first: Shard) -> FormatError:
+    found, wanted = (quoted(str(each.metadata[key])) for each in (shard, first))
     return FormatError(
-        f"{part.file}: metadata '{key}' is {found}, in {first.path.name} it is {wanted}; "
+        f"{shard.file}: metadata '{key}' is {found}, in {first.path.name} it is {wanted}; "
         "the part is of another model: fetch it again"
     )
 
 
-def _join_tensors(parts: list[Part]) -> dict[str, TensorInfo]:
+def _join_tensors(shards: list[Shard]) -> dict[str, TensorInfo]:
     tensors: dict[str, TensorInfo] = {}
-    for part in parts:
-        twice = next((name for name in part.tensors if name in tensors), None)
+    for shard in shards:
+        twice = next((name for name in shard.tensors if name in tensors), None)
         if twice is not None:
-            earlier = next(other for other in parts if twice in other.tensors)
+            earlier = next(other for other in shards if twice in other.tensors)
             found = f"tensor {quoted(twice)} is also in {printable(earlier.path.name)}"
-            raise FormatError(f"{part.file}: {found}; one of the two is of another model: fetch all parts again")
-        tensors.update(part.tensors)
+            raise FormatError(f"{shard.file}: {found}; one of the two is of another model: fetch all parts again")
+        tensors.update(shard.tensors)
     return tensors

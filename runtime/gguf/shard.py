@@ -11,9 +11,9 @@ from pathlib import Path
 from subbyte.errors import FormatError, ModelChanged, ModelNotFound, ModelRefused, ResourceError, UnsupportedError
 from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.metadata import Metadata
-from subbyte.runtime.gguf.sniff import SNIFF_BYTES, describe
+from subbyte.runtime.gguf.sniff import SNIFF_BYTES, identify
 from subbyte.runtime.gguf.tensors import MAX_TENSORS, MIN_INFO_BYTES, read_tensors
-from subbyte.runtime.gguf.truncation import reading
+from subbyte.runtime.gguf.truncation import guard_truncation
 from subbyte.runtime.gguf.values import MAX_KEYS, MIN_PAIR_BYTES, read_values
 from subbyte.runtime.text import printable
 
@@ -26,7 +26,7 @@ _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _OPEN_HINTS = {errno.EACCES: "make it readable (chmod u+r)", errno.EMFILE: "allow more open files (ulimit -n)"}
 
 
-class Part:
+class Shard:
     """A mapped and checked GGUF file: the whole model, or one shard of it.
 
     The map lives as long as any view of it, a tensor's data; `close` only lets go of ours. Metadata is copied.
@@ -44,7 +44,7 @@ class Part:
         if not stat.S_ISREG(status.st_mode):
             raise FormatError(f"{self.file}: {_kind(status.st_mode)}, not a regular file; {_GIVE}")
         data = _map(fd, self.size, self.file)
-        with reading(self.file, data):
+        with guard_truncation(self.file, data):
             self._parse(data)
 
     def _parse(self, data: memoryview) -> None:
@@ -61,7 +61,7 @@ class Part:
             _log.info("%s: %d bytes after the last tensor are not used", self.file, cursor.left)
 
     def check_unchanged(self) -> None:
-        """Raise ModelChanged when the mapped file was written to or cut since it was opened; takes a microsecond."""
+        """Raises ModelChanged when the mapped file was written to or cut since it was opened; takes a microsecond."""
         try:
             status = os.fstat(self._fd)
         except OSError as error:
@@ -72,7 +72,7 @@ class Part:
             raise ModelChanged(f"{self.file}: was changed {change} while in use; load it again")
 
     def close(self) -> None:
-        """Close the file; the map stays while a view of it is held."""
+        """Closes the file; the map stays while a view of it is held."""
         self._close_fd()
 
 
@@ -106,10 +106,10 @@ def _map(fd: int, size: int, file: str) -> memoryview:
 
 
 def _read_header(cursor: Cursor) -> tuple[int, int, int]:
-    """Read the version and the numbers of tensors and keys; refuse other files and counts that can't fit."""
+    """Reads the version and the numbers of tensors and keys; refuses other files and counts that can't fit."""
     head = bytes(cursor.data[:SNIFF_BYTES])
     if not head.startswith(MAGIC[: len(head)]):
-        raise cursor.error(f"not GGUF, but {describe(head)}", 0)
+        raise cursor.error(f"not GGUF, but {identify(head)}", 0)
     cursor.skip(len(MAGIC), "the magic 'GGUF'")
     version = cursor.u32("the version")
     _check_version(cursor, version)

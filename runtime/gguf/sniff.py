@@ -1,4 +1,4 @@
-"""Names what a file without GGUF's magic seems to be, so that the refusal says what went wrong."""
+"""File types by their first bytes: what a file without GGUF's magic is, so that the refusal says what went wrong."""
 
 from subbyte.runtime.text import quoted
 
@@ -27,8 +27,8 @@ _MAGICS = [
 ]
 
 
-def describe(head: bytes) -> str:
-    """Say what a file looks like that starts with `head` (up to SNIFF_BYTES) and is not GGUF, and what to do."""
+def identify(head: bytes) -> str:
+    """The type of a file that starts with `head` (up to SNIFF_BYTES) and is not GGUF, and what to do about it."""
     for magic, text in _MAGICS:
         if head.startswith(magic):
             return text

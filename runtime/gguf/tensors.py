@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,6 +65,24 @@ class TensorInfo:
         return math.prod(self.shape)
 
 
+class Size(NamedTuple):
+    """Bytes and weights of tensors together."""
+
+    n_bytes: int
+    n_weights: int
+
+    @property
+    def bits_per_weight(self) -> float | None:
+        """Scales included; None without weights."""
+        return 8 * self.n_bytes / self.n_weights if self.n_weights else None
+
+
+def size_of(tensors: Iterable[TensorInfo]) -> Size:
+    """The size of several tensors together."""
+    tensors = list(tensors)
+    return Size(sum(t.n_bytes for t in tensors), sum(t.n_weights for t in tensors))
+
+
 class _Entry(NamedTuple):
     """A line of the table: `offset` counts from the start of the data section, `at` is where the file says so."""
 
@@ -76,7 +95,7 @@ class _Entry(NamedTuple):
 
 
 def read_tensors(cursor: Cursor, n_tensors: int, alignment: int) -> dict[str, TensorInfo]:
-    """Read the tensor table from the cursor on and map the tensors; the cursor ends up after the last one.
+    """Reads the tensor table from the cursor on and maps the tensors; the cursor ends up after the last one.
 
     Tensors lie in the table's order, each at a multiple of `alignment`; gaps between them are allowed. Raises
     FormatError, and UnsupportedError for a block type that is not known.

@@ -1,4 +1,4 @@
-"""Reading mapped files that may be cut short meanwhile, by a download that starts again or an editor."""
+"""Guards reads of a mapped file that may be truncated meanwhile (SIGBUS), by a new download or an editor."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from subbyte.kernels import Guard
 
 
 @contextmanager
-def reading(file: str, *maps: memoryview) -> Iterator[None]:
-    """Raise ModelChanged where the process would be killed (SIGBUS): reading a map behind the end of its file.
+def guard_truncation(file: str, *maps: memoryview) -> Iterator[None]:
+    """Raises ModelChanged where the process would be killed (SIGBUS): reading a map behind the end of its file.
 
     file: as the message names it. Whatever else is raised inside, because zeros were read, gives way to that error.
     """

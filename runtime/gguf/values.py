@@ -28,7 +28,7 @@ MIN_PAIR_BYTES = 8 + 1 + 4 + 1  # key length, shortest key, type, shortest value
 
 
 def type_name(type_id: int) -> str:
-    """Name a value type as messages and `subbyte inspect` do: "u32", "str"."""
+    """The name of a value type as messages and `subbyte inspect` show it: "u32", "str"."""
     return "str" if type_id == STRING else SCALARS[type_id][0]
 
 
@@ -46,7 +46,7 @@ class ArraySpan:
     data: memoryview
 
     def values(self, limit: int | None = None) -> list[Any]:
-        """Decode the items, or the first `limit` of them, to int, float, bool or str."""
+        """Decodes the items, or the first `limit` of them, to int, float, bool or str."""
         count = self.count if limit is None else min(limit, self.count)
         if self.element_type == STRING:
             return [text.decode("utf-8", "replace") for text in split_strings(self.data, count)]
@@ -67,7 +67,7 @@ class Value(NamedTuple):
 
 
 def read_values(cursor: Cursor, n_keys: int) -> dict[str, Value]:
-    """Read the key-value section, `n_keys` pairs from the cursor on; raises FormatError."""
+    """Reads the key-value section, `n_keys` pairs from the cursor on; raises FormatError."""
     values: dict[str, Value] = {}
     for i in range(n_keys):
         start, cursor.place = cursor.pos, f"metadata entry {i + 1} of {n_keys}"

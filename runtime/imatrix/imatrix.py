@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime.files import atomic_write
 from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
-from subbyte.runtime.gguf.shard import MAGIC, Part
+from subbyte.runtime.gguf.shard import MAGIC, Shard
 from subbyte.runtime.gguf.tensors import MAX_NAME_BYTES, MAX_TENSORS, TensorInfo
 from subbyte.runtime.text import printable, quoted
 
@@ -117,31 +117,31 @@ def _writer(path: Path) -> gguf.GGUFWriter:
 
 
 def _read_gguf(path: Path) -> Imatrix:
-    part = Part(path)
-    metadata, tensors = part.metadata, part.tensors
+    file = Shard(path)
+    metadata, tensors = file.metadata, file.tensors
     try:
         kind = metadata.str("general.type", None)
         if kind != "imatrix":
             found = "a model" if kind in (None, "model") else f"of type {quoted(kind)}"
-            raise FormatError(f"{part.file}: {found}, not an importance matrix; make one with `subbyte imatrix`")
-        squares, counts = _sums(part.file, tensors, SQUARES), {}
+            raise FormatError(f"{file.file}: {found}, not an importance matrix; make one with `subbyte imatrix`")
+        squares, counts = _sums(file.file, tensors, SQUARES), {}
         for name, sums in squares.items():
             if name + COUNTS not in tensors:
-                raise FormatError(f"{part.file}: {quoted(name)} has sums and no counts; {DAMAGED}")
-            counts[name] = _values(part.file, tensors[name + COUNTS]).reshape(-1)
+                raise FormatError(f"{file.file}: {quoted(name)} has sums and no counts; {DAMAGED}")
+            counts[name] = _values(file.file, tensors[name + COUNTS]).reshape(-1)
             if len(counts[name]) != len(sums):
                 found = f"{len(sums)} matrices and {len(counts[name])} counts"
-                raise FormatError(f"{part.file}: {quoted(name)} has {found}; {DAMAGED}")
+                raise FormatError(f"{file.file}: {quoted(name)} has {found}; {DAMAGED}")
         names = metadata.entries.get("imatrix.datasets")
         datasets = names.data.values(MAX_DATASETS) if names and names.type_name == "[str]" else []
         return Imatrix(
-            squares=_checked(part.file, squares, counts), counts=counts,
-            sums={k: v for k, v in _sums(part.file, tensors, SUMS).items() if k in squares},
+            squares=_checked(file.file, squares, counts), counts=counts,
+            sums={k: v for k, v in _sums(file.file, tensors, SUMS).items() if k in squares},
             datasets=tuple(datasets), chunk_count=metadata.u32("imatrix.chunk_count", 0),
             chunk_size=metadata.u32("imatrix.chunk_size", 0),
         )  # fmt: skip
     finally:
-        part.close()
+        file.close()
 
 
 def _sums(file: str, tensors: Mapping[str, TensorInfo], suffix: str) -> dict[str, Sums]:

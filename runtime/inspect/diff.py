@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.tensors import size_of
 from subbyte.runtime.inspect.diff_metadata import ArrayChange, TextChange, ValueChange, compare_metadata
 from subbyte.runtime.inspect.diff_tensors import TensorChange, compare_tensors
 from subbyte.runtime.inspect.diff_weights import WeightError, differing, weight_errors
@@ -84,6 +85,5 @@ def diff(
 
 
 def _side(gguf: GGUF) -> Side:
-    tensors = gguf.tensors.values()
-    n_weights, n_bytes = sum(t.n_weights for t in tensors), sum(t.n_bytes for t in tensors)
-    return Side(str(gguf.path), gguf.size, len(tensors), n_weights, 8 * n_bytes / n_weights if n_weights else None)
+    size = size_of(gguf.tensors.values())
+    return Side(str(gguf.path), gguf.size, len(gguf.tensors), size.n_weights, size.bits_per_weight)

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.names import split_name
+from subbyte.runtime.gguf.tensors import Size, size_of
 from subbyte.runtime.inspect.colours import bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
 from subbyte.runtime.records import Record
@@ -37,7 +38,7 @@ class Cell(Record):
     @property
     def bits(self) -> float:
         """Bits per weight, scales included."""
-        return 8 * self.n_bytes / self.n_weights
+        return Size(self.n_bytes, self.n_weights).bits_per_weight or 0.0
 
     def text(self, by: By) -> str:
         """What the cell says of itself: `4.50` or `Q4_K`."""
@@ -57,7 +58,7 @@ class Share(Record):
     @property
     def bits(self) -> float | None:
         """Bits per weight; None where there are no weights."""
-        return 8 * self.n_bytes / self.n_weights if self.n_weights else None
+        return Size(self.n_bytes, self.n_weights).bits_per_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,5 +158,5 @@ def _cell(tensor: TensorInfo, kind: str, layer: int | None) -> Cell:
 
 def _share(kind: str, tensors: Collection[TensorInfo]) -> Share:
     types = Counter(tensor.type for tensor in tensors)
-    n_weights, n_bytes = sum(tensor.n_weights for tensor in tensors), sum(tensor.n_bytes for tensor in tensors)
-    return Share(kind, len(tensors), n_weights, n_bytes, tuple(name for name, _ in types.most_common()))
+    size = size_of(tensors)
+    return Share(kind, len(tensors), size.n_weights, size.n_bytes, tuple(name for name, _ in types.most_common()))

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
+from subbyte.runtime.gguf.tensors import size_of
 from subbyte.runtime.gguf.values import ARRAY, STRING
 from subbyte.runtime.text import quoted
 
@@ -75,24 +76,24 @@ class Summary:
     tensors: tuple[TensorItem, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts, lists and values, as json.dumps takes them."""
+        """Plain dicts, lists and values, as json.dumps takes them."""
         return asdict(self)
 
 
 def summarize(gguf: GGUF) -> Summary:
-    """Sum up a file, also one that holds no model which subbyte could run: missing and odd keys are no errors here."""
+    """Sums up a file, also one that holds no model which subbyte could run: missing and odd keys are no errors here."""
     metadata, tensors = gguf.metadata, gguf.tensors.values()
     architecture = text_of(metadata, "general.architecture")
-    n_params, n_bytes = sum(t.n_weights for t in tensors), sum(t.n_bytes for t in tensors)
+    size = size_of(tensors)
     return Summary(
         path=str(gguf.path),
         version=gguf.version,
         architecture=architecture,
         name=text_of(metadata, "general.name"),
-        n_params=n_params,
+        n_params=size.n_weights,
         n_files=len(gguf.files),
         n_bytes=gguf.size,
-        bits_per_weight=8 * n_bytes / n_params if n_params else None,
+        bits_per_weight=size.bits_per_weight,
         context_length=count_of(metadata, f"{architecture}.context_length"),
         n_vocab=count_of(metadata, "tokenizer.ggml.tokens") or count_of(metadata, f"{architecture}.vocab_size"),
         types=tuple(_shares(list(tensors))),
@@ -108,12 +109,12 @@ def _show(value: Any, limit: int) -> str:
 
 
 def text_of(metadata: Metadata, key: str) -> str | None:
-    """Return a string; None for what is missing or none."""
+    """A string; None for what is missing or none."""
     return metadata[key] if key in metadata and metadata.entries[key].type == STRING else None
 
 
 def count_of(metadata: Metadata, key: str) -> int | None:
-    """Return an integer, or the length of an array; None for what is missing or neither."""
+    """An integer, or the length of an array; None for what is missing or neither."""
     if key not in metadata:
         return None
     kind, value = metadata.entries[key]
@@ -122,7 +123,7 @@ def count_of(metadata: Metadata, key: str) -> int | None:
 
 
 def item(metadata: Metadata, key: str) -> MetadataItem:
-    """Return what to show of a key."""
+    """What to show of a key."""
     entry = metadata.entries[key]
     if entry.type == ARRAY:
         return MetadataItem(key, entry.type_name, tuple(entry.data.values(SHOWN_ITEMS)), entry.data.count)
@@ -133,9 +134,9 @@ def _shares(tensors: list[TensorInfo]) -> list[TypeShare]:
     by_type: dict[str, list[TensorInfo]] = defaultdict(list)
     for tensor in tensors:
         by_type[tensor.type].append(tensor)
-    total = sum(t.n_bytes for t in tensors)
+    total = size_of(tensors).n_bytes
     shares = []
     for name, members in by_type.items():
-        n_bytes = sum(t.n_bytes for t in members)
-        shares.append(TypeShare(name, len(members), sum(t.n_weights for t in members), n_bytes, n_bytes / total))
+        size = size_of(members)
+        shares.append(TypeShare(name, len(members), size.n_weights, size.n_bytes, size.n_bytes / total))
     return sorted(shares, key=lambda share: -share.n_bytes)

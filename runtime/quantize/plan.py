@@ -11,6 +11,7 @@ from typing import Any
 from subbyte.errors import ModelRefused
 from subbyte.kernels import FORMATS
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
+from subbyte.runtime.gguf.tensors import Size
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import TypeShare
 from subbyte.runtime.quantize.matrices import matrices
@@ -60,7 +61,7 @@ class Plan:
     @property
     def bits_per_weight(self) -> float:
         """Over all tensors, norms too, as `subbyte inspect` counts."""
-        return 8 * self.n_bytes / self.n_weights
+        return Size(self.n_bytes, self.n_weights).bits_per_weight or 0.0
 
     @property
     def requantized(self) -> tuple[str, ...]:

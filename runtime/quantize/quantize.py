@@ -118,7 +118,7 @@ def quantize(
             n_threads = threads or min(default_threads()[0], MAX_THREADS)
             with PartFile(out, layout, _fingerprint(gguf, layout, importances)) as file, Encoder(n_threads) as encoder:
                 resumed = file.n_done
-                with gguf.reading():
+                with gguf.guard_truncation():
                     _write(gguf, plan, importances, file, encoder, on_progress)
                 file.publish()
         return Quantized(gguf.path, out, plan, layout.end, dry_run, resumed, time.perf_counter() - started)
