@@ -18,9 +18,10 @@ from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
 from subbyte.runtime.machine import available_memory, default_threads
+from subbyte.runtime.runner import Runner
 from subbyte.runtime.session import Session
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from subbyte.runtime.types import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType, SessionOptions
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
@@ -124,15 +125,25 @@ class Model:
         that a warning is logged.
         Raises ResourceError, with the sizes, before anything is allocated that does not fit.
         """
+        return self.open_session(SessionOptions(n_ctx, cache_type, activations))
+
+    def open_session(self, options: SessionOptions) -> Session:
+        """As `session`, with its arguments as a value."""
         self.gguf.check_unchanged()
+        n_ctx = options.n_ctx
         if n_ctx is None:
-            room = available_memory() // 2 // self.plan.cache_bytes(1, cache_type)
+            room = available_memory() // 2 // self.plan.cache_bytes(1, options.cache_type)
             n_ctx = max(1, min(self.config.n_ctx_train, room, MAX_CTX))
         n_ctx = operator.index(n_ctx)
-        self.check_room(n_ctx, cache_type)
-        return Session(
-            self.plan, n_ctx=n_ctx, n_threads=self.n_threads, cache_type=cache_type, activations=activations,
-            isa=self.isa, check=self.gguf.check_unchanged,
+        self.check_room(n_ctx, options.cache_type)
+        runner = self.runner(n_ctx, options.activations)
+        return Session(runner, runner.new_sequence(options.cache_type))
+
+    def runner(self, n_ctx: int, activations: Activations, plan: Plan | None = None) -> Runner:
+        """What runs the model, or another plan of `plan_with`, over sequences of n_ctx positions."""
+        return Runner(
+            plan or self.plan, n_ctx=n_ctx, n_threads=self.n_threads, isa=self.isa, activations=activations,
+            check=self.gguf.check_unchanged,
         )  # fmt: skip
 
     def check_room(self, n_ctx: int, cache_type: CacheType) -> None:

@@ -1,57 +1,30 @@
-"""A session: one KV cache over a model's plan, the tokens in it, and the steps that extend it."""
+"""A session: one sequence and the runner that extends it, for one thread at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ContextOverflow
-from subbyte.kernels import Cache, Claim, Engine, Plan, token_ids
-from subbyte.runtime.types import Activations, CacheType, Progress, Tokens
+from subbyte.kernels import Claim, token_ids
+from subbyte.runtime.runner import Runner, Segment
+from subbyte.runtime.sequence import Sequence
+from subbyte.runtime.types import Progress, Tokens
 
 Logits = NDArray[np.float32]
-
-SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
-MAX_BATCH = 512
-
-
-def batch_size(plan: Plan, n_ctx: int) -> int:
-    """Tokens a step takes: enough to use each unpacked weight often, as few as SCRATCH_BYTES allow."""
-    batch = MAX_BATCH
-    while batch > 32 and batch * plan.scratch_bytes() > SCRATCH_BYTES:
-        batch //= 2
-    return min(batch, n_ctx)
 
 
 class Session:
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
-    plan: what Model.session passes. n_ctx: positions of the cache. cache_type: how it keeps keys and values, see
-    `CacheType`. activations: how they meet quantized weights, see `Activations`.
+    Made by `Model.session`, which gives it a runner and a sequence of its own. tokens: those that the KV cache holds.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        n_ctx: int,
-        n_threads: int,
-        cache_type: CacheType = "f16",
-        activations: Activations = "int8",
-        isa: str | None = None,
-        check: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.n_ctx = n_ctx
-        self.tokens: list[int] = []
-        self._n_vocab = plan.n_vocab
-        engine = Engine(
-            plan, n_batch=batch_size(plan, n_ctx), n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
-        )
-        self._memory: tuple[Engine, Cache] | None = (engine, Cache(plan, n_ctx, cache_type))
-        self._check = check
+    def __init__(self, runner: Runner, sequence: Sequence) -> None:
+        self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens
+        self._n_vocab = runner.plan.n_vocab
+        self._memory: tuple[Runner, Sequence] | None = (runner, sequence)
         self._claim = Claim()
 
     @property
@@ -62,7 +35,7 @@ class Session:
     @property
     def seconds_in_kernels(self) -> float:
         """Time its steps have spent in C so far: what is left of a run's time is Python's."""
-        return self._opened()[0].seconds
+        return self._opened()[0].engine.seconds
 
     @overload
     def eval(
@@ -102,7 +75,7 @@ class Session:
     def rewind(self, n: int) -> None:
         """Keeps the first n tokens."""
         with self._claim:
-            self._keep(n)
+            self._opened()[1].truncate(n)
 
     def reuse(self, tokens: Tokens) -> int:
         """Rewinds to what the session has in common with the start of tokens; returns that length.
@@ -110,12 +83,9 @@ class Session:
         At least one of tokens is left to evaluate.
         """
         with self._claim:
-            n = 0
-            for old, new in zip(self.tokens, tokens[:-1], strict=False):
-                if old != new:
-                    break
-                n += 1
-            self._keep(n)
+            sequence = self._opened()[1]
+            n = sequence.common_prefix(tokens[:-1])
+            sequence.truncate(n)
         return n
 
     def close(self) -> None:
@@ -132,41 +102,29 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _opened(self) -> tuple[Engine, Cache]:
+    def _opened(self) -> tuple[Runner, Sequence]:
         if self._memory is None:
             raise ValueError("this session is closed; make a new one with Model.session")
         return self._memory
-
-    def _keep(self, n: int) -> None:
-        self._opened()
-        if not 0 <= n <= self.n_past:
-            raise ValueError(f"can't rewind to {n} tokens, the session has {self.n_past}")
-        del self.tokens[n:]
 
     def _run(
         self,
         ids: NDArray[np.int32],
         rows: range,
-        wanted: NDArray[np.int32] | None = None,
+        targets: NDArray[np.int32] | None = None,
         on_progress: Progress | None = None,
     ) -> list[Logits]:
         """Appends ids, a batch at a time; the results of those batches that hold some of rows, a run of them."""
-        engine, cache = self._opened()
+        runner, sequence = self._opened()
         if not len(ids):
             raise ValueError("no tokens to evaluate")
-        if self.n_past + len(ids) > self.n_ctx:
-            raise ContextOverflow(
-                f"{self.n_past} + {len(ids)} tokens do not fit a context of {self.n_ctx}; "
-                "rewind, or ask for a larger one"
-            )
+        sequence.check_room(len(ids))
         results: list[Logits] = []
-        for start in range(0, len(ids), engine.n_batch):
-            batch = ids[start : start + engine.n_batch]
+        for start in range(0, len(ids), runner.n_batch):
+            batch = ids[start : start + runner.n_batch]
             here = range(max(rows.start, start) - start, min(rows.stop - start, len(batch)))
-            targets = None if wanted is None else wanted[start + here.start - rows.start :][: len(here)]
-            self._check()  # before every batch: memory mapped from a file that was cut must not be read
-            result = engine.step(batch, ((cache, len(batch), self.n_past),), logits_of=here, wanted=targets)
-            self.tokens.extend(batch.tolist())
+            wanted = None if targets is None else targets[start + here.start - rows.start :][: len(here)]
+            result = runner.step((Segment(sequence, batch, here),), wanted)
             if result is not None:
                 results.append(result)
             if on_progress is not None:

@@ -1,6 +1,7 @@
 """Types that the rooms of runtime/ share: token ids, texts, numeric modes, progress callbacks."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +21,16 @@ reference for both."""
 CacheType: TypeAlias = Literal["f16", "q8_0", "f32"]
 """Type of the KV cache: f16; q8_0, int8 with a float16 scale per 32 values, in about half the memory; f32, for
 tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What a session holds and how it computes. n_ctx: positions of its KV cache; None: as `Model.session` chooses."""
+
+    n_ctx: int | None = None
+    cache_type: CacheType = "f16"
+    activations: Activations = "int8"
+
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the work done and the work in all: bytes, or tokens."""

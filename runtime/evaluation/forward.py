@@ -8,10 +8,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import Cache, Engine, Operation, Plan
+from subbyte.kernels import Operation, Plan
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.model import Model
-from subbyte.runtime.session import batch_size
 from subbyte.runtime.types import Activations, CacheType, Tokens
 
 Values: TypeAlias = NDArray[np.float32]
@@ -43,14 +42,11 @@ class Forward:
         if plan is None:  # another plan of the model needs as much
             model.check_room(n_ctx, cache_type)
         self.plan = plan or model.plan
-        self.n_batch = batch_size(self.plan, n_ctx)
-        self._check, self._operations = model.gguf.check_unchanged, self.plan.operations
+        self._operations = self.plan.operations
         self._starts = layer_starts(self._operations)
-        self._cache = Cache(self.plan, n_ctx, cache_type)
-        self._engine = Engine(
-            self.plan, n_batch=self.n_batch, n_threads=model.n_threads, n_ctx=n_ctx, isa=model.isa,
-            activations=activations,
-        )  # fmt: skip
+        self._runner = model.runner(n_ctx, activations, plan)
+        self._sequence = self._runner.new_sequence(cache_type)
+        self._engine, self.n_batch = self._runner.engine, self._runner.n_batch
 
     @property
     def n_layer(self) -> int:
@@ -106,9 +102,9 @@ class Forward:
         return normed
 
     def _step(self, tokens: Tokens, pos: int, first: int, last: int) -> None:
-        self._check()
+        self._runner.check()
         ids = np.asarray(tokens, np.int32)
-        self._engine.step(ids, ((self._cache, len(ids), pos),), operations=(first, last))
+        self._engine.step(ids, ((self._sequence.cache, len(ids), pos),), operations=(first, last))
 
 
 def layer_starts(operations: Sequence[Operation]) -> list[int]:

@@ -12,6 +12,7 @@ from gguf.quants import quantize
 from tiny_models import LLAMA, write_model
 
 import subbyte as sb
+from subbyte.runtime import runner
 from subbyte.runtime.compare import base_hidden
 from subbyte.runtime.compare.attribution import Blaming
 from subbyte.runtime.compare.conditions import Conditions
@@ -102,7 +103,7 @@ def test_batches_and_logits_that_are_not_kept_change_nothing(
     whole = blamed()
     monkeypatch.setattr(base_hidden, "KEPT_BYTES", 0)
     assert blamed() == whole
-    monkeypatch.setattr(forward_module, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
+    monkeypatch.setattr(runner, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
     assert blamed() == pytest.approx(whole, rel=OF_A_DIVERGENCE, abs=1e-6)
 
 

@@ -15,10 +15,10 @@ from tiny_models import MIXED, N_VOCAB, write_model
 from vocabularies import model_file
 
 import subbyte as sb
+from subbyte.runtime import runner
 from subbyte.runtime.compare import lockstep
 from subbyte.runtime.compare.compare import Comparing
 from subbyte.runtime.compare.conditions import Conditions
-from subbyte.runtime.evaluation import forward as forward_module
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.forward import Forward
 
@@ -141,7 +141,7 @@ def test_identical_files_differ_by_exactly_nothing(files: dict[str, Path]) -> No
 
 def test_batches_and_pieces_change_nothing(models: dict[str, sb.Model], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sb.compare(models["base"], models["low"], TEXT, n_ctx=N_CTX, chunks=4, layers=True)
-    monkeypatch.setattr(forward_module, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
+    monkeypatch.setattr(runner, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
     monkeypatch.setattr(lockstep, "PIECE_BYTES", 5 * 4 * 268)
     parts = sb.compare(models["base"], models["low"], TEXT, n_ctx=N_CTX, chunks=4, layers=True)
     assert_near(parts.scored[0].kld, whole.scored[0].kld)

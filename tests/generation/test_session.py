@@ -403,7 +403,7 @@ import os, sys
 import subbyte as sb
 path, sound, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with sb.load(path, threads=threads) as model, model.session(64) as session:
-    session._check = lambda: os.truncate(path, 5000)  # after the look at the file, before the step
+    session._opened()[0].check = lambda: os.truncate(path, 5000)  # after the look at the file, before the step
     for call in (lambda: session.eval([1]), lambda: session.eval(list(range(40))), lambda: session.logprobs([1], [1])):
         try:
             call()

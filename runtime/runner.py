@@ -1,0 +1,87 @@
+"""The runner: steps of a plan over one sequence or several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.kernels import Claim, Engine, Plan
+from subbyte.runtime.sequence import Sequence
+from subbyte.runtime.types import Activations, CacheType
+
+SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
+MAX_BATCH = 512
+
+
+def batch_size(plan: Plan, n_ctx: int) -> int:
+    """Tokens a step takes: enough to use each unpacked weight often, as few as SCRATCH_BYTES allow."""
+    batch = MAX_BATCH
+    while batch > 32 and batch * plan.scratch_bytes() > SCRATCH_BYTES:
+        batch //= 2
+    return min(batch, n_ctx)
+
+
+class Segment(NamedTuple):
+    """What a step appends to one sequence: token ids, int32 [n]; rows: of which of them the head computes logits."""
+
+    sequence: Sequence
+    tokens: NDArray[np.int32]
+    rows: range = range(0)
+
+
+class Runner:
+    """A plan with the engine that runs it and its scratch memory. One thread at a time; another one gets SessionBusy.
+
+    n_ctx: positions of a sequence. activations: how they meet quantized weights, see `Activations`. check:
+    called before each step, raises if the model's file has changed.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        n_ctx: int,
+        n_threads: int,
+        isa: str | None = None,
+        activations: Activations = "int8",
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.plan, self.n_ctx, self.n_batch = plan, n_ctx, batch_size(plan, n_ctx)
+        self.check = check
+        self.engine = Engine(
+            plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
+        )
+        self._lock = Claim()
+
+    def new_sequence(self, cache_type: CacheType) -> Sequence:
+        """A sequence of no tokens yet, with a KV cache of n_ctx positions. Raises ResourceError."""
+        return Sequence(self.plan, self.n_ctx, cache_type)
+
+    def step(
+        self, segments: Collection[Segment], targets: NDArray[np.int32] | None = None
+    ) -> NDArray[np.float32] | None:
+        """Appends tokens to sequences: at most n_batch in all, one segment a sequence. When it raises, to none of them.
+
+        Returns next-token logits of the segments' rows, one after another, float32 [n rows, n_vocab]; with targets, a
+        token id for each row, their log-probabilities [n rows], which takes no memory for logits. None without rows.
+        Raises ValueError, ModelChanged, NumericError, SessionBusy, and what a signal handler raises.
+        """
+        with self._lock:
+            if len({id(segment.sequence) for segment in segments}) < len(segments):
+                raise ValueError("a sequence has more than one segment in a step")
+            rows: list[int] = []
+            places = []
+            n = 0
+            for sequence, tokens, wanted in segments:
+                rows += range(n + wanted.start, n + wanted.stop)
+                places.append((sequence.cache, len(tokens), sequence.n_past))
+                n += len(tokens)
+            self.check()  # memory mapped from a file that was cut must not be read
+            batch = np.concatenate([segment.tokens for segment in segments])
+            result = self.engine.step(batch, places, logits_of=rows, wanted=targets)
+            for sequence, tokens, _ in segments:
+                sequence.tokens.extend(tokens.tolist())
+        return result
