@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import subbyte as sb
-from subbyte.runtime.session import CacheType
+from subbyte.runtime.types import CacheType
 
 Logits = NDArray[np.floating]
 
