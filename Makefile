@@ -35,6 +35,7 @@ reference: .venv/testable .venv/tools .venv/reference
 
 check: .venv/installed .venv/tools
 	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy
 
 dev: .venv/tools

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from blocks import HALVES, Bytes, random_rows, set_scales, values, weights
@@ -20,7 +20,7 @@ from subbyte.kernels import FORMATS, Format, _native, _testing
 Array = NDArray[np.generic]
 
 
-def vector(slot: str, sizes: list[int], arrays: list[Array], format: str = "", number: float = 0) -> bytes:
+def vector(slot: str, sizes: list[int], arrays: Sequence[Array], format: str = "", number: float = 0) -> bytes:
     """One test vector as tests/kernels/arm/vectors.h reads it."""
     contents = [np.ascontiguousarray(a).tobytes() for a in arrays]
     lengths = [len(c) for c in contents]
@@ -51,7 +51,8 @@ def exact() -> Iterator[bytes]:
             yield vector("to_float", [k], [row, _native.dequantize(row, name, "scalar")], name)
             if format.group:
                 code, scale, minimum = _testing.unpack(row, name, "scalar")
-                parts = [row, code, scale] if minimum is None else [row, code, scale, minimum]
+                parts: list[Array] = [row, code, scale]
+                parts += [] if minimum is None else [minimum]
                 yield vector("unpack", [k], parts, name)
     for row in [*awkward_activations(), *(random_x(1, k)[0] for k in (32, 96, 128, 160, 576, 2048))]:
         x = _testing.quantize("scalar", row[None])
@@ -97,8 +98,8 @@ def products() -> Iterator[bytes]:
         n_blocks = 5 * 512 // format.block_size
         for pattern in (0x00, 0xFF, 0x0F, 0xF0, 0x7F, 0x80, 0xAA):
             same = np.full((n_blocks, format.block_bytes), pattern, np.uint8)
-            same = set_scales(same, format, np.ones((n_blocks, 2), np.float32)).reshape(-1)
-            yield product(format, same, 5, _testing.quantize("scalar", signs))
+            same_rows = set_scales(same, format, np.ones((n_blocks, 2), np.float32)).reshape(-1)
+            yield product(format, same_rows, 5, _testing.quantize("scalar", signs))
         for scale in (0, 6e-8, -1, 65504, np.nan):
             rows = random_rows(format, 5, 512).reshape(n_blocks, -1)
             if format.name in HALVES:
@@ -154,7 +155,7 @@ def attentions(rng: np.random.Generator) -> Iterator[bytes]:
             results = [attention(q[t], c.k, c.v, visible(pos0 + t, window), scale) for t in range(n_tokens)]
             expected, bound = np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
             sizes = [n_tokens, n_head, head_dim, pos0, window, cut]
-            arrays = [q, c.k_rows, c.v_rows, expected, 2 * bound if cut else bound]
+            arrays: list[Array] = [q, c.k_rows, c.v_rows, expected, 2 * bound if cut else bound]
             yield vector("attention", sizes, arrays, format, scale)
 
 

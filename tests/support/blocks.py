@@ -54,7 +54,8 @@ def random_matrix(format: Format, n_rows: int, k: int) -> Bytes:
     blocks = random_rows(format, n_rows, k).reshape(-1, format.block_bytes)
 
     def moments(scale: float, minimum: float) -> tuple[float, float]:
-        w = dequantize(set_scales(blocks, format, np.tile(np.float32([scale, minimum]), (len(blocks), 1))), format.name)
+        scales = np.tile(np.array([scale, minimum], np.float32), (len(blocks), 1))
+        w = dequantize(set_scales(blocks, format, scales), format.name)
         return float(w.mean()), float(w.std())
 
     two = len(HALVES.get(format.name, [])) == 2
@@ -73,7 +74,7 @@ def worst_blocks(format: Format) -> Bytes:
 
 def _worst_block(format: Format, sign: int, scales: tuple[int, int]) -> Bytes:
     """Each byte in turn takes the value that moves the sum furthest; from several beginnings, as each has dead ends."""
-    two_scales = np.tile(np.float32(scales), (256, 1))
+    two_scales = np.tile(np.array(scales, np.float32), (256, 1))
     best, furthest = np.empty(0, np.uint8), -np.inf
     for start in (0, 255, np.random.default_rng(0).integers(0, 256, format.block_bytes)):
         tries = np.zeros((256, format.block_bytes), np.uint8)
@@ -123,7 +124,7 @@ class Fenced:
         """A copy whose last byte is followed by the fence."""
         return self._copy(self._inside[self._inside.size - x.nbytes :], x)
 
-    def odd(self, shift: int) -> Callable[[Bytes], Bytes]:
+    def odd(self, shift: int) -> Callable[[Bytes], NDArray[np.generic]]:
         """A copy at an address that is `shift` beyond a page's start."""
         return lambda x: self._copy(self._inside[shift : shift + x.nbytes], x)
 

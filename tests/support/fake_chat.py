@@ -11,13 +11,28 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from subbyte.errors import ContextOverflow
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.presets import Preset
-from subbyte.runtime.generation.events import Done, PrefillProgress, Reply, TextDelta, ThinkingDelta, Timings, Usage
+from subbyte.runtime.generation.events import (
+    Done,
+    Event,
+    PrefillProgress,
+    Reply,
+    StopReason,
+    TextDelta,
+    ThinkingDelta,
+    Timings,
+    Usage,
+)
 from subbyte.runtime.generation.sampling import Sampling
+
+if TYPE_CHECKING:
+    from subbyte.runtime.chat.chat import Chat
 
 PRESETS = {
     "careful": Preset("careful", {"temperature": 0.6, "top_k": 20}, True, "https://example.org/card"),
@@ -28,11 +43,11 @@ PRESETS = {
 class FakeAnswer:
     """Has the attributes and methods of `subbyte.runtime.generation.generation.Generation` that the chat uses."""
 
-    def __init__(self, events, limit="eog"):
+    def __init__(self, events: Iterable[Event], limit: StopReason = "eog") -> None:
         self._events, self._limit = self._note(events), limit
         self.text, self.thinking, self.n_thinking, self.ended = "", "", 0, False
 
-    def _note(self, events):
+    def _note(self, events: Iterable[Event]) -> Generator[Event]:
         for event in events:
             self.text += event.text if isinstance(event, TextDelta) else ""
             self.thinking += event.text if isinstance(event, ThinkingDelta) else ""
@@ -42,14 +57,14 @@ class FakeAnswer:
         yield Done(self.reply)
 
     @property
-    def reply(self):
+    def reply(self) -> Reply:
         usage, timings = Usage(10, 4, completion=20, thinking=self.n_thinking), Timings(0.5, 2.0, 12.0, 10.0)
         return Reply(self.text, (), usage, timings, self._limit if self.ended else "cancelled", self.thinking)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Event]:
         return self._events
 
-    def close(self):
+    def close(self) -> None:
         self._events.close()
 
 
@@ -57,45 +72,49 @@ class FakeChat:
     """Has the attributes and methods of `subbyte.runtime.chat.chat.Chat` that the chat at the terminal uses."""
 
     n_ctx = 1000
-    thinking = reasoning_budget = None
+    thinking: bool | None = None
+    reasoning_budget: int | None = None
     can_think = True
 
-    def __init__(self, go=None):
-        self.system, self.sampling, self.go, self._messages, self._answer = None, Sampling(), go, [], None
+    def __init__(self, go: Path | None = None) -> None:
+        self.system: str | None = None
+        self.sampling, self.go = Sampling(), go
+        self._messages: list[Message] = []
+        self._answer: FakeAnswer | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> "FakeChat":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         pass
 
     @property
-    def messages(self):
+    def messages(self) -> list[Message]:
         answer = self._answer
         return [*self._messages, Message("assistant", answer.text, answer.thinking)] if answer else self._messages
 
     @property
-    def last(self):
-        return self._answer and self._answer.reply
+    def last(self) -> Reply | None:
+        return self._answer.reply if self._answer else None
 
     @property
-    def n_past(self):
+    def n_past(self) -> int:
         return sum(len(message.content.split()) for message in self.messages)
 
-    def stream(self, text):
+    def stream(self, text: str) -> FakeAnswer:
         if text.startswith("fail"):
             raise ContextOverflow("the context of 1000 tokens is full")
         self._messages = [*self.messages, Message("user", text)]
         self._answer = FakeAnswer(self._events(text), "length" if text.startswith("cut") else "eog")
         return self._answer
 
-    def regenerate(self):
+    def regenerate(self) -> FakeAnswer:
         if not self._messages:
             raise ValueError("nothing was said yet")
         self._answer = FakeAnswer(self._events("again: " + self._messages[-1].content))
         return self._answer
 
-    def _events(self, text):
+    def _events(self, text: str) -> Iterator[Event]:
         if text.startswith("long"):
             yield PrefillProgress(512, 2048)
         if text.startswith(("think", "ponder")):
@@ -103,55 +122,60 @@ class FakeChat:
         for word in self._words(text):
             yield TextDelta(word)
 
-    def _reasoning(self, text):
+    def _reasoning(self, text: str) -> Iterator[str]:
         yield "\n"
         yield "Let me see\x1b[31m."
         if text.startswith("ponder"):
             yield from self._numbers()
         yield "\n\nDone.\n"
 
-    def _numbers(self):
+    def _numbers(self) -> Iterator[str]:
         for number in itertools.count():
             if self.go is None or self.go.exists():
                 return
             yield f" {number}"
             time.sleep(0.02)
 
-    def _words(self, text):
+    def _words(self, text: str) -> Iterator[str]:
         yield "You said: "
         yield "\x1b]0;title\x07\x1b[31mred" if text == "colour" else text
         if text.startswith("slow"):
             yield from self._numbers()
 
-    def clear(self):
+    def clear(self) -> None:
         self._messages, self._answer = [], None
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         path.write_text(json.dumps([message.to_dict() for message in self.messages]))
 
-    def load(self, path):
+    def load(self, path: Path) -> None:
         self._messages, self._answer = [Message(**row) for row in json.loads(path.read_text())], None
 
 
-def talk(data, *inputs, chat=None, **options):
+def as_chat(fake: FakeChat) -> "Chat":
+    """What the terminal's chat takes it for; it asks for no more than what a FakeChat has."""
+    return cast("Chat", fake)
+
+
+def talk(data: Path, *inputs: str | BaseException, chat: FakeChat | None = None, **options: Any) -> str:
     """The whole output of a chat with these inputs; an exception among them is raised at the prompt."""
     from subbyte.cli.repl.context import ReplContext
     from subbyte.cli.repl.repl import run
 
     script = iter([*inputs, EOFError()])
 
-    def read():
+    def read() -> str:
         item = next(script)
         if isinstance(item, BaseException):
             raise item
         return item
 
     out = io.StringIO()
-    run(ReplContext(chat or FakeChat(), "fake", "fake: no model", data / "chats", out, **options), read)
+    run(ReplContext(as_chat(chat or FakeChat()), "fake", "fake: no model", data / "chats", out, **options), read)
     return out.getvalue()
 
 
-def main():
+def main() -> None:
     """Talks at the terminal."""
     from subbyte.cli.repl.context import ReplContext
     from subbyte.cli.repl.prompt import open_prompt
@@ -159,7 +183,7 @@ def main():
 
     data = Path(sys.argv[1])
     chat = FakeChat(data / "go")
-    context = ReplContext(chat, "smollm2", "smollm2: a fake", data / "chats", sys.stdout, PRESETS)
+    context = ReplContext(as_chat(chat), "smollm2", "smollm2: a fake", data / "chats", sys.stdout, PRESETS)
     run(context, open_prompt(context, data / "history"))
     print("left the chat")
 

@@ -43,7 +43,7 @@ def add_shape(w: gguf.GGUFWriter, config: Any) -> None:
 
 
 def head_dim(config: Any) -> int:
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def add_attention(w: gguf.GGUFWriter, config: Any) -> None:
@@ -109,4 +109,5 @@ def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
 
 def neighbours(rows: F32, n_head: int) -> F32:
     """Rows of queries or keys whose pairs lie half a head apart, in an order that makes them neighbours."""
-    return rows.reshape(n_head, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+    moved: F32 = rows.reshape(n_head, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+    return moved

@@ -68,7 +68,7 @@ def stopped_clock() -> Iterator[None]:
 
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return NOW
 
     with patch("transformers.utils.chat_template_utils.datetime", Clock):

@@ -8,6 +8,7 @@ import numpy as np
 from tiny_models import N_VOCAB
 
 import subbyte as sb
+from subbyte.runtime.types import Activations
 
 TOKENS = [int(t) for t in np.random.default_rng(7).integers(0, N_VOCAB, 50)]
 
@@ -17,7 +18,7 @@ def logits(
     tokens: list[int],
     steps: list[int] | None = None,
     *,
-    activations: str = "int8",
+    activations: Activations = "int8",
     isa: str | None = None,
     threads: int = 2,
 ) -> np.ndarray:
@@ -32,9 +33,11 @@ def logits(
 
 def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Kullback-Leibler divergence of each row of log-probabilities."""
-    return (np.exp(p) * (p - q)).sum(-1)
+    rows: np.ndarray = (np.exp(p) * (p - q)).sum(-1)
+    return rows
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64) - x.max(-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+    shifted: np.ndarray = x.astype(np.float64) - x.max(-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return shifted

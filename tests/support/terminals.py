@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable, Sequence
 
 import pexpect
 import pyte
@@ -11,28 +12,38 @@ CTRL_C, CTRL_D, CTRL_T, CTRL_Z, ALT_ENTER, UP = "\x03", "\x04", "\x14", "\x1a", 
 SHELL = """trap : INT TERM; "$@"; code=$?; stty -a | tr " " "\\n" | grep -x -e echo -e -echo; exit $code"""
 
 
+class Screen(pyte.Screen):
+    """Answers a program that asks where the cursor is."""
+
+    def __init__(self, send: Callable[[str], object], columns: int) -> None:
+        super().__init__(columns, 24)
+        self._send = send
+
+    def write_process_input(self, data: str) -> None:
+        self._send(data)
+
+
 class Terminal:
     """A program in a terminal of 24 rows: its screen, and keys for it. It waits for what is shown, never blindly."""
 
-    def __init__(self, command, *, shell=SHELL, columns=80, **env):
+    def __init__(self, command: Sequence[str], *, shell: str = SHELL, columns: int = 80, **env: str) -> None:
         environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "PROMPT_TOOLKIT_NO_CPR")}
         # POSIX names no encoding: UTF-8 mode keeps the screen the same everywhere.
         environ |= {"TERM": "xterm-256color", "PYTHONUTF8": "1", **env}
         self.child = pexpect.spawn("sh", ["-c", shell, "sh", *command], env=environ, dimensions=(24, columns))
-        self._screen = pyte.Screen(columns, 24)
-        self._screen.write_process_input = self.child.send  # answers "where is the cursor?"
+        self._screen = Screen(self.child.send, columns)
         self._stream = pyte.ByteStream(self._screen)
 
     @property
-    def lines(self):
+    def lines(self) -> list[str]:
         return [line.rstrip() for line in self._screen.display]
 
     @property
-    def text(self):
+    def text(self) -> str:
         """The screen above the bottom line, without empty lines at its end."""
         return "\n".join(line for line in self.lines if not line.startswith(" smollm2 ")).rstrip()
 
-    def wait(self, condition, what, seconds=60):
+    def wait(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
         """Reads the terminal until the condition holds."""
         end = time.monotonic() + seconds
         while not condition():
@@ -44,10 +55,10 @@ class Terminal:
             except pexpect.EOF:
                 assert condition(), f"ended while waiting for {what}; the screen:\n" + "\n".join(self.lines)
 
-    def see(self, text):
+    def see(self, text: str) -> None:
         self.wait(lambda: text in "\n".join(self.lines), repr(text))
 
-    def prompt(self, text=""):
+    def prompt(self, text: str = "") -> None:
         """Waits until the last line of input is `text`, with the bottom line below: the program reads keys now."""
         shown = f">>> {text}".rstrip()
         self.wait(
@@ -58,11 +69,12 @@ class Terminal:
             f"the prompt {text!r}",
         )
 
-    def keys(self, text):
+    def keys(self, text: str) -> None:
         self.child.send(text)
 
-    def end(self):
+    def end(self) -> int | None:
         """Waits for the program's end; its exit code."""
         self.wait(lambda: not self.child.isalive() or self.child.eof(), "the end")
         self.child.close()
-        return self.child.exitstatus
+        code: int | None = self.child.exitstatus
+        return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -190,9 +191,11 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
         values |= {"rope.dimension_count": s["n_rot"], "rope.scaling.original_context_length": s["n_ctx_orig"],
                    "rope.scaling.attn_factor": PHI3_MAGNITUDE}  # fmt: skip
     for key, value in {**values, **other}.items():
-        add = {float: w.add_float32, int: w.add_uint32, str: w.add_string, list: w.add_array}.get(type(value))
-        if add is not None:
-            add(f"{arch}.{key}", value)
+        adders: dict[type, Callable[[str, Any], None]] = {
+            float: w.add_float32, int: w.add_uint32, str: w.add_string, list: w.add_array,
+        }  # fmt: skip
+        if type(value) in adders:
+            adders[type(value)](f"{arch}.{key}", value)
 
 
 def rms(x: F64, weight: F32, eps: float = 1e-5) -> F64:

@@ -24,7 +24,8 @@ def model_file(name: str) -> Path:
         if path.is_file():
             return path
     try:
-        return pytest.importorskip("subbyte.runtime.store.resolve").resolve(name, offline=True)
+        found: Path = pytest.importorskip("subbyte.runtime.store.resolve").resolve(name, offline=True)
+        return found
     except ModelNotFound as error:
         pytest.skip(str(error))
 
