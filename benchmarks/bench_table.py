@@ -1,6 +1,6 @@
-"""What `subbyte bench --json` wrote, as a table of a document:
+"""What `subbyte bench -o json` wrote, as a table of a document:
 
-    subbyte bench MODEL --json | python benchmarks/bench_table.py threads --write docs/performance.md
+    subbyte bench MODEL -o json | python benchmarks/bench_table.py threads --write docs/performance.md
 
 TABLE is the name in the document's markers, <!-- TABLE --> and <!-- end of TABLE -->.
 """

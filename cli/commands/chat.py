@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.model_argument(default=options.DEFAULT_MODEL)
 @click.option("--system", "--system-prompt", "-sys", metavar="TEXT", help="System prompt.")
-@options.ctx_size_option(help="Context size in tokens; default: the context length the model was trained with.")
+@options.ctx_size_option(help="Context size in tokens; default: the model's context length, as far as memory allows.")
 @options.predict_option
 @options.threads_option()
 @options.activations_option(None)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-p", "--prompt", metavar="TEXT", help="The prompt.")
 @click.option("-f", "--file", metavar="FILE", help="Read the prompt from a file; - is stdin, the default without -p.")
 @options.predict_option
-@options.ctx_size_option(help="Context size in tokens; default: the context length the model was trained with.")
+@options.ctx_size_option(help="Context size in tokens; default: the model's context length, as far as memory allows.")
 @options.threads_option()
 @options.activations_option("int8")
 @options.cache_type_option

@@ -90,7 +90,7 @@ def test_the_architecture_of_the_page_computes_what_numpy_does(tmp_path: Path, m
 def parse(arguments: str) -> None:
     """Reads a command line as click would; raises UsageError for what does not exist. No file need be there."""
     words, command = shlex.split(arguments), cli
-    context = click.Context(cli, info_name="subbyte")
+    context = click.Context(cli, info_name="subbyte", **cli.context_settings)  # a command keeps the -h it sees first
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name = words.pop(0)
         if name not in command.commands:
