@@ -24,8 +24,9 @@ shares = {}
 for name, temperature in (("greedy", 0.0), ("default sampling", 0.8)):
     session = model.session(1024)
     from subbyte.runtime.generation.generation import complete
-    answer = complete(session, model.tokenizer, "Once upon a time", max_tokens=int(sys.argv[2]),
-                      sampling=sb.Sampling(temperature=temperature, seed=1))
+    from subbyte.runtime.generation.options import GenerationOptions
+    options = GenerationOptions(sb.Sampling(temperature=temperature, seed=1), max_tokens=int(sys.argv[2]))
+    answer = complete(session, model.tokenizer, "Once upon a time", options)
     for event in answer:
         if isinstance(event, sb.TextDelta):
             break

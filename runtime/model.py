@@ -208,14 +208,16 @@ class Model:
         cache_type and activations: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
+        from subbyte.runtime.generation.options import GenerationOptions
+        from subbyte.runtime.generation.sampling import Sampling
         from subbyte.runtime.template import helper as template_helper
 
+        options = GenerationOptions(sampling or Sampling(), max_tokens, stop, reasoning_budget)
         template_helper.start()  # it gets ready while the session is made
-        session = self.session(n_ctx, cache_type, activations)
+        session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return Chat(
-            session, self.tokenizer, self.template, reasoning_format=self.reasoning_format, system=system,
-            sampling=sampling, max_tokens=max_tokens, stop=stop, thinking=thinking, reasoning_budget=reasoning_budget,
-            variables=variables,
+            session, self.tokenizer, self.template, reasoning_format=self.reasoning_format, options=options,
+            system=system, thinking=thinking, variables=variables,
         )  # fmt: skip
 
     def generate(
@@ -237,11 +239,12 @@ class Model:
         Raises ContextOverflow before anything is computed.
         """
         from subbyte.runtime.generation.generation import complete
+        from subbyte.runtime.generation.options import GenerationOptions
+        from subbyte.runtime.generation.sampling import Sampling
 
-        return complete(
-            self.session(n_ctx, cache_type, activations), self.tokenizer, prompt,
-            sampling=sampling, max_tokens=max_tokens, stop=stop, special=special,
-        )  # fmt: skip
+        options = GenerationOptions(sampling or Sampling(), max_tokens, stop)
+        session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
+        return complete(session, self.tokenizer, prompt, options, special=special)
 
     def score(self, text: str | bytes) -> Score:
         """The log-probability of each token of text, after BOS where the model wants one.

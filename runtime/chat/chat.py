@@ -1,7 +1,7 @@
 """A conversation with a model: its messages, and a session that computes only what is new in them."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +10,9 @@ from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.reasoning import ReasoningFormat
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
-from subbyte.runtime.generation.stop_strings import stop_strings
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 
@@ -32,21 +32,18 @@ class Chat:
         template: ChatTemplate,
         *,
         reasoning_format: ReasoningFormat = ReasoningFormat(),  # noqa: B008 (immutable)
+        options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
         system: str | None = None,
-        sampling: Sampling | None = None,
-        max_tokens: int | None = None,
-        stop: Iterable[str] = (),
         thinking: bool | None = None,
-        reasoning_budget: int | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
-        self.max_tokens, self.stop = max_tokens, (*stop_strings(stop), *template.stop)
+        self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.variables = dict(variables or {})
         self._system = clean(system) if system else None
         self._reasoning_format = reasoning_format
-        self.thinking, self.reasoning_budget = thinking, reasoning_budget
-        self._sampler = Sampler(sampling)
+        self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
+        self._sampler = Sampler(options.sampling)
         self._messages: list[Message] = []
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
@@ -181,10 +178,9 @@ class Chat:
 
     def _reply_to(self, asked: list[Message]) -> Generation:
         prompt = keep_cached_tokens(self._seen, self._encode(asked), self.tokenizer.piece)
-        answer = Generation(
-            self.session, self.tokenizer, prompt, self._sampler, self.max_tokens, self.stop,
-            tags=self._reasoning_format.tags, reasoning_budget=self.reasoning_budget,
-        )  # fmt: skip
+        tags = self._reasoning_format.tags
+        options = GenerationOptions(self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags)
+        answer = Generation(self.session, self.tokenizer, prompt, options, self._sampler)
         self._asked, self._answer = asked, answer
         return answer
 

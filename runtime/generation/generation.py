@@ -1,19 +1,16 @@
-"""Making an answer: the prompt through the model, then token after token, as events."""
+"""A generation: one decoder over one session, as an iterator of events."""
 
-import threading
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ContextOverflow, SessionBusy
-from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings, Usage
-from subbyte.runtime.generation.output_processor import OutputProcessor
-from subbyte.runtime.generation.prefill import Prefill, expect
-from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
-from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.errors import SessionBusy
+from subbyte.runtime.generation.decoder import Decoder, Wanted
+from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
+from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.sampling import Sampler
 from subbyte.runtime.protocols import Session, Tokenizer
 
 
@@ -22,9 +19,7 @@ class Generation:
 
     `text`, `thinking`, `tokens` and `reply` hold what has come so far at any time, also after the iterator was left
     early, closed or interrupted by Ctrl-C. The session then holds the prompt and the tokens computed, and can be used
-    further.
-    tags: what surrounds the model's reasoning; None: all it writes is the answer. reasoning_budget: tokens of reasoning
-    after which the model is made to close it, as if it had written so; None: no limit.
+    further. sampler: one that goes on from an earlier answer; None: a new one.
     """
 
     def __init__(
@@ -32,22 +27,13 @@ class Generation:
         session: Session,
         tokenizer: Tokenizer,
         prompt: Sequence[int],
-        sampler: Sampler,
-        max_tokens: int | None = None,
-        stop: Iterable[str] = (),
-        tags: Tags | None = None,
-        reasoning_budget: int | None = None,
+        options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
+        sampler: Sampler | None = None,
     ) -> None:
-        self.prompt = list(prompt)
         self.stop_reason: StopReason | None = None  # None while it runs
-        _check(self.prompt, session.n_ctx, max_tokens)
-        self._session, self._tokenizer, self._sampler = session, tokenizer, sampler
-        self._max_tokens, self._budget = max_tokens, checked_budget(reasoning_budget)
-        self._output = OutputProcessor(tokenizer, stop, tags, tags.opened(self.prompt, tokenizer) if tags else None)
-        self._suppressed = np.array(tokenizer.suppressed, np.intp)
-        self._evals, self._seconds = 0, 0.0
-        self._cancelled = threading.Event()
-        self._prefill = Prefill(session, self.prompt, self._cancelled)
+        self._session, self._decoder = session, Decoder(tokenizer, prompt, session.n_ctx, options, sampler)
+        self._prefill_seconds = self._seconds = 0.0
+        self._evals = 0  # of the answer's tokens, so not of the prompt
         self._events = self._run()
 
     def __iter__(self) -> Iterator[Event]:
@@ -63,7 +49,7 @@ class Generation:
 
     def cancel(self) -> None:
         """Ask for an early end, from any thread: the answer ends with stop_reason "cancelled" and keeps its text."""
-        self._cancelled.set()
+        self._decoder.cancel()
 
     def close(self) -> None:
         """End the answer here, without further events."""
@@ -80,110 +66,78 @@ class Generation:
         return self.reply
 
     @property
+    def prompt(self) -> list[int]:
+        """The ids that the answer goes on from."""
+        return self._decoder.prompt
+
+    @property
     def tokens(self) -> list[int]:
         """The ids of all tokens that have come."""
-        return self._output.tokens
+        return self._decoder.tokens
 
     @property
     def text(self) -> str:
         """All text that was given out in `TextDelta` events."""
-        return self._output.text
+        return self._decoder.output.text
 
     @property
     def thinking(self) -> str:
         """All reasoning that was given out in `ThinkingDelta` events."""
-        return self._output.thinking
+        return self._decoder.output.thinking
 
     @property
     def reply(self) -> Reply:
         """What has come so far; an answer that did not end by itself counts as cancelled."""
-        prefill = self._prefill
-        usage = Usage(len(self.prompt), prefill.reused, len(self.tokens), self._output.n_thinking)
+        usage = self._decoder.usage
+        n_prefilled = min(self._decoder.n_computed, usage.prompt) - usage.reused
         timings = Timings(
-            prefill.seconds,
+            self._prefill_seconds,
             self._seconds,
-            prefill.computed / prefill.seconds if prefill.seconds else 0.0,
+            n_prefilled / self._prefill_seconds if self._prefill_seconds else 0.0,
             self._evals / self._seconds if self._evals else 0.0,
         )
         return Reply(self.text, tuple(self.tokens), usage, timings, self.stop_reason or "cancelled", self.thinking)
 
     def _run(self) -> Generator[Event, None, None]:
-        logits = yield from self._prefill.run()
-        if logits is not None:
-            yield from self._decode(logits)
-        self.stop_reason = self.stop_reason or "cancelled"
+        decoder = self._decoder
+        yield decoder.begin(self._session.reuse(decoder.prompt))
+        while (wanted := decoder.wants()) is not None:
+            prefilling, started = decoder.prefilling, perf_counter()
+            logits = self._evaluate(wanted) if wanted.tokens else None
+            events = decoder.accept(logits)
+            if prefilling:
+                self._prefill_seconds += perf_counter() - started
+            else:
+                self._seconds += perf_counter() - started
+                self._evals += logits is not None
+            yield from events
+        yield from decoder.finish()
+        self.stop_reason = decoder.ended
         yield Done(self.reply)
 
-    def _decode(self, logits: NDArray[np.float32]) -> Iterator[Event]:
-        output, context = self._output, self.prompt.copy()
-        # The last token is chosen, but not computed: one more than the context has room for.
-        room = self._session.n_ctx - len(context) + 1
-        limit = room if self._max_tokens is None else min(room, self._max_tokens)
-        computed = len(context)
-        closing: deque[int] = deque()  # tokens that the model is made to write
-        while (reason := self._ended(limit)) is None:
-            started = perf_counter()
-            if not closing and (text := output.closing(self._budget)):
-                closing.extend(self._tokenizer.encode(text, special=True))
-                if len(output.tokens) + len(closing) > limit:
-                    reason = "length"
-                    break
-            if closing:
-                token = closing.popleft()
-            else:
-                if computed < len(context):
-                    expect(self._session, computed)
-                    logits = self._session.eval(context[computed:], "last")
-                    computed, self._evals = len(context), self._evals + 1
-                logits[self._suppressed] = -np.inf
-                token = self._sampler.sample(logits, context)
-            if token in self._tokenizer.eog:
-                self._seconds += perf_counter() - started
-                reason = "eog"
-                break
-            context.append(token)
-            events = output.add(token)
-            self._seconds += perf_counter() - started
-            yield from events
-            if output.stopped:
-                reason = "stop"
-                break
-        yield from output.finish()
-        self.stop_reason = "stop" if output.stopped else reason
-
-    def _ended(self, limit: int) -> StopReason | None:
-        if self._cancelled.is_set():
-            return "cancelled"
-        return "length" if len(self.tokens) >= limit else None
-
-
-def _check(prompt: Sequence[int], n_ctx: int, max_tokens: int | None) -> None:
-    if not prompt:
-        raise ValueError("the prompt is empty, and this model has no token that begins a text: give at least one token")
-    if max_tokens is not None and max_tokens < 0:
-        raise ValueError(f"max_tokens is {max_tokens}, but must be at least 0 (None: as many as fit into the context)")
-    if len(prompt) > n_ctx:
-        raise ContextOverflow(
-            f"the prompt has {len(prompt)} tokens, but the context holds {n_ctx}: "
-            "use a larger context, or shorten the text or the conversation"
-        )
+    def _evaluate(self, wanted: Wanted) -> NDArray[np.float32] | None:
+        """Evaluates what is wanted; raises SessionBusy if the session does not hold the tokens that were put there."""
+        if self._session.n_past != self._decoder.n_computed:
+            raise SessionBusy("the session was used for something else while this answer was being made")
+        if wanted.logits:
+            return self._session.eval(wanted.tokens, "last")
+        self._session.eval(wanted.tokens, "none")
+        return None
 
 
 def complete(
     session: Session,
     tokenizer: Tokenizer,
     prompt: str | Sequence[int],
+    options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
     *,
-    sampling: Sampling | None = None,
-    max_tokens: int | None = None,
-    stop: Iterable[str] = (),
     special: bool = False,
 ) -> Generation:
-    """Continue a raw text, without a chat template; `.run()` gives the `Reply`.
+    """Continues a raw text, without a chat template; `.run()` gives the `Reply`.
 
     A text gets the model's BOS token if it wants one; ids are taken as they are. `special=True` reads control tokens
     out of the text. Raises ContextOverflow or ValueError before anything is computed.
     """
     if isinstance(prompt, str):
         prompt = tokenizer.encode(prompt, special=special, add_bos=True)
-    return Generation(session, tokenizer, prompt, Sampler(sampling), max_tokens, stop)
+    return Generation(session, tokenizer, prompt, options)

@@ -69,9 +69,9 @@ class OutputProcessor:
         deltas = self._reasoning(reasoning) + self._answer(answer)
         return deltas if self.stopped else deltas + self._answer_delta(self._stops.flush())
 
-    def closing(self, budget: int | None) -> str:
+    def closing(self, budget: int) -> str:
         """What the model must be made to write to end reasoning that has used up its budget; "" if it has not."""
-        if budget is None or self._parser is None or not self._parser.thinking or self.n_reasoned < budget:
+        if self._parser is None or not self._parser.thinking or self.n_reasoned < budget:
             return ""
         return self._parser.closing()
 

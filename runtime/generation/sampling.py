@@ -1,7 +1,6 @@
-"""Choosing the next token from the logits: the filters of llama.cpp, in its order."""
+"""Sampling the next token from the logits: the filters of llama.cpp, in its order."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from subbyte.kernels import pick, top_k
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen; the defaults are llama.cpp's. Raises ValueError for a value that makes no sense.
+    """Sampling parameters; the defaults are llama.cpp's. Raises ValueError for a value that makes no sense.
 
     Applied in this order: repetition penalty, top_k, top_p, min_p, temperature.
     """
@@ -52,20 +51,21 @@ def _integer(name: str, value: int, low: int, hint: str) -> None:
 
 
 class Sampler:
-    """Picks tokens; holds the random generator, so the same seed and the same logits give the same tokens."""
+    """Samples tokens. Holds the random generator, so the same seed and the same logits give the same tokens.
+
+    The repetition penalty is not its own: `RepetitionPenalty` changes the logits before.
+    """
 
     def __init__(self, sampling: Sampling | None = None) -> None:
         self.sampling = sampling or Sampling()
         self._random = np.random.default_rng(self.sampling.seed)
 
-    def sample(self, logits: NDArray[np.float32], recent: Sequence[int] = ()) -> int:
-        """The next token's id, from `logits` [n_vocab] (unchanged) and the tokens so far, oldest first.
+    def sample(self, logits: NDArray[np.float32]) -> int:
+        """The next token's id, from `logits` [n_vocab] (unchanged).
 
         Raises NumericError if a logit is NaN or +inf or all are -inf.
         """
         s = self.sampling
-        if s.repeat_penalty != 1.0 and s.repeat_last_n and len(recent):
-            logits = _penalized(logits, recent if s.repeat_last_n < 0 else recent[-s.repeat_last_n :], s.repeat_penalty)
         if s.temperature == 0.0:
             return int(top_k(logits, 1)[0])
         k, total = self._candidates(logits)
@@ -85,13 +85,3 @@ class Sampler:
         share = max((1.0 - s.top_p) * total / n, s.min_p)
         floor = best + math.log(share) - 0.001 if share > 0.0 else -math.inf
         return max(1, int(np.count_nonzero(logits >= np.float32(floor)))), total
-
-
-def _penalized(logits: NDArray[np.float32], recent: Sequence[int], penalty: float) -> NDArray[np.float32]:
-    ids = np.unique(np.asarray(recent, dtype=np.intp))
-    values = logits[ids].astype(np.float64)
-    values = np.where(values > 0.0, values / penalty, values * penalty)
-    limit = float(np.finfo(np.float32).max)
-    penalized: NDArray[np.float32] = logits.copy()
-    penalized[ids] = np.where(np.isfinite(values), values.clip(-limit, limit), values)
-    return penalized

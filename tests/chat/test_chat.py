@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.generation.events import Done, TextDelta
+from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
 
@@ -25,12 +27,16 @@ TEMPLATES = {source: ChatTemplate(source, VOCABULARY) for source in (CHATML, TRI
 END = VOCABULARY.ids["<|im_end|>"]
 
 
-def make(*answers: str | list[int], n_ctx: int = 1000, source: str = CHATML, **options: object) -> Chat:
+def make(
+    *answers: str | list[int], n_ctx: int = 1000, source: str = CHATML, max_tokens: int | None = None,
+    stop: Iterable[str] = (), **options: object,
+) -> Chat:  # fmt: skip
     session = FakeSession(VOCABULARY.n_vocab, n_ctx)
     for text in answers:
         session.script += (VOCABULARY.encode(text) if isinstance(text, str) else text) + [END]
     template = TEMPLATES.get(source) or ChatTemplate(source, VOCABULARY)
-    return Chat(session, VOCABULARY, template, sampling=Sampling(temperature=0), **options)  # type: ignore[arg-type]
+    generation = GenerationOptions(Sampling(temperature=0), max_tokens, stop)
+    return Chat(session, VOCABULARY, template, options=generation, **options)  # type: ignore[arg-type]
 
 
 def said(chat: Chat) -> list[str]:

@@ -1,6 +1,7 @@
 """Models that reason before they answer: told apart, switched, limited, and never sent their reasoning again."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.reasoning import ReasoningFormat, detect_reasoning_format
 from subbyte.runtime.generation.events import Event, TextDelta, ThinkingDelta
 from subbyte.runtime.generation.generation import complete
+from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
@@ -46,6 +48,7 @@ DEEP = ReasoningFormat(THOUGHT)
 
 def make(
     *answers: str, source: str = QWEN3, name: str = "", vocabulary: FakeTokenizer = VOCABULARY, n_ctx: int = 1000,
+    thinking: bool | None = None, system: str | None = None, variables: Mapping[str, object] | None = None,
     **options: object,
 ) -> Chat:  # fmt: skip
     session = FakeSession(vocabulary.n_vocab, n_ctx)
@@ -54,8 +57,9 @@ def make(
     template = ChatTemplate(source, vocabulary)
     return Chat(
         session, vocabulary, template, reasoning_format=detect_reasoning_format(template, vocabulary, name),
-        sampling=Sampling(temperature=0), **options,
-    )  # type: ignore[arg-type]  # fmt: skip
+        options=GenerationOptions(Sampling(temperature=0), **options),  # type: ignore[arg-type]
+        thinking=thinking, system=system, variables=variables,
+    )  # fmt: skip
 
 
 def computed(chat: Chat) -> str:

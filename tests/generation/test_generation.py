@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from subbyte.errors import ContextOverflow, NumericError, SessionBusy
 from subbyte.runtime.generation.events import Done, PrefillProgress, Reply, TextDelta
 from subbyte.runtime.generation.generation import Generation, complete
+from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.prefill import PREFILL_CHUNK
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
@@ -25,7 +26,7 @@ def session(text: str = "", *, end: bool = True, n_ctx: int = 1000) -> FakeSessi
 
 
 def answer(on: FakeSession, prompt: str = "ab", **options: object) -> Generation:
-    return complete(on, VOCABULARY, prompt, sampling=GREEDY, **options)  # type: ignore[arg-type]
+    return complete(on, VOCABULARY, prompt, GenerationOptions(GREEDY, **options))  # type: ignore[arg-type]
 
 
 def deltas(generation: Generation) -> list[str]:

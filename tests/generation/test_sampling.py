@@ -1,4 +1,4 @@
-"""Token choice: each filter, the distribution of picks, and values that must be refused."""
+"""Sampling: each filter, the distribution of samples, and values that must be refused."""
 
 import math
 import time
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from subbyte.errors import NumericError
 from subbyte.kernels import top_k
+from subbyte.runtime.generation.logits_processors import RepetitionPenalty
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 
 ALL = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
@@ -20,10 +21,16 @@ def logs(*probabilities: float) -> np.ndarray:
     return np.log(np.array(probabilities)).astype(np.float32)
 
 
+def penalized(sampling: Sampling, logits: np.ndarray, context: list[int]) -> np.ndarray:
+    out = logits.copy()
+    RepetitionPenalty(sampling.repeat_penalty, sampling.repeat_last_n).apply(out, context)
+    return out
+
+
 def shares(sampling: Sampling, logits: np.ndarray, n: int = 20_000, recent: list[int] | None = None) -> np.ndarray:
-    sampler = Sampler(sampling)
-    picks = [sampler.sample(logits, recent or []) for _ in range(n)]
-    return np.bincount(picks, minlength=logits.size) / n
+    sampler, logits = Sampler(sampling), penalized(sampling, logits, recent or [])
+    chosen = [sampler.sample(logits) for _ in range(n)]
+    return np.bincount(chosen, minlength=logits.size) / n
 
 
 def oracle(s: Sampling, logits: np.ndarray) -> list[float]:
@@ -121,36 +128,46 @@ def test_tiny_temperatures_are_greedy_and_huge_ones_uniform() -> None:
 def test_the_same_seed_gives_the_same_tokens() -> None:
     logits = np.random.default_rng(0).normal(size=500).astype(np.float32)
 
-    def picks(seed: int | None) -> list[int]:
+    def sampled(seed: int | None) -> list[int]:
         sampler = Sampler(Sampling(seed=seed))
         return [sampler.sample(logits) for _ in range(50)]
 
-    assert picks(1) == picks(1) != picks(2)
-    assert picks(2**64) == picks(2**64)
-    assert picks(None) != picks(None)
+    assert sampled(1) == sampled(1) != sampled(2)
+    assert sampled(2**64) == sampled(2**64)
+    assert sampled(None) != sampled(None)
 
 
 def test_repetition_penalty_acts_once_on_each_recent_token() -> None:
+    def chosen(logits: np.ndarray, context: list[int], **options: float) -> int:
+        sampling = Sampling(temperature=0, **options)  # type: ignore[arg-type]
+        return Sampler(sampling).sample(penalized(sampling, logits, context))
+
     logits = np.array([2.0, -1.0, 2.0, 0.5], np.float32)
-    before = logits.copy()
-    greedy = Sampling(temperature=0, repeat_penalty=2.0, repeat_last_n=3)
-    assert Sampler(greedy).sample(logits, [2, 0, 0, 0]) == 2  # 2 is too far back
-    assert Sampler(greedy).sample(logits, [0, 2]) == 0  # both 1.0, penalized once
-    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=-1)).sample(logits, [2, 0] + [1] * 99) == 3
-    assert Sampler(Sampling(temperature=0, repeat_penalty=9.0, repeat_last_n=0)).sample(logits, [0]) == 0
-    np.testing.assert_array_equal(logits, before)
+    strong = {"repeat_penalty": 2.0, "repeat_last_n": 3}
+    assert chosen(logits, [2, 0, 0, 0], **strong) == 2  # 2 is too far back
+    assert chosen(logits, [0, 2], **strong) == 0  # both 1.0, penalized once
+    assert chosen(logits, [2, 0] + [1] * 99, repeat_penalty=9.0, repeat_last_n=-1) == 3
+    assert chosen(logits, [0], repeat_penalty=9.0, repeat_last_n=0) == 0
     negative = np.array([-1.0, -1.5], np.float32)
-    assert Sampler(greedy).sample(negative, [0]) == 1
+    assert chosen(negative, [0], **strong) == 1
     huge = np.array([3e38, 1.0], np.float32)
-    assert Sampler(Sampling(temperature=0, repeat_penalty=0.01)).sample(huge, [0, 1]) == 0
+    assert chosen(huge, [0, 1], repeat_penalty=0.01) == 0
 
 
-def test_banned_tokens_are_never_picked() -> None:
+def test_sampling_leaves_the_logits_as_they_are() -> None:
+    logits = logs(0.5, 0.3, 0.2)
+    before = logits.copy()
+    for options in ({}, {"top_k": 0}, {"temperature": 0}):
+        Sampler(Sampling(**options, seed=1)).sample(logits)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(logits, before)
+
+
+def test_banned_tokens_are_never_chosen() -> None:
     logits = np.full(100, -np.inf, np.float32)
     logits[[3, 70]] = 1.0
     for options in ({}, {"top_k": 0}, {"top_k": 0, "top_p": 1.0}, ALL, {"repeat_penalty": 1.5}):
-        picked = shares(Sampling(**options, seed=3), logits, 200, [5, 6])  # type: ignore[arg-type]
-        assert picked[3] + picked[70] == 1.0
+        share = shares(Sampling(**options, seed=3), logits, 200, [5, 6])  # type: ignore[arg-type]
+        assert share[3] + share[70] == 1.0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -179,12 +196,13 @@ def test_senseless_values_are_refused_by_name(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(("n_vocab", "limit"), [(49_152, 0.5e-3), (262_144, 2e-3)])
-def test_a_pick_is_fast(n_vocab: int, limit: float) -> None:
+def test_sampling_is_fast(n_vocab: int, limit: float) -> None:
     logits = np.random.default_rng(0).normal(0, 3, n_vocab).astype(np.float32)
-    sampler, recent = Sampler(Sampling(repeat_penalty=1.1)), list(range(100))
+    sampler, penalty, recent = Sampler(), RepetitionPenalty(1.1, 64), list(range(100))
     times = []
     for _ in range(50):
         started = time.perf_counter()
-        sampler.sample(logits, recent)
+        penalty.apply(logits, recent)
+        sampler.sample(logits)
         times.append(time.perf_counter() - started)
     assert min(times) < limit

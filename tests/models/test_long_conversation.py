@@ -19,6 +19,7 @@ import subbyte as sb
 from subbyte.kernels import isas
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.types import CacheType
 
@@ -47,7 +48,7 @@ def question(turn: int) -> str:
 
 def conversation(model: sb.Model, cache_type: CacheType) -> Chat:
     session, template = model.session(N_CTX, cache_type), ChatTemplate(TEMPLATE, model.tokenizer)
-    return Chat(session, model.tokenizer, template, sampling=GREEDY, max_tokens=N_NEW)
+    return Chat(session, model.tokenizer, template, options=GenerationOptions(GREEDY, N_NEW))
 
 
 def check(model: sb.Model, answer: Generation, cache_type: CacheType) -> None:

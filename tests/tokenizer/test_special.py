@@ -7,6 +7,7 @@ from vocabularies import CONTROL, NORMAL, SPM_TOKENS, SPM_TYPES, USER_DEFINED, a
 
 from subbyte.errors import FormatError, TokenizerError
 from subbyte.runtime.generation.generation import complete
+from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.tokenizer.special_tokens import EOG_TEXTS, FIM_TEXTS
@@ -69,7 +70,7 @@ def test_every_one_of_them_stops_and_none_is_shown(tmp_path, type):
     tokenizer = load(tmp_path / "v.gguf", **BPE, tokens=tokens, token_type=[NORMAL] * 256 + [type] * len(ends))
     for text in ends:
         script = [*tokenizer.encode("so it ends"), tokenizer.id(text), *tokenizer.encode(" here")]
-        reply = complete(FakeSession(tokenizer.n_vocab, script=script), tokenizer, "x", sampling=GREEDY).run()
+        reply = complete(FakeSession(tokenizer.n_vocab, script=script), tokenizer, "x", GenerationOptions(GREEDY)).run()
         assert (reply.text, reply.stop_reason) == ("so it ends", "eog"), text
 
 
@@ -83,7 +84,7 @@ def test_suppressed_tokens_are_never_generated(tmp_path, sampling):
         tokenizer = load(tmp_path / "v.gguf", **keys, **array_of_ids)
         assert tokenizer.suppressed == sorted(set(suppressed))
         session = TwoFavourites(favourite, second)
-        assert complete(session, tokenizer, "x", sampling=sampling, max_tokens=20).run().text == expected
+        assert complete(session, tokenizer, "x", GenerationOptions(sampling, 20)).run().text == expected
 
 
 class TwoFavourites(FakeSession):

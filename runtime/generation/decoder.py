@@ -1,0 +1,190 @@
+"""The decoder: a prompt and logits to the events of one answer, without a loop of its own."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.errors import ContextOverflow
+from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, Usage
+from subbyte.runtime.generation.logits_processors import (
+    LogitsProcessor,
+    ReasoningBudget,
+    RepetitionPenalty,
+    SuppressedTokens,
+)
+from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.output_processor import OutputProcessor
+from subbyte.runtime.generation.prefill import chunk_ends
+from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.runtime.protocols import Tokenizer
+
+
+class Wanted(NamedTuple):
+    """Tokens to append to the sequence, and whether the logits of the last of them are needed.
+
+    No tokens: the next step of the decoder needs no evaluation.
+    """
+
+    tokens: Sequence[int]
+    logits: bool
+
+
+_NOTHING = Wanted((), False)
+
+
+class Decoder:
+    """A state machine that makes one answer. Whoever drives it evaluates what it wants; it never waits:
+
+        decoder.begin(n_cached)
+        while (wanted := decoder.wants()) is not None:
+            events = decoder.accept(evaluate(wanted) if wanted.tokens else None)
+        events = decoder.finish()
+
+    So one loop can drive one decoder or many. n_ctx: positions of the sequence. sampler: one that goes on from an
+    earlier answer; None: a new one. Raises ContextOverflow or ValueError for a prompt that can't be continued.
+    tokens: the ids that have come. n_computed: how many of prompt and answer the sequence must hold.
+    ended: why the answer has ended, None while it has not.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        prompt: Sequence[int],
+        n_ctx: int,
+        options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.prompt = list(prompt)
+        _check(self.prompt, n_ctx)
+        tags = options.tags
+        self.output = OutputProcessor(
+            tokenizer, options.stop, tags, tags.opened(self.prompt, tokenizer) if tags else None
+        )
+        self.ended: StopReason | None = None
+        self.n_cached = self.n_computed = 0
+        self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
+        self._processors = _chain(tokenizer, self._sampler.sampling, options, self.output)
+        self._context = self.prompt.copy()
+        self._logits: NDArray[np.float32] | None = None  # those that the next token is sampled from
+        self._chunk_ends = deque(chunk_ends(0, len(self.prompt)))  # of the prompt's chunks still to compute
+        # The last token is chosen, but not computed: one more than the context has room for.
+        room = n_ctx - len(self.prompt) + 1
+        self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
+        self._cancelled = threading.Event()
+
+    @property
+    def tokens(self) -> list[int]:
+        """The ids of all tokens that have come."""
+        return self.output.tokens
+
+    @property
+    def prefilling(self) -> bool:
+        """Whether some of the prompt is still to be computed."""
+        return bool(self._chunk_ends)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of the prompt and of what has come so far."""
+        return Usage(len(self.prompt), self.n_cached, len(self.tokens), self.output.n_thinking)
+
+    def begin(self, n_cached: int) -> PrefillProgress:
+        """Takes the prompt's first n_cached tokens, at least one less than all, as computed by now."""
+        self.n_cached = self.n_computed = n_cached
+        self._chunk_ends = deque(chunk_ends(n_cached, len(self.prompt)))
+        return PrefillProgress(0, len(self.prompt) - n_cached)
+
+    def cancel(self) -> None:
+        """Asks for an early end, from any thread."""
+        self._cancelled.set()
+
+    def wants(self) -> Wanted | None:
+        """What to evaluate before the next `accept`; None when the answer has ended."""
+        if self.ended is None and self._cancelled.is_set():
+            self.ended = "cancelled"
+        if self.ended is not None:
+            return None
+        if self._chunk_ends:
+            return Wanted(self.prompt[self.n_computed : self._chunk_ends[0]], len(self._chunk_ends) == 1)
+        n_forced = len(self._forced())
+        if len(self.tokens) + max(n_forced, 1) > self._limit:
+            self.ended = "length"
+            return None
+        if n_forced or self._logits is not None:
+            return _NOTHING
+        return Wanted(self._context[self.n_computed :], True)
+
+    def accept(self, logits: NDArray[np.float32] | None) -> Sequence[Event]:
+        """Goes one step on, a chunk of the prompt or a token; what there is to show of it.
+
+        logits: those that were wanted, [n_vocab], which may be changed; None if none were.
+        """
+        if logits is not None:
+            self._logits = logits
+        if self._chunk_ends:
+            self.n_computed = self._chunk_ends.popleft()
+            return (PrefillProgress(self.n_computed - self.n_cached, len(self.prompt) - self.n_cached),)
+        if logits is not None:
+            self.n_computed = len(self._context)
+        token = self._choose()
+        self._logits = None
+        if token in self._eog:
+            self.ended = "eog"
+            return ()
+        self._context.append(token)
+        for processor in self._processors:
+            processor.accept(token)
+        events = self.output.add(token)
+        if self.output.stopped:
+            self.ended = "stop"
+        return events
+
+    def finish(self) -> Sequence[Event]:
+        """What was held back, once the answer has ended."""
+        events = self.output.finish()
+        if self.output.stopped:
+            self.ended = "stop"
+        return events
+
+    def _forced(self) -> Sequence[int]:
+        """Tokens that come next without logits."""
+        for processor in self._processors:
+            if forced := processor.forced():
+                return forced
+        return ()
+
+    def _choose(self) -> int:
+        if forced := self._forced():
+            return forced[0]
+        if self._logits is None:
+            raise ValueError("the decoder wants logits for its next token")
+        for processor in self._processors:
+            processor.apply(self._logits, self._context)
+        return self._sampler.sample(self._logits)
+
+
+def _check(prompt: Sequence[int], n_ctx: int) -> None:
+    if not prompt:
+        raise ValueError("the prompt is empty, and this model has no token that begins a text: give at least one token")
+    if len(prompt) > n_ctx:
+        raise ContextOverflow(
+            f"the prompt has {len(prompt)} tokens, but the context holds {n_ctx}: "
+            "use a larger context, or shorten the text or the conversation"
+        )
+
+
+def _chain(
+    tokenizer: Tokenizer, sampling: Sampling, options: GenerationOptions, output: OutputProcessor
+) -> list[LogitsProcessor]:
+    """The logits processors of an answer, in the order in which they act; none that would do nothing."""
+    processors: list[LogitsProcessor] = []
+    if tokenizer.suppressed:
+        processors.append(SuppressedTokens(tokenizer.suppressed))
+    if sampling.repeat_penalty != 1.0 and sampling.repeat_last_n:
+        processors.append(RepetitionPenalty(sampling.repeat_penalty, sampling.repeat_last_n))
+    if options.reasoning_budget is not None:
+        processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
+    return processors
