@@ -41,8 +41,7 @@ def show(name: str | None, model: str | None, output: options.Output, verbose: b
     32 layers with 4 query heads to a KV head, and an output matrix of its own.
     """
     from subbyte.runtime.quantize.extract import resolve, typical
-    from subbyte.runtime.quantize.recipe import NAMED
-    from subbyte.runtime.quantize.recipe_file import find_recipe
+    from subbyte.runtime.quantize.recipe import NAMED, find_recipe
 
     if name is None:
         print_json({"recipes": list(NAMED)}) if output == "json" else print("\n".join(NAMED))
@@ -84,7 +83,7 @@ def check(ctx: click.Context, model: str, name: str, output: options.Output, ver
     RECIPE is a name or a .toml file. The exit code is 0 if no type differs, 1 if one does.
     """
     from subbyte.runtime.quantize.extract import check as differences_of
-    from subbyte.runtime.quantize.recipe_file import find_recipe
+    from subbyte.runtime.quantize.recipe import find_recipe
 
     with options.usage_errors(), _opened(model, verbose) as gguf:
         expected = find_recipe(name)
@@ -115,7 +114,7 @@ def export(name: str, model: str, without_imatrix: bool, output: options.Output,
     stdout gets the lines of a --tensor-type-file, stderr the command that uses it.
     """
     from subbyte.runtime.quantize.extract import export as lines_of
-    from subbyte.runtime.quantize.recipe_file import find_recipe
+    from subbyte.runtime.quantize.recipe import find_recipe
 
     with options.usage_errors(), _opened(model, verbose) as gguf:
         file_type, lines = lines_of(gguf, find_recipe(name), imatrix=not without_imatrix)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from subbyte.errors import ModelRefused
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.quantize.matrices import Model, matrices, place
+from subbyte.runtime.quantize.matrices import ModelTraits, locate, matrices
 from subbyte.runtime.quantize.metadata import IMATRIX
 from subbyte.runtime.quantize.plan import FLOATS
 from subbyte.runtime.quantize.recipe import Recipe
@@ -55,7 +55,7 @@ def resolve(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> Recipe:
 def typical(recipe: Recipe) -> Recipe:
     """What a recipe means for 32 layers, 4 query heads to a KV head, an output of its own, with importances."""
     names = ["token_embd.weight", "output.weight", *(f"blk.{i}.{kind}.weight" for i in range(LAYERS) for kind in KINDS)]
-    found = place([(name, ROW) for name in names], Model(LAYERS, 4, False), imatrix=True)
+    found = locate([(name, ROW) for name in names], ModelTraits(LAYERS, 4, False), imatrix=True)
     return compress({matrix.name: recipe.type_of(matrix) for matrix in found}, found, recipe.name)
 
 
@@ -85,16 +85,16 @@ def compress(types: Mapping[str, str], found: Sequence[Matrix], name: str) -> Re
     Raises ModelRefused where names are so odd that no recipe tells the tensors apart.
     """
     in_layers = [matrix for matrix in found if matrix.layer is not None] or found
-    rest = Counter(types[matrix.name] for matrix in in_layers).most_common(1)[0][0]
+    default_type = Counter(types[matrix.name] for matrix in in_layers).most_common(1)[0][0]
     of_kind: defaultdict[str, list[tuple[int | None, str]]] = defaultdict(list)
     for matrix in found:
-        of_kind[matrix.place.tensor].append((matrix.layer, types[matrix.name]))
+        of_kind[matrix.context.kind].append((matrix.layer, types[matrix.name]))
     alike: defaultdict[tuple[tuple[int | None, str], ...], list[str]] = defaultdict(list)
     for kind, layers in of_kind.items():
         alike[tuple(layers)].append(kind)
     try:
-        rules = [rule for layers, kinds in alike.items() for rule in _rules(", ".join(kinds), layers, rest)]
-        recipe = Recipe(name, rest, tuple(rules), pure=True)
+        rules = [rule for layers, kinds in alike.items() for rule in _rules(", ".join(kinds), layers, default_type)]
+        recipe = Recipe(name, default_type, tuple(rules), pure=True)
     except ValueError as error:
         raise ModelRefused(f"the tensors have names that no recipe can hold: {error}") from None
     if odd := [matrix.name for matrix in found if recipe.type_of(matrix) != types[matrix.name]]:
@@ -102,14 +102,14 @@ def compress(types: Mapping[str, str], found: Sequence[Matrix], name: str) -> Re
     return recipe
 
 
-def _rules(match: str, layers: Sequence[tuple[int | None, str]], rest: str) -> Iterator[Rule]:
+def _rules(match: str, layers: Sequence[tuple[int | None, str]], default_type: str) -> Iterator[Rule]:
     """Rules for the layers of a kind of tensors: those with a type of their own first, then what the others have."""
     counts = Counter(type for _, type in layers).most_common()
-    common = rest if rest in dict(counts) else counts[0][0]
+    common = default_type if default_type in dict(counts) else counts[0][0]
     for type, _ in counts:
         if type != common:
             yield Rule(match, type, ranges([i for i, each in layers if each == type and i is not None]))
-    if common != rest:
+    if common != default_type:
         yield Rule(match, common)
 
 
@@ -127,7 +127,7 @@ def ranges(numbers: Sequence[int]) -> str:
 def _by_kind(types: Mapping[str, str], found: Sequence[Matrix]) -> dict[tuple[str, str], list[int | None]]:
     layers: defaultdict[tuple[str, str], list[int | None]] = defaultdict(list)
     for matrix in found:
-        layers[matrix.place.tensor, types[matrix.name]].append(matrix.layer)
+        layers[matrix.context.kind, types[matrix.name]].append(matrix.layer)
     return dict(layers)
 
 

@@ -1,6 +1,6 @@
 """llama-quantize's file types: which block type each matrix of a model takes, as one table.
 
-The rules are those of llama.cpp (`src/llama-quant.cpp`, 2026) for models without experts; they turn on a `Place`.
+The rules are those of llama.cpp (`src/llama-quant.cpp`, 2026) for models without experts; see `TensorContext`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from subbyte.kernels import FORMATS
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a matrix stands, and what of its model decides about its type.
+class TensorContext:
+    """A matrix's kind and position, and what of its model decides about its type.
 
-    tensor: `attn_q`, … or `output`, `token_embd`. index, count: how many of its kind come before it, and are in all; a
+    kind: `attn_q`, … or `output`, `token_embd`. index, count: how many of its kind come before it, and are in all; a
     layer without attention has no attn_v to count, but `count` of ffn_down is the number of layers. row: weights in a
-    row. gqa: query heads of layer 0 that share a KV head. tied: the embeddings are the head, too. large: llama.cpp
+    row. gqa: query heads of layer 0 that share a KV head. tied: the embeddings are the head, too. is_70b: llama.cpp
     takes the model for a 70B. imatrix: importances are known.
     """
 
-    tensor: str
+    kind: str
     index: int
     count: int
     row: int
     gqa: int = 4
     tied: bool = False
-    large: bool = False
+    is_70b: bool = False
     imatrix: bool = True
 
     @property
@@ -41,23 +41,23 @@ class Place:
         return self.index >= 7 * self.count // 8
 
     @property
-    def chosen(self) -> bool:
+    def use_more_bits(self) -> bool:
         """At both ends, where errors hurt most, and every third between them: half of all."""
         return self.early or self.late or (self.index - self.count // 8) % 3 == 2
 
     @property
-    def shared(self) -> bool:
-        """So many heads share a KV head that attn_v is small, and more bits for it cost little."""
+    def gqa_ge_4(self) -> bool:
+        """So many query heads share a KV head that attn_v is small, and more bits for it cost little."""
         return self.gqa >= 4
 
 
-def is_large(architecture: str, n_layer: int, gqa: int) -> bool:
+def is_70b(architecture: str, n_layer: int, gqa: int) -> bool:
     """Whether llama.cpp takes a model for a 70B, by its number of layers; the first Llama's 65B had as many."""
     return n_layer == 80 and (architecture in ("qwen2", "deci") or (architecture == "llama" and gqa > 1))
 
 
-FileType = Callable[[Place], str]
-Rule = Callable[[Place], "str | None"]
+FileType = Callable[[TensorContext], str]
+FileTypeRule = Callable[[TensorContext], "str | None"]
 """A type, or None for that of most matrices."""
 
 # What rows that are no multiple of 256 take instead, since their blocks are smaller.
@@ -75,26 +75,26 @@ def fitting(type: str, row: int) -> str:
     return "F16" if row % FORMATS[type].block_size else type
 
 
-def _file_type(base: str, *, head: str = "Q6_K", **rules: str | Rule) -> FileType:
+def _file_type(base: str, *, head: str = "Q6_K", **rules: str | FileTypeRule) -> FileType:
     """Matrices have the type `base`, but for those that a rule names. head: of the output, which token_embd may be."""
 
-    def choose(place: Place) -> str:
-        kind = "attn_v" if place.tensor == "attn_qkv" else place.tensor
-        if kind == "output" or (kind == "token_embd" and place.tied):
-            return fitting("Q8_0" if place.row % FORMATS[base].block_size else head, place.row)
+    def choose(context: TensorContext) -> str:
+        kind = "attn_v" if context.kind == "attn_qkv" else context.kind
+        if kind == "output" or (kind == "token_embd" and context.tied):
+            return fitting("Q8_0" if context.row % FORMATS[base].block_size else head, context.row)
         rule = rules.get(kind)
-        type = (rule(place) if callable(rule) else rule) or base
-        if kind == "attn_v" and place.large and type in ("Q3_K", "Q4_K") and not base.startswith(("IQ1", "IQ2")):
+        type = (rule(context) if callable(rule) else rule) or base
+        if kind == "attn_v" and context.is_70b and type in ("Q3_K", "Q4_K") and not base.startswith(("IQ1", "IQ2")):
             type = "Q5_K"
-        return fitting(type, place.row)
+        return fitting(type, context.row)
 
     return choose
 
 
-def _coarse(base: str, finer: str, embeddings: str, **rules: str | Rule) -> FileType:
+def _coarse(base: str, finer: str, embeddings: str, **rules: str | FileTypeRule) -> FileType:
     """The file types below three bits. finer: in the first eighth, and where attn_v is not small."""
     return _file_type(
-        base, head="Q5_K", token_embd=embeddings, attn_v=lambda p: "Q4_K" if p.shared else finer,
+        base, head="Q5_K", token_embd=embeddings, attn_v=lambda p: "Q4_K" if p.gqa_ge_4 else finer,
         ffn_down=lambda p: finer if p.early else None, **rules,
     )  # fmt: skip
 
@@ -103,23 +103,23 @@ def _floats_or_bytes(type: str) -> FileType:
     return _file_type(type, head=type)
 
 
-def _q4_k_where_shared(place: Place) -> str | None:
-    return "Q4_K" if place.shared else None
+def _q4_k_if_gqa_ge_4(context: TensorContext) -> str | None:
+    return "Q4_K" if context.gqa_ge_4 else None
 
 
 def _iq4(base: str) -> FileType:
     return _file_type(
-        base, attn_v=lambda p: "Q5_K" if p.shared else None,
+        base, attn_v=lambda p: "Q5_K" if p.gqa_ge_4 else None,
         ffn_down=lambda p: "Q5_K" if p.early and not p.imatrix else None,
     )  # fmt: skip
 
 
-def _middle(place: Place) -> str | None:
-    return None if place.early or place.late else "IQ3_XXS"
+def _middle(context: TensorContext) -> str | None:
+    return None if context.early or context.late else "IQ3_XXS"
 
 
-def _q6_k_where_chosen(place: Place) -> str | None:
-    return "Q6_K" if place.chosen else None
+def _q6_k_if_use_more_bits(context: TensorContext) -> str | None:
+    return "Q6_K" if context.use_more_bits else None
 
 
 FILE_TYPES: Mapping[str, FileType] = {
@@ -128,18 +128,18 @@ FILE_TYPES: Mapping[str, FileType] = {
     "Q4_1": _file_type("Q4_1"),
     "Q5_0": _file_type("Q5_0", ffn_down=lambda p: "Q5_1" if p.early and p.imatrix else None),
     "Q5_1": _file_type("Q5_1"),
-    "Q2_K_S": _file_type("Q2_K", attn_v=_q4_k_where_shared,
+    "Q2_K_S": _file_type("Q2_K", attn_v=_q4_k_if_gqa_ge_4,
                          ffn_down=lambda p: "Q4_K" if p.early else None),
-    "Q2_K": _file_type("Q2_K", attn_v=lambda p: "Q4_K" if p.shared else "Q3_K", attn_output="Q3_K", ffn_down="Q3_K"),
+    "Q2_K": _file_type("Q2_K", attn_v=lambda p: "Q4_K" if p.gqa_ge_4 else "Q3_K", attn_output="Q3_K", ffn_down="Q3_K"),
     "Q3_K_S": _file_type("Q3_K"),
     "Q3_K_M": _file_type("Q3_K", attn_v=lambda p: "Q5_K" if p.index < 2 else "Q4_K", attn_output="Q4_K",
                          ffn_down=lambda p: "Q5_K" if p.index < p.count // 16 else "Q4_K"),
     "Q3_K_L": _file_type("Q3_K", attn_v="Q5_K", attn_output="Q5_K", ffn_down="Q5_K"),
     "Q4_K_S": _file_type("Q4_K", attn_v=lambda p: "Q5_K" if p.index < 4 else None,
                          ffn_down=lambda p: "Q5_K" if p.early else None),
-    "Q4_K_M": _file_type("Q4_K", attn_v=_q6_k_where_chosen, ffn_down=_q6_k_where_chosen),
+    "Q4_K_M": _file_type("Q4_K", attn_v=_q6_k_if_use_more_bits, ffn_down=_q6_k_if_use_more_bits),
     "Q5_K_S": _file_type("Q5_K"),
-    "Q5_K_M": _file_type("Q5_K", attn_v=_q6_k_where_chosen, ffn_down=_q6_k_where_chosen),
+    "Q5_K_M": _file_type("Q5_K", attn_v=_q6_k_if_use_more_bits, ffn_down=_q6_k_if_use_more_bits),
     "Q6_K": _file_type("Q6_K"),
     "TQ1_0": _file_type("TQ1_0", token_embd="Q4_K"),
     "TQ2_0": _file_type("TQ2_0", token_embd="Q4_K"),
@@ -150,12 +150,12 @@ FILE_TYPES: Mapping[str, FileType] = {
     "IQ2_S": _coarse("IQ2_XS", "IQ3_S", "IQ3_S", attn_output="IQ3_S"),
     "IQ2_M": _coarse("IQ2_S", "IQ3_S", "IQ3_S", attn_output="IQ3_S"),
     "IQ3_XXS": _file_type("IQ3_XXS", head="Q5_K", token_embd="IQ3_S", attn_q="IQ2_S", attn_k="IQ2_S",
-                          attn_v=lambda p: "Q4_K" if p.shared else None if p.imatrix else "IQ3_S",
+                          attn_v=lambda p: "Q4_K" if p.gqa_ge_4 else None if p.imatrix else "IQ3_S",
                           attn_output="IQ3_S",
                           ffn_down=lambda p: None if p.imatrix else "Q4_K" if p.early else "Q3_K"),
-    "IQ3_XS": _file_type("IQ3_S", attn_q="IQ3_XXS", attn_k="IQ3_XXS", attn_v=_q4_k_where_shared,
+    "IQ3_XS": _file_type("IQ3_S", attn_q="IQ3_XXS", attn_k="IQ3_XXS", attn_v=_q4_k_if_gqa_ge_4,
                          ffn_gate=_middle, ffn_up=_middle),
-    "IQ3_S": _file_type("IQ3_S", attn_v=_q4_k_where_shared),
+    "IQ3_S": _file_type("IQ3_S", attn_v=_q4_k_if_gqa_ge_4),
     "IQ3_M": _file_type("IQ3_S", attn_v="Q4_K", attn_output="Q4_K", ffn_down=lambda p: "Q4_K" if p.early else None),
     "IQ4_NL": _iq4("IQ4_NL"),
     "IQ4_XS": _iq4("IQ4_XS"),

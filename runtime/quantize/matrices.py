@@ -1,4 +1,4 @@
-"""The tensors of a file that quantizing turns into another type, and where in the model each of them stands."""
+"""The tensors of a file that quantizing turns into another type, and the context of each in the model."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from subbyte.errors import UnsupportedError
 from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
 from subbyte.runtime.gguf.names import kind_of, layer_of
-from subbyte.runtime.quantize.file_types import Place, is_large
+from subbyte.runtime.quantize.file_types import TensorContext, is_70b
 from subbyte.runtime.quantize.rule import Matrix
 
 MAX_LAYERS = 512
 
 
 @dataclass(frozen=True)
-class Model:
-    """What of a model decides about its types; see `Place`. gqa: 0 where layer 0 has no attention."""
+class ModelTraits:
+    """The traits of a model that decide about its types; see `TensorContext`. gqa: 0 where layer 0 has no attention."""
 
     n_layer: int
     gqa: int
-    large: bool
+    is_70b: bool
 
 
 def is_matrix(tensor: TensorInfo) -> bool:
@@ -32,13 +32,13 @@ def is_matrix(tensor: TensorInfo) -> bool:
 
 def matrices(gguf: GGUF, *, imatrix: bool) -> list[Matrix]:
     """All matrices of a model, in the order of its layers. Raises UnsupportedError for a mixture of experts."""
-    model = _describe(gguf.metadata)
+    traits = _traits(gguf.metadata)
     found = [tensor for tensor in gguf.tensors.values() if is_matrix(tensor)]
-    return place([(t.name, t.shape[0]) for t in found], model, imatrix=imatrix)
+    return locate([(t.name, t.shape[0]) for t in found], traits, imatrix=imatrix)
 
 
-def place(rows: Iterable[tuple[str, int]], model: Model, *, imatrix: bool) -> list[Matrix]:
-    """Tensors, given as names and row lengths, with their places; those of a kind are counted in the order of layers.
+def locate(rows: Iterable[tuple[str, int]], traits: ModelTraits, *, imatrix: bool) -> list[Matrix]:
+    """Tensors, given as names and row lengths, with their contexts; those of a kind are counted in the order of layers.
 
     A layer may lack attention, so that attn_v is counted out of fewer than the model has layers.
     """
@@ -49,14 +49,14 @@ def place(rows: Iterable[tuple[str, int]], model: Model, *, imatrix: bool) -> li
     met: Counter[str] = Counter()
     result = []
     for (name, row), kind in zip(ordered, kinds, strict=True):
-        count = n_values if kind in ("attn_v", "attn_qkv") else model.n_layer
-        where = Place(kind, met[kind], count, row, model.gqa, tied, model.large, imatrix)
+        count = n_values if kind in ("attn_v", "attn_qkv") else traits.n_layer
+        context = TensorContext(kind, met[kind], count, row, traits.gqa, tied, traits.is_70b, imatrix)
         met[kind] += 1
-        result.append(Matrix(name, layer_of(name), model.n_layer, where))
+        result.append(Matrix(name, layer_of(name), traits.n_layer, context))
     return result
 
 
-def _describe(metadata: Metadata) -> Model:
+def _traits(metadata: Metadata) -> ModelTraits:
     architecture = metadata.str("general.architecture")
     if metadata.u32(f"{architecture}.expert_count", 0):
         raise UnsupportedError(
@@ -66,7 +66,7 @@ def _describe(metadata: Metadata) -> Model:
     n_head = _of_layer_0(metadata, f"{architecture}.attention.head_count", 1)
     n_head_kv = _of_layer_0(metadata, f"{architecture}.attention.head_count_kv", n_head)
     gqa = n_head // n_head_kv if n_head_kv else 0
-    return Model(n_layer, gqa, is_large(architecture, n_layer, gqa))
+    return ModelTraits(n_layer, gqa, is_70b(architecture, n_layer, gqa))
 
 
 def _of_layer_0(metadata: Metadata, key: str, default: int) -> int:

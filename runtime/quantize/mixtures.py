@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, Place, fitting
+from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, TensorContext, fitting
 
-__all__ = ["MIXES", "Place"]
+__all__ = ["MIXES", "TensorContext"]
 
 EMBEDDINGS = ("token_embd", "output")
 
 
 def _pure(type: str) -> FileType:
     """One type for all but the output matrix, which is Q6_K: what kernels are measured with."""
-    return lambda place: fitting("Q6_K" if place.tensor == "output" or _is_head(place) else type, place.row)
+    return lambda context: fitting("Q6_K" if context.kind == "output" or _is_head(context) else type, context.row)
 
 
-def _is_head(place: Place) -> bool:
-    return place.tied and place.tensor == "token_embd"
+def _is_head(context: TensorContext) -> bool:
+    return context.tied and context.kind == "token_embd"
 
 
-def _with_embeddings(type: str, rest: FileType) -> FileType:
+def _with_embeddings(type: str, default: FileType) -> FileType:
     """A file type with embeddings and output of a given type, as llama-quantize's flags set it."""
-    return lambda place: type if place.tensor in EMBEDDINGS else rest(place)
+    return lambda context: type if context.kind in EMBEDDINGS else default(context)
 
 
 def _dynamic_gate(base: str, *, output: str, edge: str, middle: str) -> FileType:
@@ -32,15 +32,15 @@ def _dynamic_gate(base: str, *, output: str, edge: str, middle: str) -> FileType
     output: the type of attn_output, and of attn_v where fewer than 4 heads share one.
     """
 
-    def choose(place: Place) -> str:
-        quarter = place.count // 4
-        outer = place.index < quarter or place.index >= place.count - quarter
+    def choose(context: TensorContext) -> str:
+        quarter = context.count // 4
+        outer = context.index < quarter or context.index >= context.count - quarter
         special = {
-            "attn_v": "IQ4_XS" if place.shared else output,
+            "attn_v": "IQ4_XS" if context.gqa_ge_4 else output,
             "attn_output": output,
             "ffn_down": edge if outer else middle,
         }
-        return fitting(special.get(place.tensor, base), place.row)
+        return fitting(special.get(context.kind, base), context.row)
 
     return _with_embeddings("Q5_K", choose)
 
@@ -58,7 +58,7 @@ _CARDS = {
     "q6_k": _with_embeddings("Q8_0", FILE_TYPES["Q6_K"]),
     "q4_k": _with_embeddings("Q8_0", FILE_TYPES["Q4_K_M"]),
     "q4_k_s": FILE_TYPES["Q4_K_S"],
-    "q4_0": lambda place: fitting("Q4_0", place.row),
+    "q4_0": lambda context: fitting("Q4_0", context.row),
     "iq4_nl": FILE_TYPES["IQ4_NL"],
     "iq3_xs": FILE_TYPES["IQ3_XS"],
     "iq3_m": FILE_TYPES["IQ3_M"],

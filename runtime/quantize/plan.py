@@ -41,7 +41,7 @@ class Change(Record):
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuantPlan:
     """All tensors of a file, in its order. recipe: what decided. imatrix: whether importances are known."""
 
     recipe: Recipe
@@ -92,17 +92,17 @@ class Plan:
         }
 
 
-def make_plan(gguf: GGUF, recipe: Recipe, imatrix: Imatrix | None = None) -> Plan:
+def make_plan(gguf: GGUF, recipe: Recipe, imatrix: Imatrix | None = None) -> QuantPlan:
     """What the recipe makes of a file. Raises ValueError for a rule that names no tensor, UnsupportedError."""
     found = matrices(gguf, imatrix=imatrix is not None)
     types = {matrix.name: recipe.type_of(matrix) for matrix in found}
     changes = [_change(tensor, types.get(tensor.name, tensor.type)) for tensor in gguf.tensors.values()]
     if not changes:
         raise ModelRefused(f"{gguf.path}: holds no tensors; give a model")
-    return Plan(recipe, tuple(changes), imatrix is not None)
+    return QuantPlan(recipe, tuple(changes), imatrix is not None)
 
 
-def check_importances(plan: Plan, imatrix: Imatrix | None, needed: Callable[[str], bool]) -> None:
+def check_importances(plan: QuantPlan, imatrix: Imatrix | None, needed: Callable[[str], bool]) -> None:
     """Raise ModelRefused, which names the tensor, where importances are missing that its type needs, or do not fit it.
 
     needed: whether the encoder of a type can't do without any, even for embeddings and output.
@@ -126,10 +126,13 @@ def needs_importances(change: Change, recipe: Recipe, needed: Callable[[str], bo
     """llama-quantize's rule, and what the encoders ask for besides."""
     if change.name in ("token_embd.weight", "output.weight"):
         return needed(change.type)
-    return change.type in NEED_IMATRIX or needed(change.type) or (change.type == "Q2_K" and recipe.rest == "Q2_K_S")
+    q2_k_s = change.type == "Q2_K" and recipe.default_type == "Q2_K_S"
+    return change.type in NEED_IMATRIX or needed(change.type) or q2_k_s
 
 
-def recipe_for_size(plan_of: Callable[[Recipe], Plan], size_of: Callable[[Plan], int], n_bytes: int) -> Recipe:
+def recipe_for_size(
+    plan_of: Callable[[Recipe], QuantPlan], size_of: Callable[[QuantPlan], int], n_bytes: int
+) -> Recipe:
     """The finest of llama.cpp's mixtures whose file has at most n_bytes.
 
     Without an importance matrix the coarsest are K-quants, which do without. Raises ValueError if none is so small.

@@ -26,9 +26,8 @@ from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import quantized
 from subbyte.runtime.quantize.part_file import PartFile
-from subbyte.runtime.quantize.plan import Change, Plan, check_importances, make_plan, recipe_for_size
-from subbyte.runtime.quantize.recipe import Recipe
-from subbyte.runtime.quantize.recipe_file import find_recipe
+from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, make_plan, recipe_for_size
+from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
 from subbyte.runtime.types import StepProgress
 
@@ -43,7 +42,7 @@ class Quantized:
 
     source: Path
     out: Path
-    plan: Plan
+    plan: QuantPlan
     n_bytes: int
     dry_run: bool
     resumed: int
@@ -99,10 +98,10 @@ def quantize(
         _check_place(out, gguf)
         _check_matched(overrides, gguf)
 
-        def plan_of(recipe: Recipe) -> Plan:
+        def plan_of(recipe: Recipe) -> QuantPlan:
             return make_plan(gguf, recipe.with_rules(*overrides), importances)
 
-        def layout_of(plan: Plan) -> Layout:
+        def layout_of(plan: QuantPlan) -> Layout:
             return _layout(gguf, plan, importances, imatrix_name)
 
         if found is None:
@@ -125,7 +124,12 @@ def quantize(
 
 
 def _write(
-    gguf: GGUF, plan: Plan, imatrix: Imatrix | None, file: PartFile, encoder: Encoder, on_progress: StepProgress | None
+    gguf: GGUF,
+    plan: QuantPlan,
+    imatrix: Imatrix | None,
+    file: PartFile,
+    encoder: Encoder,
+    on_progress: StepProgress | None,
 ) -> None:
     done = 0
     for i, change in enumerate(plan.changes):
@@ -149,7 +153,7 @@ def _data(tensor: TensorInfo, change: Change, imatrix: Imatrix | None, encoder: 
     return encoder.encode(tensor, change.type, imatrix.weights(change.name) if imatrix else None)
 
 
-def _layout(gguf: GGUF, plan: Plan, imatrix: Imatrix | None, imatrix_name: str) -> Layout:
+def _layout(gguf: GGUF, plan: QuantPlan, imatrix: Imatrix | None, imatrix_name: str) -> Layout:
     metadata = quantized(gguf.metadata.entries, plan.recipe.file_type, imatrix, imatrix_name)
     tensors = [(change.name, change.shape, change.type, change.n_bytes) for change in plan.changes]
     return lay_out(metadata, tensors, gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT))
@@ -180,5 +184,5 @@ def _check_matched(rules: Sequence[Rule], gguf: GGUF) -> None:
     found = matrices(gguf, imatrix=False)
     for rule in rules:
         if not any(rule.fits(matrix) for matrix in found):
-            kinds = sorted({matrix.place.tensor for matrix in found})
+            kinds = sorted({matrix.context.kind for matrix in found})
             raise ValueError(f"{rule.match!r} fits no tensor of the model, which has {', '.join(kinds)}")

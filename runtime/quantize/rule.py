@@ -1,4 +1,4 @@
-"""Rules of a recipe: for which tensors they decide, by kind, name, layer, and where in the model the tensor stands."""
+"""Rules of a recipe: which tensors they match, by kind, name, layer, and context in the model."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fnmatch import translate
 from functools import cached_property
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.file_types import Place
+from subbyte.runtime.quantize.file_types import TensorContext
 
-CONDITIONS: Mapping[str, Callable[[Place], bool]] = {
-    "early": lambda place: place.early,
-    "late": lambda place: place.late,
-    "chosen": lambda place: place.chosen,
-    "shared": lambda place: place.shared,
-    "tied": lambda place: place.tied,
-    "large": lambda place: place.large,
-    "imatrix": lambda place: place.imatrix,
+CONDITIONS: Mapping[str, Callable[[TensorContext], bool]] = {
+    "early": lambda context: context.early,
+    "late": lambda context: context.late,
+    "use_more_bits": lambda context: context.use_more_bits,
+    "gqa_ge_4": lambda context: context.gqa_ge_4,
+    "tied": lambda context: context.tied,
+    "is_70b": lambda context: context.is_70b,
+    "imatrix": lambda context: context.imatrix,
 }
-"""What `when` may ask, each also with "not " before it; they are llama.cpp's own questions, see `Place`."""
+"""What `when` may ask, each also with "not " before it; they are llama.cpp's own questions, see `TensorContext`."""
 
 MAX_PATTERNS = 4096  # of all rules together: it must not take long to ask them of every tensor
 MAX_MATCH = 1000  # characters
@@ -36,12 +36,12 @@ class Matrix:
     name: str
     layer: int | None
     n_layer: int
-    place: Place
+    context: TensorContext
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a recipe; see the head of this file. Raises ValueError for what can't be a rule."""
+    """One line of a recipe; see the head of recipe.py. Raises ValueError for what can't be a rule."""
 
     match: str
     type: str
@@ -77,12 +77,13 @@ class Rule:
 
     def fits(self, matrix: Matrix) -> bool:
         """Whether the rule decides about a matrix."""
-        kind, name = matrix.place.tensor, matrix.name
+        kind, name = matrix.context.kind, matrix.name
         if not any(pattern.match(name if whole else kind) for whole, pattern in self.patterns):
             return False
         if self.layers is not None and not self._holds_layer(matrix):
             return False
-        return all(CONDITIONS[word.removeprefix("not ")](matrix.place) != word.startswith("not ") for word in self.when)
+        context = matrix.context
+        return all(CONDITIONS[word.removeprefix("not ")](context) != word.startswith("not ") for word in self.when)
 
     def _holds_layer(self, matrix: Matrix) -> bool:
         layer, n_layer = matrix.layer, matrix.n_layer

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.quantize.file_types import is_large
+from subbyte.runtime.quantize.file_types import is_70b
 
 
-class Layer(NamedTuple):
+class LayerShape(NamedTuple):
     """n_head: 0 for a layer without attention. n_ff: 0 for one without a feed-forward part."""
 
     n_head: int
@@ -34,7 +34,7 @@ class Shape:
 
     name: str
     architecture: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerShape, ...]
     n_embd: int
     head_dim: int
     vocabulary: VocabularySize
@@ -50,9 +50,9 @@ class Shape:
         return self.layers[0].n_head // self.layers[0].n_head_kv
 
     @property
-    def large(self) -> bool:
+    def is_70b(self) -> bool:
         """Whether llama.cpp takes it for a 70B."""
-        return is_large(self.architecture, len(self.layers), self.gqa)
+        return is_70b(self.architecture, len(self.layers), self.gqa)
 
     def rope_freqs(self) -> NDArray[np.float32]:
         """What divides the frequency of each pair, float32 [head_dim / 2]: Llama 3.1's rule for a context of 8192.
@@ -70,11 +70,11 @@ QWEN_2 = VocabularySize("qwen2", 151936, 293, 151387)
 EXAONE_3 = VocabularySize("exaone", 102400, 362, 101782)  # merges: as many as tokens of several bytes
 
 
-def _same(n_layer: int, n_head: int, n_head_kv: int, n_ff: int) -> tuple[Layer, ...]:
-    return (Layer(n_head, n_head_kv, n_ff),) * n_layer
+def _same(n_layer: int, n_head: int, n_head_kv: int, n_ff: int) -> tuple[LayerShape, ...]:
+    return (LayerShape(n_head, n_head_kv, n_ff),) * n_layer
 
 
-def _nemotron_49b() -> tuple[Layer, ...]:
+def _nemotron_49b() -> tuple[LayerShape, ...]:
     """NVIDIA's config.json: of Llama-3.3-70B's 80 layers 49 have kept their attention; feed-forward parts shrank."""
     n_ff = [
         14336, *[28672] * 5, 14336, 14336, *[28672] * 3, 17920, *[28672] * 30,
@@ -83,7 +83,7 @@ def _nemotron_49b() -> tuple[Layer, ...]:
         *[28672] * 9,
     ]  # fmt: skip
     without = {6, 7, 11, *range(42, 52), *range(53, 71)}
-    return tuple(Layer(0, 0, n) if i in without else Layer(64, 8, n) for i, n in enumerate(n_ff))
+    return tuple(LayerShape(0, 0, n) if i in without else LayerShape(64, 8, n) for i, n in enumerate(n_ff))
 
 
 SHAPES = {

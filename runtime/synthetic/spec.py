@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.mixtures import MIXES, Place
-from subbyte.runtime.synthetic.shapes import SHAPES, Layer, Shape
+from subbyte.runtime.quantize.mixtures import MIXES, TensorContext
+from subbyte.runtime.synthetic.shapes import SHAPES, LayerShape, Shape
 
 ALIGNMENT = 32  # of tensors in a GGUF file
 
@@ -52,10 +52,10 @@ class Synthetic:
         n_attention = sum(layer.n_head > 0 for layer in s.layers)
         count = n_attention if kind.startswith("attn") else len(s.layers)
         met[kind] += 1
-        return MIXES[self.mix](Place(kind, met[kind] - 1, count, shape[1], s.gqa, s.tied, s.large))
+        return MIXES[self.mix](TensorContext(kind, met[kind] - 1, count, shape[1], s.gqa, s.tied, s.is_70b))
 
 
-def _block(s: Shape, layer: Layer) -> dict[str, tuple[int, ...]]:
+def _block(s: Shape, layer: LayerShape) -> dict[str, tuple[int, ...]]:
     """Names and numpy shapes of a layer's tensors."""
     n, q, kv = s.n_embd, layer.n_head * s.head_dim, layer.n_head_kv * s.head_dim
     found: dict[str, tuple[int, ...]] = {}
@@ -88,7 +88,7 @@ def parse(text: str) -> Synthetic:
 
 def cut(shape: Shape, n_layer: int) -> Shape:
     """The shape with some of its layers, in their order: one of each kind first, then of each kind its share."""
-    total, met = Counter(shape.layers), Counter[Layer]()
+    total, met = Counter(shape.layers), Counter[LayerShape]()
     rank = {}
     for i, layer in enumerate(shape.layers):
         rank[i] = met[layer] / total[layer], i

@@ -1,4 +1,4 @@
-"""The door to vocabulary.h: a vocabulary over the bytes of a file, its merges, and the search for special tokens."""
+"""Cython bindings of vocabulary.h: a vocabulary over the bytes of a file, its merges, and the search for special tokens."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 
 from subbyte.errors import TokenizerError
 
-__all__ = ["CONTROL", "UNKNOWN", "USER_DEFINED", "UNUSED", "BYTE", "Partition", "Vocabulary"]
+__all__ = ["CONTROL", "UNKNOWN", "USER_DEFINED", "UNUSED", "BYTE", "SpecialTokenMatcher", "Vocabulary"]
 
 cdef extern from "vocabulary.h" nogil:
     const uint32_t NO_ID
@@ -40,10 +40,10 @@ cdef extern from "vocabulary.h" nogil:
         uint32_t *ids
         size_t n
 
-    ctypedef struct partition:
+    ctypedef struct special_matcher:
         string_index index
 
-    ctypedef struct cut:
+    ctypedef struct token_match:
         uint32_t at, length, id
 
     int strings_scan(strings *s, const uint8_t *data, size_t n_bytes, uint32_t n, uint32_t max_length, int merges,
@@ -55,8 +55,8 @@ cdef extern from "vocabulary.h" nogil:
     void vocabulary_free(vocabulary *v)
     int bpe_encode(const vocabulary *v, const uint8_t *text, size_t n, const uint32_t *ends, size_t n_pieces, id_list *out)
     int spm_encode(const vocabulary *v, const uint8_t *text, size_t n, id_list *out)
-    int partition_build(partition *p, const vocabulary *v, const uint32_t *ids, uint32_t n, uint64_t seed)
-    int partition_cut(const partition *p, const uint8_t *text, size_t n, cut **cuts, size_t *n_cuts)
+    int matcher_build(special_matcher *m, const vocabulary *v, const uint32_t *ids, uint32_t n, uint64_t seed)
+    int matcher_find(const special_matcher *m, const uint8_t *text, size_t n, token_match **matches, size_t *n_matches)
 
 UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = c_UNKNOWN, c_CONTROL, c_USER_DEFINED, c_UNUSED, c_BYTE
 
@@ -169,7 +169,7 @@ cdef class Vocabulary:
         return None if id == NO_ID else id
 
     def make_control(self, uint64_t id):
-        """Treat the token as a control token. For loading only, before `partition`."""
+        """Treat the token as a control token. For loading only, before `matcher`."""
         self._check_id(id)
         self.v.types[id] = c_CONTROL
 
@@ -180,9 +180,9 @@ cdef class Vocabulary:
             if self.v.byte_ids[i] == NO_ID:
                 self.v.byte_ids[i] = id
 
-    def partition(self, *types):
-        """The search for all tokens of these types."""
-        return Partition(self, types)
+    def matcher(self, *types):
+        """The search for all tokens of these types in a text."""
+        return SpecialTokenMatcher(self, types)
 
     def bpe(self, str text not None, list pieces not None):
         """Token ids of `text`, cut into [(piece, (begin, end in characters)), …] by a pre-tokenizer of `tokenizers`."""
@@ -223,15 +223,15 @@ cdef class Vocabulary:
             free(out.ids)
 
 
-cdef class Partition:
-    """Finds the tokens of some types in a text. Made by `Vocabulary.partition`."""
+cdef class SpecialTokenMatcher:
+    """Finds the tokens of some types in a text. Made by `Vocabulary.matcher`."""
 
-    cdef partition p
+    cdef special_matcher m
     cdef Vocabulary vocabulary
 
     def __init__(self, Vocabulary vocabulary not None, tuple types not None):
         if self.vocabulary is not None:
-            raise ValueError("a partition is made once")
+            raise ValueError("a matcher is made once")
         cdef const uint8_t *type_of = vocabulary.v.types
         cdef uint32_t n_vocab = vocabulary.v.tokens.n, n = 0, i
         cdef uint32_t *ids = <uint32_t *>malloc((n_vocab + 1) * sizeof(uint32_t))
@@ -251,28 +251,28 @@ cdef class Partition:
                     ids[n] = i
                     n += 1
             with nogil:
-                status = partition_build(&self.p, &vocabulary.v, ids, n, vocabulary.seed)
+                status = matcher_build(&self.m, &vocabulary.v, ids, n, vocabulary.seed)
             check(status)
         finally:
             free(ids)
 
     def __dealloc__(self):
-        free(self.p.index.slots)
+        free(self.m.index.slots)
 
-    def cut(self, bytes text not None):
-        """What was found, in the order of the text: [(byte position, bytes, token id), …]."""
+    def find(self, bytes text not None):
+        """The tokens in a text, in its order: [(byte position, bytes, token id), …]."""
         cdef const uint8_t *base = text
-        cdef size_t n = len(text), n_cuts = 0, i
-        cdef cut *cuts = NULL
+        cdef size_t n = len(text), n_matches = 0, i
+        cdef token_match *matches = NULL
         cdef int status
         try:
             check_length(n)
             with nogil:
-                status = partition_cut(&self.p, base, n, &cuts, &n_cuts)
+                status = matcher_find(&self.m, base, n, &matches, &n_matches)
             check(status)
-            return [(cuts[i].at, cuts[i].length, cuts[i].id) for i in range(n_cuts)]
+            return [(matches[i].at, matches[i].length, matches[i].id) for i in range(n_matches)]
         finally:
-            free(cuts)
+            free(matches)
 
 
 cdef int check(int status) except -1:

@@ -1,7 +1,7 @@
 """Byte-level BPE: `tokenizer.ggml.model` "gpt2"."""
 
 from subbyte.runtime.tokenizer._vocabulary import Vocabulary
-from subbyte.runtime.tokenizer.pretokenizer import Cutter, Rule
+from subbyte.runtime.tokenizer.pretokenizer import PreTokenizer, SplitRule
 
 
 def _byte_alphabet() -> dict[int, int]:
@@ -15,18 +15,18 @@ BYTE_OF = _byte_alphabet()
 
 
 class ByteLevelBPE:
-    """Text is cut by a rule; in each piece the bytes are merged by the rank of their pair."""
+    """Text is split by a rule; in each piece the bytes are merged by the rank of their pair."""
 
     add_space_prefix = False
 
-    def __init__(self, vocabulary: Vocabulary, rule: Rule) -> None:
+    def __init__(self, vocabulary: Vocabulary, rule: SplitRule) -> None:
         self.vocabulary = vocabulary
-        self._cutter = Cutter(rule)
+        self._pre_tokenizer = PreTokenizer(rule)
 
     def encode(self, text: bytes, *, first: bool) -> list[int]:
         """Token ids of text without special tokens; where it stands (`first`) makes no difference to this kind."""
         ids: list[int] = []
-        for part, pieces in self._cutter.cut(text.decode("utf-8", "replace")):
+        for part, pieces in self._pre_tokenizer.split(text.decode("utf-8", "replace")):
             ids += self.vocabulary.bpe(part, pieces)
         return ids
 

@@ -1,4 +1,4 @@
-"""From token ids back to text, whole or as they come."""
+"""Detokenization: from token ids back to text, whole or streamed."""
 
 import codecs
 import re
@@ -10,7 +10,7 @@ _BYTE_TOKEN = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 
 
 def piece_of(token: bytes, type: int, unescape: Callable[[bytes], bytes], special: bool) -> bytes:
-    """Return the bytes a token adds to a text; they may be a part of a character. `special` shows control tokens."""
+    """The bytes a token adds to a text; they may be a part of a character. `special` shows control tokens."""
     if type in (CONTROL, UNKNOWN):
         return token if special else b""
     if type == UNUSED:
@@ -30,11 +30,11 @@ class StreamDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, id: int) -> str:
-        """Return the text that this token completes: maybe none. Bytes that can't be UTF-8 become U+FFFD."""
+        """The text that this token completes: maybe none. Bytes that can't be UTF-8 become U+FFFD."""
         return self._decoder.decode(self._piece(id))
 
     def finish(self) -> str:
-        """Return U+FFFD if the last character was left unfinished, else nothing; the decoder may then be used again."""
+        """U+FFFD if the last character was left unfinished, else nothing; the decoder may then be used again."""
         rest = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return rest

@@ -1,4 +1,4 @@
-"""Cutting text into the pieces that byte-level BPE merges inside: the rules of `tokenizer.ggml.pre`.
+"""Pre-tokenization: splits text into the pieces that byte-level BPE merges inside, by `tokenizer.ggml.pre`.
 
 The expressions of a rule are applied in turn, each to every piece that the ones before it left; what an expression does
 not match stays as a piece. Merges never cross pieces, so these rules decide the token ids as much as the merges do.
@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokenizers.pre_tokenizers import PreTokenizer
+    from tokenizers import pre_tokenizers
 
 DIGIT = r"\p{N}"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -38,7 +38,7 @@ _SAFE_CUT = re.compile(r"[A-Za-z](?=[\t-&(-@\[-`{-~])")
 
 
 @dataclass(frozen=True)
-class Rule:
+class SplitRule:
     """How a family of byte-level vocabularies is used.
 
     expressions:   Oniguruma expressions, in the order they are applied
@@ -53,38 +53,38 @@ class Rule:
 
 # The names that llama.cpp gives these rules (src/llama-vocab.cpp), but for those of embedding models.
 _NAMES = {
-    "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2": Rule(
+    "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2": SplitRule(
         (LLAMA3,), ignore_merges=True, add_bos=True
     ),
-    "dbrx smaug-bpe glm4 chatglm-bpe": Rule((LLAMA3,)),
-    "qwen2 deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2": Rule((QWEN2,)),
-    "smollm starcoder refact command-r exaone codeshell minerva-7b mellum2": Rule((DIGIT, GPT2)),
-    "gpt-2 phi-2 exaone4 gigachat a.x-4.0 mellum mpt olmo jais trillion granite-docling": Rule((GPT2,)),
-    "gpt-4o llama4 kanana2 talkie minimax-m2": Rule((GPT4O,)),
-    "tekken": Rule((TEKKEN,), ignore_merges=True, add_bos=True),
-    "default": Rule((r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
+    "dbrx smaug-bpe glm4 chatglm-bpe": SplitRule((LLAMA3,)),
+    "qwen2 deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2": SplitRule((QWEN2,)),
+    "smollm starcoder refact command-r exaone codeshell minerva-7b mellum2": SplitRule((DIGIT, GPT2)),
+    "gpt-2 phi-2 exaone4 gigachat a.x-4.0 mellum mpt olmo jais trillion granite-docling": SplitRule((GPT2,)),
+    "gpt-4o llama4 kanana2 talkie minimax-m2": SplitRule((GPT4O,)),
+    "tekken": SplitRule((TEKKEN,), ignore_merges=True, add_bos=True),
+    "default": SplitRule((r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
 }
 RULES = {name: rule for names, rule in _NAMES.items() for name in names.split()}
 
 
-class Cutter:
-    """Applies a rule. The `tokenizers` package is imported with the first text."""
+class PreTokenizer:
+    """Splits text by a rule. The `tokenizers` package is imported with the first text."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: SplitRule) -> None:
         self.rule = rule
 
     @cached_property
-    def _sequence(self) -> "PreTokenizer":
+    def _sequence(self) -> "pre_tokenizers.PreTokenizer":
         from tokenizers import Regex
         from tokenizers.pre_tokenizers import Digits, Sequence, Split
 
-        def step(expression: str) -> "PreTokenizer":
+        def step(expression: str) -> "pre_tokenizers.PreTokenizer":
             return Digits(individual_digits=True) if expression == DIGIT else Split(Regex(expression), "isolated")
 
         return Sequence([step(expression) for expression in self.rule.expressions])
 
-    def cut(self, text: str) -> Iterator[tuple[str, list[tuple[str, tuple[int, int]]]]]:
-        """Yield (part of the text, its pieces as (piece, (begin, end in characters of the part)))."""
+    def split(self, text: str) -> Iterator[tuple[str, list[tuple[str, tuple[int, int]]]]]:
+        """Pairs of a part of the text and its pieces as (piece, (begin, end in characters of the part))."""
         begin = 0
         while begin < len(text):
             safe = _SAFE_CUT.search(text, begin + CHUNK)

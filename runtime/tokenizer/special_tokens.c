@@ -4,16 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t *start_word(partition *p, uint32_t start) { return p->starts + start / 64; }
+static uint64_t *start_word(special_matcher *m, uint32_t start) { return m->starts + start / 64; }
 
-static int may_start(const partition *p, const uint8_t *text, size_t left) {
+static int may_start(const special_matcher *m, const uint8_t *text, size_t left) {
     uint32_t start = (uint32_t)text[0] << 8 | (left > 1 ? text[1] : 0);
-    return p->starts[start / 64] >> start % 64 & 1;
+    return m->starts[start / 64] >> start % 64 & 1;
 }
 
-int partition_build(partition *p, const vocabulary *v, const uint32_t *ids, uint32_t n, uint64_t seed) {
+int matcher_build(special_matcher *m, const vocabulary *v, const uint32_t *ids, uint32_t n, uint64_t seed) {
     uint8_t occurs[MAX_SPECIAL + 1] = {0};
-    memset(p, 0, sizeof *p);
+    memset(m, 0, sizeof *m);
     for (uint32_t i = 0; i < n; i++) {
         const uint8_t *s = v->tokens.data + v->tokens.at[ids[i]];
         uint32_t length = string_length(&v->tokens, ids[i]);
@@ -21,20 +21,21 @@ int partition_build(partition *p, const vocabulary *v, const uint32_t *ids, uint
         occurs[length] = 1;
         for (uint32_t second = length > 1 ? s[1] : 0; second < (length > 1 ? s[1] + 1u : 256); second++) {
             uint32_t start = (uint32_t)s[0] << 8 | second;
-            *start_word(p, start) |= (uint64_t)1 << start % 64;
+            *start_word(m, start) |= (uint64_t)1 << start % 64;
         }
     }
     for (uint32_t length = MAX_SPECIAL; length; length--)
-        if (occurs[length]) p->lengths[p->n_lengths++] = length;
-    return index_build(&p->index, &v->tokens, ids, n, seed);
+        if (occurs[length]) m->lengths[m->n_lengths++] = length;
+    return index_build(&m->index, &v->tokens, ids, n, seed);
 }
 
 /* Marks in `taken` and in `found` what the tokens of one length find, left to right. */
-static void take(const partition *p, uint32_t length, const uint8_t *text, size_t n, uint8_t *taken, cut *found, size_t n_found) {
+static void take(const special_matcher *m, uint32_t length, const uint8_t *text, size_t n, uint8_t *taken,
+                 token_match *found, size_t n_found) {
     for (size_t i = 0; i < n_found && found[i].at + (size_t)length <= n; i++) {
         uint32_t at = found[i].at;
         if (taken[at] || taken[at + length - 1]) continue;   /* what is taken is no shorter, so its ends would show */
-        uint32_t id = index_find(&p->index, text + at, length);
+        uint32_t id = index_find(&m->index, text + at, length);
         if (id == NO_ID) continue;
         found[i].id = id;
         found[i].length = length;
@@ -42,21 +43,21 @@ static void take(const partition *p, uint32_t length, const uint8_t *text, size_
     }
 }
 
-int partition_cut(const partition *p, const uint8_t *text, size_t n, cut **cuts, size_t *n_cuts) {
+int matcher_find(const special_matcher *m, const uint8_t *text, size_t n, token_match **matches, size_t *n_matches) {
     size_t n_found = 0;
-    *cuts = NULL;
-    *n_cuts = 0;
-    for (size_t at = 0; at < n; at++) n_found += (size_t)may_start(p, text + at, n - at);
+    *matches = NULL;
+    *n_matches = 0;
+    for (size_t at = 0; at < n; at++) n_found += (size_t)may_start(m, text + at, n - at);
     if (!n_found) return 0;
-    cut *found = *cuts = malloc(n_found * sizeof *found);
+    token_match *found = *matches = malloc(n_found * sizeof *found);
     uint8_t *taken = calloc(n, 1);
     if (!found || !taken) { free(taken); return NO_MEMORY; }
     n_found = 0;
     for (size_t at = 0; at < n; at++)
-        if (may_start(p, text + at, n - at)) found[n_found++] = (cut){(uint32_t)at, 0, NO_ID};
-    for (uint32_t i = 0; i < p->n_lengths; i++) take(p, p->lengths[i], text, n, taken, found, n_found);
+        if (may_start(m, text + at, n - at)) found[n_found++] = (token_match){(uint32_t)at, 0, NO_ID};
+    for (uint32_t i = 0; i < m->n_lengths; i++) take(m, m->lengths[i], text, n, taken, found, n_found);
     for (size_t i = 0; i < n_found; i++)
-        if (found[i].id != NO_ID) found[(*n_cuts)++] = found[i];
+        if (found[i].id != NO_ID) found[(*n_matches)++] = found[i];
     free(taken);
     return 0;
 }

@@ -24,7 +24,7 @@ SPACE = re.compile(rb"\s*")
 
 
 def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None) -> frozenset[int]:
-    """Return the ids of all end-of-generation tokens.
+    """The ids of all end-of-generation tokens.
 
     Makes control tokens of those found by their text: files type some of them as text, which would show them to users.
     """
@@ -45,13 +45,13 @@ def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None) -> fro
 
 
 def token_id(metadata: Metadata, vocabulary: Vocabulary, name: str) -> int | None:
-    """Return the id under `tokenizer.ggml.<name>_token_id`, or None; raises FormatError if the vocabulary lacks it."""
+    """The id under `tokenizer.ggml.<name>_token_id`, or None; raises FormatError if the vocabulary lacks it."""
     key = f"tokenizer.ggml.{name}_token_id"
     return metadata.u32(key, hi=len(vocabulary) - 1) if key in metadata else None
 
 
 def find_suppressed(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:
-    """Return the ids that are never generated, whatever their logits.
+    """The ids that are never generated, whatever their logits.
 
     Raises FormatError for ids that the vocabulary lacks, TokenizerError where nothing would be left.
     """
@@ -63,7 +63,7 @@ def find_suppressed(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:
 
 
 def strips_space(metadata: Metadata) -> bool:
-    """Return whether the model's special tokens swallow white space after them: Phi-3's do, and no key says so."""
+    """Whether the model's special tokens swallow white space after them: Phi-3's do, and no key says so."""
     name = metadata.str("general.name", "").lower()
     return "phi-3" in name or "phi3" in name
 
@@ -77,18 +77,18 @@ class SpecialTokens:
     """
 
     def __init__(self, vocabulary: Vocabulary, strip: bool = False) -> None:
-        self._plain = vocabulary.partition(USER_DEFINED)
-        self._special = vocabulary.partition(USER_DEFINED, CONTROL, UNKNOWN)
+        self._plain = vocabulary.matcher(USER_DEFINED)
+        self._special = vocabulary.matcher(USER_DEFINED, CONTROL, UNKNOWN)
         self._strip = strip
         self._keeps_space = {vocabulary.find(text) for text in KEEPS_SPACE}
 
     def split(self, text: bytes, special: bool, after: int | None = None) -> Iterator[bytes | int]:
-        """Yield, in order, token ids and the non-empty stretches of text between them.
+        """Token ids and the non-empty stretches of text between them, in order.
 
         after: the special token that comes before the text.
         """
         begin = self._skip(text, 0, after)
-        for at, length, id in (self._special if special else self._plain).cut(text):
+        for at, length, id in (self._special if special else self._plain).find(text):
             if begin < at:
                 yield text[begin:at]
             yield id
@@ -97,7 +97,7 @@ class SpecialTokens:
             yield text[begin:]
 
     def _skip(self, text: bytes, begin: int, after: int | None) -> int:
-        """Return where the text goes on that has the special token `after` before `begin`."""
+        """Where the text goes on that has the special token `after` before `begin`."""
         if not self._strip or after is None or after in self._keeps_space:
             return begin
         space = SPACE.match(text, begin)

@@ -43,7 +43,7 @@ class Tokenizer:
     def encode(
         self, text: str | bytes, *, special: bool = False, add_bos: bool = False, after: int | None = None
     ) -> list[int]:
-        """Return the token ids of a text; bytes are UTF-8. What is not valid Unicode becomes U+FFFD.
+        """The token ids of a text; bytes are UTF-8. What is not valid Unicode becomes U+FFFD.
 
         special: read control tokens written in the text as such; without it they are plain text
         add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`)
@@ -70,28 +70,28 @@ class Tokenizer:
         return [*ids] if bos is None else [bos, *ids]
 
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
-        """Return the text of token ids; `special` shows control tokens. Raises ValueError for an unknown id."""
+        """The text of token ids; `special` shows control tokens. Raises ValueError for an unknown id."""
         text = b"".join([self.piece(id, special=special) for id in ids])
         if self._scheme.add_space_prefix:  # `encode` put it there
             text = text.removeprefix(b" ")
         return text.decode("utf-8", "replace")
 
     def stream(self, *, special: bool = False) -> StreamDecoder:
-        """Return a decoder for tokens that come one by one."""
+        """A decoder for tokens that come one by one."""
         return StreamDecoder(lambda id: self.piece(id, special=special))
 
     def piece(self, id: int, *, special: bool = False) -> bytes:
-        """Return what a token adds to a text, which may be a part of a character."""
+        """What a token adds to a text, which may be a part of a character."""
         id = self._checked(id)
         return piece_of(self._vocabulary.token(id), self._vocabulary.type(id), self._scheme.unescape, special)
 
     def text(self, id: int) -> str:
-        """Return the token as the file writes it, such as "<|im_end|>" or "Ġthe"."""
+        """The token as the file writes it, such as "<|im_end|>" or "Ġthe"."""
         id = self._checked(id)
         return self._vocabulary.token(id).decode("utf-8", "replace") or f"[EMPTY_{id}]"
 
     def id(self, text: str) -> int | None:
-        """Return the id of the token that the file writes so, or None."""
+        """The id of the token that the file writes so, or None."""
         return self._vocabulary.find(_utf8(text))
 
     def _checked(self, id: int) -> int:
@@ -102,7 +102,7 @@ class Tokenizer:
 
 
 def load_tokenizer(metadata: Metadata) -> Tokenizer:
-    """Make the tokenizer that a file's metadata describes; it keeps using the bytes given.
+    """The tokenizer that a file's metadata describes; it keeps using the bytes given.
 
     Raises UnsupportedError for a kind of tokenizer not known here, TokenizerError or FormatError for bad values.
     """
@@ -154,7 +154,7 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary) -> Tokenizer:
 def _tokenizer(
     metadata: Metadata, scheme: ByteLevelBPE | SentencePiece, *, bos: int | None, eos: int | None, add_bos: bool
 ) -> Tokenizer:
-    """Make the tokenizer; the values given are those for a file that has no keys for them."""
+    """The tokenizer; the values given are those for a file that has no keys for them."""
     given_bos, given_eos = (token_id(metadata, scheme.vocabulary, name) for name in ("bos", "eos"))
     eos = eos if given_eos is None else given_eos
     eog = find_eog(metadata, scheme.vocabulary, eos)  # before SpecialTokens: it may make control tokens
@@ -196,7 +196,7 @@ def _array(metadata: Metadata, key: str, allowed: Mapping[int, str], count: int 
 
 
 def _utf8(text: str | bytes) -> bytes:
-    """Return valid UTF-8: lone surrogates, and bytes that are no UTF-8, become U+FFFD."""
+    """Valid UTF-8: lone surrogates, and bytes that are no UTF-8, become U+FFFD."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     try:

@@ -59,16 +59,16 @@ typedef struct { uint32_t *ids; size_t n, room; } id_list;
 int bpe_encode(const vocabulary *v, const uint8_t *text, size_t n, const uint32_t *ends, size_t n_pieces, id_list *out);
 int spm_encode(const vocabulary *v, const uint8_t *text, size_t n, id_list *out);
 
-/* The special tokens of some types, and the text they are looked for in. */
+/* The search for the special tokens of some types in a text. */
 enum { MAX_SPECIAL = 256 };      /* bytes of the longest special token: bounds the work per byte of text */
 typedef struct {
     string_index index;
     uint64_t starts[1024];       /* bit a << 8 | b: some special token begins with the bytes a b, or is the byte a */
     uint32_t lengths[MAX_SPECIAL], n_lengths;   /* the lengths that occur, longest first */
-} partition;
+} special_matcher;
 
-typedef struct { uint32_t at, length, id; } cut;
+typedef struct { uint32_t at, length, id; } token_match;
 
-int partition_build(partition *p, const vocabulary *v, const uint32_t *ids, uint32_t n, uint64_t seed);
+int matcher_build(special_matcher *m, const vocabulary *v, const uint32_t *ids, uint32_t n, uint64_t seed);
 /* Special tokens in text, in its order: each length in turn, longest first, takes all it finds in what is still free. */
-int partition_cut(const partition *p, const uint8_t *text, size_t n, cut **cuts, size_t *n_cuts);
+int matcher_find(const special_matcher *m, const uint8_t *text, size_t n, token_match **matches, size_t *n_matches);

@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 from llama_quantize import MODELS, ROWS, runs
 
-from subbyte.runtime.quantize.file_types import FILE_TYPES, Place, fitting
+from subbyte.runtime.quantize.file_types import FILE_TYPES, TensorContext, fitting
 from subbyte.runtime.synthetic import spec
 from subbyte.runtime.synthetic.write import Synthetic
 
@@ -33,8 +33,8 @@ def test_every_file_type_was_printed_for_every_model() -> None:
 
 
 def test_fused_projections_count_as_values() -> None:
-    assert FILE_TYPES["Q4_K_M"](Place("attn_qkv", 0, 32, 4096)) == "Q6_K"
-    assert FILE_TYPES["IQ1_S"](Place("attn_qkv", 9, 32, 4096)) == "Q4_K"
+    assert FILE_TYPES["Q4_K_M"](TensorContext("attn_qkv", 0, 32, 4096)) == "Q6_K"
+    assert FILE_TYPES["IQ1_S"](TensorContext("attn_qkv", 9, 32, 4096)) == "Q4_K"
 
 
 @pytest.mark.parametrize("type, row, found", [

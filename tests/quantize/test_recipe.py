@@ -19,10 +19,9 @@ from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
 from subbyte.runtime.quantize.extract import check, compress, export, extract, ranges, resolve, typical
 from subbyte.runtime.quantize.file_types import FILE_TYPES
-from subbyte.runtime.quantize.matrices import Model, is_matrix, matrices, place
+from subbyte.runtime.quantize.matrices import ModelTraits, is_matrix, locate, matrices
 from subbyte.runtime.quantize.plan import make_plan
-from subbyte.runtime.quantize.recipe import NAMED, Recipe
-from subbyte.runtime.quantize.recipe_file import find_recipe, format_recipe, parse_recipe
+from subbyte.runtime.quantize.recipe import NAMED, Recipe, find_recipe, format_recipe, parse_recipe
 from subbyte.runtime.quantize.rule import Matrix, Rule, parse_override
 from subbyte.runtime.synthetic.write import Synthetic, write
 
@@ -34,7 +33,7 @@ SIXTEEN = "Q4_0 Q4_K_S Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_NL IQ4_XS IQ3_XXS IQ3_XS IQ3_
 def dense(n_layer: int = 32, row: int = 4096, gqa: int = 4, tied: bool = False) -> list[Matrix]:
     names = ["token_embd.weight", *([] if tied else ["output.weight"])]
     names += [f"blk.{i}.{kind}.weight" for i in range(n_layer) for kind in KINDS]
-    return place([(name, row) for name in names], Model(n_layer, gqa, False), imatrix=True)
+    return locate([(name, row) for name in names], ModelTraits(n_layer, gqa, False), imatrix=True)
 
 
 def types(recipe: Recipe, found: list[Matrix]) -> dict[str, str]:
@@ -77,7 +76,7 @@ def test_dynamic_gate(name: str, gqa: int, n_layer: int, expected: dict[str, set
     found = dense(n_layer, gqa=gqa)
     chosen = types(Recipe.dynamic_gate(name), found)
     for kind, wanted in expected.items():
-        assert {chosen[matrix.name] for matrix in found if matrix.place.tensor == kind} == wanted
+        assert {chosen[matrix.name] for matrix in found if matrix.context.kind == kind} == wanted
     edge, middle = ("IQ4_XS", "IQ3_S") if name == "IQ2_S" else ("IQ3_S", "IQ2_XXS")
     down = [chosen[f"blk.{i}.ffn_down.weight"] for i in range(n_layer)]
     quarter = n_layer // 4
@@ -110,7 +109,7 @@ mix = "Q4_K_M"
 
 [[rule]]
 match = "attn_v"
-when = ["shared", "not early"]
+when = ["gqa_ge_4", "not early"]
 type = "Q8_0"
 
 [[rule]]
@@ -146,11 +145,11 @@ def test_every_condition_is_asked_of_the_place() -> None:
     first, last = dense(32, tied=True)[1], dense(32)[-1]
     holds = {
         word: {each.name for each in (first, last) if Rule("*", "Q8_0", when=(word,)).fits(each)}
-        for word in ("early", "late", "chosen", "shared", "tied", "large", "imatrix", "not large")
+        for word in ("early", "late", "use_more_bits", "gqa_ge_4", "tied", "is_70b", "imatrix", "not is_70b")
     }
     both = {first.name, last.name}
-    assert holds == {"early": {first.name}, "late": {last.name}, "chosen": both, "shared": both, "tied": {first.name},
-                     "large": set(), "imatrix": both, "not large": both}  # fmt: skip
+    assert holds == {"early": {first.name}, "late": {last.name}, "use_more_bits": both, "gqa_ge_4": both,
+                     "tied": {first.name}, "is_70b": set(), "imatrix": both, "not is_70b": both}  # fmt: skip
 
 
 @pytest.mark.parametrize("text, message", [
@@ -193,7 +192,7 @@ def test_files_that_are_no_text(data: bytes, tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_would_take_for_ever_as_a_regular_expression() -> None:
-    odd = place([("a" * 63, 256)], Model(1, 4, False), imatrix=False)[0]
+    odd = locate([("a" * 63, 256)], ModelTraits(1, 4, False), imatrix=False)[0]
     assert not Rule("*a" * 400 + "b", "Q8_0").fits(odd)
 
 
@@ -218,7 +217,7 @@ def test_compressed_types_are_the_same_types(choice: list[str], data: Any) -> No
 def test_a_mixture_in_few_rules() -> None:
     recipe = typical(Recipe.named("IQ3_XS"))
     middle = Rule("ffn_gate, ffn_up", "IQ3_S", "0-3, 28-31")
-    assert recipe.rest == "IQ3_S" or middle in recipe.rules
+    assert recipe.default_type == "IQ3_S" or middle in recipe.rules
     assert len(recipe.rules) <= 5 and types(recipe, dense()) == types(Recipe.named("IQ3_XS"), dense())
 
 
@@ -263,10 +262,10 @@ def test_mixtures_of_experts_are_refused(tmp_path: Path) -> None:
 
 
 def test_names_that_no_recipe_tells_apart() -> None:
-    found = place([("blk.0.a.weight", 256), ("blk.0.x.a.weight", 256)], Model(1, 4, False), imatrix=False)
+    found = locate([("blk.0.a.weight", 256), ("blk.0.x.a.weight", 256)], ModelTraits(1, 4, False), imatrix=False)
     with pytest.raises(sb.ModelRefused, match="no recipe tells"):
         compress({"blk.0.a.weight": "Q4_K", "blk.0.x.a.weight": "Q6_K"}, found, "x")
-    found = place([("a(.weight", 256), ("b.weight", 256), ("c.weight", 256)], Model(1, 4, False), imatrix=False)
+    found = locate([("a(.weight", 256), ("b.weight", 256), ("c.weight", 256)], ModelTraits(1, 4, False), imatrix=False)
     with pytest.raises(sb.ModelRefused, match="names"):
         compress({"a(.weight": "Q4_K", "b.weight": "Q6_K", "c.weight": "Q6_K"}, found, "x")
 

@@ -15,7 +15,7 @@ from tiny_synthetic import LAYER, TINY
 import subbyte as sb
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS, dequantize
-from subbyte.runtime.quantize.mixtures import MIXES, Place
+from subbyte.runtime.quantize.mixtures import MIXES, TensorContext
 from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.vocabulary import words
@@ -159,7 +159,7 @@ def test_a_wrong_name_tells_what_is_allowed(name: str, found: str) -> None:
 
 
 def types_of(mix: str, tensor: str, n_layer: int = 32, gqa: int = 4) -> list[str]:
-    return [MIXES[mix](Place(tensor, layer, n_layer, 4096, gqa)) for layer in range(n_layer)]
+    return [MIXES[mix](TensorContext(tensor, layer, n_layer, 4096, gqa)) for layer in range(n_layer)]
 
 
 def test_published_files_keep_more_bits_of_embeddings() -> None:

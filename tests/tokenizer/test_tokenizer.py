@@ -25,8 +25,8 @@ from vocabularies import (
 )
 
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.tokenizer import pretokenizer as pretokenize
-from subbyte.runtime.tokenizer.pretokenizer import RULES, Cutter
+from subbyte.runtime.tokenizer import pretokenizer
+from subbyte.runtime.tokenizer.pretokenizer import RULES, PreTokenizer
 from subbyte.runtime.tokenizer.tokenizer import load_tokenizer
 
 REFERENCES = SHARED / "refs/tokens.json"
@@ -95,7 +95,7 @@ def test_same_ids_as_the_tokenizers_package(tmp_path, monkeypatch, pre):
     tokens, merges = train_bpe()
     other = hugging_face(tokens, merges, RULES[pre])
     ours = load(tmp_path / "v.gguf", model="gpt2", pre=pre, tokens=tokens, merges=merges)
-    monkeypatch.setattr(pretokenize, "CHUNK", 1)  # hand over as many parts as may be
+    monkeypatch.setattr(pretokenizer, "CHUNK", 1)  # hand over as many parts as may be
 
     @given(TEXTS)
     @settings(max_examples=150, deadline=None)
@@ -116,12 +116,12 @@ def test_cased_words_are_the_reference_rule(pre, digits, ending):
     lead, capital, small = r"[^\r\n\p{L}\p{N}]?", r"(?:(?=\p{L})[^a-z])", r"(?:(?=\p{L})[^A-Z])"
     words = rf"{lead}{capital}*{small}+{ending}|{lead}{capital}+{small}*{ending}|\p{{N}}{digits}"
     rest = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ours, reference = Cutter(RULES[pre]), Cutter(pretokenize.Rule((words + rest,)))
+    ours, reference = PreTokenizer(RULES[pre]), PreTokenizer(pretokenizer.SplitRule((words + rest,)))
 
     @given(st.text(st.one_of(st.sampled_from("aAbB'sSlL世é É1 /\n"), ANY)))
     @settings(deadline=None)
     def check(text):
-        assert list(ours.cut(text)) == list(reference.cut(text))
+        assert list(ours.split(text)) == list(reference.split(text))
 
     check()
 
@@ -139,7 +139,7 @@ PIECES = {
 
 @pytest.mark.parametrize("pre", PIECES)
 def test_pieces_of_the_named_models(pre):
-    ((_, pieces),) = Cutter(RULES[pre]).cut("I'll don't   see 123456!!\n\nHTTPServer")
+    ((_, pieces),) = PreTokenizer(RULES[pre]).split("I'll don't   see 123456!!\n\nHTTPServer")
     assert "|".join(piece for piece, _ in pieces) == PIECES[pre]
 
 
@@ -233,7 +233,7 @@ def test_space_prefix(tmp_path):
     assert space == yes.id("▁")
 
 
-def slow_partition(tokens: dict[str, int], text: str) -> list[str | int]:
+def slow_match(tokens: dict[str, int], text: str) -> list[str | int]:
     """The reference's way: each length in turn, longest first, in every stretch that is still text."""
     parts: list[str | int] = [text]
     for length in sorted({len(token) for token in tokens}, reverse=True):
@@ -259,7 +259,7 @@ def test_special_tokens_longest_first(tmp_path_factory, specials, texts):
     for special in (True, False):
         known = {t: 256 + i for i, t in enumerate(specials) if special or types[256 + i] == USER_DEFINED}
         for text in texts:
-            expected = slow_partition(known, text) if known else [text]
+            expected = slow_match(known, text) if known else [text]
             flat = [id for p in expected for id in ([p] if isinstance(p, int) else [tokens.index(c) for c in p])]
             assert tokenizer.encode(text, special=special) == flat
 
