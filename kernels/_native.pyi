@@ -165,7 +165,6 @@ def compare(
     isa: str | None = ...,
     p_is_log: bool = ...,
 ) -> Comparison: ...
-
 def formats() -> list[tuple[str, int, int, int, int, int, int]]:
     """The rows of formats.def: name, id, block size, block bytes, group, bias, max code."""
 

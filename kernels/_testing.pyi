@@ -82,7 +82,6 @@ def attend_tile(
     part: Floats,
 ) -> None: ...
 def merge_parts(isa: str, parts: Floats, out: Floats) -> None: ...
-
 def time_product(isa: str, format: str, data: Bytes, rows: int, x: Floats, repeat: int = 1) -> tuple[float, Floats]:
     """Seconds to compute out [n_tokens, rows] = x [n_tokens, cols] times the transposed weights so often, and out."""
 

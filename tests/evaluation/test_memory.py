@@ -9,7 +9,7 @@ import pytest
 from memory import measure
 from vocabularies import model_file
 
-from subbyte.runtime.synthetic.shapes import Layer
+from subbyte.runtime.synthetic.shapes import LayerShape
 from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
 
 BESIDE = 200e6  # bytes that the process may take beside the file and the KV cache
@@ -17,7 +17,7 @@ BESIDE = 200e6  # bytes that the process may take beside the file and the KV cac
 
 def test_a_context_of_4096_times_a_vocabulary_of_152k(tmp_path: Path) -> None:
     """benchmarks/memory.py --synthetic measures more: 32k at the model's real width."""
-    shape = replace(SHAPES["qwen3-14b"], layers=(Layer(4, 1, 256),), n_embd=256, head_dim=64)
+    shape = replace(SHAPES["qwen3-14b"], layers=(LayerShape(4, 1, 256),), n_embd=256, head_dim=64)
     write(Synthetic(shape, "Q4_0"), tmp_path / "m.gguf")
     found = measure(tmp_path / "m.gguf", 4096)
     assert found.n_scored == 2047

@@ -14,7 +14,7 @@ import pytest
 from paths import ROOT
 
 import subbyte as sb
-from subbyte.runtime.synthetic.shapes import Layer
+from subbyte.runtime.synthetic.shapes import LayerShape
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
 
@@ -69,7 +69,7 @@ def test_a_few_real_layers_run_within_file_and_cache_and_150_mb(
 @pytest.mark.parametrize("name", ["exaone-7.8b", "llama-3-8b", "qwen3-14b", "nemotron-49b"])
 def test_as_many_tokens_merges_and_layers_as_the_real_one_load_in_two_seconds(name: str, tmp_path: Path) -> None:
     whole = SHAPES[name]
-    layers = tuple(Layer(4, 1, 256) if layer.n_head else Layer(0, 0, 256) for layer in whole.layers)
+    layers = tuple(LayerShape(4, 1, 256) if layer.n_head else LayerShape(0, 0, 256) for layer in whole.layers)
     write(Synthetic(replace(whole, layers=layers, n_embd=256, head_dim=64), "Q4_0"), tmp_path / "m.gguf")
     begin = time.perf_counter()
     with sb.load(tmp_path / "m.gguf") as model, model.session(4096) as session:

@@ -9,29 +9,29 @@ import csv
 from itertools import groupby
 from pathlib import Path
 
-from subbyte.runtime.synthetic.shapes import Layer, Shape, VocabularySize
+from subbyte.runtime.synthetic.shapes import LayerShape, Shape, VocabularySize
 from subbyte.runtime.synthetic.write import SHAPES
 
 WORDS = VocabularySize("gpt-2", 300, 2, 42)
 
 
 def shape(
-    architecture: str, layers: tuple[Layer, ...], n_embd: int = 256, head_dim: int = 64, tied: bool = False
+    architecture: str, layers: tuple[LayerShape, ...], n_embd: int = 256, head_dim: int = 64, tied: bool = False
 ) -> Shape:
     return Shape("small", architecture, layers, n_embd, head_dim, WORDS, 512, 1e4, 1e-5, tied)
 
 
-def narrow(layer: Layer) -> Layer:
+def narrow(layer: LayerShape) -> LayerShape:
     """A layer of Nemotron's that is as little as a test needs."""
-    return Layer(layer.n_head // 8, layer.n_head_kv // 8, 256 * (layer.n_ff // 7168 + 1))
+    return LayerShape(layer.n_head // 8, layer.n_head_kv // 8, 256 * (layer.n_ff // 7168 + 1))
 
 
 # One KV head for 8 query heads, one for 2, layers without attention and as many as a 70B, tied and of odd row lengths.
 MODELS = {
-    "llama": shape("llama", (Layer(8, 1, 512),) * 32),
-    "exaone": shape("exaone", (Layer(4, 2, 512),) * 18),
+    "llama": shape("llama", (LayerShape(8, 1, 512),) * 32),
+    "exaone": shape("exaone", (LayerShape(4, 2, 512),) * 18),
     "deci": shape("deci", tuple(map(narrow, SHAPES["nemotron-49b"].layers))),
-    "tied": shape("llama", (Layer(8, 2, 416),) * 9, n_embd=288, head_dim=36, tied=True),
+    "tied": shape("llama", (LayerShape(8, 2, 416),) * 9, n_embd=288, head_dim=36, tied=True),
 }
 ROWS = list(csv.DictReader(Path(__file__).with_name("llama_quantize.csv").read_text().splitlines()))
 
