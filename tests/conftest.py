@@ -1,4 +1,4 @@
-"""What every test starts from."""
+"""What every test starts from, and which tests depend on the instruction set in use."""
 
 import signal
 import sys
@@ -6,8 +6,21 @@ from pathlib import Path
 
 import pytest
 
+COMPUTES = {"compare", "evaluation", "generation", "kernels", "models"}
+"""Folders whose tests are run under every instruction set (`SUBBYTE_ISA`), but for those that go through all of them by
+a parameter `isa`: kernels do, and one forward pass."""
+
 # A shell starts background jobs (`make test &`) with SIGINT ignored, and Python then raises no KeyboardInterrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in COMPUTES and isinstance(item, pytest.Function):
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            if "isa" not in parameters:
+                item.add_marker("computes")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from model_logits import divergence, log_softmax
 from tiny_models import N_VOCAB, forward, write_model
 
 import subbyte as sb
-from subbyte.kernels import Cache, Engine, isas
+from subbyte.kernels import Cache, Engine
 
 # With heads of 256 values a part has 64 keys where rows are few, 256 keys otherwise.
 SHAPES = {
@@ -26,7 +26,6 @@ TOKENS = [int(t) for t in np.random.default_rng(8).integers(0, N_VOCAB, 270)]
 STEPS = [60, *[1] * 10, 2, 3, 4, 5, 40, *[1] * 10, 120, *[1] * 10, 6]
 """One by one over positions 64, 128 and 256; some, few and many tokens between."""
 
-each_isa = pytest.mark.parametrize("isa", isas())
 each_arch = pytest.mark.parametrize("arch", SHAPES)
 
 
@@ -42,21 +41,18 @@ def path(arch: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def logits(
-    path: Path, steps: Sequence[int], *, cache: str = "f32", isa: str | None = None, threads: int = 2
-) -> np.ndarray:
+def logits(path: Path, steps: Sequence[int], *, cache: str = "f32", threads: int = 2) -> np.ndarray:
     """All logits of TOKENS, evaluated in pieces of the given lengths."""
-    with sb.load(path, threads=threads, isa=isa) as model, model.session(sum(steps), cache) as session:  # type: ignore[arg-type]
+    with sb.load(path, threads=threads) as model, model.session(sum(steps), cache) as session:  # type: ignore[arg-type]
         ends = np.cumsum(steps)
         return np.concatenate([session.eval(TOKENS[end - n : end], "all") for n, end in zip(steps, ends, strict=True)])
 
 
-@each_isa
-def test_logits_equal_numpy_wherever_keys_are_cut(path: Path, arch: str, isa: str, tmp_path: Path) -> None:
+def test_logits_equal_numpy_wherever_keys_are_cut(path: Path, arch: str, tmp_path: Path) -> None:
     weights = write_model(tmp_path / "m.gguf", arch, SHAPES[arch])
     expected = forward(arch, weights, TOKENS, SHAPES[arch])
     for steps in (STEPS, [270]):
-        assert np.abs(logits(path, steps, isa=isa) - expected).max() < 1e-4
+        assert np.abs(logits(path, steps) - expected).max() < 1e-4
 
 
 @pytest.mark.parametrize("cache", ["f16", "q8_0"])
@@ -67,20 +63,19 @@ def test_the_number_of_threads_changes_nothing(path: Path, cache: str) -> None:
         assert np.array_equal(logits(path, STEPS, cache=cache, threads=threads), one)
 
 
-@each_isa
-def test_sequences_of_any_length_in_one_step(path: Path, isa: str) -> None:
+def test_sequences_of_any_length_in_one_step(path: Path) -> None:
     """Steps of one row each, and with few and many rows besides; each sequence as if it were alone."""
     steps = [[150, 70, 3, 20], [1, 1, 1, 1], [1, 3, 17, 40], [1, 1, 1, 1], [7, 1, 40, 1]]
-    with sb.load(path, isa=isa) as model:
+    with sb.load(path) as model:
         plan, n = model.plan, 4
-        engine = Engine(plan, n_batch=256, n_threads=3, n_ctx=200, isa=isa)
+        engine = Engine(plan, n_batch=256, n_threads=3, n_ctx=200)
         together = [Cache(plan, 200, "f32") for _ in range(n)]
         for pos, counts in zip(np.cumsum([[0] * n, *steps], axis=0), steps, strict=False):
             pieces = [TOKENS[p : p + count] for p, count in zip(pos, counts, strict=True)]
             segments = [(c, count, int(p)) for c, count, p in zip(together, counts, pos, strict=True)]
             last = np.cumsum(counts) - 1
             got = engine.step([token for piece in pieces for token in piece], segments, logits_of=last)
-        whole = logits(path, [270], isa=isa)
+        whole = logits(path, [270])
     ends = np.sum(steps, axis=0) - 1
     assert got is not None
     assert_near(got, whole[ends], 2 * ANOTHER_ORDER)
@@ -103,11 +98,10 @@ def test_more_keys_than_parts_of_the_least_size(tmp_path: Path) -> None:
 # ---- the int8 cache ----
 
 
-@each_isa
-def test_an_int8_cache_stays_near_a_float_cache(path: Path, isa: str) -> None:
-    exact = log_softmax(logits(path, STEPS, isa=isa))
+def test_an_int8_cache_stays_near_a_float_cache(path: Path) -> None:
+    exact = log_softmax(logits(path, STEPS))
     for steps in (STEPS, [270]):
-        kl = divergence(exact, log_softmax(logits(path, steps, cache="q8_0", isa=isa)))
+        kl = divergence(exact, log_softmax(logits(path, steps, cache="q8_0")))
         assert 1e-9 < kl.mean() < 1e-4 and kl.max() < 1e-3
 
 

@@ -16,7 +16,6 @@ from tiny_models import GEMMA3, N_VOCAB, forward, write_model
 from vocabularies import model_file
 
 import subbyte as sb
-from subbyte.kernels import isas
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
@@ -36,9 +35,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.n
     return path, write_model(path, "gemma3", context_length=N_CTX)
 
 
-@pytest.fixture(params=isas())
-def model(request: pytest.FixtureRequest, tiny: tuple[Path, dict[str, np.ndarray]]) -> Iterator[sb.Model]:
-    with sb.load(tiny[0], threads=1, isa=request.param) as model:
+@pytest.fixture
+def model(tiny: tuple[Path, dict[str, np.ndarray]]) -> Iterator[sb.Model]:
+    with sb.load(tiny[0], threads=1) as model:
         yield model
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_models import N_VOCAB, PHI3, PHI3_MAGNITUDE, SHAPES, forward, write_model
 
 import subbyte as sb
-from subbyte.kernels import Cache, Engine, isas
+from subbyte.kernels import Cache, Engine
 
 F64 = NDArray[np.float64]
 TOKENS = [int(t) for t in np.random.default_rng(11).integers(0, N_VOCAB, 50)]
@@ -39,8 +39,8 @@ def yarn(n_rot: int, base: float, factor: float, original: int) -> F64:
     return np.array(frequencies)
 
 
-def logits(path: Path, n_ctx: int = len(TOKENS), isa: str | None = None) -> np.ndarray:
-    with sb.load(path, threads=2, isa=isa) as model, model.session(n_ctx, "f32") as session:
+def logits(path: Path, n_ctx: int = len(TOKENS)) -> np.ndarray:
+    with sb.load(path, threads=2) as model, model.session(n_ctx, "f32") as session:
         return session.eval(TOKENS, "all")
 
 
@@ -109,13 +109,12 @@ def test_rope_freqs_divide_what_the_kind_gives(kind: str, tmp_path: Path) -> Non
 # ---- longrope ----
 
 
-@pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize(("n_ctx", "name"), [(50, "short"), (64, "short"), (65, "long"), (4096, "long")])
-def test_the_factors_are_those_of_the_context(n_ctx: int, name: str, isa: str, tmp_path: Path) -> None:
+def test_the_factors_are_those_of_the_context(n_ctx: int, name: str, tmp_path: Path) -> None:
     weights = write_model(tmp_path / "m.gguf", "phi3", **{ORIGINAL: 64})
     rotary = interpolated(PHI3["n_rot"], 10000.0, 1.0) / weights[f"rope_factors_{name}"], PHI3_MAGNITUDE
     expected = forward("phi3", weights, TOKENS, rotary=rotary)
-    assert np.abs(logits(tmp_path / "m.gguf", n_ctx, isa) - expected).max() < 1e-4
+    assert np.abs(logits(tmp_path / "m.gguf", n_ctx) - expected).max() < 1e-4
 
 
 def test_sessions_of_different_contexts_in_one_step(tmp_path: Path) -> None:
