@@ -1,5 +1,7 @@
 # make chat       install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
-# make test       ruff, mypy and all tests
+# make test       ruff, mypy and the tests but for the slow ones
+# make test-fast  ruff and the tests that take no second, on all processors: under a minute on two
+# make test-all   ruff, mypy and every test; then what computes, under each weaker instruction set. What .ci/run runs
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make check      ruff and mypy only
@@ -16,7 +18,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py errors.py meson.build meson.options pyproject.toml
 
-.PHONY: chat test models reference check dev clean
+.PHONY: chat test test-fast test-all models reference check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -24,7 +26,19 @@ chat: .venv/installed
 	@$(BIN)/subbyte chat "$(MODEL)"
 
 test: .venv/testable check
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-fast: .venv/testable .venv/tools
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not thorough and not model"
+
+# Tests of kernels go through all instruction sets by themselves; the others are run under the strongest one, then under the rest.
+test-all: .venv/testable check
 	@$(BIN)/python -m pytest
+	@for isa in $$($(BIN)/python -c 'from subbyte.kernels import isas; print(*isas()[:-1])'); do \
+		echo "$$isa:"; SUBBYTE_ISA=$$isa $(BIN)/python -m pytest -q -m "computes and not slow and not model" || exit; \
+	done
 
 models: .venv/testable
 	@$(BIN)/subbyte pull smollm2 >/dev/null

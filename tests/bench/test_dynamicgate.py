@@ -17,6 +17,8 @@ from tiny_models import write_model
 import subbyte as sb
 from subbyte.runtime.report.size_class import SizeClass
 
+pytestmark = pytest.mark.thorough
+
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 60
 
 

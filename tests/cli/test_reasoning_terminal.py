@@ -8,6 +8,8 @@ import pytest
 from terminals import CTRL_C, CTRL_D, CTRL_T, CTRL_Z
 from tiny_models import write_model
 
+pytestmark = pytest.mark.thorough
+
 
 def ponder(chat):
     """Asks a question whose reasoning has no end of its own."""

@@ -14,6 +14,8 @@ from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.repl import HINT, is_open_block, unquote
 from subbyte.runtime.chat.messages import Message
 
+pytestmark = pytest.mark.thorough
+
 # ---- without a terminal: what goes in, what comes out
 
 

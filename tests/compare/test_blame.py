@@ -18,6 +18,8 @@ from subbyte.runtime.compare.attribution import Blaming
 from subbyte.runtime.compare.conditions import Conditions
 from subbyte.runtime.evaluation import forward as forward_module
 
+pytestmark = pytest.mark.thorough
+
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 2000).tolist())
 SHAPE = {**LLAMA, "n_layer": 3}
 N_CTX, CHUNKS = 48, 3

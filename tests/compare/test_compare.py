@@ -66,6 +66,7 @@ def se(values: Floats) -> float:
     return float(values.std() / math.sqrt(len(values) - 1))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["high", "low"])
 def test_every_figure_against_numpy(models: dict[str, sb.Model], name: str) -> None:
     result = sb.compare(models["base"], models[name], TEXT, n_ctx=N_CTX).results[0]
@@ -107,6 +108,7 @@ def test_every_figure_against_numpy(models: dict[str, sb.Model], name: str) -> N
     assert result.log_ratio_interval.estimate == pytest.approx(result.log_ratio.value)
 
 
+@pytest.mark.thorough
 def test_several_models_in_lockstep_are_each_as_alone(models: dict[str, sb.Model]) -> None:
     run = sb.compare(models["base"], [models["high"], models["low"]], TEXT, n_ctx=N_CTX)
     for result, name in zip(run.results, ("high", "low"), strict=True):
@@ -126,6 +128,7 @@ def test_the_number_of_threads_changes_nothing(files: dict[str, Path]) -> None:
     assert found[0] | {"seconds": 0} == found[1] | {"seconds": 0}
 
 
+@pytest.mark.thorough
 def test_identical_files_differ_by_exactly_nothing(files: dict[str, Path]) -> None:
     with sb.load(files["low"]) as a, sb.load(files["low"]) as b:
         run = sb.compare(a, b, TEXT, n_ctx=N_CTX, layers=True)
@@ -174,6 +177,7 @@ def test_errors_behind_each_layer(models: dict[str, sb.Model]) -> None:
     assert layers[-1].relative > 0.01
 
 
+@pytest.mark.thorough
 def test_memory_is_bounded_for_a_large_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     n_vocab, n_ctx, piece = 30_000, 128, 2**20
     for i in (1, 2):

@@ -26,7 +26,8 @@ def skewed(rng: np.random.Generator, n_blocks: int) -> Floats:
     return means
 
 
-@pytest.mark.parametrize("n_blocks", [8, 30, 150])
+@pytest.mark.thorough
+@pytest.mark.parametrize("n_blocks", [8, 30, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sample", [correlated, skewed])
 def test_an_interval_covers_the_truth_as_often_as_it_says(
     sample: Callable[[np.random.Generator, int], Floats], n_blocks: int
@@ -60,6 +61,7 @@ def test_the_same_blocks_give_the_same_interval() -> None:
     assert block_bootstrap(blocks) == block_bootstrap(blocks)
 
 
+@pytest.mark.thorough
 def test_looking_again_and_again_finds_no_difference_where_there_is_none() -> None:
     """Without paying for its looks, such a run would be fooled about one time in four."""
     rng = np.random.default_rng(3)

@@ -21,6 +21,8 @@ from tiny_models import N_VOCAB, write_model
 import subbyte as sb
 from subbyte.errors import SessionBusy
 
+pytestmark = pytest.mark.thorough
+
 LONG = [int(t) for t in np.random.default_rng(5).integers(0, N_VOCAB, 6000)]
 PROMPT = LONG[:30]
 SOON = 5.0  # seconds: far more than the 50 ms between two polls, far less than LONG takes

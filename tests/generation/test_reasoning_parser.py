@@ -77,6 +77,7 @@ def test_reasoning_is_closed_as_models_close_it(opened: str | None, written: str
     assert parser.answering
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("character", [" ", "\n", "<", "a"])
 def test_the_work_is_linear(character: str) -> None:
     started = time.process_time()

@@ -273,6 +273,7 @@ def test_a_closed_model(path: Path) -> None:
     session.close()
 
 
+@pytest.mark.thorough
 def test_a_session_and_an_answer_keep_what_they_need(path: Path) -> None:
     def start() -> Any:
         model = sb.load(path)
@@ -288,6 +289,7 @@ def test_a_session_and_an_answer_keep_what_they_need(path: Path) -> None:
     assert tuple(tokens) == expected.tokens
 
 
+@pytest.mark.thorough
 def test_a_thousand_sessions_leave_nothing_behind(model: sb.Model) -> None:
     def maps() -> int:
         return len(Path("/proc/self/maps").read_text().splitlines())
@@ -594,6 +596,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.session.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("arch", ["llama", "gemma3"])
 def test_any_order_of_calls(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)

@@ -27,6 +27,8 @@ from blocks import (
 
 from subbyte.kernels import Format, _native, _testing, isas
 
+pytestmark = pytest.mark.thorough
+
 BOUND = 4e-7
 U = 2.0**-24
 SUBNORMAL = 128 * 2.0**-149  # an integer product of codes and of a scale of at most 128 times the smallest float

@@ -15,6 +15,8 @@ import pytest
 from arm import Unavailable
 from arm_vectors import every_vector
 
+pytestmark = pytest.mark.slow
+
 # The least processor, one with dot products, and all qemu knows (matrix products of int8, too); the tables they have.
 PROCESSORS = {
     "cortex-a57": ["scalar", "neon"],

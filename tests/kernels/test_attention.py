@@ -48,6 +48,7 @@ def logits(path: Path, steps: Sequence[int], *, cache: str = "f32", threads: int
         return np.concatenate([session.eval(TOKENS[end - n : end], "all") for n, end in zip(steps, ends, strict=True)])
 
 
+@pytest.mark.thorough
 def test_logits_equal_numpy_wherever_keys_are_cut(path: Path, arch: str, tmp_path: Path) -> None:
     weights = write_model(tmp_path / "m.gguf", arch, SHAPES[arch])
     expected = forward(arch, weights, TOKENS, SHAPES[arch])
@@ -63,6 +64,7 @@ def test_the_number_of_threads_changes_nothing(path: Path, cache: str) -> None:
         assert np.array_equal(logits(path, STEPS, cache=cache, threads=threads), one)
 
 
+@pytest.mark.thorough
 def test_sequences_of_any_length_in_one_step(path: Path) -> None:
     """Steps of one row each, and with few and many rows besides; each sequence as if it were alone."""
     steps = [[150, 70, 3, 20], [1, 1, 1, 1], [1, 3, 17, 40], [1, 1, 1, 1], [7, 1, 40, 1]]
@@ -81,6 +83,7 @@ def test_sequences_of_any_length_in_one_step(path: Path) -> None:
     assert_near(got, whole[ends], 2 * ANOTHER_ORDER)
 
 
+@pytest.mark.thorough
 def test_more_keys_than_parts_of_the_least_size(tmp_path: Path) -> None:
     """Few rows have at least 42 parts, 16 rows have 16: where these do not suffice, parts have more keys."""
     write_model(tmp_path / "m.gguf", "llama", SHAPES["llama"], context_length=8192)
@@ -98,6 +101,7 @@ def test_more_keys_than_parts_of_the_least_size(tmp_path: Path) -> None:
 # ---- the int8 cache ----
 
 
+@pytest.mark.thorough
 def test_an_int8_cache_stays_near_a_float_cache(path: Path) -> None:
     exact = log_softmax(logits(path, STEPS))
     for steps in (STEPS, [270]):
@@ -147,6 +151,7 @@ def interrupts() -> Iterator[list[threading.Timer]]:
         timer.join()
 
 
+@pytest.mark.thorough
 def test_a_cancelled_step_leaves_nothing_behind(tmp_path: Path, interrupts: list[threading.Timer]) -> None:
     """One token among 3000 keys, slow in plain C: cancelled with some parts of its units done, then computed again."""
     shape = SHAPES["llama"] | {"n_head": 64, "n_head_kv": 1}

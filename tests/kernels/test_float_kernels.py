@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from subbyte.kernels import _testing as kernels
 from subbyte.kernels import isas
 
+pytestmark = pytest.mark.thorough
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]

@@ -67,11 +67,13 @@ def assert_reads(format: Format, blocks: Bytes) -> None:
                 assert_same_bits(from_codes(format, code, scale, minimum), expected, isa)
 
 
+@pytest.mark.parametrize("n", [10**3, pytest.param(10**5, marks=pytest.mark.slow)])
 @every_format
-def test_random_blocks_read_as_in_gguf(format: Format) -> None:
-    assert_reads(format, random_blocks(format, 10**5))
+def test_random_blocks_read_as_in_gguf(format: Format, n: int) -> None:
+    assert_reads(format, random_blocks(format, n))
 
 
+@pytest.mark.thorough
 @every_format
 def test_every_half_scale_and_extreme_block_reads_as_in_gguf(format: Format) -> None:
     """Blocks of one repeated 16-bit pattern: the half precision numbers as scales; all bits 0 and all bits 1."""

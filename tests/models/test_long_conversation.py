@@ -104,6 +104,7 @@ def test_a_session_rewound_into_the_middle(
 TEXT = (ROOT / "benchmarks/alice.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_gemma3_270m_goes_on_past_its_window_as_if_computed_again() -> None:
     """Turns of a text, each with 24 greedy tokens, in one session; and each of them anew, computed from the start.

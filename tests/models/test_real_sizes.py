@@ -18,6 +18,8 @@ from subbyte.runtime.synthetic.shapes import LayerShape
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = ROOT / "benchmarks"
 
 # A generation, a chat and a perplexity, each with a context of 256; prints what the process took in memory.

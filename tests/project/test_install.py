@@ -105,10 +105,10 @@ def test_tests_install_more_once(clone: Clone) -> None:
             assert clone.steps() == first
         assert clone.make("test").returncode == 0
         tools = [] if first else ["install --group dev"]
-        assert clone.steps() == [f"install . {WITH_TESTS}", *tools, "-m pytest"]
+        assert clone.steps() == [f"install . {WITH_TESTS}", *tools, "-m pytest -m not slow"]
         assert clone.make("chat").returncode == 0
         assert clone.make("test").returncode == 0
-        assert clone.steps() == ["-m pytest"]
+        assert clone.steps() == ["-m pytest -m not slow"]
 
 
 @needs_make
