@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.bench_output import print_bench
 from subbyte.cli.terminal.console import show_log
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
@@ -70,6 +69,8 @@ def bench(
             activations=activations,
             on_progress=bar.update,
         )
+    from subbyte.cli.commands.bench_output import print_bench
+
     print_bench(output, options.command_line(ctx), result)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.compare_output import print_comparison
 from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
@@ -65,6 +64,7 @@ def compare(
         reference = _open_base(base, files, threads, verbose)
         stack.callback(reference.close)
         others = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
+        from subbyte.cli.commands.compare_output import print_comparison
         from subbyte.runtime.compare.attribution import Blaming
         from subbyte.runtime.compare.compare import Comparing
         from subbyte.runtime.compare.conditions import Conditions

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.inspect_output import print_heatmap, print_summary
 from subbyte.cli.terminal.loading import find_model
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def inspect(
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
+    from subbyte.cli.commands.inspect_output import print_heatmap, print_summary
     from subbyte.runtime.gguf.model_file import GGUF
 
     if tensors and heatmap:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.perplexity_output import print_perplexity
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
@@ -72,6 +71,8 @@ def perplexity(
             loaded, texts, n_ctx=n_ctx, chunks=chunks, stride=stride, cache_type=cache_type, activations=activations,
             compat=compat is not None, until_decided=until_decided, resume=resume, on_chunk=progress.update,
         )  # fmt: skip
+    from subbyte.cli.commands.perplexity_output import print_perplexity
+
     print_perplexity(output, options.command_line(ctx), files, run)
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.commands.report_output import print_report
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
@@ -70,4 +69,6 @@ def report(
             activations=activations, threads=threads, prompt=prompt, generation=generation, repeats=repeats,
             on_progress=bar.update,
         )  # fmt: skip
+    from subbyte.cli.commands.report_output import print_report
+
     print_report(output, options.command_line(ctx), files, result)

@@ -1,17 +1,20 @@
 """What the loop, the slash commands, the prompt and the toolbar of a chat share."""
 
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.repl.keyboard import Keyboard
-from subbyte.cli.terminal.console import dim, one_line, printable
+from subbyte.cli.terminal.console import dim, one_line, printable, terminal_width
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
+
+MIN_COLUMN = 20  # characters; a narrower terminal wraps lines itself
 
 
 @dataclass
@@ -37,6 +40,13 @@ class ReplContext:
     def line(self, text: str) -> None:
         """Prints one line that was asked for, its columns kept."""
         self.out.write(printable(text.replace("\n", " ")) + "\n")
+
+    def entry(self, label: str, text: str) -> None:
+        """Prints a label and a text beside it, which a terminal gets wrapped into a column of its own."""
+        room = terminal_width(self.out) - 1 - len(label) if self.out.isatty() else len(text)
+        first, *others = textwrap.wrap(text, max(room, MIN_COLUMN), break_on_hyphens=False) or [""]
+        for line in (label + first, *(" " * len(label) + other for other in others)):
+            self.line(line)
 
     def show_thinking(self) -> None:
         """Prints the reasoning before the last answer."""

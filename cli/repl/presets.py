@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from subbyte.cli.repl.context import ReplContext
-
 if TYPE_CHECKING:
+    from subbyte.cli.repl.context import ReplContext
     from subbyte.runtime.chat.presets import Preset
 
 
@@ -25,7 +24,7 @@ def describe(preset: "Preset") -> str:
     return ", ".join(parts)
 
 
-def list_presets(context: ReplContext) -> None:
+def list_presets(context: "ReplContext") -> None:
     """Prints the presets with their figures and sources."""
     if not context.presets:
         context.say("no presets are known for this model")
@@ -34,7 +33,7 @@ def list_presets(context: ReplContext) -> None:
         context.line(f"  ({preset.source})")
 
 
-def apply_preset(context: ReplContext, name: str) -> None:
+def apply_preset(context: "ReplContext", name: str) -> None:
     """Samples by that preset from now on; of the settings made before only the seed stays."""
     from subbyte.runtime.generation.sampling import Sampling
 

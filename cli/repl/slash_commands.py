@@ -40,9 +40,9 @@ def run(context: ReplContext, text: str) -> None:
 def _help(context: ReplContext, _: str) -> None:
     width = max(len(command.usage) for command in COMMANDS.values())
     for command in COMMANDS.values():
-        context.line(f"{command.usage:{width}}  {command.help}")
-    context.line('Alt-Enter: new line; """ begins and ends a message of several lines.')
-    context.line("Ctrl-C: stop the answer; Ctrl-T: hide or show its reasoning; Ctrl-D: leave.")
+        context.entry(f"{command.usage:{width}}  ", command.help)
+    context.entry("", 'Alt-Enter: new line; """ begins and ends a message of several lines.')
+    context.entry("", "Ctrl-C: stop the answer; Ctrl-T: hide or show its reasoning; Ctrl-D: leave.")
 
 
 def _clear(context: ReplContext, _: str) -> None:
@@ -61,7 +61,7 @@ def _set(context: ReplContext, argument: str) -> None:
     name = "temperature" if name == "temp" else name
     if not name:
         for setting in SETTINGS:
-            context.line(f"{setting.name:15}{_value(context, setting.name):>8}  {setting.help}")
+            context.entry(f"{setting.name:15}{_value(context, setting.name):>8}  ", setting.help)
         return
     if name not in BY_NAME:
         near = difflib.get_close_matches(name, BY_NAME, n=1)
@@ -76,7 +76,7 @@ def _show(context: ReplContext, _: str) -> None:
     chat = context.chat
     context.line(f"context   {chat.n_past} of {chat.n_ctx} tokens, {len(chat.messages)} messages")
     context.line(f"system    {chat.system or '(none)'}")
-    context.line("sampling  " + ", ".join(f"{name} {_value(context, name)}" for name in BY_NAME))
+    context.entry("sampling  ", ", ".join(f"{name} {_value(context, name)}" for name in BY_NAME))
     context.line(f"thinking  {_thinking(context)}")
 
 
@@ -106,12 +106,12 @@ def _stats(context: ReplContext, _: str) -> None:
     usage, timings = last.usage, last.timings
     rate = context.n_generated / context.seconds if context.seconds > 0 else 0.0
     computed = usage.prompt - usage.reused
-    context.line(f"prompt         {usage.prompt} tokens ({usage.reused} cached)")
-    context.line(f"prefill        {computed} tokens{_speed(timings.prefill, timings.prefill_rate)}")
-    context.line(f"generation     {usage.completion} tokens{_speed(timings.generation, timings.generation_rate)}")
+    context.line(f"prompt         {_tokens(usage.prompt)} ({usage.reused} cached)")
+    context.line(f"prefill        {_tokens(computed)}{_speed(timings.prefill, timings.prefill_rate)}")
+    context.line(f"generation     {_tokens(usage.completion)}{_speed(timings.generation, timings.generation_rate)}")
     if usage.thinking:
         context.line(f"reasoning      {usage.thinking} of these tokens")
-    context.line(f"session total  {context.n_generated} tokens{_speed(context.seconds, rate)}")
+    context.line(f"session total  {_tokens(context.n_generated)}{_speed(context.seconds, rate)}")
 
 
 def _bye(_: ReplContext, __: str) -> None:
@@ -151,6 +151,10 @@ def _thinking(context: ReplContext) -> str:
     state = states[chat.thinking] if chat.can_think else "cannot be switched"
     budget = "" if chat.reasoning_budget is None else f", at most {chat.reasoning_budget} tokens"
     return state + budget + (", hidden" if context.hide_thinking else "")
+
+
+def _tokens(n: int) -> str:
+    return f"{n} token{'s' if n != 1 else ''}"
 
 
 def _speed(seconds: float, rate: float) -> str:

@@ -48,6 +48,14 @@ def takes_escapes(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
+def terminal_width(stream: TextIO) -> int:
+    """Columns of the terminal behind a stream; 80 where that can't be had."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80  # a terminal that was told no size has 0
+    except OSError:
+        return 80
+
+
 def dim(text: str, stream: TextIO) -> str:
     """The text set apart where the stream can do that."""
     return f"\x1b[2m{text}\x1b[0m" if takes_escapes(stream) else text

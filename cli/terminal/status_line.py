@@ -1,11 +1,10 @@
 """Lines on a terminal that are rewritten in place while something goes on."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import TextIO
 
-from subbyte.cli.terminal.console import dim, takes_escapes
+from subbyte.cli.terminal.console import dim, takes_escapes, terminal_width
 
 SHOW_AFTER = 1.0  # seconds before a line appears that may turn out not to be needed
 
@@ -20,7 +19,7 @@ class StatusLine:
     def write(self, text: str) -> None:
         """Shows the text in place of the last one, cut to one row."""
         if self._stream is not None:
-            self._stream.write(f"\r{dim(text[: _columns(self._stream) - 1], self._stream)}\x1b[K")
+            self._stream.write(f"\r{dim(text[: terminal_width(self._stream) - 1], self._stream)}\x1b[K")
             self._stream.flush()
             self._shown = True
 
@@ -50,10 +49,3 @@ class PrefillStatus:
     def clear(self) -> None:
         """Wipes the line, if there is one."""
         self._line.clear()
-
-
-def _columns(stream: TextIO) -> int:
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80  # a terminal that was told no size has 0
-    except OSError:
-        return 80

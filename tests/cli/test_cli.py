@@ -379,6 +379,15 @@ def test_an_answer_as_json(subbyte, stdin):
     assert "Done." in found["thinking"] and found["usage"]["thinking"] == 3
 
 
+def test_a_conversation_is_text_only():
+    command = ["-c", "from subbyte.cli.main import main; main()", "chat", "smollm2", "-o", "json"]
+    terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=60)
+    terminal.expect("-o json answers one question from a pipe")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 2
+
+
 def test_how_a_model_reasons(subbyte, stdin, runtime):
     for args, expected in (("", (None, None)), ("--think --reasoning-budget 0", (True, 0))):
         stdin("hi")

@@ -9,9 +9,11 @@ import pytest
 from fake_chat import FakeAnswer, FakeChat, talk
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
+from subbyte.cli.repl import context as context_module
 from subbyte.cli.repl import slash_commands, toolbar
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.repl import HINT, is_open_block, unquote
+from subbyte.cli.repl.settings import SETTINGS
 from subbyte.runtime.chat.messages import Message
 
 pytestmark = pytest.mark.thorough
@@ -68,6 +70,24 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
 )
 def test_one_line(tmp_path, line, answer):
     assert talk(tmp_path, line) == answer
+
+
+class NarrowTerminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("width", [80, 44])
+def test_a_narrow_terminal_gets_whole_words(tmp_path, monkeypatch, width):
+    monkeypatch.setattr(context_module, "terminal_width", lambda stream: width)
+    out = NarrowTerminal()
+    context = ReplContext(FakeChat(), "fake", "", tmp_path, out)
+    for line in ("/help", "/set", "/show"):
+        slash_commands.run(context, line)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) < width or width < 45  # the longest label and the narrowest column
+    words = " ".join(out.getvalue().split())
+    assert all(setting.help in words for setting in SETTINGS) and "repeat_last_n 64, seed random" in words
 
 
 def test_every_command_is_in_the_help(tmp_path):

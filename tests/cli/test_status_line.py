@@ -30,7 +30,7 @@ def test_a_line_is_rewritten_and_wiped():
 
 
 def test_a_line_never_wraps(monkeypatch):
-    monkeypatch.setattr(status_line, "_columns", lambda stream: 10)
+    monkeypatch.setattr(status_line, "terminal_width", lambda stream: 10)
     screen = Terminal()
     StatusLine(screen).write("0123456789")
     assert screen.getvalue() == "\r\x1b[2m012345678\x1b[0m\x1b[K"
