@@ -70,18 +70,31 @@ class Runner:
         Raises ValueError, ModelChanged, NumericError, SessionBusy, and what a signal handler raises.
         """
         with self._lock:
-            if len({id(segment.sequence) for segment in segments}) < len(segments):
-                raise ValueError("a sequence has more than one segment in a step")
-            rows: list[int] = []
-            places = []
-            n = 0
-            for sequence, tokens, wanted in segments:
-                rows += range(n + wanted.start, n + wanted.stop)
-                places.append((sequence.cache, len(tokens), sequence.n_past))
-                n += len(tokens)
             self.check()  # memory mapped from a file that was cut must not be read
-            batch = np.concatenate([segment.tokens for segment in segments])
-            result = self.engine.step(batch, places, logits_of=rows, wanted=targets)
+            if len(segments) == 1:  # as for each token of a single conversation
+                ((sequence, tokens, rows),) = segments
+                result = self.engine.step(
+                    tokens, ((sequence.cache, len(tokens), sequence.n_past),), logits_of=rows, wanted=targets
+                )
+            else:
+                result = self._step_together(segments, targets)
             for sequence, tokens, _ in segments:
                 sequence.tokens.extend(tokens.tolist())
         return result
+
+    def _step_together(
+        self, segments: Collection[Segment], targets: NDArray[np.int32] | None
+    ) -> NDArray[np.float32] | None:
+        if len({id(segment.sequence) for segment in segments}) < len(segments):
+            raise ValueError("a sequence has more than one segment in a step")
+        rows: list[int] = []
+        n = 0
+        for _, tokens, wanted in segments:
+            rows += range(n + wanted.start, n + wanted.stop)
+            n += len(tokens)
+        return self.engine.step(
+            np.concatenate([segment.tokens for segment in segments]),
+            [(sequence.cache, len(tokens), sequence.n_past) for sequence, tokens, _ in segments],
+            logits_of=rows,
+            wanted=targets,
+        )
