@@ -23,12 +23,12 @@ def render(result: Mapping[str, Any], day: str) -> str:
         f"`{result['command']}`: {result['model']['name']}, {result['model']['size'] / 2**20:.0f} MiB, "
         f"on {result['cpu']}, instruction set {result['isa']}, {day}:",
         "",
-        "| test | threads | tokens/s | ± | of the limit | set by |",
+        "| test | threads | tokens/s | ± | % of roofline | bound by |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {test['name']} | {test['threads']} | {test['tokens_per_second']:.1f} | {test['spread']:.1f} "
-        f"| {test['share_of_limit']:.0%} | {test['limited_by']} |"
+        f"| {test['share_of_roofline']:.0%} | {test['bound_by']} |"
         for test in result["tests"]
     ]
     return "\n".join(lines)

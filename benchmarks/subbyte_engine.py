@@ -1,4 +1,4 @@
-"""subbyte as an engine that takes turns (turns.py), and beside it the tokens/s that the machine's limits allow."""
+"""subbyte as an engine that takes turns (turns.py), and beside it the tokens/s that the roofline allows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from importlib.metadata import version
 from turns import About, Measurements, serve
 
 import subbyte as sb
-from subbyte.runtime.bench.cost import generation_work, prompt_work
-from subbyte.runtime.bench.roofline import Meter
+from subbyte.runtime.bench.cost import generation_cost, prompt_cost
+from subbyte.runtime.bench.roofline import RooflineProbe
 
 
 def tokens_per_second(session: sb.Session, n: int, batch: int) -> float:
@@ -26,18 +26,18 @@ def tokens_per_second(session: sb.Session, n: int, batch: int) -> float:
 def start(path: str, prompt: int, generation: int, threads: int) -> tuple[About, Measurements]:
     model = sb.load(path, threads=threads)
     session = model.session(max(prompt, generation))
-    meter = Meter(model.isa)
+    probe = RooflineProbe(model.isa)
 
     rate = partial(tokens_per_second, session)
     rate(prompt, prompt)
     rate(min(4, generation), 1)
-    reading = prompt_work(model, prompt, 0, "f16", "int8")
-    generating = generation_work(model, generation, 0, "f16", "int8")
+    prompt_at_best = prompt_cost(model, prompt, 0, "f16", "int8")
+    generation_at_best = generation_cost(model, generation, 0, "f16", "int8")
     return {"version": f"subbyte {version('subbyte')}"}, {
         "prompt": lambda: rate(prompt, prompt),
         "generation": lambda: rate(generation, 1),
-        "prompt limit": lambda: prompt / reading.seconds(meter.measure(threads)),
-        "generation limit": lambda: generation / generating.seconds(meter.measure(threads)),
+        "prompt limit": lambda: prompt / prompt_at_best.seconds(probe.measure(threads)),
+        "generation limit": lambda: generation / generation_at_best.seconds(probe.measure(threads)),
     }
 
 

@@ -12,8 +12,6 @@ from subbyte.cli.terminal.tables import Table, print_table
 if TYPE_CHECKING:
     from subbyte.runtime.bench.bench import BenchResult
 
-BOUND_BY = {"reading": "memory", "computing": "compute"}
-
 
 def print_bench(output: Output, command: str, result: "BenchResult") -> None:
     """Writes the figures, and the roofline they are compared with, to stdout."""
@@ -53,10 +51,10 @@ def _table(result: "BenchResult") -> Table:
 def _notes(result: "BenchResult") -> list[str]:
     """The machine's peaks, and what the columns mean."""
     notes = []
-    for threads, peak in result.limits().items():
+    for threads, peak in result.rooflines().items():
         who = f"{threads} threads reach" if threads > 1 else "1 thread reaches"
         macs = f"{_giga(peak.int8_macs)} int8, {_giga(peak.bf16_macs)} bf16, {_giga(peak.float_macs)} float"
-        notes.append(f"{who} {peak.read_bytes / 1e9:.1f} GB/s; {macs} multiply-adds/s")
+        notes.append(f"{who} {peak.bandwidth / 1e9:.1f} GB/s; {macs} multiply-adds/s")
     deviation = f"median of {result.repeats} runs {_sign()} their median absolute deviation"
     notes.append(f"tokens/s: {deviation if result.repeats > 1 else 'one run'}")
     notes.append("% of roofline: least time at peak bandwidth and arithmetic, of the time taken")
@@ -66,7 +64,7 @@ def _notes(result: "BenchResult") -> list[str]:
 def _records(result: "BenchResult") -> Iterator[dict[str, Any]]:
     """A test each, every figure in full; the one place that knows the fields of a result."""
     for of in result.measured:
-        case, peak = of.case, of.limits
+        case, peak = of.case, of.roofline
         yield {
             "version": result.version, "cpu": result.cpu, "isa": result.isa,
             "model": result.model["name"], "architecture": result.model["architecture"],
@@ -75,8 +73,8 @@ def _records(result: "BenchResult") -> Iterator[dict[str, Any]]:
             "test": case.name, "kind": case.kind, "n_tokens": case.n_tokens, "depth": case.depth,
             "threads": case.threads, "repeats": result.repeats,
             "tokens_per_second": of.rate, "spread": of.spread, "share_of_roofline": of.share,
-            "bound_by": BOUND_BY.get(of.limited_by, of.limited_by),
-            "read_bytes": peak.read_bytes, "int8_macs": peak.int8_macs, "float_macs": peak.float_macs,
+            "bound_by": of.bound_by,
+            "bandwidth": peak.bandwidth, "int8_macs": peak.int8_macs, "float_macs": peak.float_macs,
             "bf16_macs": peak.bf16_macs,
         }  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""How fast a model reads prompts and generates, beside what the machine could do at that moment.
+"""How fast a model reads prompts and generates, beside the machine's roofline at that moment.
 
 The cases are llama-bench's: a prompt of p tokens at once, or n tokens one by one, each behind d others. Tokens are
 random, logits are computed, nothing is sampled. All cases are run in turns, round after round, so that a slow minute of
-the machine hits all alike, and the machine's limits are measured right before and right after each run; the better
+the machine hits all alike, and the roofline is measured right before and right after each run; the better
 figure counts, since what disturbs so short a measurement can only lower it.
 """
 
@@ -18,16 +18,16 @@ from itertools import product
 
 import numpy as np
 
-from subbyte.runtime.bench.cost import Work, generation_work, prompt_work
+from subbyte.runtime.bench.cost import Cost, generation_cost, prompt_cost
 from subbyte.runtime.bench.result import BenchResult, Case, Kind, Measured, Run
-from subbyte.runtime.bench.roofline import Limits, Meter, combine
+from subbyte.runtime.bench.roofline import Roofline, RooflineProbe, combine
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.model import Model, load
 from subbyte.runtime.session import Session
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 
-__all__ = ["BenchResult", "Case", "Limits", "Measured", "Run", "bench"]
+__all__ = ["BenchResult", "Case", "Measured", "Roofline", "Run", "bench"]
 
 
 GENERATION_STEPS = 8  # a generated token takes about so many
@@ -72,8 +72,8 @@ def bench(
         }
         first = next(iter(models.values()))
         rounds = _Rounds(first, sessions, cases, repeats, on_progress)
-        works = [_work(first, case, cache_type, activations) for case in cases]
-        measured = tuple(map(Measured, cases, works, rounds.run()))
+        costs = [_cost(first, case, cache_type, activations) for case in cases]
+        measured = tuple(map(Measured, cases, costs, rounds.run()))
         return BenchResult(
             version=version("subbyte"),
             cpu=cpu_name(),
@@ -93,9 +93,9 @@ def _check(what: str, values: Sequence[int], least: int) -> None:
             raise ValueError(f"{value} {what}; at least {least} is needed")
 
 
-def _work(model: Model, case: Case, cache_type: CacheType, activations: Activations) -> Work:
-    work = prompt_work if case.kind == "prompt" else generation_work
-    return work(model, case.n_tokens, case.depth, cache_type, activations)
+def _cost(model: Model, case: Case, cache_type: CacheType, activations: Activations) -> Cost:
+    cost = prompt_cost if case.kind == "prompt" else generation_cost
+    return cost(model, case.n_tokens, case.depth, cache_type, activations)
 
 
 class _Rounds:
@@ -106,7 +106,7 @@ class _Rounds:
     ) -> None:
         longest = max(session.n_ctx for session in sessions.values())
         self._tokens = np.random.default_rng(0).integers(0, model.config.n_vocab, longest)
-        self._meter = Meter(model.isa)
+        self._probe = RooflineProbe(model.isa)
         self._sessions, self._cases, self._repeats = sessions, cases, repeats
         self._on_progress = on_progress or (lambda *_: None)
         self._done = 0
@@ -125,9 +125,9 @@ class _Rounds:
         for i in range(self._repeats):
             for case, found in zip(self._cases, runs, strict=True):
                 self._tell(case, f"run {i + 1} of {self._repeats}")
-                before = self._meter.measure(case.threads)
+                before = self._probe.measure(case.threads)
                 seconds = self._time(case)
-                after = self._meter.measure(case.threads)
+                after = self._probe.measure(case.threads)
                 found.append(Run(seconds, combine([before, after], max)))
         self._on_progress("", self._total, self._total)
         return list(map(tuple, runs))

@@ -1,17 +1,17 @@
-"""What a run of tokens asks of the machine: bytes to read and multiply-adds to do, whatever the code that does it."""
+"""The cost of a run of tokens: bytes to read and multiply-adds to do, whatever the code that does it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.bench.roofline import Limits
+from subbyte.runtime.bench.roofline import Roofline
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import Activations, CacheType
 
 
 @dataclass(frozen=True)
-class Work:
+class Cost:
     """n_bytes of weights, keys and values to read; multiply-adds of int8, float and bf16 numbers."""
 
     n_bytes: int
@@ -19,33 +19,33 @@ class Work:
     float_macs: int
     bf16_macs: int
 
-    def seconds(self, limits: Limits) -> float:
-        """The least time it can take on a machine: reading or computing, whichever is longer."""
-        return max(self._reading(limits), self._computing(limits))
+    def seconds(self, roofline: Roofline) -> float:
+        """The least time it can take under a roofline: reading memory or computing, whichever is longer."""
+        return max(self._memory_seconds(roofline), self._compute_seconds(roofline))
 
-    def limited_by(self, limits: Limits) -> str:
-        """What takes that time: "reading" or "computing"."""
-        return "reading" if self._reading(limits) >= self._computing(limits) else "computing"
+    def bound_by(self, roofline: Roofline) -> str:
+        """Whether it is memory-bound ("memory") or compute-bound ("compute")."""
+        return "memory" if self._memory_seconds(roofline) >= self._compute_seconds(roofline) else "compute"
 
-    def _reading(self, limits: Limits) -> float:
-        return self.n_bytes / limits.read_bytes
+    def _memory_seconds(self, roofline: Roofline) -> float:
+        return self.n_bytes / roofline.bandwidth
 
-    def _computing(self, limits: Limits) -> float:
-        floats = self.float_macs / limits.float_macs + self.bf16_macs / limits.bf16_macs
-        return self.int8_macs / limits.int8_macs + floats
+    def _compute_seconds(self, roofline: Roofline) -> float:
+        floats = self.float_macs / roofline.float_macs + self.bf16_macs / roofline.bf16_macs
+        return self.int8_macs / roofline.int8_macs + floats
 
 
-def prompt_work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Work:
+def prompt_cost(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Cost:
     """Of evaluating n tokens at once behind depth others, for the logits of the last one."""
-    return _work(model, n, depth, cache_type, activations, passes=1)
+    return _cost(model, n, depth, cache_type, activations, passes=1)
 
 
-def generation_work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Work:
+def generation_cost(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Cost:
     """Of evaluating n tokens one by one behind depth others, each for its logits."""
-    return _work(model, n, depth, cache_type, activations, passes=n)
+    return _cost(model, n, depth, cache_type, activations, passes=n)
 
 
-def _work(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations, passes: int) -> Work:
+def _cost(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations, passes: int) -> Cost:
     """passes: how often the weights are read, and the logits computed."""
     n_bytes = int8 = floats = bf16 = 0
     *layers, head = model.plan.matrices()
@@ -64,7 +64,7 @@ def _work(model: Model, n: int, depth: int, cache_type: CacheType, activations: 
         read = pairs if passes == n else attended(1, depth + n - 1, window)
         n_bytes += int(2 * read * n_head_kv * head_dim * value_bytes)
         floats += 2 * pairs * n_head * head_dim
-    return Work(n_bytes, int8, floats, bf16)
+    return Cost(n_bytes, int8, floats, bf16)
 
 
 def attended(n: int, depth: int, window: int) -> int:

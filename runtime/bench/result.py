@@ -6,8 +6,8 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from subbyte.runtime.bench.cost import Work
-from subbyte.runtime.bench.roofline import Limits, combine
+from subbyte.runtime.bench.cost import Cost
+from subbyte.runtime.bench.roofline import Roofline, combine
 
 Kind = Literal["prompt", "generation"]
 
@@ -30,18 +30,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """One run, and the machine's limits: the better of what was measured right before and right after it."""
+    """One run, and the roofline: the better of what was measured right before and right after it."""
 
     seconds: float
-    limits: Limits
+    roofline: Roofline
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A case, what it asks of the machine, and all of its runs."""
+    """A case, its cost, and all of its runs."""
 
     case: Case
-    work: Work
+    cost: Cost
     runs: tuple[Run, ...]
 
     @property
@@ -56,18 +56,18 @@ class Measured:
 
     @property
     def share(self) -> float:
-        """The least time that the limits around a run allow, over the time it took: the median of the runs."""
-        return statistics.median(self.work.seconds(run.limits) / run.seconds for run in self.runs)
+        """Share of the roofline: the least time that it allows, over the time taken; the median of the runs."""
+        return statistics.median(self.cost.seconds(run.roofline) / run.seconds for run in self.runs)
 
     @property
-    def limits(self) -> Limits:
+    def roofline(self) -> Roofline:
         """The medians of what was measured around its runs."""
-        return combine([run.limits for run in self.runs], statistics.median)
+        return combine([run.roofline for run in self.runs], statistics.median)
 
     @property
-    def limited_by(self) -> str:
-        """What sets the limit: "reading" memory or "computing"."""
-        return self.work.limited_by(self.limits)
+    def bound_by(self) -> str:
+        """Whether it is memory-bound ("memory") or compute-bound ("compute")."""
+        return self.cost.bound_by(self.roofline)
 
     @property
     def _rates(self) -> list[float]:
@@ -78,8 +78,8 @@ class Measured:
         return {
             "name": self.case.name, **asdict(self.case),
             "tokens_per_second": self.rate, "spread": self.spread,
-            "share_of_limit": self.share, "limited_by": self.limited_by, "limits": asdict(self.limits),
-            "work": asdict(self.work), "runs": [asdict(run) for run in self.runs],
+            "share_of_roofline": self.share, "bound_by": self.bound_by, "roofline": asdict(self.roofline),
+            "cost": asdict(self.cost), "runs": [asdict(run) for run in self.runs],
         }  # fmt: skip
 
 
@@ -100,13 +100,13 @@ class BenchResult:
     repeats: int
     measured: tuple[Measured, ...]
 
-    def limits(self) -> dict[int, Limits]:
+    def rooflines(self) -> dict[int, Roofline]:
         """By number of threads, the medians of what was measured."""
         threads = dict.fromkeys(of.case.threads for of in self.measured)
-        found = {n: [of.limits for of in self.measured if of.case.threads == n] for n in threads}
+        found = {n: [of.roofline for of in self.measured if of.case.threads == n] for n in threads}
         return {n: combine(all, statistics.median) for n, all in found.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, fit for JSON. Limits are bytes and multiply-adds a second, work is those of a run."""
+        """The fields by name, fit for JSON. A roofline is bytes and multiply-adds a second, a cost those of a run."""
         facts = {name: value for name, value in vars(self).items() if name != "measured"}
         return {**facts, "tests": [measured.to_dict() for measured in self.measured]}

@@ -1,4 +1,4 @@
-"""What the machine can do at this moment, measured right beside each figure of a benchmark."""
+"""The roofline: peak bandwidth and multiply-add rates of this machine, measured beside each figure of a benchmark."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ SECONDS = 0.05  # each measurement
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Of all threads together, a second: bytes read from memory, multiply-adds of int8, float and bf16 numbers."""
+class Roofline:
+    """Peaks of all threads together, per second: bytes read from memory, multiply-adds of int8, float and bf16."""
 
-    read_bytes: float
+    bandwidth: float
     int8_macs: float
     float_macs: float
     bf16_macs: float
 
 
-def combine(all: Sequence[Limits], by: Callable[[Iterable[float]], float]) -> Limits:
+def combine(all: Sequence[Roofline], by: Callable[[Iterable[float]], float]) -> Roofline:
     """The greatest, or the median, of several measurements."""
-    return Limits(*map(by, zip(*map(astuple, all), strict=True)))
+    return Roofline(*map(by, zip(*map(astuple, all), strict=True)))
 
 
-class Meter:
-    """Measures the limits of this machine with one instruction set, about 0.2 s each time."""
+class RooflineProbe:
+    """Measures the roofline of this machine with one instruction set, about 0.2 s each time."""
 
     def __init__(self, isa: str) -> None:
         self._isa = isa
         self._memory = np.ones(_read_bytes(), np.uint8)
 
-    def measure(self, n_threads: int) -> Limits:
-        """The limits of n_threads threads, now."""
-        return Limits(
+    def measure(self, n_threads: int) -> Roofline:
+        """The roofline of n_threads threads, now."""
+        return Roofline(
             read_rate(self._memory, n_threads, SECONDS),
             int8_peak(self._isa, n_threads, SECONDS),
             float_peak(self._isa, n_threads, SECONDS),

@@ -25,16 +25,16 @@ PIECE = 1 << 24  # bytes hashed at once
 
 @dataclass(frozen=True, slots=True)
 class Speed(Record):
-    """Tokens/s: the median of the runs, their median distance from it, and the share of the machine's limit then.
+    """Tokens/s: the median of the runs, their median distance from it, and the share of the roofline.
 
-    test: as llama-bench names it, "pp512". limited_by: "reading" memory or "computing".
+    test: as llama-bench names it, "pp512". bound_by: "memory" or "compute".
     """
 
     test: str
     rate: float
     spread: float
     share: float
-    limited_by: str
+    bound_by: str
 
 
 class Speeds(TypedDict):
@@ -101,5 +101,5 @@ def speeds(
         model.path, prompts=[prompt], generations=[generation], threads=[model.n_threads], repeats=repeats,
         cache_type=cache_type, on_progress=lambda what, done, total: tell(f"{model.path.name}: {what}", done, total),
     )  # fmt: skip
-    ours = [Speed(m.case.name, m.rate, m.spread, m.share, m.limited_by) for m in found.measured]
+    ours = [Speed(m.case.name, m.rate, m.spread, m.share, m.bound_by) for m in found.measured]
     return {"prompt": ours[0], "generation": ours[1]}

@@ -192,4 +192,4 @@ def _delta(row: ReportRow) -> tuple[str, str]:
 
 
 def _speed(of: Speed) -> str:
-    return f"{of.rate:.4g} ({of.share:.0%} of {of.limited_by})"
+    return f"{of.rate:.4g} ({of.share:.0%} of {of.bound_by})"

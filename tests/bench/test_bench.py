@@ -21,9 +21,9 @@ import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.errors import ModelNotFound, ResourceError
 from subbyte.runtime.bench import roofline
-from subbyte.runtime.bench.cost import Work, attended, generation_work, prompt_work
+from subbyte.runtime.bench.cost import Cost, attended, generation_cost, prompt_cost
 from subbyte.runtime.bench.result import Case, Measured, Run
-from subbyte.runtime.bench.roofline import Limits, combine
+from subbyte.runtime.bench.roofline import Roofline, combine
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.synthetic.write import SHAPES
 
@@ -64,14 +64,14 @@ def test_work_of_a_prompt(tmp_path: Path) -> None:
     head, attention = N_VOCAB * 64, 2 * 2 * 4 * 16  # multiply-adds of a token; of a pair of positions in both layers
     pairs = 11 + 12 + 13
     with sb.load(tmp_path / "m.gguf") as model:
-        work = prompt_work(model, 3, 10, "f16", "int8")
+        work = prompt_cost(model, 3, 10, "f16", "int8")
         assert work.int8_macs == 3 * matrices(LLAMA) + head
         assert work.float_macs == pairs * attention
         assert work.n_bytes == (matrices(LLAMA) + head) * 34 // 32 + 13 * 2 * 2 * (2 * 16) * 2
-        twice = prompt_work(model, 3, 10, "f32", "int8x2")
+        twice = prompt_cost(model, 3, 10, "f32", "int8x2")
         assert (twice.int8_macs, twice.float_macs) == (2 * work.int8_macs, work.float_macs)
         assert twice.n_bytes - work.n_bytes == 13 * 2 * 2 * (2 * 16) * 2
-        floats = prompt_work(model, 3, 10, "f16", "float32")
+        floats = prompt_cost(model, 3, 10, "f16", "float32")
         assert (floats.int8_macs, floats.float_macs) == (0, work.int8_macs + work.float_macs)
 
 
@@ -79,15 +79,15 @@ def test_bf16_weights_meet_bf16_activations_unless_told_otherwise(tmp_path: Path
     write_model(tmp_path / "m.gguf", types=["BF16"])
     macs = 3 * matrices(LLAMA) + N_VOCAB * 64
     with sb.load(tmp_path / "m.gguf") as model:
-        assert prompt_work(model, 3, 0, "f16", "int8").bf16_macs == macs
-        floats = prompt_work(model, 3, 0, "f16", "int8x2")
+        assert prompt_cost(model, 3, 0, "f16", "int8").bf16_macs == macs
+        floats = prompt_cost(model, 3, 0, "f16", "int8x2")
     assert (floats.bf16_macs, floats.float_macs) == (0, macs + 6 * 2 * 2 * 4 * 16)
 
 
 def test_work_of_a_generation_reads_the_weights_for_each_token(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", types=["F16"])
     with sb.load(tmp_path / "m.gguf") as model:
-        work = generation_work(model, 3, 10, "f16", "int8")
+        work = generation_cost(model, 3, 10, "f16", "int8")
     weights = matrices(LLAMA) + N_VOCAB * 64
     assert work.n_bytes == 3 * 2 * weights + (11 + 12 + 13) * 2 * 2 * (2 * 16) * 2
     assert (work.int8_macs, work.float_macs) == (0, 3 * weights + (11 + 12 + 13) * 2 * 2 * 4 * 16)
@@ -96,35 +96,35 @@ def test_work_of_a_generation_reads_the_weights_for_each_token(tmp_path: Path) -
 def test_work_of_tied_embeddings_and_of_windows(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", "gemma3", types=["Q8_0"])
     with sb.load(tmp_path / "m.gguf") as model:
-        work = generation_work(model, 1, 99, "f16", "int8")
+        work = generation_cost(model, 1, 99, "f16", "int8")
     weights = matrices(GEMMA3) + N_VOCAB * 64
     positions = 6 * 8 + 100  # six layers with a window of 8, one without
-    assert work == Work(weights * 34 // 32 + positions * 2 * 32 * 2, weights, positions * 2 * 4 * 32, 0)
+    assert work == Cost(weights * 34 // 32 + positions * 2 * 32 * 2, weights, positions * 2 * 4 * 32, 0)
 
 
 def test_tensors_that_the_model_does_not_use_are_no_work(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", types=["Q8_0"], tensors={"extra.weight": np.ones((64, 64), np.int32)})
     with sb.load(tmp_path / "m.gguf") as model:
-        assert generation_work(model, 1, 0, "f16", "int8").int8_macs == matrices(LLAMA) + N_VOCAB * 64
+        assert generation_cost(model, 1, 0, "f16", "int8").int8_macs == matrices(LLAMA) + N_VOCAB * 64
 
 
 # ---- figures
 
 
 def test_the_limit_is_the_longer_of_reading_and_computing() -> None:
-    limits = Limits(read_bytes=10.0, int8_macs=100.0, float_macs=20.0, bf16_macs=40.0)
-    assert Work(50, 100, 20, 80).seconds(limits) == 5 and Work(50, 100, 20, 80).limited_by(limits) == "reading"
-    assert Work(50, 300, 40, 80).seconds(limits) == 7 and Work(50, 300, 40, 80).limited_by(limits) == "computing"
+    roofline = Roofline(bandwidth=10.0, int8_macs=100.0, float_macs=20.0, bf16_macs=40.0)
+    assert Cost(50, 100, 20, 80).seconds(roofline) == 5 and Cost(50, 100, 20, 80).bound_by(roofline) == "memory"
+    assert Cost(50, 300, 40, 80).seconds(roofline) == 7 and Cost(50, 300, 40, 80).bound_by(roofline) == "compute"
 
 
 def test_median_spread_and_share() -> None:
-    slow, fast = Limits(10.0, 1e9, 1e9, 1e9), Limits(20.0, 1e9, 1e9, 1e9)
+    slow, fast = Roofline(10.0, 1e9, 1e9, 1e9), Roofline(20.0, 1e9, 1e9, 1e9)
     measured = Measured(
-        Case("generation", 12, 0, 1), Work(40, 1, 1, 1), (Run(6, slow), Run(4, fast), Run(12, slow))
+        Case("generation", 12, 0, 1), Cost(40, 1, 1, 1), (Run(6, slow), Run(4, fast), Run(12, slow))
     )  # fmt: skip
     assert (measured.rate, measured.spread) == (2, 1)
     assert measured.share == 0.5  # 4 of 6, 2 of 4, 4 of 12 seconds
-    assert measured.limits == slow and combine([slow, fast], max) == fast
+    assert measured.roofline == slow and combine([slow, fast], max) == fast
 
 
 def test_names_are_llama_benchs() -> None:
@@ -155,14 +155,14 @@ def test_the_dict_holds_what_the_figures_are_made_of(tiny: Path) -> None:
     for test in facts["tests"]:
         rates = [test["n_tokens"] / run["seconds"] for run in test["runs"]]
         assert test["tokens_per_second"] == statistics.median(rates)
-        assert test["share_of_limit"] == pytest.approx(statistics.median(map(share_of(test["work"]), test["runs"])))
+        assert test["share_of_roofline"] == pytest.approx(statistics.median(map(share_of(test["cost"]), test["runs"])))
 
 
-def share_of(work: dict[str, int]) -> Any:
+def share_of(cost: dict[str, int]) -> Any:
     def share(run: dict[str, Any]) -> float:
-        limits = run["limits"]
-        computing = sum(work[macs] / limits[macs] for macs in ("int8_macs", "float_macs", "bf16_macs"))
-        return max(work["n_bytes"] / limits["read_bytes"], computing) / float(run["seconds"])
+        roofline = run["roofline"]
+        computing = sum(cost[macs] / roofline[macs] for macs in ("int8_macs", "float_macs", "bf16_macs"))
+        return max(cost["n_bytes"] / roofline["bandwidth"], computing) / float(run["seconds"])
 
     return share
 

@@ -82,7 +82,7 @@ def test_from_a_model_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(dynamicgate, "WIDTH", 256)
     monkeypatch.setattr(dynamicgate, "RECIPES", ("IQ2_XXS", "DynamicGate-IQ2_XXS", "IQ4_XS"))
     speeds = SimpleNamespace(measured=[SimpleNamespace(
-        case=SimpleNamespace(name=name), rate=1.0, spread=0.0, share=0.5, limited_by="reading"
+        case=SimpleNamespace(name=name), rate=1.0, spread=0.0, share=0.5, bound_by="memory"
     ) for name in ("pp512", "tg64")])  # fmt: skip
     monkeypatch.setattr("subbyte.runtime.report.measure.bench", lambda *_, **__: speeds)
     folder, out = tmp_path / "files", tmp_path / "page.md"

@@ -12,7 +12,7 @@ from model_logits import TOKENS, logits
 from tiny_models import DECI, EXAONE4, F32, LLAMA, Shape, forward, layer_shape, write_model
 
 import subbyte as sb
-from subbyte.runtime.bench.cost import Work, generation_work
+from subbyte.runtime.bench.cost import Cost, generation_cost
 
 # n_head, n_head_kv, n_ff of a layer
 KINDS = {
@@ -106,9 +106,9 @@ def test_only_layers_with_kv_heads_have_a_cache(tmp_path: Path) -> None:
 def test_bench_counts_the_work_of_each_layer(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", "deci", layers("nothing", "linear attention only", "attention"), types=["Q8_0"])
     with sb.load(tmp_path / "m.gguf") as model:
-        work = generation_work(model, 1, 9, "f16", "int8")
+        work = generation_cost(model, 1, 9, "f16", "int8")
     weights = 64 * (64 + (2 * 64 + 2 * 32) + 3 * 96 + 268)
-    assert work == Work(weights * 34 // 32 + 10 * 2 * 32 * 2, weights, 10 * 2 * 4 * 16, 0)
+    assert work == Cost(weights * 34 // 32 + 10 * 2 * 32 * 2, weights, 10 * 2 * 4 * 16, 0)
 
 
 def test_heads_are_as_long_as_the_first_layer_has_it_unless_told(tmp_path: Path) -> None:
