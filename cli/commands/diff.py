@@ -60,7 +60,7 @@ def diff(
 
 
 def _print(differences: "Diff", each_tensor: bool) -> None:
-    from subbyte.runtime.inspect.diff_tables import tables, title_of
+    from subbyte.runtime.inspect.diff import tables, title_of
 
     for table in tables(differences, each_tensor=each_tensor):
         print_table(*table)
@@ -72,7 +72,7 @@ def _print(differences: "Diff", each_tensor: bool) -> None:
 
 
 def _print_markdown(differences: "Diff", each_tensor: bool) -> None:
-    from subbyte.runtime.inspect.diff_tables import tables, title_of
+    from subbyte.runtime.inspect.diff import tables, title_of
 
     parts: list[Table | str] = [Table(*table) for table in tables(differences, each_tensor=each_tensor)]
     for text in differences.texts:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.names import split_name
 from subbyte.runtime.gguf.tensors import Size, size_of
-from subbyte.runtime.inspect.colours import bits_colour, ink, type_colour
+from subbyte.runtime.inspect.colours import LEAST_BITS, MOST_BITS, bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
+from subbyte.runtime.inspect.svg import CHAR, LINE, MARGIN, Canvas
 from subbyte.runtime.records import Record
 from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.text import printable
 
 __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"]
 
@@ -23,6 +27,10 @@ By: TypeAlias = Literal["bits", "type"]
 
 KINDS = ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 MAX_LAYERS, MAX_KINDS, MAX_OUTSIDE = 1000, 24, 8  # what a picture can show; a file may name 65536 of each
+
+WIDTH, HEIGHT, GAP, PAD = 17, 54, 1, 10  # pixels of a cell in the picture: its text runs upwards
+SCALE_STEPS, SCALE_WIDTH = 60, 300
+SCALE_MARKS = (1.5, 2, 3, 4, 6, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,6 @@ class Heatmap(Record):
 
     def svg(self, by: By = "bits") -> str:
         """The picture as an SVG document, coloured by bits per weight or by block type."""
-        from subbyte.runtime.inspect.heatmap_svg import draw
-
         return draw(self, by)
 
     def _repr_html_(self) -> str:
@@ -160,3 +166,93 @@ def _share(kind: str, tensors: Collection[TensorInfo]) -> Share:
     types = Counter(tensor.type for tensor in tensors)
     size = size_of(tensors)
     return Share(kind, len(tensors), size.n_weights, size.n_bytes, tuple(name for name, _ in types.most_common()))
+
+
+def draw(heatmap: Heatmap, by: By) -> str:
+    """The picture as SVG: layers from left to right, a row for each kind, embeddings and head below."""
+    canvas, y = Canvas(), float(MARGIN)
+    canvas.text(MARGIN, y, Path(heatmap.path).name, "t")
+    canvas.text(MARGIN, y + LINE, _describe(heatmap), "d")
+    left = MARGIN + CHAR * max((len(share.kind) for share in heatmap.shares), default=0) + PAD
+    y = _draw_layers(canvas, heatmap, by, left, y + 2 * LINE + PAD)
+    y = _draw_outside(canvas, heatmap, by, left, y)
+    if by == "bits":
+        _draw_scale(canvas, y)
+    else:
+        _draw_types(canvas, heatmap, y)
+    return canvas.document()
+
+
+def _describe(heatmap: Heatmap) -> str:
+    """The file in a line: architecture, size, weights and what each takes."""
+    whole = heatmap.whole
+    bits = "no weights" if whole.bits is None else f"{whole.bits:.3f} bits per weight"
+    name = printable((heatmap.architecture or "unknown architecture")[:64])
+    return f"{name}, {heatmap.n_bytes / 1e6:.1f} MB, {whole.n_weights / 1e6:.1f}M weights, {bits} (all tensors)"
+
+
+def _draw_layers(canvas: Canvas, heatmap: Heatmap, by: By, left: float, y: float) -> float:
+    if not heatmap.n_layer:
+        return y
+    every = 1 if heatmap.n_layer <= 20 else 5
+    for layer in range(0, heatmap.n_layer, every):
+        canvas.text(left + layer * (WIDTH + GAP) + 1, y, str(layer), "d")
+    canvas.text(MARGIN, y, "layer", "d")
+    y += LINE
+    shares = {share.kind: share for share in heatmap.shares}
+    right = left + heatmap.n_layer * (WIDTH + GAP) + PAD
+    for kind, cells in zip(heatmap.kinds, zip(*heatmap.rows(), strict=True), strict=True):
+        middle = y + (HEIGHT - LINE) / 2
+        canvas.text(MARGIN, middle, kind)
+        for cell in cells:
+            if cell is not None:
+                x, text = left + (cell.layer or 0) * (WIDTH + GAP), cell.text(by)
+                canvas.written_box(x, y, WIDTH, HEIGHT, colour(cell, by), text, _tip(cell), turn=-90)
+        canvas.text(right, middle, _size(shares[kind]), "d")
+        y += HEIGHT + GAP
+    return y + PAD
+
+
+def _draw_outside(canvas: Canvas, heatmap: Heatmap, by: By, left: float, y: float) -> float:
+    """Matrices before and after the layers, and a line for all other tensors."""
+    shares = {share.kind: share for share in heatmap.shares}
+    for cell in heatmap.outside:
+        canvas.text(MARGIN, y, cell.kind)
+        canvas.written_box(left, y, 3.5 * WIDTH, LINE, colour(cell, by), cell.text(by), _tip(cell))
+        canvas.text(left + 3.5 * WIDTH + PAD, y, _size(shares[cell.kind]), "d")
+        y += LINE + GAP
+    if "others" in shares:
+        canvas.text(MARGIN, y, "others")
+        canvas.text(left, y, f"{_size(shares['others'])}: norms, biases and all else", "d")
+        y += LINE
+    return y + PAD
+
+
+def _draw_scale(canvas: Canvas, y: float) -> None:
+    step, ratio = SCALE_WIDTH / SCALE_STEPS, MOST_BITS / LEAST_BITS
+    for i in range(SCALE_STEPS):
+        bits = LEAST_BITS * ratio ** ((i + 0.5) / SCALE_STEPS)
+        canvas.box(MARGIN + i * step, y, step + 0.3, LINE - 6, bits_colour(bits))
+    for mark in SCALE_MARKS:
+        place = SCALE_WIDTH * math.log(mark / LEAST_BITS, ratio)
+        canvas.text(MARGIN + place - CHAR / 2, y + LINE - 6, f"{mark:g}", "d")
+    canvas.text(MARGIN + SCALE_WIDTH + 2 * PAD, y + LINE - 6, "bits per weight", "d")
+
+
+def _draw_types(canvas: Canvas, heatmap: Heatmap, y: float) -> None:
+    bits = {cell.type: cell.bits for cell in (*heatmap.cells, *heatmap.outside)}
+    x = float(MARGIN)
+    for type in sorted(bits, key=lambda type: (bits[type], type)):
+        canvas.box(x, y + 2, LINE - 6, LINE - 6, type_colour(type))
+        label = f"{type} {bits[type]:.2f} bits"
+        canvas.text(x + LINE, y, label)
+        x += LINE + CHAR * len(label) + PAD
+
+
+def _tip(cell: Cell) -> str:
+    name = cell.kind if cell.layer is None else f"blk.{cell.layer}.{cell.kind}"
+    return f"{name}: {cell.type}, {cell.bits:.4g} bits per weight, {cell.n_bytes / 1e6:.2f} MB"
+
+
+def _size(share: Share) -> str:
+    return f"{share.n_bytes / 1e6:.1f} MB, {share.bits:.2f} bits" if share.bits is not None else "empty"

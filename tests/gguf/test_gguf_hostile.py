@@ -30,8 +30,7 @@ from hypothesis import strategies as st
 from subbyte.errors import FormatError, ModelNotFound, ResourceError, SubbyteError, UnsupportedError
 from subbyte.runtime.gguf._strings import scan_strings, split_strings
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.inspect.diff import diff
-from subbyte.runtime.inspect.diff_tables import tables
+from subbyte.runtime.inspect.diff import diff, tables
 from subbyte.runtime.inspect.heatmap import chart
 from subbyte.runtime.inspect.summary import summarize
 

@@ -17,8 +17,8 @@ from tiny_models import LLAMA, tensor_shapes, write_mixed_model, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
+from subbyte.runtime.inspect.diff import tables
 from subbyte.runtime.inspect.diff_metadata import MAX_TEXT
-from subbyte.runtime.inspect.diff_tables import tables
 from subbyte.runtime.inspect.diff_tensors import layers_of, ranges
 from subbyte.runtime.inspect.diff_text import MAX_LINES, changed_lines
 

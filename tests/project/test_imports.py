@@ -78,16 +78,20 @@ def test_no_circle_between_rooms(folder: str) -> None:
     assert circles(import_graph(ROOT, folder)) == []
 
 
-def test_no_circle_between_files_of_cli() -> None:
+LAZY = {"subbyte.runtime.model", "subbyte.runtime.score"}  # a method of Model imports what works on models
+
+
+@pytest.mark.parametrize("folder", RULES)
+def test_no_circle_between_files(folder: str) -> None:
     modules = {
-        ".".join(("subbyte", *file.relative_to(ROOT).with_suffix("").parts)): file for file in files_of(ROOT / "cli")
+        ".".join(("subbyte", *file.relative_to(ROOT).with_suffix("").parts)): file for file in files_of(ROOT / folder)
     }
     graph = {
         module: {name for full in imports_of(file) for name in (full, full.rpartition(".")[0]) if name in modules}
         for module, file in modules.items()
     }
-    assert graph["subbyte.cli.repl.repl"] > {"subbyte.cli.repl.slash_commands"}
-    assert circles(graph) == []
+    assert any(graph.values())
+    assert [circle for circle in circles(graph) if circle != LAZY] == []
 
 
 def test_the_checks_see_an_upward_import_and_a_circle() -> None:
