@@ -16,7 +16,7 @@ TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
 WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
-	-o -name 'meson.build') __init__.py errors.py meson.build meson.options pyproject.toml
+	-o -name 'meson.build') __init__.py __init__.pyi errors.py meson.build meson.options pyproject.toml
 
 .PHONY: chat test test-fast test-all models reference check dev clean
 .NOTPARALLEL:

@@ -23,7 +23,7 @@ class Clone:
         self.folder, self.log = folder, folder / "log"
         for name in ("cli/a.py", "kernels/a.c", "models/a.py", "runtime/a.pyx"):
             self.touch(name)
-        for name in ("__init__.py", "errors.py", "meson.build", "meson.options", "pyproject.toml"):
+        for name in ("__init__.py", "__init__.pyi", "errors.py", "meson.build", "meson.options", "pyproject.toml"):
             self.touch(name)
         for name in (".ci/venv", ".venv/env"):
             self.touch(name)

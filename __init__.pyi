@@ -1,0 +1,55 @@
+"""The public names of subbyte, for type checkers; `__init__.py` imports them when they are first used."""
+
+from subbyte.errors import (
+    ContextOverflow as ContextOverflow,
+    FormatError as FormatError,
+    ModelChanged as ModelChanged,
+    ModelNotFound as ModelNotFound,
+    ModelRefused as ModelRefused,
+    NumericError as NumericError,
+    ResourceError as ResourceError,
+    SessionBusy as SessionBusy,
+    SubbyteError as SubbyteError,
+    TemplateError as TemplateError,
+    TokenizerError as TokenizerError,
+    UnsupportedError as UnsupportedError,
+)
+from subbyte.runtime.bench.bench import BenchResult as BenchResult, bench as bench
+from subbyte.runtime.chat.chat import Chat as Chat
+from subbyte.runtime.chat.messages import Message as Message
+from subbyte.runtime.chat.presets import Preset as Preset
+from subbyte.runtime.compare.attribution import blame as blame
+from subbyte.runtime.compare.attribution_result import Blame as Blame, BlameRun as BlameRun
+from subbyte.runtime.compare.base_file import BaseFile as BaseFile
+from subbyte.runtime.compare.compare import compare as compare
+from subbyte.runtime.compare.layers import LayerError as LayerError
+from subbyte.runtime.compare.result import CompareRun as CompareRun
+from subbyte.runtime.evaluation.divergence import Divergence as Divergence, Estimate as Estimate
+from subbyte.runtime.evaluation.perplexity import perplexity as perplexity
+from subbyte.runtime.evaluation.perplexity_result import (
+    Delta as Delta,
+    PerplexityResult as PerplexityResult,
+    PerplexityRun as PerplexityRun,
+)
+from subbyte.runtime.evaluation.statistics import Interval as Interval
+from subbyte.runtime.generation.events import (
+    Done as Done,
+    Event as Event,
+    PrefillProgress as PrefillProgress,
+    Reply as Reply,
+    TextDelta as TextDelta,
+    ThinkingDelta as ThinkingDelta,
+)
+from subbyte.runtime.generation.generation import Generation as Generation
+from subbyte.runtime.generation.sampling import Sampling as Sampling
+from subbyte.runtime.gguf.model_file import GGUF as GGUF
+from subbyte.runtime.imatrix.collect import imatrix as imatrix
+from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
+from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
+from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
+from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo, load as load
+from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
+from subbyte.runtime.quantize.recipe import Recipe as Recipe
+from subbyte.runtime.report.report import Report as Report, ReportRow as ReportRow, report as report
+from subbyte.runtime.score import Score as Score
+from subbyte.runtime.session import Session as Session
