@@ -253,7 +253,9 @@ class Model:
         """
         from subbyte.runtime.score import score
 
-        return score(self, text)
+        return score(
+            text, self.tokenizer, self.config.n_ctx_train, lambda n_ctx: self.session(n_ctx, activations="int8x2")
+        )
 
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
         """Token ids of text.

@@ -1,18 +1,15 @@
 """Log-probabilities of a text, token by token."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
-
-if TYPE_CHECKING:
-    from subbyte.runtime.model import Model
+from subbyte.runtime.protocols import Tokenizer
+from subbyte.runtime.session import Session
 
 
 @dataclass(frozen=True)
@@ -35,22 +32,23 @@ class Score:
         return -self.total / math.log(2) / n_bytes if n_bytes else math.nan
 
 
-def score(model: Model, text: str | bytes) -> Score:
+def score(text: str | bytes, tokenizer: Tokenizer, n_ctx_train: int, new_session: Callable[[int], Session]) -> Score:
     """Log-probability of each token of text, after BOS where the model wants one.
 
-    Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
+    new_session: makes one with so many positions. Raises ContextOverflow for more than n_ctx_train tokens, and
+    ValueError for none.
     """
-    tokens = model.tokenize(text)
+    tokens = tokenizer.encode(text)
     if not tokens:
         raise ValueError("the text has no tokens to score")
-    context = model.tokenizer.with_bos(tokens)
-    if len(context) > model.config.n_ctx_train:
+    context = tokenizer.with_bos(tokens)
+    if len(context) > n_ctx_train:
         raise ContextOverflow(
-            f"the text has {len(context)} tokens, the model was trained for {model.config.n_ctx_train}: "
+            f"the text has {len(context)} tokens, the model was trained for {n_ctx_train}: "
             "score it in parts, or measure its perplexity"
         )
     logprobs = np.full(len(context), np.nan, np.float32)
     if len(context) > 1:
-        with model.session(len(context), activations="int8x2") as session:
+        with new_session(len(context)) as session:
             logprobs[1:] = session.logprobs(context[:-1], context[1:])
-    return Score(tuple(tokens), tuple(model.tokenizer.piece(t) for t in tokens), logprobs[-len(tokens) :])
+    return Score(tuple(tokens), tuple(tokenizer.piece(t) for t in tokens), logprobs[-len(tokens) :])
