@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-from document import put_table
+from tables.document import put_table
 
 
 def render(result: Mapping[str, Any], day: str) -> str:

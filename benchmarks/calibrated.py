@@ -7,16 +7,23 @@ kernel is held against. A sample whose calibrations differ by more than 3 % befo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 
-from subbyte.kernels import _testing
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.kernels import FORMATS, _testing, bf16_peak, float_peak, int8_peak, read_rate
 
 TOLERANCE = 0.03
 CALIBRATION_CYCLES = 2_000_000
 SAMPLE_SECONDS = 0.01
 MAX_TRIES = 4  # times the samples wanted
+LIMIT_SECONDS = 0.003  # of each look at a limit
+MEMORY_BYTES = 256 << 20  # more than any last-level cache
 
 Limit = Callable[[], float]
 """The rate that the machine allows now, in the unit of the kernel's work per second."""
@@ -62,3 +69,26 @@ def measure(run: Callable[[int], float], work: float, limit: Limit | None, n_sam
     if not seconds:
         return Speed(None, None, None, 0, discarded)
     return Speed(median(seconds), median(cycles), median(shares) if limit else None, len(seconds), discarded)
+
+
+@cache
+def _memory() -> NDArray[np.uint8]:
+    return np.ones(MEMORY_BYTES, np.uint8)
+
+
+def _in_processor_time(measure: Callable[[], float]) -> float:
+    """A rate by the clock as one by this thread's processor time."""
+    start, used = time.perf_counter(), time.thread_time()
+    rate = measure()
+    return rate * (time.perf_counter() - start) / (time.thread_time() - used)
+
+
+def read_bandwidth() -> float:
+    """Bytes a second that one core reads from memory."""
+    return _in_processor_time(lambda: read_rate(_memory(), seconds=LIMIT_SECONDS))
+
+
+def multiply_adds(isa: str, format: str) -> Limit:
+    """Multiply-adds a second of an instruction set: int8 for quantized formats, bf16 for BF16, else float."""
+    peak = int8_peak if FORMATS[format].group else bf16_peak if format == "BF16" else float_peak
+    return lambda: _in_processor_time(lambda: peak(isa, seconds=LIMIT_SECONDS))

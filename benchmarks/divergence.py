@@ -146,7 +146,7 @@ def main() -> None:
     text = a.file.read_bytes()
     with sb.load(a.model) as model:
         tokens = model.tokenize(text[: 16 * a.positions].decode(errors="ignore"))[: a.positions]
-    passages = np.int32(tokens[: len(tokens) // a.passages * a.passages]).reshape(a.passages, -1)
+    passages = np.array(tokens[: len(tokens) // a.passages * a.passages], np.int32).reshape(a.passages, -1)
     size, digest = "{} x {}".format(*passages.shape), hashlib.sha256(text).hexdigest()[:16]
     print(f"{a.model.name}, {size} tokens of {a.file.name} (sha256 {digest})\n")
     peer_heads = ["llama.cpp", "99 %", "int8 / llama.cpp", "floats apart"] if a.peer_python else []

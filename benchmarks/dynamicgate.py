@@ -26,7 +26,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from pydoc_data import topics
 
-from dynamicgate_document import document
+from tables.dynamicgate_document import document
 from widen import widen
 
 import subbyte as sb

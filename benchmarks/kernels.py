@@ -21,11 +21,10 @@ from pathlib import Path
 
 import click
 import numpy as np
-from calibrated import Limit, measure
-from document import put_table
-from kernels_table import FEW, PROMPT, Result, table_head, table_row
-from limits import multiply_adds, read_bandwidth
+from calibrated import Limit, measure, multiply_adds, read_bandwidth
 from numpy.typing import NDArray
+from tables.document import put_table
+from tables.kernels_table import FEW, PROMPT, Result, table_head, table_row
 
 from subbyte.kernels import FORMATS, _testing, isas
 from subbyte.runtime.machine import cpu_name

@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Protocol
 
 import click
-from document import put_table
-from llama_bench import LlamaBench
-from peers_table import OURS, PEER, render, summary
-from records import Rates, Record, Setting, load, put, save
-from turns import EngineError, Worker
+from engines.llama_bench import LlamaBench
+from engines.turns import EngineError, Worker
+from tables.document import put_table
+from tables.peers_table import OURS, PEER, render, summary
+from tables.records import Rates, Record, Setting, load, put, save
 
 from subbyte.kernels import FORMATS, best_isa
 from subbyte.runtime.machine import cpu_name, default_threads
@@ -100,14 +100,14 @@ def measure(job: Job, setting: Setting, rounds: int, peer_python: str, programs:
     with ExitStack() as stack:
         path = stack.enter_context(job.file())
 
-        def worker(name: str, python: str, script: str) -> Worker:
-            engine = Worker(name, [python, str(HERE / script), str(path), *map(str, sizes)])
+        def worker(name: str, python: str, module: str) -> Worker:
+            engine = Worker(name, [python, "-m", module, str(path), *map(str, sizes)])
             stack.callback(engine.close)
             return engine
 
-        ours = worker(OURS, sys.executable, "subbyte_engine.py")
+        ours = worker(OURS, sys.executable, "engines.subbyte_engine")
         peers = [LlamaBench(name, program, str(path), *sizes) for name, program in programs]
-        engines: list[Engine] = [ours, worker(PEER, peer_python, "llama_cpp_engine.py"), *peers]
+        engines: list[Engine] = [ours, worker(PEER, peer_python, "engines.llama_cpp_engine"), *peers]
         rates, limits = take_turns(engines, ours, rounds)
         versions = {engine.name: engine.about["version"] for engine in engines}
         mib = path.stat().st_size / 2**20

@@ -23,8 +23,8 @@ from datetime import date
 from pathlib import Path
 
 import click
-from document import put_table
-from turns import EngineError, Worker
+from engines.turns import EngineError, Worker
+from tables.document import put_table
 
 from subbyte.errors import ResourceError
 from subbyte.runtime.machine import available_memory, cpu_name, default_threads
@@ -38,7 +38,6 @@ N_CTX = 4096
 MAX_LOAD = 2.0  # seconds
 ALLOWED = 150e6  # bytes beside the file and the KV cache
 TIMEOUT = 600  # seconds for any one figure
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def measure(label: str, path: Path, threads: int) -> Measured:
     """Raises EngineError when the model is refused or fails."""
     tell(f"{label}: loading, 512 tokens of prompt, 64 generated")
     begin = time.perf_counter()
-    command = [sys.executable, str(HERE / "sizes_engine.py"), str(path), str(N_CTX), str(threads)]
+    command = [sys.executable, "-m", "engines.sizes_engine", str(path), str(N_CTX), str(threads)]
     engine = Worker("subbyte", command, TIMEOUT)
     load = time.perf_counter() - begin
     try:

@@ -14,13 +14,13 @@ import numpy as np
 import peers
 import pytest
 from calibrated import measure
-from document import put_table
-from kernels_table import HEAD, Result, table_row
-from llama_bench import LlamaBench, parse
-from peers_table import better_peer, render, summary, verdict
-from published import ik_ratio
-from records import Rates, Record, Setting, load, paired, put, save
-from turns import EngineError, Worker
+from engines.llama_bench import LlamaBench, parse
+from engines.turns import EngineError, Worker
+from tables.document import put_table
+from tables.kernels_table import HEAD, Result, table_row
+from tables.peers_table import better_peer, render, summary, verdict
+from tables.published import ik_ratio
+from tables.records import Rates, Record, Setting, load, paired, put, save
 
 from subbyte.kernels import FORMATS, _testing, dequantize
 
@@ -30,7 +30,7 @@ BENCHMARKS = Path(peers.__file__).parent
 ENGINE = f"""
 import sys
 sys.path.insert(0, {str(BENCHMARKS)!r})
-from turns import serve
+from engines.turns import serve
 """
 GOOD = """
 print("a library's chatter")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import dynamicgate
 import numpy as np
 import pytest
-from dynamicgate_document import at_equal_size, document
+from tables.dynamicgate_document import at_equal_size, document
 from tiny_models import write_model
 
 import subbyte as sb

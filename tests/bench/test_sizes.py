@@ -87,7 +87,7 @@ def test_pages_of_a_mapped_file_are_counted(tmp_path: Path) -> None:
     code = f"""
 import mmap, sys
 from pathlib import Path
-from sizes_engine import peak_memory, resident
+from engines.sizes_engine import peak_memory, resident
 path = Path({str(path)!r})
 before = resident(path)
 with path.open("rb") as file:

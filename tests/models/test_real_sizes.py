@@ -27,7 +27,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 import subbyte as sb
-from sizes_engine import peak_memory, resident
+from engines.sizes_engine import peak_memory, resident
 path = Path(sys.argv[1])
 model = sb.load(path, threads=2)
 with model.session(256) as session:

@@ -18,6 +18,8 @@ from contextlib import suppress
 About = Mapping[str, str]
 Measurements = Mapping[str, Callable[[], float]]
 
+BENCHMARKS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
 
 class EngineError(Exception):
     """An engine did not start, or did not answer with a number."""
@@ -37,12 +39,20 @@ def serve(start: Callable[[], tuple[About, Measurements]]) -> None:
         sys.exit(1)
 
 
+def _environment() -> dict[str, str]:
+    """That of this process, in which `python -m engines.…` finds this folder, in other Pythons too."""
+    path = os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": os.pathsep.join([BENCHMARKS, path] if path else [BENCHMARKS])}
+
+
 class Worker:
     """The benchmark's end: a process that serves. One that says nothing for `timeout` seconds is killed."""
 
     def __init__(self, name: str, command: Sequence[str], timeout: float = 300) -> None:
         self.name, self.timeout = name, timeout
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=_environment()
+        )
         try:
             self.about: dict[str, str] = json.loads(self._answer("start"))
         except ValueError as error:

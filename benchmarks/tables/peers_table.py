@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from published import IK, ik_ratio
-from records import Ratio, Record, Setting, paired
-
 from subbyte.kernels import FORMATS
+from tables.published import IK, ik_ratio
+from tables.records import Ratio, Record, Setting, paired
 
 OURS, PEER = "subbyte", "llama.cpp"
 PEAK_AIM = 0.6  # of the multiply-adds that the machine can do

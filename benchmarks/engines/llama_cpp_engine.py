@@ -10,7 +10,8 @@ import sys
 import time
 
 import llama_cpp
-from turns import About, Measurements, serve
+
+from engines.turns import About, Measurements, serve
 
 
 def start(path: str, prompt: int, generation: int, threads: int) -> tuple[About, Measurements]:

@@ -6,10 +6,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from subbyte_engine import tokens_per_second
-from turns import About, Measurements, serve
-
 import subbyte as sb
+from engines.subbyte_engine import tokens_per_second
+from engines.turns import About, Measurements, serve
 
 
 def start(path: str, n_ctx: int, threads: int) -> tuple[About, Measurements]:

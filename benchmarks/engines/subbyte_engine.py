@@ -7,9 +7,8 @@ import time
 from functools import partial
 from importlib.metadata import version
 
-from turns import About, Measurements, serve
-
 import subbyte as sb
+from engines.turns import About, Measurements, serve
 from subbyte.runtime.bench.cost import generation_cost, prompt_cost
 from subbyte.runtime.bench.roofline import RooflineProbe
 

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
-from turns import EngineError
+from engines.turns import EngineError
 
 
 def parse(text: str) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Results of the benchmarks: records kept in files, and tables in the pages of docs/."""
