@@ -5,8 +5,6 @@
 TABLE is the name in the document's markers, <!-- TABLE --> and <!-- end of TABLE -->.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from datetime import date

@@ -5,8 +5,6 @@ calibrations: the clock of the core, by a chain of additions that take a cycle e
 kernel is held against. A sample whose calibrations differ by more than 3 % before and after is discarded.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

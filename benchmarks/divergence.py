@@ -17,8 +17,6 @@ mean KL of the two engines' float roads: how much of a figure may be anything el
 llama.cpp's columns need an interpreter (--peer-python) that imports llama_cpp.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import os

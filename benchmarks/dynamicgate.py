@@ -13,8 +13,6 @@ are, so that a run can go on. The default calibration text is benchmarks/alice.t
 along for its `help()`, which differs a little from one version of Python to the next.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

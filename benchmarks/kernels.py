@@ -11,8 +11,6 @@ Times are processor time of one thread, which leaves out what other processes to
 share. Every sample stands between two calibrations and is discarded where these disagree (calibrated.py).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass

@@ -7,8 +7,6 @@ One chunk of a text without meaning, measured in a process of its own (Linux's V
 peak without the cache and the pages of the mapped file that were read; of the embeddings that may be few.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

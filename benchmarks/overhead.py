@@ -6,8 +6,6 @@ Outside means everything between two tokens but the step in C: Python, sampling,
 default sampling.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

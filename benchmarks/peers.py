@@ -16,8 +16,6 @@ Results are kept in --results model by model: a run that was broken off goes on 
 all of them. SUBBYTE_ISA limits subbyte, not the peers.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

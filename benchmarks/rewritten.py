@@ -1,7 +1,5 @@
 """A GGUF file written anew with other tensors, and metadata as it was but for what is given."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

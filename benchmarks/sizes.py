@@ -11,8 +11,6 @@ Load is from the start of the process to a session of 4096 tokens, the file in t
 all memory of the process, pages of the mapped file included; what is not the file may be the KV cache and 150 MB.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import time

@@ -9,8 +9,6 @@ the mean square over 768 values, 576/768 of what it was over 576: its epsilon is
 the ratio's root. For files of the architecture `llama`; what is written is F32.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import NamedTuple

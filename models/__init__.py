@@ -1,7 +1,5 @@
 """The architectures subbyte runs: each file here without a leading underscore is one, named as GGUF names it."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol

@@ -3,8 +3,6 @@
 Names are llama.cpp's, keys are the GGUF specification's (`{architecture}.block_count` …).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from subbyte.errors import FormatError, UnsupportedError

@@ -1,7 +1,5 @@
 """What model files need of a GGUF file's metadata; runtime.metadata provides it."""
 
-from __future__ import annotations
-
 import builtins
 from typing import Protocol, overload
 

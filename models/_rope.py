@@ -6,8 +6,6 @@ al., 2023), only those of slow pairs (yarn: Peng et al., 2023), or each divided 
 rope_freqs (Llama 3.1), rope_factors_short and rope_factors_long (longrope: Ding et al., 2024).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -43,7 +43,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _count_cores(root: Path, cpus: "range | set[int]") -> int:
+def _count_cores(root: Path, cpus: range | set[int]) -> int:
     """Physical cores among these logical CPUs; a CPU of unknown topology counts as a core."""
     cores = {_read(root / _CPUS / f"cpu{cpu}/topology/thread_siblings_list") or f"cpu{cpu}" for cpu in cpus}
     return max(1, len(cores))

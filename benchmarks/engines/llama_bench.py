@@ -1,7 +1,5 @@
 """A llama-bench program, llama.cpp's or ik_llama.cpp's, as an engine that takes turns: each turn is a run of it."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Measured as llama-bench does: a prompt in batches of 512 with the logits of the 
 given tokens from an empty cache, llama.cpp's defaults for all else; flash attention is "auto".
 """
 
-from __future__ import annotations
-
 import sys
 import time
 

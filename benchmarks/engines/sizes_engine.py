@@ -1,7 +1,5 @@
 """subbyte as sizes.py asks for it (turns.py): a model and a session are there when it answers first."""
 
-from __future__ import annotations
-
 import sys
 from functools import partial
 from pathlib import Path

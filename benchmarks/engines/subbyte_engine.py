@@ -1,7 +1,5 @@
 """subbyte as an engine that takes turns (turns.py), and beside it the tokens/s that the roofline allows."""
 
-from __future__ import annotations
-
 import sys
 import time
 from functools import partial

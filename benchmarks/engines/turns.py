@@ -5,8 +5,6 @@ line: a number, or "error " and a reason. It ends when its input does. Nothing b
 since engines run in other Pythons than the benchmark.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

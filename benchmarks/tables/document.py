@@ -1,7 +1,5 @@
 """Tables in a document between markers: <!-- NAME --> and <!-- end of NAME -->."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

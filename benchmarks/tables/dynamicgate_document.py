@@ -1,7 +1,5 @@
 """docs/dynamicgate.md out of a report: DynamicGate against the standard at equal names and at equal size."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Results of benchmarks/kernels.py, and the table of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The tables of docs/performance.md that compare with peers, rendered from records, with the aims they are held to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median

@@ -6,8 +6,6 @@ of SmolLM2-135M (Q4_1) and Gemma-3-270m (Q4_K_M) at 512 and 64. Only their ratio
 or TQ2_0 there, and F32 and MXFP4 were not measured.
 """
 
-from __future__ import annotations
-
 import csv
 from functools import cache
 from pathlib import Path

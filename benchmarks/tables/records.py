@@ -1,7 +1,5 @@
 """What benchmarks/peers.py measured, kept in a JSON file model by model: a long run can be broken off and go on."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import asdict, dataclass

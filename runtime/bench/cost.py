@@ -1,7 +1,5 @@
 """The cost of a run of tokens: bytes to read and multiply-adds to do, whatever the code that does it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from subbyte.kernels import FORMATS

@@ -1,7 +1,5 @@
 """What a benchmark found: cases, their runs, and the figures made of them."""
 
-from __future__ import annotations
-
 import statistics
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

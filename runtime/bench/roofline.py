@@ -1,7 +1,5 @@
 """The roofline: peak bandwidth and multiply-add rates of this machine, measured beside each figure of a benchmark."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass

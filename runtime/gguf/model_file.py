@@ -4,6 +4,8 @@ Structure only: sizes, types and extents are sound after `GGUF.open`; what the v
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Mapping
@@ -49,7 +51,7 @@ class GGUF:
         self._tensors: Mapping[str, TensorInfo] | None = MappingProxyType(_join_tensors(shards))
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "GGUF":
+    def open(cls, path: str | os.PathLike[str]) -> GGUF:
         """Maps a GGUF file; any shard of a split model opens all of it.
 
         Raises FormatError (broken bytes or not GGUF), UnsupportedError (version, byte order, block type), ModelNotFound
@@ -103,7 +105,7 @@ class GGUF:
             shard.close()
         self._metadata, self._tensors, self._shards = None, None, []
 
-    def __enter__(self) -> "GGUF":
+    def __enter__(self) -> GGUF:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -1,7 +1,5 @@
 """What differs between two GGUF files: metadata, texts, tokenizer, tensors and weights; as records and as tables."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Sequence

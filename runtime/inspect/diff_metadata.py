@@ -1,7 +1,5 @@
 """Metadata of two files side by side: single values, texts line by line, arrays item by item."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias

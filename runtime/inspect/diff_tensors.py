@@ -1,7 +1,5 @@
 """Tensors of two files side by side: what one of them lacks, shapes, types and bytes; layers alike told as one."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias

@@ -1,7 +1,5 @@
 """The changed lines of a text, also of one written in a single line, in time that no text can stretch."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher

@@ -1,7 +1,5 @@
 """Where the bits of a file are: its matrices as a grid of layers and kinds of tensors, with the size of each kind."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Recipes out of files: which recipe a file follows, whether it follows a given one, and one for llama-quantize."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 The rules are those of llama.cpp (`src/llama-quant.cpp`, 2026) for models without experts; see `TensorContext`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The tensors of a file that quantizing turns into another type, and the context of each in the model."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The metadata of a quantized model, made from the original's."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from subbyte.runtime.gguf.values import STRING, Value

@@ -1,7 +1,5 @@
 """Mixtures of block types by name: one type for all, llama-quantize's file types, and those of published files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from subbyte.kernels import FORMATS

@@ -1,7 +1,5 @@
 """What quantizing a file by a recipe would make: the type and size of each tensor, and what stands in the way."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """`sb.quantize`: a model's file in other block types."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Rules of a recipe: which tensors they match, by kind, name, layer, and context in the model."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Callable, Mapping

@@ -4,15 +4,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from subbyte.errors import ResourceError
 from subbyte.runtime.files import publish
 from subbyte.runtime.store.wheel import Wheel, download, read_member
-from subbyte.runtime.types import Progress
-
-if TYPE_CHECKING:
-    from subbyte.runtime.types import Activations
+from subbyte.runtime.types import Activations, Progress
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class Recommended:
     """How a model chats best: fields of `Sampling`, and what `Model.chat` takes as activations."""
 
     sampling: Mapping[str, float] = field(default_factory=dict)
-    activations: "Activations" = "int8"
+    activations: Activations = "int8"
 
 
 @dataclass(frozen=True)

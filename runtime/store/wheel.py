@@ -3,6 +3,8 @@
 pip does the download, so that the user's index, proxy, certificates, credentials and retries apply as they are set up.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -61,7 +63,7 @@ def download(requirement: str, scratch: Path, report: Callable[[int], None]) -> 
     )
 
 
-def _watch(pip: "Popen[bytes]", scratch: Path, report: Callable[[int], None]) -> None:
+def _watch(pip: Popen[bytes], scratch: Path, report: Callable[[int], None]) -> None:
     """Waits for pip and reports how far its wheel has grown, which works with any version of pip."""
     from subprocess import TimeoutExpired
 

@@ -3,8 +3,6 @@
 Speed does not depend on what blocks hold, but a model of wild numbers would run into infinity.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

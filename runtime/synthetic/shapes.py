@@ -1,7 +1,5 @@
 """Hyper-parameters of real models, as their files give them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

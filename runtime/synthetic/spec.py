@@ -1,7 +1,5 @@
 """Names of random models, SHAPE:TYPE[:LAYERS], and the tensors they stand for."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, replace
 

@@ -6,8 +6,6 @@ share. Blocks are random, their scales such that activations stay sane; the voca
 nothing.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

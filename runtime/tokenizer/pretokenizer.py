@@ -4,6 +4,8 @@ The expressions of a rule are applied in turn, each to every piece that the ones
 not match stays as a piece. Merges never cross pieces, so these rules decide the token ids as much as the merges do.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,11 +76,11 @@ class PreTokenizer:
         self.rule = rule
 
     @cached_property
-    def _sequence(self) -> "pre_tokenizers.PreTokenizer":
+    def _sequence(self) -> pre_tokenizers.PreTokenizer:
         from tokenizers import Regex
         from tokenizers.pre_tokenizers import Digits, Sequence, Split
 
-        def step(expression: str) -> "pre_tokenizers.PreTokenizer":
+        def step(expression: str) -> pre_tokenizers.PreTokenizer:
             return Digits(individual_digits=True) if expression == DIGIT else Split(Regex(expression), "isolated")
 
         return Sequence([step(expression) for expression in self.rule.expressions])
