@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model is, for people."""
+    """Name, sizes and bits per weight of a model."""
 
     name: str
     architecture: str
@@ -119,7 +119,7 @@ class Model:
     def session(
         self, n_ctx: int | None = None, cache_type: CacheType = "f16", activations: Activations = "int8"
     ) -> Session:
-        """A new KV cache of n_ctx positions; cache_type and activations: see `CacheType` and `Activations`.
+        """A new session, with a KV cache of n_ctx positions; cache_type, activations: see `CacheType`, `Activations`.
 
         n_ctx None: what the model was trained for, or as much of it as fits half of the free memory; for more than
         that a warning is logged.
@@ -129,33 +129,30 @@ class Model:
 
     def open_session(self, options: SessionOptions) -> Session:
         """As `session`, with its arguments as a value."""
-        self.gguf.check_unchanged()
-        n_ctx = options.n_ctx
-        if n_ctx is None:
-            room = available_memory() // 2 // self.plan.cache_bytes(1, options.cache_type)
-            n_ctx = max(1, min(self.config.n_ctx_train, room, MAX_CTX))
-        n_ctx = operator.index(n_ctx)
-        self.check_room(n_ctx, options.cache_type)
-        runner = self.runner(n_ctx, options.activations)
+        runner = self.runner(options)
         return Session(runner, runner.new_sequence(options.cache_type))
 
-    def runner(self, n_ctx: int, activations: Activations, plan: Plan | None = None) -> Runner:
-        """What runs the model, or another plan of `plan_with`, over sequences of n_ctx positions."""
+    def runner(self, options: SessionOptions, plan: Plan | None = None) -> Runner:
+        """What runs the model, or another plan of `plan_with`, over sequences of these options. Errors as `session`."""
+        self.gguf.check_unchanged()
+        n_ctx = self._choose_context(options) if options.n_ctx is None else operator.index(options.n_ctx)
+        if plan is None:  # another plan of the model needs as much
+            self._check_room(n_ctx, options)
         return Runner(
-            plan or self.plan, n_ctx=n_ctx, n_threads=self.n_threads, isa=self.isa, activations=activations,
+            plan or self.plan, n_ctx=n_ctx, activations=options.activations, n_threads=self.n_threads, isa=self.isa,
             check=self.gguf.check_unchanged,
         )  # fmt: skip
 
-    def check_room(self, n_ctx: int, cache_type: CacheType) -> None:
-        """Raise ResourceError, with the sizes, for a cache that does not fit the free memory; ValueError for none.
+    def _choose_context(self, options: SessionOptions) -> int:
+        room = available_memory() // 2 // self.plan.cache_bytes(1, options.cache_type)
+        return max(1, min(self.config.n_ctx_train, room, MAX_CTX))
 
-        More than the model was trained for logs a warning.
-        """
+    def _check_room(self, n_ctx: int, options: SessionOptions) -> None:
         if n_ctx < 1:
             raise ValueError(f"a context of {n_ctx} tokens; it must be at least 1")
         if n_ctx > self.config.n_ctx_train:
             _log.warning("a context of %d tokens; the model was trained for %d", n_ctx, self.config.n_ctx_train)
-        need, free = self.plan.cache_bytes(n_ctx, cache_type), available_memory()
+        need, free = self.plan.cache_bytes(n_ctx, options.cache_type), available_memory()
         if need > free:
             raise ResourceError(
                 f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "
@@ -203,8 +200,8 @@ class Model:
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
-        system: what the model is told before. max_tokens: of each answer; None: what the context holds. stop: texts
-        that end an answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. n_ctx,
+        system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings that end an
+        answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. n_ctx,
         cache_type and activations: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
@@ -232,7 +229,7 @@ class Model:
         cache_type: CacheType = "f16",
         activations: Activations = "int8",
     ) -> Generation:
-        """Goes on with a raw text, without a chat template; reasoning is text like any other here.
+        """Completes a prompt as raw text, without a chat template; reasoning is text like any other here.
 
         Iterate over the result for events, or `.run()` it for the whole `Reply`.
         special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
@@ -269,7 +266,7 @@ class Model:
         return self.tokenizer.decode(ids, special=special)
 
     def close(self) -> None:
-        """Lets go of the file; sessions of the model raise SubbyteError from then on. Closing twice is no error."""
+        """Closes the file; sessions of the model raise SubbyteError from then on. Closing twice is no error."""
         self.gguf.close()
 
     def __enter__(self) -> Model:

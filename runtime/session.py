@@ -60,16 +60,16 @@ class Session:
             return None
         return rows[-1][-1] if logits == "last" else rows[0] if len(rows) == 1 else np.concatenate(rows)
 
-    def logprobs(self, tokens: Tokens, wanted: Tokens, first: int = 0) -> NDArray[np.float32]:
-        """Appends tokens; returns log p(wanted[i] | everything up to tokens[first + i]), float32 [len(wanted)].
+    def logprobs(self, tokens: Tokens, targets: Tokens, first: int = 0) -> NDArray[np.float32]:
+        """Appends tokens; returns log p(targets[i] | everything up to tokens[first + i]), float32 [len(targets)].
 
         No logits are kept: memory does not grow with n_vocab.
         """
-        ids, targets = token_ids(tokens, self._n_vocab), token_ids(wanted, self._n_vocab)
-        if first < 0 or first + len(targets) > len(ids):
-            raise ValueError(f"{len(targets)} wanted tokens from position {first} of {len(ids)} tokens")
+        ids, wanted = token_ids(tokens, self._n_vocab), token_ids(targets, self._n_vocab)
+        if first < 0 or first + len(wanted) > len(ids):
+            raise ValueError(f"{len(wanted)} target tokens from position {first} of {len(ids)} tokens")
         with self._claim:
-            rows = self._run(ids, range(first, first + len(targets)), targets)
+            rows = self._run(ids, range(first, first + len(wanted)), wanted)
         return np.concatenate(rows) if rows else np.empty(0, np.float32)
 
     def rewind(self, n: int) -> None:

@@ -1,4 +1,4 @@
-"""A conversation with a model: its messages, and a session that computes only what is new in them."""
+"""Conversations: messages to prompts, over one session whose KV cache is kept from turn to turn."""
 
 import os
 from collections.abc import Mapping
@@ -63,11 +63,11 @@ class Chat:
         self.session.close()
 
     def send(self, text: str) -> Reply:
-        """Say something and wait for the answer. Errors as `stream`; Ctrl-C keeps what came in `messages`."""
+        """Sends a user message and waits for the reply. Errors as `stream`; Ctrl-C keeps what came in `messages`."""
         return self.stream(text).run()
 
     def stream(self, text: str) -> Generation:
-        """Say something; iterate over the result for the events of the answer.
+        """Sends a user message; iterate over the result for the events of the answer.
 
         Raises ContextOverflow if the conversation no longer fits and TemplateError if the model's template refuses it,
         both before anything is computed or changed.
@@ -116,7 +116,7 @@ class Chat:
 
     @property
     def system(self) -> str | None:
-        """The text that tells the model how to behave; may be changed at any time."""
+        """The system prompt; may be changed at any time."""
         return self._system
 
     @system.setter
@@ -126,7 +126,7 @@ class Chat:
 
     @property
     def sampling(self) -> Sampling:
-        """How tokens are chosen; a new value starts from its seed again."""
+        """Sampling parameters; a new value starts from its seed again."""
         return self._sampler.sampling
 
     @sampling.setter

@@ -11,7 +11,7 @@ from subbyte.runtime.evaluation.corpus import Chunk, read_corpus
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.perplexity import check_alike
 from subbyte.runtime.model import Model
-from subbyte.runtime.types import Activations, CacheType, Texts
+from subbyte.runtime.types import Activations, CacheType, SessionOptions, Texts
 
 N_CTX = 512
 
@@ -27,7 +27,7 @@ class Conditions:
 
     def forward(self, model: Model, n_ctx: int, plan: Plan | None = None) -> Forward:
         """A forward pass of the model, or of another plan of its."""
-        return Forward(model, n_ctx, cache_type=self.cache_type, activations=self.activations, plan=plan)
+        return Forward(model, SessionOptions(n_ctx, self.cache_type, self.activations), plan)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from subbyte.kernels import Operation, Plan
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.model import Model
-from subbyte.runtime.types import Activations, CacheType, Tokens
+from subbyte.runtime.types import SessionOptions, Tokens
 
 Values: TypeAlias = NDArray[np.float32]
 
@@ -30,22 +30,12 @@ class Forward:
     was at its own. plan: the model's own, or another one from `Model.plan_with`. Errors as `Session.eval`.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        n_ctx: int,
-        *,
-        cache_type: CacheType = "f16",
-        activations: Activations = "int8x2",
-        plan: Plan | None = None,
-    ) -> None:
-        if plan is None:  # another plan of the model needs as much
-            model.check_room(n_ctx, cache_type)
+    def __init__(self, model: Model, options: SessionOptions, plan: Plan | None = None) -> None:
         self.plan = plan or model.plan
         self._operations = self.plan.operations
         self._starts = layer_starts(self._operations)
-        self._runner = model.runner(n_ctx, activations, plan)
-        self._sequence = self._runner.new_sequence(cache_type)
+        self._runner = model.runner(options, plan)
+        self._sequence = self._runner.new_sequence(options.cache_type)
         self._engine, self.n_batch = self._runner.engine, self._runner.n_batch
 
     @property
@@ -81,9 +71,9 @@ class Forward:
         """Next-token logits of rows of the latest batch, all of its layers run; float32 [len(rows), n_vocab]."""
         return self._engine.head(rows)
 
-    def logprobs(self, rows: range, wanted: Tokens) -> Values:
-        """log p(wanted[i]) of rows of the latest batch, float32 [len(rows)], without the memory of their logits."""
-        return self._engine.head(rows, wanted)
+    def logprobs(self, rows: range, targets: Tokens) -> Values:
+        """log p(targets[i]) of rows of the latest batch, float32 [len(rows)], without the memory of their logits."""
+        return self._engine.head(rows, targets)
 
     def inputs(self, tokens: Tokens, pos: int) -> Iterator[Input]:
         """Runs all layers and yields what goes into projections: each input once, with the names of all it meets."""

@@ -1,4 +1,4 @@
-"""What a running answer reports: events while it runs, and a `Reply` at its end."""
+"""Events of a generation, and the `Reply` at its end."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -52,14 +52,14 @@ class Reply(Record):
 
 @dataclass(frozen=True, slots=True)
 class TextDelta(Record):
-    """The next piece of the answer: never empty, never half a character, never part of a stop string."""
+    """The next text of the answer: never empty, never half a character, never part of a stop string."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkingDelta(Record):
-    """The next piece of the reasoning before the answer: never empty, never half a character, never part of a tag."""
+    """The next text of the reasoning before the answer: never empty, never half a character, never part of a tag."""
 
     text: str
 

@@ -72,7 +72,7 @@ class Sampler:
         return pick(logits, k, total, s.top_p, s.min_p, s.temperature, self._random.random())
 
     def _candidates(self, logits: NDArray[np.float32]) -> tuple[int, float]:
-        """How many of the largest logits top_k, top_p and min_p may let through, and the sum for probabilities.
+        """How many of the largest logits top_k, top_p and min_p may keep, and the denominator of the softmax.
 
         The sum is that of exp(logit - largest logit); 0 for the sum over these candidates.
         """

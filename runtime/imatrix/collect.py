@@ -15,7 +15,7 @@ from subbyte.runtime.evaluation.corpus import Chunk, read_corpus
 from subbyte.runtime.evaluation.forward import Forward, Input
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
 from subbyte.runtime.model import Model
-from subbyte.runtime.types import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType, SessionOptions
 
 
 def imatrix(
@@ -39,7 +39,7 @@ def imatrix(
     """
     texts = [text] if isinstance(text, (str, bytes)) else text
     corpus = read_corpus(texts, model.tokenizer, n_ctx=n_ctx, chunks=chunks)
-    forward = Forward(model, n_ctx, cache_type=cache_type, activations=activations)
+    forward = Forward(model, SessionOptions(n_ctx, cache_type, activations))
     squares: dict[str, Sums] = {}
     sums: dict[str, Sums] = {}
     counts: defaultdict[str, int] = defaultdict(int)

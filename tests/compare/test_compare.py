@@ -21,6 +21,7 @@ from subbyte.runtime.compare.compare import Comparing
 from subbyte.runtime.compare.conditions import Conditions
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.forward import Forward
+from subbyte.runtime.types import SessionOptions
 
 Floats = NDArray[np.float64]
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 3000).tolist())
@@ -163,7 +164,7 @@ def test_errors_behind_each_layer(models: dict[str, sb.Model]) -> None:
         for model in (models["base"], models["low"]):
             rows = []
             for chunk in corpus.chunks:
-                forward = Forward(model, N_CTX)
+                forward = Forward(model, SessionOptions(N_CTX, activations="int8x2"))
                 forward.embed(chunk.tokens, 0)
                 if depth:
                     forward.run(chunk.tokens, 0, range(depth))

@@ -10,8 +10,10 @@ from tiny_models import SHAPES, write_mixed_model, write_model
 import subbyte as sb
 from subbyte.kernels import compare, isas
 from subbyte.runtime.evaluation.forward import Forward
+from subbyte.runtime.types import SessionOptions
 
 TOKENS = [int(t) for t in np.random.default_rng(1).integers(0, 266, 40)]
+OPTIONS = SessionOptions(len(TOKENS), activations="int8x2")
 each_arch = pytest.mark.parametrize("arch", SHAPES)
 each_isa = pytest.mark.parametrize("isa", isas())
 
@@ -32,7 +34,7 @@ def whole(model: sb.Model) -> np.ndarray:
 def test_layer_by_layer_is_the_whole(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf") as model:
-        forward = Forward(model, len(TOKENS))
+        forward = Forward(model, OPTIONS)
         for start in (0, 25):  # two batches: the second one attends to the first
             batch = TOKENS[start : start + 25]
             forward.embed(batch, start)
@@ -48,10 +50,10 @@ def test_every_layer_can_be_the_first(arch: str, tmp_path: Path) -> None:
     """All that a layer needs of those before it is the hidden state."""
     write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf") as model:
-        before = Forward(model, len(TOKENS))
+        before = Forward(model, OPTIONS)
         before.embed(TOKENS, 0)
         for layer in range(before.n_layer + 1):
-            forward = Forward(model, len(TOKENS))
+            forward = Forward(model, OPTIONS)
             forward.hidden = before.hidden
             forward.run(TOKENS, 0, range(layer, forward.n_layer))
             assert np.array_equal(forward.logits(range(len(TOKENS))), whole(model))
@@ -61,12 +63,12 @@ def test_every_layer_can_be_the_first(arch: str, tmp_path: Path) -> None:
 
 def test_from_a_stored_hidden_state(mixed: Path) -> None:
     with sb.load(mixed) as model:
-        forward = Forward(model, len(TOKENS))
+        forward = Forward(model, OPTIONS)
         forward.embed(TOKENS, 0)
         forward.run(TOKENS, 0, range(0, 2))
         hidden = forward.hidden
         assert hidden.shape == (len(TOKENS), 256)
-        other = Forward(model, len(TOKENS))
+        other = Forward(model, OPTIONS)
         other.hidden = hidden
         other.run(TOKENS, 0, range(2, 4))
         assert np.array_equal(other.logits(range(3, 17)), whole(model)[3:17])
@@ -74,7 +76,7 @@ def test_from_a_stored_hidden_state(mixed: Path) -> None:
 
 def test_logits_and_log_probabilities_of_any_rows(mixed: Path) -> None:
     with sb.load(mixed) as model:
-        forward = Forward(model, len(TOKENS))
+        forward = Forward(model, OPTIONS)
         forward.run(TOKENS, 0)
         logits = whole(model)
         for rows in (range(0, 1), range(5, 29), range(len(TOKENS))):
@@ -89,7 +91,7 @@ def test_inputs_of_all_projections(arch: str, tmp_path: Path) -> None:
     """Every matrix is seen with an input that fits it, and the head's input makes the logits."""
     weights = write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf") as model:
-        forward = Forward(model, len(TOKENS))
+        forward = Forward(model, OPTIONS)
         seen = {}
         for tensors, x in forward.inputs(TOKENS, 0):
             assert x.shape[0] == len(TOKENS) and np.isfinite(x).all()
@@ -109,20 +111,20 @@ def test_a_plan_with_tensors_of_another_file(tmp_path: Path) -> None:
     write_model(tmp_path / "b.gguf", seed=2)
     name = "blk.1.ffn_down.weight"
     with sb.load(tmp_path / "a.gguf") as a, sb.load(tmp_path / "b.gguf") as b:
-        swapped = Forward(a, len(TOKENS), plan=a.plan_with({name: b.gguf.tensors[name]}))
+        swapped = Forward(a, OPTIONS, a.plan_with({name: b.gguf.tensors[name]}))
         swapped.run(TOKENS, 0)
-        forward = Forward(a, len(TOKENS))
+        forward = Forward(a, OPTIONS)
         forward.run(TOKENS, 0)
         every = range(len(TOKENS))
         assert np.abs(swapped.logits(every) - forward.logits(every)).max() > 0.1
-        back = Forward(b, len(TOKENS), plan=b.plan_with({k: v for k, v in a.gguf.tensors.items()}))
+        back = Forward(b, OPTIONS, b.plan_with({k: v for k, v in a.gguf.tensors.items()}))
         back.run(TOKENS, 0)
         assert np.array_equal(back.logits(every), forward.logits(every))
 
 
 def test_misuse_is_refused(mixed: Path) -> None:
     with sb.load(mixed) as model:
-        forward = Forward(model, 8)
+        forward = Forward(model, SessionOptions(8, activations="int8x2"))
         with pytest.raises(ValueError, match="at most 0 rows"):
             forward.logits(range(1))  # nothing was run yet
         with pytest.raises(ValueError, match="9 tokens"):

@@ -18,6 +18,7 @@ from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.runner import Runner, Segment
 from subbyte.runtime.sequence import Sequence
+from subbyte.runtime.types import SessionOptions
 
 VOCABULARY = FakeTokenizer(bos="<s>")
 END = VOCABULARY.ids["<|im_end|>"]
@@ -113,7 +114,7 @@ def test_two_decoders_over_one_runner_answer_as_each_alone(arch: str, tmp_path: 
     rng = np.random.default_rng(7)
     prompts = [[int(t) for t in rng.integers(0, N_VOCAB, n)] for n in (20, 9)]
     with sb.load(tmp_path / "m.gguf", threads=2) as model:
-        runner = model.runner(N_CTX, "int8")
+        runner = model.runner(SessionOptions(N_CTX))
         together = drive(runner, prompts, model)
         for prompt, (tokens, logits) in zip(prompts, together, strict=True):
             ((alone, expected),) = drive(runner, [prompt], model)
@@ -127,7 +128,7 @@ def test_a_step_is_all_or_nothing(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
     ids = np.array([1, 2, 3], np.int32)
     with sb.load(tmp_path / "m.gguf") as model:
-        runner = model.runner(4, "int8")
+        runner = model.runner(SessionOptions(4))
         a, b = runner.new_sequence("f32"), runner.new_sequence("f32")
         with pytest.raises(ValueError, match="more than one segment"):
             runner.step((Segment(a, ids), Segment(a, ids)))
@@ -152,7 +153,7 @@ def test_log_probabilities_of_several_sequences(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
     ids = np.array([1, 2, 3], np.int32)
     with sb.load(tmp_path / "m.gguf") as model:
-        runner = model.runner(8, "float32")
+        runner = model.runner(SessionOptions(8, activations="float32"))
         a, b = runner.new_sequence("f32"), runner.new_sequence("f32")
         found = runner.step((Segment(a, ids, range(1, 3)), Segment(b, ids[:2], range(2))), ids[[2, 0, 1, 0]])
         with model.session(8, "f32", "float32") as session:
