@@ -21,7 +21,6 @@ from subbyte.kernels._native import (
     Comparison,
     Engine,
     Guard,
-    Operation,
     Plan,
     Weight,
     best_isa,
@@ -35,14 +34,36 @@ from subbyte.kernels._native import (
     token_ids,
     top_k,
 )
+from subbyte.kernels.operation import Operation, OperationCost
 
 if TYPE_CHECKING:
     from subbyte.kernels._native import Data
 
 __all__ = [
-    "FORMATS", "MAX_CTX", "MAX_THREADS", "Cache", "Claim", "Comparison", "Engine", "Format", "Guard", "Operation",
-    "Plan", "Weight", "best_isa", "bf16_peak", "compare", "dequantize", "float_peak", "int8_peak", "isas", "pick",
-    "read_rate", "token_ids", "top_k",
+    "FORMATS",
+    "MAX_CTX",
+    "MAX_THREADS",
+    "Cache",
+    "Claim",
+    "Comparison",
+    "Engine",
+    "Format",
+    "Guard",
+    "Operation",
+    "OperationCost",
+    "Plan",
+    "Weight",
+    "best_isa",
+    "bf16_peak",
+    "compare",
+    "dequantize",
+    "float_peak",
+    "int8_peak",
+    "isas",
+    "pick",
+    "read_rate",
+    "token_ids",
+    "top_k",
 ]  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """Types of the Cython binding of the C library; its docstrings are in kernels/python/."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
+
+from subbyte.kernels.operation import Operation, OperationCost
 
 Data: TypeAlias = Buffer | NDArray[Any]  # numpy declares its arrays as buffers from Python 3.12 on only
 
@@ -40,57 +42,24 @@ class Weight:
     def cols(self) -> int: ...
     def slice(self, first: int, last: int) -> Weight: ...
 
-class Operation(NamedTuple):
-    kind: str
-    src: int
-    norm: NDArray[np.float32] | None
-    eps: float
-    weights: tuple[str, ...]
-
 class Plan:
     def __init__(
         self,
         widths: Sequence[int],
         ropes: Sequence[tuple[NDArray[np.float64], NDArray[np.float64], int, float, bool]] = ...,
     ) -> None: ...
-    def embed(self, w: Weight, dst: int, scale: float) -> None: ...
-    def linear(
+    def add(
         self,
-        src: int,
-        norm: NDArray[np.float32] | None,
-        eps: float,
-        targets: Sequence[tuple[Weight, NDArray[np.float32] | None, int]],
-        accumulate: bool,
-    ) -> None: ...
-    def gated(
-        self,
-        src: int,
-        norm: NDArray[np.float32] | None,
-        eps: float,
-        gate: tuple[Weight, NDArray[np.float32] | None],
-        up: tuple[Weight, NDArray[np.float32] | None],
-        dst: int,
-        activation: str,
-    ) -> None: ...
-    def norm(self, src: int, norm: NDArray[np.float32], eps: float, dst: int, accumulate: bool) -> None: ...
-    def attention(
-        self,
-        q: int,
-        k: int,
-        v: int,
-        dst: int,
+        kind: str,
+        reads: Sequence[int],
+        writes: Sequence[int],
+        matrices: Sequence[tuple[Weight, NDArray[np.float32] | None]] = ...,
         *,
-        n_head: int,
-        n_head_kv: int,
-        head_dim: int,
-        scale: float,
-        rope: int = ...,
-        window: int = ...,
-        q_norm: NDArray[np.float32] | None = ...,
-        k_norm: NDArray[np.float32] | None = ...,
+        norm: NDArray[np.float32] | None = ...,
         eps: float = ...,
+        cost: Callable[[int, int], OperationCost] | None = ...,
+        **parameters: Any,
     ) -> None: ...
-    def head(self, src: int, norm: NDArray[np.float32], eps: float, output: Weight, softcap: float) -> None: ...
     @property
     def n_vocab(self) -> int: ...
     @property
@@ -99,8 +68,6 @@ class Plan:
     def stream(self) -> int: ...
     def cache_bytes(self, n_ctx: int, cache_type: str) -> int: ...
     def scratch_bytes(self) -> int: ...
-    def matrices(self) -> list[tuple[str, int, int]]: ...
-    def attentions(self) -> list[tuple[int, int, int, int]]: ...
 
 class Cache:
     def __init__(self, plan: Plan, n_ctx: int, cache_type: str) -> None: ...

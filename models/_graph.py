@@ -7,15 +7,15 @@ do in one go is joined (a norm with the projections that read it, a projection w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from subbyte.kernels import Plan
+from subbyte.kernels import OperationCost, Plan
 from subbyte.models._rope import Angles
 from subbyte.models._weights import Linear, Vector
 
-Slot = Callable[["Value"], int]
-Emit = Callable[[Plan, Slot], None]
+CostOf = Callable[[int, int], OperationCost]  # (n tokens of a step, depth: those before them)
 
 
 @dataclass(eq=False)
@@ -42,10 +42,8 @@ class Normed:
         return self.into(x, accumulate=True)
 
     def into(self, out: Value, *, accumulate: bool) -> Value:
-        def emit(plan: Plan, slot: Slot) -> None:
-            plan.norm(slot(self.value), self.weight, self.eps, slot(out), accumulate)
-
-        return out.graph.record([self.value, out] if accumulate else [self.value], [out], emit)
+        out.graph.record("norm", [self.value], [out], norm=self.weight, eps=self.eps, accumulate=accumulate)
+        return out
 
 
 @dataclass(eq=False)
@@ -72,9 +70,16 @@ def parts(x: Value | Normed) -> tuple[Value, Vector | None, float]:
 
 @dataclass
 class Operation:
+    """What `Plan.add` is told, with values for slots. A value that is written again is added to."""
+
+    kind: str
     reads: list[Value]
     writes: list[Value]
-    emit: Emit
+    linears: Sequence[Linear]
+    norm: Vector | None
+    eps: float
+    cost: CostOf | None
+    parameters: dict[str, Any]
 
 
 class Graph:
@@ -84,18 +89,25 @@ class Graph:
         self.operations: list[Operation] = []
         self.ropes: list[tuple[Angles, bool]] = []
 
-    def record(self, reads: list[Value], writes: list[Value], emit: Emit) -> Value:
-        self.operations.append(Operation(reads, writes, emit))
-        return writes[0]
+    def record(
+        self,
+        kind: str,
+        reads: list[Value],
+        writes: list[Value],
+        linears: Sequence[Linear] = (),
+        *,
+        norm: Vector | None = None,
+        eps: float = 0.0,
+        cost: CostOf | None = None,
+        **parameters: Any,
+    ) -> None:
+        """An operation of kernels/engine/ops/; norm, eps: RMSNorm of the first value it reads. See `Plan.add`."""
+        self.operations.append(Operation(kind, reads, writes, linears, norm, eps, cost, parameters))
 
     def record_linear(self, x: Value | Normed, linears: list[Linear], outs: list[Value], *, accumulate: bool) -> Value:
         value, norm, eps = parts(x)
-
-        def emit(plan: Plan, slot: Slot) -> None:
-            targets = [(linear.weight, linear.bias, slot(out)) for linear, out in zip(linears, outs, strict=True)]
-            plan.linear(slot(value), norm, eps, targets, accumulate)
-
-        return self.record([value, *outs] if accumulate else [value], outs, emit)
+        self.record("linear", [value], outs, linears, norm=norm, eps=eps, accumulate=accumulate)
+        return outs[0]
 
     def rope(self, angles: Angles, *, interleaved: bool) -> int:
         """Declares a kind of rotary embedding, of pairs (2p, 2p + 1) if interleaved, else (p, p + n_rot / 2)."""
@@ -105,7 +117,8 @@ class Graph:
     def embed(self, token_embd: Linear, scale: float = 1.0) -> Value:
         """scale * the token's row of token_embd."""
         x = Value(self, token_embd.weight.cols)
-        return self.record([], [x], lambda plan, slot: plan.embed(token_embd.weight, slot(x), scale))
+        self.record("embed", [], [x], [token_embd], scale=scale)
+        return x
 
     def rms_norm(self, x: Value | Projection, weight: Vector, eps: float) -> Normed:
         """x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich, 2019)."""
@@ -121,15 +134,12 @@ class Graph:
         self.record_linear(x, list(linears), outs, accumulate=False)
         return outs
 
-    def gated(self, x: Value | Normed, gate: Linear, up: Linear, activation: str) -> Value:
+    def glu(self, x: Value | Normed, gate: Linear, up: Linear, activation: str) -> Value:
         """activation(gate @ x) * (up @ x); activation is "silu" (SwiGLU) or "gelu" (GeGLU, tanh form)."""
         value, norm, eps = parts(x)
         out = Value(self, gate.weight.rows)
-
-        def emit(plan: Plan, slot: Slot) -> None:
-            plan.gated(slot(value), norm, eps, (gate.weight, gate.bias), (up.weight, up.bias), slot(out), activation)
-
-        return self.record([value], [out], emit)
+        self.record("glu", [value], [out], [gate, up], norm=norm, eps=eps, activation=activation)
+        return out
 
     def attention(
         self,
@@ -154,30 +164,36 @@ class Graph:
         """
         out = Value(self, q.width)
 
-        def emit(plan: Plan, slot: Slot) -> None:
-            plan.attention(
-                slot(q), slot(k), slot(v), slot(out), n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim,
-                rope=-1 if rope is None else rope, scale=head_dim**-0.5 if scale is None else scale, window=window,
-                q_norm=q_norm, k_norm=k_norm, eps=eps,
-            )  # fmt: skip
+        def cost(n: int, depth: int) -> OperationCost:
+            read, pairs = attended(1, depth + n - 1, window), attended(n, depth, window)
+            return OperationCost(cached=2 * read * n_head_kv * head_dim, float_macs=2 * pairs * n_head * head_dim)
 
-        return self.record([q, k, v], [out], emit)
+        self.record(
+            "attention", [q, k, v], [out], cost=cost, n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim,
+            rope=-1 if rope is None else rope, scale=head_dim**-0.5 if scale is None else scale, window=window,
+            q_norm=q_norm, k_norm=k_norm, head_eps=eps,
+        )  # fmt: skip
+        return out
 
     def head(self, x: Normed, output: Linear, softcap: float = 0.0) -> None:
         """logits = output @ x, softened to softcap * tanh(logits / softcap) if softcap > 0. The last operation."""
-
-        def emit(plan: Plan, slot: Slot) -> None:
-            plan.head(slot(x.value), x.weight, x.eps, output.weight, softcap)
-
-        self.operations.append(Operation([x.value], [], emit))
+        self.record("lm_head", [x.value], [], [output], norm=x.weight, eps=x.eps, softcap=softcap)
 
     def plan(self) -> Plan:
         """The recorded operations, with a slot of memory for every value."""
         slots, widths = allocate(self.operations)
         plan = Plan(widths, [(*angles, interleaved) for angles, interleaved in self.ropes])
-        for operation in self.operations:
-            operation.emit(plan, slots.__getitem__)
+        for op in self.operations:
+            reads, writes = ([slots[value] for value in values] for values in (op.reads, op.writes))
+            matrices = [(linear.weight, linear.bias) for linear in op.linears]
+            plan.add(op.kind, reads, writes, matrices, norm=op.norm, eps=op.eps, cost=op.cost, **op.parameters)
         return plan
+
+
+def attended(n: int, depth: int, window: int) -> int:
+    """Positions that n tokens behind depth others look at, all together: itself and, with a window, window - 1 more."""
+    growing = n if window == 0 else min(max(window - depth, 0), n)
+    return growing * depth + growing * (growing + 1) // 2 + (n - growing) * window
 
 
 def allocate(operations: list[Operation]) -> tuple[dict[Value, int], list[int]]:

@@ -56,5 +56,5 @@ def linear_attention(g: Graph, x: Value, c: DeciConfig, b: Weights) -> Projectio
 
 def feed_forward(g: Graph, x: Value, c: DeciConfig, layer: Layer, b: Weights) -> Projection:
     n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-    f = g.gated(n, *b.gate_up(c.n_embd, layer.n_ff), "silu")
+    f = g.glu(n, *b.gate_up(c.n_embd, layer.n_ff), "silu")
     return g.linear(f, b.linear("ffn_down", layer.n_ff, c.n_embd))

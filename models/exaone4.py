@@ -47,7 +47,7 @@ def forward(g: Graph, c: Exaone4Config, w: Weights) -> None:
         attn_output = g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
         x = x + g.rms_norm(attn_output, b.vector("post_attention_norm", c.n_embd), c.eps)
 
-        f = g.gated(x, *b.gate_up(c.n_embd, c.n_ff), "silu")
+        f = g.glu(x, *b.gate_up(c.n_embd, c.n_ff), "silu")
         ffn_down = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
         x = x + g.rms_norm(ffn_down, b.vector("post_ffw_norm", c.n_embd), c.eps)
 

@@ -54,7 +54,7 @@ def forward(g: Graph, c: Gemma3Config, w: Weights) -> None:
         x = x + g.rms_norm(attn_output, b.vector("post_attention_norm", c.n_embd), c.eps)
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        f = g.gated(n, b.linear("ffn_gate", c.n_embd, c.n_ff), b.linear("ffn_up", c.n_embd, c.n_ff), "gelu")
+        f = g.glu(n, b.linear("ffn_gate", c.n_embd, c.n_ff), b.linear("ffn_up", c.n_embd, c.n_ff), "gelu")
         ffn_down = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
         x = x + g.rms_norm(ffn_down, b.vector("post_ffw_norm", c.n_embd), c.eps)
 

@@ -33,7 +33,7 @@ def decoder(g: Graph, c: Config, w: Weights, *, interleaved: bool) -> None:
         x = x + g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        f = g.gated(n, *b.gate_up(c.n_embd, c.n_ff), "silu")
+        f = g.glu(n, *b.gate_up(c.n_embd, c.n_ff), "silu")
         x = x + g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))

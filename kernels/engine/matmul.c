@@ -1,10 +1,10 @@
-/* Rows of a matrix times the prepared input, by the road that format, activations and number of tokens call for. */
+/* Rows of a matrix times the prepared input: the code path is chosen by block format, activation type and batch size. */
 #include <string.h>
 #include "ops.h"
 
-enum { CHUNK_BYTES = 32 * 1024 };    /* of weights that a thread takes at a time when few tokens are decoded */
+enum { CHUNK_BYTES = 32 * 1024 };    /* of weights that a thread takes at a time of a small batch */
 
-int uses_q8(const struct step *s, const struct weight *w)
+static int uses_q8(const struct step *s, const struct weight *w)
 {
     return format_info[w->format].group != 0 && s->scratch->activations != ACTIVATIONS_FLOAT;
 }
@@ -24,7 +24,7 @@ void add_need(const struct step *s, const struct weight *w, struct input *in)
         in->need_float = 1;
 }
 
-/* Folded: as gemm likes it best. dot_codes takes groups of 16 and 32 only. */
+/* Folded: group scales multiplied into the codes, which gemm likes best. dot_codes takes groups of 16 and 32 only. */
 static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, int n, int folded, struct panel *panel)
 {
     const struct format_info *f = &format_info[w->format];
@@ -44,7 +44,7 @@ static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, i
 }
 
 /* out[t * out_stride + r] for n_tokens consecutive rows of activations. */
-static void dot_rows(struct step *s, const struct weight *w, int64_t row0, int n, struct q8_row x, int n_tokens, int thread,
+static void gemv_rows(struct step *s, const struct weight *w, int64_t row0, int n, struct q8_row x, int n_tokens, int thread,
                      float *out, int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
@@ -59,24 +59,24 @@ static void dot_rows(struct step *s, const struct weight *w, int64_t row0, int n
     }
 }
 
-/* With INT8X2 what q8 leaves of the tokens follows them as so many tokens more: each block is unpacked once for both. */
-static void few_tokens_q8(struct step *s, const struct weight *w, int64_t row0, int n, int n_tokens, int thread, float *out,
+/* With INT8X2 the residuals of the tokens follow them as so many tokens more: each block is unpacked once for both. */
+static void gemv_q8(struct step *s, const struct weight *w, int64_t row0, int n, int n_tokens, int thread, float *out,
                           int64_t out_stride)
 {
-    struct q8_row x = n_tokens == 1 ? s->scratch->thread[thread].q8 : s->scratch->few;
-    float both[2 * MAX_FEW * MAX_CHUNK_ROWS];
+    struct q8_row x = n_tokens == 1 ? s->scratch->thread[thread].q8 : s->scratch->small_batch;
+    float both[2 * MAX_SMALL_BATCH * MAX_CHUNK_ROWS];
     if (s->scratch->activations != ACTIVATIONS_INT8X2) {
-        dot_rows(s, w, row0, n, x, n_tokens, thread, out, out_stride);
+        gemv_rows(s, w, row0, n, x, n_tokens, thread, out, out_stride);
         return;
     }
-    dot_rows(s, w, row0, n, x, 2 * n_tokens, thread, both, n);
+    gemv_rows(s, w, row0, n, x, 2 * n_tokens, thread, both, n);
     for (int t = 0; t < n_tokens; t++) {
         memcpy(out + t * out_stride, both + t * n, n * sizeof(float));
         s->kernels->add(out + t * out_stride, both + (n_tokens + t) * n, n);
     }
 }
 
-static void one_token_float(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
+static void gemv_float(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
 {
     const struct kernels *k = s->kernels;
     struct thread_scratch *mine = &s->scratch->thread[thread];
@@ -91,12 +91,12 @@ static void one_token_float(struct step *s, const struct weight *w, int64_t row0
     }
 }
 
-static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
+static void gemm_q8(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
                            float *out, int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
     int lanes = s->kernels->lanes, at_once = lanes * s->kernels->gemm_tiles;
-    float rest[MAX_TILES * MAX_LANES * PANEL_ROWS];
+    float residual[MAX_TILES * MAX_LANES * PANEL_ROWS];
     unpack_panel(s, w, row0, n, 1, panel);
     for (int first = 0; first < in.n_tokens; first += at_once, out += at_once * out_stride) {
         struct q8_tile x = q8_tile_at(s, s->scratch->q8, first / lanes, in.cols);
@@ -104,14 +104,14 @@ static void many_tokens_q8(struct step *s, const struct weight *w, int64_t row0,
         s->kernels->gemm(panel, &x, tokens, out, out_stride);
         if (s->scratch->activations != ACTIVATIONS_INT8X2)
             continue;
-        x = q8_tile_at(s, s->scratch->rest, first / lanes, in.cols);
-        s->kernels->gemm(panel, &x, tokens, rest, PANEL_ROWS);
+        x = q8_tile_at(s, s->scratch->residual, first / lanes, in.cols);
+        s->kernels->gemm(panel, &x, tokens, residual, PANEL_ROWS);
         for (int t = 0; t < tokens; t++)
-            s->kernels->add(out + t * out_stride, rest + t * PANEL_ROWS, n);
+            s->kernels->add(out + t * out_stride, residual + t * PANEL_ROWS, n);
     }
 }
 
-static void many_tokens_float(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
+static void gemm_float(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
                               float *out, int64_t out_stride)
 {
     const struct kernels *k = s->kernels;
@@ -125,7 +125,7 @@ static void many_tokens_float(struct step *s, const struct weight *w, int64_t ro
     }
 }
 
-static void many_tokens_bf16(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, float *out,
+static void gemm_bf16(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, float *out,
                              int64_t out_stride)
 {
     const uint8_t *rows = w->data + row0 * row_bytes(w->format, w->cols);
@@ -136,21 +136,21 @@ void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n,
                     int64_t out_stride)
 {
     *s->scratch->thread[thread].weight_bytes += n * row_bytes(w->format, w->cols);
-    if (uses_q8(s, w) && are_few(s, in.n_tokens))
-        few_tokens_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
+    if (uses_q8(s, w) && is_small_batch(s, in.n_tokens))
+        gemv_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
     else if (uses_q8(s, w))
-        many_tokens_q8(s, w, row0, n, in, thread, out, out_stride);
+        gemm_q8(s, w, row0, n, in, thread, out, out_stride);
     else if (in.n_tokens == 1)
-        one_token_float(s, w, row0, n, thread, out);
+        gemv_float(s, w, row0, n, thread, out);
     else if (uses_bf16(s, w))
-        many_tokens_bf16(s, w, row0, n, in, out, out_stride);
+        gemm_bf16(s, w, row0, n, in, out, out_stride);
     else
-        many_tokens_float(s, w, row0, n, in, thread, out, out_stride);
+        gemm_float(s, w, row0, n, in, thread, out, out_stride);
 }
 
 int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens)
 {
-    if (!are_few(s, n_tokens))
+    if (!is_small_batch(s, n_tokens))
         return PANEL_ROWS;
     int64_t rows = CHUNK_BYTES / row_bytes(w->format, w->cols) / 8 * 8;
     return rows < 8 ? 8 : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : rows;

@@ -1,14 +1,12 @@
-/* A model's forward pass as data: a flat list of operations that models/ recorded once, run here once a step without
- * Python.
+/* A model's forward pass as data: a flat list of operations that models/ recorded once, run once a step without Python.
  *
  * Values live in slots: float [n_tokens][width], one row a token. An operation is thick: all that can be done without
  * looking at other threads' results happens between two barriers. What differs between one token and many is the
- * business of each operation's file:
- *   linear.c     projections, gated feed-forward, of inputs that quantize_input.c prepares and matmul.c multiplies
- *   rope_kv.c      rope, and keys and values into the cache
- *   attention.c     attention
- *   lm_head.c       logits, or log-probabilities without logits
- *   step.c       slots, scratch memory and the loop over operations */
+ * business of each operation's file in ops/, and nothing else knows the kinds of operations (operation.h):
+ *   ops/linear.c, glu.c    projections of inputs that quantize_input.c prepares and matmul.c multiplies
+ *   ops/attention.c        attention, after rope_kv.c: rope, and keys and values into the cache
+ *   ops/lm_head.c          logits, or log-probabilities without logits
+ *   step.c, scratch.c      the loop over operations, and the memory it works in */
 #ifndef SUBBYTE_PLAN_H
 #define SUBBYTE_PLAN_H
 #include "cpu/kernel_table.h"
@@ -20,6 +18,16 @@ struct weight {
     int64_t rows, cols;         /* cols is the row length */
 };
 
+struct matrix {
+    struct weight weight;
+    const float *bias;          /* [rows] or NULL */
+};
+
+struct vector {
+    const float *data;          /* [n], or NULL */
+    int64_t n;
+};
+
 struct rope {
     const double *freq;         /* [n_pairs]: angle of pair p at position pos = pos * freq[p] */
     const double *freq_long;    /* the same in a cache of more than n_ctx_short positions (longrope; for others it is freq) */
@@ -29,75 +37,39 @@ struct rope {
     int interleaved;            /* pairs (2p, 2p+1), else (p, p + n_pairs) */
 };
 
-enum op_kind { OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM };
-enum activation { ACT_SILU, ACT_GELU };
-enum { MAX_TARGETS = 3, MAX_ROPES = 2 };
-
-struct target {
-    struct weight weight;
-    const float *bias;          /* [rows] or NULL */
-    int slot;
-};
-
-struct attention {
-    int q, k, v;                /* slots: [n_head][head_dim], [n_head_kv][head_dim] twice; q and k may be changed in place */
-    int n_head, n_head_kv, head_dim;
-    int layer;                  /* which part of the cache */
-    int rope;                   /* index into plan.rope, or -1 */
-    int64_t window;             /* 0: all earlier positions are visible */
-    float scale;
-    const float *q_norm, *k_norm; /* [head_dim] or NULL: RMSNorm of every head before rope */
-};
+enum { MAX_OPERANDS = 4, MAX_ROPES = 2 };
 
 struct op {
-    enum op_kind kind;
-    int src;                    /* slot read by LINEAR, GATED and NORM */
-    const float *norm;          /* RMSNorm weight applied to src first, or NULL (NORM: always given) */
+    const struct operation *kind;
+    int n_in, n_out, n_matrices;
+    int in[MAX_OPERANDS], out[MAX_OPERANDS]; /* slots, no two the same; in[0] is what matrices are multiplied with */
+    const float *norm;          /* RMSNorm weight [width of in[0]] applied to in[0] first, or NULL */
     float eps;
-    int n_targets;              /* LINEAR: the projections of one input. GATED: gate and up, result in target[0].slot.
-                                 * EMBED, NORM: target[0] */
-    struct target target[MAX_TARGETS];
-    int accumulate;             /* LINEAR and NORM: add to the target instead of replacing it */
-    enum activation activation; /* GATED */
-    float scale;                /* EMBED: multiplies the rows */
-    struct attention attention;
+    struct matrix matrix[MAX_OPERANDS];
+    const void *parameters;     /* what is special to the kind: its struct, in its file */
+    int state;                  /* which part of a cache is its own, if the kind keeps something there */
 };
-
-struct cache_layer { int n_head_kv, head_dim; };
 
 struct plan {
     struct op *op;
     int n_ops;
+    struct op head;             /* the last operation: run for the rows whose next token is wanted. Its matrix has a row for each token */
     int *width;                 /* floats a token in each slot */
     int n_slots;
     struct rope rope[MAX_ROPES];
     int n_ropes;
-    struct cache_layer *layer;
-    int n_layers;
-    int max_cols;               /* longest row of any weight */
+    int n_states;               /* operations that keep something in a cache */
+    int max_cols;               /* longest row of any matrix */
     struct address_range *weight_range; /* [n_weight_ranges]: the bytes of every matrix */
     int n_weight_ranges;
-    /* the head */
-    int src;
-    const float *norm;
-    float eps;
-    struct weight output;
-    float softcap;              /* logits become softcap * tanh(logits / softcap), if > 0 */
 };
 
-/* Keys and values of all layers, [layer][k, v][head][n_ctx][padded_row_bytes(format, head_dim)]. */
+/* What operations keep of a sequence: the keys and values of all layers, and whatever else grows with its positions. */
 struct cache {
     uint8_t *data;
-    int64_t *offset;            /* [n_layers + 1]: where each layer starts, and the end */
+    int64_t *offset;            /* [n_states + 1]: where the part of each operation starts, and the end */
     int64_t n_ctx;
     enum format format;         /* F16, F32 or Q8_0 */
-};
-
-/* Some consecutive rows of a step that continue one sequence: row .. row + n - 1 hold positions pos .. pos + n - 1. */
-struct segment {
-    struct cache *cache;
-    int row, n;
-    int64_t pos;
 };
 
 #endif

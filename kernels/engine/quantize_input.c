@@ -1,11 +1,11 @@
-/* The input of a projection made ready: normalized, and quantized where quantized weights read it.
+/* The input of projections made ready: normalized, and quantized where quantized weights are multiplied with it.
  *
- * One token: every thread does it for itself, which is cheaper than a barrier. More: threads share them, by rows if they are few,
- * else by tiles. */
+ * One token: every thread does it for itself, which is cheaper than a barrier. More: threads share them, by rows if they are a
+ * small batch, else by tiles. */
 #include <string.h>
 #include "ops.h"
 
-/* x -= what q8 says of it. */
+/* x -= dequantize(q8): leaves the quantization residual. */
 static void subtract_q8(float *x, struct q8_row q8, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -20,20 +20,20 @@ static void load_row(struct step *s, const float *x, const float *norm, float ep
         memcpy(row, x, cols * sizeof(float));
 }
 
-/* The row as int8 and, with INT8X2, what that leaves of it; the row is lost then. */
-static void quantize_row(struct step *s, float *row, int64_t cols, struct q8_row q8, struct q8_row rest)
+/* The row as int8 and, with INT8X2, its quantization residual, which overwrites the row. */
+static void quantize_row(struct step *s, float *row, int64_t cols, struct q8_row q8, struct q8_row residual)
 {
     s->kernels->quantize(row, cols, q8);
     if (s->scratch->activations != ACTIVATIONS_INT8X2)
         return;
     subtract_q8(row, q8, cols);
-    s->kernels->quantize(row, cols, rest);
+    s->kernels->quantize(row, cols, residual);
 }
 
 static void prepare_one(struct step *s, const float *x, const float *norm, float eps, struct input in, int thread)
 {
     struct thread_scratch *mine = &s->scratch->thread[thread];
-    float *row = in.need_float ? mine->float_panel : mine->row;          /* quantize_row may lose it */
+    float *row = in.need_float ? mine->float_panel : mine->row;          /* quantize_row may overwrite it */
     load_row(s, x, norm, eps, in.cols, mine->row);
     if (!in.need_q8)
         return;
@@ -42,13 +42,13 @@ static void prepare_one(struct step *s, const float *x, const float *norm, float
     quantize_row(s, row, in.cols, mine->q8, q8_token(mine->q8, 1, in.cols));
 }
 
-/* Row t of few. */
+/* Row t of a small batch. */
 static void prepare_row(struct step *s, const float *x, const float *norm, float eps, struct input in, int t, int thread)
 {
-    struct q8_row few = s->scratch->few;
+    struct q8_row rows = s->scratch->small_batch;
     float *row = s->scratch->thread[thread].row;
     load_row(s, x, norm, eps, in.cols, row);
-    quantize_row(s, row, in.cols, q8_token(few, t, in.cols), q8_token(few, in.n_tokens + t, in.cols));
+    quantize_row(s, row, in.cols, q8_token(rows, t, in.cols), q8_token(rows, in.n_tokens + t, in.cols));
 }
 
 static void prepare_tile(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
@@ -64,13 +64,13 @@ static void prepare_tile(struct step *s, const float *x, int64_t stride, const i
         k->pack_float(tile_rows, in.cols, n, in.cols, float_tile_at(s, tile, in.cols));
     if (in.need_bf16)
         k->pack_bf16(tile_rows, in.cols, n, in.cols, bf16_tile_at(s, tile, in.cols));
-    if (!in.need_q8 || are_few(s, in.n_tokens))
+    if (!in.need_q8 || is_small_batch(s, in.n_tokens))
         return;
     for (int t = 0; t < n; t++)
-        quantize_row(s, tile_rows + t * in.cols, in.cols, q8_token(mine->q8, t, in.cols), q8_token(mine->rest, t, in.cols));
+        quantize_row(s, tile_rows + t * in.cols, in.cols, q8_token(mine->q8, t, in.cols), q8_token(mine->residual, t, in.cols));
     k->pack_q8(mine->q8, n, in.cols, q8_tile_at(s, s->scratch->q8, tile, in.cols));
     if (s->scratch->activations == ACTIVATIONS_INT8X2)
-        k->pack_q8(mine->rest, n, in.cols, q8_tile_at(s, s->scratch->rest, tile, in.cols));
+        k->pack_q8(mine->residual, n, in.cols, q8_tile_at(s, s->scratch->residual, tile, in.cols));
 }
 
 int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
@@ -81,7 +81,7 @@ int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows,
         return 0;
     }
     int lanes = s->kernels->lanes;
-    int n_rows = in.need_q8 && are_few(s, in.n_tokens) ? in.n_tokens : 0;
+    int n_rows = in.need_q8 && is_small_batch(s, in.n_tokens) ? in.n_tokens : 0;
     int n_tiles = in.need_float || in.need_bf16 || !n_rows ? (in.n_tokens + lanes - 1) / lanes : 0;
     for (int64_t task; (task = team_next(team, thread, n_rows + n_tiles)) >= 0;)
         if (task < n_rows)
@@ -89,4 +89,13 @@ int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows,
         else
             prepare_tile(s, x, stride, rows, norm, eps, in, task - n_rows, thread);
     return team_barrier(team, thread);
+}
+
+int prepare_op(struct step *s, const struct op *op, struct input *in, struct team *team, int thread)
+{
+    int64_t stride = s->plan->width[op->in[0]];
+    *in = (struct input){.n_tokens = s->n_tokens, .cols = stride};
+    for (int i = 0; i < op->n_matrices; i++)
+        add_need(s, &op->matrix[i].weight, in);
+    return prepare(s, s->scratch->slot[op->in[0]], stride, NULL, op->norm, op->eps, *in, team, thread);
 }

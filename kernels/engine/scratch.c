@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/mman.h>
-#include "ops.h"
+#include "operation.h"
 
 /* Hands out aligned pieces of one mapping; with base NULL it only counts. */
 struct arena { uint8_t *base; int64_t used; };
@@ -25,41 +25,50 @@ static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const
     t->row = take(a, cols * 4);
     t->weight_bytes = take(a, sizeof *t->weight_bytes);
     for (int i = 0; i < 2; i++)
-        *(i ? &t->rest : &t->q8) = (struct q8_row){take(a, lanes * cols), take(a, lanes * (cols / 32 + 1) * 4),
+        *(i ? &t->residual : &t->q8) = (struct q8_row){take(a, lanes * cols), take(a, lanes * (cols / 32 + 1) * 4),
                                                    take(a, lanes * (cols / 16 + 1) * 2)};
     t->panel.code = take(a, PANEL_ROWS * cols);
     t->panel.scale = take(a, groups * 4);
     t->panel.min = take(a, groups * 4);
     t->float_panel = take(a, PANEL_ROWS * cols * 4);
-    /* gate and up of a panel for all tokens, or of a chunk for few; or the rows of a tile */
-    t->out = take(a, 4 * max64(lanes * cols, max64(2 * (int64_t)n_batch * PANEL_ROWS, 2 * MAX_FEW * MAX_CHUNK_ROWS)));
+    /* gate and up of a panel for all tokens, or of a chunk for a small batch; or the rows of a tile */
+    t->out = take(a, 4 * max64(lanes * cols, max64(2 * (int64_t)n_batch * PANEL_ROWS, 2 * MAX_SMALL_BATCH * MAX_CHUNK_ROWS)));
 }
 
-static void lay_out(struct scratch *m, const struct plan *p, const struct kernels *k, struct arena *a)
+static void lay_out(struct scratch *m, const struct plan *p, const struct kernels *k, struct scratch_need need, struct arena *a)
 {
-    int64_t rows = (m->n_batch + k->lanes - 1) / k->lanes * k->lanes, pairs = 0, head = head_chunks(p) * m->n_batch;
+    int64_t rows = (m->n_batch + k->lanes - 1) / k->lanes * k->lanes, pairs = 0;
     for (int i = 0; i < p->n_slots; i++)
         m->slot[i] = take(a, (int64_t)m->n_batch * p->width[i] * 4);
     for (int i = 0; i < 2; i++)
-        *(i ? &m->rest : &m->q8) = (struct q8_tile){take(a, rows * p->max_cols),
+        *(i ? &m->residual : &m->q8) = (struct q8_tile){take(a, rows * p->max_cols),
                                                     take(a, rows * (p->max_cols / 32 + 1) * 4),
                                                     take(a, rows * (p->max_cols / 16 + 1) * 4)};
-    m->few = (struct q8_row){take(a, 2 * MAX_FEW * p->max_cols), take(a, 2 * MAX_FEW * (p->max_cols / 32 + 1) * 4),
-                             take(a, 2 * MAX_FEW * (p->max_cols / 16 + 1) * 2)};
+    m->small_batch = (struct q8_row){take(a, 2 * MAX_SMALL_BATCH * p->max_cols), take(a, 2 * MAX_SMALL_BATCH * (p->max_cols / 32 + 1) * 4),
+                             take(a, 2 * MAX_SMALL_BATCH * (p->max_cols / 16 + 1) * 2)};
     m->tile = take(a, rows * p->max_cols * 4);
     m->bf16_tile = take(a, rows * p->max_cols * 2);
     for (int i = 0; i < p->n_ropes; i++)
         pairs += p->rope[i].n_pairs;
     m->cos = take(a, m->n_batch * pairs * 4);
     m->sin = take(a, m->n_batch * pairs * 4);
-    m->partial_max = take(a, head * 4);
-    m->partial_sum = take(a, head * 8);
-    m->parts = take(a, m->n_units * m->unit_floats * 4);
-    m->parts_done = take(a, m->n_units * 4);
+    m->shared = take(a, need.shared_floats * 4);
+    m->counter = take(a, need.n_counters * 4);
+    m->n_counters = need.n_counters;
     for (int i = 0; i < m->n_threads; i++) {
         lay_out_thread(&m->thread[i], p, k, m->n_batch, a);
-        m->thread[i].attention = take(a, m->attention_floats * 4);
+        m->thread[i].floats = take(a, need.thread_floats * 4);
     }
+}
+
+static void add_need_of(const struct op *op, struct step_size size, struct scratch_need *most)
+{
+    if (!op->kind || !op->kind->scratch)
+        return;
+    struct scratch_need need = op->kind->scratch(op, size);
+    most->thread_floats = max64(most->thread_floats, need.thread_floats);
+    most->shared_floats = max64(most->shared_floats, need.shared_floats);
+    most->n_counters = (int)max64(most->n_counters, need.n_counters);
 }
 
 /* Memory that is not touched costs nothing: the pages of a mapping come with their first use. */
@@ -72,20 +81,22 @@ struct scratch *scratch_new(const struct plan *p, const struct kernels *k, int n
     m->n_batch = n_batch;
     m->n_threads = n_threads;
     m->activations = activations;
-    m->attention_floats = attention_floats(p, k->lanes, n_ctx);
-    m->n_units = UNITS_PER_THREAD * n_threads;
-    m->unit_floats = attention_unit_floats(p);
+    struct step_size size = {.lanes = k->lanes, .n_batch = n_batch, .n_threads = n_threads, .n_ctx = n_ctx};
+    struct scratch_need need = {0};
+    for (int i = 0; i < p->n_ops; i++)
+        add_need_of(&p->op[i], size, &need);
+    add_need_of(&p->head, size, &need);
     m->slot = calloc(p->n_slots, sizeof *m->slot);
     m->thread = calloc(n_threads, sizeof *m->thread);
     struct arena count = {0}, arena = {0};
     if (m->slot && m->thread) {
-        lay_out(m, p, k, &count);
+        lay_out(m, p, k, need, &count);
         void *memory = mmap(NULL, count.used, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (memory != MAP_FAILED) {
             arena.base = m->memory = memory;
             m->memory_bytes = count.used;
-            lay_out(m, p, k, &arena);
+            lay_out(m, p, k, need, &arena);
             return m;
         }
     }

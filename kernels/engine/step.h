@@ -3,45 +3,48 @@
 #define SUBBYTE_STEP_H
 #include "plan.h"
 
+/* Some consecutive rows of a step that continue one sequence: row .. row + n - 1 hold positions pos .. pos + n - 1. */
+struct segment {
+    struct cache *cache;
+    int row, n;
+    int64_t pos;
+};
+
 /* How activations meet quantized weights. */
 enum activations {
     ACTIVATIONS_INT8,           /* int8 with a scale per 32: fast. BF16 weights meet many tokens as bf16, given gemm_bf16 */
-    ACTIVATIONS_INT8X2,         /* int8, and the rest that leaves as int8 again: some 15 bits for twice the work */
+    ACTIVATIONS_INT8X2,         /* int8, and its quantization residual as int8 again: some 15 bits for twice the work */
     ACTIVATIONS_FLOAT,          /* float, weights through to_float: the slow yardstick of the other two */
 };
 
 /* What one thread needs for itself. */
 struct thread_scratch {
     float *row;                 /* [max_cols] */
-    struct q8_row q8;           /* `lanes` rows: one token and what q8 leaves of it (INT8X2); or tokens on their way to a tile */
-    struct q8_row rest;         /* `lanes` rows on their way to a tile: what q8 leaves (INT8X2) */
+    struct q8_row q8;           /* `lanes` rows: one token and its residual (INT8X2); or tokens on their way to a tile */
+    struct q8_row residual;     /* `lanes` rows on their way to a tile: the quantization residual (INT8X2) */
     struct panel panel;         /* PANEL_ROWS x max_cols */
     float *float_panel;         /* [PANEL_ROWS][max_cols] */
     float *out;                 /* results on their way to a slot, or `lanes` rows on their way to a tile */
-    float *attention;
+    float *floats;              /* what an operation asks for, see scratch_need */
     int64_t *weight_bytes;      /* multiplied with in the current step */
 };
 
-enum { MAX_CHUNK_ROWS = 128, MAX_FEW = MAX_LANES / 2, UNITS_PER_THREAD = 4 };
+enum { MAX_CHUNK_ROWS = 128, MAX_SMALL_BATCH = MAX_LANES / 2 };
 
 struct scratch {
     int n_batch, n_threads;
     enum activations activations;
     float **slot;               /* [n_slots][n_batch][width] */
     struct q8_tile q8;          /* activations of the current operation, tile after tile */
-    struct q8_tile rest;        /* what q8 leaves of them (INT8X2) */
-    struct q8_row few;          /* or as rows, if they are few: each token's, then (INT8X2) what q8 leaves of each */
+    struct q8_tile residual;    /* their quantization residual (INT8X2) */
+    struct q8_row small_batch;  /* or as rows, if they are a small batch: each token's, then (INT8X2) the residual of each */
     float *tile;                /* the same as floats: [tile][cols][lanes] */
     uint16_t *bf16_tile;        /* the same as bf16: [tile][cols / 2][lanes][2] */
     float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
     struct thread_scratch *thread;
-    int n_units;                /* attention: how many have room in parts, n_threads or more, see attention.c */
-    int64_t unit_floats;
-    float *parts;               /* [n_units][unit_floats] */
-    int *parts_done;            /* [n_units]; zero between operations */
-    float *partial_max;         /* head: [n_batch][vocabulary chunks] */
-    double *partial_sum;
-    int64_t attention_floats;   /* of each thread's attention scratch */
+    float *shared;              /* what an operation asks for, see scratch_need */
+    int *counter;
+    int n_counters;
     void *memory;
     int64_t memory_bytes;
 };
@@ -94,9 +97,9 @@ static inline uint16_t *bf16_tile_at(const struct step *s, int tile, int64_t col
     return s->scratch->bf16_tile + (int64_t)tile * s->kernels->lanes * cols;
 }
 
-/* Whether so many tokens meet quantized weights row by row, and not as tiles. Measured: dot of one token costs as much as two lanes of
- * a tile, which is computed whole. */
-static inline int are_few(const struct step *s, int n_tokens)
+/* Whether so many tokens meet quantized weights row by row (gemv), and not as tiles (gemm). Measured: dot of one token costs as much as
+ * two lanes of a tile, which is computed whole. */
+static inline int is_small_batch(const struct step *s, int n_tokens)
 {
     return 2 * n_tokens <= s->kernels->lanes;
 }

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ModelChanged, NumericError, ResourceError, SessionBusy
+from subbyte.kernels.operation import Matrix, Operation
 
 MAX_CTX = 2**31 - 1   # positions of a cache
 MAX_BATCH = 2**12     # tokens of a step

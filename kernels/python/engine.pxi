@@ -126,7 +126,7 @@ cdef class Engine:
             raise ValueError(f"activations {activations!r}; allowed are int8, int8x2 and float32")
         if not 1 <= n_threads <= MAX_THREADS:
             raise ValueError(f"{n_threads} threads, allowed are 1..{MAX_THREADS}")
-        if plan.p.n_ops == 0 or plan.p.output.data == NULL:
+        if plan.p.n_ops == 0 or plan.p.head.kind == NULL:
             raise ValueError("an engine needs a finished plan")
         if not 1 <= n_batch <= MAX_BATCH or not 1 <= n_ctx <= MAX_CTX:
             found = f"batches of {n_batch} tokens, a context of {n_ctx}"
@@ -203,7 +203,7 @@ cdef class Engine:
         """Runs a step whose tokens and operations are set; what its head gives, None without rows."""
         cdef int32_t[::1] rows = np.ascontiguousarray(rows_given, np.int32)
         cdef int32_t[::1] targets = np.ascontiguousarray(() if wanted is None else wanted, np.int32)
-        cdef int64_t n_vocab = self.plan.p.output.rows
+        cdef int64_t n_vocab = self.plan.p.head.matrix[0].weight.rows
         cdef Poll poll = Poll()
         cdef int status
         cdef double start
@@ -262,6 +262,6 @@ cdef class Engine:
             logprobs = np.empty(rows.shape[0], np.float32)
             s.head, s.wanted, s.logprob = HEAD_LOGPROB, &targets[0], &logprobs[0]
             return np.asarray(logprobs)
-        logits = np.empty((rows.shape[0], self.plan.p.output.rows), np.float32)
+        logits = np.empty((rows.shape[0], self.plan.p.head.matrix[0].weight.rows), np.float32)
         s.head, s.logits = HEAD_LOGITS, &logits[0, 0]
         return np.asarray(logits)

@@ -9,18 +9,23 @@ cdef extern from "threads/pool.h" nogil:
     enum: C_MAX_THREADS "MAX_THREADS"
     enum: POOL_CANCELLED
 
-cdef extern from "engine/step.h" nogil:
-    enum: MAX_TARGETS
+cdef extern from "engine/operation.h" nogil:
+    enum: MAX_OPERANDS
     enum: MAX_ROPES
-    enum op_kind: OP_EMBED, OP_LINEAR, OP_GATED, OP_ATTENTION, OP_NORM
-    enum activation: ACT_SILU, ACT_GELU
     enum activations: ACTIVATIONS_INT8, ACTIVATIONS_INT8X2, ACTIVATIONS_FLOAT
     enum head_kind: HEAD_LOGITS, HEAD_LOGPROB
+    enum field_type: FIELD_INT, FIELD_FLOAT, FIELD_VECTOR, FIELD_CHOICE
 
     struct weight:
         const uint8_t *data
         int format
         int64_t rows, cols
+    struct matrix_t "matrix":
+        weight weight
+        const float *bias
+    struct vector_t "vector":
+        const float *data
+        int64_t n
     struct rope_t "rope":
         const double *freq
         const double *freq_long
@@ -28,46 +33,41 @@ cdef extern from "engine/step.h" nogil:
         int n_pairs
         float magnitude
         int interleaved
-    struct target_t "target":
-        weight weight
-        const float *bias
-        int slot
-    struct attention_t "attention":
-        int q, k, v, n_head, n_head_kv, head_dim, layer, rope
-        int64_t window
-        float scale
-        const float *q_norm
-        const float *k_norm
     struct op_t "op":
-        op_kind kind
-        int src
+        const operation_t *kind
+        int n_in, n_out, n_matrices
+        int *in_ "in"
+        int *out
         const float *norm
         float eps
-        int n_targets
-        target_t *target
-        int accumulate
-        activation activation
-        float scale
-        attention_t attention
-    struct cache_layer:
-        int n_head_kv, head_dim
+        matrix_t *matrix
+        const void *parameters
+        int state
     struct plan_t "plan":
-        address_range *weight_range
-        int n_weight_ranges
         op_t *op
         int n_ops
+        op_t head
         int *width
         int n_slots
         rope_t *rope
         int n_ropes
-        cache_layer *layer
-        int n_layers
+        int n_states
         int max_cols
-        int src
-        const float *norm
-        float eps
-        weight output
-        float softcap
+        address_range *weight_range
+        int n_weight_ranges
+    struct field_t "field":
+        const char *name
+        field_type type
+        int64_t offset
+        const char *choices
+    struct operation_t "operation":
+        const char *name
+        const field_t *fields
+        int64_t parameter_bytes
+        const char *(*check)(const plan_t *plan, const op_t *op)
+        int64_t (*position_bytes)(const op_t *op, int format)
+    const operation_t *operation_of(const char *name)
+
     struct cache_t "cache":
         uint8_t *data
         int64_t *offset

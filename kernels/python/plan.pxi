@@ -48,20 +48,6 @@ cdef class Weight:
         return Weight(self.buffer[first * n:last * n], self.format, last - first, self.w.cols, self.name)
 
 
-class Operation(NamedTuple):
-    """What a plan says of one of its operations.
-
-    kind: "embed", "linear", "gated", "attention", "norm" or "head". src: the slot it reads, -1 for embed and attention.
-    norm, eps: RMSNorm of src before that, or None. weights: the names of its matrices.
-    """
-
-    kind: str
-    src: int
-    norm: object
-    eps: float
-    weights: tuple
-
-
 CACHE_TYPES = ("f16", "q8_0", "f32")
 
 
@@ -81,7 +67,7 @@ cdef class Plan:
 
     cdef plan_t p
     cdef list keep          # weights and vectors the C side points into
-    cdef list listed        # an Operation for each op, and one for the head
+    cdef list listed        # an Operation for each op, the head last
     cdef int capacity
     cdef bint unreadable    # some weights could not be read, and zeros took their place
     cdef int64_t n_ids      # token ids that every embedding has a row for
@@ -118,25 +104,116 @@ cdef class Plan:
         self.p.n_ropes = len(ropes)
 
     def __dealloc__(self):
+        for i in range(self.p.n_ops):
+            free(<void *>self.p.op[i].parameters)
+        free(<void *>self.p.head.parameters)
         free(self.p.op)
         free(self.p.width)
-        free(self.p.layer)
         free(self.p.weight_range)
 
-    cdef int add(self, op_t op) except -1:
-        """Appends an operation, whose checks are done by then."""
-        cdef op_t *bigger
+    def add(self, str kind, reads, writes, matrices=(), *, norm=None, float eps=0, cost=None, **parameters) -> None:
+        """Appends an operation: one of kernels/engine/ops/, which says what its operands and parameters mean.
+
+        reads, writes: slots, all different. matrices: (Weight, bias or None) each. norm, eps: RMSNorm of the first slot
+        that is read, before anything else. cost: what `Operation.cost` gives, None for what its matrices take. An
+        operation that reads no slot reads token ids, and its matrices have a row for each; one that writes none is
+        the head, which ends the plan. ValueError for what does not fit together.
+        """
+        cdef const operation_t *c = operation_of(kind.encode())
+        cdef op_t op
+        cdef Weight w
+        if c == NULL or self.p.head.kind != NULL:
+            raise ValueError(f"no operation {kind!r} can be added: " + ("unknown" if c == NULL else "the plan has its head"))
+        memset(&op, 0, sizeof(op))
+        op.kind = c
+        op.n_in, op.n_out, op.n_matrices = len(reads), len(writes), len(matrices)
+        if max(len(reads), len(writes), len(matrices)) > MAX_OPERANDS or len({*reads, *writes}) < len(reads) + len(writes):
+            raise ValueError(f"{kind}: up to {MAX_OPERANDS} slots, no two the same; not {reads} to {writes}")
+        for i, slot in enumerate(reads):
+            op.in_[i] = slot
+            self.width(slot)
+        for i, slot in enumerate(writes):
+            op.out[i] = slot
+            self.width(slot)
+        if norm is not None:
+            op.norm = self.vector(norm, self.width(op.in_[0]) if reads else 0)
+        op.eps = eps
+        for i, (w, bias) in enumerate(matrices):
+            if w is None:
+                raise ValueError(f"{kind}: no matrix")
+            op.matrix[i].weight = w.w
+            if bias is not None:
+                op.matrix[i].bias = self.vector(bias, w.w.rows)
+        op.parameters = self.parameters(c, dict(parameters))
+        try:
+            self.check(&op, reads, writes, matrices)
+            self.append(&op)
+        except BaseException:
+            free(<void *>op.parameters)
+            raise
+        for w, _ in matrices:
+            self.keep_weight(w)
+            if not reads:
+                self.n_ids = min(self.n_ids, w.w.rows)
+        if norm is not None:
+            self.p.max_cols = max(self.p.max_cols, self.width(op.in_[0]))
+        shapes = tuple(Matrix(w.name, w.format, w.rows, w.cols) for w, _ in matrices)
+        self.listed.append(Operation(kind, tuple(reads), shapes, norm, eps, parameters, cost))
+
+    cdef void *parameters(self, const operation_t *kind, dict given) except NULL:
+        """The struct of an operation's parameters, for `free`."""
+        cdef char *out = <char *>calloc(1, kind.parameter_bytes + 1)
+        cdef const field_t *field = kind.fields
+        cdef vector_t *vector
+        if out == NULL:
+            raise MemoryError
+        try:
+            while field != NULL and field.name != NULL:
+                value = given.pop(field.name.decode())
+                if field.type == FIELD_FLOAT:
+                    (<float *>(out + field.offset))[0] = value
+                elif field.type == FIELD_VECTOR:
+                    if value is not None:
+                        vector = <vector_t *>(out + field.offset)
+                        vector.n = len(value)
+                        vector.data = self.vector(value, vector.n)
+                elif field.type == FIELD_CHOICE:
+                    (<int64_t *>(out + field.offset))[0] = field.choices.decode().split().index(value)
+                else:
+                    (<int64_t *>(out + field.offset))[0] = value
+                field += 1
+            if given:
+                raise ValueError(f"{kind.name.decode()} has no parameter {', '.join(given)}")
+        except BaseException:
+            free(out)
+            raise
+        return out
+
+    cdef int check(self, const op_t *op, reads, writes, matrices) except -1:
+        cdef const char *wanted = op.kind.check(&self.p, op)
+        if wanted != NULL:
+            slots = [[self.width(slot) for slot in side] for side in (reads, writes)]
+            shapes = [(w.rows, w.cols) for w, _ in matrices]
+            raise ValueError(f"{op.kind.name.decode()} needs {wanted.decode()}, not slots of {slots[0]} to {slots[1]} values "
+                             f"with matrices {shapes}")
+        return 0
+
+    cdef int append(self, op_t *op) except -1:
+        """Its checks are done by then."""
+        if op.kind.position_bytes != NULL:
+            op.state = self.p.n_states
+        if op.n_out == 0:
+            self.p.head = op[0]
+            return 0
         if self.p.n_ops == self.capacity:
-            bigger = <op_t *>calloc(2 * self.capacity + 64, sizeof(op_t))
+            bigger = <op_t *>realloc(self.p.op, (2 * self.capacity + 64) * sizeof(op_t))
             if bigger == NULL:
                 raise MemoryError
-            for i in range(self.p.n_ops):
-                bigger[i] = self.p.op[i]
-            free(self.p.op)
             self.p.op = bigger
             self.capacity = 2 * self.capacity + 64
-        self.p.op[self.p.n_ops] = op
+        self.p.op[self.p.n_ops] = op[0]
         self.p.n_ops += 1
+        self.p.n_states += op.kind.position_bytes != NULL
         return 0
 
     cdef int keep_weight(self, Weight w) except -1:
@@ -158,144 +235,16 @@ cdef class Plan:
             raise ValueError(f"slot {slot} of {self.p.n_slots}")
         return self.p.width[slot]
 
-    cdef const float *vector(self, values, int64_t n) except? NULL:
-        if values is None:
-            return NULL
+    cdef const float *vector(self, values, int64_t n) except NULL:
         cdef float[::1] v = np.ascontiguousarray(values, np.float32)
-        if v.shape[0] != n:
+        if v.shape[0] != n or n < 1:
             raise ValueError(f"a vector of {v.shape[0]} values where {n} are needed")
         self.keep.append(v)
         return &v[0]
 
-    cdef int distinct(self, slots) except -1:
-        """Threads write some of these while others still read: no two may be the same."""
-        if len(set(slots)) < len(slots):
-            raise ValueError(f"an operation reads and writes slots {slots}, which must differ")
-        return 0
-
-    cdef int set_target(self, target_t *t, Weight w, bias, int slot, int64_t cols) except -1:
-        if w is None or w.w.cols != cols or self.width(slot) != w.w.rows:
-            raise ValueError(f"a matrix from {cols} to {self.width(slot)} values is needed, not {w}")
-        self.keep_weight(w)
-        t.weight = w.w
-        t.bias = self.vector(bias, w.w.rows)
-        t.slot = slot
-        return 0
-
-    def embed(self, Weight w not None, int dst, float scale) -> None:
-        """dst = scale * row of w for each token."""
-        if self.width(dst) != w.w.cols:
-            raise ValueError(f"embedding rows of {w.w.cols} values into {self.width(dst)}")
-        self.keep_weight(w)
-        self.n_ids = min(self.n_ids, w.w.rows)
-        cdef op_t op
-        memset(&op, 0, sizeof(op))
-        op.kind = OP_EMBED
-        op.target[0].weight = w.w
-        op.target[0].slot = dst
-        op.scale = scale
-        self.add(op)
-        self.listed.append(Operation("embed", -1, None, 0.0, (w.name,)))
-
-    def linear(self, int src, norm, float eps, targets, bint accumulate) -> None:
-        """slot (+)= w @ rms_norm(src) + bias for each (w, bias, slot) of targets; norm None: src as it is."""
-        if not 1 <= len(targets) <= MAX_TARGETS:
-            raise ValueError(f"{len(targets)} projections of one input, 1..{MAX_TARGETS} are supported")
-        self.distinct((src, *(slot for _, _, slot in targets)))
-        cdef op_t op
-        memset(&op, 0, sizeof(op))
-        op.kind = OP_LINEAR
-        op.src, op.eps, op.accumulate = src, eps, accumulate
-        op.norm = self.vector(norm, self.width(src))
-        op.n_targets = len(targets)
-        for i, (w, bias, slot) in enumerate(targets):
-            self.set_target(&op.target[i], w, bias, slot, self.width(src))
-        self.add(op)
-        self.listed.append(Operation("linear", src, norm, eps, tuple(w.name for w, _, _ in targets)))
-
-    def gated(self, int src, norm, float eps, gate, up, int dst, str activation) -> None:
-        """dst = activation(gate @ x) * (up @ x) of x = rms_norm(src).
-
-        gate and up are (w, bias), activation is "silu" or "gelu".
-        """
-        self.distinct((src, dst))
-        cdef op_t op
-        memset(&op, 0, sizeof(op))
-        op.kind = OP_GATED
-        op.src, op.eps = src, eps
-        op.norm = self.vector(norm, self.width(src))
-        op.n_targets = 2
-        self.set_target(&op.target[0], gate[0], gate[1], dst, self.width(src))
-        self.set_target(&op.target[1], up[0], up[1], dst, self.width(src))
-        op.activation = {"silu": ACT_SILU, "gelu": ACT_GELU}[activation]
-        self.add(op)
-        self.listed.append(Operation("gated", src, norm, eps, (gate[0].name, up[0].name)))
-
-    def norm(self, int src, norm not None, float eps, int dst, bint accumulate) -> None:
-        """dst (+)= rms_norm(src)."""
-        if self.width(src) != self.width(dst):
-            raise ValueError(f"norm from {self.width(src)} to {self.width(dst)} values")
-        cdef op_t op
-        memset(&op, 0, sizeof(op))
-        op.kind = OP_NORM
-        op.src, op.eps, op.accumulate = src, eps, accumulate
-        op.norm = self.vector(norm, self.width(src))
-        op.target[0].slot = dst
-        self.p.max_cols = max(self.p.max_cols, self.width(src))
-        self.add(op)
-        self.listed.append(Operation("norm", src, norm, eps, ()))
-
-    def attention(self, int q, int k, int v, int dst, *, int n_head, int n_head_kv, int head_dim, float scale,
-                  int rope=-1, int64_t window=0, q_norm=None, k_norm=None, float eps=0) -> None:
-        """dst = attention of q over the cache after k and v were appended; heads are normed and rotated first."""
-        if n_head < 1 or n_head_kv < 1 or n_head % n_head_kv or head_dim < 1 or window < 0:
-            raise ValueError(f"{n_head} query heads of {head_dim} values over {n_head_kv} KV heads, window {window}")
-        self.distinct((q, k, v, dst))
-        for slot, heads in ((q, n_head), (k, n_head_kv), (v, n_head_kv), (dst, n_head)):
-            if self.width(slot) != <int64_t>heads * head_dim:
-                raise ValueError(f"{heads} heads of {head_dim} in a slot of {self.width(slot)}")
-        if not -1 <= rope < self.p.n_ropes or (rope >= 0 and 2 * self.p.rope[rope].n_pairs > head_dim):
-            raise ValueError(f"rope {rope} does not fit heads of {head_dim}")
-        cdef op_t op
-        memset(&op, 0, sizeof(op))
-        op.kind = OP_ATTENTION
-        op.target[0].slot = dst
-        op.eps = eps
-        op.attention.q, op.attention.k, op.attention.v = q, k, v
-        op.attention.n_head, op.attention.n_head_kv, op.attention.head_dim = n_head, n_head_kv, head_dim
-        op.attention.layer = self.p.n_layers
-        op.attention.rope, op.attention.window, op.attention.scale = rope, window, scale
-        op.attention.q_norm = self.vector(q_norm, head_dim)
-        op.attention.k_norm = self.vector(k_norm, head_dim)
-        self.add_layer(n_head_kv, head_dim)
-        self.add(op)
-        self.listed.append(Operation("attention", -1, None, 0.0, ()))
-
-    cdef int add_layer(self, int n_head_kv, int head_dim) except -1:
-        cdef cache_layer *layers = <cache_layer *>calloc(self.p.n_layers + 1, sizeof(cache_layer))
-        if layers == NULL:
-            raise MemoryError
-        for i in range(self.p.n_layers):
-            layers[i] = self.p.layer[i]
-        free(self.p.layer)
-        self.p.layer = layers
-        layers[self.p.n_layers].n_head_kv, layers[self.p.n_layers].head_dim = n_head_kv, head_dim
-        self.p.n_layers += 1
-        return 0
-
-    def head(self, int src, norm, float eps, Weight output not None, float softcap) -> None:
-        """logits = output @ rms_norm(src), softened by softcap if > 0. Ends the plan."""
-        if self.width(src) != output.w.cols or output.w.rows > MAX_CTX:
-            raise ValueError(f"an output matrix of {output.w.rows} x {output.w.cols} for {self.width(src)} values")
-        self.keep_weight(output)
-        self.p.src, self.p.eps, self.p.softcap = src, eps, softcap
-        self.p.norm = self.vector(norm, self.width(src))
-        self.p.output = output.w
-        self.listed.append(Operation("head", src, norm, eps, (output.name,)))
-
     @property
     def n_vocab(self) -> int:
-        return self.p.output.rows
+        return self.p.head.matrix[0].weight.rows
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -305,7 +254,7 @@ cdef class Plan:
     @property
     def stream(self) -> int:
         """The slot of the residual stream, which every layer adds to and the head reads."""
-        return self.p.src
+        return self.p.head.in_[0]
 
     def cache_bytes(self, n_ctx, str cache_type) -> int:
         """Bytes of a cache of n_ctx positions: exact for any n_ctx, also one that no machine could hold."""
@@ -314,24 +263,3 @@ cdef class Plan:
     def scratch_bytes(self) -> int:
         """Bytes a token of a batch takes in all slots and as prepared activations."""
         return sum(4 * self.p.width[i] for i in range(self.p.n_slots)) + 2 * self.p.max_cols
-
-    def matrices(self) -> list[tuple[str, int, int]]:
-        """Format, rows and columns of each matrix that tokens are multiplied with; the last one is the head's."""
-        found = []
-        for i in range(self.p.n_ops):
-            for j in range(self.p.op[i].n_targets):
-                found.append(describe(self.p.op[i].target[j].weight))
-        return [*found, describe(self.p.output)]
-
-    def attentions(self) -> list[tuple[int, int, int, int]]:
-        """n_head, n_head_kv, head_dim and window (0: none) of each layer that has attention."""
-        found = []
-        for i in range(self.p.n_ops):
-            if self.p.op[i].kind == OP_ATTENTION:
-                a = self.p.op[i].attention
-                found.append((a.n_head, a.n_head_kv, a.head_dim, a.window))
-        return found
-
-
-cdef tuple describe(weight w):
-    return format_info[w.format].name.decode(), w.rows, w.cols

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from subbyte.kernels import FORMATS
+from subbyte.kernels import FORMATS, OperationCost
 from subbyte.runtime.bench.roofline import Roofline
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import Activations, CacheType
@@ -35,37 +35,28 @@ class Cost:
 
 def prompt_cost(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Cost:
     """Of evaluating n tokens at once behind depth others, for the logits of the last one."""
-    return _cost(model, n, depth, cache_type, activations, passes=1)
+    *layers, head = model.plan.operations
+    costs = [*(operation.cost(n, depth) for operation in layers), head.cost(1, depth)]
+    return _cost(costs, cache_type, activations)
 
 
 def generation_cost(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations) -> Cost:
     """Of evaluating n tokens one by one behind depth others, each for its logits."""
-    return _cost(model, n, depth, cache_type, activations, passes=n)
+    operations = model.plan.operations
+    return _cost([of.cost(1, depth + i) for i in range(n) for of in operations], cache_type, activations)
 
 
-def _cost(model: Model, n: int, depth: int, cache_type: CacheType, activations: Activations, passes: int) -> Cost:
-    """passes: how often the weights are read, and the logits computed."""
-    n_bytes = int8 = floats = bf16 = 0
-    *layers, head = model.plan.matrices()
-    for (name, rows, cols), times in [*((matrix, n) for matrix in layers), (head, passes)]:
-        format = FORMATS[name]
-        n_bytes += rows * cols // format.block_size * format.block_bytes * passes
-        if format.group and activations != "float32":
-            int8 += rows * cols * times * (2 if activations == "int8x2" else 1)
-        elif name == "BF16" and activations == "int8":
-            bf16 += rows * cols * times
-        else:
-            floats += rows * cols * times
+def _cost(costs: list[OperationCost], cache_type: CacheType, activations: Activations) -> Cost:
     value_bytes = FORMATS[cache_type.upper()].bits_per_weight / 8
-    for n_head, n_head_kv, head_dim, window in model.plan.attentions():
-        pairs = attended(n, depth, window)
-        read = pairs if passes == n else attended(1, depth + n - 1, window)
-        n_bytes += int(2 * read * n_head_kv * head_dim * value_bytes)
-        floats += 2 * pairs * n_head * head_dim
+    n_bytes = int(sum(cost.cached for cost in costs) * value_bytes)
+    int8, floats, bf16 = 0, sum(cost.float_macs for cost in costs), 0
+    for name, weights, macs in (product for cost in costs for product in cost.products):
+        format = FORMATS[name]
+        n_bytes += weights // format.block_size * format.block_bytes
+        if format.group and activations != "float32":
+            int8 += macs * (2 if activations == "int8x2" else 1)
+        elif name == "BF16" and activations == "int8":
+            bf16 += macs
+        else:
+            floats += macs
     return Cost(n_bytes, int8, floats, bf16)
-
-
-def attended(n: int, depth: int, window: int) -> int:
-    """Positions that n tokens behind depth others look at, all together: itself and, with a window, window - 1 more."""
-    growing = n if window == 0 else min(max(window - depth, 0), n)
-    return growing * depth + growing * (growing + 1) // 2 + (n - growing) * window

@@ -78,13 +78,13 @@ class Forward:
     def inputs(self, tokens: Tokens, pos: int) -> Iterator[Input]:
         """Runs all layers and yields what goes into projections: each input once, with the names of all it meets."""
         for i, operation in enumerate(self._operations[:-1]):
-            if operation.kind in ("linear", "gated"):
+            if operation.multiplies:
                 yield Input(operation.weights, self._input(operation))
             self._step(tokens, pos, i, i + 1)
         yield Input(self._operations[-1].weights, self._input(self._operations[-1]))
 
     def _input(self, operation: Operation) -> Values:
-        x = self._engine.read(operation.src)
+        x = self._engine.read(operation.reads[0])
         if operation.norm is None:
             return x
         mean = np.mean(np.square(x, dtype=np.float64), axis=1, keepdims=True)
@@ -101,15 +101,18 @@ def layer_starts(operations: Sequence[Operation]) -> list[int]:
     """The first operation of each layer, and the head, which is where the last layer ends.
 
     A layer begins with the first operation that has one of its matrices. The norm before it is part of that operation,
-    or one of its own, then the only norm that reads the residual stream. A layer of no operations is empty.
+    or one of its own, then what has no matrices and reads the residual stream. A layer of no operations is empty.
     """
     first: dict[int, int] = {}
-    stream = operations[-1].src
+    stream = operations[-1].reads[:1]
+
+    def leads(before: Operation) -> bool:
+        return not before.matrices and before.reads[:1] == stream
+
     for i, operation in enumerate(operations):
         for name in operation.weights:
             if (layer := layer_of(name)) is not None:
-                before = operations[i - 1]
-                first.setdefault(layer, i - 1 if before.kind == "norm" and before.src == stream else i)
+                first.setdefault(layer, i - 1 if leads(operations[i - 1]) else i)
     n_layer = max(first, default=-1) + 1
     starts = [0] * n_layer + [len(operations) - 1]
     for layer in reversed(range(n_layer)):

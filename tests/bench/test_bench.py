@@ -20,8 +20,9 @@ from tiny_synthetic import TINY
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.models._graph import attended
 from subbyte.runtime.bench import roofline
-from subbyte.runtime.bench.cost import Cost, attended, generation_cost, prompt_cost
+from subbyte.runtime.bench.cost import Cost, generation_cost, prompt_cost
 from subbyte.runtime.bench.result import Case, Measured, Run
 from subbyte.runtime.bench.roofline import Roofline, combine
 from subbyte.runtime.machine import cpu_name

@@ -391,7 +391,32 @@ def plan(n_rope: int = 2) -> Plan:
     return Plan([8, 8, 4, 4, 8, 16], [(np.ones(n_rope), np.ones(n_rope), 8, 1.0, False)])
 
 
-HEADS = {"n_head": 2, "n_head_kv": 1, "head_dim": 4, "scale": 1.0}
+HEADS = {
+    "n_head": 2, "n_head_kv": 1, "head_dim": 4, "rope": -1, "window": 0, "scale": 1.0, "q_norm": None, "k_norm": None,
+    "head_eps": 0.0,
+}  # fmt: skip
+
+
+def linear(dst: list[int], *matrices: Any, norm: Any = None, add: bool = False) -> None:
+    plan().add("linear", [0], dst, matrices, norm=norm, eps=1e-5, accumulate=add)
+
+
+def glu(dst: int, gate: Weight, up: Weight, activation: str = "silu") -> None:
+    plan().add("glu", [0], [dst], [(gate, None), (up, None)], activation=activation)
+
+
+def attention(reads: list[int], dst: int, n_rope: int = 2, **wrong: Any) -> None:
+    plan(n_rope).add("attention", reads, [dst], **{**HEADS, **wrong})
+
+
+def test_plans_of_right_shapes_are_not_refused() -> None:
+    linear([1], (weight(8, 8), np.ones(8)), norm=np.ones(8))
+    glu(1, weight(8, 8), weight(8, 8))
+    attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4))
+    ended = plan()
+    ended.add("lm_head", [0], [], [(weight(5, 8), None)], softcap=0.0)
+    with pytest.raises(ValueError, match="the plan has its head"):
+        ended.add("embed", [], [0], [(weight(5, 8), None)], scale=1.0)
 
 
 @pytest.mark.parametrize(
@@ -402,32 +427,35 @@ HEADS = {"n_head": 2, "n_head_kv": 1, "head_dim": 4, "scale": 1.0}
         lambda: Plan([2**40]),
         lambda: plan(0),
         lambda: Plan([8], [(np.ones(2), np.ones(3), 8, 1.0, False)]),
-        lambda: plan().embed(weight(5, 4), 0, 1.0),
-        lambda: plan().embed(weight(5, 8), 6, 1.0),
-        lambda: plan().embed(None, 0, 1.0),
-        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), None, 0)], True),
-        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), None, 1), (weight(8, 8), None, 1)], False),
-        lambda: plan().linear(0, None, 1e-5, [(None, None, 1)], False),
-        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), None, -1)], False),
-        lambda: plan().linear(0, np.ones(7), 1e-5, [(weight(8, 8), None, 1)], False),
-        lambda: plan().linear(0, None, 1e-5, [(weight(8, 8), np.ones(7), 1)], False),
-        lambda: plan().linear(0, None, 1e-5, [], False),
-        lambda: plan().gated(0, None, 1e-5, (weight(8, 8), None), (weight(16, 8), None), 1, "silu"),
-        lambda: plan().gated(0, None, 1e-5, (weight(8, 8), None), (weight(8, 8), None), 0, "silu"),
-        lambda: plan().gated(0, None, 1e-5, (weight(8, 8), None), (weight(8, 8), None), 1, "relu"),
-        lambda: plan().norm(0, None, 1e-5, 1, False),
-        lambda: plan().norm(0, np.ones(8), 1e-5, 2, False),
-        lambda: plan().attention(0, 2, 3, 0, **HEADS),
-        lambda: plan().attention(0, 2, 2, 1, **HEADS),
-        lambda: plan().attention(0, 2, 3, 1, **{**HEADS, "n_head": 3}),
-        lambda: plan().attention(0, 2, 3, 1, **{**HEADS, "head_dim": 0}),
-        lambda: plan().attention(0, 2, 3, 1, **{**HEADS, "head_dim": 2**31 - 1}),
-        lambda: plan().attention(0, 2, 3, 1, **HEADS, window=-1),
-        lambda: plan().attention(0, 2, 3, 1, **HEADS, rope=1),
-        lambda: plan(3).attention(0, 2, 3, 1, **HEADS, rope=0),
-        lambda: plan().attention(0, 2, 3, 1, **HEADS, q_norm=np.ones(3)),
-        lambda: plan().head(0, None, 1e-5, weight(5, 4), 0.0),
-        lambda: plan().head(0, None, 1e-5, None, 0.0),
+        lambda: plan().add("convolution", [0], [1]),
+        lambda: plan().add("embed", [], [0], [(weight(5, 4), None)], scale=1.0),
+        lambda: plan().add("embed", [], [6], [(weight(5, 8), None)], scale=1.0),
+        lambda: plan().add("embed", [], [0], [(None, None)], scale=1.0),
+        lambda: plan().add("embed", [], [0], [(weight(5, 8), None)]),
+        lambda: plan().add("embed", [], [0], [(weight(5, 8), None)], scale=1.0, window=3),
+        lambda: linear([0], (weight(8, 8), None), add=True),
+        lambda: linear([1, 1], (weight(8, 8), None), (weight(8, 8), None)),
+        lambda: linear([1], (None, None)),
+        lambda: linear([-1], (weight(8, 8), None)),
+        lambda: linear([1], (weight(8, 8), None), norm=np.ones(7)),
+        lambda: linear([1], (weight(8, 8), np.ones(7))),
+        lambda: linear([]),
+        lambda: glu(1, weight(8, 8), weight(16, 8)),
+        lambda: glu(0, weight(8, 8), weight(8, 8)),
+        lambda: glu(1, weight(8, 8), weight(8, 8), "relu"),
+        lambda: plan().add("norm", [0], [1], norm=None, accumulate=False),
+        lambda: plan().add("norm", [0], [2], norm=np.ones(8), accumulate=False),
+        lambda: attention([0, 2, 3], 0),
+        lambda: attention([0, 2, 2], 1),
+        lambda: attention([0, 2, 3], 1, n_head=3),
+        lambda: attention([0, 2, 3], 1, head_dim=0),
+        lambda: attention([0, 2, 3], 1, head_dim=2**31 - 1),
+        lambda: attention([0, 2, 3], 1, window=-1),
+        lambda: attention([0, 2, 3], 1, rope=1),
+        lambda: attention([0, 2, 3], 1, n_rope=3, rope=0),
+        lambda: attention([0, 2, 3], 1, q_norm=np.ones(3)),
+        lambda: plan().add("lm_head", [0], [], [(weight(5, 4), None)], softcap=0.0),
+        lambda: plan().add("lm_head", [0], [], [(None, None)], softcap=0.0),
         lambda: Engine(plan(), n_batch=1, n_threads=1, n_ctx=1),
         lambda: Weight(b"1234", "F32", 2, 1),
         lambda: Weight(b"1234", "F32", 2**62, 2**62),

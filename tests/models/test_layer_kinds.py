@@ -12,6 +12,7 @@ from model_logits import TOKENS, logits
 from tiny_models import DECI, EXAONE4, F32, LLAMA, Shape, forward, layer_shape, write_model
 
 import subbyte as sb
+from subbyte.kernels import Operation
 from subbyte.runtime.bench.cost import Cost, generation_cost
 
 # n_head, n_head_kv, n_ff of a layer
@@ -33,9 +34,13 @@ def difference(path: Path, arch: str, weights: dict[str, F32], shape: Shape) -> 
     return float(max(np.abs(logits(path, TOKENS, steps) - expected).max() for steps in (None, [1] * len(TOKENS))))
 
 
+def attentions(model: sb.Model) -> list[Operation]:
+    return [operation for operation in model.plan.operations if operation.kind == "attention"]
+
+
 def windows(path: Path) -> list[int]:
     with sb.load(path) as model:
-        return [window for *_, window in model.plan.attentions()]
+        return [of.parameters["window"] for of in attentions(model)]
 
 
 # ---- deci ----
@@ -99,7 +104,8 @@ def test_only_layers_with_kv_heads_have_a_cache(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", "deci")
     rows = 2 * sum(DECI["n_head_kv"])  # keys and values of a position
     with sb.load(tmp_path / "m.gguf") as model:
-        assert [(kv, d) for _, kv, d, _ in model.plan.attentions()] == [(n, 16) for n in DECI["n_head_kv"] if n]
+        shapes = [(of.parameters["n_head_kv"], of.parameters["head_dim"]) for of in attentions(model)]
+        assert shapes == [(n, 16) for n in DECI["n_head_kv"] if n]
         assert [model.plan.cache_bytes(5, t) for t in ("f32", "f16")] == [5 * rows * 16 * 4, 5 * rows * 16 * 2]
 
 

@@ -117,7 +117,7 @@ def test_gemma3_270m_goes_on_past_its_window_as_if_computed_again() -> None:
     margins: list[float] = []
     same: list[bool] = []
     with sb.load(model_file("gemma3-270m")) as model:
-        window = max(window for *_, window in model.plan.attentions())
+        window = max(of.parameters.get("window", 0) for of in model.plan.operations)
         session = partial(model.session, 3 * window, activations="int8x2")
         with session() as going, session() as anew:
             for part in TEXT.split(".") * 3:

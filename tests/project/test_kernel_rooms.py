@@ -31,7 +31,7 @@ CPU = {
     "neondot": {"neon"},
     "neoni8mm": {"neon"},
 }
-GENERATED = {"cpu/isa.def"}
+GENERATED = {"cpu/isa.def", "operations.def"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"|^\s*cdef extern from "([^"]+)"|^include "([^"]+)"', re.MULTILINE)
 
 

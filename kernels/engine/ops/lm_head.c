@@ -5,13 +5,34 @@
  * depend on the number of threads. */
 #include <math.h>
 #include <string.h>
-#include "ops.h"
+#include "engine/operation.h"
 
 enum { VOCABULARY_CHUNK = 1024 };
 
-int64_t head_chunks(const struct plan *plan)
+struct lm_head {
+    float softcap;              /* logits become softcap * tanh(logits / softcap), if > 0 */
+};
+
+static int64_t vocabulary_chunks(const struct op *op)
 {
-    return (plan->output.rows + VOCABULARY_CHUNK - 1) / VOCABULARY_CHUNK;
+    return (op->matrix[0].weight.rows + VOCABULARY_CHUNK - 1) / VOCABULARY_CHUNK;
+}
+
+static const struct weight *output(const struct step *s)
+{
+    return &s->plan->head.matrix[0].weight;
+}
+
+/* Of each chunk and row, [vocabulary chunks][n_batch]: the sums of exponentials, and behind them the maxima. */
+static double *partial_sum(const struct step *s) { return (double *)s->scratch->shared; }
+static float *partial_max(const struct step *s)
+{
+    return (float *)(partial_sum(s) + vocabulary_chunks(&s->plan->head) * s->scratch->n_batch);
+}
+
+static struct scratch_need lm_head_need(const struct op *op, struct step_size size)
+{
+    return (struct scratch_need){.shared_floats = 3 * vocabulary_chunks(op) * size.n_batch};
 }
 
 static int all_finite(const float *x, int64_t n)
@@ -36,17 +57,18 @@ static void soften(float *x, int n, float cap)
 static float *logits_panel(struct step *s, struct input in, int64_t row0, int n, int thread)
 {
     float *out = s->scratch->thread[thread].out;
-    multiply_panel(s, &s->plan->output, row0, n, in, thread, out, n);
+    float softcap = ((const struct lm_head *)s->plan->head.parameters)->softcap;
+    multiply_panel(s, output(s), row0, n, in, thread, out, n);
     if (!all_finite(out, (int64_t)n * s->n_head_rows))
         __atomic_store_n(&s->finite, 0, __ATOMIC_RELAXED);
-    if (s->plan->softcap > 0)
-        soften(out, s->n_head_rows * n, s->plan->softcap);
+    if (softcap > 0)
+        soften(out, s->n_head_rows * n, softcap);
     return out;
 }
 
 static int run_logits(struct step *s, struct input in, struct team *team, int thread)
 {
-    int64_t n_vocab = s->plan->output.rows, rows = chunk_rows(s, &s->plan->output, in.n_tokens);
+    int64_t n_vocab = output(s)->rows, rows = chunk_rows(s, output(s), in.n_tokens);
     for (int64_t chunk; (chunk = team_next(team, thread, (n_vocab + rows - 1) / rows)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = n_vocab - row0 < rows ? n_vocab - row0 : rows;
@@ -69,13 +91,14 @@ static void add_to_partial(float *max, double *sum, float other_max, double othe
 
 static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread)
 {
-    struct scratch *mem = s->scratch;
-    int64_t n_vocab = s->plan->output.rows, rows = chunk_rows(s, &s->plan->output, in.n_tokens), at = chunk * mem->n_batch;
+    int64_t n_vocab = output(s)->rows, rows = chunk_rows(s, output(s), in.n_tokens), at = chunk * s->scratch->n_batch;
     int64_t row0 = chunk * VOCABULARY_CHUNK;
+    float *max_of = partial_max(s) + at;
+    double *sum_of = partial_sum(s) + at;
     int64_t end = row0 + VOCABULARY_CHUNK < n_vocab ? row0 + VOCABULARY_CHUNK : n_vocab;
     for (int t = 0; t < s->n_head_rows; t++) {
-        mem->partial_max[at + t] = -INFINITY;
-        mem->partial_sum[at + t] = 0;
+        max_of[t] = -INFINITY;
+        sum_of[t] = 0;
     }
     for (; row0 < end; row0 += rows) {
         int n = end - row0 < rows ? end - row0 : rows;
@@ -84,7 +107,7 @@ static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread
             float max;
             double sum;
             s->kernels->max_sum_exp(out, n, &max, &sum);
-            add_to_partial(&mem->partial_max[at + t], &mem->partial_sum[at + t], max, sum);
+            add_to_partial(&max_of[t], &sum_of[t], max, sum);
             if (s->wanted[t] >= row0 && s->wanted[t] < row0 + n)
                 s->logprob[t] = out[s->wanted[t] - row0];
         }
@@ -93,8 +116,7 @@ static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread
 
 static int run_logprob(struct step *s, struct input in, struct team *team, int thread)
 {
-    struct scratch *mem = s->scratch;
-    int64_t n_chunks = head_chunks(s->plan);
+    int64_t n_chunks = vocabulary_chunks(&s->plan->head), n_batch = s->scratch->n_batch;
     for (int64_t chunk; (chunk = team_next(team, thread, n_chunks)) >= 0;)
         log_chunk(s, in, chunk, thread);
     if (team_barrier(team, thread))
@@ -104,8 +126,7 @@ static int run_logprob(struct step *s, struct input in, struct team *team, int t
             float max = -INFINITY;
             double sum = 0;
             for (int64_t c = 0; c < n_chunks; c++)
-                add_to_partial(&max, &sum, mem->partial_max[c * mem->n_batch + t],
-                               mem->partial_sum[c * mem->n_batch + t]);
+                add_to_partial(&max, &sum, partial_max(s)[c * n_batch + t], partial_sum(s)[c * n_batch + t]);
             s->logprob[t] = (float)(s->logprob[t] - max - log(sum));
         }
         if (!all_finite(s->logprob, s->n_head_rows))
@@ -114,12 +135,27 @@ static int run_logprob(struct step *s, struct input in, struct team *team, int t
     return 0;
 }
 
-int run_head(struct step *s, struct team *team, int thread)
+static int run_lm_head(struct step *s, const struct op *op, struct team *team, int thread)
 {
-    const struct plan *p = s->plan;
-    struct input in = {.n_tokens = s->n_head_rows, .cols = p->output.cols};
-    add_need(s, &p->output, &in);
-    if (prepare(s, s->scratch->slot[p->src], p->width[p->src], s->head_row, p->norm, p->eps, in, team, thread))
+    const struct weight *w = &op->matrix[0].weight;
+    struct input in = {.n_tokens = s->n_head_rows, .cols = w->cols};
+    add_need(s, w, &in);
+    if (prepare(s, s->scratch->slot[op->in[0]], s->plan->width[op->in[0]], s->head_row, op->norm, op->eps, in, team, thread))
         return 1;
     return s->head == HEAD_LOGITS ? run_logits(s, in, team, thread) : run_logprob(s, in, team, thread);
 }
+
+static const char *check_lm_head(const struct plan *plan, const struct op *op)
+{
+    if (op->n_in != 1 || op->n_out != 0 || op->n_matrices != 1 || op->matrix[0].bias)
+        return "one matrix without a bias, times one slot";
+    const struct weight *w = &op->matrix[0].weight;
+    return w->cols == plan->width[op->in[0]] && w->rows <= INT32_MAX ? NULL : "rows as long as the slot is wide";
+}
+
+static const struct field fields[] = {FIELD(FLOAT, lm_head, softcap), {0}};
+
+const struct operation op_lm_head = {
+    .name = "lm_head", .fields = fields, .parameter_bytes = sizeof(struct lm_head), .run = run_lm_head, .check = check_lm_head,
+    .scratch = lm_head_need,
+};

@@ -1,10 +1,9 @@
 /* What happens to queries, keys and values before attention: head norms, rope, and the way into the cache. */
 #include <math.h>
-#include <stddef.h>
 #include <string.h>
 #include "formats/blocks.h"
 #include "formats/half.h"
-#include "ops.h"
+#include "attention.h"
 
 const struct segment *segment_of(const struct step *s, int row)
 {
@@ -41,22 +40,22 @@ void fill_rope_tables(struct step *s, struct team *team, int thread)
     }
 }
 
-struct kv_head cache_head(const struct step *s, const struct cache *cache, int layer, int head)
+struct kv_head cache_head(const struct op *op, const struct cache *cache, int head)
 {
-    const struct cache_layer *shape = &s->plan->layer[layer];
-    int64_t bytes = cache->n_ctx * padded_row_bytes(cache->format, shape->head_dim);
-    const uint8_t *k = cache->data + cache->offset[layer] + head * bytes;
-    return (struct kv_head){k, k + shape->n_head_kv * bytes, cache->format};
+    const struct attention *a = op->parameters;
+    int64_t bytes = cache->n_ctx * padded_row_bytes(cache->format, a->head_dim);
+    const uint8_t *k = cache->data + cache->offset[op->state] + head * bytes;
+    return (struct kv_head){k, k + a->n_head_kv * bytes, cache->format};
 }
 
 void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row)
 {
-    const struct attention *a = &op->attention;
+    const struct attention *a = op->parameters;
     const struct rope *rope = a->rope < 0 ? NULL : &s->plan->rope[a->rope];
     int64_t at = rope ? table_row(s, a->rope, row) : 0;
     for (int h = 0; h < n_head; h++, heads += a->head_dim) {
         if (norm)
-            s->kernels->rms_norm(heads, norm, a->head_dim, op->eps, heads);
+            s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
         if (rope)
             s->kernels->rope(heads, rope->n_pairs, s->scratch->cos + at, s->scratch->sin + at, rope->interleaved);
     }
@@ -88,12 +87,12 @@ static void store(const struct kernels *kernels, const float *x, int n, enum for
 
 void append_heads(const struct step *s, const struct op *op, const struct segment *seg, int row, int head0, int n)
 {
-    const struct attention *a = &op->attention;
-    float *k = s->scratch->slot[a->k] + (int64_t)row * s->plan->width[a->k] + head0 * a->head_dim;
-    const float *v = s->scratch->slot[a->v] + (int64_t)row * s->plan->width[a->v] + head0 * a->head_dim;
-    rotate_heads(s, op, k, n, a->k_norm, row);
+    const struct attention *a = op->parameters;
+    float *k = s->scratch->slot[op->in[K]] + (int64_t)row * s->plan->width[op->in[K]] + head0 * a->head_dim;
+    const float *v = s->scratch->slot[op->in[V]] + (int64_t)row * s->plan->width[op->in[V]] + head0 * a->head_dim;
+    rotate_heads(s, op, k, n, a->k_norm.data, row);
     for (int h = head0; h < head0 + n; h++, k += a->head_dim, v += a->head_dim) {
-        struct kv_head kv = cache_head(s, seg->cache, a->layer, h);
+        struct kv_head kv = cache_head(op, seg->cache, h);
         int64_t at = position(seg, row) * padded_row_bytes(kv.format, a->head_dim);
         store(s->kernels, k, a->head_dim, kv.format, (uint8_t *)kv.k + at);
         store(s->kernels, v, a->head_dim, kv.format, (uint8_t *)kv.v + at);

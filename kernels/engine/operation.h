@@ -1,0 +1,61 @@
+/* What a kind of operation says of itself: one `const struct operation op_NAME` in ops/NAME.c. The list of names in
+ * kernels/meson.build compiles these files and makes operations.def of them; nothing else knows what kinds there are. */
+#ifndef SUBBYTE_OPERATION_H
+#define SUBBYTE_OPERATION_H
+#include <stddef.h>
+#include "ops.h"
+
+/* A parameter of an operation by name: where it lies in the struct that op.parameters points to. */
+struct field {
+    const char *name;
+    enum field_type {
+        FIELD_INT,              /* int64_t */
+        FIELD_FLOAT,            /* float */
+        FIELD_VECTOR,           /* struct vector */
+        FIELD_CHOICE            /* int64_t: the index of one of the words in `choices` */
+    } type;
+    int64_t offset;
+    const char *choices;        /* separated by spaces */
+};
+/* FIELD(INT, attention, n_head) is n_head of struct attention, by that name. */
+#define FIELD(kind, of, member) {.name = #member, .type = FIELD_##kind, .offset = offsetof(struct of, member)}
+#define CHOICE(of, member, words) {.name = #member, .type = FIELD_CHOICE, .offset = offsetof(struct of, member), .choices = words}
+
+/* The largest step that scratch memory is made for. */
+struct step_size {
+    int lanes, n_batch, n_threads;
+    int64_t n_ctx;              /* of the longest cache */
+};
+
+/* Memory beside that of slots, inputs and panels; of all operations the largest is taken. */
+struct scratch_need {
+    int64_t thread_floats;      /* of each thread: thread_scratch.floats */
+    int64_t shared_floats;      /* scratch.shared */
+    int n_counters;             /* scratch.counter: zero between operations */
+};
+
+struct operation {
+    const char *name;
+    const struct field *fields; /* of the parameters, up to one without a name; NULL: it has none */
+    int64_t parameter_bytes;
+    /* Called by every thread of the team; ends with a barrier and returns its answer. */
+    int (*run)(struct step *s, const struct op *op, struct team *team, int thread);
+    /* NULL, or what is wrong with its operands and parameters. That slots exist and differ, and that the norm and biases have the
+     * lengths they need, is known before. */
+    const char *(*check)(const struct plan *plan, const struct op *op);
+    /* NULL: none. */
+    struct scratch_need (*scratch)(const struct op *op, struct step_size size);
+    /* What it keeps in a cache of this format for each position; NULL: nothing. */
+    int64_t (*position_bytes)(const struct op *op, enum format format);
+};
+
+/* The kind of this name, or NULL. */
+const struct operation *operation_of(const char *name);
+
+/* Whether matrix i goes from in[0] to values of `width`. */
+static inline int matrix_fits(const struct plan *plan, const struct op *op, int i, int64_t width)
+{
+    return op->matrix[i].weight.cols == plan->width[op->in[0]] && op->matrix[i].weight.rows == width;
+}
+
+#endif

@@ -1,0 +1,246 @@
+/* Attention of a step: head norms, rope and the cache first (rope_kv.c), then each query against the keys it may see.
+ *
+ * The work is cut in work items: a few rows of one segment and the query heads of one KV head, so that keys are read once for all of
+ * them. The keys of an item are cut in KV splits, as flash-decoding does. Where there are few items (one token, few KV heads) a split is
+ * a task, and who finishes the last split of an item combines them; else an item is. Cuts depend on positions alone and splits are
+ * combined in order: how many threads there are changes no bit of the result. */
+#include <string.h>
+#include "attention.h"
+
+enum {
+    SPLIT_ELEMENTS = 1 << 14,           /* of keys that a split of few rows has: 64 KB of keys and values in F16 */
+    TILE_SPLITS = 4,                    /* a split of a tile has so many times more */
+    ITEMS_PER_THREAD = 4                /* work items whose splits have room in memory */
+};
+
+/* Whether rows are attended one by one. Measured: attend_one costs as much as 2 or 3 lanes of attend_tile, which computes all. */
+static int one_by_one(int n_rows, int lanes)
+{
+    return 8 * n_rows <= 3 * lanes;
+}
+
+static float *queries(const struct step *s, const struct op *op, int row, int kv_head)
+{
+    const struct attention *a = op->parameters;
+    return s->scratch->slot[op->in[Q]] + (int64_t)row * s->plan->width[op->in[Q]] + kv_head * (a->n_head / a->n_head_kv) * a->head_dim;
+}
+
+/* Where every segment has one row, no row waits for the keys of another: what a task needs it prepares itself, which saves a barrier. */
+static int rows_are_alone(const struct step *s)
+{
+    return s->n_tokens == s->n_segments;
+}
+
+/* ---- work items and KV splits ---- */
+
+struct item {
+    const struct segment *seg;
+    int row, n;                 /* rows of the step */
+    int kv_head;
+    int64_t first, last;        /* the keys that some of the rows sees */
+    int64_t keys;               /* of a split */
+    int n_splits;
+};
+
+/* Keys of each split but the last. */
+static int64_t split_keys(int n_rows, int lanes, int64_t n_keys, int head_dim)
+{
+    int64_t most = SPLIT_ELEMENTS / head_dim * (one_by_one(n_rows, lanes) ? 1 : TILE_SPLITS);
+    if (most < KV_BLOCK)
+        most = KV_BLOCK;
+    int64_t splits = (n_keys + most - 1) / most, allowed = MAX_PARTS / n_rows;
+    if (splits > allowed)
+        splits = allowed;
+    int64_t even = (n_keys + splits - 1) / splits;
+    return (even + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
+}
+
+/* The first key that a position sees. */
+static int64_t first_key(const struct attention *a, int64_t pos)
+{
+    return a->window && pos >= a->window ? pos - a->window + 1 : 0;
+}
+
+static int64_t count_tiles(const struct step *s)
+{
+    int64_t n = 0;
+    for (int g = 0; g < s->n_segments; g++)
+        n += (s->segment[g].n + s->kernels->lanes - 1) / s->kernels->lanes;
+    return n;
+}
+
+/* Work item i of n_tiles * n_head_kv: the last rows, which see most keys, come first. */
+static struct item item_at(const struct step *s, const struct attention *a, int64_t n_tiles, int64_t i)
+{
+    int lanes = s->kernels->lanes;
+    int64_t tile = n_tiles - 1 - i / a->n_head_kv;
+    const struct segment *seg = s->segment;
+    for (int64_t n; tile >= (n = (seg->n + lanes - 1) / lanes); seg++)
+        tile -= n;
+    struct item u = {.seg = seg, .row = seg->row + tile * lanes, .kv_head = i % a->n_head_kv};
+    int left = seg->row + seg->n - u.row;
+    u.n = left < lanes ? left : lanes;
+    u.first = first_key(a, position(seg, u.row));
+    u.last = position(seg, u.row) + u.n;
+    u.keys = split_keys(u.n, lanes, u.last - u.first, a->head_dim);
+    u.n_splits = (u.last - u.first + u.keys - 1) / u.keys;
+    return u;
+}
+
+static int64_t split_stride(const struct attention *a, int n_rows)
+{
+    int64_t n = n_rows * (a->n_head / a->n_head_kv) * part_row(a->head_dim);
+    return (n + 15) / 16 * 16;
+}
+
+/* One split of an item's keys, to `out`. */
+static void attend_split(struct step *s, const struct op *op, const struct item *u, int split, float *out, int thread)
+{
+    const struct attention *a = op->parameters;
+    int group = a->n_head / a->n_head_kv;
+    int64_t first = u->first + split * u->keys, end = first + u->keys, last = end < u->last ? end : u->last;
+    int64_t n_q = (int64_t)group * a->head_dim, pos = position(u->seg, u->row);
+    const float *q = queries(s, op, u->row, u->kv_head);
+    float *space = s->scratch->thread[thread].floats;
+    if (rows_are_alone(s)) {
+        if (last == u->last)
+            append_heads(s, op, u->seg, u->row, u->kv_head, 1);
+        memcpy(space, q, n_q * sizeof *q);         /* other splits are for other threads, which read it too */
+        rotate_heads(s, op, space, group, a->q_norm.data, u->row);
+        q = space;
+        space += (n_q + 15) / 16 * 16;
+    }
+    struct kv_head kv = cache_head(op, u->seg->cache, u->kv_head);
+    if (!one_by_one(u->n, s->kernels->lanes)) {
+        s->kernels->attend_tile(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, space, out);
+        return;
+    }
+    for (int t = 0; t < u->n; t++, q += s->plan->width[op->in[Q]], out += group * part_row(a->head_dim)) {
+        int64_t from = first_key(a, pos + t), to = pos + t + 1 < last ? pos + t + 1 : last;
+        from = from < first ? first : from;
+        s->kernels->attend_one(q, group, a->head_dim, kv, from < to ? from : to, to, a->scale, space, out);
+    }
+}
+
+static void combine_splits(struct step *s, const struct op *op, const struct item *u, const float *splits)
+{
+    const struct attention *a = op->parameters;
+    int group = a->n_head / a->n_head_kv, dst = op->out[0];
+    float *out = s->scratch->slot[dst] + (int64_t)u->row * s->plan->width[dst] + (int64_t)u->kv_head * group * a->head_dim;
+    for (int t = 0; t < u->n; t++, splits += group * part_row(a->head_dim), out += s->plan->width[dst])
+        s->kernels->merge_parts(splits, split_stride(a, u->n), u->n_splits, group, a->head_dim, out);
+}
+
+/* ---- the operation ---- */
+
+/* Floats for the splits of one item. */
+static int64_t item_floats(const struct attention *a)
+{
+    return MAX_PARTS * split_stride(a, 1);
+}
+
+static struct scratch_need attention_need(const struct op *op, struct step_size size)
+{
+    const struct attention *a = op->parameters;
+    int group = a->n_head / a->n_head_kv, n_items = ITEMS_PER_THREAD * size.n_threads, n_rows = 3 * size.lanes / 8;
+    int64_t short_split = SPLIT_ELEMENTS / a->head_dim + KV_BLOCK, long_split = split_keys(n_rows, size.lanes, size.n_ctx, a->head_dim);
+    int64_t one = group * (short_split > long_split ? short_split : long_split), tile = attend_scratch(group, a->head_dim);
+    return (struct scratch_need){
+        .thread_floats = (int64_t)group * a->head_dim + 16 + (one > tile ? one : tile),
+        .shared_floats = n_items * item_floats(a),
+        .n_counters = n_items,
+    };
+}
+
+static int64_t attention_position_bytes(const struct op *op, enum format format)
+{
+    const struct attention *a = op->parameters;
+    return 2 * a->n_head_kv * padded_row_bytes(format, a->head_dim);
+}
+
+static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struct team *team, int thread)
+{
+    const struct attention *a = op->parameters;
+    float *splits = s->scratch->shared + thread * item_floats(a);
+    for (int64_t i; (i = team_next(team, thread, n_tiles * a->n_head_kv)) >= 0;) {
+        struct item u = item_at(s, a, n_tiles, i);
+        for (int split = 0; split < u.n_splits && !team_cancelled(team, thread); split++)
+            attend_split(s, op, &u, split, splits + split * split_stride(a, u.n), thread);
+        combine_splits(s, op, &u, splits);         /* of a cancelled step nobody reads the result */
+    }
+    return team_barrier(team, thread);
+}
+
+static int run_splits(struct step *s, const struct op *op, int64_t n_tiles, struct team *team, int thread)
+{
+    const struct attention *a = op->parameters;
+    int64_t n_tasks = 0;
+    for (int64_t i = 0; i < n_tiles; i++)
+        n_tasks += a->n_head_kv * item_at(s, a, n_tiles, i * a->n_head_kv).n_splits;
+    for (int64_t task; (task = team_next(team, thread, n_tasks)) >= 0;) {
+        int64_t i = 0;
+        struct item u = item_at(s, a, n_tiles, 0);
+        for (; task >= u.n_splits; u = item_at(s, a, n_tiles, ++i))
+            task -= u.n_splits;
+        float *splits = s->scratch->shared + i * item_floats(a);
+        attend_split(s, op, &u, task, splits + task * split_stride(a, u.n), thread);
+        if (__atomic_add_fetch(&s->scratch->counter[i], 1, __ATOMIC_ACQ_REL) == u.n_splits) {
+            s->scratch->counter[i] = 0;
+            combine_splits(s, op, &u, splits);
+        }
+    }
+    return team_barrier(team, thread);
+}
+
+static int run_attention(struct step *s, const struct op *op, struct team *team, int thread)
+{
+    const struct attention *a = op->parameters;
+    if (!rows_are_alone(s)) {
+        for (int64_t row; (row = team_next(team, thread, s->n_tokens)) >= 0;) {
+            rotate_heads(s, op, queries(s, op, row, 0), a->n_head, a->q_norm.data, row);
+            append_heads(s, op, segment_of(s, row), row, 0, a->n_head_kv);
+        }
+        if (team_barrier(team, thread))
+            return 1;
+    }
+    int64_t n_tiles = count_tiles(s);
+    int many = n_tiles * a->n_head_kv > ITEMS_PER_THREAD * s->scratch->n_threads;
+    return (many ? run_items : run_splits)(s, op, n_tiles, team, thread);
+}
+
+static const char *check_attention(const struct plan *plan, const struct op *op)
+{
+    const struct attention *a = op->parameters;
+    if (op->n_in != 3 || op->n_out != 1 || op->n_matrices != 0)
+        return "queries, keys and values into one slot";
+    if (a->n_head < 1 || a->n_head_kv < 1 || a->n_head % a->n_head_kv || a->head_dim < 1 || a->window < 0)
+        return "as many query heads for every KV head, a window of 0 or more";
+    int64_t n_q = plan->width[op->in[Q]], n_kv = plan->width[op->in[K]];
+    if (n_q % a->head_dim || n_q / a->head_dim != a->n_head || plan->width[op->out[0]] != n_q)
+        return "slots of n_head heads for queries and result";
+    if (n_kv % a->head_dim || n_kv / a->head_dim != a->n_head_kv || plan->width[op->in[V]] != n_kv)
+        return "slots of n_head_kv heads for keys and values";
+    if (a->rope < -1 || a->rope >= plan->n_ropes || (a->rope >= 0 && 2 * plan->rope[a->rope].n_pairs > a->head_dim))
+        return "a rope that fits the heads";
+    if ((a->q_norm.data && a->q_norm.n != a->head_dim) || (a->k_norm.data && a->k_norm.n != a->head_dim))
+        return "norms of head_dim values";
+    return NULL;
+}
+
+static const struct field fields[] = {
+    FIELD(INT, attention, n_head),
+    FIELD(INT, attention, n_head_kv),
+    FIELD(INT, attention, head_dim),
+    FIELD(INT, attention, rope),
+    FIELD(INT, attention, window),
+    FIELD(FLOAT, attention, scale),
+    FIELD(FLOAT, attention, head_eps),
+    FIELD(VECTOR, attention, q_norm),
+    FIELD(VECTOR, attention, k_norm),
+    {0},
+};
+
+const struct operation op_attention = {
+    .name = "attention", .fields = fields, .parameter_bytes = sizeof(struct attention), .run = run_attention,
+    .check = check_attention, .scratch = attention_need, .position_bytes = attention_position_bytes,
+};

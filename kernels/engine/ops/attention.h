@@ -1,0 +1,26 @@
+/* Attention's parameters, and what happens to queries, keys and values before it (rope_kv.c). */
+#ifndef SUBBYTE_ATTENTION_H
+#define SUBBYTE_ATTENTION_H
+#include "engine/operation.h"
+
+struct attention {
+    int64_t n_head, n_head_kv, head_dim;
+    int64_t rope;               /* index into plan.rope, or -1 */
+    int64_t window;             /* 0: all earlier positions are visible */
+    float scale, head_eps;
+    struct vector q_norm, k_norm; /* [head_dim] or none: RMSNorm of every head before rope */
+};
+
+/* The slots it reads: [n_head][head_dim], [n_head_kv][head_dim] twice; Q and K may be changed in place. */
+enum { Q, K, V };
+
+const struct segment *segment_of(const struct step *s, int row);
+static inline int64_t position(const struct segment *seg, int row) { return seg->pos + row - seg->row; }
+/* Keys and values of one KV head of this operation in a cache. */
+struct kv_head cache_head(const struct op *op, const struct cache *cache, int head);
+/* Norms and rotates heads of one row in place; norm may be NULL. */
+void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row);
+/* Rotates the keys of n KV heads of one row, from head0 on, and stores them and the values in the cache. */
+void append_heads(const struct step *s, const struct op *op, const struct segment *seg, int row, int head0, int n);
+
+#endif
