@@ -57,6 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", [page for page in PAGES if doc_pages.python_blocks(text_of(page))])
 def test_python_runs(page: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a page in order, in one namespace, where the names of models and texts are files."""
