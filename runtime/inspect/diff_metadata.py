@@ -101,8 +101,8 @@ def _text(data: memoryview) -> str:
 def _item(metadata: Metadata, key: str, *, typed: bool) -> str | None:
     if key not in metadata:
         return None
-    found = item(metadata, key)
-    return f"{found.type} {found.text}" if typed else found.text
+    value = item(metadata, key)
+    return f"{value.type} {value.text}" if typed else value.text
 
 
 def _number(value: Value) -> str:

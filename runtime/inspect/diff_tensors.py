@@ -49,10 +49,10 @@ def compare_tensors(
     """The changes, kinds in the order of the files; other_bytes: names of the tensors alike but for their bytes."""
     groups: dict[_Way, list[str]] = {}
     for name in [*a, *(name for name in b if name not in a)]:
-        found = _compare(a.get(name), b.get(name), name in other_bytes)
-        if found is not None:
+        change = _compare(a.get(name), b.get(name), name in other_bytes)
+        if change is not None:
             layer, kind = split_name(name)
-            groups.setdefault(_Way(kind, layer is not None, *found), []).append(name)
+            groups.setdefault(_Way(kind, layer is not None, *change), []).append(name)
     order = {kind: i for i, kind in enumerate(dict.fromkeys(way.kind for way in groups))}
     return tuple(
         TensorChange(

@@ -82,7 +82,7 @@ class Encoder:
                 future.cancel()
 
     def _prepare(self, type: str) -> None:
-        """Have libgguf make the tables of a type, which it does at first use and not safely in several threads."""
+        """Has libgguf make the tables of a type, which it does at first use and not safely in several threads."""
         if type not in self._ready:
             block = np.ones(FORMATS[type].block_size, np.float32)
             self._libgguf.quantize_rows_raw(FORMATS[type].id, block, 1, len(block), block)

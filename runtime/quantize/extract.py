@@ -46,15 +46,15 @@ def check(gguf: GGUF, recipe: Recipe) -> list[Difference]:
 
 def resolve(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> Recipe:
     """What a recipe means for one file, in rules that name types only."""
-    found = matrices(gguf, imatrix=imatrix)
-    return compress({matrix.name: recipe.type_of(matrix) for matrix in found}, found, recipe.name)
+    tensors = matrices(gguf, imatrix=imatrix)
+    return compress({matrix.name: recipe.type_of(matrix) for matrix in tensors}, tensors, recipe.name)
 
 
 def typical(recipe: Recipe) -> Recipe:
     """What a recipe means for 32 layers, 4 query heads to a KV head, an output of its own, with importances."""
     names = ["token_embd.weight", "output.weight", *(f"blk.{i}.{kind}.weight" for i in range(LAYERS) for kind in KINDS)]
-    found = locate([(name, ROW) for name in names], ModelTraits(LAYERS, 4, False), imatrix=True)
-    return compress({matrix.name: recipe.type_of(matrix) for matrix in found}, found, recipe.name)
+    tensors = locate([(name, ROW) for name in names], ModelTraits(LAYERS, 4, False), imatrix=True)
+    return compress({matrix.name: recipe.type_of(matrix) for matrix in tensors}, tensors, recipe.name)
 
 
 def export(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> tuple[str, list[str]]:
@@ -63,29 +63,29 @@ def export(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> tuple[str, list[str]
     All matrices are named, each by one line only. With a file type of floats llama-quantize takes no such lines, so
     that there are none unless a matrix is quantized.
     """
-    found = matrices(gguf, imatrix=imatrix)
-    types = {matrix.name: recipe.type_of(matrix) for matrix in found}
+    tensors = matrices(gguf, imatrix=imatrix)
+    types = {matrix.name: recipe.type_of(matrix) for matrix in tensors}
     quantized = Counter(type for type in types.values() if type not in FLOATS)
     if not quantized:
         if len(set(types.values())) > 1:
             raise ValueError("llama-quantize can't mix types of floats without any other; write the file with subbyte")
         return Recipe("", next(iter(types.values())), pure=True).file_type, []
     lines = []
-    for (kind, type), layers in _by_kind(types, found).items():
+    for (kind, type), layers in _by_kind(types, tensors).items():
         where = "" if layers == [None] else rf"blk\.({'|'.join(map(str, layers))})\."
         lines.append(f"^{where}{re.escape(kind)}\\.weight$={type.lower()}")
     return Recipe("", quantized.most_common(1)[0][0], pure=True).file_type, lines
 
 
-def compress(types: Mapping[str, str], found: Sequence[Matrix], name: str) -> Recipe:
+def compress(types: Mapping[str, str], tensors: Sequence[Matrix], name: str) -> Recipe:
     """The simplest recipe that gives these types: the commonest for all, then kinds with another one, then layers.
 
     Raises ModelRefused where names are so odd that no recipe tells the tensors apart.
     """
-    in_layers = [matrix for matrix in found if matrix.layer is not None] or found
+    in_layers = [matrix for matrix in tensors if matrix.layer is not None] or tensors
     default_type = Counter(types[matrix.name] for matrix in in_layers).most_common(1)[0][0]
     of_kind: defaultdict[str, list[tuple[int | None, str]]] = defaultdict(list)
-    for matrix in found:
+    for matrix in tensors:
         of_kind[matrix.context.kind].append((matrix.layer, types[matrix.name]))
     alike: defaultdict[tuple[tuple[int | None, str], ...], list[str]] = defaultdict(list)
     for kind, layers in of_kind.items():
@@ -95,7 +95,7 @@ def compress(types: Mapping[str, str], found: Sequence[Matrix], name: str) -> Re
         recipe = Recipe(name, default_type, tuple(rules), pure=True)
     except ValueError as error:
         raise ModelRefused(f"the tensors have names that no recipe can hold: {error}") from None
-    if odd := [matrix.name for matrix in found if recipe.type_of(matrix) != types[matrix.name]]:
+    if odd := [matrix.name for matrix in tensors if recipe.type_of(matrix) != types[matrix.name]]:
         raise ModelRefused(f"tensor {quoted(odd[0])}: no recipe tells it from others of its kind; rename it")
     return recipe
 
@@ -122,9 +122,9 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
-def _by_kind(types: Mapping[str, str], found: Sequence[Matrix]) -> dict[tuple[str, str], list[int | None]]:
+def _by_kind(types: Mapping[str, str], tensors: Sequence[Matrix]) -> dict[tuple[str, str], list[int | None]]:
     layers: defaultdict[tuple[str, str], list[int | None]] = defaultdict(list)
-    for matrix in found:
+    for matrix in tensors:
         layers[matrix.context.kind, types[matrix.name]].append(matrix.layer)
     return dict(layers)
 

@@ -31,8 +31,8 @@ def is_matrix(tensor: TensorInfo) -> bool:
 def matrices(gguf: GGUF, *, imatrix: bool) -> list[Matrix]:
     """All matrices of a model, in the order of its layers. Raises UnsupportedError for a mixture of experts."""
     traits = _traits(gguf.metadata)
-    found = [tensor for tensor in gguf.tensors.values() if is_matrix(tensor)]
-    return locate([(t.name, t.shape[0]) for t in found], traits, imatrix=imatrix)
+    tensors = [tensor for tensor in gguf.tensors.values() if is_matrix(tensor)]
+    return locate([(t.name, t.shape[0]) for t in tensors], traits, imatrix=imatrix)
 
 
 def locate(rows: Iterable[tuple[str, int]], traits: ModelTraits, *, imatrix: bool) -> list[Matrix]:

@@ -46,7 +46,7 @@ class PartFile:
         return self
 
     def write(self, data: bytes) -> None:
-        """Append some of a tensor's data."""
+        """Appends some of a tensor's data."""
         try:
             self._file.write(data)
         except OSError as error:
@@ -58,7 +58,7 @@ class PartFile:
         self.write(bytes(self._ends[self.n_done] - self._file.tell()))
 
     def publish(self) -> None:
-        """Give the file, which is complete, its name; one of that name is replaced. What other runs left goes."""
+        """Gives the file, which is complete, its name; one of that name is replaced. What other runs left goes."""
         try:
             self._file.flush()
             publish(self.path, self._out, sync=True)
@@ -86,7 +86,7 @@ class PartFile:
         return (*self._layout.offsets, self._layout.end)
 
     def _take_up(self) -> None:
-        """Find the tensors that are complete, cut off what follows them, and see that the rest has room."""
+        """Finds the tensors that are complete, cuts off what follows them, and sees that the rest has room."""
         size, head = os.fstat(self._file.fileno()).st_size, self._layout.head
         free = shutil.disk_usage(self.path.parent).free
         if free < self._layout.end - size:

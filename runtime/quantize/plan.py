@@ -92,8 +92,8 @@ class QuantPlan:
 
 def make_plan(gguf: GGUF, recipe: Recipe, imatrix: Imatrix | None = None) -> QuantPlan:
     """What the recipe makes of a file. Raises ValueError for a rule that names no tensor, UnsupportedError."""
-    found = matrices(gguf, imatrix=imatrix is not None)
-    types = {matrix.name: recipe.type_of(matrix) for matrix in found}
+    tensors = matrices(gguf, imatrix=imatrix is not None)
+    types = {matrix.name: recipe.type_of(matrix) for matrix in tensors}
     changes = [_change(tensor, types.get(tensor.name, tensor.type)) for tensor in gguf.tensors.values()]
     if not changes:
         raise ModelRefused(f"{gguf.path}: holds no tensors; give a model")
@@ -101,7 +101,7 @@ def make_plan(gguf: GGUF, recipe: Recipe, imatrix: Imatrix | None = None) -> Qua
 
 
 def check_importances(plan: QuantPlan, imatrix: Imatrix | None, needed: Callable[[str], bool]) -> None:
-    """Raise ModelRefused, which names the tensor, where importances are missing that its type needs, or do not fit it.
+    """Raises ModelRefused, which names the tensor, where importances are missing that its type needs, or do not fit it.
 
     needed: whether the encoder of a type can't do without any, even for embeddings and output.
     """

@@ -74,7 +74,7 @@ def quantize(
     dry_run: bool = False,
     on_progress: StepProgress | None = None,
 ) -> Quantized:
-    """Write a model in other block types; OUT appears when it is whole. Needs the extra `quantize`, but for a dry run.
+    """Writes a model in other block types; OUT appears when it is whole. Needs the extra `quantize`, but for a dry run.
 
     source: a path or a name, as for `load`. recipe: the name of a mixture, a TOML file, or a `Recipe`; or in its place
     target_size: the most bytes the file may have, for which the finest of llama.cpp's mixtures is taken.
@@ -89,7 +89,7 @@ def quantize(
 
     started, out = time.perf_counter(), Path(out)
     overrides = [parse_override(each) for each in tensor_types]
-    found = None if recipe is None else find_recipe(recipe)
+    base = None if recipe is None else find_recipe(recipe)
     importances = imatrix if isinstance(imatrix, Imatrix) or imatrix is None else Imatrix.open(imatrix)
     imatrix_name = "" if imatrix is None or isinstance(imatrix, Imatrix) else os.fspath(imatrix)
     with GGUF.open(resolve(source)) as gguf:
@@ -102,10 +102,10 @@ def quantize(
         def layout_of(plan: QuantPlan) -> Layout:
             return _layout(gguf, plan, importances, imatrix_name)
 
-        if found is None:
+        if base is None:
             assert target_size is not None
-            found = recipe_for_size(plan_of, lambda plan: layout_of(plan).end, target_size)
-        plan = plan_of(found)
+            base = recipe_for_size(plan_of, lambda plan: layout_of(plan).end, target_size)
+        plan = plan_of(base)
         layout, resumed = layout_of(plan), 0
         if again := plan.requantized:
             _log.warning("%d tensors, such as %s, are quantized already and lose a second time; quantize the original "
@@ -164,7 +164,7 @@ def _fingerprint(gguf: GGUF, layout: Layout, imatrix: Imatrix | None) -> str:
 
 
 def _check_place(out: Path, gguf: GGUF) -> None:
-    """Refuse an OUT that can't be replaced by a file, or that the model is read from, before hours of work."""
+    """Refuses an OUT that can't be replaced by a file, or that the model is read from, before hours of work."""
     try:
         if out.exists():
             status = out.stat()
@@ -179,8 +179,8 @@ def _check_place(out: Path, gguf: GGUF) -> None:
 
 
 def _check_matched(rules: Sequence[Rule], gguf: GGUF) -> None:
-    found = matrices(gguf, imatrix=False)
+    tensors = matrices(gguf, imatrix=False)
     for rule in rules:
-        if not any(rule.fits(matrix) for matrix in found):
-            kinds = sorted({matrix.context.kind for matrix in found})
+        if not any(rule.fits(matrix) for matrix in tensors):
+            kinds = sorted({matrix.context.kind for matrix in tensors})
             raise ValueError(f"{rule.match!r} fits no tensor of the model, which has {', '.join(kinds)}")

@@ -103,10 +103,10 @@ class Recipe:
     def type_of(self, matrix: Matrix) -> str:
         """The block type that a matrix takes."""
         context = matrix.context
-        found = next((rule.type for rule in self.rules if rule.fits(matrix)), None)
-        if found is None:
-            found = self.default_type if self.pure else NAMED[self.default_type](context)
-        return fitting(found, context.row)
+        type = next((rule.type for rule in self.rules if rule.fits(matrix)), None)
+        if type is None:
+            type = self.default_type if self.pure else NAMED[self.default_type](context)
+        return fitting(type, context.row)
 
     def with_rules(self, *rules: Rule) -> Recipe:
         """The recipe with rules that come before its own."""
@@ -156,24 +156,24 @@ def read_recipe(path: Path) -> Recipe:
 def parse_recipe(text: str, name: str = "recipe") -> Recipe:
     """The recipe that a TOML text describes. Raises ValueError that says which rule is wrong, and what is allowed."""
     try:
-        found = tomllib.loads(text)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"no TOML: {error}") from None
     except RecursionError:
         raise ValueError("no recipe: nested too deeply") from None
-    _check_keys(found, _KEYS, "the recipe")
-    rules = found.get("rule", [])
+    _check_keys(table, _KEYS, "the recipe")
+    rules = table.get("rule", [])
     if not isinstance(rules, list):
         raise ValueError("rules are [[rule]] tables")
-    if ("mix" in found) == ("type" in found):
+    if ("mix" in table) == ("type" in table):
         raise ValueError('give either mix = "…" or type = "…" for what no rule names')
-    name = _text(found, "name", "the recipe", name)
+    name = _text(table, "name", "the recipe", name)
     parsed = tuple(_rule(rule, f"rule {i}") for i, rule in enumerate(rules, 1))
-    if "type" in found:
-        type = _text(found, "type", "the recipe")
+    if "type" in table:
+        type = _text(table, "type", "the recipe")
         check_type(type)
         return Recipe(name, type, parsed, pure=True)
-    return Recipe(name, Recipe.named(_text(found, "mix", "the recipe")).default_type, parsed)
+    return Recipe(name, Recipe.named(_text(table, "mix", "the recipe")).default_type, parsed)
 
 
 def format_recipe(recipe: Recipe) -> str:
@@ -185,27 +185,27 @@ def format_recipe(recipe: Recipe) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rule(found: Any, where: str) -> Rule:
-    if not isinstance(found, dict):
+def _rule(table: Any, where: str) -> Rule:
+    if not isinstance(table, dict):
         raise ValueError(f"{where} is no [[rule]] table")
-    _check_keys(found, _RULE_KEYS, where)
-    when = found.get("when", [])
+    _check_keys(table, _RULE_KEYS, where)
+    when = table.get("when", [])
     if not isinstance(when, list) or not all(isinstance(word, str) for word in when):
         raise ValueError(f'{where}: when is a list of words, such as ["gqa_ge_4", "not early"]')
-    layers = _text(found, "layers", where) if "layers" in found else None
+    layers = _text(table, "layers", where) if "layers" in table else None
     try:
-        return Rule(_text(found, "match", where), _text(found, "type", where), layers, tuple(when))
+        return Rule(_text(table, "match", where), _text(table, "type", where), layers, tuple(when))
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
 
 
-def _check_keys(found: dict[str, Any], allowed: set[str], where: str) -> None:
-    if unknown := sorted(found.keys() - allowed):
+def _check_keys(table: dict[str, Any], allowed: set[str], where: str) -> None:
+    if unknown := sorted(table.keys() - allowed):
         raise ValueError(f"{where} has an unknown key {unknown[0][:40]!r}; allowed are {', '.join(sorted(allowed))}")
 
 
-def _text(found: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
-    value = found.get(key, default)
+def _text(table: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
+    value = table.get(key, default)
     if not isinstance(value, str) or not value:
         raise ValueError(f'{where} needs {key} = "…", a text')
     return value

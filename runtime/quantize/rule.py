@@ -99,7 +99,7 @@ class Rule:
 
 
 def check_type(type: str) -> None:
-    """Raise ValueError for what is no block type."""
+    """Raises ValueError for what is no block type."""
     if type not in FORMATS:
         raise ValueError(f"no block type {type!r}; allowed are {', '.join(FORMATS)}")
 

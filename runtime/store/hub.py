@@ -19,16 +19,16 @@ DEFAULT_QUANTS = ("Q4_K_M", "Q8_0")
 
 def resolve_hub(name: str, on_progress: Progress | None = None, offline: bool = False) -> Path:
     """The (first) file of a model of the hub, from its cache or fetched; raises as `store.resolve`."""
-    found = _NAME.fullmatch(name)
-    if not found:
+    match = _NAME.fullmatch(name)
+    if not match:
         raise ModelNotFound(
             f"{name!r} is not of the form hf:user/repo[:QUANT], as in hf:ggml-org/gemma-3-1b-it-GGUF:Q8_0"
         )
-    repo, quant = f"{found['user']}/{found['repo']}", found["quant"]
+    repo, quant = f"{match['user']}/{match['repo']}", match["quant"]
     from huggingface_hub import constants
 
     offline = offline or bool(constants.HF_HUB_OFFLINE)
-    snapshot = _snapshot(Path(constants.HF_HUB_CACHE) / f"models--{found['user']}--{found['repo']}")
+    snapshot = _snapshot(Path(constants.HF_HUB_CACHE) / f"models--{match['user']}--{match['repo']}")
     if snapshot:
         # Which file the default is can depend on files that are not here, unless the first choice is.
         wanted = [quant or DEFAULT_QUANTS[0]] if not offline else [quant] if quant else [*DEFAULT_QUANTS, None]

@@ -56,14 +56,15 @@ class Synthetic:
 def _block(s: Shape, layer: LayerShape) -> dict[str, tuple[int, ...]]:
     """Names and numpy shapes of a layer's tensors."""
     n, q, kv = s.n_embd, layer.n_head * s.head_dim, layer.n_head_kv * s.head_dim
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     if q:
-        found |= {"attn_norm": (n,), "attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
+        shapes |= {"attn_norm": (n,), "attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
         if s.architecture == "qwen3":
-            found |= {"attn_q_norm": (s.head_dim,), "attn_k_norm": (s.head_dim,)}
+            shapes |= {"attn_q_norm": (s.head_dim,), "attn_k_norm": (s.head_dim,)}
     if layer.n_ff:
-        found |= {"ffn_norm": (n,), "ffn_gate": (layer.n_ff, n), "ffn_up": (layer.n_ff, n), "ffn_down": (n, layer.n_ff)}
-    return found
+        f = layer.n_ff
+        shapes |= {"ffn_norm": (n,), "ffn_gate": (f, n), "ffn_up": (f, n), "ffn_down": (n, f)}
+    return shapes
 
 
 def parse(text: str) -> Synthetic:
@@ -72,8 +73,8 @@ def parse(text: str) -> Synthetic:
     mix, _, layers = rest.partition(":")
     if name.lower() not in SHAPES:
         raise ValueError(f"no shape {name!r}; SHAPE:TYPE[:LAYERS] has one of {', '.join(SHAPES)}")
-    found = next((known for known in MIXES if known.lower() == mix.lower()), None)
-    if found is None:
+    mixture = next((known for known in MIXES if known.lower() == mix.lower()), None)
+    if mixture is None:
         raise ValueError(f"no type {mix!r}; SHAPE:TYPE[:LAYERS] has one of {', '.join(MIXES)}")
     shape = SHAPES[name.lower()]
     if layers or rest.count(":"):
@@ -81,7 +82,7 @@ def parse(text: str) -> Synthetic:
         if not (layers.isascii() and layers.isdigit() and len(layers) < 5 and 1 <= int(layers) <= most):
             raise ValueError(f"{layers!r} layers; {shape.name} has 1 to {most}")
         shape = cut(shape, int(layers))
-    return Synthetic(shape, found)
+    return Synthetic(shape, mixture)
 
 
 def cut(shape: Shape, n_layer: int) -> Shape:
