@@ -16,7 +16,7 @@ MAX_THREADS: int
 
 def isas() -> list[str]: ...
 def best_isa() -> str: ...
-def pick(
+def sample(
     logits: NDArray[np.float32],
     k: int,
     total: float,
@@ -72,7 +72,7 @@ class Plan:
 class Cache:
     def __init__(self, plan: Plan, n_ctx: int, cache_type: str) -> None: ...
 
-class Claim:
+class TryLock:
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
 
@@ -123,7 +123,7 @@ class Comparison(NamedTuple):
     top_p: NDArray[np.int32]
     top_q: NDArray[np.int32]
 
-def compare(
+def compare_logits(
     p: NDArray[np.float32],
     q: NDArray[np.float32],
     wanted: Sequence[int] | NDArray[np.integer[Any]],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import Claim, Engine, Plan
+from subbyte.kernels import Engine, Plan, TryLock
 from subbyte.runtime.sequence import Sequence
 from subbyte.runtime.types import Activations, CacheType
 
@@ -54,7 +54,7 @@ class Runner:
         self.engine = Engine(
             plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
         )
-        self._lock = Claim()
+        self._lock = TryLock()
 
     def new_sequence(self, cache_type: CacheType) -> Sequence:
         """A sequence of no tokens yet, with a KV cache of n_ctx positions. Raises ResourceError."""

@@ -7,7 +7,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import Claim, token_ids
+from subbyte.kernels import TryLock, token_ids
 from subbyte.runtime.runner import Runner, Segment
 from subbyte.runtime.sequence import Sequence
 from subbyte.runtime.types import Progress, Tokens
@@ -25,7 +25,7 @@ class Session:
         self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens
         self._n_vocab = runner.plan.n_vocab
         self._memory: tuple[Runner, Sequence] | None = (runner, sequence)
-        self._claim = Claim()
+        self._claim = TryLock()
 
     @property
     def n_past(self) -> int:

@@ -1,8 +1,8 @@
 /* What the machine offers: one table of functions. scalar/ fills every slot; each stronger instruction set then overrides those it
- * does better (dispatch.c). The functions that know `lanes` (pack_*, gemm*, attend_tile) are overridden together.
+ * does better (dispatch.c). The functions that know `lanes` (pack_*, gemm*, attention_prefill) are overridden together.
  *
- * Two roads lead from a weight matrix W [n_rows][k] and activations x [n_tokens][k] to x * W^T:
- *   few tokens   dot      unpacks and multiplies in registers; W is read once, straight from the file
+ * There are two code paths for x * W^T of a weight matrix W [n_rows][k] and activations x [n_tokens][k]:
+ *   small batch  dot      unpacks and multiplies in registers; W is read once, straight from the file
  *   many tokens  gemm     a panel of rows is unpacked once into the cache (unpack) and multiplied with every tile of tokens;
  *                         tokens lie in the vector lanes, weights are broadcast
  * Quantized weights meet int8 activations (one float scale per 32); floating-point weights meet float activations.
@@ -57,7 +57,7 @@ struct kernels {
     const char *name;
     int lanes;        /* tokens in a tile: 8 or 16, at most MAX_LANES */
 
-    /* ---- the limits of the machine, see roofline.h: nothing but multiply-adds, n rounds; each returns how many ---- */
+    /* ---- the machine's roofline, see roofline.h: nothing but multiply-adds, n rounds; each returns how many ---- */
     int64_t (*int8_peak)(int64_t n);
     int64_t (*float_peak)(int64_t n);
     int64_t (*bf16_peak)(int64_t n);      /* NULL where gemm_bf16 is */
@@ -116,28 +116,28 @@ struct kernels {
     double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n);
 
     /* ---- attention: n_head query heads that share one KV head ----
-     * softmax(scale * q[h] . K^T) V over all keys is put together from parts of the keys. What a query head makes of a part is a row of
-     * part_row(head_dim) floats: the sum of weight * value, then the greatest score, then the sum of weights, where weight =
-     * exp(score - greatest). A part without visible keys: zeros, -FLT_MAX, zero. */
-    /* One token, keys first..last-1, first <= last. q [n_head][head_dim], part [n_head][part_row];
+     * softmax(scale * q[h] . K^T) V over all keys is combined from splits of the keys. What a query head makes of a split is a row of
+     * split_row(head_dim) floats: the sum of weight * value, then the greatest score, then the sum of weights, where weight =
+     * exp(score - greatest). A split without visible keys: zeros, -FLT_MAX, zero. */
+    /* One token, keys first..last-1, first <= last. q [n_head][head_dim], split [n_head][split_row];
      * scratch: n_head * (last - first) floats. */
-    void (*attend_one)(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
-                       float *scratch, float *part);
+    void (*attention_decode)(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
+                             float *scratch, float *split);
     /* n_tokens (1..lanes) consecutive positions pos0.., of keys first..last-1 those that each sees: key j is visible to position i iff
      * j <= i and (window == 0 or i - j < window). Head h of token t lies at q + t * q_stride + h * head_dim;
-     * part [n_tokens][n_head][part_row]; scratch: attend_scratch(n_head, head_dim) floats, 64-byte aligned. */
-    void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
-                        int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part);
-    /* out[h] from n_parts (1..MAX_PARTS) parts that lie part_stride floats apart, joined in that order. out [n_head][head_dim]. */
-    void (*merge_parts)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out);
+     * split [n_tokens][n_head][split_row]; scratch: attention_scratch(n_head, head_dim) floats, 64-byte aligned. */
+    void (*attention_prefill)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv,
+                              int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *split);
+    /* out[h] from n_splits (1..MAX_SPLITS) that lie split_stride floats apart, combined in that order. out [n_head][head_dim]. */
+    void (*combine_splits)(const float *split, int64_t split_stride, int n_splits, int n_head, int head_dim, float *out);
 };
 
 #define LEAST_LOGIT (-1e30f)
 
-enum { KV_BLOCK = 64, MAX_PARTS = 256 };
-static inline int64_t part_row(int head_dim) { return head_dim + 2; }
-/* Floats of scratch that attend_tile may use for n_head query heads. */
-static inline int64_t attend_scratch(int n_head, int head_dim)
+enum { KV_BLOCK = 64, MAX_SPLITS = 256 };
+static inline int64_t split_row(int head_dim) { return head_dim + 2; }
+/* Floats of scratch that attention_prefill may use for n_head query heads. */
+static inline int64_t attention_scratch(int n_head, int head_dim)
 {
     int64_t per_head = 2 * (int64_t)head_dim * MAX_LANES + 4 * MAX_LANES;      /* query and output tile, max, sum */
     return n_head * per_head + 2 * (int64_t)KV_BLOCK * head_dim + 2 * (int64_t)KV_BLOCK * MAX_LANES;

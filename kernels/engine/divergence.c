@@ -23,7 +23,7 @@ static double log_sum(const struct kernels *k, const float *x, int64_t n, int32_
 static void run_rows(struct team *team, int thread, void *arg)
 {
     struct comparison *c = arg;
-    for (int64_t row; (row = team_next(team, thread, c->n_rows)) >= 0;) {
+    for (int64_t row; (row = next_chunk(team, thread, c->n_rows)) >= 0;) {
         const float *p = c->p + row * c->n_vocab, *q = c->q + row * c->n_vocab;
         double sum_p = log_sum(c->kernels, p, c->n_vocab, &c->top_p[row]);
         double sum_q = log_sum(c->kernels, q, c->n_vocab, &c->top_q[row]);

@@ -83,7 +83,7 @@ int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows,
     int lanes = s->kernels->lanes;
     int n_rows = in.need_q8 && is_small_batch(s, in.n_tokens) ? in.n_tokens : 0;
     int n_tiles = in.need_float || in.need_bf16 || !n_rows ? (in.n_tokens + lanes - 1) / lanes : 0;
-    for (int64_t task; (task = team_next(team, thread, n_rows + n_tiles)) >= 0;)
+    for (int64_t task; (task = next_chunk(team, thread, n_rows + n_tiles)) >= 0;)
         if (task < n_rows)
             prepare_row(s, x + (rows ? rows[task] : task) * stride, norm, eps, in, task, thread);
         else

@@ -80,7 +80,7 @@ int top_k(const float *x, int64_t n, int64_t k, int32_t *ids)
     return bad || x[ids[0]] == -INFINITY;
 }
 
-int64_t pick(const float *x, int64_t n, double total, double top_p, double min_p, double temperature, double uniform)
+int64_t sample(const float *x, int64_t n, double total, double top_p, double min_p, double temperature, double uniform)
 {
     int64_t kept = 0;
     double reached = 0, sum = 0;

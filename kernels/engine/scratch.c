@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include "operation.h"
 
-/* Hands out aligned pieces of one mapping; with base NULL it only counts. */
+/* Hands out aligned parts of one mapping; with base NULL it only counts. */
 struct arena { uint8_t *base; int64_t used; };
 
 static void *take(struct arena *a, int64_t bytes)

@@ -64,7 +64,7 @@ static void run_read(struct team *team, int thread, void *arg)
     if (team_barrier(team, thread))
         return;
     do {
-        for (int64_t i; (i = team_next(team, thread, (m->n_bytes + CHUNK_BYTES - 1) / CHUNK_BYTES)) >= 0;) {
+        for (int64_t i; (i = next_chunk(team, thread, (m->n_bytes + CHUNK_BYTES - 1) / CHUNK_BYTES)) >= 0;) {
             int64_t at = i * CHUNK_BYTES, left = m->n_bytes - at;
             volatile uint64_t used = read_chunk(m->memory + at, left < CHUNK_BYTES ? left : CHUNK_BYTES);
             (void)used;

@@ -1,4 +1,4 @@
-/* What the machine can do at this moment, for benchmarks: every figure stands beside the limit that was measured next to it. */
+/* The roofline of the machine at this moment, for benchmarks: peak multiply-adds and peak bandwidth, measured beside each figure. */
 #ifndef SUBBYTE_ROOFLINE_H
 #define SUBBYTE_ROOFLINE_H
 #include "cpu/kernel_table.h"

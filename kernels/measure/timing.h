@@ -3,7 +3,7 @@
 #define SUBBYTE_TIMING_H
 #include "engine/plan.h"
 
-/* out[t * w->rows + r] = W[r] . x[t] for x [n_tokens][w->cols], `repeat` times, by the road a step of one thread takes. Making
+/* out[t * w->rows + r] = W[r] . x[t] for x [n_tokens][w->cols], `repeat` times, by the code path that a step of one thread takes. Making
  * the input ready is not timed. 0, ENOMEM, or what pool_run answers. */
 int time_product(const struct kernels *kernels, const struct weight *w, const float *x, int n_tokens, int64_t repeat, float *out,
                  double *seconds);

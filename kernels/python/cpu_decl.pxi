@@ -6,7 +6,7 @@ cdef extern from "cpu/kernel_table.h" nogil:
         N_FORMATS
         PANEL_ROWS
         FOLDED
-        MAX_PARTS
+        MAX_SPLITS
         MAX_TABLES
 
     struct format_info_t "format_info":
@@ -71,14 +71,14 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*scale)(float *x, float s, int64_t n) noexcept nogil
         void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
         double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n) noexcept nogil
-        void (*attend_one)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last,
+        void (*attention_decode)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last,
                            float scale, float *scratch, float *part) noexcept nogil
-        void (*attend_tile)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,
+        void (*attention_prefill)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,
                             int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch,
                             float *part) noexcept nogil
-        void (*merge_parts)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim,
+        void (*combine_splits)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim,
                             float *out) noexcept nogil
-    int64_t attend_scratch(int n_head, int head_dim)
+    int64_t attention_scratch(int n_head, int head_dim)
 
 
 cdef int format_of(str name) except -1:

@@ -11,7 +11,7 @@ class Comparison(NamedTuple):
     top_q: NDArray[np.int32]
 
 
-def compare(const float[:, ::1] p not None, const float[:, ::1] q not None, wanted, *, int n_threads=1, isa=None,
+def compare_logits(const float[:, ::1] p not None, const float[:, ::1] q not None, wanted, *, int n_threads=1, isa=None,
             bint p_is_log=False):
     """How the distribution of q differs from that of p, both logits [n, n_vocab]; wanted: the token of each row.
 

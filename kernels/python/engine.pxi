@@ -24,7 +24,7 @@ cdef class Cache:
             cache_free(&self.c, &self.plan.p)
 
 
-cdef class Claim:
+cdef class TryLock:
     """What one thread at a time can hold: `with claim:`, SessionBusy where another thread, or this one further out, holds it.
 
     Written here rather than in Python, where a signal could strike between taking it and entering the block, so that it
@@ -108,7 +108,7 @@ cdef class Engine:
     """Runs steps of one plan with its own scratch memory; used by one thread at a time.
 
     isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus
-    its rest as int8 again, about 15 bits for twice the work), or "float32" (the slow yardstick of both).
+    its quantization residual as int8 again, about 15 bits for twice the work), or "float32" (the slow baseline of both).
     """
 
     cdef Plan plan

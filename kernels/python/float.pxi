@@ -1,6 +1,6 @@
 # The float kernels of every instruction set.
 #
-# A function here is the slot of that name in kernel_table.h, called once (attend_tile: once for every tile of tokens;
+# A function here is the slot of that name in kernel_table.h, called once (attention_prefill: once for every tile of tokens;
 # gemm_float and gemm_bf16 pack the tokens and then take PANEL_ROWS rows at a time, as a prompt is computed). Results are
 # written to `out`. ValueError for an instruction set this machine lacks and for sizes that do not fit each other.
 
@@ -157,7 +157,7 @@ cdef kv_head kv_of(str format, int head_dim, const uint8_t[:, ::1] k, const uint
     return kv_head(&k[0, 0], &v[0, 0], f)
 
 
-def attend_one(isa: str, format: str, const float[:, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
+def attention_decode(isa: str, format: str, const float[:, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
                int64_t first, int64_t last, float scale, float[:, ::1] part) -> None:
     cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[0], head_dim = <int>q.shape[1]
@@ -166,10 +166,10 @@ def attend_one(isa: str, format: str, const float[:, ::1] q, const uint8_t[:, ::
     cdef kv_head kv = kv_of(format, head_dim, k, v)
     cdef Scratch scratch = Scratch(n_head * (last - first))
     with nogil:
-        table.attend_one(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &part[0, 0])
+        table.attention_decode(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &part[0, 0])
 
 
-def attend_tile(isa: str, format: str, const float[:, :, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
+def attention_prefill(isa: str, format: str, const float[:, :, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
                 int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float[:, :, ::1] part) -> None:
     cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[1], head_dim = <int>q.shape[2]
@@ -178,20 +178,20 @@ def attend_tile(isa: str, format: str, const float[:, :, ::1] q, const uint8_t[:
           and part.shape[2] == head_dim + 2 and 0 <= pos0 and window >= 0 and 0 <= first <= last <= k.shape[0]
           and pos0 + n_tokens <= k.shape[0], "q [n_tokens, n_head, head_dim], part [n_tokens, n_head, head_dim + 2]")
     cdef kv_head kv = kv_of(format, head_dim, k, v)
-    cdef Scratch scratch = Scratch(attend_scratch(n_head, head_dim))
+    cdef Scratch scratch = Scratch(attention_scratch(n_head, head_dim))
     with nogil:
         while t < n_tokens:
             n = min(n_tokens - t, <int64_t>table.lanes)
             start = max(first, pos0 + t - window + 1) if window else first
-            table.attend_tile(&q[t, 0, 0], stride, <int>n, n_head, head_dim, kv, pos0 + t, window, start,
+            table.attention_prefill(&q[t, 0, 0], stride, <int>n, n_head, head_dim, kv, pos0 + t, window, start,
                               min(last, pos0 + t + n), scale, scratch.start, &part[t, 0, 0])
             t += n
 
 
-def merge_parts(isa: str, const float[:, :, ::1] parts, float[:, ::1] out) -> None:
+def combine_splits(isa: str, const float[:, :, ::1] parts, float[:, ::1] out) -> None:
     cdef const kernels_t *table = table_of(isa)
-    check(0 < parts.shape[0] <= MAX_PARTS and parts.shape[1] == out.shape[0] > 0 and out.shape[1] > 0
+    check(0 < parts.shape[0] <= MAX_SPLITS and parts.shape[1] == out.shape[0] > 0 and out.shape[1] > 0
           and parts.shape[2] == out.shape[1] + 2, "parts [n_parts, n_head, head_dim + 2], out [n_head, head_dim]")
     with nogil:
-        table.merge_parts(&parts[0, 0, 0], parts.shape[1] * parts.shape[2], <int>parts.shape[0], <int>out.shape[0],
+        table.combine_splits(&parts[0, 0, 0], parts.shape[1] * parts.shape[2], <int>parts.shape[0], <int>out.shape[0],
                           <int>out.shape[1], &out[0, 0])

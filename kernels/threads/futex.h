@@ -29,15 +29,15 @@ static inline void cpu_relax(void)
 #endif
 }
 
-struct gate {
+struct futex_event {
     CACHE_ALIGNED _Atomic uint32_t value;
     _Atomic uint32_t sleepers;
 };
 
-static inline uint32_t gate_value(struct gate *g) { return atomic_load_explicit(&g->value, memory_order_acquire); }
+static inline uint32_t futex_value(struct futex_event *g) { return atomic_load_explicit(&g->value, memory_order_acquire); }
 
 /* Both sides are sequentially consistent: either the opener sees the sleeper, or the sleeper sees the new value. */
-static inline void gate_open(struct gate *g)
+static inline void futex_signal(struct futex_event *g)
 {
     atomic_fetch_add(&g->value, 1);
     if (atomic_load(&g->sleepers) > 0)
@@ -45,12 +45,12 @@ static inline void gate_open(struct gate *g)
 }
 
 /* Spins at most SPIN_NS; nonzero when the value is no longer `seen`. */
-static inline int gate_spin(struct gate *g, uint32_t seen)
+static inline int futex_spin(struct futex_event *g, uint32_t seen)
 {
     int64_t end = now_ns(CLOCK_MONOTONIC) + SPIN_NS;
     do {
         for (int i = 0; i < 16; i++) {
-            if (gate_value(g) != seen)
+            if (futex_value(g) != seen)
                 return 1;
             cpu_relax();
         }
@@ -59,7 +59,7 @@ static inline int gate_spin(struct gate *g, uint32_t seen)
 }
 
 /* Sleeps until the value is no longer `seen`, or `limit` (NULL: none) has passed, or for no reason. */
-static inline void gate_sleep(struct gate *g, uint32_t seen, const struct timespec *limit)
+static inline void futex_sleep(struct futex_event *g, uint32_t seen, const struct timespec *limit)
 {
     atomic_fetch_add(&g->sleepers, 1);
     if (atomic_load(&g->value) == seen)

@@ -22,22 +22,22 @@ struct team {
     int64_t next_poll;                 /* only thread 0 looks at it, as at poll */
     int cancelled_at_barrier;          /* written by the last thread to arrive, before it opens met */
     struct {
-        CACHE_ALIGNED _Atomic int64_t taken;  /* of this part of the current loop's chunks, see team_next */
+        CACHE_ALIGNED _Atomic int64_t taken;  /* of this part of the current loop's chunks, see next_chunk */
         int64_t n_chunks;              /* that this thread was given, of any part */
     } part[MAX_THREADS];
     int64_t n_barriers;                /* written as cancelled_at_barrier is */
     CACHE_ALIGNED _Atomic int arrived;       /* threads at the current barrier */
     CACHE_ALIGNED _Atomic int running;       /* workers still inside fn */
     CACHE_ALIGNED _Atomic int cancelled;     /* never cleared within a region */
-    struct gate met, done;
+    struct futex_event met, done;
 };
 
 struct worker {
-    struct gate start;
+    struct futex_event start;
     int thread;
 };
 
-static struct {                        /* touched only by who has the turn, and by its team */
+static struct {                        /* touched only by who holds fifo_lock, and by its team */
     int n_workers;
     struct team team;
     struct worker workers[MAX_THREADS - 1];
@@ -58,13 +58,13 @@ static void after_fork_child(void)
     atomic_store(&team->arrived, 0);
     atomic_fetch_add(&team->met.value, 1);
     atomic_fetch_add(&team->done.value, 1);
-    turns_after_fork_child();
+    fifo_lock_after_fork_child();
 }
 
 static int fork_handlers_error;
 static void install_fork_handlers(void)
 {
-    fork_handlers_error = pthread_atfork(turns_before_fork, turns_after_fork_parent, after_fork_child);
+    fork_handlers_error = pthread_atfork(fifo_lock_before_fork, fifo_lock_after_fork_parent, after_fork_child);
 }
 
 /* ---- workers ---- */
@@ -79,13 +79,13 @@ static void *worker_main(void *arg)
     inside_region = 1;
     int spin = 0;
     for (uint32_t seen = 0;; seen++) {
-        if (!spin || !gate_spin(&w->start, seen))
-            while (gate_value(&w->start) == seen)
-                gate_sleep(&w->start, seen, NULL);
+        if (!spin || !futex_spin(&w->start, seen))
+            while (futex_value(&w->start) == seen)
+                futex_sleep(&w->start, seen, NULL);
         spin = team->spin;
         team->fn(team, w->thread, team->arg);
         if (atomic_fetch_sub(&team->running, 1) == 1)
-            gate_open(&team->done);
+            futex_signal(&team->done);
     }
     return NULL;
 }
@@ -135,13 +135,13 @@ static void poll_if_due(struct team *team)
     team->next_poll = now_ns(CLOCK_MONOTONIC_COARSE) + POLL_NS;
 }
 
-static void wait_for_team(struct team *team, int thread, struct gate *g, uint32_t seen)
+static void wait_for_team(struct team *team, int thread, struct futex_event *g, uint32_t seen)
 {
     const struct timespec limit = {0, POLL_NS};
-    if (team->spin && gate_spin(g, seen))
+    if (team->spin && futex_spin(g, seen))
         return;
-    while (gate_value(g) == seen) {
-        gate_sleep(g, seen, thread == 0 ? &limit : NULL);
+    while (futex_value(g) == seen) {
+        futex_sleep(g, seen, thread == 0 ? &limit : NULL);
         if (thread == 0)
             poll_if_due(team);
     }
@@ -149,10 +149,10 @@ static void wait_for_team(struct team *team, int thread, struct gate *g, uint32_
 
 static void run_region(struct team *team)
 {
-    uint32_t done = gate_value(&team->done);
+    uint32_t done = futex_value(&team->done);
     int n_workers = team->n_threads - 1;
     for (int i = 0; i < n_workers; i++)
-        gate_open(&pool.workers[i].start);
+        futex_signal(&pool.workers[i].start);
     team->fn(team, 0, team->arg);
     if (n_workers > 0)
         wait_for_team(team, 0, &team->done, done);
@@ -174,7 +174,7 @@ int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *
     pthread_once(&once, install_fork_handlers);
     if (fork_handlers_error)
         return fork_handlers_error;
-    int err = take_turn(poll, poll_arg);
+    int err = fifo_lock(poll, poll_arg);
     if (err)
         return err;
     err = grow(n_threads - 1);
@@ -199,7 +199,7 @@ int pool_run(int n_threads, region_fn fn, void *arg, int (*poll)(void *), void *
         inside_region = 0;
         err = atomic_load(&team->cancelled) ? POOL_CANCELLED : 0;
     }
-    give_turn();
+    fifo_unlock();
     return err;
 }
 
@@ -224,7 +224,7 @@ static int64_t take_from(struct team *team, int owner, int64_t n_chunks)
 }
 
 /* Each thread first works through a part of its own, so that it reads on where it stopped; then it helps the others. */
-int64_t team_next(struct team *team, int thread, int64_t n_chunks)
+int64_t next_chunk(struct team *team, int thread, int64_t n_chunks)
 {
     if (team_cancelled(team, thread))
         return -1;
@@ -240,7 +240,7 @@ int64_t team_next(struct team *team, int thread, int64_t n_chunks)
 
 int team_barrier(struct team *team, int thread)
 {
-    uint32_t seen = gate_value(&team->met);
+    uint32_t seen = futex_value(&team->met);
     if (thread == 0)
         poll_if_due(team);
     if (atomic_fetch_add(&team->arrived, 1) + 1 == team->n_threads) {
@@ -249,7 +249,7 @@ int team_barrier(struct team *team, int thread)
         team->n_barriers++;
         atomic_store(&team->arrived, 0);
         start_loop(team);
-        gate_open(&team->met);
+        futex_signal(&team->met);
     } else {
         wait_for_team(team, thread, &team->met, seen);
     }

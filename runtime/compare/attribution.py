@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from subbyte.kernels import compare
+from subbyte.kernels import compare_logits
 from subbyte.runtime.compare.attribution_result import Blame, BlameRun
 from subbyte.runtime.compare.base_file import BaseFile
 from subbyte.runtime.compare.base_hidden import BaseHidden
@@ -116,7 +116,7 @@ class Blaming:
                 forward.run(tokens, pos, range(group.start, forward.n_layer))
             for piece in pieces(chunk, len(tokens), pos, self._text.n_vocab):
                 p, q = base.logits(tokens, pos, piece), forward.logits(piece.rows)
-                found.append(compare(p, q, piece.wanted, n_threads=model.n_threads, isa=model.isa).divergence)
+                found.append(compare_logits(p, q, piece.wanted, n_threads=model.n_threads, isa=model.isa).divergence)
         return np.concatenate(found)
 
 

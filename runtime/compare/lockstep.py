@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import Comparison, compare
+from subbyte.kernels import Comparison, compare_logits
 from subbyte.runtime.compare.base_file import LEAST_LOG_PROB, BaseFile, Values
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.forward import Forward
@@ -64,7 +64,7 @@ class ModelBase:
         p = self._forward.logits(piece.rows)
         if self._save is not None:
             self._save(p)
-        return lambda q: compare(p, q, piece.wanted, n_threads=self._model.n_threads, isa=self._model.isa)
+        return lambda q: compare_logits(p, q, piece.wanted, n_threads=self._model.n_threads, isa=self._model.isa)
 
 
 class FileBase:
@@ -83,7 +83,7 @@ class FileBase:
 
         def against(q: Values) -> Comparison:
             model = self._model
-            found = compare(log_p, q, piece.wanted, n_threads=model.n_threads, isa=model.isa, p_is_log=True)
+            found = compare_logits(log_p, q, piece.wanted, n_threads=model.n_threads, isa=model.isa, p_is_log=True)
             return found._replace(log_p=wanted)
 
         return against

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import pick, top_k
+from subbyte.kernels import sample, top_k
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Sampler:
         if s.temperature == 0.0:
             return int(top_k(logits, 1)[0])
         k, total = self._candidates(logits)
-        return pick(logits, k, total, s.top_p, s.min_p, s.temperature, self._random.random())
+        return sample(logits, k, total, s.top_p, s.min_p, s.temperature, self._random.random())
 
     def _candidates(self, logits: NDArray[np.float32]) -> tuple[int, float]:
         """How many of the largest logits top_k, top_p and min_p may keep, and the denominator of the softmax.

@@ -8,7 +8,7 @@ from cuts import assert_near
 from tiny_models import SHAPES, write_mixed_model, write_model
 
 import subbyte as sb
-from subbyte.kernels import compare, isas
+from subbyte.kernels import compare_logits, isas
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.types import SessionOptions
 
@@ -145,13 +145,13 @@ def test_comparison_of_distributions(isa: str) -> None:
         wanted = rng.integers(0, n_vocab, n)
         log_p, log_q = (x - np.logaddexp.reduce(x.astype(float), axis=1)[:, None] for x in (p, q))
         for n_threads in (1, 3):
-            found = compare(p, q, wanted, n_threads=n_threads, isa=isa)
+            found = compare_logits(p, q, wanted, n_threads=n_threads, isa=isa)
             assert found.log_p == pytest.approx(log_p[range(n), wanted], abs=2e-6)
             assert found.log_q == pytest.approx(log_q[range(n), wanted], abs=2e-6)
             assert found.divergence == pytest.approx((np.exp(log_p) * (log_p - log_q)).sum(1), abs=2e-6)
             assert np.array_equal(found.top_p, p.argmax(1)) and np.array_equal(found.top_q, q.argmax(1))
         clipped = np.where(log_p > -9, log_p, -np.inf).astype(np.float32)
-        found = compare(clipped, q, wanted, isa=isa, p_is_log=True)
+        found = compare_logits(clipped, q, wanted, isa=isa, p_is_log=True)
         kept = log_p > -9
         expected = np.where(kept, np.exp(log_p) * (log_p - log_q), 0).sum(1)
         assert found.divergence == pytest.approx(expected, abs=2e-5)
@@ -160,5 +160,5 @@ def test_comparison_of_distributions(isa: str) -> None:
 @each_isa
 def test_equal_distributions_do_not_diverge_at_all(isa: str) -> None:
     p = np.random.default_rng(4).standard_normal((6, 999)).astype(np.float32) * 5
-    found = compare(p, p.copy(), [0] * 6, isa=isa)
+    found = compare_logits(p, p.copy(), [0] * 6, isa=isa)
     assert (found.divergence == 0).all() and np.array_equal(found.log_p, found.log_q)

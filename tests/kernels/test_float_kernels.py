@@ -350,7 +350,7 @@ def test_exp_is_close_and_ends_in_exact_zero(isa: str) -> None:
     """Two keys of scores 0 and x with values 0 and 1 give exp(x) / (1 + exp(x)), the nearest thing to exp."""
     x = np.linspace(-110, 0, 30_001, dtype=np.float32)[:, None]
     keys = np.float32([[0], [1]])
-    out = attend_one(isa, x, cache_of(keys, keys, "F32"), (0, 2), 1.0)
+    out = attention_decode(isa, x, cache_of(keys, keys, "F32"), (0, 2), 1.0)
     e = np.exp(x.astype(np.float64))
     assert_within(out, e / (1 + e), 4 * U * e + 2.0**-149)
     assert not out[x < -104].any()
@@ -385,25 +385,25 @@ def parts(q: Floats, n: int) -> Floats:
     return np.full((n, *q.shape[:-1], q.shape[-1] + 2), np.nan, np.float32)
 
 
-def attend_one(isa: str, q: Floats, c: Cache, cuts: Sequence[int], scale: float) -> Floats:
+def attention_decode(isa: str, q: Floats, c: Cache, cuts: Sequence[int], scale: float) -> Floats:
     """One token, q [n_head, head_dim], over keys cuts[0] .. cuts[-1] - 1, in parts that begin at the cuts."""
     room, out = parts(q, len(cuts) - 1), np.empty_like(q)
     for part, first, last in zip(room, cuts, cuts[1:], strict=False):
-        kernels.attend_one(isa, c.format, q, c.k_rows, c.v_rows, first, last, scale, part)
-    kernels.merge_parts(isa, room, out)
+        kernels.attention_decode(isa, c.format, q, c.k_rows, c.v_rows, first, last, scale, part)
+    kernels.combine_splits(isa, room, out)
     return out
 
 
-def attend_tile(
+def attention_prefill(
     isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float, cuts: Sequence[int] = ()
 ) -> Floats:
     """Tokens at pos0.., q [n_tokens, n_head, head_dim], in parts: from the first visible key, and from the cuts."""
     ends = [max(pos0 - window + 1, 0) if window else 0, *cuts, pos0 + len(q)]
     room, out = parts(q, len(ends) - 1), np.empty_like(q)
     for part, first, last in zip(room, ends, ends[1:], strict=False):
-        kernels.attend_tile(isa, c.format, q, c.k_rows, c.v_rows, pos0, window, first, last, scale, part)
+        kernels.attention_prefill(isa, c.format, q, c.k_rows, c.v_rows, pos0, window, first, last, scale, part)
     for t in range(len(q)):
-        kernels.merge_parts(isa, np.ascontiguousarray(room[:, t]), out[t])
+        kernels.combine_splits(isa, np.ascontiguousarray(room[:, t]), out[t])
     return out
 
 
@@ -413,24 +413,24 @@ each_format = pytest.mark.parametrize("format", ["F32", "F16", "Q8_0"])
 @each_isa
 @each_format
 @pytest.mark.parametrize("head_dim", [1, 3, 8, 16, 17, 40, 63, 64, 72, 80, 96, 128, 256])
-def test_attend_one(isa: str, head_dim: int, format: str) -> None:
+def test_attention_decode(isa: str, head_dim: int, format: str) -> None:
     rng = np.random.default_rng(head_dim)
     c = cache(rng, 400, head_dim, format)
     spans = [(0, 1), (0, 2), (0, 7), (3, 4), (5, 72), (0, 64), (0, 65), (0, 400), (137, 400)]
     for n_head, (first, last) in itertools.product([1, 2, 3, 4, 5, 7, 8, 17], spans):
         q = normal(rng, n_head, head_dim)
         expected, bound = attention(q, c.k, c.v, slice(first, last), head_dim**-0.5)
-        assert_within(attend_one(isa, q, c, (first, last), head_dim**-0.5), expected, bound)
+        assert_within(attention_decode(isa, q, c, (first, last), head_dim**-0.5), expected, bound)
 
 
 def check_tile(isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float) -> None:
-    """attend_tile against the oracle and against attend_one, token by token."""
-    out = attend_tile(isa, q, c, pos0, window, scale)
+    """attention_prefill against the oracle and against attention_decode, token by token."""
+    out = attention_prefill(isa, q, c, pos0, window, scale)
     for t in range(q.shape[0]):
         keys = visible(pos0 + t, window)
         expected, bound = attention(q[t], c.k, c.v, keys, scale)
         assert_within(out[t], expected, bound)
-        row = attend_one(isa, q[t], c, (keys.start, keys.stop), scale)
+        row = attention_decode(isa, q[t], c, (keys.start, keys.stop), scale)
         assert_within(out[t], row.astype(np.float64), 2 * bound)
 
 
@@ -438,7 +438,7 @@ def check_tile(isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: flo
 @each_format
 @pytest.mark.parametrize("window", [0, 1, 5, 1000])
 @pytest.mark.parametrize("pos0", [0, 3, 100])
-def test_attend_tile(isa: str, pos0: int, window: int, format: str) -> None:
+def test_attention_prefill(isa: str, pos0: int, window: int, format: str) -> None:
     rng = np.random.default_rng(11)
     shapes = [(1, 16), (3, 64), (4, 80), (7, 17), (8, 128), (1, 256), (2, 40), (5, 96)]
     for (n_head, head_dim), n_tokens in itertools.product(shapes, [*range(1, kernels.lanes(isa) + 1), 40]):
@@ -448,7 +448,7 @@ def test_attend_tile(isa: str, pos0: int, window: int, format: str) -> None:
 
 @each_isa
 @pytest.mark.parametrize("window", [0, 63, 64, 130])
-def test_attend_tile_over_many_blocks(isa: str, window: int) -> None:
+def test_attention_prefill_over_many_blocks(isa: str, window: int) -> None:
     rng = np.random.default_rng(12)
     c = cache(rng, 700, 64, "F16")
     check_tile(isa, normal(rng, 13, 3, 64), c, 687, window, 0.125)
@@ -467,11 +467,11 @@ def test_keys_in_parts(isa: str, head_dim: int, format: str) -> None:
         for n_head in (1, 3, 17):
             q = normal(rng, n_head, head_dim)
             expected, bound = attention(q, c.k, c.v, slice(cuts[0], 400), scale)
-            assert_within(attend_one(isa, q, c, cuts, scale), expected, 2 * bound)
+            assert_within(attention_decode(isa, q, c, cuts, scale), expected, 2 * bound)
     tiles = [(387, 0, [0, 64, 390]), (387, 0, [200, 388, 399]), (387, 30, [360, 365, 395]), (0, 0, [1, 5])]
     for pos0, window, cuts in tiles:
         q = normal(rng, 13, 3, head_dim)
-        out = attend_tile(isa, q, c, pos0, window, scale, cuts)
+        out = attention_prefill(isa, q, c, pos0, window, scale, cuts)
         for t in range(13):
             expected, bound = attention(q[t], c.k, c.v, visible(pos0 + t, window), scale)
             assert_within(out[t], expected, 2 * bound)
@@ -486,7 +486,7 @@ def test_parts_of_very_different_scores(isa: str) -> None:
         k[:64, 0], k[64:, 0] = sign * 1e6, -sign * 1e6
         c, q = cache_of(k, v, "F32"), np.ones((2, 32), np.float32)
         expected, bound = attention(q, c.k, c.v, slice(0, 128), 1.0)
-        assert_within(attend_one(isa, q, c, (0, 64, 128), 1.0), expected, 2 * bound)
+        assert_within(attention_decode(isa, q, c, (0, 64, 128), 1.0), expected, 2 * bound)
 
 
 @each_isa
@@ -519,12 +519,12 @@ def test_nan_stays_with_its_token_head_and_key(isa: str) -> None:
     k, v = normal(rng, 90, 32), normal(rng, 90, 32)
     q = normal(rng, 8, 2, 32)
     q[3, 1, 7] = np.nan
-    out = attend_tile(isa, q, cache_of(k, v, "F32"), 80, 0, 1.0, [40])
+    out = attention_prefill(isa, q, cache_of(k, v, "F32"), 80, 0, 1.0, [40])
     assert np.isnan(out[3, 1]).all() and np.isnan(out).sum() == 32
-    row = attend_one(isa, q[3], cache_of(k, v, "F32"), (0, 50, 84), 1.0)
+    row = attention_decode(isa, q[3], cache_of(k, v, "F32"), (0, 50, 84), 1.0)
     assert np.isnan(row[1]).all() and not np.isnan(row[0]).any()
     v[85, 4] = np.nan
-    out = attend_tile(isa, np.ones_like(q), cache_of(k, v, "F32"), 80, 0, 1.0)
+    out = attention_prefill(isa, np.ones_like(q), cache_of(k, v, "F32"), 80, 0, 1.0)
     assert np.isnan(out[5:, :, 4]).all()
 
 
@@ -604,11 +604,11 @@ def test_no_attention_leaves_its_arrays(isa: str, format: str, guarded: Guarded)
         k, v, n = guarded.copy(c.k_rows), guarded.copy(c.v_rows), pos0 + n_tokens
         q = guarded.copy(normal(rng, n_tokens, n_head, head_dim))
         part = guarded.empty(np.float32, n_tokens, n_head, head_dim + 2)
-        kernels.attend_tile(isa, format, q, k, v, pos0, 0, 0, n, 1.0, part)
+        kernels.attention_prefill(isa, format, q, k, v, pos0, 0, 0, n, 1.0, part)
         room = guarded.empty(np.float32, 2, n_head, head_dim + 2)
         for part, first, last in zip(room, (0, n), (n, n), strict=True):
-            kernels.attend_one(isa, format, guarded.copy(q[-1]), k, v, first, last, 1.0, part)
-        kernels.merge_parts(isa, room, guarded.empty(np.float32, n_head, head_dim))
+            kernels.attention_decode(isa, format, guarded.copy(q[-1]), k, v, first, last, 1.0, part)
+        kernels.combine_splits(isa, room, guarded.empty(np.float32, n_head, head_dim))
 
 
 # ---- the door ----

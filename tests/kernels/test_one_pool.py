@@ -6,7 +6,7 @@ import numpy as np
 from tiny_models import LLAMA, write_model
 
 import subbyte as sb
-from subbyte.kernels import _testing, compare, int8_peak, read_rate
+from subbyte.kernels import _testing, compare_logits, int8_peak, read_rate
 
 
 def workers() -> list[str]:
@@ -19,7 +19,7 @@ def test_everything_computes_in_one_pool(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", shape=LLAMA, types=["Q4_0"])
     sb.load(tmp_path / "m.gguf", threads=3).session().eval([1, 2, 3])
     logits = np.zeros((4, 8), np.float32)
-    compare(logits, logits, [0] * 4, n_threads=3)
+    compare_logits(logits, logits, [0] * 4, n_threads=3)
     read_rate(np.ones(1 << 16, np.uint8), n_threads=3, seconds=0.001)
     int8_peak("scalar", n_threads=3, seconds=0.001)
     _testing.time_product("scalar", "Q8_0", np.zeros(34 * 8, np.uint8), 8, np.ones((2, 32), np.float32))

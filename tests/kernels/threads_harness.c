@@ -34,7 +34,7 @@ static void region(struct team *team, int thread, void *arg)
     CHECK(team_size(team) == job->n_threads);
     CHECK(pool_run(1, region, arg, NULL, NULL) == EDEADLK);
     for (int loop = 0; loop < N_LOOPS || job->endless; loop++) {
-        for (int64_t i; (i = team_next(team, thread, N_CHUNKS)) >= 0;)
+        for (int64_t i; (i = next_chunk(team, thread, N_CHUNKS)) >= 0;)
             job->counts[(i + loop) % N_CHUNKS]++;
         if (team_barrier(team, thread)) {
             job->cancelled[thread]++;

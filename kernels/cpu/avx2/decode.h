@@ -8,35 +8,35 @@
 #include <stdint.h>
 #include <string.h>
 
-#define PIECE static inline __attribute__((always_inline))
+#define FORCE_INLINE static inline __attribute__((always_inline))
 
-PIECE __m256i load32(const void *p) { return _mm256_loadu_si256(p); }
-PIECE uint64_t load_u64(const uint8_t *p) { uint64_t v; memcpy(&v, p, sizeof v); return v; }
-PIECE uint32_t load_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, sizeof v); return v; }
-PIECE uint16_t load_u16(const uint8_t *p) { uint16_t v; memcpy(&v, p, sizeof v); return v; }
-PIECE float load_f16(const uint8_t *p) { return _cvtsh_ss(load_u16(p)); }
+FORCE_INLINE __m256i load32(const void *p) { return _mm256_loadu_si256(p); }
+FORCE_INLINE uint64_t load_u64(const uint8_t *p) { uint64_t v; memcpy(&v, p, sizeof v); return v; }
+FORCE_INLINE uint32_t load_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, sizeof v); return v; }
+FORCE_INLINE uint16_t load_u16(const uint8_t *p) { uint16_t v; memcpy(&v, p, sizeof v); return v; }
+FORCE_INLINE float load_f16(const uint8_t *p) { return _cvtsh_ss(load_u16(p)); }
 
 /* Field of `mask` bits at bit `shift` of each byte. */
-PIECE __m256i field(__m256i bytes, int shift, int mask)
+FORCE_INLINE __m256i field(__m256i bytes, int shift, int mask)
 {
     return _mm256_and_si256(_mm256_srli_epi16(bytes, shift), _mm256_set1_epi8((char)mask));
 }
 
 /* 16 bytes: the 16 low nibbles, then the 16 high ones. */
-PIECE __m256i nibbles(const uint8_t *p)
+FORCE_INLINE __m256i nibbles(const uint8_t *p)
 {
     __m256i twice = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)p));
     return _mm256_and_si256(_mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 0, 4, 4)), _mm256_set1_epi8(15));
 }
 
 /* The same, as indices into a table of 16 codes. */
-PIECE __m256i nibbles_of(const uint8_t *p, __m128i table)
+FORCE_INLINE __m256i nibbles_of(const uint8_t *p, __m128i table)
 {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), nibbles(p));
 }
 
 /* Adds 16 to the codes whose bit is set (codes below 16). */
-PIECE __m256i fifth_bit(__m256i codes, uint32_t bits)
+FORCE_INLINE __m256i fifth_bit(__m256i codes, uint32_t bits)
 {
 #ifdef __AVX512BW__
     return _mm256_mask_add_epi8(codes, bits, codes, _mm256_set1_epi8(16));
@@ -49,12 +49,12 @@ PIECE __m256i fifth_bit(__m256i codes, uint32_t bits)
 }
 
 /* 8 bytes to 8 floats, times d. */
-PIECE __m256 times(float d, __m256i ints) { return _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(ints)); }
-PIECE void scale_u8(float d, uint64_t bytes, float *out)
+FORCE_INLINE __m256 times(float d, __m256i ints) { return _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(ints)); }
+FORCE_INLINE void scale_u8(float d, uint64_t bytes, float *out)
 {
     _mm256_storeu_ps(out, times(d, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))));
 }
-PIECE void scale_s8(float d, __m128i bytes, float *out)
+FORCE_INLINE void scale_s8(float d, __m128i bytes, float *out)
 {
     _mm256_storeu_ps(out, times(d, _mm256_cvtepi8_epi32(bytes)));
 }
@@ -62,7 +62,7 @@ PIECE void scale_s8(float d, __m128i bytes, float *out)
 /* ---- blocks of 32: f16 d, [f16 m], [u32 fifth bits], 16 bytes of nibbles ---- */
 
 /* The f16 of n blocks, 1 or 8. */
-PIECE void load_f16s(const uint8_t *b, int n, int bytes, float *out)
+FORCE_INLINE void load_f16s(const uint8_t *b, int n, int bytes, float *out)
 {
     if (n == 1) {
         out[0] = load_f16(b);
@@ -74,13 +74,13 @@ PIECE void load_f16s(const uint8_t *b, int n, int bytes, float *out)
     _mm256_storeu_ps(out, _mm256_cvtph_ps(h));
 }
 
-PIECE void scale_d(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE void scale_d(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)min;
     load_f16s(b, n, bytes, scale);
 }
 
-PIECE void scale_d_m(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE void scale_d_m(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     load_f16s(b, n, bytes, scale);
     load_f16s(b + 2, n, bytes, min);
@@ -88,11 +88,11 @@ PIECE void scale_d_m(const uint8_t *b, int n, int bytes, float *scale, float *mi
         min[i] = -min[i];
 }
 
-PIECE __m256i codes_Q4_0(const uint8_t *b, int i) { (void)i; return nibbles(b + 2); }
-PIECE __m256i codes_Q4_1(const uint8_t *b, int i) { (void)i; return nibbles(b + 4); }
-PIECE __m256i codes_Q5_0(const uint8_t *b, int i) { (void)i; return fifth_bit(nibbles(b + 6), load_u32(b + 2)); }
-PIECE __m256i codes_Q5_1(const uint8_t *b, int i) { (void)i; return fifth_bit(nibbles(b + 8), load_u32(b + 4)); }
-PIECE __m256i codes_Q8_0(const uint8_t *b, int i)
+FORCE_INLINE __m256i codes_Q4_0(const uint8_t *b, int i) { (void)i; return nibbles(b + 2); }
+FORCE_INLINE __m256i codes_Q4_1(const uint8_t *b, int i) { (void)i; return nibbles(b + 4); }
+FORCE_INLINE __m256i codes_Q5_0(const uint8_t *b, int i) { (void)i; return fifth_bit(nibbles(b + 6), load_u32(b + 2)); }
+FORCE_INLINE __m256i codes_Q5_1(const uint8_t *b, int i) { (void)i; return fifth_bit(nibbles(b + 8), load_u32(b + 4)); }
+FORCE_INLINE __m256i codes_Q8_0(const uint8_t *b, int i)
 {
     (void)i;
     return _mm256_xor_si256(load32(b + 2), _mm256_set1_epi8((char)0x80));
@@ -104,18 +104,18 @@ PIECE __m256i codes_Q8_0(const uint8_t *b, int i)
 #define scales_Q8_0 scale_d
 
 /* The 16 levels of IQ4_NL and IQ4_XS, -127..113, plus 127. */
-PIECE __m128i levels_IQ4(void)
+FORCE_INLINE __m128i levels_IQ4(void)
 {
     return _mm_setr_epi8(0, 23, 44, 62, 78, 92, 105, 117, (char)128, (char)140, (char)152, (char)165, (char)180, (char)196,
                          (char)216, (char)240);
 }
-PIECE __m256i codes_IQ4_NL(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 2, levels_IQ4()); }
+FORCE_INLINE __m256i codes_IQ4_NL(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 2, levels_IQ4()); }
 #define scales_IQ4_NL scale_d
 
 /* MXFP4: a byte e, scale 2^(e - 128); the levels are twice those of FP4 E2M1, plus 12. */
-PIECE __m128i levels_MXFP4(void) { return _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0); }
-PIECE __m256i codes_MXFP4(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 1, levels_MXFP4()); }
-PIECE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE __m128i levels_MXFP4(void) { return _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0); }
+FORCE_INLINE __m256i codes_MXFP4(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 1, levels_MXFP4()); }
+FORCE_INLINE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)min;
     uint64_t exponents = 0;
@@ -135,7 +135,7 @@ PIECE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale, float 
 
 /* Eight 6-bit scales and mins in 12 bytes: bytes 0-3 and 4-7 hold scales and mins 0-3 in their low 6 bits, bytes 8-11 the
  * low nibbles of scales 4-7 and of mins 4-7, whose upper two bits are the top bits of bytes 0-7. */
-PIECE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
     uint32_t s = load_u32(b + 4), m = load_u32(b + 8), low = load_u32(b + 12);
@@ -147,24 +147,24 @@ PIECE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, float *
 #define scales_Q5_K scales_Q4_K
 
 /* Q4_K: f16 d, f16 dmin, 12 bytes of scales, 4 x 32 bytes: low nibbles of 32 weights, high nibbles of the next 32. */
-PIECE __m256i codes_Q4_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 2 * 32), i % 2 * 4, 15); }
+FORCE_INLINE __m256i codes_Q4_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 2 * 32), i % 2 * 4, 15); }
 
 /* Q5_K: as Q4_K with 32 bytes before the nibbles, whose bit i is the fifth of the i-th 32 weights. */
-PIECE __m256i codes_Q5_K(const uint8_t *b, int i)
+FORCE_INLINE __m256i codes_Q5_K(const uint8_t *b, int i)
 {
     __m256i high = load32(b + 16), at_4 = i < 4 ? _mm256_slli_epi16(high, 4 - i) : _mm256_srli_epi16(high, i - 4);
     return _mm256_or_si256(field(load32(b + 48 + i / 2 * 32), i % 2 * 4, 15), _mm256_and_si256(at_4, _mm256_set1_epi8(16)));
 }
 
 /* Q6_K, by halves of 128 weights: 2 x 64 bytes of nibbles, 2 x 32 bytes of upper bit pairs, 16 x i8 scale, f16 d. */
-PIECE __m256i codes_Q6_K(const uint8_t *b, int i)
+FORCE_INLINE __m256i codes_Q6_K(const uint8_t *b, int i)
 {
     int half = i / 4, j = i % 4;
     __m256i low = field(load32(b + half * 64 + j % 2 * 32), j / 2 * 4, 15), high = load32(b + 128 + half * 32);
     __m256i at_4 = j < 2 ? _mm256_slli_epi16(high, 4 - 2 * j) : _mm256_srli_epi16(high, 2 * j - 4);
     return _mm256_or_si256(low, _mm256_and_si256(at_4, _mm256_set1_epi8(0x30)));
 }
-PIECE void scales_Q6_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE void scales_Q6_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
     (void)min;
@@ -174,8 +174,8 @@ PIECE void scales_Q6_K(const uint8_t *b, int n, int bytes, float *scale, float *
 }
 
 /* Q2_K: 16 bytes with a scale in the low and a min in the high nibble, 2 x 32 bytes of four bit pairs, f16 d, f16 dmin. */
-PIECE __m256i codes_Q2_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 4 * 32), i % 4 * 2, 3); }
-PIECE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE __m256i codes_Q2_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 4 * 32), i % 4 * 2, 3); }
+FORCE_INLINE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
     const uint64_t low = 0x0f0f0f0f0f0f0f0f;
@@ -187,14 +187,14 @@ PIECE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, float *
 }
 
 /* Q3_K: 32 bytes whose bit i is the third of the i-th 32 weights, 2 x 32 bytes of four bit pairs, 12 bytes of scales, f16 d. */
-PIECE __m256i codes_Q3_K(const uint8_t *b, int i)
+FORCE_INLINE __m256i codes_Q3_K(const uint8_t *b, int i)
 {
     __m256i high = load32(b), at_2 = i < 2 ? _mm256_slli_epi16(high, 2 - i) : _mm256_srli_epi16(high, i - 2);
     return _mm256_or_si256(field(load32(b + 32 + i / 4 * 32), i % 4 * 2, 3), _mm256_and_si256(at_2, _mm256_set1_epi8(4)));
 }
 /* Sixteen scales plus 32 of 6 bits: 8 bytes hold the low nibbles of scales 0-7 and 8-15, 4 bytes the upper two bits, of four
  * scales at each shift. */
-PIECE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
     (void)min;
@@ -208,8 +208,8 @@ PIECE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, float *
 }
 
 /* IQ4_XS: f16 d, u16 upper bit pairs and 4 bytes of nibbles of the eight scales plus 32, 8 x 16 bytes as in IQ4_NL. */
-PIECE __m256i codes_IQ4_XS(const uint8_t *b, int i) { return nibbles_of(b + 8 + 16 * i, levels_IQ4()); }
-PIECE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE __m256i codes_IQ4_XS(const uint8_t *b, int i) { return nibbles_of(b + 8 + 16 * i, levels_IQ4()); }
+FORCE_INLINE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
     (void)min;

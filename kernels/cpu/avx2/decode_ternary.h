@@ -5,7 +5,7 @@
 
 /* The first ternary digit of each byte's fraction byte / 256, after multiplying it by `power` (16 bits for two bytes) modulo 256.
  * With the byte in the upper half of 16 bits, what 3 times as much carries over is the digit. scalar/ternary.c explains. */
-PIECE __m256i digits(__m256i bytes, __m256i power)
+FORCE_INLINE __m256i digits(__m256i bytes, __m256i power)
 {
     __m256i three = _mm256_set1_epi16(3), even = _mm256_slli_epi16(bytes, 8);
     __m256i odd = _mm256_and_si256(bytes, _mm256_set1_epi16((short)0xff00));
@@ -14,9 +14,9 @@ PIECE __m256i digits(__m256i bytes, __m256i power)
     return _mm256_or_si256(even, _mm256_slli_epi16(odd, 8));
 }
 
-PIECE __m256i halves(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
+FORCE_INLINE __m256i halves(__m128i low, __m128i high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
 
-PIECE __m256i codes_TQ1_0(const uint8_t *b, int i)
+FORCE_INLINE __m256i codes_TQ1_0(const uint8_t *b, int i)
 {
     static const short power[5] = {1, 3, 9, 27, 81};
     __m128i sixteen = _mm_loadu_si128((const void *)(b + 32));
@@ -29,14 +29,14 @@ PIECE __m256i codes_TQ1_0(const uint8_t *b, int i)
     __m256i powers = _mm256_setr_epi16(81, 81, 81, 81, 81, 81, 81, 81, 1, 1, 3, 3, 9, 9, 27, 27);
     return digits(halves(sixteen, _mm_set1_epi32((int)load_u32(b + 48))), powers);
 }
-PIECE void scales_TQ1_0(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE void scales_TQ1_0(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
     _mm256_storeu_ps(scale, _mm256_set1_ps(load_f16(b + 52)));
 }
 
-PIECE __m256i codes_TQ2_0(const uint8_t *b, int i) { return field(load32(b + i / 4 * 32), i % 4 * 2, 3); }
-PIECE void scales_TQ2_0(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE __m256i codes_TQ2_0(const uint8_t *b, int i) { return field(load32(b + i / 4 * 32), i % 4 * 2, 3); }
+FORCE_INLINE void scales_TQ2_0(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
     _mm256_storeu_ps(scale, _mm256_set1_ps(load_f16(b + 64)));

@@ -3,7 +3,7 @@
 
 /* Codes are at most 2 * bias, or 31 without one: up to bias 64 two products fit. Bigger codes lose their bias first (then they are
  * -128..127), and their sign moves to the activation. */
-PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
+FORCE_INLINE __m256i int_dot(__m256i codes, __m256i x, int bias)
 {
     __m256i pairs;
     if (bias <= 64) {

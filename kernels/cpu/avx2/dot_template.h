@@ -1,4 +1,4 @@
-/* Fused dot and unpack, made from the pieces of a format (decode.h). The file that includes this defines int_dot first:
+/* Fused dot and unpack, made from codes_F and scales_F of a format (decode.h). The file that includes this defines int_dot first:
  *   __m256i int_dot(__m256i codes, __m256i x, int bias)   sum of (code - bias) * x over each 4 neighbours, exact
  * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
 #include "cpu/dot_tokens.h"
@@ -19,25 +19,25 @@ enum {
 #endif
 };
 
-PIECE void fetch_ahead(const uint8_t *p, int n)
+FORCE_INLINE void fetch_ahead(const uint8_t *p, int n)
 {
     for (int i = 0; i < n; i += 64)
         _mm_prefetch((const char *)(p + AHEAD + i), _MM_HINT_T0);
 }
 
-PIECE struct q8_row at(struct q8_row x, int64_t i)
+FORCE_INLINE struct q8_row at(struct q8_row x, int64_t i)
 {
     return (struct q8_row){x.q + i, x.scale + i / 32, x.sum + i / 16};
 }
 
 /* Of n rows of k activations, the part from i on. */
-PIECE void all_at(const struct q8_row *x, int n, int64_t i, struct q8_row *part)
+FORCE_INLINE void all_at(const struct q8_row *x, int n, int64_t i, struct q8_row *part)
 {
     for (int t = 0; t < n; t++)
         part[t] = at(x[t], i);
 }
 
-PIECE float sum_lanes(__m256 v)
+FORCE_INLINE float sum_lanes(__m256 v)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -45,7 +45,7 @@ PIECE float sum_lanes(__m256 v)
 }
 
 /* Scales of the i-th 32 weights, one to each lane of int_dot's result. */
-PIECE __m256 lane_scales(const float *scale, int i, int group)
+FORCE_INLINE __m256 lane_scales(const float *scale, int i, int group)
 {
     if (group == 32)
         return _mm256_broadcast_ss(scale + i);
@@ -54,7 +54,7 @@ PIECE __m256 lane_scales(const float *scale, int i, int group)
 }
 
 /* Eight scales of 32 activations to those of eight groups: of 32, or of 16 in the first or second half of 256. */
-PIECE __m256 group_scales(const float *x_scale, int group, int half)
+FORCE_INLINE __m256 group_scales(const float *x_scale, int group, int half)
 {
     __m256 scales = _mm256_loadu_ps(x_scale);
     __m256i lanes = _mm256_add_epi32(_mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), _mm256_set1_epi32(4 * half));
@@ -62,7 +62,7 @@ PIECE __m256 group_scales(const float *x_scale, int group, int half)
 }
 
 /* Sums of q in those groups. */
-PIECE __m256 group_sums(const int16_t *sum, int group, int half)
+FORCE_INLINE __m256 group_sums(const int16_t *sum, int group, int half)
 {
     __m256i sums = group == 32 ? _mm256_madd_epi16(load32(sum), _mm256_set1_epi16(1))
                                : _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(sum + 8 * half)));
@@ -70,7 +70,7 @@ PIECE __m256 group_sums(const int16_t *sum, int group, int half)
 }
 
 /* The scales of 256 weights times those of x; the mins times what x sums up to are taken off the sums. */
-PIECE void product_scales(enum format f, const float scale[16], const float min[16], struct q8_row x, float out[16], __m256 sums[SUMS])
+FORCE_INLINE void product_scales(enum format f, const float scale[16], const float min[16], struct q8_row x, float out[16], __m256 sums[SUMS])
 {
     const int group = format_info[f].group;
     for (int half = 0; half < 256 / group / 8; half++) {
@@ -84,7 +84,7 @@ PIECE void product_scales(enum format f, const float scale[16], const float min[
 }
 
 /* 256 weights of a row times n_tokens rows of activations, added to the sums of each. */
-PIECE void dot_256(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
+FORCE_INLINE void dot_256(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
                    __m256 sums[][SUMS])
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes;
@@ -105,7 +105,7 @@ PIECE void dot_256(enum format f, codes_fn codes, scales_fn scales, const uint8_
 }
 
 /* One block of 32 weights: what a row has beyond a multiple of 256. */
-PIECE void dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
+FORCE_INLINE void dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
                   __m256 sums[][SUMS])
 {
     float scale, min;
@@ -122,7 +122,7 @@ PIECE void dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t
 }
 
 /* n_tokens is a constant, at most MOST_TOKENS. */
-PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
+FORCE_INLINE void dot_blocks(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
                     const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes;
@@ -145,7 +145,7 @@ PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8
     }
 }
 
-PIECE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
+FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
                       float *min)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, n_groups = block / format_info[f].group;
@@ -162,7 +162,7 @@ PIECE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uin
 }
 
 /* Rows that were unpacked before. */
-PIECE void dot_panel(const struct panel *w, int group, struct q8_row x, float *out)
+FORCE_INLINE void dot_panel(const struct panel *w, int group, struct q8_row x, float *out)
 {
     const int64_t n_groups = w->k / group;
     for (int r = 0; r < w->n_rows; r++) {
@@ -191,7 +191,7 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
 }
 
 /* For each quantized format of formats.def. */
-#define DOT_32(name, n) dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DOT_32(name, n) dot_blocks(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
 #define DEFINE_DOT(name) DEFINE_DOT_OF(name, DOT_32)
 #define DEFINE_UNPACK(name) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) \

@@ -3,11 +3,11 @@
 #include "cpu/kernel_table.h"
 #include "transpose.h"
 
-#define PIECE static inline __attribute__((always_inline))
+#define FORCE_INLINE static inline __attribute__((always_inline))
 
 enum { LANES = 8, ROWS = 4, SIGNED = 0 };
 
-PIECE __m256i broadcast_4(const uint8_t *codes)
+FORCE_INLINE __m256i broadcast_4(const uint8_t *codes)
 {
     int32_t four;
     __builtin_memcpy(&four, codes, sizeof four);
@@ -24,7 +24,7 @@ PIECE __m256i broadcast_4(const uint8_t *codes)
 #undef FORMAT
 
 /* sum plus the products of a row's n * 4 codes with n vectors of activations. */
-PIECE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, __m256i bias, __m256i sum)
+FORCE_INLINE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, __m256i bias, __m256i sum)
 {
     const int step = depth == SIGNED ? 1 : depth;
     #pragma GCC unroll 8
@@ -45,7 +45,7 @@ PIECE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, 
     return sum;
 }
 
-PIECE void store_tile(const __m256 acc[ROWS], int n_rows, int n_tokens, float *out, int64_t out_stride)
+FORCE_INLINE void store_tile(const __m256 acc[ROWS], int n_rows, int n_tokens, float *out, int64_t out_stride)
 {
     __m256i v[8];
     for (int r = 0; r < 8; r++)
@@ -70,7 +70,7 @@ struct rows {
 };
 
 /* The g-th group of each row, added to the sums. */
-PIECE void add_group(const struct rows *w, int n_rows, int64_t g, int group, int depth, int has_min,
+FORCE_INLINE void add_group(const struct rows *w, int n_rows, int64_t g, int group, int depth, int has_min,
                      const struct q8_tile *x, __m256 acc[ROWS])
 {
     const __m256i *sums = (const void *)(x->sum + g * group / 16 * LANES);
@@ -93,7 +93,7 @@ PIECE void add_group(const struct rows *w, int n_rows, int64_t g, int group, int
 }
 
 /* Rows r .. r + n_rows - 1 of a panel times a tile; n_rows is ROWS or 1. */
-PIECE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int depth,
+FORCE_INLINE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int depth,
                      int has_min, float *out, int64_t out_stride)
 {
     const int64_t n_groups = w->k / group, g0 = r * n_groups;
@@ -106,7 +106,7 @@ PIECE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_t
     store_tile(acc, n_rows, n_tokens, out + r, out_stride);
 }
 
-PIECE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, int has_min,
+FORCE_INLINE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, int has_min,
                     float *out, int64_t out_stride)
 {
     int r = 0;

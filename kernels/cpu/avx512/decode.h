@@ -7,18 +7,18 @@
 #include "cpu/avx2/decode_ternary.h"
 
 /* Two vectors of 32 bytes or less as one; the same twice. */
-PIECE __m512i join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
-PIECE __m512i twice(const void *p) { return _mm512_broadcast_i64x4(load32(p)); }
+FORCE_INLINE __m512i join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
+FORCE_INLINE __m512i twice(const void *p) { return _mm512_broadcast_i64x4(load32(p)); }
 
 /* Field at bit `low` of the lower 32 bytes and at bit `high` of the upper ones. */
-PIECE __m512i fields(__m512i bytes, int low, int high, int mask)
+FORCE_INLINE __m512i fields(__m512i bytes, int low, int high, int mask)
 {
     __m512i shift = _mm512_setr_epi64(low, low, low, low, high, high, high, high);
     return _mm512_and_si512(_mm512_srlv_epi64(bytes, shift), _mm512_set1_epi8((char)mask));
 }
 
 /* Twice 16 bytes: the low nibbles of the first, its high ones, and so the second. */
-PIECE __m512i nibbles64(const uint8_t *p, const uint8_t *q)
+FORCE_INLINE __m512i nibbles64(const uint8_t *p, const uint8_t *q)
 {
     __m512i low = _mm512_broadcast_i64x2(_mm_loadu_si128((const void *)p));
     __m512i bytes = _mm512_mask_broadcast_i64x2(low, 0xf0, _mm_loadu_si128((const void *)q));
@@ -26,42 +26,42 @@ PIECE __m512i nibbles64(const uint8_t *p, const uint8_t *q)
     return _mm512_and_si512(_mm512_srlv_epi64(bytes, shift), _mm512_set1_epi8(15));
 }
 
-PIECE __m512i look_up(__m128i table, __m512i indices) { return _mm512_shuffle_epi8(_mm512_broadcast_i64x2(table), indices); }
+FORCE_INLINE __m512i look_up(__m128i table, __m512i indices) { return _mm512_shuffle_epi8(_mm512_broadcast_i64x2(table), indices); }
 
-PIECE __m512i add_where(__m512i codes, __mmask64 where, int value)
+FORCE_INLINE __m512i add_where(__m512i codes, __mmask64 where, int value)
 {
     return _mm512_mask_add_epi8(codes, where, codes, _mm512_set1_epi8((char)value));
 }
 
 /* Which of 2 x 32 weights have a bit at i and i + 1 of their byte. */
-PIECE __mmask64 bits_at(const uint8_t *p, int i)
+FORCE_INLINE __mmask64 bits_at(const uint8_t *p, int i)
 {
     return _mm512_test_epi8_mask(twice(p), join(_mm256_set1_epi8((char)(1 << i)), _mm256_set1_epi8((char)(2 << i))));
 }
 
 /* ---- blocks of 32: two of them ---- */
 
-PIECE __mmask64 bits_of(const uint8_t *p, const uint8_t *q) { return load_u32(p) | (uint64_t)load_u32(q) << 32; }
+FORCE_INLINE __mmask64 bits_of(const uint8_t *p, const uint8_t *q) { return load_u32(p) | (uint64_t)load_u32(q) << 32; }
 
-PIECE __m512i codes64_Q4_0(const uint8_t *b, int i) { b += 36 * i; return nibbles64(b + 2, b + 20); }
-PIECE __m512i codes64_Q4_1(const uint8_t *b, int i) { b += 40 * i; return nibbles64(b + 4, b + 24); }
-PIECE __m512i codes64_Q5_0(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_Q4_0(const uint8_t *b, int i) { b += 36 * i; return nibbles64(b + 2, b + 20); }
+FORCE_INLINE __m512i codes64_Q4_1(const uint8_t *b, int i) { b += 40 * i; return nibbles64(b + 4, b + 24); }
+FORCE_INLINE __m512i codes64_Q5_0(const uint8_t *b, int i)
 {
     b += 44 * i;
     return add_where(nibbles64(b + 6, b + 28), bits_of(b + 2, b + 24), 16);
 }
-PIECE __m512i codes64_Q5_1(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_Q5_1(const uint8_t *b, int i)
 {
     b += 48 * i;
     return add_where(nibbles64(b + 8, b + 32), bits_of(b + 4, b + 28), 16);
 }
-PIECE __m512i codes64_Q8_0(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_Q8_0(const uint8_t *b, int i)
 {
     b += 68 * i;
     return _mm512_xor_si512(join(load32(b + 2), load32(b + 36)), _mm512_set1_epi8((char)0x80));
 }
-PIECE __m512i codes64_IQ4_NL(const uint8_t *b, int i) { return look_up(levels_IQ4(), codes64_Q4_0(b, i)); }
-PIECE __m512i codes64_MXFP4(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_IQ4_NL(const uint8_t *b, int i) { return look_up(levels_IQ4(), codes64_Q4_0(b, i)); }
+FORCE_INLINE __m512i codes64_MXFP4(const uint8_t *b, int i)
 {
     b += 34 * i;
     return look_up(levels_MXFP4(), nibbles64(b + 1, b + 18));
@@ -69,12 +69,12 @@ PIECE __m512i codes64_MXFP4(const uint8_t *b, int i)
 
 /* ---- blocks of 256 ---- */
 
-PIECE __m512i codes64_Q4_K(const uint8_t *b, int i) { return fields(twice(b + 16 + 32 * i), 0, 4, 15); }
-PIECE __m512i codes64_Q5_K(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_Q4_K(const uint8_t *b, int i) { return fields(twice(b + 16 + 32 * i), 0, 4, 15); }
+FORCE_INLINE __m512i codes64_Q5_K(const uint8_t *b, int i)
 {
     return add_where(fields(twice(b + 48 + 32 * i), 0, 4, 15), bits_at(b + 16, 2 * i), 16);
 }
-PIECE __m512i codes64_Q6_K(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_Q6_K(const uint8_t *b, int i)
 {
     int half = i / 2, top = i % 2;
     __m512i low = _mm512_loadu_si512(b + 64 * half), high = twice(b + 128 + 32 * half);
@@ -83,20 +83,20 @@ PIECE __m512i codes64_Q6_K(const uint8_t *b, int i)
                : _mm512_sllv_epi64(high, _mm512_setr_epi64(4, 4, 4, 4, 2, 2, 2, 2));
     return _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi8(0x30)));
 }
-PIECE __m512i codes64_Q2_K(const uint8_t *b, int i) { return fields(twice(b + 16 + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3); }
-PIECE __m512i codes64_Q3_K(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_Q2_K(const uint8_t *b, int i) { return fields(twice(b + 16 + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3); }
+FORCE_INLINE __m512i codes64_Q3_K(const uint8_t *b, int i)
 {
     return add_where(fields(twice(b + 32 + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3), bits_at(b, 2 * i), 4);
 }
-PIECE __m512i codes64_IQ4_XS(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_IQ4_XS(const uint8_t *b, int i)
 {
     b += 8 + 32 * i;
     return look_up(levels_IQ4(), nibbles64(b, b + 16));
 }
-PIECE __m512i codes64_TQ2_0(const uint8_t *b, int i) { return fields(twice(b + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3); }
+FORCE_INLINE __m512i codes64_TQ2_0(const uint8_t *b, int i) { return fields(twice(b + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3); }
 
 /* digits() of decode_ternary.h. */
-PIECE __m512i digits64(__m512i bytes, __m512i power)
+FORCE_INLINE __m512i digits64(__m512i bytes, __m512i power)
 {
     __m512i three = _mm512_set1_epi16(3), even = _mm512_slli_epi16(bytes, 8);
     __m512i odd = _mm512_and_si512(bytes, _mm512_set1_epi16((short)0xff00));
@@ -105,12 +105,12 @@ PIECE __m512i digits64(__m512i bytes, __m512i power)
     return _mm512_or_si512(even, _mm512_slli_epi16(odd, 8));
 }
 /* Powers of 3 for a quarter each, twice in 32 bits. */
-PIECE __m512i powers(int a, int b, int c, int d)
+FORCE_INLINE __m512i powers(int a, int b, int c, int d)
 {
     return _mm512_inserti32x4(_mm512_inserti32x4(_mm512_inserti32x4(_mm512_set1_epi16((short)a), _mm_set1_epi16((short)b), 1),
                                                  _mm_set1_epi16((short)c), 2), _mm_set1_epi16((short)d), 3);
 }
-PIECE __m512i codes64_TQ1_0(const uint8_t *b, int i)
+FORCE_INLINE __m512i codes64_TQ1_0(const uint8_t *b, int i)
 {
     if (i < 2)
         return digits64(twice(b), i == 0 ? powers(1, 1, 3, 3) : powers(9, 9, 27, 27));
@@ -124,7 +124,7 @@ PIECE __m512i codes64_TQ1_0(const uint8_t *b, int i)
 
 /* Two times 32: little is done to all 64 at once. */
 #define CODES_TWICE(name) \
-    PIECE __m512i codes64_##name(const uint8_t *b, int i) { return join(codes_##name(b, 2 * i), codes_##name(b, 2 * i + 1)); }
+    FORCE_INLINE __m512i codes64_##name(const uint8_t *b, int i) { return join(codes_##name(b, 2 * i), codes_##name(b, 2 * i + 1)); }
 CODES_TWICE(IQ1_S)
 CODES_TWICE(IQ1_M)
 CODES_TWICE(IQ2_XXS)

@@ -7,14 +7,14 @@ typedef __m512i codes64_fn(const uint8_t *blocks, int i);
 
 /* Groups of 16 come as sixteen scales, groups of 32 as eight in the lower half. They were just stored in eights, and a wider load
  * would have to wait for those stores. */
-PIECE __m512 load_scales(const float *p, int n_groups)
+FORCE_INLINE __m512 load_scales(const float *p, int n_groups)
 {
     __m512 low = _mm512_castps256_ps512(_mm256_loadu_ps(p));
     return n_groups == 16 ? _mm512_insertf32x8(low, _mm256_loadu_ps(p + 8), 1) : low;
 }
 
 /* The scales of 256 weights times those of x; the mins times what x sums up to are taken off a sum. */
-PIECE __m512 product_scales_wide(enum format f, const float *scale, const float *min, struct q8_row x, __m512 *sum)
+FORCE_INLINE __m512 product_scales_wide(enum format f, const float *scale, const float *min, struct q8_row x, __m512 *sum)
 {
     const int group = format_info[f].group, n_groups = 256 / group;
     __m512 x_scale = _mm512_castps256_ps512(_mm256_loadu_ps(x.scale));
@@ -31,7 +31,7 @@ PIECE __m512 product_scales_wide(enum format f, const float *scale, const float 
 }
 
 /* 256 weights of a row times n_tokens rows of activations. */
-PIECE void dot_256_wide(enum format f, codes64_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
+FORCE_INLINE void dot_256_wide(enum format f, codes64_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
                         __m512 sums[][4])
 {
     const int group = format_info[f].group, n_blocks = 256 / format_info[f].block, bytes = format_info[f].bytes;
@@ -58,7 +58,7 @@ PIECE void dot_256_wide(enum format f, codes64_fn codes, scales_fn scales, const
     }
 }
 
-PIECE float sum_all(const __m512 sums[4], const __m256 rest[SUMS])
+FORCE_INLINE float sum_all(const __m512 sums[4], const __m256 rest[SUMS])
 {
     __m512 wide = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
     __m256 half = _mm256_add_ps(_mm256_add_ps(rest[0], rest[1]), _mm512_castps512_ps256(wide));
@@ -66,7 +66,7 @@ PIECE float sum_all(const __m512 sums[4], const __m256 rest[SUMS])
 }
 
 /* n_tokens is a constant, at most MOST_TOKENS. */
-PIECE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows,
+FORCE_INLINE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows,
                        int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes;

@@ -3,7 +3,7 @@
 #define SUBBYTE_AVX512_DOT_TEMPLATE_H
 #include "cpu/avx2/decode.h"
 
-PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
+FORCE_INLINE __m256i int_dot(__m256i codes, __m256i x, int bias)
 {
     __m256i start = _mm256_setzero_si256();
     if (bias > 0)

@@ -3,11 +3,11 @@
 #include "cpu/fold.h"
 #include "cpu/kernel_table.h"
 
-#define PIECE static inline __attribute__((always_inline))
+#define FORCE_INLINE static inline __attribute__((always_inline))
 
 enum { NOT_FINITE = 0x01 | 0x08 | 0x10 | 0x80 };         /* classes: quiet NaN, infinities, signalling NaN */
 
-PIECE float fold_block(enum format f, float d, uint8_t *code, const float *scale, float *min)
+FORCE_INLINE float fold_block(enum format f, float d, uint8_t *code, const float *scale, float *min)
 {
     if (d == 0)
         d = 1;

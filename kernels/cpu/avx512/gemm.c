@@ -8,23 +8,23 @@ enum {
     ROWS_OF_ONE = 8
 };
 
-#define PIECE static inline __attribute__((always_inline))
+#define FORCE_INLINE static inline __attribute__((always_inline))
 
 typedef __m512i ints;
 typedef __m512 floats;
 
-PIECE ints i_set(int x) { return _mm512_set1_epi32(x); }
-PIECE ints i_load(const void *p) { return _mm512_load_si512(p); }
-PIECE ints i_add(ints a, ints b) { return _mm512_add_epi32(a, b); }
-PIECE ints i_mul(ints a, ints b) { return _mm512_mullo_epi32(a, b); }
-PIECE ints i_dot(ints sum, ints codes, ints q) { return _mm512_dpbusd_epi32(sum, codes, q); }
-PIECE floats i_to_float(ints a) { return _mm512_cvtepi32_ps(a); }
-PIECE floats f_set(float x) { return _mm512_set1_ps(x); }
-PIECE floats f_load(const float *p) { return _mm512_load_ps(p); }
-PIECE void f_store(float *p, floats a) { _mm512_store_ps(p, a); }
-PIECE floats f_mul(floats a, floats b) { return _mm512_mul_ps(a, b); }
-PIECE floats f_fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
-PIECE floats f_fnma(floats a, floats b, floats c) { return _mm512_fnmadd_ps(a, b, c); }
+FORCE_INLINE ints i_set(int x) { return _mm512_set1_epi32(x); }
+FORCE_INLINE ints i_load(const void *p) { return _mm512_load_si512(p); }
+FORCE_INLINE ints i_add(ints a, ints b) { return _mm512_add_epi32(a, b); }
+FORCE_INLINE ints i_mul(ints a, ints b) { return _mm512_mullo_epi32(a, b); }
+FORCE_INLINE ints i_dot(ints sum, ints codes, ints q) { return _mm512_dpbusd_epi32(sum, codes, q); }
+FORCE_INLINE floats i_to_float(ints a) { return _mm512_cvtepi32_ps(a); }
+FORCE_INLINE floats f_set(float x) { return _mm512_set1_ps(x); }
+FORCE_INLINE floats f_load(const float *p) { return _mm512_load_ps(p); }
+FORCE_INLINE void f_store(float *p, floats a) { _mm512_store_ps(p, a); }
+FORCE_INLINE floats f_mul(floats a, floats b) { return _mm512_mul_ps(a, b); }
+FORCE_INLINE floats f_fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
+FORCE_INLINE floats f_fnma(floats a, floats b, floats c) { return _mm512_fnmadd_ps(a, b, c); }
 
 #include "gemm_template.h"
 

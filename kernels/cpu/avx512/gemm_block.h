@@ -16,7 +16,7 @@ struct block {
     struct q8_tile x[MAX_TILES];
 };
 
-PIECE ints broadcast_4(const uint8_t *codes)
+FORCE_INLINE ints broadcast_4(const uint8_t *codes)
 {
     int32_t four;
     __builtin_memcpy(&four, codes, sizeof four);
@@ -25,7 +25,7 @@ PIECE ints broadcast_4(const uint8_t *codes)
 
 /* product[i][t] = the codes of row i, less the bias, times tile t over n * 4 positions from k0 on, whose sums are known. The
  * integer sums start at -bias * sum, which takes the bias out of all codes for free. */
-PIECE void multiply(const struct block *w, int n_rows, int n_tiles, int64_t k0, int n, const ints sum[MAX_TILES],
+FORCE_INLINE void multiply(const struct block *w, int n_rows, int n_tiles, int64_t k0, int n, const ints sum[MAX_TILES],
                     ints product[BLOCK])
 {
     for (int t = 0; t < n_tiles; t++) {
@@ -51,7 +51,7 @@ PIECE void multiply(const struct block *w, int n_rows, int n_tiles, int64_t k0, 
 }
 
 /* The b-th 32 weights of each row, which share a scale. */
-PIECE void add_32(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
+FORCE_INLINE void add_32(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
 {
     ints sum[MAX_TILES], product[BLOCK];
     floats x_scale[MAX_TILES], x_sum[MAX_TILES];
@@ -77,7 +77,7 @@ PIECE void add_32(const struct block *w, int n_rows, int n_tiles, int64_t b, int
 }
 
 /* The same where halves of them have scales of their own: these go first, then the two meet the scale of x together. */
-PIECE void add_2x16(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
+FORCE_INLINE void add_2x16(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
 {
     floats both[BLOCK];
     #pragma GCC unroll 2
@@ -106,7 +106,7 @@ PIECE void add_2x16(const struct block *w, int n_rows, int n_tiles, int64_t b, i
 }
 
 /* The b-th 32 weights of folded rows; their scale comes when 256 are done. Mins are of 16. */
-PIECE void add_folded(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats folded[BLOCK])
+FORCE_INLINE void add_folded(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats folded[BLOCK])
 {
     ints sum[MAX_TILES], product[BLOCK];
     floats x_scale[MAX_TILES], x_sum[2][MAX_TILES];
@@ -130,7 +130,7 @@ PIECE void add_folded(const struct block *w, int n_rows, int n_tiles, int64_t b,
         }
 }
 
-PIECE void add_256(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
+FORCE_INLINE void add_256(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
 {
     floats folded[BLOCK];
     for (int at = 0; at < n_rows * n_tiles; at++)

@@ -10,7 +10,7 @@
 
 typedef float results[PANEL_ROWS][MAX_TILES * LANES];
 
-PIECE void multiply_rows(const struct block *w, int n_rows, int n_tiles, int group, int has_min, float (*out)[MAX_TILES * LANES])
+FORCE_INLINE void multiply_rows(const struct block *w, int n_rows, int n_tiles, int group, int has_min, float (*out)[MAX_TILES * LANES])
 {
     floats acc[BLOCK];
     for (int i = 0; i < n_rows * n_tiles; i++)
@@ -47,7 +47,7 @@ static void transpose(results in, int n_rows, int n_tokens, float *out, int64_t 
 }
 
 /* The last rows are taken with some of those before them, whose results are the same again. */
-PIECE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_min, results out)
+FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_min, results out)
 {
     const int at_once = n_tiles == 1 ? ROWS_OF_ONE : BLOCK / n_tiles;
     const int64_t n_groups = w->k / group, n_mins = w->k / (group == FOLDED ? 16 : group);
@@ -63,7 +63,7 @@ PIECE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_
     }
 }
 
-PIECE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_min, float *out,
+FORCE_INLINE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_min, float *out,
                             int64_t out_stride)
 {
     _Alignas(64) results block;

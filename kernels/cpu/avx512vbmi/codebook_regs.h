@@ -26,12 +26,12 @@ struct decoded {
 #define Q(n) ((n) / 8)
 #define I(n) ((n) % 8)
 
-PIECE __m512i plus(__m512i bytes, int n) { return _mm512_add_epi8(bytes, _mm512_set1_epi8((char)n)); }
-PIECE __mmask64 has_bit(__m512i bytes, int bit) { return _mm512_test_epi8_mask(bytes, _mm512_set1_epi8((char)(1 << bit))); }
+FORCE_INLINE __m512i plus(__m512i bytes, int n) { return _mm512_add_epi8(bytes, _mm512_set1_epi8((char)n)); }
+FORCE_INLINE __mmask64 has_bit(__m512i bytes, int bit) { return _mm512_test_epi8_mask(bytes, _mm512_set1_epi8((char)(1 << bit))); }
 /* The even dwords of a and b in pairs, the odd ones. */
-PIECE __m512i even_dwords(__m512i a, __m512i b) { return _mm512_mask_shuffle_epi32(a, 0xaaaa, b, 0xa0); }
-PIECE __m512i odd_dwords(__m512i a, __m512i b) { return _mm512_mask_shuffle_epi32(b, 0x5555, a, 0xf5); }
-PIECE __m512i load_two(const uint8_t *low, const uint8_t *high)
+FORCE_INLINE __m512i even_dwords(__m512i a, __m512i b) { return _mm512_mask_shuffle_epi32(a, 0xaaaa, b, 0xa0); }
+FORCE_INLINE __m512i odd_dwords(__m512i a, __m512i b) { return _mm512_mask_shuffle_epi32(b, 0x5555, a, 0xf5); }
+FORCE_INLINE __m512i load_two(const uint8_t *low, const uint8_t *high)
 {
     return _mm512_inserti64x4(_mm512_castsi256_si512(load32(low)), load32(high), 1);
 }
@@ -39,7 +39,7 @@ PIECE __m512i load_two(const uint8_t *low, const uint8_t *high)
 /* ---- books ---- */
 
 /* One byte of 64 entries of a book of n; high[b] is bit 8 + b of the indices. */
-PIECE __m512i look_up_plane(const uint8_t *book, int n, __m512i index, const __mmask64 *high)
+FORCE_INLINE __m512i look_up_plane(const uint8_t *book, int n, __m512i index, const __mmask64 *high)
 {
     __m512i part[8];
     __mmask64 bit_7 = _mm512_movepi8_mask(index);
@@ -57,7 +57,7 @@ PIECE __m512i look_up_plane(const uint8_t *book, int n, __m512i index, const __m
     return part[0];
 }
 
-PIECE void look_up(const uint8_t *book, int n, __m512i index, const __mmask64 *high, __m512i levels[2])
+FORCE_INLINE void look_up(const uint8_t *book, int n, __m512i index, const __mmask64 *high, __m512i levels[2])
 {
     __m512i low_bytes = look_up_plane(book, n, index, high), high_bytes = look_up_plane(book + n, n, index, high);
     levels[0] = even_dwords(low_bytes, high_bytes);
@@ -66,25 +66,25 @@ PIECE void look_up(const uint8_t *book, int n, __m512i index, const __mmask64 *h
 
 /* Vector v. A byte first holds the level of a weight and other bits above it, so the table of magnitudes is repeated. */
 #define FIELD_OF_8(n) (I(n) / 4 * 32 + I(n) % 4 * 2)
-PIECE __m512i entries_of_8(const struct decoded *d, int v, __m512i magnitudes)
+FORCE_INLINE __m512i entries_of_8(const struct decoded *d, int v, __m512i magnitudes)
 {
     __m512i level = _mm512_multishift_epi64_epi8(plus(VECTOR(FIELD_OF_8), v % 4 * 8), d->levels[v / 4]);
     return _mm512_permutexvar_epi8(level, magnitudes);
 }
 #define FIELD_OF_4(n) (I(n) % 4 / 2 * 32 + I(n) / 4 * 8 + I(n) % 2 * 4)
-PIECE __m512i entries_of_4(const struct decoded *d, int v, __m512i magnitudes)
+FORCE_INLINE __m512i entries_of_4(const struct decoded *d, int v, __m512i magnitudes)
 {
     __m512i level = _mm512_multishift_epi64_epi8(plus(VECTOR(FIELD_OF_4), v % 2 * 16), d->levels[v / 2]);
     return _mm512_permutexvar_epi8(level, magnitudes);
 }
 
-PIECE __m512i weights_IQ1(const struct decoded *d, int v) { return entries_of_8(d, v, _mm512_set1_epi32(0x00100800)); }
-PIECE __m512i weights_IQ2(const struct decoded *d, int v) { return entries_of_8(d, v, _mm512_set1_epi32(0x002b1908)); }
-PIECE __m512i weights_IQ3_XXS(const struct decoded *d, int v)
+FORCE_INLINE __m512i weights_IQ1(const struct decoded *d, int v) { return entries_of_8(d, v, _mm512_set1_epi32(0x00100800)); }
+FORCE_INLINE __m512i weights_IQ2(const struct decoded *d, int v) { return entries_of_8(d, v, _mm512_set1_epi32(0x002b1908)); }
+FORCE_INLINE __m512i weights_IQ3_XXS(const struct decoded *d, int v)
 {
     return entries_of_4(d, v, _mm512_set1_epi64(0x3e342c241c140c04));
 }
-PIECE __m512i weights_IQ3_S(const struct decoded *d, int v)
+FORCE_INLINE __m512i weights_IQ3_S(const struct decoded *d, int v)
 {
     return entries_of_4(d, v, _mm512_set1_epi64(0x0f0d0b0907050301));
 }
@@ -92,14 +92,14 @@ PIECE __m512i weights_IQ3_S(const struct decoded *d, int v)
 /* ---- the side ---- */
 
 /* Which weights of vector v are negative. */
-PIECE __mmask64 minus(const struct decoded *d, int v)
+FORCE_INLINE __mmask64 minus(const struct decoded *d, int v)
 {
     return _mm512_bitshuffle_epi64_mask(d->side, plus(_mm512_set1_epi64(0x0706050403020100), 8 * v));
 }
 
 /* What the weights of IQ1's vector v have too much. */
 #define ODD_QWORD(n) (Q(n) % 2 * 8)
-PIECE __m512i excess(const struct decoded *d, int v) { return _mm512_shuffle_epi8(d->side, plus(VECTOR(ODD_QWORD), v)); }
+FORCE_INLINE __m512i excess(const struct decoded *d, int v) { return _mm512_shuffle_epi8(d->side, plus(VECTOR(ODD_QWORD), v)); }
 
 /* ---- order ---- */
 
@@ -110,7 +110,7 @@ PIECE __m512i excess(const struct decoded *d, int v) { return _mm512_shuffle_epi
 #define FROM_16(unit, half) ((unit) % 16 / 2 * 8 + (unit) / 16 * 2 + (unit) % 2 + (half) * 4)
 #define FROM_PAIRS(n) FROM_PAIR(I(n) % 4 / 2 * 8 + Q(n), I(n) / 4, I(n) % 2)
 #define FROM_PAIR(unit, half, of_pair) ((unit) % 4 / 2 * 64 + (unit) / 4 * 8 + (half) * 4 + (unit) % 2 * 2 + (of_pair))
-PIECE void to_file_order(struct decoded *d, int group, int weights_an_entry)
+FORCE_INLINE void to_file_order(struct decoded *d, int group, int weights_an_entry)
 {
     __m512i from = group == 32 ? VECTOR(FROM_GROUPS_OF_32) : VECTOR(FROM_GROUPS_OF_16);
     __m512i levels[2] = {d->levels[0], d->levels[1]};
@@ -122,7 +122,7 @@ PIECE void to_file_order(struct decoded *d, int group, int weights_an_entry)
 
 /* Activations of a block from the file's order to that of the vectors: with groups of 16 a vector takes every second unit
  * of two vectors of the file, with groups of 32 every fourth of all four. */
-PIECE void from_file_order(const int8_t *x, int group, int8_t *out)
+FORCE_INLINE void from_file_order(const int8_t *x, int group, int8_t *out)
 {
     __m512i file[4], qwords = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
     for (int i = 0; i < 4; i++)

@@ -7,11 +7,11 @@ enum { PART = 8192 };   /* as many activations of a token are brought in order a
 typedef void decode_fn(const uint8_t *b, const uint8_t *next, struct decoded *d);
 typedef __m512i weights_fn(const struct decoded *d, int v);
 
-PIECE int is_IQ1(enum format f) { return f == FORMAT_IQ1_S || f == FORMAT_IQ1_M; }
-PIECE int blocks_at_once(enum format f) { return f == FORMAT_IQ3_XXS || f == FORMAT_IQ3_S ? 1 : 2; }
+FORCE_INLINE int is_IQ1(enum format f) { return f == FORMAT_IQ1_S || f == FORMAT_IQ1_M; }
+FORCE_INLINE int blocks_at_once(enum format f) { return f == FORMAT_IQ3_XXS || f == FORMAT_IQ3_S ? 1 : 2; }
 
 /* Sums over 4 neighbours of vectors v .. v + n - 1 times q. Signs go to q, since weights have to be unsigned. */
-PIECE __m512 product(enum format f, weights_fn weights, const struct decoded *d, int v, int n, const int8_t *q)
+FORCE_INLINE __m512 product(enum format f, weights_fn weights, const struct decoded *d, int v, int n, const int8_t *q)
 {
     __m512i zero = _mm512_setzero_si512(), sum = zero, too_much = zero;
     #pragma GCC unroll 4
@@ -27,7 +27,7 @@ PIECE __m512 product(enum format f, weights_fn weights, const struct decoded *d,
 }
 
 /* A decoded block, from vector v on, times x, added to the sums. Two lanes share a scale. */
-PIECE void add_block(enum format f, weights_fn weights, const struct decoded *d, int v, const float *scale, struct q8_row x,
+FORCE_INLINE void add_block(enum format f, weights_fn weights, const struct decoded *d, int v, const float *scale, struct q8_row x,
                      __m512 sums[2])
 {
     __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
@@ -46,7 +46,7 @@ PIECE void add_block(enum format f, weights_fn weights, const struct decoded *d,
 }
 
 /* A row times n_tokens rows of activations. Its last block may be decoded alone: it then stands for two. */
-PIECE void dot_row(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t n_blocks,
+FORCE_INLINE void dot_row(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t n_blocks,
                    const struct q8_row *x, int n_tokens, float out[MOST_TOKENS])
 {
     const int at_once = blocks_at_once(f), bytes = format_info[f].bytes;
@@ -72,7 +72,7 @@ PIECE void dot_row(enum format f, decode_fn decode, weights_fn weights, scales_f
 }
 
 /* n_tokens is a constant, at most MOST_TOKENS. */
-PIECE void dot_rows_by_parts(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *rows,
+FORCE_INLINE void dot_rows_by_parts(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *rows,
                              int n_rows, int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     _Alignas(64) int8_t q[MOST_TOKENS][PART];
@@ -94,7 +94,7 @@ PIECE void dot_rows_by_parts(enum format f, decode_fn decode, weights_fn weights
     }
 }
 
-PIECE __m512i codes64(enum format f, weights_fn weights, const struct decoded *d, int v)
+FORCE_INLINE __m512i codes64(enum format f, weights_fn weights, const struct decoded *d, int v)
 {
     __m512i bias = _mm512_set1_epi8((char)format_info[f].bias), w = weights(d, v);
     if (is_IQ1(f))
@@ -102,7 +102,7 @@ PIECE __m512i codes64(enum format f, weights_fn weights, const struct decoded *d
     return _mm512_mask_sub_epi8(_mm512_add_epi8(bias, w), minus(d, v), bias, w);
 }
 
-PIECE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t k,
+FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t k,
                           uint8_t *code, float *scale)
 {
     const int at_once = blocks_at_once(f), bytes = format_info[f].bytes, group = format_info[f].group;

@@ -2,7 +2,7 @@
 #include "cpu/avx2/decode.h"
 
 /* Codes with a great bias, of bytes that have a sign in the file, are cheaper without it: their sign moves to the activation. */
-PIECE __m256i int_dot(__m256i codes, __m256i x, int bias)
+FORCE_INLINE __m256i int_dot(__m256i codes, __m256i x, int bias)
 {
     const __m256i zero = _mm256_setzero_si256(), all_bias = _mm256_set1_epi8((char)bias);
     if (bias > 64) {

@@ -1,4 +1,4 @@
-/* Fused dot, made from the pieces of a format (decode.h). The file that includes this defines dot_16 first:
+/* Fused dot, made from codes_F and scales_F of a format (decode.h). The file that includes this defines dot_16 first:
  *   int32x4_t dot_16(int32x4_t sum, int8x16_t w, int8x16_t x)   sum plus the 16 products, four in each lane, exact
  * Sums of four groups at a time come into the lanes of one vector, where they meet their scales.
  * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
@@ -11,16 +11,16 @@
 enum { MOST_TOKENS = 4 };   /* tokens that meet a block while it is unpacked; their sums are in registers */
 
 /* What codes_F has left of the bias: sums of x take it off later, for less than it costs to take it off each code. */
-PIECE int bias_left(enum format f) { return codes_are_signed(f) ? 0 : format_info[f].bias; }
+FORCE_INLINE int bias_left(enum format f) { return codes_are_signed(f) ? 0 : format_info[f].bias; }
 
-PIECE int32x4_t dot_of_32(struct codes c, const int8_t *q)
+FORCE_INLINE int32x4_t dot_of_32(struct codes c, const int8_t *q)
 {
     int32x4_t low = dot_16(vdupq_n_s32(0), vreinterpretq_s8_u8(c.low), vld1q_s8(q));
     return dot_16(low, vreinterpretq_s8_u8(c.high), vld1q_s8(q + 16));
 }
 
 /* Two neighbouring groups, of 32 or the 16 and 16 of c[0]: pairs of lanes that add up to their products with q. */
-PIECE int32x4_t dot_pair(int group, const struct codes c[2], const int8_t *q)
+FORCE_INLINE int32x4_t dot_pair(int group, const struct codes c[2], const int8_t *q)
 {
     if (group == 32)
         return vpaddq_s32(dot_of_32(c[0], q), dot_of_32(c[1], q + 32));
@@ -30,7 +30,7 @@ PIECE int32x4_t dot_pair(int group, const struct codes c[2], const int8_t *q)
 }
 
 /* Four groups times the token's activations from i on, added to its total. product: of their codes. */
-PIECE float32x4_t add_groups(enum format f, int32x4_t product, struct q8_row x, int64_t i, const float32x4_t *scale,
+FORCE_INLINE float32x4_t add_groups(enum format f, int32x4_t product, struct q8_row x, int64_t i, const float32x4_t *scale,
                              const float32x4_t *min, float32x4_t total)
 {
     const int group = format_info[f].group;
@@ -48,13 +48,13 @@ PIECE float32x4_t add_groups(enum format f, int32x4_t product, struct q8_row x, 
 }
 
 /* Vector i of the codes from p on: of a block of 256, or of blocks of 32. */
-PIECE struct codes codes_at(enum format f, codes_fn codes, const uint8_t *p, int i)
+FORCE_INLINE struct codes codes_at(enum format f, codes_fn codes, const uint8_t *p, int i)
 {
     return format_info[f].block == 32 ? codes(p + i * format_info[f].bytes, 0) : codes(p, i);
 }
 
 /* Four groups of a row, group g from p on and the next, times the activations of each token from i on, added to its total. */
-PIECE void dot_groups(enum format f, codes_fn codes, const uint8_t *p, int g, const float32x4_t *scale, const float32x4_t *min,
+FORCE_INLINE void dot_groups(enum format f, codes_fn codes, const uint8_t *p, int g, const float32x4_t *scale, const float32x4_t *min,
                       const struct q8_row *x, int n_tokens, int64_t i, float32x4_t total[MOST_TOKENS])
 {
     const int group = format_info[f].group;
@@ -75,7 +75,7 @@ PIECE void dot_groups(enum format f, codes_fn codes, const uint8_t *p, int g, co
 }
 
 /* One block of 32 weights: what a row has beyond a multiple of 128. */
-PIECE float dot_block(enum format f, struct codes c, const float32x4_t *scale, const float32x4_t *min, struct q8_row x, int64_t i)
+FORCE_INLINE float dot_block(enum format f, struct codes c, const float32x4_t *scale, const float32x4_t *min, struct q8_row x, int64_t i)
 {
     int product = vaddvq_s32(dot_of_32(c, x.q + i)), sum = x.sum[i / 16] + x.sum[i / 16 + 1];
     float p = (float)(product - bias_left(f) * sum) * vgetq_lane_f32(*scale, 0);
@@ -85,7 +85,7 @@ PIECE float dot_block(enum format f, struct codes c, const float32x4_t *scale, c
 }
 
 /* n_tokens is a constant, at most MOST_TOKENS. */
-PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
+FORCE_INLINE void dot_blocks(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
                     const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, group = format_info[f].group;
@@ -115,7 +115,7 @@ PIECE void dot_rows(enum format f, codes_fn codes, scales_fn scales, const uint8
 }
 
 /* Rows that were unpacked before. */
-PIECE void dot_panel(const struct panel *w, int group, struct q8_row x, float *out)
+FORCE_INLINE void dot_panel(const struct panel *w, int group, struct q8_row x, float *out)
 {
     const int64_t n_groups = w->k / group;
     const int8x16_t bias = vdupq_n_s8((int8_t)w->bias);
@@ -146,10 +146,10 @@ static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
         dot_panel(w, 32, x, out);
 }
 
-#define DOT_ROWS(name, n) dot_rows(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DOT_ROWS(name, n) dot_blocks(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
 #define DEFINE_DOT(name) DEFINE_DOT_OF(name, DOT_ROWS)
 #define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
-/* The formats with pieces: all that are quantized. */
+/* For each quantized format of formats.def. */
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_DOT(name))
 #include "formats/formats.def"
 #undef FORMAT

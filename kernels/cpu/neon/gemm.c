@@ -3,28 +3,28 @@
 #include <string.h>
 #include "cpu/kernel_table.h"
 
-#define PIECE static inline __attribute__((always_inline))
+#define FORCE_INLINE static inline __attribute__((always_inline))
 
 enum { ROWS = 1 };    /* the activations of more do not fit into the registers */
 
 /* Four codes for every token. */
-PIECE int8x16_t broadcast(int8x16_t codes, int four)
+FORCE_INLINE int8x16_t broadcast(int8x16_t codes, int four)
 {
     return vreinterpretq_s8_s32(vdupq_n_s32(vreinterpretq_s32_s8(codes)[four]));
 }
 
 /* w and v are four codes each, x and y the activations of four tokens there: two tokens' sums of two products. */
-PIECE int16x8_t low_products(int8x16_t w, int8x16_t x, int8x16_t v, int8x16_t y)
+FORCE_INLINE int16x8_t low_products(int8x16_t w, int8x16_t x, int8x16_t v, int8x16_t y)
 {
     return vmlal_s8(vmull_s8(vget_low_s8(w), vget_low_s8(x)), vget_low_s8(v), vget_low_s8(y));
 }
-PIECE int16x8_t high_products(int8x16_t w, int8x16_t x, int8x16_t v, int8x16_t y)
+FORCE_INLINE int16x8_t high_products(int8x16_t w, int8x16_t x, int8x16_t v, int8x16_t y)
 {
     return vmlal_high_s8(vmull_high_s8(w, x), v, y);
 }
 
 /* A token's sum grows in two lanes, which are added at the end. */
-PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
+FORCE_INLINE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
                     int32x4_t product[ROWS][2])
 {
     int32x4_t low[2], high[2];

@@ -13,10 +13,10 @@ struct rows {
     int8x16_t bias;
 };
 
-PIECE float32x4_t to_float(int32x4_t v) { return vcvtq_f32_s32(v); }
+FORCE_INLINE float32x4_t to_float(int32x4_t v) { return vcvtq_f32_s32(v); }
 
 /* The b-th 32 weights of each row, which share a scale. */
-PIECE void add_32(const struct rows *w, int n_rows, int64_t b, int has_min, const struct q8_tile *x, float32x4_t acc[ROWS][2])
+FORCE_INLINE void add_32(const struct rows *w, int n_rows, int64_t b, int has_min, const struct q8_tile *x, float32x4_t acc[ROWS][2])
 {
     const int32_t *sums = x->sum + 2 * b * LANES;
     int32x4_t product[ROWS][2];
@@ -35,7 +35,7 @@ PIECE void add_32(const struct rows *w, int n_rows, int64_t b, int has_min, cons
 }
 
 /* The same where halves of them have scales of their own: these go first, then the two meet the scale of x together. */
-PIECE void add_2x16(const struct rows *w, int n_rows, int64_t b, int has_min, const struct q8_tile *x, float32x4_t acc[ROWS][2])
+FORCE_INLINE void add_2x16(const struct rows *w, int n_rows, int64_t b, int has_min, const struct q8_tile *x, float32x4_t acc[ROWS][2])
 {
     const int32_t *sums = x->sum + 2 * b * LANES;
     int32x4_t first[ROWS][2], second[ROWS][2];
@@ -58,7 +58,7 @@ PIECE void add_2x16(const struct rows *w, int n_rows, int64_t b, int has_min, co
 }
 
 /* Rows become neighbours: out[t * out_stride + i] = acc[i], lane t. */
-PIECE void store_tile(float32x4_t acc[ROWS][2], int n_rows, int n_tokens, float *out, int64_t out_stride)
+FORCE_INLINE void store_tile(float32x4_t acc[ROWS][2], int n_rows, int n_tokens, float *out, int64_t out_stride)
 {
     for (int h = 0; h < 2; h++) {
         int32x4_t v[4];
@@ -77,7 +77,7 @@ PIECE void store_tile(float32x4_t acc[ROWS][2], int n_rows, int n_tokens, float 
 }
 
 /* Rows r .. r + n_rows - 1 of a panel times a tile; n_rows is ROWS or 1. */
-PIECE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int has_min,
+FORCE_INLINE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int has_min,
                      float *out, int64_t out_stride)
 {
     const int64_t n_groups = w->k / group, g = r * n_groups, n_blocks = w->k / 32;
@@ -94,7 +94,7 @@ PIECE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_t
     store_tile(acc, n_rows, n_tokens, out + r, out_stride);
 }
 
-PIECE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_min, float *out,
+FORCE_INLINE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_min, float *out,
                     int64_t out_stride)
 {
     int r = 0;

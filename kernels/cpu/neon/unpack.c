@@ -5,14 +5,14 @@
 #include "decode_k.h"
 #include "decode_ternary.h"
 
-PIECE void store_codes(enum format f, struct codes c, uint8_t *code)
+FORCE_INLINE void store_codes(enum format f, struct codes c, uint8_t *code)
 {
     const uint8x16_t bias = vdupq_n_u8(codes_are_signed(f) ? (uint8_t)format_info[f].bias : 0);
     vst1q_u8(code, c.low + bias);
     vst1q_u8(code + 16, c.high + bias);
 }
 
-PIECE void store_scales(const float32x4_t *v, int n, float *out)
+FORCE_INLINE void store_scales(const float32x4_t *v, int n, float *out)
 {
     if (n == 1)
         *out = vgetq_lane_f32(*v, 0);
@@ -21,7 +21,7 @@ PIECE void store_scales(const float32x4_t *v, int n, float *out)
 }
 
 /* One block of 256 or some of 32. */
-PIECE void unpack_blocks(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, int n, uint8_t *code, float *scale,
+FORCE_INLINE void unpack_blocks(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, int n, uint8_t *code, float *scale,
                          float *min)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, n_groups = n * block / format_info[f].group;
@@ -39,7 +39,7 @@ PIECE void unpack_blocks(enum format f, codes_fn codes, scales_fn scales, const 
         store_scales(min_of, n_groups, min);
 }
 
-PIECE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
+FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
                       float *min)
 {
     const int block = format_info[f].block, n_groups = block / format_info[f].group, at_once = block == 32 ? 4 : 1;

@@ -2,11 +2,11 @@
 #include <arm_neon.h>
 #include "cpu/kernel_table.h"
 
-#define PIECE static inline __attribute__((always_inline))
+#define FORCE_INLINE static inline __attribute__((always_inline))
 
 enum { ROWS = 4 };
 
-PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
+FORCE_INLINE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
                     int32x4_t product[ROWS][2])
 {
     #pragma GCC unroll 4

@@ -3,22 +3,22 @@
 #include "cpu/tile.h"
 #include "cpu/kernel_table.h"
 
-#define PIECE static inline __attribute__((always_inline))
+#define FORCE_INLINE static inline __attribute__((always_inline))
 
 enum { ROWS = 4 };
 
 /* The halves of two vectors that hold the same codes of two rows. */
-PIECE int8x16_t first_8(int8x16_t a, int8x16_t b)
+FORCE_INLINE int8x16_t first_8(int8x16_t a, int8x16_t b)
 {
     return vreinterpretq_s8_s64(vzip1q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b)));
 }
-PIECE int8x16_t second_8(int8x16_t a, int8x16_t b)
+FORCE_INLINE int8x16_t second_8(int8x16_t a, int8x16_t b)
 {
     return vreinterpretq_s8_s64(vzip2q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b)));
 }
 
 /* Two rows, codes a and b. A matrix product holds: token 0 row 0, token 0 row 1, token 1 row 0, token 1 row 1. */
-PIECE void products_of_2(const uint8_t *a, const uint8_t *b, int8x16_t bias, const int8_t *q, int n, int32x4_t product[2][2])
+FORCE_INLINE void products_of_2(const uint8_t *a, const uint8_t *b, int8x16_t bias, const int8_t *q, int n, int32x4_t product[2][2])
 {
     int32x4_t sum[4] = {{0}, {0}, {0}, {0}};
     #pragma GCC unroll 2
@@ -37,7 +37,7 @@ PIECE void products_of_2(const uint8_t *a, const uint8_t *b, int8x16_t bias, con
     }
 }
 
-PIECE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
+FORCE_INLINE void products(const uint8_t *code, int64_t k, int n_rows, int8x16_t bias, const int8_t *q, int n,
                     int32x4_t product[ROWS][2])
 {
     if (n_rows == 1) {

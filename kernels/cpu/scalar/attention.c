@@ -50,11 +50,11 @@ static void attend_head(const float *q, int head_dim, struct kv_head kv, int64_t
     part[head_dim + 1] = (float)sum;
 }
 
-static void attend_one(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
+static void attention_decode(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
                        float *scratch, float *part)
 {
     for (int h = 0; h < n_head; h++)
-        attend_head(q + h * head_dim, head_dim, kv, first, last, scale, scratch, part + h * part_row(head_dim));
+        attend_head(q + h * head_dim, head_dim, kv, first, last, scale, scratch, part + h * split_row(head_dim));
 }
 
 /* The same with one pass over the keys and no memory for their weights: the part is summed relative to the greatest score so far, and
@@ -77,21 +77,21 @@ static void attend_online(const float *q, int head_dim, struct kv_head kv, int64
     part[head_dim + 1] = sum;
 }
 
-static void attend_tile(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
+static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
                         int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part)
 {
     (void)scratch;
     for (int t = 0; t < n_tokens; t++) {
         int64_t pos = pos0 + t, to = pos + 1 < last ? pos + 1 : last;
         int64_t from = window > 0 && pos - window >= first ? pos - window + 1 : first;
-        for (int h = 0; h < n_head; h++, part += part_row(head_dim))
+        for (int h = 0; h < n_head; h++, part += split_row(head_dim))
             attend_online(q + t * q_stride + h * head_dim, head_dim, kv, from, to, scale, part);
     }
 }
 
-static void merge_parts(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out)
+static void combine_splits(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out)
 {
-    for (int h = 0; h < n_head; h++, part += part_row(head_dim), out += head_dim) {
+    for (int h = 0; h < n_head; h++, part += split_row(head_dim), out += head_dim) {
         float max = -FLT_MAX;
         for (int p = 0; p < n_parts; p++)
             max = fmaxf(max, part[p * part_stride + head_dim]);
@@ -110,7 +110,7 @@ static void merge_parts(const float *part, int64_t part_stride, int n_parts, int
 
 void fill_scalar_attention(struct kernels *table)
 {
-    table->attend_one = attend_one;
-    table->attend_tile = attend_tile;
-    table->merge_parts = merge_parts;
+    table->attention_decode = attention_decode;
+    table->attention_prefill = attention_prefill;
+    table->combine_splits = combine_splits;
 }

@@ -16,7 +16,7 @@ enum { GROUP_HEADS = 16 };
  * they come from memory). */
 enum { KEYS_AHEAD = 4096 };
 
-void FILL(attend_one)(struct kernels *table);
+void FILL(attention_decode)(struct kernels *table);
 
 /* scores[h * n_keys + j] = q[h] . keys[j] for n_head heads, a constant. */
 INLINE void score_heads(enum format format, const uint8_t *keys, int64_t n_keys, const float *q, int n_head, int head_dim,
@@ -134,7 +134,7 @@ INLINE void add_values(enum format format, struct weighted w, int n_head)
 INLINE void attend(enum format format, const float *q, int n_head, int head_dim, const uint8_t *keys, const uint8_t *values,
                    int64_t n_keys, float scale, float *weights, float *part)
 {
-    int64_t row = part_row(head_dim);
+    int64_t row = split_row(head_dim);
     score(format, keys, n_keys, q, n_head, head_dim, weights);
     for (int h = 0; h < n_head; h++) {
         float *out = part + h * row;
@@ -145,12 +145,12 @@ INLINE void attend(enum format format, const float *q, int n_head, int head_dim,
     add_values(format, w, n_head);
 }
 
-static void attend_one(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
+static void attention_decode(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
                        float *scratch, float *part)
 {
     int64_t start = first * padded_row_bytes(kv.format, head_dim);
     const uint8_t *keys = (const uint8_t *)kv.k + start, *values = (const uint8_t *)kv.v + start;
-    for (int h = 0; h < n_head; h += GROUP_HEADS, q += GROUP_HEADS * head_dim, part += GROUP_HEADS * part_row(head_dim)) {
+    for (int h = 0; h < n_head; h += GROUP_HEADS, q += GROUP_HEADS * head_dim, part += GROUP_HEADS * split_row(head_dim)) {
         int n = n_head - h < GROUP_HEADS ? n_head - h : GROUP_HEADS;
         switch (kv.format) {
         case FORMAT_F16: attend(FORMAT_F16, q, n, head_dim, keys, values, last - first, scale, scratch, part); break;
@@ -161,10 +161,10 @@ static void attend_one(const float *q, int n_head, int head_dim, struct kv_head 
 }
 
 /* Attention once more: parts are the values, weighed by what their greatest scores leave of them. */
-static void merge_parts(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out)
+static void combine_splits(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out)
 {
-    for (int h = 0; h < n_head; h++, part += part_row(head_dim), out += head_dim) {
-        float weights[MAX_PARTS], max;
+    for (int h = 0; h < n_head; h++, part += split_row(head_dim), out += head_dim) {
+        float weights[MAX_SPLITS], max;
         double sum = 0;
         for (int p = 0; p < n_parts; p++)
             weights[p] = part[p * part_stride + head_dim];
@@ -179,8 +179,8 @@ static void merge_parts(const float *part, int64_t part_stride, int n_parts, int
     }
 }
 
-void FILL(attend_one)(struct kernels *table)
+void FILL(attention_decode)(struct kernels *table)
 {
-    table->attend_one = attend_one;
-    table->merge_parts = merge_parts;
+    table->attention_decode = attention_decode;
+    table->combine_splits = combine_splits;
 }

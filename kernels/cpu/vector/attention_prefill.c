@@ -10,7 +10,7 @@
 #include "product.h"
 #include "transpose.h"
 
-void FILL(attend_tile)(struct kernels *table);
+void FILL(attention_prefill)(struct kernels *table);
 
 /* One query head in scratch, all of it in tiles of VLANES tokens. */
 struct head {
@@ -137,12 +137,12 @@ static const float *rows_as_float(const void *rows, enum format format, int64_t 
     return space;
 }
 
-static void attend_tile(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
+static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
                         int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part)
 {
     float *scores = scratch + n_head * (2 * (int64_t)head_dim * VLANES + 2 * VLANES);
     float *k_space = scores + 2 * KV_BLOCK * VLANES, *v_space = k_space + KV_BLOCK * head_dim;
-    int64_t row = part_row(head_dim);
+    int64_t row = split_row(head_dim);
     struct block block = {.first = first, .visible_from = window ? pos0 - window + 1 : INT64_MIN / 2, .visible_to = pos0};
 
     for (int h = 0; h < n_head; h++)
@@ -160,7 +160,7 @@ static void attend_tile(const float *q, int64_t q_stride, int n_tokens, int n_he
         finish(head_at(scratch, h, head_dim), n_tokens, head_dim, part + h * row, n_head * row);
 }
 
-void FILL(attend_tile)(struct kernels *table)
+void FILL(attention_prefill)(struct kernels *table)
 {
-    table->attend_tile = attend_tile;
+    table->attention_prefill = attention_prefill;
 }

@@ -13,8 +13,8 @@ INLINE vec multiply(vec sum, const uint8_t *weights, vec x)
 #include "gemm_template.h"
 
 void FILL(layer)(struct kernels *table);
-void FILL(attend_one)(struct kernels *table);
-void FILL(attend_tile)(struct kernels *table);
+void FILL(attention_decode)(struct kernels *table);
+void FILL(attention_prefill)(struct kernels *table);
 void FILL(float)(struct kernels *table);
 
 enum {
@@ -41,7 +41,7 @@ INLINE float dot_row(enum format format, const uint8_t *row, int64_t k, const fl
     return v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
 }
 
-INLINE void dot_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+INLINE void dot_float_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
 {
     for (int r = 0; r < n_rows; r++)
         out[r] = dot_row(format, rows + r * row_bytes(format, k), k, x);
@@ -49,17 +49,17 @@ INLINE void dot_rows(enum format format, const uint8_t *rows, int n_rows, int64_
 
 static void dot_f32(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
 {
-    dot_rows(FORMAT_F32, rows, n_rows, k, x, out);
+    dot_float_rows(FORMAT_F32, rows, n_rows, k, x, out);
 }
 
 static void dot_f16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
 {
-    dot_rows(FORMAT_F16, rows, n_rows, k, x, out);
+    dot_float_rows(FORMAT_F16, rows, n_rows, k, x, out);
 }
 
 static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
 {
-    dot_rows(FORMAT_BF16, rows, n_rows, k, x, out);
+    dot_float_rows(FORMAT_BF16, rows, n_rows, k, x, out);
 }
 
 /* Floats are copied as anywhere, so F32 keeps the slot it has. */
@@ -120,6 +120,6 @@ void FILL(float)(struct kernels *table)
     table->f16_to_float = f16_to_float;
     table->float_to_f16 = float_to_f16;
     FILL(layer)(table);
-    FILL(attend_one)(table);
-    FILL(attend_tile)(table);
+    FILL(attention_decode)(table);
+    FILL(attention_prefill)(table);
 }

@@ -13,7 +13,7 @@ enum {
     ITEMS_PER_THREAD = 4                /* work items whose splits have room in memory */
 };
 
-/* Whether rows are attended one by one. Measured: attend_one costs as much as 2 or 3 lanes of attend_tile, which computes all. */
+/* Whether rows are attended one by one. Measured: attention_decode costs as much as 2 or 3 lanes of attention_prefill, which computes all. */
 static int one_by_one(int n_rows, int lanes)
 {
     return 8 * n_rows <= 3 * lanes;
@@ -48,7 +48,7 @@ static int64_t split_keys(int n_rows, int lanes, int64_t n_keys, int head_dim)
     int64_t most = SPLIT_ELEMENTS / head_dim * (one_by_one(n_rows, lanes) ? 1 : TILE_SPLITS);
     if (most < KV_BLOCK)
         most = KV_BLOCK;
-    int64_t splits = (n_keys + most - 1) / most, allowed = MAX_PARTS / n_rows;
+    int64_t splits = (n_keys + most - 1) / most, allowed = MAX_SPLITS / n_rows;
     if (splits > allowed)
         splits = allowed;
     int64_t even = (n_keys + splits - 1) / splits;
@@ -89,7 +89,7 @@ static struct item item_at(const struct step *s, const struct attention *a, int6
 
 static int64_t split_stride(const struct attention *a, int n_rows)
 {
-    int64_t n = n_rows * (a->n_head / a->n_head_kv) * part_row(a->head_dim);
+    int64_t n = n_rows * (a->n_head / a->n_head_kv) * split_row(a->head_dim);
     return (n + 15) / 16 * 16;
 }
 
@@ -112,13 +112,13 @@ static void attend_split(struct step *s, const struct op *op, const struct item 
     }
     struct kv_head kv = cache_head(op, u->seg->cache, u->kv_head);
     if (!one_by_one(u->n, s->kernels->lanes)) {
-        s->kernels->attend_tile(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, space, out);
+        s->kernels->attention_prefill(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, space, out);
         return;
     }
-    for (int t = 0; t < u->n; t++, q += s->plan->width[op->in[Q]], out += group * part_row(a->head_dim)) {
+    for (int t = 0; t < u->n; t++, q += s->plan->width[op->in[Q]], out += group * split_row(a->head_dim)) {
         int64_t from = first_key(a, pos + t), to = pos + t + 1 < last ? pos + t + 1 : last;
         from = from < first ? first : from;
-        s->kernels->attend_one(q, group, a->head_dim, kv, from < to ? from : to, to, a->scale, space, out);
+        s->kernels->attention_decode(q, group, a->head_dim, kv, from < to ? from : to, to, a->scale, space, out);
     }
 }
 
@@ -127,8 +127,8 @@ static void combine_splits(struct step *s, const struct op *op, const struct ite
     const struct attention *a = op->parameters;
     int group = a->n_head / a->n_head_kv, dst = op->out[0];
     float *out = s->scratch->slot[dst] + (int64_t)u->row * s->plan->width[dst] + (int64_t)u->kv_head * group * a->head_dim;
-    for (int t = 0; t < u->n; t++, splits += group * part_row(a->head_dim), out += s->plan->width[dst])
-        s->kernels->merge_parts(splits, split_stride(a, u->n), u->n_splits, group, a->head_dim, out);
+    for (int t = 0; t < u->n; t++, splits += group * split_row(a->head_dim), out += s->plan->width[dst])
+        s->kernels->combine_splits(splits, split_stride(a, u->n), u->n_splits, group, a->head_dim, out);
 }
 
 /* ---- the operation ---- */
@@ -136,7 +136,7 @@ static void combine_splits(struct step *s, const struct op *op, const struct ite
 /* Floats for the splits of one item. */
 static int64_t item_floats(const struct attention *a)
 {
-    return MAX_PARTS * split_stride(a, 1);
+    return MAX_SPLITS * split_stride(a, 1);
 }
 
 static struct scratch_need attention_need(const struct op *op, struct step_size size)
@@ -144,7 +144,7 @@ static struct scratch_need attention_need(const struct op *op, struct step_size 
     const struct attention *a = op->parameters;
     int group = a->n_head / a->n_head_kv, n_items = ITEMS_PER_THREAD * size.n_threads, n_rows = 3 * size.lanes / 8;
     int64_t short_split = SPLIT_ELEMENTS / a->head_dim + KV_BLOCK, long_split = split_keys(n_rows, size.lanes, size.n_ctx, a->head_dim);
-    int64_t one = group * (short_split > long_split ? short_split : long_split), tile = attend_scratch(group, a->head_dim);
+    int64_t one = group * (short_split > long_split ? short_split : long_split), tile = attention_scratch(group, a->head_dim);
     return (struct scratch_need){
         .thread_floats = (int64_t)group * a->head_dim + 16 + (one > tile ? one : tile),
         .shared_floats = n_items * item_floats(a),
@@ -162,7 +162,7 @@ static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struc
 {
     const struct attention *a = op->parameters;
     float *splits = s->scratch->shared + thread * item_floats(a);
-    for (int64_t i; (i = team_next(team, thread, n_tiles * a->n_head_kv)) >= 0;) {
+    for (int64_t i; (i = next_chunk(team, thread, n_tiles * a->n_head_kv)) >= 0;) {
         struct item u = item_at(s, a, n_tiles, i);
         for (int split = 0; split < u.n_splits && !team_cancelled(team, thread); split++)
             attend_split(s, op, &u, split, splits + split * split_stride(a, u.n), thread);
@@ -177,7 +177,7 @@ static int run_splits(struct step *s, const struct op *op, int64_t n_tiles, stru
     int64_t n_tasks = 0;
     for (int64_t i = 0; i < n_tiles; i++)
         n_tasks += a->n_head_kv * item_at(s, a, n_tiles, i * a->n_head_kv).n_splits;
-    for (int64_t task; (task = team_next(team, thread, n_tasks)) >= 0;) {
+    for (int64_t task; (task = next_chunk(team, thread, n_tasks)) >= 0;) {
         int64_t i = 0;
         struct item u = item_at(s, a, n_tiles, 0);
         for (; task >= u.n_splits; u = item_at(s, a, n_tiles, ++i))
@@ -196,7 +196,7 @@ static int run_attention(struct step *s, const struct op *op, struct team *team,
 {
     const struct attention *a = op->parameters;
     if (!rows_are_alone(s)) {
-        for (int64_t row; (row = team_next(team, thread, s->n_tokens)) >= 0;) {
+        for (int64_t row; (row = next_chunk(team, thread, s->n_tokens)) >= 0;) {
             rotate_heads(s, op, queries(s, op, row, 0), a->n_head, a->q_norm.data, row);
             append_heads(s, op, segment_of(s, row), row, 0, a->n_head_kv);
         }

@@ -10,7 +10,7 @@ static int run_embed(struct step *s, const struct op *op, struct team *team, int
     const struct embed *p = op->parameters;
     const struct weight *w = &op->matrix[0].weight;
     int64_t stride = s->plan->width[op->out[0]];
-    for (int64_t t; (t = team_next(team, thread, s->n_tokens)) >= 0;) {
+    for (int64_t t; (t = next_chunk(team, thread, s->n_tokens)) >= 0;) {
         float *x = s->scratch->slot[op->out[0]] + t * stride;
         s->kernels->to_float[w->format](w->data + s->token[t] * row_bytes(w->format, w->cols), w->cols, x);
         if (p->scale != 1)

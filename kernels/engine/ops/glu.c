@@ -17,7 +17,7 @@ static int run_glu(struct step *s, const struct op *op, struct team *team, int t
     int64_t rows = chunk_rows(s, &gate->weight, s->n_tokens), n_chunks = (gate->weight.rows + rows - 1) / rows;
     int64_t stride = s->plan->width[op->out[0]];
     float *g = s->scratch->thread[thread].out, *u = g + s->n_tokens * rows;
-    for (int64_t chunk; (chunk = team_next(team, thread, n_chunks)) >= 0;) {
+    for (int64_t chunk; (chunk = next_chunk(team, thread, n_chunks)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = gate->weight.rows - row0 < rows ? gate->weight.rows - row0 : rows;
         multiply_panel(s, &gate->weight, row0, n, in, thread, g, n);

@@ -36,7 +36,7 @@ static int run_linear(struct step *s, const struct op *op, struct team *team, in
         end[i] = n_chunks += (op->matrix[i].weight.rows + rows - 1) / rows;
     }
     float *out = s->scratch->thread[thread].out;
-    for (int64_t chunk; (chunk = team_next(team, thread, n_chunks)) >= 0;) {
+    for (int64_t chunk; (chunk = next_chunk(team, thread, n_chunks)) >= 0;) {
         int i = 0;
         while (chunk >= end[i])
             i++;

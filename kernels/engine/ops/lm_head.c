@@ -69,7 +69,7 @@ static float *logits_panel(struct step *s, struct input in, int64_t row0, int n,
 static int run_logits(struct step *s, struct input in, struct team *team, int thread)
 {
     int64_t n_vocab = output(s)->rows, rows = chunk_rows(s, output(s), in.n_tokens);
-    for (int64_t chunk; (chunk = team_next(team, thread, (n_vocab + rows - 1) / rows)) >= 0;) {
+    for (int64_t chunk; (chunk = next_chunk(team, thread, (n_vocab + rows - 1) / rows)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = n_vocab - row0 < rows ? n_vocab - row0 : rows;
         const float *out = logits_panel(s, in, row0, n, thread);
@@ -117,7 +117,7 @@ static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread
 static int run_logprob(struct step *s, struct input in, struct team *team, int thread)
 {
     int64_t n_chunks = vocabulary_chunks(&s->plan->head), n_batch = s->scratch->n_batch;
-    for (int64_t chunk; (chunk = team_next(team, thread, n_chunks)) >= 0;)
+    for (int64_t chunk; (chunk = next_chunk(team, thread, n_chunks)) >= 0;)
         log_chunk(s, in, chunk, thread);
     if (team_barrier(team, thread))
         return 1;

@@ -10,7 +10,7 @@ static int run_norm(struct step *s, const struct op *op, struct team *team, int 
     const struct norm *p = op->parameters;
     int64_t n = s->plan->width[op->out[0]];
     float *row = s->scratch->thread[thread].row;
-    for (int64_t t; (t = team_next(team, thread, s->n_tokens)) >= 0;) {
+    for (int64_t t; (t = next_chunk(team, thread, s->n_tokens)) >= 0;) {
         float *dst = s->scratch->slot[op->out[0]] + t * n;
         const float *src = s->scratch->slot[op->in[0]] + t * n;
         s->kernels->rms_norm(src, op->norm, n, op->eps, p->accumulate ? row : dst);

@@ -190,27 +190,27 @@ static void replay_attention(void)
 {
     const int64_t n_tokens = vector->size[0], pos0 = vector->size[3], window = vector->size[4];
     const int n_head = (int)vector->size[1], head_dim = (int)vector->size[2];
-    const int64_t width = n_head * head_dim, part = n_head * part_row(head_dim), alignment = format == FORMAT_F32 ? 4 : 2;
+    const int64_t width = n_head * head_dim, part = n_head * split_row(head_dim), alignment = format == FORMAT_F32 ? 4 : 2;
     const float *q = input(0, 4), scale = (float)vector->number;
     const struct kv_head kv = {input(1, alignment), input(2, alignment), format};
-    float *scratch = space(4 * attend_scratch(n_head, head_dim), 64), *scores = space(4 * n_head * (pos0 + n_tokens), 4);
+    float *scratch = space(4 * attention_scratch(n_head, head_dim), 64), *scores = space(4 * n_head * (pos0 + n_tokens), 4);
     float *parts = space(4 * 2 * part, 4), *tile_parts = space(4 * 2 * part * table->lanes, 4), *out = space(4 * width, 4);
     int64_t end[3];
 
     for (int64_t t = 0; t < n_tokens; t++) {
         int n_parts = cut_keys(pos0 + t, pos0 + t + 1, end);
         for (int p = 0; p < n_parts; p++)
-            table->attend_one(q + t * width, n_head, head_dim, kv, end[p], end[p + 1], scale, scores, parts + p * part);
-        table->merge_parts(parts, part, n_parts, n_head, head_dim, out);
+            table->attention_decode(q + t * width, n_head, head_dim, kv, end[p], end[p + 1], scale, scores, parts + p * part);
+        table->combine_splits(parts, part, n_parts, n_head, head_dim, out);
         compare_close("one", out, t * width, width, 3);
     }
     for (int64_t t = 0; t < n_tokens; t += table->lanes) {
         int n = (int)smaller(table->lanes, n_tokens - t), n_parts = cut_keys(pos0 + t, pos0 + t + n, end);
         for (int p = 0; p < n_parts; p++)
-            table->attend_tile(q + t * width, width, n, n_head, head_dim, kv, pos0 + t, window, end[p], end[p + 1], scale,
+            table->attention_prefill(q + t * width, width, n, n_head, head_dim, kv, pos0 + t, window, end[p], end[p + 1], scale,
                                scratch, tile_parts + p * n * part);
         for (int i = 0; i < n; i++) {
-            table->merge_parts(tile_parts + i * part, n * part, n_parts, n_head, head_dim, out);
+            table->combine_splits(tile_parts + i * part, n * part, n_parts, n_head, head_dim, out);
             compare_close("tile", out, (t + i) * width, width, 3);
         }
     }
