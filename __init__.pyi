@@ -14,18 +14,26 @@ from subbyte.errors import (
     TokenizerError as TokenizerError,
     UnsupportedError as UnsupportedError,
 )
-from subbyte.runtime.bench.bench import BenchResult as BenchResult, bench as bench
+from subbyte.runtime.bench.bench import (
+    BenchMeasurement as BenchMeasurement,
+    BenchResult as BenchResult,
+    bench as bench,
+)
 from subbyte.runtime.chat.chat import Chat as Chat
 from subbyte.runtime.chat.messages import Message as Message
 from subbyte.runtime.chat.presets import Preset as Preset
-from subbyte.runtime.compare.attribution import blame as blame
-from subbyte.runtime.compare.attribution_result import Blame as Blame, BlameRun as BlameRun
+from subbyte.runtime.compare.attribution import AttributionMeasurement as AttributionMeasurement, blame as blame
+from subbyte.runtime.compare.attribution_result import Attribution as Attribution, Sensitivity as Sensitivity
 from subbyte.runtime.compare.base_file import BaseFile as BaseFile
-from subbyte.runtime.compare.compare import compare as compare
+from subbyte.runtime.compare.compare import CompareMeasurement as CompareMeasurement, compare as compare
 from subbyte.runtime.compare.layers import LayerError as LayerError
 from subbyte.runtime.compare.result import CompareRun as CompareRun
 from subbyte.runtime.evaluation.divergence import Divergence as Divergence, Estimate as Estimate
-from subbyte.runtime.evaluation.perplexity import perplexity as perplexity
+from subbyte.runtime.evaluation.options import EvalOptions as EvalOptions
+from subbyte.runtime.evaluation.perplexity import (
+    PerplexityMeasurement as PerplexityMeasurement,
+    perplexity as perplexity,
+)
 from subbyte.runtime.evaluation.perplexity_result import (
     Delta as Delta,
     PerplexityResult as PerplexityResult,
@@ -43,13 +51,18 @@ from subbyte.runtime.generation.events import (
 from subbyte.runtime.generation.generation import Generation as Generation
 from subbyte.runtime.generation.sampling import Sampling as Sampling
 from subbyte.runtime.gguf.model_file import GGUF as GGUF
-from subbyte.runtime.imatrix.collect import imatrix as imatrix
+from subbyte.runtime.imatrix.collect import ImatrixMeasurement as ImatrixMeasurement, imatrix as imatrix
 from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
 from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo, load as load
 from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
 from subbyte.runtime.quantize.recipe import Recipe as Recipe
-from subbyte.runtime.report.report import Report as Report, ReportRow as ReportRow, report as report
+from subbyte.runtime.report.report import (
+    Report as Report,
+    ReportMeasurement as ReportMeasurement,
+    ReportRow as ReportRow,
+    report as report,
+)
 from subbyte.runtime.score import Score as Score
 from subbyte.runtime.session import Session as Session

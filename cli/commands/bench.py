@@ -9,6 +9,7 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.terminal.console import show_log
+from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
@@ -51,14 +52,14 @@ def bench(
 
     Prompts of -p tokens and generation of -n tokens, each behind -d tokens of context, with -t threads; all take comma
     lists. Every figure is also shown as a share of the roofline: what this machine's memory bandwidth and arithmetic
-    allowed at that moment.
+    allowed at that moment. Ctrl-C shows what was measured so far.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; --synthetic takes its place.
     """
-    with _found(model, synthetic, keep, verbose) as path, options.usage_errors(), ProgressBar() as bar:
-        from subbyte.runtime.bench.bench import bench as measure
+    with _found(model, synthetic, keep, verbose) as path, options.usage_errors():
+        from subbyte.runtime.bench.bench import BenchMeasurement
 
-        result = measure(
+        measurement = BenchMeasurement(
             path,
             prompts=[n for n in prompts if n],
             generations=[n for n in generations if n],
@@ -67,11 +68,15 @@ def bench(
             repeats=repeats,
             cache_type=cache_type,
             activations=activations,
-            on_progress=bar.update,
         )
+        with measurement, ProgressBar() as bar:
+            done = run_measurement(measurement, lambda step: bar.update(*step))
+            result = measurement.result()
     from subbyte.cli.commands.bench_output import print_bench
 
     print_bench(output, options.command_line(ctx), result)
+    if not done:
+        raise KeyboardInterrupt
 
 
 @contextmanager

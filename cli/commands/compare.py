@@ -1,14 +1,15 @@
 """`subbyte compare`: how far quantized models diverge from a base, and which layers and tensors cause it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes
+from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.compare.base_file import BaseFile
     from subbyte.runtime.compare.compare import CompareProgress
     from subbyte.runtime.compare.groups import By
+    from subbyte.runtime.measurement import Measurement
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
@@ -65,22 +67,24 @@ def compare(
         stack.callback(reference.close)
         others = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
         from subbyte.cli.commands.compare_output import print_comparison
-        from subbyte.runtime.compare.attribution import Blaming
-        from subbyte.runtime.compare.compare import Comparing
-        from subbyte.runtime.compare.conditions import Conditions
+        from subbyte.runtime.compare.attribution import AttributionMeasurement
+        from subbyte.runtime.compare.compare import CompareMeasurement
+        from subbyte.runtime.evaluation.options import EvalOptions
 
-        conditions = Conditions(n_ctx, chunks, cache_type, activations)
-        comparing = Comparing(reference, others, texts, conditions, layers=layers, save_base=save_base)
-        blamings = [Blaming(reference, model, texts, conditions, by) for model in others] if by else []
-        done, blames = _run(comparing, lambda p: (_kld(p), p.index, p.total)), []
+        evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
+        comparison = CompareMeasurement(reference, others, texts, evaluation, layers=layers, save_base=save_base)
+        attributions = (
+            [AttributionMeasurement(reference, model, texts, evaluation, by) for model in others] if by else []
+        )
+        done, results = _run(comparison, lambda p: (_kld(p), p.index, p.total)), []
         if save_base is not None and not done:
             note(f"{save_base} was not written: it needs all chunks", verbose=True)
-        for blaming in blamings:
-            done = done and _run(blaming, lambda p: (f"attributing {p.group}", p.done, p.total))
-            if done or blaming.n_done:
-                blames.append(blaming.result())
-        if comparing.n_done:
-            print_comparison(output, options.command_line(ctx), comparing.result(), blames)
+        for attribution in attributions:
+            done = done and _run(attribution, lambda p: (f"attributing {p.group}", p.done, p.total))
+            if done or attribution.n_done:
+                results.append(attribution.result())
+        if comparison.n_done:
+            print_comparison(output, options.command_line(ctx), comparison.result(), results)
     if not done:
         raise KeyboardInterrupt
 
@@ -95,15 +99,13 @@ def _open_base(name: str, files: tuple[str, ...], threads: int | None, verbose: 
     return open_model(name, threads, verbose=verbose)
 
 
-def _run(work: Iterable[P], describe: Callable[[P], tuple[str, int, int]]) -> bool:
-    """Goes through all of the work with a bar on stderr; False where Ctrl-C ended it."""
+def _run(measurement: "Measurement[P, Any]", describe: Callable[[P], tuple[str, int, int]]) -> bool:
+    """Goes through a measurement with a bar on stderr; False where Ctrl-C ended it."""
     with ProgressBar() as bar:
         try:
-            for progress in work:
-                bar.update(*describe(progress))
-        except KeyboardInterrupt:
+            return run_measurement(measurement, lambda progress: bar.update(*describe(progress)))
+        except KeyboardInterrupt:  # before anything was measured
             return False
-    return True
 
 
 def _kld(progress: "CompareProgress") -> str:

@@ -9,19 +9,21 @@ from subbyte.cli.terminal.output import flat, print_csv, print_json, print_markd
 from subbyte.cli.terminal.tables import numeric, print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.compare.attribution_result import BlameRun
+    from subbyte.runtime.compare.attribution_result import Attribution
     from subbyte.runtime.compare.result import CompareRun
 
 
-def print_comparison(output: Output, command: str, run: "CompareRun", blames: Sequence["BlameRun"]) -> None:
-    """Writes a comparison, and what the tensors are blamed for, to stdout."""
+def print_comparison(output: Output, command: str, run: "CompareRun", attributions: Sequence["Attribution"]) -> None:
+    """Writes a comparison, and what of the divergence is due to which tensors, to stdout."""
     if output == "json":
-        print_json({"command": command, **run.to_dict(), "blame": [blame.to_dict() for blame in blames]})
+        print_json(
+            {"command": command, **run.to_dict(), "blame": [attribution.to_dict() for attribution in attributions]}
+        )
         return
     if output == "csv":
         print_csv(_records(run))
         return
-    tables = [numeric(*table) for table in (*run.tables(), *(blame.table() for blame in blames))]
+    tables = [numeric(*table) for table in (*run.tables(), *(attribution.table() for attribution in attributions))]
     conditions = _conditions(run)
     if output == "md":
         print_markdown(*tables, "; ".join(conditions), f"    {one_line(command)}")

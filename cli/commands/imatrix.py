@@ -8,7 +8,7 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
-from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.cli.terminal.interrupt import one_interrupt, run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.progress_bar import ProgressBar
@@ -38,22 +38,22 @@ def imatrix(
 ) -> None:  # fmt: skip
     """Compute an importance matrix, for quantizing below 4 bits.
 
-    OUT is written in the GGUF format that llama-quantize reads as well. Calibrate on text like that the model is for,
-    and not on the text it will be evaluated on.
+    OUT is written in the GGUF format that llama-quantize reads as well; Ctrl-C writes what was measured so far.
+    Calibrate on text like that the model is for, and not on the text it will be evaluated on.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    from subbyte.runtime.imatrix.collect import imatrix as compute
+    from subbyte.runtime.evaluation.options import EvalOptions
+    from subbyte.runtime.imatrix.collect import ImatrixMeasurement
 
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     started = time.perf_counter()
     loaded = open_model(model, threads, verbose=verbose)
+    evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
-        importances = compute(
-            loaded, texts, n_ctx=n_ctx, chunks=chunks, process_output=process_output, cache_type=cache_type,
-            activations=activations, datasets=files,
-            on_chunk=lambda done, total: bar.update(f"chunk {done} of {total}", done, total),
-        )  # fmt: skip
+        measurement = ImatrixMeasurement(loaded, texts, evaluation, process_output=process_output, datasets=files)
+        done = run_measurement(measurement, lambda step: bar.update(*step))
+        importances = measurement.result()
         importances.save(out)
     n_tensors, seconds = len(importances.squares), time.perf_counter() - started
     if output == "json":
@@ -61,3 +61,5 @@ def imatrix(
         print_json({"command": options.command_line(ctx), **facts, "seconds": seconds})
     else:
         print(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
+    if not done:
+        raise KeyboardInterrupt

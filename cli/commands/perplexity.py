@@ -8,6 +8,7 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
+from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
 
@@ -53,11 +54,12 @@ def perplexity(
 
     The algorithm of llama.cpp's llama-perplexity, with its standard error. Several models take turns at each chunk;
     each is compared with the first one by a paired test on the same tokens, whose 95 % interval (block bootstrap) is
-    far narrower than the standard errors of the two.
+    far narrower than the standard errors of the two. Ctrl-C shows what was measured so far.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    from subbyte.runtime.evaluation.perplexity import perplexity as measure
+    from subbyte.runtime.evaluation.options import EvalOptions
+    from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 
     if until_decided and len(models) < 2:
         raise click.UsageError("--until-decided compares models; give two or more")
@@ -67,13 +69,17 @@ def perplexity(
         loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
         progress = stack.enter_context(PerplexityProgress(values=output == "text", plot=picture))
         stack.enter_context(options.usage_errors())
-        run = measure(
-            loaded, texts, n_ctx=n_ctx, chunks=chunks, stride=stride, cache_type=cache_type, activations=activations,
-            compat=compat is not None, until_decided=until_decided, resume=resume, on_chunk=progress.update,
+        measurement = PerplexityMeasurement(
+            loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations), stride=stride,
+            compat=compat is not None, until_decided=until_decided, resume=resume,
         )  # fmt: skip
+        done = run_measurement(measurement, progress.update)
+        run = measurement.result()
     from subbyte.cli.commands.perplexity_output import print_perplexity
 
     print_perplexity(output, options.command_line(ctx), files, run)
+    if not done:
+        raise KeyboardInterrupt
 
 
 def _picture(models: tuple[str, ...]) -> "Plot":

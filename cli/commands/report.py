@@ -7,6 +7,7 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
+from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
@@ -52,23 +53,29 @@ def report(
     divergence. -o md is the table for the card.
 
     A file is standard if its tensors have the types that llama-quantize gives them. One that is not is compared with
-    the standard file of its file type, or else with the standard file nearest in size.
+    the standard file of its file type, or else with the standard file nearest in size. Ctrl-C shows what was measured
+    so far.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
     with ExitStack() as stack:
         stack.enter_context(options.usage_errors())
-        from subbyte.runtime.report.report import report as measure
+        from subbyte.runtime.evaluation.options import EvalOptions
+        from subbyte.runtime.report.report import ReportMeasurement
 
         texts = [read_bytes(file, MAX_CORPUS) for file in files]
         paths = [find_model(model, verbose=verbose) for model in models]
         reference = None if base is None else find_model(base, verbose=verbose)
-        bar = stack.enter_context(ProgressBar())
-        result = measure(
-            paths, texts, base=reference, against=against, n_ctx=n_ctx, chunks=chunks, cache_type=cache_type,
-            activations=activations, threads=threads, prompt=prompt, generation=generation, repeats=repeats,
-            on_progress=bar.update,
+        measurement = ReportMeasurement(
+            paths, texts, EvalOptions(n_ctx, chunks, cache_type, activations), base=reference, against=against,
+            threads=threads, prompt=prompt, generation=generation, repeats=repeats,
         )  # fmt: skip
+        stack.enter_context(measurement)
+        bar = stack.enter_context(ProgressBar())
+        done = run_measurement(measurement, lambda step: bar.update(*step))
+        result = measurement.result()
     from subbyte.cli.commands.report_output import print_report
 
     print_report(output, options.command_line(ctx), files, result)
+    if not done:
+        raise KeyboardInterrupt

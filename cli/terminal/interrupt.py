@@ -1,9 +1,33 @@
-"""Ctrl-C: when an interrupt counts."""
+"""Ctrl-C: when an interrupt counts, and what a measurement keeps when one comes."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from subbyte.cli.terminal.console import note
+
+if TYPE_CHECKING:
+    from subbyte.runtime.measurement import Measurement
+
+P = TypeVar("P")
+
+
+def run_measurement(measurement: "Measurement[P, Any]", show: Callable[[P], object]) -> bool:
+    """Goes through a measurement and shows its progress; False where Ctrl-C ended it and there is a partial result.
+
+    What that result covers is then said on stderr. Where there is none yet, KeyboardInterrupt goes on.
+    """
+    try:
+        for progress in measurement:
+            show(progress)
+    except KeyboardInterrupt:
+        if not measurement.n_done:
+            raise
+        note(f"interrupted: results of {measurement.coverage}", verbose=True)
+        return False
+    return True
 
 
 @contextmanager

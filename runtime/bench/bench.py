@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,15 +23,17 @@ from subbyte.runtime.bench.result import BenchResult, Case, Kind, Measured, Run
 from subbyte.runtime.bench.roofline import Roofline, RooflineProbe, combine
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.machine import cpu_name
+from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Model, load
 from subbyte.runtime.session import Session
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 
-__all__ = ["BenchResult", "Case", "Measured", "Roofline", "Run", "bench"]
+__all__ = ["BenchMeasurement", "BenchResult", "Case", "Measured", "Roofline", "Run", "bench"]
 
 
 GENERATION_STEPS = 8  # a generated token takes about so many
 WARM_UP_TOKENS = 4  # generated before a generation is timed
+FILL_TOKENS = 256  # of a depth, evaluated between two reports of progress
 
 Sessions = dict[tuple[int, int], Session]
 """By number of threads and depth: each holds its depth's tokens, and the next ones while a case runs."""
@@ -52,94 +54,113 @@ def bench(
     """Measures every prompt size and every number of generated tokens, at every depth, with every number of threads.
 
     model, threads: as for `load`. cache_type, activations: as for `Model.session`. Each case is run once unmeasured
-    (a generation: a few tokens) and then `repeats` times. Raises what `load` and `Model.session` raise, and ValueError
-    for sizes out of range.
+    (a generation: a few tokens) and then `repeats` times; `BenchMeasurement` keeps the runs of a benchmark that is
+    ended early. Raises what `load` and `Model.session` raise, and ValueError for sizes out of range.
     """
-    _check("tokens of a prompt", prompts, 1)
-    _check("tokens to generate", generations, 1)
-    _check("tokens of depth", depths, 0)
-    _check("repeats", [repeats], 1)
-    sizes: list[tuple[Kind, int]] = [("prompt", n) for n in dict.fromkeys(prompts)]
-    sizes += [("generation", n) for n in dict.fromkeys(generations)]
-    if not sizes or not depths or not threads:
-        raise ValueError("nothing to measure: a size of a prompt or a number of tokens to generate is needed")
-    with ExitStack() as stack:
-        models = {loaded.n_threads: loaded for loaded in (stack.enter_context(load(model, threads=n)) for n in threads)}
-        cases = [Case(kind, n, d, t) for t, d, (kind, n) in product(models, dict.fromkeys(depths), sizes)]
-        sessions = {
-            (t, d): stack.enter_context(models[t].session(d + max(n for _, n in sizes), cache_type, activations))
-            for t, d in dict.fromkeys((case.threads, case.depth) for case in cases)
-        }
-        first = next(iter(models.values()))
-        rounds = _Rounds(first, sessions, cases, repeats, on_progress)
-        costs = [_cost(first, case, cache_type, activations) for case in cases]
-        measured = tuple(map(Measured, cases, costs, rounds.run()))
+    with BenchMeasurement(
+        model, prompts=prompts, generations=generations, depths=depths, threads=threads, repeats=repeats,
+        cache_type=cache_type, activations=activations,
+    ) as measurement:  # fmt: skip
+        return measurement.run(on_progress and (lambda step: on_progress(*step)))
+
+
+class BenchMeasurement(Measurement[Step, BenchResult]):
+    """Runs all cases in turns; arguments and errors are those of `bench`. Holds the model until it is closed.
+
+    Its result has the cases that were run at least once, with the runs that are done.
+    """
+
+    unit = "runs"
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        prompts: Sequence[int] = (512,),
+        generations: Sequence[int] = (64,),
+        depths: Sequence[int] = (0,),
+        threads: Sequence[int | None] = (None,),
+        repeats: int = 5,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+    ) -> None:
+        _check("tokens of a prompt", prompts, 1)
+        _check("tokens to generate", generations, 1)
+        _check("tokens of depth", depths, 0)
+        _check("repeats", [repeats], 1)
+        sizes: list[tuple[Kind, int]] = [("prompt", n) for n in dict.fromkeys(prompts)]
+        sizes += [("generation", n) for n in dict.fromkeys(generations)]
+        if not sizes or not depths or not threads:
+            raise ValueError("nothing to measure: a size of a prompt or a number of tokens to generate is needed")
+        self._repeats, self._cache_type, self._activations = repeats, cache_type, activations
+        with ExitStack() as stack:
+            loaded = (stack.enter_context(load(model, threads=n)) for n in threads)
+            models = {each.n_threads: each for each in loaded}
+            self._cases = [Case(kind, n, d, t) for t, d, (kind, n) in product(models, dict.fromkeys(depths), sizes)]
+            self._sessions: Sessions = {
+                (t, d): stack.enter_context(models[t].session(d + max(n for _, n in sizes), cache_type, activations))
+                for t, d in dict.fromkeys((case.threads, case.depth) for case in self._cases)
+            }
+            self._model = next(iter(models.values()))
+            self._costs = [_cost(self._model, case, cache_type, activations) for case in self._cases]
+            self._opened = stack.pop_all()
+        longest = max(session.n_ctx for session in self._sessions.values())
+        self._tokens = np.random.default_rng(0).integers(0, self._model.config.n_vocab, longest)
+        self._runs: list[list[Run]] = [[] for _ in self._cases]
+        self._steps_done = 0
+        self._steps = sum(depth for _, depth in self._sessions)
+        self._steps += sum(_steps(_warm_up(case)) + repeats * _steps(case) for case in self._cases)
+
+    def __iter__(self) -> Iterator[Step]:
+        probe = RooflineProbe(self._model.isa)
+        for (threads, depth), session in self._sessions.items():
+            yield from self._fill(session, depth, f"depth {depth}, {_threads(threads)}")
+        for case in self._cases:
+            yield self._step(case, "warm-up")
+            self._time(_warm_up(case))
+        for i in range(self._repeats):
+            for case, runs in zip(self._cases, self._runs, strict=True):
+                yield self._step(case, f"run {i + 1} of {self._repeats}")
+                before = probe.measure(case.threads)
+                seconds = self._time(case)
+                after = probe.measure(case.threads)
+                runs.append(Run(seconds, combine([before, after], max)))
+        yield Step("", self._steps, self._steps)
+
+    @property
+    def n_done(self) -> int:
+        return sum(map(len, self._runs))
+
+    @property
+    def n_total(self) -> int:
+        return self._repeats * len(self._cases)
+
+    def result(self) -> BenchResult:
+        of_cases = zip(self._cases, self._costs, self._runs, strict=True)
         return BenchResult(
             version=version("subbyte"),
             cpu=cpu_name(),
-            isa=first.isa,
-            model=first.info.to_dict(),
-            types={of.type: of.n_bytes for of in summarize(first.gguf).types},
-            activations=activations,
-            cache_type=cache_type,
-            repeats=repeats,
-            measured=measured,
+            isa=self._model.isa,
+            model=self._model.info.to_dict(),
+            types={of.type: of.n_bytes for of in summarize(self._model.gguf).types},
+            activations=self._activations,
+            cache_type=self._cache_type,
+            repeats=max(map(len, self._runs)),
+            measured=tuple(Measured(case, cost, tuple(runs)) for case, cost, runs in of_cases if runs),
         )
 
+    def close(self) -> None:
+        self._opened.close()
 
-def _check(what: str, values: Sequence[int], least: int) -> None:
-    for value in values:
-        if value < least:
-            raise ValueError(f"{value} {what}; at least {least} is needed")
+    def _fill(self, session: Session, depth: int, what: str) -> Iterator[Step]:
+        for start in range(0, depth, FILL_TOKENS):
+            yield Step(what, self._steps_done, self._steps)
+            n_tokens = min(FILL_TOKENS, depth - start)
+            session.eval(self._tokens[start : start + n_tokens], "none")
+            self._steps_done += n_tokens
 
-
-def _cost(model: Model, case: Case, cache_type: CacheType, activations: Activations) -> Cost:
-    cost = prompt_cost if case.kind == "prompt" else generation_cost
-    return cost(model, case.n_tokens, case.depth, cache_type, activations)
-
-
-class _Rounds:
-    """Runs all cases in turns."""
-
-    def __init__(
-        self, model: Model, sessions: Sessions, cases: list[Case], repeats: int, on_progress: StepProgress | None
-    ) -> None:
-        longest = max(session.n_ctx for session in sessions.values())
-        self._tokens = np.random.default_rng(0).integers(0, model.config.n_vocab, longest)
-        self._probe = RooflineProbe(model.isa)
-        self._sessions, self._cases, self._repeats = sessions, cases, repeats
-        self._on_progress = on_progress or (lambda *_: None)
-        self._done = 0
-        self._total = sum(depth for _, depth in sessions)
-        self._total += sum(_steps(_warm_up(case)) + repeats * _steps(case) for case in cases)
-
-    def run(self) -> list[tuple[Run, ...]]:
-        """The runs of each case."""
-        for (threads, depth), session in self._sessions.items():
-            if depth:
-                self._fill(session, depth, f"depth {depth}, {_threads(threads)}")
-        for case in self._cases:
-            self._tell(case, "warm-up")
-            self._time(_warm_up(case))
-        runs: list[list[Run]] = [[] for _ in self._cases]
-        for i in range(self._repeats):
-            for case, found in zip(self._cases, runs, strict=True):
-                self._tell(case, f"run {i + 1} of {self._repeats}")
-                before = self._probe.measure(case.threads)
-                seconds = self._time(case)
-                after = self._probe.measure(case.threads)
-                found.append(Run(seconds, combine([before, after], max)))
-        self._on_progress("", self._total, self._total)
-        return list(map(tuple, runs))
-
-    def _fill(self, session: Session, depth: int, what: str) -> None:
-        start = self._done
-        self._on_progress(what, start, self._total)
-        session.eval(self._tokens[:depth], "none", lambda done, _: self._on_progress(what, start + done, self._total))
-        self._done += depth
-
-    def _tell(self, case: Case, what: str) -> None:
-        self._on_progress(f"{case.name}, {_threads(case.threads)}, {what}", self._done, self._total)
+    def _step(self, case: Case, what: str) -> Step:
+        return Step(f"{case.name}, {_threads(case.threads)}, {what}", self._steps_done, self._steps)
 
     def _time(self, case: Case) -> float:
         """Runs a case once; seconds."""
@@ -153,8 +174,19 @@ class _Rounds:
             for i in range(case.n_tokens):
                 session.eval(tokens[i : i + 1])
         seconds = time.perf_counter() - start
-        self._done += _steps(case)
+        self._steps_done += _steps(case)
         return seconds
+
+
+def _check(what: str, values: Sequence[int], least: int) -> None:
+    for value in values:
+        if value < least:
+            raise ValueError(f"{value} {what}; at least {least} is needed")
+
+
+def _cost(model: Model, case: Case, cache_type: CacheType, activations: Activations) -> Cost:
+    cost = prompt_cost if case.kind == "prompt" else generation_cost
+    return cost(model, case.n_tokens, case.depth, cache_type, activations)
 
 
 def _threads(n: int) -> str:

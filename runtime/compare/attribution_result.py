@@ -1,4 +1,4 @@
-"""What blaming a model's tensors found."""
+"""What attributing a model's divergence to its tensors found."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from subbyte.runtime.records import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Blame(Record):
-    """A group of tensors: what it adds to the base's divergence, in nats, and how many bytes it has here and there."""
+class Sensitivity(Record):
+    """Of a base to one group of a model's tensors: the divergence that the group alone causes, in nats.
+
+    base_bytes, n_bytes: what the group takes in the base and in the model.
+    """
 
     group: str
     types: str
@@ -24,8 +27,8 @@ class Blame(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class BlameRun(Record):
-    """All groups in which a model differs from its base, the dearest for what it saves first.
+class Attribution(Record):
+    """The divergence of a model from its base by groups of tensors, the dearest for what it saves first.
 
     whole: the divergence of the model, that is of all groups at once.
     """
@@ -33,7 +36,7 @@ class BlameRun(Record):
     base: str
     model: str
     by: By
-    groups: tuple[Blame, ...]
+    groups: tuple[Sensitivity, ...]
     whole: Estimate
     n_ctx: int
     chunks: int
@@ -46,15 +49,15 @@ class BlameRun(Record):
     def table(self) -> Table:
         """A row for each group, in the order of `groups`."""
         rows = [
-            (b.group, b.types, f"{b.base_bytes / 1e6:.2f}", f"{b.n_bytes / 1e6:.2f}", b.kld.text(6),
-             f"{b.kld_per_mb:.4g}")
-            for b in self.groups
+            (of.group, of.types, f"{of.base_bytes / 1e6:.2f}", f"{of.n_bytes / 1e6:.2f}", of.kld.text(6),
+             f"{of.kld_per_mb:.4g}")
+            for of in self.groups
         ]  # fmt: skip
         columns = (self.by, "types", "MB of base", "MB", "KLD", "KLD per MB saved")
         name = short_names([self.model])[0]
         if not rows:
             return Table(f"Blame: nothing differs between the base and {name}", columns, rows)
-        sums = f"all of {name} {self.whole.text(6)}, sum of parts {sum(b.kld.value for b in self.groups):.6f}"
+        sums = f"all of {name} {self.whole.text(6)}, sum of parts {sum(of.kld.value for of in self.groups):.6f}"
         return Table(f"Blame: KLD of the base with one part of {name} at a time; {sums}", columns, rows)
 
     def _repr_html_(self) -> str:

@@ -85,13 +85,13 @@ class BaseFile:
         """log p of every token at some scored positions of a chunk, float32 [len(rows), n_vocab]."""
         start = HEADER.size + 4 * self.tokens.size
         first = chunk * n_scored(self.n_ctx) + rows.start
-        found = self._read(start + first * self._row.itemsize, self._row, len(rows))
-        scale, least = found["scale"][:, None], found["least"][:, None]
+        block = self._read(start + first * self._row.itemsize, self._row, len(rows))
+        scale, least = block["scale"][:, None], block["least"][:, None]
         with np.errstate(invalid="ignore", over="ignore"):
             sound = (scale >= 0) & np.isfinite(least) & (scale * TOP_CODE + least <= 1e-3)  # else some p is above 1
         if not sound.all():
             raise FormatError(f"{self._name}: chunk {chunk + 1}: these are no log-probabilities; {DAMAGED}")
-        log_probs: Values = scale * found["codes"][:, : self.n_vocab] + least
+        log_probs: Values = scale * block["codes"][:, : self.n_vocab] + least
         return log_probs
 
     def close(self) -> None:
@@ -110,8 +110,8 @@ class BaseFile:
             raise FormatError(f"{self._name}: does not begin with {MAGIC.decode()!r}, as base files of llama.cpp do")
         _, n_ctx, n_vocab, n_chunks = HEADER.unpack(data)
         if not (4 <= n_ctx <= MAX_CTX and 1 <= n_vocab <= MAX_CTX and 1 <= n_chunks <= MAX_TOKENS // n_ctx):
-            found = f"{n_chunks} chunks of {n_ctx} tokens, {n_vocab} in the vocabulary"
-            raise FormatError(f"{self._name}: {found}; {DAMAGED}")
+            sizes = f"{n_chunks} chunks of {n_ctx} tokens, {n_vocab} in the vocabulary"
+            raise FormatError(f"{self._name}: {sizes}; {DAMAGED}")
         need = base_bytes(n_ctx, n_vocab, n_chunks)
         size = os.fstat(self._file.fileno()).st_size
         if size != need:
@@ -192,5 +192,5 @@ def encode(logits: Values) -> bytes:
 def _check_space(path: Path, need: int) -> None:
     free = shutil.disk_usage(path.absolute().parent).free
     if free < need:
-        found = f"{path} needs {need / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
-        raise ResourceError(f"{found}; make room or take fewer chunks")
+        sizes = f"{path} needs {need / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
+        raise ResourceError(f"{sizes}; make room or take fewer chunks")

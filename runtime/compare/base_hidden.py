@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from subbyte.runtime.compare.base_file import Values
-from subbyte.runtime.compare.lockstep import Piece, Tokens, batches, pieces
+from subbyte.runtime.compare.lockstep import RowBlock, Tokens, batches, row_blocks
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.forward import Forward
 
@@ -18,13 +18,13 @@ class BaseHidden:
     def __init__(self, forward: Forward, chunk: Chunk, n_vocab: int) -> None:
         self._forward, self._batches = forward, list(batches(chunk, forward.n_batch))
         self._kept: dict[int, Values] = {}
-        keep = 4 * len(chunk.wanted) * n_vocab <= KEPT_BYTES
+        keep = 4 * len(chunk.targets) * n_vocab <= KEPT_BYTES
         final = []
         for tokens, pos in self._batches:
             forward.run(tokens, pos)
             final.append(forward.hidden)
-            for piece in pieces(chunk, len(tokens), pos, n_vocab) if keep else ():
-                self._kept[piece.scored.start] = forward.logits(piece.rows)
+            for block in row_blocks(chunk, len(tokens), pos, n_vocab) if keep else ():
+                self._kept[block.scored.start] = forward.logits(block.rows)
         self._final = np.concatenate(final)
         self.hidden = np.empty_like(self._final)
         for tokens, pos in self._batches:
@@ -38,11 +38,11 @@ class BaseHidden:
             self._forward.run(tokens, pos, range(layer, layer + 1))
             self.hidden[pos : pos + len(tokens)] = self._forward.hidden
 
-    def logits(self, tokens: Tokens, pos: int, piece: Piece) -> Values:
-        """The base's logits of a piece of this batch."""
+    def logits(self, tokens: Tokens, pos: int, block: RowBlock) -> Values:
+        """The base's logits of some rows of this batch."""
         if self._kept:
-            return self._kept[piece.scored.start]
+            return self._kept[block.scored.start]
         n_layer = self._forward.n_layer
         self._forward.hidden = self._final[pos : pos + len(tokens)]
         self._forward.run(tokens, pos, range(n_layer, n_layer))
-        return self._forward.logits(piece.rows)
+        return self._forward.logits(block.rows)

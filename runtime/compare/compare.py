@@ -12,15 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from subbyte.kernels import Comparison
+from subbyte.runtime.compare.alignment import align, base_model, check_same_shape
 from subbyte.runtime.compare.base_file import BaseFile, write_base
-from subbyte.runtime.compare.conditions import Conditions, base_model, check_same_shape, same_text
 from subbyte.runtime.compare.layers import layer_errors, run_layers
-from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, pieces
+from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
 from subbyte.runtime.compare.result import CompareRun
 from subbyte.runtime.evaluation.corpus import Chunk
-from subbyte.runtime.evaluation.divergence import Scored, divergence
+from subbyte.runtime.evaluation.divergence import TokenFigures, divergence
 from subbyte.runtime.evaluation.forward import Forward
-from subbyte.runtime.evaluation.statistics import Floats
+from subbyte.runtime.evaluation.options import EvalOptions
+from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
+from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
+from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import Activations, CacheType, Texts
 
@@ -35,80 +38,93 @@ class CompareProgress:
     seconds: float
 
 
-class _Turn(NamedTuple):
-    """One chunk: what each model scored, and the sums of their layers' errors."""
+class _ChunkFigures(NamedTuple):
+    """Of one chunk: each model's figures, and the sums of their layers' errors."""
 
-    scored: list[Scored]
+    per_token: list[TokenFigures]
     layer_sums: Floats | None
 
 
-class Comparing:
-    """A comparison that goes on by a chunk each time it is asked for the next; `result` tells what is known by then.
-
-    The other arguments and errors are those of `compare`.
-    """
+class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
+    """A comparison of models with a base, a chunk at a time; arguments and errors are those of `compare`."""
 
     def __init__(
         self,
         base: Model | BaseFile,
         models: Sequence[Model],
         text: Texts | None,
-        how: Conditions,
+        options: EvalOptions,
         *,
         layers: bool = False,
         save_base: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._text = same_text(base, models, text, how)
+        alignment = align(base, models, text, options)
         if layers:
             check_same_shape(base_model(base), models)
         if save_base is not None:
             base_model(base)
-        self._base, self._models, self._how = base, models, how
+        self._base, self._models, self._options = base, models, options
+        self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._layers, self._save_base = layers, save_base
         self._seconds = 0.0
-        self._turns: list[_Turn] = []
+        self._chunks: list[_ChunkFigures] = []  # those that are done
 
     def __iter__(self) -> Iterator[CompareProgress]:
-        start, chunks = time.perf_counter(), self._text.chunks
+        start = time.perf_counter()
+        so_far = [RunningMean() for _ in self._models]
         with ExitStack() as stack:
             evaluated = self._models if isinstance(self._base, BaseFile) else [self._base, *self._models]
-            forwards = [self._how.forward(model, self._text.n_ctx) for model in evaluated]
+            forwards = [self._options.forward(model, self._corpus.n_ctx) for model in evaluated]
             base = self._open_base(forwards[0], stack)
-            for i, chunk in enumerate(chunks):
-                self._turns.append(self._turn(i, chunk, base, forwards))
+            for i, chunk in enumerate(self._corpus.chunks):
+                figures = self._measure(i, chunk, base, forwards)
+                self._chunks.append(figures)
                 self._seconds = time.perf_counter() - start
-                kld = tuple(float(scored.kld.mean()) for scored in self._scored())
-                yield CompareProgress(i + 1, len(chunks), kld, self._seconds)
+                for kld, of_model in zip(so_far, figures.per_token, strict=True):
+                    kld.add(of_model.kld)
+                yield CompareProgress(i + 1, self.n_total, tuple(kld.mean for kld in so_far), self._seconds)
 
     @property
     def n_done(self) -> int:
-        """Chunks that are done."""
-        return len(self._turns)
+        return len(self._chunks)
+
+    @property
+    def n_total(self) -> int:
+        return len(self._corpus.chunks)
 
     def result(self) -> CompareRun:
-        """The figures of the chunks that are done, at least one."""
-        scored = self._scored()
-        n_scored = scored[0].kld.size
-        sums = [turn.layer_sums for turn in self._turns if turn.layer_sums is not None]
+        per_token = self._per_token()
+        n_scored = per_token[0].kld.size
+        sums = [chunk.layer_sums for chunk in self._chunks if chunk.layer_sums is not None]
         layers = tuple(layer_errors(of_model, n_scored) for of_model in np.sum(sums, axis=0)) if sums else ()
         return CompareRun(
             base=str(self._base.path),
-            results=tuple(divergence(str(m.path), s) for m, s in zip(self._models, scored, strict=True)),
+            results=tuple(divergence(str(m.path), of) for m, of in zip(self._models, per_token, strict=True)),
             layers=layers,
-            scored=scored,
-            n_ctx=self._text.n_ctx,
-            chunks=len(self._turns),
-            n_tokens=self._text.n_tokens,
+            per_token=per_token,
+            n_ctx=self._corpus.n_ctx,
+            chunks=self.n_done,
+            n_tokens=self._corpus.n_tokens,
             n_scored=n_scored,
-            text_sha256=self._text.sha256,
-            cache_type=self._how.cache_type,
-            activations=self._how.activations,
+            text_sha256=self._corpus.sha256,
+            cache_type=self._options.cache_type,
+            activations=self._options.activations,
             seconds=self._seconds,
         )
 
-    def _scored(self) -> tuple[Scored, ...]:
+    def perplexities(self) -> PerplexityRun:
+        """Perplexity of the models, and last of the base, which must be a model: their losses of the same chunks."""
+        per_token = self._per_token()
+        losses = (*(of_model.loss for of_model in per_token), per_token[0].loss_base)
+        results = tuple(
+            result_of(model, self._corpus, loss, self._options, self._seconds)
+            for model, loss in zip((*self._models, base_model(self._base)), losses, strict=True)
+        )
+        return PerplexityRun(results, losses, LEVEL)
+
+    def _per_token(self) -> tuple[TokenFigures, ...]:
         """Of each model all chunks so far."""
-        return tuple(map(_joined, zip(*(turn.scored for turn in self._turns), strict=True)))
+        return tuple(map(_joined, zip(*(chunk.per_token for chunk in self._chunks), strict=True)))
 
     def _open_base(self, forward: Forward, stack: ExitStack) -> Base:
         """The base; forward: its forward pass, if it is a model."""
@@ -116,13 +132,13 @@ class Comparing:
             return FileBase(self._models[0], self._base)
         if self._save_base is None:
             return ModelBase(self._base, forward)
-        windows = np.stack([np.append(chunk.tokens, chunk.wanted[-1:]) for chunk in self._text.chunks])
-        save = stack.enter_context(write_base(self._save_base, windows, self._text.n_vocab))
+        windows = np.stack([np.append(chunk.tokens, chunk.targets[-1:]) for chunk in self._corpus.chunks])
+        save = stack.enter_context(write_base(self._save_base, windows, self._n_vocab))
         return ModelBase(self._base, forward, save)
 
-    def _turn(self, index: int, chunk: Chunk, base: Base, forwards: Sequence[Forward]) -> _Turn:
+    def _measure(self, index: int, chunk: Chunk, base: Base, forwards: Sequence[Forward]) -> _ChunkFigures:
         models = forwards[-len(self._models) :]
-        found: list[list[Comparison]] = [[] for _ in models]
+        comparisons: list[list[Comparison]] = [[] for _ in models]
         layer_sums = None
         for tokens, pos in batches(chunk, min(forward.n_batch for forward in forwards)):
             if self._layers:
@@ -131,11 +147,11 @@ class Comparing:
             else:
                 for forward in forwards:
                     forward.run(tokens, pos)
-            for piece in pieces(chunk, len(tokens), pos, self._text.n_vocab):
-                against = base.against(index, piece)
-                for comparisons, forward in zip(found, models, strict=True):
-                    comparisons.append(against(forward.logits(piece.rows)))
-        return _Turn([_scored(comparisons) for comparisons in found], layer_sums)
+            for block in row_blocks(chunk, len(tokens), pos, self._n_vocab):
+                against = base.against(index, block)
+                for of_model, forward in zip(comparisons, models, strict=True):
+                    of_model.append(against(forward.logits(block.rows)))
+        return _ChunkFigures([_token_figures(of_model) for of_model in comparisons], layer_sums)
 
 
 def compare(
@@ -157,24 +173,22 @@ def compare(
     or several, of the base's vocabulary. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
     what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the rounding of
     activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
-    to write a base file, 2 bytes a token of the vocabulary for each scored one. on_chunk is called after each chunk.
-    Memory does not depend on n_ctx * n_vocab. Raises ValueError for models that can't be compared, for a text shorter
-    than two chunks and for numbers that leave nothing to score.
+    to write a base file, 2 bytes a token of the vocabulary for each scored one. on_chunk is called after each chunk;
+    `CompareMeasurement` keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab.
+    Raises ValueError for models that can't be compared, for a text shorter than two chunks and for numbers that leave
+    nothing to score.
     """
-    how = Conditions(n_ctx, chunks, cache_type, activations)
+    options = EvalOptions(n_ctx, chunks, cache_type, activations)
     several = [models] if isinstance(models, Model) else models
-    comparing = Comparing(base, several, text, how, layers=layers, save_base=save_base)
-    for progress in comparing:
-        if on_chunk is not None:
-            on_chunk(progress)
-    return comparing.result()
+    return CompareMeasurement(base, several, text, options, layers=layers, save_base=save_base).run(on_chunk)
 
 
-def _scored(found: Sequence[Comparison]) -> Scored:
-    log_p, log_q, kld, top_p, top_q = (np.concatenate(of_all) for of_all in zip(*found, strict=True))
-    return Scored(-log_q[None], -log_p[None], kld[None], (top_p == top_q)[None])
+def _token_figures(blocks: Sequence[Comparison]) -> TokenFigures:
+    """Of one chunk."""
+    log_p, log_q, kld, top_p, top_q = (np.concatenate(of_all) for of_all in zip(*blocks, strict=True))
+    return TokenFigures(-log_q[None], -log_p[None], kld[None], (top_p == top_q)[None])
 
 
-def _joined(chunks: Sequence[Scored]) -> Scored:
-    fields = zip(*((s.loss, s.loss_base, s.kld, s.same_top) for s in chunks), strict=True)
-    return Scored(*(np.concatenate(of_all) for of_all in fields))
+def _joined(chunks: Sequence[TokenFigures]) -> TokenFigures:
+    fields = zip(*((of.loss, of.loss_base, of.kld, of.same_top) for of in chunks), strict=True)
+    return TokenFigures(*(np.concatenate(of_all) for of_all in fields))

@@ -1,4 +1,4 @@
-"""The tensors in which a model differs from its base, in groups that are blamed as one."""
+"""The tensors in which a model differs from its base, in groups whose sensitivity is measured."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def differing_groups(base: Model, model: Model, by: By) -> list[Group]:
             raise ValueError(f"tensor {name} has shape {shapes}; blame needs equal shapes")
         if not _equal(ours[name], theirs[name]):
             groups.setdefault(_group_name(name, by), []).append(name)
-    found = [make_group(group, names, base, model) for group, names in groups.items()]
-    return sorted(found, key=lambda group: -1 if group.start is None else group.start)
+    made = [make_group(group, names, base, model) for group, names in groups.items()]
+    return sorted(made, key=lambda group: -1 if group.start is None else group.start)
 
 
 def make_group(name: str, names: Iterable[str], base: Model, model: Model) -> Group:

@@ -40,20 +40,20 @@ def run_layers(forwards: Sequence[Forward], tokens: Tokens, pos: int, rows: slic
         for forward in forwards:
             forward.run(tokens, pos, range(layer, layer + 1))
         sums.append(_sums(forwards, rows))
-    found: Floats = np.array(sums).transpose(1, 0, 2)
-    return found
+    by_model: Floats = np.array(sums).transpose(1, 0, 2)
+    return by_model
 
 
 def _sums(forwards: Sequence[Forward], rows: slice) -> list[tuple[float, float]]:
     base, *others = (forward.hidden[rows].astype(np.float64) for forward in forwards)
     norm = np.maximum((base * base).sum(axis=1), np.finfo(np.float64).tiny)
-    found = []
+    sums = []
     for hidden in others:
         error = ((hidden - base) ** 2).sum(axis=1) / norm
         other = np.maximum((hidden * hidden).sum(axis=1), np.finfo(np.float64).tiny)
         cosine = (hidden * base).sum(axis=1) / (np.sqrt(norm) * np.sqrt(other))
-        found.append((float(error.sum()), float(cosine.sum())))
-    return found
+        sums.append((float(error.sum()), float(cosine.sum())))
+    return sums
 
 
 def layer_errors(sums: Floats, n_rows: int) -> tuple[LayerError, ...]:

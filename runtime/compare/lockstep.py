@@ -14,21 +14,21 @@ from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.model import Model
 
-PIECE_BYTES = 32 * 2**20  # of logits of one model
+BLOCK_BYTES = 32 * 2**20  # of logits of one model
 Tokens: TypeAlias = NDArray[np.int32]
 Against: TypeAlias = Callable[[Values], Comparison]
 """Takes a model's logits [n, n_vocab] and compares them with the base's."""
 
 
-class Piece(NamedTuple):
-    """Rows of a batch whose logits are looked at together.
+class RowBlock(NamedTuple):
+    """Rows of a batch whose logits are computed together.
 
-    scored: their places among the chunk's scored rows. wanted: the tokens that they should predict.
+    scored: their indices among the chunk's scored rows. targets: the tokens that they should predict.
     """
 
     rows: range
     scored: range
-    wanted: Tokens
+    targets: Tokens
 
 
 def batches(chunk: Chunk, n_batch: int) -> Iterator[tuple[Tokens, int]]:
@@ -37,20 +37,20 @@ def batches(chunk: Chunk, n_batch: int) -> Iterator[tuple[Tokens, int]]:
         yield chunk.tokens[pos : pos + n_batch], pos
 
 
-def pieces(chunk: Chunk, n: int, pos: int, n_vocab: int) -> Iterator[Piece]:
-    """The scored rows of a batch of n tokens at pos, as few at once as PIECE_BYTES ask for."""
-    at_once = max(1, PIECE_BYTES // (4 * n_vocab))
+def row_blocks(chunk: Chunk, n: int, pos: int, n_vocab: int) -> Iterator[RowBlock]:
+    """The scored rows of a batch of n tokens at pos, as many at once as BLOCK_BYTES allow."""
+    at_once = max(1, BLOCK_BYTES // (4 * n_vocab))
     for start in range(max(chunk.first - pos, 0), n, at_once):
         rows = range(start, min(start + at_once, n))
         first = pos + start - chunk.first
         scored = range(first, first + len(rows))
-        yield Piece(rows, scored, chunk.wanted[scored.start : scored.stop])
+        yield RowBlock(rows, scored, chunk.targets[scored.start : scored.stop])
 
 
 class Base(Protocol):
     """What models are compared with."""
 
-    def against(self, chunk: int, piece: Piece) -> Against:
+    def against(self, chunk: int, block: RowBlock) -> Against:
         """What compares with the base's predictions at these rows of its latest batch, or of that chunk in a file."""
 
 
@@ -60,11 +60,11 @@ class ModelBase:
     def __init__(self, model: Model, forward: Forward, save: Callable[[Values], object] | None = None) -> None:
         self._model, self._forward, self._save = model, forward, save
 
-    def against(self, chunk: int, piece: Piece) -> Against:
-        p = self._forward.logits(piece.rows)
+    def against(self, chunk: int, block: RowBlock) -> Against:
+        p = self._forward.logits(block.rows)
         if self._save is not None:
             self._save(p)
-        return lambda q: compare_logits(p, q, piece.wanted, n_threads=self._model.n_threads, isa=self._model.isa)
+        return lambda q: compare_logits(p, q, block.targets, n_threads=self._model.n_threads, isa=self._model.isa)
 
 
 class FileBase:
@@ -76,14 +76,16 @@ class FileBase:
     def __init__(self, model: Model, file: BaseFile) -> None:
         self._model, self._file = model, file
 
-    def against(self, chunk: int, piece: Piece) -> Against:
-        log_p = self._file.log_probs(chunk, piece.scored)
-        wanted = log_p[range(len(piece.wanted)), piece.wanted].astype(np.float64)
+    def against(self, chunk: int, block: RowBlock) -> Against:
+        log_p = self._file.log_probs(chunk, block.scored)
+        log_p_targets = log_p[range(len(block.targets)), block.targets].astype(np.float64)
         log_p[log_p <= LEAST_LOG_PROB] = -np.inf
 
         def against(q: Values) -> Comparison:
             model = self._model
-            found = compare_logits(log_p, q, piece.wanted, n_threads=model.n_threads, isa=model.isa, p_is_log=True)
-            return found._replace(log_p=wanted)
+            comparison = compare_logits(
+                log_p, q, block.targets, n_threads=model.n_threads, isa=model.isa, p_is_log=True
+            )
+            return comparison._replace(log_p=log_p_targets)
 
         return against

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.compare.layers import LayerError
-from subbyte.runtime.evaluation.divergence import Divergence, Scored
+from subbyte.runtime.evaluation.divergence import Divergence, TokenFigures
 from subbyte.runtime.evaluation.statistics import LEVEL, Interval, block_bootstrap
 from subbyte.runtime.evaluation.tables import Table, html, short_names
 from subbyte.runtime.records import Record
@@ -18,13 +18,13 @@ _PERCENTILES = {"100": "Maximum", "50": "Median", "0": "Minimum"}
 class CompareRun(Record):
     """Models against a base over the same tokens. layers: of each model, if they were asked for.
 
-    scored: of each model what its figures come from, see `Scored`.
+    per_token: of each model what its figures come from, see `TokenFigures`.
     """
 
     base: str
     results: tuple[Divergence, ...]
     layers: tuple[tuple[LayerError, ...], ...]
-    scored: tuple[Scored, ...]
+    per_token: tuple[TokenFigures, ...]
     n_ctx: int
     chunks: int
     n_tokens: int
@@ -37,14 +37,14 @@ class CompareRun(Record):
     seconds: float
 
     def delta(self, a: int, b: int) -> Interval:
-        """Mean KLD of model a minus that of model b, by their places in `results`: whether a is closer to the base."""
-        return block_bootstrap((self.scored[a].kld - self.scored[b].kld).mean(axis=1), LEVEL)
+        """Mean KLD of model a minus that of model b, by their indices in `results`: whether a is closer to the base."""
+        return block_bootstrap((self.per_token[a].kld - self.per_token[b].kld).mean(axis=1), LEVEL)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the values of single tokens; deltas: of each model's KLD from the first model's."""
-        known = {name: getattr(self, name) for name in self.__slots__ if name not in ("results", "layers", "scored")}
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("results", "layers", "per_token")}
         return {
-            **known,
+            **plain,
             "results": [result.to_dict() for result in self.results],
             "deltas": [self.delta(i, 0).to_dict() for i in range(1, len(self.results))],
             "layers": [[layer.to_dict() for layer in layers] for layers in self.layers],

@@ -21,20 +21,20 @@ from subbyte.errors import ResourceError, SubbyteError
 _FORMAT = "subbyte-perplexity"
 
 
-class Journal:
-    """The file of one run. Raises SubbyteError.
+class Checkpoint:
+    """The file of one run; done: the losses of its chunks, of each model float64 [n]. Raises SubbyteError.
 
-    what: all that must be the same for its results to be of use. shape: models, and scored tokens of a chunk.
+    identity: all that must be the same for its results to be of use. shape: models, and scored tokens of a chunk.
     """
 
-    def __init__(self, path: str | os.PathLike[str], what: Mapping[str, Any], shape: tuple[int, int]) -> None:
+    def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any], shape: tuple[int, int]) -> None:
         self.path, self._shape = Path(path), shape
-        header = {"format": _FORMAT, "version": 1, **what}
+        header = {"format": _FORMAT, "version": 1, **identity}
         lines = self._read()
         if not lines:
             self._write(json.dumps(header) + "\n", "w")
-        elif (found := self._parsed(lines[0])) != header:
-            raise SubbyteError(f"{self.path}: of another run ({_difference(found, header)}); give another file")
+        elif (theirs := self._parsed(lines[0])) != header:
+            raise SubbyteError(f"{self.path}: of another run ({_difference(theirs, header)}); give another file")
         self.done: list[list[NDArray[np.float64]]] = [self._losses(line) for line in lines[1:]]
 
     def add(self, losses: Sequence[NDArray[np.float64]]) -> None:
@@ -83,8 +83,8 @@ class Journal:
         return SubbyteError(f"{self.path}: no results of an interrupted run; give another file")
 
 
-def _difference(found: Any, wanted: Mapping[str, Any]) -> str:
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+def _difference(theirs: Any, ours: Mapping[str, Any]) -> str:
+    if not isinstance(theirs, dict) or theirs.get("format") != _FORMAT:
         return "it holds something else"
-    key = next(key for key in (*wanted, *found) if found.get(key) != wanted.get(key))
-    return f"{key} is {str(found.get(key))[:60]!r} there, {str(wanted.get(key))[:60]!r} here"
+    key = next(key for key in (*ours, *theirs) if theirs.get(key) != ours.get(key))
+    return f"{key} is {str(theirs.get(key))[:60]!r} there, {str(ours.get(key))[:60]!r} here"

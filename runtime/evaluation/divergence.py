@@ -21,8 +21,8 @@ DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Scored:
-    """Of every scored token: -ln Q(t), -ln P(t) and KL(P || Q) in nats, float64 [chunks, n]; whether the likeliest
+class TokenFigures:
+    """Of every target token t: -ln Q(t), -ln P(t) and KL(P || Q) in nats, float64 [chunks, n]; whether the likeliest
     tokens agree, bool [chunks, n].
     """
 
@@ -71,9 +71,9 @@ class Divergence(Record):
     """whether Q predicts the text better or worse than P, from log_ratio_interval"""
 
 
-def divergence(model: str, scored: Scored) -> Divergence:
-    """All figures of a model."""
-    loss, base = scored.loss.ravel(), scored.loss_base.ravel()
+def divergence(model: str, tokens: TokenFigures) -> Divergence:
+    """All figures of a model from those of its tokens."""
+    loss, base = tokens.loss.ravel(), tokens.loss_base.ravel()
     log_ppl, log_ppl_base = mean_error(loss), mean_error(base)
     ppl, ppl_base = exp(log_ppl[0]), exp(log_ppl_base[0])
     # Errors of differences come from the differences themselves: the same in exact numbers as llama.cpp's
@@ -83,8 +83,8 @@ def divergence(model: str, scored: Scored) -> Divergence:
     delta_p = np.exp(-loss) - np.exp(-base)
     square, square_error = mean_error(delta_p * delta_p)
     rms = math.sqrt(square)
-    same = float(scored.same_top.mean())
-    log_ratio_interval = block_bootstrap((scored.loss - scored.loss_base).mean(axis=1), LEVEL)
+    same = float(tokens.same_top.mean())
+    log_ratio_interval = block_bootstrap((tokens.loss - tokens.loss_base).mean(axis=1), LEVEL)
     return Divergence(
         model=model,
         ppl=Estimate(ppl, ppl * log_ppl[1]),
@@ -93,13 +93,13 @@ def divergence(model: str, scored: Scored) -> Divergence:
         log_ratio=log_ratio,
         ratio=Estimate(ratio, ratio * log_ratio.error),
         difference=_difference(ppl, loss, ppl_base, base),
-        kld=Estimate(*mean_error(scored.kld.ravel())),
-        kld_percentiles=_percentiles(scored.kld, KLD_PERCENTILES),
+        kld=Estimate(*mean_error(tokens.kld.ravel())),
+        kld_percentiles=_percentiles(tokens.kld, KLD_PERCENTILES),
         delta_p=Estimate(*mean_error(delta_p)),
         delta_p_percentiles=_percentiles(delta_p, DELTA_P_PERCENTILES),
         delta_p_rms=Estimate(rms, 0.5 / rms * square_error if rms > 0 else 0.0),
-        same_top=Estimate(same, math.sqrt(same * (1 - same) / max(scored.same_top.size - 1, 1))),
-        kld_interval=block_bootstrap(scored.kld.mean(axis=1), LEVEL),
+        same_top=Estimate(same, math.sqrt(same * (1 - same) / max(tokens.same_top.size - 1, 1))),
+        kld_interval=block_bootstrap(tokens.kld.mean(axis=1), LEVEL),
         log_ratio_interval=log_ratio_interval,
         verdict=log_ratio_interval.verdict,
     )
@@ -117,5 +117,5 @@ def _correlation(a: Floats, b: Floats) -> float:
 
 
 def _percentiles(values: Floats, percents: tuple[float, ...]) -> dict[str, float]:
-    found = np.percentile(values, percents)
-    return {f"{percent:g}": float(value) for percent, value in zip(percents, found, strict=True)}
+    percentiles = np.percentile(values, percents)
+    return {f"{percent:g}": float(value) for percent, value in zip(percents, percentiles, strict=True)}

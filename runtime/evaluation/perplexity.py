@@ -16,12 +16,14 @@ from typing import Any, overload
 
 import numpy as np
 
-from subbyte.runtime.evaluation.checkpoint import Journal
-from subbyte.runtime.evaluation.corpus import Corpus, read_corpus
+from subbyte.runtime.evaluation.checkpoint import Checkpoint
+from subbyte.runtime.evaluation.corpus import Corpus, read_corpora
+from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
-from subbyte.runtime.evaluation.statistics import LEVEL, Floats, Looks
+from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
+from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.model import Model
-from subbyte.runtime.types import Activations, CacheType
+from subbyte.runtime.types import Activations, CacheType, Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,89 @@ class ChunkResult:
     seconds: float
 
 
+class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
+    """Perplexity of several models, a chunk at a time; arguments and errors are those of `perplexity`."""
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        text: Texts,
+        options: EvalOptions,
+        *,
+        stride: int | None = None,
+        compat: bool = False,
+        until_decided: bool = False,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._models, self._options, self._until_decided = models, options, until_decided
+        self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
+        self._test = SequentialTest(LEVEL)
+        self._checkpoint = None
+        if resume is not None:
+            shape = (len(models), len(self._corpora[0].chunks[0].targets))
+            self._checkpoint = Checkpoint(resume, _identity(models, self._corpora[0], options), shape)
+        self._losses: list[list[Floats]] = []  # of each chunk, of each model
+        self._seconds = 0.0
+
+    def __iter__(self) -> Iterator[ChunkResult]:
+        start = time.perf_counter()
+        so_far = [RunningMean() for _ in self._models]
+        for losses in self._measure():
+            self._losses.append(losses)
+            for of_model, loss in zip(so_far, losses, strict=True):
+                of_model.add(loss)
+            self._seconds = time.perf_counter() - start
+            ppl, error = zip(*(estimate(*of_model.mean_error()) for of_model in so_far), strict=True)
+            yield ChunkResult(self.n_done, self.n_total, ppl, error, self._seconds)
+            if self._until_decided and self._is_decided():
+                break
+
+    @property
+    def n_done(self) -> int:
+        return len(self._losses)
+
+    @property
+    def n_total(self) -> int:
+        return len(self._corpora[0].chunks)
+
+    def result(self) -> PerplexityRun:
+        losses = tuple(np.stack(of_model) for of_model in zip(*self._losses, strict=True))
+        results = tuple(
+            result_of(model, corpus, loss, self._options, self._seconds)
+            for model, corpus, loss in zip(self._models, self._corpora, losses, strict=True)
+        )
+        return PerplexityRun(results, losses, self._test.level)
+
+    def _measure(self) -> Iterator[list[Floats]]:
+        """For each chunk every model's loss in nats of its target tokens, float64 [n]."""
+        n_resumed = 0
+        if self._checkpoint is not None:
+            n_resumed = min(len(self._checkpoint.done), self.n_total)
+            yield from self._checkpoint.done[:n_resumed]
+        options = self._options.session(self._corpora[0].n_ctx)
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(model.open_session(options)) for model in self._models]
+            for chunks in zip(*(corpus.chunks[n_resumed:] for corpus in self._corpora), strict=True):
+                losses = []
+                for session, chunk in zip(sessions, chunks, strict=True):
+                    session.rewind(0)
+                    losses.append(-session.logprobs(chunk.tokens, chunk.targets, chunk.first).astype(np.float64))
+                if self._checkpoint is not None:
+                    self._checkpoint.add(losses)
+                yield losses
+
+    def _is_decided(self) -> bool:
+        """Whether every model is better or worse than the first by now."""
+        if not self._test.is_due(self.n_done, self.n_total):
+            return False
+        means = [[float(loss.mean()) for loss in of_model] for of_model in zip(*self._losses, strict=True)]
+        return self._test.settles(means)
+
+
 @overload
 def perplexity(
     model: Model,
-    text: str | bytes | Sequence[str | bytes],
+    text: Texts,
     *,
     n_ctx: int = ...,
     chunks: int | None = ...,
@@ -52,7 +133,7 @@ def perplexity(
 @overload
 def perplexity(
     model: Sequence[Model],
-    text: str | bytes | Sequence[str | bytes],
+    text: Texts,
     *,
     n_ctx: int = ...,
     chunks: int | None = ...,
@@ -66,7 +147,7 @@ def perplexity(
 ) -> PerplexityRun: ...
 def perplexity(
     model: Model | Sequence[Model],
-    text: str | bytes | Sequence[str | bytes],
+    text: Texts,
     *,
     n_ctx: int = 512,
     chunks: int | None = None,
@@ -84,80 +165,26 @@ def perplexity(
     them. stride: score the last so many tokens of overlapping windows (see corpus.py). activations: "int8x2" measures
     the file, not the rounding of activations; "int8" measures what chat and generation compute. compat: llama.cpp's
     rules where they differ (corpus.py). until_decided: stop when every model is better or worse than the first, or at
-    the end of the text; each look has a price, see `Looks`. resume: a file that takes the results of each chunk; if it
-    is there, the run goes on from it. on_chunk is called after each chunk. Memory does not depend on n_ctx * n_vocab.
-    Raises ValueError when a text is shorter than two chunks, when n_ctx leaves nothing to score, or when the models
-    tokenize it differently; SubbyteError when the file to resume from is of another run.
+    the end of the text; each look has a price, see `SequentialTest`. resume: a file that takes the results of each
+    chunk; if it is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps
+    the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is
+    shorter than two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently;
+    SubbyteError when the file to resume from is of another run.
     """
     models = [model] if isinstance(model, Model) else list(model)
-    texts = [text] if isinstance(text, str | bytes) else list(text)
-    corpora = [
-        read_corpus(texts, m.tokenizer, n_ctx=n_ctx, stride=stride, chunks=chunks, compat=compat) for m in models
-    ]
-    check_alike(models, corpora)
-    start, total = time.perf_counter(), len(corpora[0].chunks)
-    losses: list[list[Floats]] = [[] for _ in models]
-    looks = Looks(LEVEL)
-    journal = None
-    if resume is not None:
-        what = _identity(models, corpora[0], cache_type, activations)
-        journal = Journal(resume, what, (len(models), len(corpora[0].chunks[0].wanted)))
-    for n, turn in enumerate(_turns(models, corpora, cache_type, activations, journal), 1):
-        for model_losses, loss in zip(losses, turn, strict=True):
-            model_losses.append(loss)
-        if on_chunk is not None:
-            ppl, error = zip(*(estimate(np.concatenate(loss)) for loss in losses), strict=True)
-            on_chunk(ChunkResult(n, total, ppl, error, time.perf_counter() - start))
-        if until_decided and looks.is_due(n, total) and looks.settles([[loss.mean() for loss in m] for m in losses]):
-            break
-    seconds = time.perf_counter() - start
-    results = tuple(
-        result_of(m, corpus, np.stack(loss), cache_type, activations, seconds)
-        for m, corpus, loss in zip(models, corpora, losses, strict=True)
-    )
-    if isinstance(model, Model):
-        return results[0]
-    return PerplexityRun(results, tuple(np.stack(loss) for loss in losses), looks.level)
+    options = EvalOptions(n_ctx, chunks, cache_type, activations)
+    run = PerplexityMeasurement(
+        models, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume
+    ).run(on_chunk)
+    return run.results[0] if isinstance(model, Model) else run
 
 
-def check_alike(models: Sequence[Model], corpora: Sequence[Corpus]) -> None:
-    """Raise ValueError unless the models, at least one, make the same tokens of the texts."""
-    if not models:
-        raise ValueError("no model to measure; give at least one")
-    for model, corpus in zip(models, corpora, strict=True):
-        if not corpus.same_tokens(corpora[0]):
-            raise ValueError(
-                f"{model.path} tokenizes the text otherwise than {models[0].path}, so their losses can't be paired; "
-                "measure each alone and compare bits per byte"
-            )
-
-
-def _identity(models: Sequence[Model], corpus: Corpus, cache_type: str, activations: str) -> dict[str, Any]:
+def _identity(models: Sequence[Model], corpus: Corpus, options: EvalOptions) -> dict[str, Any]:
     """What results of another run must share with this one to be part of it."""
     files = [[str(m.path.resolve()), m.path.stat().st_size, m.path.stat().st_mtime_ns] for m in models]
-    same = {"n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": cache_type, "activations": activations}
-    return {"models": files, "text_sha256": corpus.sha256, **same, "first_tokens": corpus.chunks[0].tokens[:2].tolist()}
-
-
-def _turns(
-    models: Sequence[Model],
-    corpora: Sequence[Corpus],
-    cache_type: CacheType,
-    activations: Activations,
-    journal: Journal | None,
-) -> Iterator[list[Floats]]:
-    """For each chunk every model's loss in nats of its scored tokens, float64 [n]."""
-    n_ctx, n_done = corpora[0].n_ctx, 0
-    if journal is not None:
-        n_done = min(len(journal.done), len(corpora[0].chunks))
-        yield from journal.done[:n_done]
-    with ExitStack() as stack:
-        sessions = [stack.enter_context(model.session(n_ctx, cache_type, activations)) for model in models]
-        for chunks in zip(*(corpus.chunks[n_done:] for corpus in corpora), strict=True):
-            turn = []
-            for session, chunk in zip(sessions, chunks, strict=True):
-                session.rewind(0)
-                turn.append(-session.logprobs(chunk.tokens, chunk.wanted, chunk.first).astype(np.float64))
-            if journal is not None:
-                journal.add(turn)
-            yield turn
+    conditions = {
+        "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
+        "activations": options.activations,
+    }  # fmt: skip
+    first_tokens = corpus.chunks[0].tokens[:2].tolist()
+    return {"models": files, "text_sha256": corpus.sha256, **conditions, "first_tokens": first_tokens}

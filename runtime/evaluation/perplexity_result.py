@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from subbyte.runtime.evaluation.corpus import Corpus
+from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, Interval, Verdict, block_bootstrap, exp, mean_error
 from subbyte.runtime.evaluation.tables import Table, html, short_names
 from subbyte.runtime.model import Model
@@ -31,7 +32,8 @@ class PerplexityResult(Record):
     n_tokens: int
     """tokens of the whole text"""
     n_scored: int
-    text_sha256: str
+    text_sha256: str | None
+    """None where only the text's tokens are known"""
     cache_type: str
     activations: str
     seconds: float
@@ -58,13 +60,13 @@ class PerplexityRun(Record):
     results: tuple[PerplexityResult, ...]
     losses: tuple[Floats, ...]
     level: float
-    """confidence of its intervals: 0.95, or more if the run was judged several times, see `Looks`"""
+    """confidence of its intervals: 0.95, or more if the run was judged several times, see `SequentialTest`"""
 
     def delta(self, a: int, b: int) -> Delta:
-        """Model a against model b, by their places in `results`."""
-        found = block_bootstrap((self.losses[a] - self.losses[b]).mean(axis=1), self.level)
-        ratio = Interval(exp(found.estimate), exp(found.low), exp(found.high), found.level)
-        return Delta(self.results[a].model, self.results[b].model, found, ratio, found.verdict)
+        """Model a against model b, by their indices in `results`."""
+        log_ratio = block_bootstrap((self.losses[a] - self.losses[b]).mean(axis=1), self.level)
+        ratio = Interval(exp(log_ratio.estimate), exp(log_ratio.low), exp(log_ratio.high), log_ratio.level)
+        return Delta(self.results[a].model, self.results[b].model, log_ratio, ratio, log_ratio.verdict)
 
     def to_dict(self) -> dict[str, Any]:
         """Results and the differences of each model from the first, fit for JSON."""
@@ -83,27 +85,25 @@ class PerplexityRun(Record):
         if not i:
             return (*figures, "", "", "")
         delta = self.delta(i, 0)
-        found = delta.log_ratio
-        return (*figures, f"{found.estimate:+.5f}", f"{found.low:+.5f} .. {found.high:+.5f}", delta.verdict)
+        log_ratio = delta.log_ratio
+        interval = f"{log_ratio.low:+.5f} .. {log_ratio.high:+.5f}"
+        return (*figures, f"{log_ratio.estimate:+.5f}", interval, delta.verdict)
 
     def _repr_html_(self) -> str:
         return html([self.table()])
 
 
-def estimate(nll: Floats) -> tuple[float, float]:
-    """(perplexity, its standard error) of negative log-likelihoods per token."""
-    mean, error = mean_error(nll)
-    ppl = exp(mean)
+def estimate(loss: float, error: float) -> tuple[float, float]:
+    """(perplexity, its standard error) from the mean negative log-likelihood per token and the error of that."""
+    ppl = exp(loss)
     return ppl, ppl * error
 
 
-def result_of(
-    model: Model, corpus: Corpus, losses: Floats, cache_type: str, activations: str, seconds: float
-) -> PerplexityResult:
+def result_of(model: Model, corpus: Corpus, losses: Floats, options: EvalOptions, seconds: float) -> PerplexityResult:
     """What a model's losses over the first chunks of a corpus come to, float64 [chunks, n]."""
     nll = losses.ravel()
-    ppl, error = estimate(nll)
-    n_bytes = sum(len(model.tokenizer.piece(t)) for c in corpus.chunks[: len(losses)] for t in c.wanted.tolist())
+    ppl, error = estimate(*mean_error(nll))
+    n_bytes = sum(len(model.tokenizer.piece(t)) for c in corpus.chunks[: len(losses)] for t in c.targets.tolist())
     so_far = np.cumsum(losses.sum(axis=1)) / np.cumsum([len(loss) for loss in losses])
     return PerplexityResult(
         model=str(model.path),
@@ -117,7 +117,7 @@ def result_of(
         n_tokens=corpus.n_tokens,
         n_scored=len(nll),
         text_sha256=corpus.sha256,
-        cache_type=cache_type,
-        activations=activations,
+        cache_type=options.cache_type,
+        activations=options.activations,
         seconds=seconds,
     )

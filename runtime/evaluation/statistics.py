@@ -29,9 +29,33 @@ def exp(x: float) -> float:
 
 def mean_error(values: Floats) -> tuple[float, float]:
     """Mean of independent values and its standard error, as llama.cpp has it: sqrt((E[x^2] - E[x]^2) / (n - 1))."""
-    mean = float(values.mean())
-    variance = float((values * values).mean()) - mean * mean
-    return mean, math.sqrt(max(variance, 0.0) / (len(values) - 1)) if len(values) > 1 else math.inf
+    return _mean_error(float(values.mean()), float((values * values).mean()), len(values))
+
+
+def _mean_error(mean: float, mean_square: float, n: int) -> tuple[float, float]:
+    return mean, math.sqrt(max(mean_square - mean * mean, 0.0) / (n - 1)) if n > 1 else math.inf
+
+
+class RunningMean:
+    """Mean and standard error of a sample that grows; the sample itself is not kept."""
+
+    def __init__(self) -> None:
+        self._n, self._sum, self._sum_of_squares = 0, 0.0, 0.0
+
+    def add(self, values: Floats) -> None:
+        """Takes more of the sample."""
+        self._n += values.size
+        self._sum += float(values.sum())
+        self._sum_of_squares += float((values * values).sum())
+
+    @property
+    def mean(self) -> float:
+        """Of what was added, at least one value."""
+        return self._sum / self._n
+
+    def mean_error(self) -> tuple[float, float]:
+        """`mean_error` of all that was added, but for the order of its sums."""
+        return _mean_error(self.mean, self._sum_of_squares / self._n, self._n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +109,8 @@ def _studentized(centred: Floats, rng: np.random.Generator) -> Floats:
     return t
 
 
-class Looks:
-    """Judging a growing sample several times without deceiving oneself.
+class SequentialTest:
+    """A test that looks at a growing sample repeatedly, with a union bound on its error.
 
     Who looks often enough sees a difference where there is none. The k-th look is therefore made with an error
     probability of (1 - level) / (k (k + 1)); all of them together stay within 1 - level. The first look comes after

@@ -18,24 +18,24 @@ class Table(NamedTuple):
 
 def markdown(tables: Iterable[Table]) -> str:
     """Tables with their titles, if they have any, in bold."""
-    found = []
+    parts = []
     for table in tables:
         title = [f"**{table.title}**\n"] if table.title else []
         line = "|---" + "|--:" * (len(table.columns) - 1) + "|"
-        found.append("\n".join([*title, _md(table.columns), line, *map(_md, table.rows)]))
-    return "\n\n".join(found)
+        parts.append("\n".join([*title, _md(table.columns), line, *map(_md, table.rows)]))
+    return "\n\n".join(parts)
 
 
 def html(tables: Iterable[Table]) -> str:
     """For notebooks."""
-    found = []
+    parts = []
     for table in tables:
         head = "".join(f"<th>{escaping.escape(column)}</th>" for column in table.columns)
         rows = ("".join(f"<td>{escaping.escape(cell)}</td>" for cell in row) for row in table.rows)
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         title = f"<p><b>{escaping.escape(table.title)}</b></p>" if table.title else ""
-        found.append(f"{title}<table><tr>{head}</tr>{body}</table>")
-    return "".join(found)
+        parts.append(f"{title}<table><tr>{head}</tr>{body}</table>")
+    return "".join(parts)
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

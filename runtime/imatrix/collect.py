@@ -5,22 +5,91 @@ The algorithm is llama-imatrix's: chunks as for perplexity, and of all their row
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from subbyte.errors import NumericError
-from subbyte.runtime.evaluation.corpus import Chunk, read_corpus
+from subbyte.runtime.evaluation.corpus import Chunk, read_corpora
 from subbyte.runtime.evaluation.forward import Forward, Input
+from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
+from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Model
-from subbyte.runtime.types import Activations, CacheType, SessionOptions
+from subbyte.runtime.types import Activations, CacheType, Progress, Texts
+
+
+class _Totals(NamedTuple):
+    """Over whole chunks, by tensor: sums of squares and sums of the inputs' columns, and how many rows they are of."""
+
+    squares: Mapping[str, Sums]
+    sums: Mapping[str, Sums]
+    counts: Mapping[str, int]
+    n_chunks: int
+
+
+class ImatrixMeasurement(Measurement[Step, Imatrix]):
+    """An importance matrix, a chunk at a time; arguments and errors are those of `imatrix`."""
+
+    def __init__(
+        self,
+        model: Model,
+        text: Texts,
+        options: EvalOptions,
+        *,
+        process_output: bool = False,
+        datasets: Sequence[str] = (),
+    ) -> None:
+        self._model, self._options, self._process_output = model, options, process_output
+        (self._corpus,) = read_corpora([model], text, options)
+        self._datasets = tuple(datasets) or (f"sha256:{self._corpus.sha256}",)
+        self._totals = _Totals({}, {}, {}, 0)
+
+    def __iter__(self) -> Iterator[Step]:
+        forward = self._options.forward(self._model, self._corpus.n_ctx)
+        for chunk in self._corpus.chunks:
+            self._totals = self._with_chunk(forward, chunk)
+            yield Step(f"chunk {self.n_done} of {self.n_total}", self.n_done, self.n_total)
+
+    @property
+    def n_done(self) -> int:
+        return self._totals.n_chunks
+
+    @property
+    def n_total(self) -> int:
+        return len(self._corpus.chunks)
+
+    def result(self) -> Imatrix:
+        squares, sums, counts, n_chunks = self._totals
+        return Imatrix(
+            squares=squares, sums=sums, counts={name: np.array([n], np.float64) for name, n in counts.items()},
+            datasets=self._datasets, chunk_count=n_chunks, chunk_size=self._corpus.n_ctx,
+        )  # fmt: skip
+
+    def _with_chunk(self, forward: Forward, chunk: Chunk) -> _Totals:
+        """The totals with one chunk more; those without it stay as they are, for when this is interrupted."""
+        squares, sums, counts = dict(self._totals.squares), dict(self._totals.sums), dict(self._totals.counts)
+        for tensors, x in _inputs(forward, chunk):
+            unique = dict.fromkeys(tensors)  # a fused tensor is there once for each of its parts
+            names = [name for name in unique if name.startswith("blk.") or self._process_output]
+            if not names:
+                continue
+            x64 = x.astype(np.float64)
+            total, square = x64.sum(axis=0), np.einsum("ij,ij->j", x64, x64)
+            if not np.isfinite(square).all():
+                path = self._model.path
+                raise NumericError(f"{path}: the inputs of {names[0]} are not finite; fetch the model again")
+            for name in names:
+                squares[name] = squares.get(name, 0) + square[None]
+                sums[name] = sums.get(name, 0) + total[None]
+                counts[name] = counts.get(name, 0) + len(x)
+        return _Totals(squares, sums, counts, self._totals.n_chunks + 1)
 
 
 def imatrix(
     model: Model,
-    text: str | bytes | Sequence[str | bytes],
+    text: Texts,
     *,
     n_ctx: int = 512,
     chunks: int | None = None,
@@ -28,45 +97,22 @@ def imatrix(
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
     datasets: Sequence[str] = (),
-    on_chunk: Callable[[int, int], None] | None = None,
+    on_chunk: Progress | None = None,
 ) -> Imatrix:
     """Run texts through a model and sum the squares of what its matrices are multiplied with.
 
     process_output: also for the head (output, or token_embd where that is the head), which llama-imatrix leaves out
-    unless asked. datasets: names of the texts, kept in the result; default: their sha256. on_chunk(done, total): told
-    after each chunk. Raises ValueError for a text shorter than two chunks, NumericError for inputs that are not finite,
-    ResourceError.
+    unless asked. datasets: names of the texts, kept in the result; default: their sha256. on_chunk(done, total) is
+    called after each chunk; `ImatrixMeasurement` keeps the chunks of a run that is ended early. Raises ValueError for a
+    text shorter than two chunks, NumericError for inputs that are not finite, ResourceError.
     """
-    texts = [text] if isinstance(text, (str, bytes)) else text
-    corpus = read_corpus(texts, model.tokenizer, n_ctx=n_ctx, chunks=chunks)
-    forward = Forward(model, SessionOptions(n_ctx, cache_type, activations))
-    squares: dict[str, Sums] = {}
-    sums: dict[str, Sums] = {}
-    counts: defaultdict[str, int] = defaultdict(int)
-    for done, chunk in enumerate(corpus.chunks, 1):
-        for tensors, x in _inputs(forward, chunk):
-            names = dict.fromkeys(tensors)  # a fused tensor is there once for each of its parts
-            wanted = [name for name in names if name.startswith("blk.") or process_output]
-            if not wanted:
-                continue
-            x64 = x.astype(np.float64)
-            total, square = x64.sum(axis=0), np.einsum("ij,ij->j", x64, x64)
-            if not np.isfinite(square).all():
-                raise NumericError(f"{model.path}: the inputs of {wanted[0]} are not finite; fetch the model again")
-            for name in wanted:
-                squares[name] = squares.get(name, 0) + square[None]
-                sums[name] = sums.get(name, 0) + total[None]
-                counts[name] += len(x)
-        if on_chunk is not None:
-            on_chunk(done, len(corpus.chunks))
-    return Imatrix(
-        squares=squares, sums=sums, counts={name: np.array([n], np.float64) for name, n in counts.items()},
-        datasets=tuple(datasets) or (f"sha256:{corpus.sha256}",), chunk_count=len(corpus.chunks), chunk_size=n_ctx,
-    )  # fmt: skip
+    options = EvalOptions(n_ctx, chunks, cache_type, activations)
+    measurement = ImatrixMeasurement(model, text, options, process_output=process_output, datasets=datasets)
+    return measurement.run(on_chunk and (lambda step: on_chunk(step.done, step.total)))
 
 
 def _inputs(forward: Forward, chunk: Chunk) -> Iterator[Input]:
     """Inputs of all tokens of a chunk, the last one too, though nothing is predicted from it."""
-    tokens = np.append(chunk.tokens, chunk.wanted[-1:])
+    tokens = np.append(chunk.tokens, chunk.targets[-1:])
     for start in range(0, len(tokens), forward.n_batch):
         yield from forward.inputs(tokens[start : start + forward.n_batch], start)

@@ -122,16 +122,16 @@ def _read_gguf(path: Path) -> Imatrix:
     try:
         kind = metadata.str("general.type", None)
         if kind != "imatrix":
-            found = "a model" if kind in (None, "model") else f"of type {quoted(kind)}"
-            raise FormatError(f"{file.file}: {found}, not an importance matrix; make one with `subbyte imatrix`")
+            actual = "a model" if kind in (None, "model") else f"of type {quoted(kind)}"
+            raise FormatError(f"{file.file}: {actual}, not an importance matrix; make one with `subbyte imatrix`")
         squares, counts = _sums(file.file, tensors, SQUARES), {}
         for name, sums in squares.items():
             if name + COUNTS not in tensors:
                 raise FormatError(f"{file.file}: {quoted(name)} has sums and no counts; {DAMAGED}")
             counts[name] = _values(file.file, tensors[name + COUNTS]).reshape(-1)
             if len(counts[name]) != len(sums):
-                found = f"{len(sums)} matrices and {len(counts[name])} counts"
-                raise FormatError(f"{file.file}: {quoted(name)} has {found}; {DAMAGED}")
+                sizes = f"{len(sums)} matrices and {len(counts[name])} counts"
+                raise FormatError(f"{file.file}: {quoted(name)} has {sizes}; {DAMAGED}")
         names = metadata.entries.get("imatrix.datasets")
         datasets = names.data.values(MAX_DATASETS) if names and names.type_name == "[str]" else []
         return Imatrix(
@@ -145,8 +145,8 @@ def _read_gguf(path: Path) -> Imatrix:
 
 
 def _sums(file: str, tensors: Mapping[str, TensorInfo], suffix: str) -> dict[str, Sums]:
-    found = [tensor for name, tensor in tensors.items() if name.endswith(suffix)]
-    return {t.name.removesuffix(suffix): _values(file, t).reshape(-1, t.shape[0]) for t in found}
+    of_kind = [tensor for name, tensor in tensors.items() if name.endswith(suffix)]
+    return {t.name.removesuffix(suffix): _values(file, t).reshape(-1, t.shape[0]) for t in of_kind}
 
 
 def _values(file: str, tensor: TensorInfo) -> Sums:

@@ -1,26 +1,21 @@
-"""What a report is made of: digests of files, losses over a text with divergences from a base, speeds."""
+"""What a report is made of beside losses: digests of files and speeds of models."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
-from subbyte.runtime.bench.bench import bench
-from subbyte.runtime.compare.compare import compare
-from subbyte.runtime.evaluation.corpus import read_corpus
-from subbyte.runtime.evaluation.divergence import Divergence
-from subbyte.runtime.evaluation.perplexity import perplexity
-from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
-from subbyte.runtime.evaluation.statistics import LEVEL
+from subbyte.runtime.bench.bench import BenchMeasurement
+from subbyte.runtime.bench.result import Kind
 from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.measurement import Step
 from subbyte.runtime.model import Model
 from subbyte.runtime.records import Record
-from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
+from subbyte.runtime.types import CacheType
 
-PIECE = 1 << 24  # bytes hashed at once
+HASHED_AT_ONCE = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,69 +32,43 @@ class Speed(Record):
     bound_by: str
 
 
-class Speeds(TypedDict):
-    """Of one model."""
-
-    prompt: Speed
-    generation: Speed
-
-
-def digests(models: Sequence[GGUF], tell: StepProgress) -> list[dict[str, str]]:
+def digests(models: Sequence[GGUF]) -> Generator[Step, None, list[dict[str, str]]]:
     """sha256 of all files of each model, by file name."""
     total, done = sum(gguf.size for gguf in models), 0
 
-    def digest(path: Path) -> str:
+    def digest(path: Path) -> Generator[Step, None, str]:
         nonlocal done
         sha256 = hashlib.sha256()
         with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                sha256.update(piece)
-                done += len(piece)
-                tell(f"sha256 of {path.name}", done, total)
+            while data := file.read(HASHED_AT_ONCE):
+                sha256.update(data)
+                done += len(data)
+                yield Step(f"sha256 of {path.name}", done, total)
         return sha256.hexdigest()
 
-    return [{path.name: digest(path) for path in gguf.paths} for gguf in models]
+    all_models = []
+    for gguf in models:
+        of_model = {}
+        for path in gguf.paths:
+            of_model[path.name] = yield from digest(path)
+        all_models.append(of_model)
+    return all_models
 
 
-def losses_and_divergences(
-    files: Sequence[Model],
-    base: Model | None,
-    text: Texts,
-    *,
-    n_ctx: int,
-    chunks: int | None,
-    cache_type: CacheType,
-    activations: Activations,
-    tell: StepProgress,
-) -> tuple[PerplexityRun, tuple[Divergence, ...]]:
-    """Perplexity of the files, then of the base, and how the files diverge from it; all in one pass over the text."""
-    if base is None:
-        run = perplexity(
-            files, text, n_ctx=n_ctx, chunks=chunks, cache_type=cache_type, activations=activations,
-            on_chunk=lambda chunk: tell("perplexity", chunk.index, chunk.total),
-        )  # fmt: skip
-        return run, ()
-    found = compare(
-        base, files, text, n_ctx=n_ctx, chunks=chunks, cache_type=cache_type, activations=activations,
-        on_chunk=lambda chunk: tell("perplexity and divergence", chunk.index, chunk.total),
-    )  # fmt: skip
-    texts = [text] if isinstance(text, str | bytes) else text
-    corpus = read_corpus(texts, base.tokenizer, n_ctx=n_ctx, chunks=chunks)
-    losses = (*(scored.loss for scored in found.scored), found.scored[0].loss_base)
-    results = tuple(
-        result_of(model, corpus, loss, cache_type, activations, found.seconds)
-        for model, loss in zip((*files, base), losses, strict=True)
-    )
-    return PerplexityRun(results, losses, LEVEL), found.results
+def measure_speeds(
+    model: Model, prompt: int, generation: int, repeats: int, cache_type: CacheType, speeds: dict[Kind, Speed]
+) -> Iterator[Step]:
+    """The speeds of a prompt of so many tokens and of so many generated ones.
 
-
-def speeds(
-    model: Model, prompt: int, generation: int, repeats: int, cache_type: CacheType, tell: StepProgress
-) -> Speeds:
-    """Of a prompt of so many tokens and of so many generated ones."""
-    found = bench(
+    speeds: takes them, also those that are known when the measurement is ended early.
+    """
+    with BenchMeasurement(
         model.path, prompts=[prompt], generations=[generation], threads=[model.n_threads], repeats=repeats,
-        cache_type=cache_type, on_progress=lambda what, done, total: tell(f"{model.path.name}: {what}", done, total),
-    )  # fmt: skip
-    ours = [Speed(m.case.name, m.rate, m.spread, m.share, m.bound_by) for m in found.measured]
-    return {"prompt": ours[0], "generation": ours[1]}
+        cache_type=cache_type,
+    ) as bench:  # fmt: skip
+        try:
+            for step in bench:
+                yield step._replace(what=f"{model.path.name}: {step.what}")
+        finally:
+            for of in bench.result().measured if bench.n_done else ():
+                speeds[of.case.kind] = Speed(of.case.name, of.rate, of.spread, of.share, of.bound_by)

@@ -6,20 +6,26 @@ Its table is that of a model card; below it stands all that another needs to get
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from subbyte.runtime.bench.result import Kind
+from subbyte.runtime.compare.compare import CompareMeasurement
 from subbyte.runtime.evaluation.divergence import Divergence
+from subbyte.runtime.evaluation.options import EvalOptions
+from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
 from subbyte.runtime.evaluation.tables import Table, html, markdown, short_names
 from subbyte.runtime.machine import cpu_name
+from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Model, load
 from subbyte.runtime.records import Record
-from subbyte.runtime.report.measure import Speed, digests, losses_and_divergences, speeds
-from subbyte.runtime.report.size_class import SizeClass, size_class, yardstick
+from subbyte.runtime.report.measure import Speed, digests, measure_speeds
+from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
+from subbyte.runtime.store.resolve import resolve
 from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
 
 COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
@@ -28,9 +34,10 @@ KLD = "KLD from base"
 
 @dataclass(frozen=True, slots=True)
 class ReportRow(Record):
-    """One file. sha256: of each of its files, by name. against: the path of the file that `delta` compares with.
+    """One file. sha256: of each of its files, by name. delta: of ln PPL, from the file that it is compared with.
 
-    delta: of ln PPL. divergence: from the base; None without one, and of the base itself.
+    divergence: from the base; None without one, and of the base itself. prompt, generation: None where the report was
+    ended before they were measured.
     """
 
     model: str
@@ -42,8 +49,8 @@ class ReportRow(Record):
     perplexity: PerplexityResult
     delta: Delta | None
     divergence: Divergence | None
-    prompt: Speed
-    generation: Speed
+    prompt: Speed | None
+    generation: Speed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +72,8 @@ class Report(Record):
 
     def table(self) -> Table:
         """A row for each file, the base last."""
-        speeds = (f"{self.rows[0].prompt.test}, tokens/s", f"{self.rows[0].generation.test}, tokens/s")
-        columns = (*COLUMNS, *([KLD] if self.base is not None else []), *speeds)
+        tests = [speed.test for speed in (self.rows[0].prompt, self.rows[0].generation) if speed]
+        columns = (*COLUMNS, *([KLD] if self.base is not None else []), *(f"{test}, tokens/s" for test in tests))
         return Table("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
 
     def markdown(self, command: str) -> str:
@@ -96,24 +103,113 @@ class Report(Record):
             )
         if self.base is not None:
             notes.append(f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}.")
-        notes.append(
-            f"Tokens/s with their share of what memory or arithmetic allowed at that moment: {self.cpu}, {self.isa}, "
-            f"{self.threads} threads, int8 activations; subbyte {self.version}."
-        )
-        return notes
+        machine = f"{self.cpu}, {self.isa}, {self.threads} threads"
+        if self.rows[0].prompt:
+            machine = (
+                f"Tokens/s with their share of what memory or arithmetic allowed at that moment: {machine}, int8 "
+                "activations"
+            )
+        return [*notes, f"{machine}; subbyte {self.version}."]
 
     def _cells(self, i: int, name: str) -> tuple[str, ...]:
         row = self.rows[i]
         ppl = row.perplexity
         kld = [] if self.base is None else [row.divergence.kld.text(5) if row.divergence else ""]
+        prompt = [_speed(row.prompt)] if self.rows[0].prompt else []
+        generation = [_speed(row.generation)] if self.rows[0].generation else []
         return (
             name, str(row.size_class), f"{row.n_bytes / 1e6:.1f}", f"{row.bits_per_weight:.2f}",
-            f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *kld, _speed(row.prompt),
-            _speed(row.generation),
+            f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *kld, *prompt, *generation,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
         return html([self.table()])
+
+
+class ReportMeasurement(Measurement[Step, Report]):
+    """Everything of a report: digests, then losses chunk by chunk, then speeds; arguments and errors are of `report`.
+
+    Holds the models until it is closed. A result made before the end lacks speeds, and the chunks that are not done.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str | os.PathLike[str]],
+        text: Texts,
+        options: EvalOptions,
+        *,
+        base: str | os.PathLike[str] | None = None,
+        against: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+        prompt: int = 512,
+        generation: int = 64,
+        repeats: int = 3,
+    ) -> None:
+        if not models:
+            raise ValueError("no model to report on; give at least one")
+        self._options, self._prompt, self._generation, self._repeats = options, prompt, generation, repeats
+        self._losses: PerplexityMeasurement | CompareMeasurement
+        with ExitStack() as stack:
+            files = [stack.enter_context(load(model, threads=threads)) for model in models]
+            self._base = None if base is None else stack.enter_context(load(base, threads=threads))
+            self._baselines = _baselines(files, against)
+            if self._base is None:
+                self._models = files
+                self._losses = PerplexityMeasurement(files, text, options)
+            else:
+                self._models = [*files, self._base]
+                self._losses = CompareMeasurement(self._base, files, text, options)
+            self._opened = stack.pop_all()
+        self._sha256: list[dict[str, str]] = []
+        self._speeds: list[dict[Kind, Speed]] = [{} for _ in self._models]
+
+    def __iter__(self) -> Iterator[Step]:
+        self._sha256 = yield from digests([model.gguf for model in self._models])
+        what = "perplexity" if self._base is None else "perplexity and divergence"
+        for chunk in self._losses:
+            yield Step(what, chunk.index, chunk.total)
+        for model, speeds in zip(self._models, self._speeds, strict=True):
+            yield from measure_speeds(
+                model, self._prompt, self._generation, self._repeats, self._options.cache_type, speeds
+            )
+
+    @property
+    def n_done(self) -> int:
+        return self._losses.n_done
+
+    @property
+    def n_total(self) -> int:
+        return self._losses.n_total
+
+    @property
+    def coverage(self) -> str:
+        n_speeds = sum(len(speeds) == 2 for speeds in self._speeds)
+        return f"{super().coverage} and the speed of {n_speeds} of {len(self._speeds)} files"
+
+    def result(self) -> Report:
+        divergences: tuple[Divergence, ...] = ()
+        if isinstance(self._losses, CompareMeasurement):
+            run, divergences = self._losses.perplexities(), self._losses.result().results
+        else:
+            run = self._losses.result()
+        rows = tuple(
+            ReportRow(
+                model=str(model.path), sha256=sha256, size_class=size_class(model.gguf), n_bytes=model.gguf.size,
+                n_params=model.info.n_params, bits_per_weight=model.info.bits_per_weight, perplexity=run.results[i],
+                delta=run.delta(i, self._baselines[i]) if i in self._baselines else None,
+                divergence=divergences[i] if i < len(divergences) else None, prompt=speeds.get("prompt"),
+                generation=speeds.get("generation"),
+            )
+            for i, (model, sha256, speeds) in enumerate(zip(self._models, self._sha256, self._speeds, strict=True))
+        )  # fmt: skip
+        first = self._models[0]
+        return Report(
+            rows, None if self._base is None else str(self._base.path), run, version("subbyte"), cpu_name(), first.isa,
+            first.n_threads,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._opened.close()
 
 
 def report(
@@ -135,61 +231,38 @@ def report(
     """Measure files of one model: perplexity of text, difference from a standard file, divergence from a base, speed.
 
     models, base: as for `load`. against: one of the models, with which all others are compared; None for the rule of
-    `size_class.yardstick`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of a prompt and
-    of so many generated tokens, `repeats` times each, with "int8" activations as in generation. Raises what `load`,
-    `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of them.
+    `size_class.baseline_for`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of a prompt
+    and of so many generated tokens, `repeats` times each, with "int8" activations as in generation. on_progress is
+    called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early. Raises what
+    `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of them.
     """
-    if not models:
-        raise ValueError("no model to report on; give at least one")
-    tell = on_progress or (lambda *_: None)
-    with ExitStack() as stack:
-        files = [stack.enter_context(load(model, threads=threads)) for model in models]
-        reference = None if base is None else stack.enter_context(load(base, threads=threads))
-        everyone = files if reference is None else [*files, reference]
-        others = _yardsticks(files, against)
-        sha256 = digests([model.gguf for model in everyone], tell)
-        run, divergences = losses_and_divergences(
-            files, reference, text, n_ctx=n_ctx, chunks=chunks, cache_type=cache_type, activations=activations,
-            tell=tell,
-        )  # fmt: skip
-        rows = tuple(
-            ReportRow(
-                model=str(model.path), sha256=digest, size_class=size_class(model.gguf), n_bytes=model.gguf.size,
-                n_params=model.info.n_params, bits_per_weight=model.info.bits_per_weight, perplexity=run.results[i],
-                delta=run.delta(i, others[i]) if i in others else None,
-                divergence=divergences[i] if i < len(divergences) else None,
-                **speeds(model, prompt, generation, repeats, cache_type, tell),
-            )
-            for i, (model, digest) in enumerate(zip(everyone, sha256, strict=True))
-        )  # fmt: skip
-        first = files[0]
-        return Report(
-            rows, None if reference is None else str(reference.path), run, version("subbyte"), cpu_name(), first.isa,
-            first.n_threads,
-        )  # fmt: skip
+    options = EvalOptions(n_ctx, chunks, cache_type, activations)
+    with ReportMeasurement(
+        models, text, options, base=base, against=against, threads=threads, prompt=prompt, generation=generation,
+        repeats=repeats,
+    ) as measurement:  # fmt: skip
+        return measurement.run(on_progress and (lambda step: on_progress(*step)))
 
 
-def _yardsticks(files: Sequence[Model], against: str | os.PathLike[str] | None) -> dict[int, int]:
-    """By the places of those files that are compared with another one, the place of that."""
-    places = range(len(files))
+def _baselines(files: Sequence[Model], against: str | os.PathLike[str] | None) -> dict[int, int]:
+    """By the indices of those files that are compared with another one, the index of that."""
+    indices = range(len(files))
     if against is None:
-        known = [(size_class(model.gguf), model.gguf.size) for model in files]
-        return {i: other for i in places if (other := yardstick(known, i)) is not None}
-    from subbyte.runtime.store.resolve import resolve
-
+        classes = [(size_class(model.gguf), model.gguf.size) for model in files]
+        return {i: baseline for i in indices if (baseline := baseline_for(classes, i)) is not None}
     path = resolve(against)
-    found = next((i for i in places if files[i].path.samefile(path)), None)
-    if found is None:
+    baseline = next((i for i in indices if files[i].path.samefile(path)), None)
+    if baseline is None:
         raise ValueError(f"{os.fspath(against)} is none of the files; give one of them to compare the others with")
-    return {i: found for i in places if i != found}
+    return {i: baseline for i in indices if i != baseline}
 
 
 def _delta(row: ReportRow) -> tuple[str, str]:
     if row.delta is None:
         return "", ""
-    found = row.delta.log_ratio
-    return f"{found.estimate:+.5f} [{found.low:+.5f} .. {found.high:+.5f}]", row.delta.verdict
+    log_ratio = row.delta.log_ratio
+    return f"{log_ratio.estimate:+.5f} [{log_ratio.low:+.5f} .. {log_ratio.high:+.5f}]", row.delta.verdict
 
 
-def _speed(of: Speed) -> str:
-    return f"{of.rate:.4g} ({of.share:.0%} of {of.bound_by})"
+def _speed(of: Speed | None) -> str:
+    return "" if of is None else f"{of.rate:.4g} ({of.share:.0%} of {of.bound_by})"

@@ -39,8 +39,8 @@ def size_class(gguf: GGUF) -> SizeClass:
     return SizeClass(name, "DynamicGate" if _follows(gguf, f"DynamicGate-{name}") else "other")
 
 
-def yardstick(files: Sequence[tuple[SizeClass, int]], index: int) -> int | None:
-    """The place of the file that the one at `index` is compared with, given size classes and bytes of all.
+def baseline_for(files: Sequence[tuple[SizeClass, int]], index: int) -> int | None:
+    """The index of the file that the one at `index` is compared with, given size classes and bytes of all.
 
     It is a standard file of the same file type; without one the standard file nearest in size, as a ratio. Where no
     file is standard, those that are not DynamicGate's count as such. A standard file is compared with none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,8 @@ from tables.dynamicgate_document import at_equal_size, document
 from tiny_models import write_model
 
 import subbyte as sb
+from subbyte.runtime.bench.result import Case
+from subbyte.runtime.measurement import Step
 from subbyte.runtime.report.size_class import SizeClass
 
 pytestmark = pytest.mark.thorough
@@ -74,6 +77,30 @@ def test_the_page_says_which_smaller_file_is_better(report: sb.Report) -> None:
     assert (beaten["small"], beaten["gate"], beaten["large"]) == ("", "small", "small, gate")
 
 
+class FakeBench:
+    """A measurement that knows the speeds without any run."""
+
+    n_done = 2
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.measured = [
+            SimpleNamespace(case=Case(kind, n, 0, 1), rate=1.0, spread=0.0, share=0.5, bound_by="memory")
+            for kind, n in (("prompt", 512), ("generation", 64))
+        ]
+
+    def __iter__(self) -> Iterator[Step]:
+        yield Step("run", 2, 2)
+
+    def result(self) -> FakeBench:
+        return self
+
+    def __enter__(self) -> FakeBench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def test_from_a_model_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a tiny model; only the speeds are not measured."""
     write_model(tmp_path / "m.gguf", context_length=600)
@@ -81,10 +108,7 @@ def test_from_a_model_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "other.txt").write_text("on an inn there are the hen and the ant in the sand then. " * 60)
     monkeypatch.setattr(dynamicgate, "WIDTH", 256)
     monkeypatch.setattr(dynamicgate, "RECIPES", ("IQ2_XXS", "DynamicGate-IQ2_XXS", "IQ4_XS"))
-    speeds = SimpleNamespace(measured=[SimpleNamespace(
-        case=SimpleNamespace(name=name), rate=1.0, spread=0.0, share=0.5, bound_by="memory"
-    ) for name in ("pp512", "tg64")])  # fmt: skip
-    monkeypatch.setattr("subbyte.runtime.report.measure.bench", lambda *_, **__: speeds)
+    monkeypatch.setattr("subbyte.runtime.report.measure.BenchMeasurement", FakeBench)
     folder, out = tmp_path / "files", tmp_path / "page.md"
     command = ["dynamicgate.py", "-f", str(tmp_path / "test.txt"), "--model", str(tmp_path / "m.gguf"), "--chunks", "2",
                "--calibration", str(tmp_path / "other.txt"), "--calibration-chunks", "2", "--folder", str(folder),

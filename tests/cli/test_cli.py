@@ -97,13 +97,22 @@ def runtime(monkeypatch, tmp_path):
             raise errors.FormatError(f"{path}: magic at byte 0 is 'PK', not 'GGUF'")
         return FakeModel(fake)
 
-    def perplexity(models, data, *, on_chunk, **options):
-        fake.options = {"data": data, **options}
-        if fake.failure is not None:
-            raise fake.failure
-        for index, ppl in enumerate(RUNNING, 1):
-            on_chunk(types.SimpleNamespace(index=index, total=2, ppl=(ppl,) * len(models), error=(1.0,) * len(models)))
-        return perplexity_run(len(models))
+    class PerplexityMeasurement:
+        n_done = 0
+
+        def __init__(self, models, data, evaluation, **options):
+            self.n_models = len(models)
+            fake.options = {"data": data, **dataclasses.asdict(evaluation), **options}
+
+        def __iter__(self):
+            if fake.failure is not None:
+                raise fake.failure
+            for index, ppl in enumerate(RUNNING, 1):
+                n = self.n_models
+                yield types.SimpleNamespace(index=index, total=2, ppl=(ppl,) * n, error=(1.0,) * n)
+
+        def result(self):
+            return perplexity_run(self.n_models)
 
     class GGUF:
         @staticmethod
@@ -124,7 +133,7 @@ def runtime(monkeypatch, tmp_path):
         recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
     module("model", load=load)
-    module("evaluation.perplexity", perplexity=perplexity)
+    module("evaluation.perplexity", PerplexityMeasurement=PerplexityMeasurement)
     module("gguf.model_file", GGUF=GGUF)
     module("inspect.summary", summarize=lambda gguf: SUMMARY)
     return fake

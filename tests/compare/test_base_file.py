@@ -16,8 +16,6 @@ import subbyte as sb
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
 from subbyte.runtime.compare import base_file
 from subbyte.runtime.compare.base_file import BaseFile, base_bytes, encode, is_base_file, write_base
-from subbyte.runtime.compare.compare import Comparing
-from subbyte.runtime.compare.conditions import Conditions
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 2000).tolist())
 N_CTX = 33
@@ -111,9 +109,9 @@ def test_comparing_with_a_file_is_llama_cpps_arithmetic(pair: list[sb.Model], sa
     log_q = np.concatenate(log_q)
     each, log_p = range(len(wanted)), log_p.astype(float)
     kld = np.where(log_p > -16, np.exp(log_p) * (log_p - log_q), 0).sum(axis=1)
-    assert run.scored[0].kld.ravel() == pytest.approx(kld, rel=1e-3, abs=1e-5)
-    assert run.scored[0].loss_base.ravel() == pytest.approx(-log_p[each, wanted], abs=1e-6)
-    assert run.scored[0].loss.ravel() == pytest.approx(-log_q[each, wanted], abs=1e-4)
+    assert run.per_token[0].kld.ravel() == pytest.approx(kld, rel=1e-3, abs=1e-5)
+    assert run.per_token[0].loss_base.ravel() == pytest.approx(-log_p[each, wanted], abs=1e-6)
+    assert run.per_token[0].loss.ravel() == pytest.approx(-log_q[each, wanted], abs=1e-4)
     assert run.results[0].kld.value == pytest.approx(kld.mean(), rel=1e-3)
     assert (run.text_sha256, run.n_tokens, run.chunks) == (None, 6 * N_CTX, 6)
 
@@ -140,8 +138,8 @@ def test_a_chunk_begins_with_bos_where_the_model_wants_it(
 
 
 def test_only_a_whole_file_appears(pair: list[sb.Model], tmp_path: Path) -> None:
-    how = Conditions(n_ctx=N_CTX, chunks=3)
-    comparing = iter(Comparing(pair[0], [pair[1]], TEXT, how, save_base=tmp_path / "x.kld"))
+    options = sb.EvalOptions(n_ctx=N_CTX, chunks=3)
+    comparing = iter(sb.CompareMeasurement(pair[0], [pair[1]], TEXT, options, save_base=tmp_path / "x.kld"))
     next(comparing)
     (temporary,) = tmp_path.iterdir()
     assert temporary.name.startswith(".x.kld.")

@@ -14,8 +14,6 @@ from tiny_models import LLAMA, write_model
 import subbyte as sb
 from subbyte.runtime import runner
 from subbyte.runtime.compare import base_hidden
-from subbyte.runtime.compare.attribution import Blaming
-from subbyte.runtime.compare.conditions import Conditions
 from subbyte.runtime.evaluation import forward as forward_module
 
 pytestmark = pytest.mark.thorough
@@ -148,20 +146,20 @@ def test_equal_files_have_nobody_to_blame(case: dict[str, Any]) -> None:
 
 
 def test_ended_early_it_has_what_was_measured(case: dict[str, Any]) -> None:
-    how = Conditions(n_ctx=N_CTX, chunks=CHUNKS)
-    blaming = Blaming(case["base"], case["model"], TEXT, how, "layer")
-    assert (blaming.result().chunks, blaming.result().groups) == (0, ())
-    steps = iter(blaming)
+    options = sb.EvalOptions(n_ctx=N_CTX, chunks=CHUNKS)
+    measurement = sb.AttributionMeasurement(case["base"], case["model"], TEXT, options, "layer")
+    assert (measurement.result().chunks, measurement.result().groups) == (0, ())
+    steps = iter(measurement)
     for _ in range(4):  # all at once, then two groups; the fourth is only announced
         progress = next(steps)
-    first = blaming.result()
-    assert (blaming.n_done, first.chunks, len(first.groups)) == (3, 1, 2)
+    first = measurement.result()
+    assert (measurement.n_done, first.chunks, len(first.groups)) == (3, 1, 2)
     assert 0 < progress.done < progress.total
     whole = sb.blame(case["base"], case["model"], TEXT, by="layer", n_ctx=N_CTX, chunks=1)
     assert {*first.groups} < {*whole.groups} and first.whole == whole.whole
     for _ in range(len(whole.groups)):
         next(steps)
-    assert blaming.result().chunks == 1 and {*blaming.result().groups} == {*whole.groups}
+    assert measurement.result().chunks == 1 and {*measurement.result().groups} == {*whole.groups}
 
 
 def test_files_of_other_tensors(tmp_path: Path) -> None:

@@ -11,14 +11,12 @@ import pytest
 from cuts import ANOTHER_ROUNDING, assert_near
 from numpy.typing import NDArray
 from paths import ROOT
-from tiny_models import MIXED, N_VOCAB, write_model
+from tiny_models import MIXED, N_VOCAB, swap_tokens, write_model
 from vocabularies import model_file
 
 import subbyte as sb
 from subbyte.runtime import runner
 from subbyte.runtime.compare import lockstep
-from subbyte.runtime.compare.compare import Comparing
-from subbyte.runtime.compare.conditions import Conditions
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.types import SessionOptions
@@ -117,7 +115,7 @@ def test_several_models_in_lockstep_are_each_as_alone(models: dict[str, sb.Model
     delta = run.delta(1, 0)
     assert delta.estimate == pytest.approx(run.results[1].kld.value - run.results[0].kld.value)
     assert delta.verdict == "worse"
-    assert run.n_scored == run.chunks * (N_CTX - 1 - N_CTX // 2) == run.scored[0].kld.size
+    assert run.n_scored == run.chunks * (N_CTX - 1 - N_CTX // 2) == run.per_token[0].kld.size
 
 
 def test_the_number_of_threads_changes_nothing(files: dict[str, Path]) -> None:
@@ -143,13 +141,13 @@ def test_identical_files_differ_by_exactly_nothing(files: dict[str, Path]) -> No
     assert {(layer.relative, layer.cosine) for layer in run.layers[0]} == {(0, 1)}
 
 
-def test_batches_and_pieces_change_nothing(models: dict[str, sb.Model], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_and_row_blocks_change_nothing(models: dict[str, sb.Model], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sb.compare(models["base"], models["low"], TEXT, n_ctx=N_CTX, chunks=4, layers=True)
     monkeypatch.setattr(runner, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
-    monkeypatch.setattr(lockstep, "PIECE_BYTES", 5 * 4 * 268)
+    monkeypatch.setattr(lockstep, "BLOCK_BYTES", 5 * 4 * 268)
     parts = sb.compare(models["base"], models["low"], TEXT, n_ctx=N_CTX, chunks=4, layers=True)
-    assert_near(parts.scored[0].kld, whole.scored[0].kld)
-    assert_near(parts.scored[0].loss, whole.scored[0].loss, ANOTHER_ROUNDING)
+    assert_near(parts.per_token[0].kld, whole.per_token[0].kld)
+    assert_near(parts.per_token[0].loss, whole.per_token[0].loss, ANOTHER_ROUNDING)
     for a, b in zip(parts.layers[0], whole.layers[0], strict=True):
         assert_near(np.array([a.relative, a.cosine]), np.array([b.relative, b.cosine]))
 
@@ -183,7 +181,7 @@ def test_memory_is_bounded_for_a_large_vocabulary(tmp_path: Path, monkeypatch: p
     n_vocab, n_ctx, piece = 30_000, 128, 2**20
     for i in (1, 2):
         write_model(tmp_path / f"{i}.gguf", seed=i, n_unused=n_vocab - N_VOCAB)
-    monkeypatch.setattr(lockstep, "PIECE_BYTES", piece)
+    monkeypatch.setattr(lockstep, "BLOCK_BYTES", piece)
     with sb.load(tmp_path / "1.gguf") as a, sb.load(tmp_path / "2.gguf") as b:
         assert a.config.n_vocab == n_vocab
         sb.compare(a, b, TEXT[:300], n_ctx=n_ctx, chunks=1)  # what is imported and compiled once
@@ -197,12 +195,13 @@ def test_memory_is_bounded_for_a_large_vocabulary(tmp_path: Path, monkeypatch: p
 
 
 def test_a_comparison_that_is_ended_early_has_what_was_measured(models: dict[str, sb.Model]) -> None:
-    comparing = Comparing(models["base"], [models["low"]], TEXT, Conditions(n_ctx=N_CTX), layers=True)
-    for progress in comparing:
+    options = sb.EvalOptions(n_ctx=N_CTX)
+    measurement = sb.CompareMeasurement(models["base"], [models["low"]], TEXT, options, layers=True)
+    for progress in measurement:
         if progress.index == 3:
             break
-    found = comparing.result()
-    assert found.chunks == comparing.n_done == 3
+    found = measurement.result()
+    assert found.chunks == measurement.n_done == 3
     expected = sb.compare(models["base"], models["low"], TEXT, n_ctx=N_CTX, chunks=3, layers=True)
     assert found.results == expected.results and found.layers == expected.layers
     assert progress.kld == (pytest.approx(expected.results[0].kld.value),)
@@ -233,14 +232,13 @@ def test_models_that_cannot_be_compared(models: dict[str, sb.Model], tmp_path: P
         sb.compare(base, models["low"], n_ctx=N_CTX)
 
 
-def test_tokenizers_must_agree(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokenizers_must_agree(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with sb.load(files["base"]) as a, sb.load(files["low"]) as b:
         monkeypatch.setattr(b.tokenizer, "add_bos", True)
         with pytest.raises(ValueError, match="begins a text with another token"):
             sb.compare(a, b, TEXT, n_ctx=N_CTX)
-        monkeypatch.setattr(b.tokenizer, "add_bos", False)
-        encode = b.tokenizer.encode
-        monkeypatch.setattr(b.tokenizer, "encode", lambda text, **options: encode(text, **options)[::-1])
+    swapped = swap_tokens(files["low"], tmp_path / "swapped.gguf")
+    with sb.load(files["base"]) as a, sb.load(swapped) as b:
         with pytest.raises(ValueError, match="tokenizes the text otherwise"):
             sb.compare(a, b, TEXT, n_ctx=N_CTX)
 
@@ -255,5 +253,5 @@ def test_a_real_model_against_numpy(tmp_path: Path) -> None:
         with sb.BaseFile(tmp_path / "x.kld") as base:
             rough = sb.compare(base, model, cache_type="q8_0").results[0]
     assert exact.results[0].kld.value == 0
-    assert exact.scored[0].loss.ravel() == pytest.approx(-log_p[range(126), wanted], abs=1e-3)
+    assert exact.per_token[0].loss.ravel() == pytest.approx(-log_p[range(126), wanted], abs=1e-3)
     assert 0 < rough.kld.value < 5e-3 and rough.ppl_base.value == pytest.approx(exact.results[0].ppl.value, rel=1e-4)

@@ -19,7 +19,7 @@ def test_chunks_follow_one_another_and_their_second_half_is_scored() -> None:
     assert corpus.sha256 == hashlib.sha256(TEXT).hexdigest()
     for i, chunk in enumerate(corpus.chunks):
         whole = tokens[64 * i : 64 * (i + 1)]
-        assert chunk.first == 32 and chunk.wanted.tolist() == whole[33:]
+        assert chunk.first == 32 and chunk.targets.tolist() == whole[33:]
         assert chunk.tokens.tolist() == [tokenizer.bos, *whole[1:-1]]
 
 
@@ -28,9 +28,9 @@ def test_windows_score_each_token_once_behind_a_long_context() -> None:
     tokens = tokenizer.encode(TEXT)
     corpus = read_corpus([TEXT], tokenizer, n_ctx=64, stride=10)
     assert len(corpus.chunks) == -(-(len(tokens) - 64) // 10)
-    scored = [token for chunk in corpus.chunks for token in chunk.wanted.tolist()]
+    scored = [token for chunk in corpus.chunks for token in chunk.targets.tolist()]
     assert scored == tokens[54 : 54 + len(scored)]
-    assert all(len(c.tokens) == 63 and len(c.tokens) - c.first == len(c.wanted) for c in corpus.chunks[:-1])
+    assert all(len(c.tokens) == 63 and len(c.tokens) - c.first == len(c.targets) for c in corpus.chunks[:-1])
 
 
 def test_bos_at_the_head_of_a_window() -> None:
@@ -49,7 +49,7 @@ def test_several_texts_are_cut_one_by_one() -> None:
     tokenizer = FakeTokenizer()
     both = read_corpus([TEXT, TEXT[:300]], tokenizer, n_ctx=64)
     alone = [read_corpus([text], tokenizer, n_ctx=64) for text in (TEXT, TEXT[:300])]
-    assert [c.wanted.tolist() for c in both.chunks] == [c.wanted.tolist() for one in alone for c in one.chunks]
+    assert [c.targets.tolist() for c in both.chunks] == [c.targets.tolist() for one in alone for c in one.chunks]
     assert both.sha256 == hashlib.sha256(TEXT + TEXT[:300]).hexdigest()
     assert len(read_corpus([TEXT, TEXT], tokenizer, n_ctx=64, chunks=3).chunks) == 3
 

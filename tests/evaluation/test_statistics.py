@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from subbyte.runtime.evaluation.statistics import FIRST_LOOK, Floats, Looks, block_bootstrap, mean_error
+from subbyte.runtime.evaluation.statistics import FIRST_LOOK, Floats, SequentialTest, block_bootstrap, mean_error
 
 RUNS = 1500
 TRUTH = 0.01
@@ -67,10 +67,10 @@ def test_looking_again_and_again_finds_no_difference_where_there_is_none() -> No
     rng = np.random.default_rng(3)
     runs, total, fooled = 300, 200, 0
     for _ in range(runs):
-        looks, sample = Looks(0.95), rng.standard_normal(total)
+        test, sample = SequentialTest(0.95), rng.standard_normal(total)
         nothing = np.zeros(total)
         fooled += any(
-            looks.is_due(n, total) and looks.settles([nothing[:n].tolist(), sample[:n].tolist()])
+            test.is_due(n, total) and test.settles([nothing[:n].tolist(), sample[:n].tolist()])
             for n in range(FIRST_LOOK, total + 1)
         )
     assert fooled / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)

@@ -12,7 +12,7 @@ FOLDERS = {
 }
 
 # Modules beside the rooms, which import none of them.
-_LOW = {"files", "machine", "protocols", "records", "text", "types"}
+_LOW = {"files", "machine", "measurement", "protocols", "records", "text", "types"}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
     "gguf": _LOW,

@@ -12,7 +12,7 @@ from tiny_models import MIXED, write_model
 
 import subbyte as sb
 from subbyte.cli.main import run
-from subbyte.runtime.report.size_class import SizeClass, size_class, yardstick
+from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
 
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 30
 FAST = {"n_ctx": 64, "prompt": 8, "generation": 2, "repeats": 1, "threads": 1}
@@ -73,7 +73,7 @@ GATE, OTHER = (SizeClass("IQ2_XXS", "DynamicGate"), 140), (SizeClass("IQ2_XXS", 
     ],
 )
 def test_which_file_another_is_compared_with(classes: list[tuple[SizeClass, int]], expected: list[int | None]) -> None:
-    assert [yardstick(classes, i) for i in range(len(classes))] == expected
+    assert [baseline_for(classes, i) for i in range(len(classes))] == expected
 
 
 # ---- figures

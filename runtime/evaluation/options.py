@@ -1,0 +1,31 @@
+"""How a text is evaluated: what all measurements over a text have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from subbyte.kernels import Plan
+from subbyte.runtime.evaluation.forward import Forward
+from subbyte.runtime.model import Model
+from subbyte.runtime.types import Activations, CacheType, SessionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """n_ctx: tokens of a chunk; None for 512, or for what a base file has. chunks: at most so many in all, None for
+    the whole text. cache_type, activations: see `CacheType` and `Activations`; "int8x2" measures the file, not the
+    rounding of activations, "int8" what chat and generation compute.
+    """
+
+    n_ctx: int | None = None
+    chunks: int | None = None
+    cache_type: CacheType = "f16"
+    activations: Activations = "int8x2"
+
+    def forward(self, model: Model, n_ctx: int, plan: Plan | None = None) -> Forward:
+        """A forward pass of the model, or of another of its plans, over chunks of n_ctx tokens."""
+        return Forward(model, self.session(n_ctx), plan)
+
+    def session(self, n_ctx: int) -> SessionOptions:
+        """Those of a session for chunks of n_ctx tokens."""
+        return SessionOptions(n_ctx, self.cache_type, self.activations)

@@ -1,0 +1,110 @@
+"""Ctrl-C while a command measures: what was measured is printed or written, stderr says how much, exit code 130."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import write_model
+
+import subbyte as sb
+from subbyte.cli.main import run
+from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
+from subbyte.cli.terminal.progress_bar import ProgressBar
+
+TEXT = bytes(np.random.default_rng(0).integers(97, 123, 3000).tolist())
+SHORT = ("-f", "text", "-c", "64", "--chunks", "5", "-t", "1")
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("partial")
+    write_model(folder / "a.gguf")
+    write_model(folder / "b.gguf", types=["Q8_0"])
+    (folder / "text").write_bytes(TEXT)
+    return folder
+
+
+@pytest.fixture
+def subbyte(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    monkeypatch.chdir(folder)
+
+    def call(*args: str) -> tuple[int, str, str]:
+        code = run(args)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, at: Callable[[int, tuple[Any, ...]], bool]) -> None:
+    """Ctrl-C while progress is shown; at(n, progress): whether the n-th time."""
+    seen: list[object] = []
+
+    def update(self: object, *progress: object) -> None:
+        seen.append(progress)
+        if at(len(seen), progress):
+            raise KeyboardInterrupt
+
+    for display in (ProgressBar, PerplexityProgress):
+        monkeypatch.setattr(display, "update", update)
+
+
+def test_perplexity(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, lambda n, _: n == 2)
+    code, out, err = subbyte("perplexity", "a.gguf", "b.gguf", *SHORT, "-o", "json")
+    assert (code, err) == (130, "subbyte: interrupted: results of 2 of 5 chunks\n")
+    with sb.load("a.gguf", threads=1) as model:
+        expected = sb.perplexity(model, TEXT, n_ctx=64, chunks=2)
+    result = json.loads(out)["results"][0]
+    assert (result["chunks"], result["ppl"], result["error"]) == (2, expected.ppl, expected.error)
+
+
+def test_perplexity_as_text(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, lambda n, _: n == 3)
+    code, out, _ = subbyte("perplexity", "a.gguf", *SHORT)
+    assert code == 130 and "PPL = " in out and "3 chunks, 93 of" in out
+
+
+def test_nothing_is_shown_before_the_first_chunk(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("subbyte.runtime.session.Session.logprobs", interrupted)
+    assert subbyte("perplexity", "a.gguf", *SHORT) == (130, "", "")
+
+
+def test_report(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, lambda n, step: step[:2] == ("perplexity and divergence", 2))
+    code, out, err = subbyte("report", "b.gguf", "--base", "a.gguf", *SHORT, "-o", "json")
+    assert (code, err) == (130, "subbyte: interrupted: results of 2 of 5 chunks and the speed of 0 of 2 files\n")
+    row = json.loads(out)["rows"][0]
+    assert (row["perplexity"]["chunks"], row["prompt"]) == (2, None) and row["divergence"]["kld"]["value"] > 0
+    for output in ("text", "md"):
+        code, out, _ = subbyte("report", "b.gguf", "--base", "a.gguf", *SHORT, "-p", "8", "-n", "1", "-o", output)
+        assert code == 130 and "b.gguf" in out and "tokens/s" not in out
+
+
+def test_imatrix(subbyte: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    interrupt(monkeypatch, lambda n, _: n == 2)
+    code, out, err = subbyte("imatrix", "a.gguf", str(tmp_path / "i.gguf"), *SHORT)
+    assert (code, err) == (130, "subbyte: interrupted: results of 2 of 5 chunks\n") and ", 2 chunks of 64 tokens" in out
+    written = sb.Imatrix.open(tmp_path / "i.gguf")
+    with sb.load("a.gguf", threads=1) as model:
+        expected = sb.imatrix(model, TEXT, n_ctx=64, chunks=2)
+    assert written.chunk_count == 2
+    assert all(np.array_equal(written.weights(name), expected.weights(name)) for name in expected.squares)
+
+
+def test_bench(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, lambda n, step: "run 2 of 3" in step[0])
+    args = ("bench", "a.gguf", "-p", "8", "-n", "2", "-r", "3", "-t", "1")
+    code, out, err = subbyte(*args, "-o", "json")
+    assert (code, err) == (130, "subbyte: interrupted: results of 2 of 6 runs\n")
+    facts = json.loads(out)
+    assert facts["repeats"] == 1 and [len(test["runs"]) for test in facts["tests"]] == [1, 1]
+    code, out, _ = subbyte(*args)
+    assert code == 130 and "pp8" in out and "one run" in out
