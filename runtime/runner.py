@@ -35,8 +35,8 @@ class Segment(NamedTuple):
 class Runner:
     """A plan with the engine that runs it and its scratch memory. One thread at a time; another one gets SessionBusy.
 
-    n_ctx: positions of a sequence. activations: how they meet quantized weights, see `Activations`. check:
-    called before each step, raises if the model's file has changed.
+    n_ctx: positions of a sequence. activations: their precision in matmuls of quantized weights, see `Activations`.
+    check: called before each step; raises if the model's file has changed.
     """
 
     def __init__(
