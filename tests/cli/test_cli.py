@@ -564,7 +564,9 @@ def test_running_values_and_their_bar_share_a_terminal(tmp_path, target):
     file = tmp_path / "out"
     shell = 'exec "$@"' + (f" >{file}" if target == "file" else "")
     env = {**os.environ, "TERM": "xterm", "PYTHONUTF8": "1"}
-    child = pexpect.spawn("sh", ["-c", shell, "sh", sys.executable, "-c", MEASURE], env=env, dimensions=(24, 80))
+    child = pexpect.spawn(
+        "sh", ["-c", shell, "sh", sys.executable, "-c", MEASURE], env=env, dimensions=(24, 80), timeout=300
+    )
     written = child.read()
     child.close()
     screen = pyte.Screen(80, 24)
