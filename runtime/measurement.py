@@ -1,7 +1,5 @@
 """Long measurements: iterators over progress whose partial result is valid whenever they are left."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, NamedTuple, TypeVar

@@ -1,7 +1,5 @@
 """The tokens that models and their base are compared on, and whether they can be."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

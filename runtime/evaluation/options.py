@@ -1,7 +1,5 @@
 """How a text is evaluated: what all measurements over a text have in common."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from subbyte.kernels import Plan
