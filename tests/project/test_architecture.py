@@ -50,9 +50,9 @@ def test_every_package_is_in_its_table(folder: str) -> None:
     assert set(re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE)) == found
 
 
-def test_the_glossary_has_thirty_terms_with_places() -> None:
+def test_the_terms_of_the_glossary_have_places() -> None:
     glossary = TEXT.partition("## Glossary")[2]
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| `([\w/.]+)` \|$", glossary, re.MULTILINE)
-    assert len(rows) == 30
+    assert len(rows) == len(glossary.strip().splitlines()) - 2
     assert all((ROOT / place).exists() for *_, place in rows)
     assert doc_pages.repository_paths(glossary)
