@@ -1,6 +1,6 @@
 """`subbyte compare`: how far quantized models diverge from a base, and which layers and tensors cause it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, note, one_line, read_bytes
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.output import flat, print_csv, print_json, print_markdown, shown
 from subbyte.cli.terminal.progress_bar import ProgressBar
+from subbyte.cli.terminal.tables import numeric, print_table
 
 if TYPE_CHECKING:
+    from subbyte.runtime.compare.attribution_result import Attribution
     from subbyte.runtime.compare.base_file import BaseFile
     from subbyte.runtime.compare.compare import CompareProgress
     from subbyte.runtime.compare.groups import By
+    from subbyte.runtime.compare.result import CompareRun
     from subbyte.runtime.measurement import Measurement
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
@@ -66,7 +70,6 @@ def compare(
         reference = _open_base(base, files, threads, verbose)
         stack.callback(reference.close)
         others = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
-        from subbyte.cli.commands.compare_output import print_comparison
         from subbyte.runtime.compare.attribution import AttributionMeasurement
         from subbyte.runtime.compare.compare import CompareMeasurement
         from subbyte.runtime.evaluation.options import EvalOptions
@@ -110,3 +113,44 @@ def _run(measurement: "Measurement[P, Any]", describe: Callable[[P], tuple[str, 
 
 def _kld(progress: "CompareProgress") -> str:
     return "KLD " + ", ".join(f"{kld:.6f}" for kld in progress.kld)
+
+
+def print_comparison(
+    output: options.Output, command: str, run: "CompareRun", attributions: Sequence["Attribution"]
+) -> None:
+    """Writes a comparison, and what of the divergence is due to which tensors, to stdout."""
+    if output == "json":
+        print_json(
+            {"command": command, **run.to_dict(), "blame": [attribution.to_dict() for attribution in attributions]}
+        )
+        return
+    if output == "csv":
+        print_csv(_records(run))
+        return
+    tables = [numeric(*table) for table in (*run.tables(), *(attribution.table() for attribution in attributions))]
+    conditions = _conditions(run)
+    if output == "md":
+        print_markdown(*tables, "; ".join(conditions), f"    {one_line(command)}")
+        return
+    for title, columns, rows in tables:
+        print_table(shown(title), columns, [[shown(cell) for cell in row] for row in rows])
+    print("", *conditions, sep="\n")
+
+
+def _conditions(run: "CompareRun") -> tuple[str, ...]:
+    return (
+        f"base {one_line(run.base)}",
+        f"n_ctx {run.n_ctx}, {run.chunks} chunks, {run.n_scored} of {run.n_tokens} tokens scored, "
+        f"{run.activations} activations, {run.cache_type} cache, {run.seconds:.1f} s",
+        f"text sha256 {run.text_sha256}" if run.text_sha256 else "tokens of the base file",
+    )
+
+
+def _records(run: "CompareRun") -> Iterator[dict[str, Any]]:
+    """A model each, every figure in full."""
+    for result in run.results:
+        yield {
+            **dict(flat(result.to_dict())),
+            "base": run.base, "n_ctx": run.n_ctx, "chunks": run.chunks, "n_scored": run.n_scored,
+            "text_sha256": run.text_sha256, "cache_type": run.cache_type, "activations": run.activations,
+        }  # fmt: skip

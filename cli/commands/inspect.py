@@ -1,15 +1,22 @@
 """`subbyte inspect`: what is in a GGUF file; also one that holds no model that subbyte could run."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from subbyte.cli import options
+from subbyte.cli.terminal import heatmap as grid
+from subbyte.cli.terminal.console import human_count, human_size, printable
 from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.tables import Table, print_table
 
 if TYPE_CHECKING:
-    from subbyte.runtime.inspect.heatmap import By
+    from subbyte.runtime.inspect.heatmap import By, Heatmap
+    from subbyte.runtime.inspect.summary import Summary
 
 
 @click.command()
@@ -36,7 +43,6 @@ def inspect(
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    from subbyte.cli.commands.inspect_output import print_heatmap, print_summary
     from subbyte.runtime.gguf.model_file import GGUF
 
     if tensors and heatmap:
@@ -54,3 +60,78 @@ def inspect(
         svg.write_text(picture.svg(by), encoding="utf-8")
     if heatmap or output != "text":
         print_heatmap(output, picture, by)
+
+
+TYPE_FIELDS = ("type", "n_tensors", "n_weights", "n_bytes", "share")
+TENSOR_FIELDS = ("name", "type", "shape", "n_bytes")
+MATRIX_FIELDS = ("layer", "kind", "type", "n_weights", "n_bytes", "bits_per_weight")
+
+
+def print_summary(output: options.Output, summary: "Summary", tensors: bool) -> None:
+    """Writes a file in numbers to stdout; tensors: each of them, too."""
+    if output == "json":
+        facts = summary.to_dict()
+        if not tensors:
+            del facts["tensors"]
+        print_json(facts)
+    elif output == "csv" and tensors:
+        print_csv(({**asdict(of), "shape": " x ".join(map(str, of.shape))} for of in summary.tensors), TENSOR_FIELDS)
+    elif output == "csv":
+        print_csv(map(asdict, summary.types), TYPE_FIELDS)
+    elif output == "md":
+        print_markdown(Table("", ("", ""), _head(summary)), *_tables(summary, tensors))
+    else:
+        for label, value in _head(summary):
+            print(f"{label:14}{printable(value)}")
+        for table in _tables(summary, tensors):
+            print_table(*table)
+
+
+def print_heatmap(output: options.Output, heatmap: "Heatmap", by: "By") -> None:
+    """Writes the grid of layers by kinds of tensor, and the sizes of the kinds, to stdout."""
+    if output == "json":
+        print_json(heatmap.to_dict())
+    elif output == "csv":
+        print_csv(_matrices(heatmap), MATRIX_FIELDS)
+    elif output == "md":
+        rows = [
+            [str(layer), *(cell.text(by) if cell else "" for cell in row)] for layer, row in enumerate(heatmap.rows())
+        ]
+        columns = ("layer>", *(f"{kind}>" for kind in heatmap.kinds))
+        outside = Table("", ("tensor", f"{by}>"), [(cell.kind, cell.text(by)) for cell in heatmap.outside])
+        print_markdown(Table("", columns, rows), outside, grid.shares_table(heatmap))
+    else:
+        grid.print_grid(heatmap, by)
+        print_table(*grid.shares_table(heatmap))
+
+
+def _matrices(heatmap: "Heatmap") -> Iterator[dict[str, Any]]:
+    for cell in (*heatmap.cells, *heatmap.outside):
+        yield {**cell.to_dict(), "bits_per_weight": cell.bits}
+
+
+def _head(summary: "Summary") -> list[tuple[str, str]]:
+    bits = f"{summary.bits_per_weight:.2f} bits per weight" if summary.bits_per_weight is not None else "no weights"
+    files = f" in {summary.n_files} files" if summary.n_files > 1 else ""
+    rows = (
+        ("file", f"{summary.path} (GGUF version {summary.version})"),
+        ("name", summary.name),
+        ("architecture", summary.architecture),
+        ("size", f"{human_size(summary.n_bytes)}{files}, {human_count(summary.n_params)} weights, {bits}"),
+        ("context", f"{summary.context_length} tokens" if summary.context_length else None),
+        ("vocabulary", f"{summary.n_vocab} tokens" if summary.n_vocab else None),
+    )
+    return [(label, value or "(not given)") for label, value in rows]
+
+
+def _tables(summary: "Summary", tensors: bool) -> Iterator[Table]:
+    if summary.types:
+        rows = [
+            (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
+            for of in summary.types
+        ]
+        yield Table("types", ("type", "tensors>", "weights>", "size>", "share>"), rows)
+    yield Table("metadata", ("key", "type", "value"), [(of.key, of.type, of.text) for of in summary.metadata])
+    if tensors:
+        items = [(of.name, of.type, " x ".join(map(str, of.shape)), str(of.n_bytes)) for of in summary.tensors]
+        yield Table("tensors", ("name", "type", "shape>", "bytes>"), items)

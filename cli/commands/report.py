@@ -1,17 +1,21 @@
 """`subbyte report`: the table of a model card, measured."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, one_line, printable, read_bytes
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.output import flat, print_csv, print_json, shown
 from subbyte.cli.terminal.progress_bar import ProgressBar
+from subbyte.cli.terminal.tables import numeric, print_table
 
 if TYPE_CHECKING:
+    from subbyte.runtime.report.report import Report
     from subbyte.runtime.types import Activations, CacheType
 
 COUNT = click.IntRange(1)
@@ -74,8 +78,39 @@ def report(
         bar = stack.enter_context(ProgressBar())
         done = run_measurement(measurement, lambda step: bar.update(*step))
         result = measurement.result()
-    from subbyte.cli.commands.report_output import print_report
 
     print_report(output, options.command_line(ctx), files, result)
     if not done:
         raise KeyboardInterrupt
+
+
+def print_report(output: options.Output, command: str, files: Sequence[str], report: "Report") -> None:
+    """Writes a report, and what it takes to measure it again, to stdout. files: names of the texts."""
+    if output == "json":
+        print_json({"command": command, "files": list(files), **report.to_dict()})
+    elif output == "csv":
+        print_csv(_records(report))
+    elif output == "md":
+        print(printable(shown(report.markdown(one_line(command)))))
+    else:
+        _print_figures(report)
+
+
+def _print_figures(report: "Report") -> None:
+    """A column for each file, which fits a terminal sooner than the card's row for each."""
+    table = report.table()
+    cells = [[shown(cell) for cell in row] for row in (table.columns, *table.rows)]
+    (_, *names), *rows = zip(*cells, strict=True)
+    print_table(*numeric("", ("", *names), rows))
+    for note in report.notes():
+        print(f"\n{printable(shown(note))}")
+
+
+def _records(report: "Report") -> Iterator[dict[str, Any]]:
+    """A file each, every figure in full; sha256: of each of its parts."""
+    shared = {name: getattr(report, name) for name in ("version", "cpu", "isa", "threads")}
+    for row in report.rows:
+        facts = row.to_dict()
+        facts["sha256"] = " ".join(row.sha256.values())
+        del facts["perplexity"]["running"]
+        yield {name: value for name, value in flat(facts) if value is not None} | shared
