@@ -12,6 +12,7 @@
 PYTHON ?= python3
 MODEL ?= smollm2
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
 WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
@@ -26,18 +27,18 @@ chat: .venv/installed
 	@$(BIN)/subbyte chat "$(MODEL)"
 
 test: .venv/testable check
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-fast: .venv/testable .venv/tools
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not thorough and not model"
+	@$(PYTEST) -q -m "not slow and not thorough and not model"
 
 # Tests of kernels go through all instruction sets by themselves; the others are run under the strongest one, then under the rest.
 test-all: .venv/testable check
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 	@for isa in $$($(BIN)/python -c 'from subbyte.kernels import isas; print(*isas()[:-1])'); do \
-		echo "$$isa:"; SUBBYTE_ISA=$$isa $(BIN)/python -m pytest -q -m "computes and not slow and not model" || exit; \
+		echo "$$isa:"; SUBBYTE_ISA=$$isa $(PYTEST) -q -m "computes and not slow and not model" || exit; \
 	done
 
 models: .venv/testable

@@ -195,14 +195,18 @@ def test_senseless_values_are_refused_by_name(name: str, value: object) -> None:
         Sampling(**{name: value})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("n_vocab", "limit"), [(49_152, 0.5e-3), (262_144, 2e-3)])
-def test_sampling_is_fast(n_vocab: int, limit: float) -> None:
+@pytest.mark.parametrize("n_vocab", [49_152, 262_144])
+def test_sampling_takes_less_than_a_loop_over_the_vocabulary(n_vocab: int) -> None:
     logits = np.random.default_rng(0).normal(0, 3, n_vocab).astype(np.float32)
     sampler, penalty, recent = Sampler(), RepetitionPenalty(1.1, 64), list(range(100))
-    times = []
+    times, loops = [], []
     for _ in range(50):
-        started = time.perf_counter()
+        started = time.process_time()
         penalty.apply(logits, recent)
         sampler.sample(logits)
-        times.append(time.perf_counter() - started)
-    assert min(times) < limit
+        sampled = time.process_time()
+        for _ in logits:
+            pass
+        times.append(sampled - started)
+        loops.append(time.process_time() - sampled)
+    assert min(times) < min(loops)

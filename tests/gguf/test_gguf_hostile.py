@@ -44,10 +44,10 @@ def refused(tmp_path):
     def check(data: bytes, kind: type[SubbyteError] = FormatError) -> str:
         path = tmp_path / "bad.gguf"
         path.write_bytes(data)
-        memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         with pytest.raises(SubbyteError) as caught:
             GGUF.open(path)
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 5
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 64 * 1024 + 4 * len(data) // 1024
         message = str(caught.value)
         assert type(caught.value) is kind and message.startswith(str(path)) and message.isprintable(), message
@@ -191,9 +191,9 @@ def test_duplicate_key(refused):
 def test_many_keys_take_linear_time(tmp_path):
     path = tmp_path / "many.gguf"
     path.write_bytes(build([pair(b"%05d" % i, U8, 0) for i in range(65_536)]))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(GGUF.open(path).metadata) == 65_536
-    assert time.perf_counter() - start < 1.5
+    assert time.process_time() - start < 5  # growing with the square: minutes
 
 
 DATA = bytes(4096)
@@ -241,9 +241,9 @@ def test_tensors(refused, case):
 def test_many_tensors_take_linear_time(tmp_path):
     path = tmp_path / "many.gguf"
     path.write_bytes(build([], [tensor(b"%05d" % i, [8], 0, 32 * i) for i in range(20_000)], bytes(640_000)))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(GGUF.open(path).tensors) == 20_000
-    assert time.perf_counter() - start < 1.5
+    assert time.process_time() - start < 5  # growing with the square: minutes
 
 
 def test_only_regular_files_are_opened(tmp_path):

@@ -191,9 +191,9 @@ def test_changed_lines_are_a_patch(size: int) -> None:
     ],
 )
 def test_hostile_texts(of_metadata: Files, a: str, b: str) -> None:
-    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     (text,) = of_metadata([pair("k", STR, a)], [pair("k", STR, b)]).texts
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 20  # growing with the square: minutes
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < (200 << 10) + 8 * len(a) // 1024
     assert 0 < len(text.lines) <= MAX_LINES and text.n_removed + text.n_added > 0
 
@@ -209,10 +209,10 @@ def test_long_arrays_take_little(of_metadata: Files) -> None:
     n = 3_000_000
     arrays = [u64(0) * n, u64(0) * (n - 1) + gguf_string("z")]
     sides = [[pair("k", ARR, (8).to_bytes(4, "little") + u64(n) + items)] for items in arrays]
-    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     (change,) = of_metadata(*sides).arrays
     assert change.first == ((n - 1, "''", "'z'"),) and change.n_differing == 1
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 20  # growing with the square: minutes
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 << 10
 
 
@@ -221,9 +221,9 @@ def test_many_keys_and_tensors_take_linear_time(tmp_path: Path) -> None:
         keys = [pair(mark + b"%05d" % i, U32, i) for i in range(30_000)]
         tensors = [tensor(f"blk.{i}.".encode() + mark, [8], 0, 32 * i) for i in range(30_000)]
         (tmp_path / file).write_bytes(gguf(keys, tensors, bytes(32 * 30_000)))
-    start = time.perf_counter()
+    start = time.process_time()
     found = sb.diff(tmp_path / "a.gguf", tmp_path / "b.gguf")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 20  # growing with the square: minutes
     assert len(found.values) == 60_000 and [of.kind for of in found.tensors] == ["a", "b"]
     assert all(of.layers == tuple(range(30_000)) and of.count == 30_000 for of in found.tensors)
 

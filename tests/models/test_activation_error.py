@@ -62,6 +62,7 @@ def test_the_reference_model_of_every_type() -> None:
     assert cost(REFS / "mixed.gguf", "int8x2", 128) <= REFERENCE / 1e4
 
 
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.parametrize("kind, theirs", SMOLLM2.items())
 def test_smollm2_in_another_type(kind: str, theirs: float, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import subbyte as sb
 NAMES = {"smollm2": "smollm2", "gemma3-270m": "gemma-3-270m-Q4_K_M"}
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.model,
     pytest.mark.skipif(not (SHARED / "refs").is_dir(), reason="reference figures are not at hand"),
 ]

@@ -66,7 +66,7 @@ def test_same_ids_as_the_reference(name):
     metadata = GGUF.open(model_file(name)).metadata
     start = time.process_time()
     tokenizer = load_tokenizer(metadata)
-    assert time.process_time() - start < 0.25  # 2 to 15 ms on an idle machine
+    assert time.process_time() - start < 2  # 2 to 15 ms on an idle machine
     references = json.loads(REFERENCES.read_text())
     expected = references["ids"][{"gemma3-270m": "gemma-3-270m"}.get(name, name)]
     for text, ids in zip(references["texts"], expected, strict=True):
