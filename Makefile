@@ -1,7 +1,7 @@
 # make chat       install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
 # make test       ruff, mypy and the tests but for the slow ones
 # make test-fast  ruff and the tests that take no second, on all processors: under a minute on two
-# make test-all   ruff, mypy and every test; then what computes, under each weaker instruction set. What .ci/run runs
+# make test-slow  the slow tests; then what computes, under each weaker instruction set. .ci/run: make test test-slow
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make check      ruff and mypy only
@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py __init__.pyi errors.py meson.build meson.options pyproject.toml
 
-.PHONY: chat test test-fast test-all models reference check dev clean
+.PHONY: chat test test-fast test-slow models reference check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,8 +35,8 @@ test-fast: .venv/testable .venv/tools
 	@$(PYTEST) -q -m "not slow and not thorough and not model"
 
 # Tests of kernels go through all instruction sets by themselves; the others are run under the strongest one, then under the rest.
-test-all: .venv/testable check
-	@$(PYTEST)
+test-slow: .venv/testable .venv/tools
+	@$(PYTEST) -m slow
 	@for isa in $$($(BIN)/python -c 'from subbyte.kernels import isas; print(*isas()[:-1])'); do \
 		echo "$$isa:"; SUBBYTE_ISA=$$isa $(PYTEST) -q -m "computes and not slow and not model" || exit; \
 	done

@@ -13,6 +13,7 @@ from paths import ROOT
 
 NOISE = 'echo noise; echo "$*" >> "{log}"; cat >/dev/null'  # speaks on stdout and eats stdin
 WITH_TESTS = "-Csetup-args=-Dtests=true"
+TESTS = "-m pytest -n auto --maxprocesses 4 --dist loadfile -m not slow"
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
 
@@ -105,10 +106,10 @@ def test_tests_install_more_once(clone: Clone) -> None:
             assert clone.steps() == first
         assert clone.make("test").returncode == 0
         tools = [] if first else ["install --group dev"]
-        assert clone.steps() == [f"install . {WITH_TESTS}", *tools, "-m pytest -m not slow"]
+        assert clone.steps() == [f"install . {WITH_TESTS}", *tools, TESTS]
         assert clone.make("chat").returncode == 0
         assert clone.make("test").returncode == 0
-        assert clone.steps() == ["-m pytest -m not slow"]
+        assert clone.steps() == [TESTS]
 
 
 @needs_make
