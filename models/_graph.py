@@ -69,8 +69,8 @@ def parts(x: Value | Normed) -> tuple[Value, Vector | None, float]:
 
 
 @dataclass
-class Operation:
-    """What `Plan.add` is told, with values for slots. A value that is written again is added to."""
+class Node:
+    """A recorded operation: what `Plan.add` takes, with values for slots. A value that is written again is added to."""
 
     kind: str
     reads: list[Value]
@@ -86,7 +86,7 @@ class Graph:
     """Records operations in order. Its methods are the vocabulary that model files are written in."""
 
     def __init__(self) -> None:
-        self.operations: list[Operation] = []
+        self.operations: list[Node] = []
         self.ropes: list[tuple[Angles, bool]] = []
 
     def record(
@@ -102,7 +102,7 @@ class Graph:
         **parameters: Any,
     ) -> None:
         """An operation of kernels/engine/ops/; norm, eps: RMSNorm of the first value it reads. See `Plan.add`."""
-        self.operations.append(Operation(kind, reads, writes, linears, norm, eps, cost, parameters))
+        self.operations.append(Node(kind, reads, writes, linears, norm, eps, cost, parameters))
 
     def record_linear(self, x: Value | Normed, linears: list[Linear], outs: list[Value], *, accumulate: bool) -> Value:
         value, norm, eps = parts(x)
@@ -196,7 +196,7 @@ def attended(n: int, depth: int, window: int) -> int:
     return growing * depth + growing * (growing + 1) // 2 + (n - growing) * window
 
 
-def allocate(operations: list[Operation]) -> tuple[dict[Value, int], list[int]]:
+def allocate(operations: list[Node]) -> tuple[dict[Value, int], list[int]]:
     """A slot for each value: one of the same width whose value is read no more, or a new one. And the slots' widths."""
     last_use = {value: i for i, operation in enumerate(operations) for value in operation.reads + operation.writes}
     slots: dict[Value, int] = {}

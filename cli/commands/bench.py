@@ -14,7 +14,7 @@ from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import Table, print_table
+from subbyte.cli.terminal.tables import TextTable, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.bench.bench import BenchResult
@@ -136,13 +136,13 @@ def _head(result: "BenchResult") -> list[str]:
     ]
 
 
-def _table(result: "BenchResult") -> Table:
+def _table(result: "BenchResult") -> TextTable:
     rows = [
         (row["test"], str(row["threads"]), *_figures(row["tokens_per_second"], row["spread"]),
          f"{row['share_of_roofline']:.0%}", row["bound_by"])
         for row in _records(result)
     ]  # fmt: skip
-    return Table("", ("test", "threads>", "tokens/s>", f"{_sign()}>", "% of roofline>", "bound by"), rows)
+    return TextTable("", ("test", "threads>", "tokens/s>", f"{_sign()}>", "% of roofline>", "bound by"), rows)
 
 
 def _notes(result: "BenchResult") -> list[str]:

@@ -11,7 +11,7 @@ from subbyte.cli.terminal.console import one_line, printable
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import Table, print_table
+from subbyte.cli.terminal.tables import TextTable, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.inspect.diff import Diff
@@ -74,7 +74,7 @@ def _print(differences: "Diff", each_tensor: bool) -> None:
 def _print_markdown(differences: "Diff", each_tensor: bool) -> None:
     from subbyte.runtime.inspect.diff import tables, title_of
 
-    parts: list[Table | str] = [Table(*table) for table in tables(differences, each_tensor=each_tensor)]
+    parts: list[TextTable | str] = [TextTable(*table) for table in tables(differences, each_tensor=each_tensor)]
     for text in differences.texts:
         parts += [one_line(title_of(text)), "\n".join(f"    {printable(line)}" for line in text.lines)]
     print_markdown(*parts, *([NO_DIFFERENCE] if differences.same else []))

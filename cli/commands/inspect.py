@@ -12,7 +12,7 @@ from subbyte.cli.terminal import heatmap as grid
 from subbyte.cli.terminal.console import human_count, human_size, printable
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import Table, print_table
+from subbyte.cli.terminal.tables import TextTable, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.inspect.heatmap import By, Heatmap
@@ -79,7 +79,7 @@ def print_summary(output: options.Output, summary: "Summary", tensors: bool) -> 
     elif output == "csv":
         print_csv(map(asdict, summary.types), TYPE_FIELDS)
     elif output == "md":
-        print_markdown(Table("", ("", ""), _head(summary)), *_tables(summary, tensors))
+        print_markdown(TextTable("", ("", ""), _head(summary)), *_tables(summary, tensors))
     else:
         for label, value in _head(summary):
             print(f"{label:14}{printable(value)}")
@@ -98,8 +98,8 @@ def print_heatmap(output: options.Output, heatmap: "Heatmap", by: "By") -> None:
             [str(layer), *(cell.text(by) if cell else "" for cell in row)] for layer, row in enumerate(heatmap.rows())
         ]
         columns = ("layer>", *(f"{kind}>" for kind in heatmap.kinds))
-        outside = Table("", ("tensor", f"{by}>"), [(cell.kind, cell.text(by)) for cell in heatmap.outside])
-        print_markdown(Table("", columns, rows), outside, grid.shares_table(heatmap))
+        outside = TextTable("", ("tensor", f"{by}>"), [(cell.kind, cell.text(by)) for cell in heatmap.outside])
+        print_markdown(TextTable("", columns, rows), outside, grid.shares_table(heatmap))
     else:
         grid.print_grid(heatmap, by)
         print_table(*grid.shares_table(heatmap))
@@ -124,14 +124,14 @@ def _head(summary: "Summary") -> list[tuple[str, str]]:
     return [(label, value or "(not given)") for label, value in rows]
 
 
-def _tables(summary: "Summary", tensors: bool) -> Iterator[Table]:
+def _tables(summary: "Summary", tensors: bool) -> Iterator[TextTable]:
     if summary.types:
         rows = [
             (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
             for of in summary.types
         ]
-        yield Table("types", ("type", "tensors>", "weights>", "size>", "share>"), rows)
-    yield Table("metadata", ("key", "type", "value"), [(of.key, of.type, of.text) for of in summary.metadata])
+        yield TextTable("types", ("type", "tensors>", "weights>", "size>", "share>"), rows)
+    yield TextTable("metadata", ("key", "type", "value"), [(of.key, of.type, of.text) for of in summary.metadata])
     if tensors:
         items = [(of.name, of.type, " x ".join(map(str, of.shape)), str(of.n_bytes)) for of in summary.tensors]
-        yield Table("tensors", ("name", "type", "shape>", "bytes>"), items)
+        yield TextTable("tensors", ("name", "type", "shape>", "bytes>"), items)

@@ -12,7 +12,7 @@ from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import Table, print_table
+from subbyte.cli.terminal.tables import TextTable, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.quantize.quantize import Quantized
@@ -87,13 +87,13 @@ def _print(output: options.Output, command: str, result: "Quantized") -> None:
         print(f"\n{_facts(result)}")
 
 
-def _table(result: "Quantized") -> Table:
+def _table(result: "Quantized") -> TextTable:
     rows = [
         (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
         for of in result.plan.shares()
     ]
     columns = ("type", "tensors>", "weights>", "size>", "share>")
-    return Table(f"{result.out}: {result.plan.recipe.name}", columns, rows)
+    return TextTable(f"{result.out}: {result.plan.recipe.name}", columns, rows)
 
 
 def _facts(result: "Quantized") -> str:

@@ -11,7 +11,7 @@ from subbyte.cli import options
 from subbyte.cli.terminal.console import one_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import Table, print_table
+from subbyte.cli.terminal.tables import TextTable, print_table
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF
@@ -89,7 +89,7 @@ def check(ctx: click.Context, model: str, name: str, output: options.Output, ver
         expected = find_recipe(name)
         differences = differences_of(gguf, expected)
     rows = [(each.name, each.found, each.wanted) for each in differences]
-    table = Table(f"differs from {expected.name}", ("tensor", "found", "recipe"), rows)
+    table = TextTable(f"differs from {expected.name}", ("tensor", "found", "recipe"), rows)
     if output == "json":
         print_json({"recipe": expected.name, "differences": [each.to_dict() for each in differences]})
     elif output == "csv":

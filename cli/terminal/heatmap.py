@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from subbyte.cli.terminal.console import human_count, human_size, printable
-from subbyte.cli.terminal.tables import PIPE_WIDTH, Table
+from subbyte.cli.terminal.tables import PIPE_WIDTH, TextTable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -82,7 +82,7 @@ def _cell(cell: "Cell | None", by: "By", width: int) -> "Text":
     return Text(f"{cell.text(by):>{width}}", style=f"{ink(ground)} on {ground}")
 
 
-def shares_table(heatmap: "Heatmap") -> Table:
+def shares_table(heatmap: "Heatmap") -> TextTable:
     """The sizes of all kinds of tensor."""
     rows = [
         (
@@ -92,4 +92,4 @@ def shares_table(heatmap: "Heatmap") -> Table:
         )
         for share in (*heatmap.shares, heatmap.whole)
     ]  # fmt: skip
-    return Table("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)
+    return TextTable("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from subbyte.cli.terminal.console import encodable, one_line
-from subbyte.cli.terminal.tables import Table
+from subbyte.cli.terminal.tables import TextTable
 
 _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
 
@@ -40,12 +40,12 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + name, value
 
 
-def print_markdown(*parts: Table | str) -> None:
+def print_markdown(*parts: TextTable | str) -> None:
     """Writes tables, their titles in bold, and paragraphs of text as they are."""
-    print(shown("\n\n".join(_markdown(part) if isinstance(part, Table) else part for part in parts)))
+    print(shown("\n\n".join(_markdown(part) if isinstance(part, TextTable) else part for part in parts)))
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: TextTable) -> str:
     title = f"**{one_line(table.title)}**\n\n" if table.title else ""
     rule = "".join("--:|" if column.endswith(">") else "---|" for column in table.columns)
     rows = (tuple(column.removesuffix(">") for column in table.columns), *table.rows)

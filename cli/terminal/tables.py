@@ -10,7 +10,7 @@ GAP = 3  # columns of space
 PIPE_WIDTH = 1 << 16  # a pipe has no width: nothing is cut
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """A column whose heading ends with > has its cells at the right."""
 
     title: str
@@ -18,9 +18,9 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def numeric(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def numeric(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> TextTable:
     """A table of numbers behind a first column of text."""
-    return Table(title, [columns[0], *(f"{column}>" for column in columns[1:])], list(rows))
+    return TextTable(title, [columns[0], *(f"{column}>" for column in columns[1:])], list(rows))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from subbyte.errors import FormatError
-from subbyte.runtime.gguf.values import ARRAY, BOOL, FLOATS, INTEGERS, STRING, ArraySpan, Value, type_name
+from subbyte.runtime.gguf.values import ARRAY, BOOL, FLOATS, INTEGERS, STRING, ArraySpan, MetadataValue, type_name
 from subbyte.runtime.text import quoted
 
 __all__ = ["ArraySpan", "Metadata"]
@@ -29,7 +29,7 @@ class Metadata(Mapping[str, Any]):
     entries: the values as they were read
     """
 
-    def __init__(self, file: builtins.str, entries: Mapping[builtins.str, Value]) -> None:
+    def __init__(self, file: builtins.str, entries: Mapping[builtins.str, MetadataValue]) -> None:
         self.file, self.entries = file, entries
 
     def __getitem__(self, key: builtins.str) -> Any:
@@ -139,7 +139,9 @@ class Metadata(Mapping[str, Any]):
         entry = self._find(key, None, {ARRAY}, "an array")
         return None if entry is None else entry.data
 
-    def _find(self, key: builtins.str, default: Any, kinds: Container[int], allowed: builtins.str) -> Value | None:
+    def _find(
+        self, key: builtins.str, default: Any, kinds: Container[int], allowed: builtins.str
+    ) -> MetadataValue | None:
         entry = self.entries.get(key)
         if entry is None and default is ...:
             raise self._refusal(key, "missing", allowed)
@@ -162,7 +164,7 @@ class Metadata(Mapping[str, Any]):
         return FormatError(f"{self.file}: metadata {quoted(key)} is {found}; allowed is {allowed}: {hint}")
 
 
-def _found(entry: Value) -> str:
+def _found(entry: MetadataValue) -> str:
     if entry.type == ARRAY:
         return f"an array of {entry.data.count} {type_name(entry.data.element_type)}"
     return f"{entry.type_name} {quoted(entry.data) if entry.type == STRING else entry.data}"

@@ -54,7 +54,7 @@ class ArraySpan:
         return [value for (value,) in layout.iter_unpack(self.data[: count * layout.size])]
 
 
-class Value(NamedTuple):
+class MetadataValue(NamedTuple):
     """One metadata value; `data` is an int, float or bool, the bytes of a string, or an ArraySpan."""
 
     type: int
@@ -66,9 +66,9 @@ class Value(NamedTuple):
         return f"[{type_name(self.data.element_type)}]" if self.type == ARRAY else type_name(self.type)
 
 
-def read_values(cursor: Cursor, n_keys: int) -> dict[str, Value]:
+def read_values(cursor: Cursor, n_keys: int) -> dict[str, MetadataValue]:
     """Reads the key-value section, `n_keys` pairs from the cursor on; raises FormatError."""
-    values: dict[str, Value] = {}
+    values: dict[str, MetadataValue] = {}
     for i in range(n_keys):
         start, cursor.place = cursor.pos, f"metadata entry {i + 1} of {n_keys}"
         key = cursor.name("the key", MAX_KEY_BYTES)
@@ -76,7 +76,7 @@ def read_values(cursor: Cursor, n_keys: int) -> dict[str, Value]:
             raise cursor.error(f"key {quoted(key)} occurs twice; {DAMAGED}", start)
         cursor.place = f"metadata {quoted(key)}"
         type_id = cursor.u32("the value's type")
-        values[key] = Value(type_id, _read_value(cursor, type_id))
+        values[key] = MetadataValue(type_id, _read_value(cursor, type_id))
     return values
 
 

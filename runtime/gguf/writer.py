@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from subbyte.runtime.gguf.shard import MAGIC
 from subbyte.runtime.gguf.tensors import TYPE_IDS
-from subbyte.runtime.gguf.values import ARRAY, SCALARS, STRING, Value
+from subbyte.runtime.gguf.values import ARRAY, SCALARS, STRING, MetadataValue
 
 VERSION = 3
 
@@ -24,7 +24,7 @@ class Layout:
 
 
 def lay_out(
-    metadata: Mapping[str, Value], tensors: Iterable[tuple[str, tuple[int, ...], str, int]], alignment: int
+    metadata: Mapping[str, MetadataValue], tensors: Iterable[tuple[str, tuple[int, ...], str, int]], alignment: int
 ) -> Layout:
     """The head of a file. tensors: name, shape (row length first), block type, bytes; in the order of the file."""
     tensors = list(tensors)
@@ -42,7 +42,7 @@ def lay_out(
     return Layout(head, tuple(len(head) + offset for offset in offsets), len(head) + end)
 
 
-def _payload(value: Value) -> bytes:
+def _payload(value: MetadataValue) -> bytes:
     if value.type == STRING:
         return _string(bytes(value.data))
     if value.type == ARRAY:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from subbyte.runtime.gguf._strings import scan_strings, split_strings
 from subbyte.runtime.gguf.metadata import Metadata
-from subbyte.runtime.gguf.values import ARRAY, MAX_STRING_BYTES, SCALARS, STRING, ArraySpan, Value
+from subbyte.runtime.gguf.values import ARRAY, MAX_STRING_BYTES, SCALARS, STRING, ArraySpan, MetadataValue
 from subbyte.runtime.inspect.diff_text import changed_lines
 from subbyte.runtime.inspect.summary import item
 from subbyte.runtime.records import Record
@@ -105,7 +105,7 @@ def _item(metadata: Metadata, key: str, *, typed: bool) -> str | None:
     return f"{value.type} {value.text}" if typed else value.text
 
 
-def _number(value: Value) -> str:
+def _number(value: MetadataValue) -> str:
     """All digits that tell it from its neighbours."""
     return str(np.float32(value.data)) if value.type_name == "f32" else repr(value.data)
 

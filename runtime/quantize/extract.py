@@ -11,7 +11,7 @@ from subbyte.runtime.quantize.matrices import ModelTraits, locate, matrices
 from subbyte.runtime.quantize.metadata import IMATRIX
 from subbyte.runtime.quantize.plan import FLOATS
 from subbyte.runtime.quantize.recipe import Recipe
-from subbyte.runtime.quantize.rule import Matrix, Rule
+from subbyte.runtime.quantize.rule import QuantizableTensor, Rule
 from subbyte.runtime.records import Record
 from subbyte.runtime.text import quoted
 
@@ -77,7 +77,7 @@ def export(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> tuple[str, list[str]
     return Recipe("", quantized.most_common(1)[0][0], pure=True).file_type, lines
 
 
-def compress(types: Mapping[str, str], tensors: Sequence[Matrix], name: str) -> Recipe:
+def compress(types: Mapping[str, str], tensors: Sequence[QuantizableTensor], name: str) -> Recipe:
     """The simplest recipe that gives these types: the commonest for all, then kinds with another one, then layers.
 
     Raises ModelRefused where names are so odd that no recipe tells the tensors apart.
@@ -122,7 +122,7 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
-def _by_kind(types: Mapping[str, str], tensors: Sequence[Matrix]) -> dict[tuple[str, str], list[int | None]]:
+def _by_kind(types: Mapping[str, str], tensors: Sequence[QuantizableTensor]) -> dict[tuple[str, str], list[int | None]]:
     layers: defaultdict[tuple[str, str], list[int | None]] = defaultdict(list)
     for matrix in tensors:
         layers[matrix.context.kind, types[matrix.name]].append(matrix.layer)

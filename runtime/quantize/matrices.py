@@ -8,7 +8,7 @@ from subbyte.errors import UnsupportedError
 from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
 from subbyte.runtime.gguf.names import kind_of, layer_of
 from subbyte.runtime.quantize.file_types import TensorContext, is_70b
-from subbyte.runtime.quantize.rule import Matrix
+from subbyte.runtime.quantize.rule import QuantizableTensor
 
 MAX_LAYERS = 512
 
@@ -28,14 +28,14 @@ def is_matrix(tensor: TensorInfo) -> bool:
     return two and tensor.name.endswith("weight") and not tensor.name.endswith(("_norm.weight", "ffn_gate_inp.weight"))
 
 
-def matrices(gguf: GGUF, *, imatrix: bool) -> list[Matrix]:
+def matrices(gguf: GGUF, *, imatrix: bool) -> list[QuantizableTensor]:
     """All matrices of a model, in the order of its layers. Raises UnsupportedError for a mixture of experts."""
     traits = _traits(gguf.metadata)
     tensors = [tensor for tensor in gguf.tensors.values() if is_matrix(tensor)]
     return locate([(t.name, t.shape[0]) for t in tensors], traits, imatrix=imatrix)
 
 
-def locate(rows: Iterable[tuple[str, int]], traits: ModelTraits, *, imatrix: bool) -> list[Matrix]:
+def locate(rows: Iterable[tuple[str, int]], traits: ModelTraits, *, imatrix: bool) -> list[QuantizableTensor]:
     """Tensors, given as names and row lengths, with their contexts; those of a kind are counted in the order of layers.
 
     A layer may lack attention, so that attn_v is counted out of fewer than the model has layers.
@@ -50,7 +50,7 @@ def locate(rows: Iterable[tuple[str, int]], traits: ModelTraits, *, imatrix: boo
         count = n_values if kind in ("attn_v", "attn_qkv") else traits.n_layer
         context = TensorContext(kind, met[kind], count, row, traits.gqa, tied, traits.is_70b, imatrix)
         met[kind] += 1
-        result.append(Matrix(name, layer_of(name), traits.n_layer, context))
+        result.append(QuantizableTensor(name, layer_of(name), traits.n_layer, context))
     return result
 
 

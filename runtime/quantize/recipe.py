@@ -31,7 +31,7 @@ from typing import Any
 from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.mixtures import MIXES
-from subbyte.runtime.quantize.rule import MAX_PATTERNS, Matrix, Rule, check_type
+from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
 from subbyte.runtime.text import printable
 
 if sys.version_info >= (3, 11):
@@ -100,7 +100,7 @@ class Recipe:
         name = self.default_type.removeprefix("DynamicGate-").rpartition("f16-")[2].upper()
         return _SMALLEST_OF.get(name, name) if self.pure else name
 
-    def type_of(self, matrix: Matrix) -> str:
+    def type_of(self, matrix: QuantizableTensor) -> str:
         """The block type that a matrix takes."""
         context = matrix.context
         type = next((rule.type for rule in self.rules if rule.fits(matrix)), None)

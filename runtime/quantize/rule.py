@@ -28,7 +28,7 @@ _PART = re.compile(r"(?P<end>first|last) (?P<percent>\d{1,3})%|(?P<from>\d{1,4})
 
 
 @dataclass(frozen=True)
-class Matrix:
+class QuantizableTensor:
     """A tensor that can take another type. layer: of its name; None for one of the whole model."""
 
     name: str
@@ -73,7 +73,7 @@ class Rule:
             raise ValueError(f"{found} are no layers; write numbers, ranges, first P% or last P%, with commas")
         return [part for part in parts if part]
 
-    def fits(self, matrix: Matrix) -> bool:
+    def fits(self, matrix: QuantizableTensor) -> bool:
         """Whether the rule decides about a matrix."""
         kind, name = matrix.context.kind, matrix.name
         if not any(pattern.match(name if whole else kind) for whole, pattern in self.patterns):
@@ -83,7 +83,7 @@ class Rule:
         context = matrix.context
         return all(CONDITIONS[word.removeprefix("not ")](context) != word.startswith("not ") for word in self.when)
 
-    def _holds_layer(self, matrix: Matrix) -> bool:
+    def _holds_layer(self, matrix: QuantizableTensor) -> bool:
         layer, n_layer = matrix.layer, matrix.n_layer
         if layer is None:
             return False

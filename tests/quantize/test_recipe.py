@@ -22,7 +22,7 @@ from subbyte.runtime.quantize.file_types import FILE_TYPES
 from subbyte.runtime.quantize.matrices import ModelTraits, is_matrix, locate, matrices
 from subbyte.runtime.quantize.plan import make_plan
 from subbyte.runtime.quantize.recipe import NAMED, Recipe, find_recipe, format_recipe, parse_recipe
-from subbyte.runtime.quantize.rule import Matrix, Rule, parse_override
+from subbyte.runtime.quantize.rule import QuantizableTensor, Rule, parse_override
 from subbyte.runtime.synthetic.write import Synthetic, write
 
 KINDS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -30,13 +30,13 @@ SIXTEEN = "Q4_0 Q4_K_S Q4_K_M Q5_K_M Q6_K Q8_0 IQ4_NL IQ4_XS IQ3_XXS IQ3_XS IQ3_
           "IQ1_S IQ1_M F16 BF16"  # fmt: skip
 
 
-def dense(n_layer: int = 32, row: int = 4096, gqa: int = 4, tied: bool = False) -> list[Matrix]:
+def dense(n_layer: int = 32, row: int = 4096, gqa: int = 4, tied: bool = False) -> list[QuantizableTensor]:
     names = ["token_embd.weight", *([] if tied else ["output.weight"])]
     names += [f"blk.{i}.{kind}.weight" for i in range(n_layer) for kind in KINDS]
     return locate([(name, row) for name in names], ModelTraits(n_layer, gqa, False), imatrix=True)
 
 
-def types(recipe: Recipe, found: list[Matrix]) -> dict[str, str]:
+def types(recipe: Recipe, found: list[QuantizableTensor]) -> dict[str, str]:
     return {matrix.name: recipe.type_of(matrix) for matrix in found}
 
 
