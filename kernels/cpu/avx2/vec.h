@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { VLANES = 8, V_REGISTERS = 16 };
 #define FILL(part) fill_avx2_##part
@@ -46,8 +47,7 @@ static inline __m128i v_load_u16(const uint16_t *p, int64_t n)
     if (n >= VLANES)
         return _mm_loadu_si128((const __m128i *)p);
     uint16_t part[VLANES] = {0};
-    for (int i = 0; i < n; i++)
-        part[i] = p[i];
+    memcpy(part, p, (size_t)n * sizeof *p);    /* rows of a file need not be aligned */
     return _mm_loadu_si128((const __m128i *)part);
 }
 

@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { VLANES = 8, V_REGISTERS = 16 };
 #define FILL(part) fill_neon_##part
@@ -63,8 +64,7 @@ static inline uint16x8_t v_load_u16(const uint16_t *p, int64_t n)
     if (n >= VLANES)
         return vld1q_u16(p);
     uint16_t part[VLANES] = {0};
-    for (int i = 0; i < n; i++)
-        part[i] = p[i];
+    memcpy(part, p, (size_t)n * sizeof *p);    /* rows of a file need not be aligned */
     return vld1q_u16(part);
 }
 
