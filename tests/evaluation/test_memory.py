@@ -15,7 +15,7 @@ from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
 BESIDE = 200e6  # bytes that the process may take beside the file and the KV cache
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_context_of_4096_times_a_vocabulary_of_152k(tmp_path: Path) -> None:
     """benchmarks/memory.py --synthetic measures more: 32k at the model's real width."""
     shape = replace(SHAPES["qwen3-14b"], layers=(LayerShape(4, 1, 256),), n_embd=256, head_dim=64)

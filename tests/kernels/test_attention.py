@@ -83,7 +83,7 @@ def test_sequences_of_any_length_in_one_step(path: Path) -> None:
     assert_near(got, whole[ends], 2 * ANOTHER_ORDER)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_more_keys_than_parts_of_the_least_size(tmp_path: Path) -> None:
     """Few rows have at least 42 parts, 16 rows have 16: where these do not suffice, parts have more keys."""
     write_model(tmp_path / "m.gguf", "llama", SHAPES["llama"], context_length=8192)
@@ -151,7 +151,7 @@ def interrupts() -> Iterator[list[threading.Timer]]:
         timer.join()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_cancelled_step_leaves_nothing_behind(tmp_path: Path, interrupts: list[threading.Timer]) -> None:
     """One token among 3000 keys, slow in plain C: cancelled with some parts of its units done, then computed again."""
     shape = SHAPES["llama"] | {"n_head": 64, "n_head_kv": 1}
