@@ -25,7 +25,7 @@ class Session:
         self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens
         self._n_vocab = runner.plan.n_vocab
         self._memory: tuple[Runner, Sequence] | None = (runner, sequence)
-        self._claim = TryLock()
+        self._lock = TryLock()
 
     @property
     def n_past(self) -> int:
@@ -54,7 +54,7 @@ class Session:
             raise ValueError(f"logits = {logits!r}; allowed are 'last', 'all' and 'none'")
         ids = token_ids(tokens, self._n_vocab)
         first = {"last": max(len(ids) - 1, 0), "all": 0, "none": len(ids)}[logits]
-        with self._claim:
+        with self._lock:
             rows = self._run(ids, range(first, len(ids)), on_progress=on_progress)
         if logits == "none":
             return None
@@ -68,13 +68,13 @@ class Session:
         ids, wanted = token_ids(tokens, self._n_vocab), token_ids(targets, self._n_vocab)
         if first < 0 or first + len(wanted) > len(ids):
             raise ValueError(f"{len(wanted)} target tokens from position {first} of {len(ids)} tokens")
-        with self._claim:
+        with self._lock:
             rows = self._run(ids, range(first, first + len(wanted)), wanted)
         return np.concatenate(rows) if rows else np.empty(0, np.float32)
 
     def rewind(self, n: int) -> None:
         """Keeps the first n tokens."""
-        with self._claim:
+        with self._lock:
             self._opened()[1].truncate(n)
 
     def reuse(self, tokens: Tokens) -> int:
@@ -82,7 +82,7 @@ class Session:
 
         At least one of tokens is left to evaluate.
         """
-        with self._claim:
+        with self._lock:
             sequence = self._opened()[1]
             n = sequence.common_prefix(tokens[:-1])
             sequence.truncate(n)
@@ -93,7 +93,7 @@ class Session:
 
         Raises SessionBusy while another thread uses it. Closing twice is no error.
         """
-        with self._claim:
+        with self._lock:
             self._memory = None
 
     def __enter__(self) -> Session:

@@ -24,6 +24,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def command_line(capsys):
+    """Runs a command line of subbyte in this process; returns exit code, stdout, stderr."""
+    from subbyte.cli.main import run
+
+    def call(*args):
+        code = run(args)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
 def terminal(tmp_path):
     """Starts a program in a terminal, the fake chat if none is named; called again it starts another one."""
     from terminals import Terminal

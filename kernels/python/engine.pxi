@@ -25,7 +25,7 @@ cdef class Cache:
 
 
 cdef class TryLock:
-    """What one thread at a time can hold: `with claim:`, SessionBusy where another thread, or this one further out, holds it.
+    """What one thread at a time can hold: `with lock:`, SessionBusy where another thread, or this one further out, holds it.
 
     Written here rather than in Python, where a signal could strike between taking it and entering the block, so that it
     would never be given back.

@@ -18,9 +18,10 @@ from subbyte.runtime.generation.logits_processors import (
 )
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
-from subbyte.runtime.generation.prefill import chunk_ends
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.protocols import Tokenizer
+
+PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
 
 
 class Wanted(NamedTuple):
@@ -70,7 +71,7 @@ class Decoder:
         self._processors = _chain(tokenizer, self._sampler.sampling, options, self.output)
         self._context = self.prompt.copy()
         self._logits: NDArray[np.float32] | None = None  # those that the next token is sampled from
-        self._chunk_ends = deque(chunk_ends(0, len(self.prompt)))  # of the prompt's chunks still to compute
+        self._chunk_ends: deque[int] = deque()  # of the prompt's chunks still to compute; `begin` says which
         # The last token is chosen, but not computed: one more than the context has room for.
         room = n_ctx - len(self.prompt) + 1
         self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
@@ -94,7 +95,7 @@ class Decoder:
     def begin(self, n_cached: int) -> PrefillProgress:
         """Takes the prompt's first n_cached tokens, at least one less than all, as computed by now."""
         self.n_cached = self.n_computed = n_cached
-        self._chunk_ends = deque(chunk_ends(n_cached, len(self.prompt)))
+        self._chunk_ends = deque(_chunk_ends(n_cached, len(self.prompt)))
         return PrefillProgress(0, len(self.prompt) - n_cached)
 
     def cancel(self) -> None:
@@ -164,6 +165,16 @@ class Decoder:
         for processor in self._processors:
             processor.apply(self._logits, self._context)
         return self._sampler.sample(self._logits)
+
+
+def _chunk_ends(n_cached: int, n_prompt: int) -> list[int]:
+    """Where the prefill chunks of a prompt end whose first n_cached tokens need no computing.
+
+    The chunks are of equal size: a last one of a few tokens would be slow.
+    """
+    total = n_prompt - n_cached
+    n_chunks = -(-total // PREFILL_CHUNK)
+    return [n_cached + total * i // n_chunks for i in range(1, n_chunks + 1)]
 
 
 def _check(prompt: Sequence[int], n_ctx: int) -> None:

@@ -18,7 +18,6 @@ from tiny_models import GEMMA3, LLAMA, N_VOCAB, write_model
 from tiny_synthetic import TINY
 
 import subbyte as sb
-from subbyte.cli.main import run
 from subbyte.errors import ModelNotFound, ResourceError
 from subbyte.models._graph import attended
 from subbyte.runtime.bench import roofline
@@ -215,24 +214,12 @@ def test_the_name_of_the_processor(tmp_path: Path) -> None:
 # ---- the command
 
 
-@pytest.fixture
-def subbyte(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command line; returns exit code, stdout, stderr."""
-
-    def call(*args: str) -> tuple[int, str, str]:
-        code = run(args)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 def small(*more: str) -> tuple[str, ...]:
     return ("-p", "4", "-n", "2", "-t", "1", "-r", "2", *more)
 
 
-def test_the_table_fits_a_terminal(subbyte: Any, tiny: Path) -> None:
-    code, out, err = subbyte("bench", str(tiny), *small("-d", "0,3"))
+def test_the_table_fits_a_terminal(command_line: Any, tiny: Path) -> None:
+    code, out, err = command_line("bench", str(tiny), *small("-d", "0,3"))
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "tiny llama" and lines[1].startswith("llama, 96.1k weights at ")
@@ -242,8 +229,8 @@ def test_the_table_fits_a_terminal(subbyte: Any, tiny: Path) -> None:
     assert all(len(line) <= 80 for line in lines)
 
 
-def test_csv_has_a_line_a_test(subbyte: Any, tiny: Path) -> None:
-    code, out, err = subbyte("bench", str(tiny), *small("-o", "csv"))
+def test_csv_has_a_line_a_test(command_line: Any, tiny: Path) -> None:
+    code, out, err = command_line("bench", str(tiny), *small("-o", "csv"))
     rows = list(csv.DictReader(io.StringIO(out)))
     assert (code, err) == (0, "")
     assert [(row["test"], row["kind"], row["n_tokens"], row["threads"]) for row in rows] == [
@@ -254,9 +241,9 @@ def test_csv_has_a_line_a_test(subbyte: Any, tiny: Path) -> None:
     assert rows[0]["model"] == "tiny llama" and None not in rows[0].values()
 
 
-def test_json_tells_how_to_do_it_again(subbyte: Any, tiny: Path) -> None:
+def test_json_tells_how_to_do_it_again(command_line: Any, tiny: Path) -> None:
     args = ("bench", str(tiny), *small("-o", "json"))
-    code, out, err = subbyte(*args)
+    code, out, err = command_line(*args)
     facts = json.loads(out)
     assert (code, err) == (0, "")
     assert shlex.split(facts["command"]) == ["subbyte", *args]
@@ -264,23 +251,23 @@ def test_json_tells_how_to_do_it_again(subbyte: Any, tiny: Path) -> None:
     assert [test["name"] for test in facts["tests"]] == ["pp4", "tg2"]
 
 
-def test_sizes_of_zero_leave_tests_out(subbyte: Any, tiny: Path) -> None:
-    out = subbyte("bench", str(tiny), *small("-n", "0", "-p", "4,6", "-o", "json"))[1]
+def test_sizes_of_zero_leave_tests_out(command_line: Any, tiny: Path) -> None:
+    out = command_line("bench", str(tiny), *small("-n", "0", "-p", "4,6", "-o", "json"))[1]
     assert [test["name"] for test in json.loads(out)["tests"]] == ["pp4", "pp6"]
 
 
 def test_a_random_model_is_written_measured_and_deleted(
-    subbyte: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command_line: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SHAPES, "tiny", TINY)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    code, out, err = subbyte("bench", "--synthetic", "tiny:q4_k_m:1", *small())
+    code, out, err = command_line("bench", "--synthetic", "tiny:q4_k_m:1", *small())
     assert (code, err) == (0, "") and out.startswith("tiny's shape, Q4_K_M, 1 layer\nllama, ")
     assert not list(tmp_path.iterdir())
     kept = tmp_path / "kept.gguf"
-    assert subbyte("bench", "--synthetic", "tiny:IQ1_S", "--keep", str(kept), *small("-o", "csv"))[0] == 0
+    assert command_line("bench", "--synthetic", "tiny:IQ1_S", "--keep", str(kept), *small("-o", "csv"))[0] == 0
     assert [*tmp_path.iterdir()] == [kept]
-    assert subbyte("inspect", str(kept))[0] == 0
+    assert command_line("inspect", str(kept))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -307,6 +294,6 @@ def test_a_random_model_is_written_measured_and_deleted(
         (("TINY", "--cache-type", "f8"), 2, "'f8' is not one of 'f16', 'q8_0', 'f32'"),
     ],
 )
-def test_errors_are_one_line(subbyte: Any, tiny: Path, args: tuple[str, ...], code: int, found: str) -> None:
-    got, out, err = subbyte("bench", *(str(tiny) if arg == "TINY" else arg for arg in args))
+def test_errors_are_one_line(command_line: Any, tiny: Path, args: tuple[str, ...], code: int, found: str) -> None:
+    got, out, err = command_line("bench", *(str(tiny) if arg == "TINY" else arg for arg in args))
     assert (got, out) == (code, "") and err.count("\n") == 1 and err.startswith("subbyte: ") and found in err

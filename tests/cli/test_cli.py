@@ -20,7 +20,7 @@ from fake_chat import PRESETS, FakeAnswer, FakeChat
 
 from subbyte import errors
 from subbyte.cli.commands import chat
-from subbyte.cli.main import explain, run
+from subbyte.cli.main import explain
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 from subbyte.runtime.generation.events import TextDelta
@@ -162,15 +162,9 @@ def stdin(monkeypatch):
 
 
 @pytest.fixture
-def subbyte(runtime, stdin, capsys):
-    """Runs a command line; returns exit code, stdout, stderr."""
-
-    def call(*args):
-        code = run(args)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+def subbyte(runtime, stdin, command_line):
+    """Runs a command line on the fake runtime; returns exit code, stdout, stderr."""
+    return command_line
 
 
 COMMANDS = ("chat", "generate", "perplexity", "compare", "bench", "inspect", "diff", "pull", "ls")

@@ -4,13 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_models import MIXED, write_model
 
-from subbyte.cli.main import run
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 1500).tolist())
@@ -27,16 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def compare(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def compare(folder: Path, command_line: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Runs `subbyte compare` in the folder of the models; exit code, stdout, stderr."""
     monkeypatch.chdir(folder)
-
-    def call(*args: str) -> tuple[int, str, str]:
-        code = run(["compare", *args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return partial(command_line, "compare")
 
 
 SHORT = ("-f", "text", "-c", "64", "--chunks", "5")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_models import MIXED, write_model
 
-from subbyte.cli.main import cli, run
+from subbyte.cli.main import cli
 from subbyte.cli.terminal.output import flat, print_csv, print_json, print_markdown
 from subbyte.cli.terminal.tables import TextTable
 
@@ -45,15 +45,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(folder: Path, command_line: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Call:
     """Runs `subbyte` in the folder of the models; stdout of a run that went well or found differences."""
     monkeypatch.chdir(folder)
 
     def call(*args: str) -> str:
-        assert run(args) in (0, 1)
-        captured = capsys.readouterr()
-        assert captured.err == ""
-        return captured.out
+        code, out, err = command_line(*args)
+        assert code in (0, 1)
+        assert err == ""
+        return out
 
     return call
 

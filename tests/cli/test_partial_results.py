@@ -10,7 +10,6 @@ import pytest
 from tiny_models import write_model
 
 import subbyte as sb
-from subbyte.cli.main import run
 from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
 from subbyte.cli.terminal.progress_bar import ProgressBar
 
@@ -29,15 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def subbyte(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def subbyte(folder: Path, command_line: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(folder)
-
-    def call(*args: str) -> tuple[int, str, str]:
-        code = run(args)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return command_line
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, at: Callable[[int, tuple[Any, ...]], bool]) -> None:

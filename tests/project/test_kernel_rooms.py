@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
+from import_graph import included
 from paths import ROOT
 
 KERNELS = ROOT / "kernels"
@@ -32,7 +32,6 @@ CPU = {
     "neoni8mm": {"neon"},
 }
 GENERATED = {"cpu/isa.def", "operations.def"}
-INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"|^\s*cdef extern from "([^"]+)"|^include "([^"]+)"', re.MULTILINE)
 
 
 def room(path: Path) -> str:
@@ -51,8 +50,7 @@ def allowed(of: str) -> set[str]:
 def upward(path: Path, text: str) -> list[str]:
     """The includes of a file that its room does not allow, and those of files that are not there."""
     wrong = []
-    for match in INCLUDE.finditer(text):
-        name = next(group for group in match.groups() if group)
+    for name in included(text):
         found = next((p for p in (path.parent / name, KERNELS / name) if p.exists()), None)
         if found is None:
             given = name == "vec.h" and room(path) == "cpu/vector"

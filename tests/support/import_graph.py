@@ -17,7 +17,7 @@ Graph = dict[str, set[str]]
 
 TOP = ("cli", "runtime", "models", "kernels")
 _CYTHON = re.compile(r"^\s*(?:from|import|cimport) (subbyte\.[\w.]+)", re.MULTILINE)
-_INCLUDE = re.compile(r'^\s*#\s*include "([^"]+)"', re.MULTILINE)
+_INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"|^\s*cdef extern from "([^"]+)"|^include "([^"]+)"', re.MULTILINE)
 
 
 def python_imports(source: str) -> Iterator[str]:
@@ -33,6 +33,11 @@ def imports_of(file: Path) -> list[str]:
     """Modules of subbyte that a Python or Cython file imports."""
     text = file.read_text()
     return list(python_imports(text)) if file.suffix in (".py", ".pyi") else _CYTHON.findall(text)
+
+
+def included(text: str) -> list[str]:
+    """Files that C or Cython source includes, as it names them; those of the compiler aside."""
+    return ["".join(groups) for groups in _INCLUDE.findall(text)]
 
 
 def box_of(module: str, root: Path) -> str | None:
@@ -70,12 +75,12 @@ def include_graph(root: Path, folder: str = "kernels") -> Graph:
     A header is looked for beside the file that includes it, then anywhere below the folder.
     """
     sources = [f for f in (root / folder).rglob("*") if f.suffix in (".c", ".h", ".pyx", ".pxi")]
-    headers = {f.name: f for f in (root / folder).rglob("*") if f.suffix in (".h", ".def")}
+    headers = {f.name: f for f in (root / folder).rglob("*") if f.suffix in (".h", ".def", ".pxi")}
     graph: Graph = {}
     for file in sources:
         here = _room(file, root / folder)
         graph.setdefault(here, set())
-        for name in _INCLUDE.findall(file.read_text()) + re.findall(r'cdef extern from "([^"]+)"', file.read_text()):
+        for name in included(file.read_text()):
             header = file.parent / name if (file.parent / name).exists() else headers.get(Path(name).name)
             if header is not None:
                 graph[here].add(_room(header.resolve(), root / folder))
