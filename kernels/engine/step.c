@@ -1,4 +1,5 @@
-/* One step of a plan: the loop over operations, run by a team of threads in one region. */
+/* One step of a plan: the loop over operations, run by a team of threads in one region. What runs between two barriers is up to
+ * each operation (ops/): it ends with one, and has more where its threads need each other's results. */
 #include <string.h>
 #include "operation.h"
 

@@ -30,7 +30,7 @@ from typing import Any
 
 from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
-from subbyte.runtime.quantize.mixtures import MIXES
+from subbyte.runtime.quantize.published_mixes import MIXES
 from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
 from subbyte.runtime.text import printable
 

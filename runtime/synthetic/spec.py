@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.mixtures import MIXES, TensorContext
+from subbyte.runtime.quantize.published_mixes import MIXES, TensorContext
 from subbyte.runtime.synthetic.shapes import SHAPES, LayerShape, Shape
 
 ALIGNMENT = 32  # of tensors in a GGUF file

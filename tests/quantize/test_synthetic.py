@@ -15,7 +15,7 @@ from tiny_synthetic import LAYER, TINY
 import subbyte as sb
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS, dequantize
-from subbyte.runtime.quantize.mixtures import MIXES, TensorContext
+from subbyte.runtime.quantize.published_mixes import MIXES, TensorContext
 from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.vocabulary import words

@@ -1,4 +1,5 @@
-/* One token with AVX2: vpmaddubsw multiplies bytes in pairs, unsigned times signed, and saturates at 32767. */
+/* Dot products of quantized rows with one token, AVX2: vpmaddubsw multiplies bytes in pairs, unsigned times signed, and saturates at
+ * 32767. How a type's block becomes codes is decode.h and its kin, the loops over rows and blocks are dot_template.h. */
 #include "decode.h"
 
 /* Codes are at most 2 * bias, or 31 without one: up to bias 64 two products fit. Bigger codes lose their bias first (then they are

@@ -1,4 +1,7 @@
-"""Mixtures of block types by name: one type for all, llama-quantize's file types, and those of published files."""
+"""Mixtures of published files: DynamicGate's, and those of the model cards; and `MIXES`, every mixture by its name.
+
+llama-quantize's own (Q4_K_M, IQ2_XS, ...) are `file_types.py`.
+"""
 
 from collections.abc import Mapping
 
