@@ -55,6 +55,7 @@ def test_a_model_is_written_measured_told_and_deleted(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [document]
 
 
+@pytest.mark.thorough
 def test_kept_files_are_not_written_again(tmp_path: Path) -> None:
     kept = tmp_path / "tiny-Q4_0.gguf"
     for _ in range(2):

@@ -287,6 +287,7 @@ def test_stop_strings_count_in_the_answer_alone() -> None:
 
 
 @given(st.lists(st.sampled_from(["<think>", "</think>", "a", "ST", "OP", "\n", "<th", "é"]), max_size=12).map("".join))
+@pytest.mark.thorough
 def test_deltas_make_up_the_reply(text: str) -> None:
     chat = make(text, stop=["STOP"])
     events = list(chat.stream("?"))

@@ -653,6 +653,7 @@ def process(*args, shell=None, **options):
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, **options)
 
 
+@pytest.mark.thorough
 def test_closed_and_full_streams():
     assert process("--help", shell='"$@" >&-').returncode == 0
     full = process("--help", shell='"$@" >/dev/full')

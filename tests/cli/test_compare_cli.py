@@ -36,6 +36,7 @@ def compare(folder: Path, command_line: Call, monkeypatch: pytest.MonkeyPatch) -
 SHORT = ("-f", "text", "-c", "64", "--chunks", "5")
 
 
+@pytest.mark.thorough
 def test_tables_in_llama_cpps_order(compare: Call) -> None:
     code, out, err = compare("base.gguf", "q8.gguf", "q4.gguf", *SHORT, "--layers", "--blame", "kind")
     assert (code, err) == (0, "")

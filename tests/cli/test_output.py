@@ -79,6 +79,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("line", TABLES)
+@pytest.mark.thorough
 def test_a_table_in_every_format(line: str, call: Call) -> None:
     column, values = TABLES[line]
     args = line.split()

@@ -92,6 +92,7 @@ def test_imatrix(subbyte: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert all(np.array_equal(written.weights(name), expected.weights(name)) for name in expected.squares)
 
 
+@pytest.mark.thorough
 def test_bench(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, lambda n, step: "run 2 of 3" in step[0])
     args = ("bench", "a.gguf", "-p", "8", "-n", "2", "-r", "3", "-t", "1")

@@ -118,6 +118,7 @@ def measurement(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+@pytest.mark.thorough
 def test_in_a_terminal(measurement: list[str], term: str) -> None:
     env = {**os.environ, "TERM": term, "PYTHONUTF8": "1"}
     child = pexpect.spawn(measurement[0], measurement[1:], env=env, dimensions=(50, 80), timeout=300)
@@ -131,6 +132,7 @@ def test_in_a_terminal(measurement: list[str], term: str) -> None:
     assert ("\x1b[38;5;" in written.decode()) == (term != "dumb") and "chunk " not in shown
 
 
+@pytest.mark.thorough
 def test_a_pipe_gets_the_picture_on_stderr(measurement: list[str], tmp_path: Path) -> None:
     shell = f'exec "$@" >{tmp_path}/out 2>{tmp_path}/err'
     child = pexpect.spawn("sh", ["-c", shell, "sh", *measurement], env={**os.environ, "PYTHONUTF8": "1"}, timeout=300)

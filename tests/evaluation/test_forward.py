@@ -87,6 +87,7 @@ def test_logits_and_log_probabilities_of_any_rows(mixed: Path) -> None:
 
 
 @each_arch
+@pytest.mark.thorough
 def test_inputs_of_all_projections(arch: str, tmp_path: Path) -> None:
     """Every matrix is seen with an input that fits it, and the head's input makes the logits."""
     weights = write_model(tmp_path / "m.gguf", arch)

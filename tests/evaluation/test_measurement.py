@@ -121,6 +121,7 @@ FAST = {"prompt": 8, "generation": 2, "repeats": 2, "threads": 1}
 
 
 @pytest.mark.parametrize("with_base", [False, True])
+@pytest.mark.thorough
 def test_report(with_base: bool, models: list[sb.Model]) -> None:
     base, model = (model.path for model in models)
     options = sb.EvalOptions(n_ctx=N_CTX, chunks=5)
@@ -137,6 +138,7 @@ def test_report(with_base: bool, models: list[sb.Model]) -> None:
     assert "sha256" in report.markdown("x") and "Tokens/s" not in report.markdown("x")
 
 
+@pytest.mark.thorough
 def test_a_report_without_the_speed_of_its_last_file(models: list[sb.Model]) -> None:
     paths = [model.path for model in models]
     steps: list[str] = []
@@ -156,6 +158,7 @@ def test_a_report_without_the_speed_of_its_last_file(models: list[sb.Model]) -> 
         assert measurement.coverage == "2 of 2 chunks and the speed of 1 of 2 files"
 
 
+@pytest.mark.thorough
 def test_bench(models: list[sb.Model]) -> None:
     sizes: dict[str, Any] = {"prompts": [8], "generations": [2], "depths": [0, 300], "threads": [1], "repeats": 2}
     with sb.BenchMeasurement(models[0].path, **sizes) as measurement:

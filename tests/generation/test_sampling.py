@@ -69,6 +69,7 @@ def oracle(s: Sampling, logits: np.ndarray) -> list[float]:
         {"top_k": 1},
     ],
 )
+@pytest.mark.thorough
 def test_picks_follow_the_distribution_that_the_filters_leave(options: dict[str, float]) -> None:
     logits = logs(0.05, 0.3, 0.02, 0.25, 0.15, 0.1, 0.08, 0.05)
     sampling = Sampling(**{**ALL, **options}, seed=7)  # type: ignore[arg-type]

@@ -433,6 +433,7 @@ def test_a_file_that_is_cut_during_a_step(own: Path, path: Path, threads: int) -
 
 
 @pytest.mark.parametrize("cause", BUS_ERRORS)
+@pytest.mark.thorough
 def test_a_bus_error_that_is_not_ours_ends_the_process_as_ever(cause: str, own: Path, path: Path) -> None:
     done = run_python(CUT_DURING_A_STEP + BUS_ERRORS[cause], own, path, 2)
     assert done.returncode == -signal.SIGBUS and done.stdout.count("load it again") == 3, done

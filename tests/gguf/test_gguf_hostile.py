@@ -82,6 +82,7 @@ def test_every_truncation_is_refused(tmp_path):
     assert sound(path)
 
 
+@pytest.mark.thorough
 def test_every_header_byte_may_lie(tmp_path):
     path, data = tmp_path / "bytes.gguf", seed()
     header = data.index(bytes(range(64)))
@@ -96,6 +97,7 @@ def test_every_header_byte_may_lie(tmp_path):
 @pytest.mark.parametrize(
     "lie", [0, 1, 2**31 - 1, 2**32 - 1, 2**32, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 1]
 )
+@pytest.mark.thorough
 def test_every_field_may_lie(tmp_path, lie):
     path, data = tmp_path / "fields.gguf", seed()
     for at in range(4, data.index(bytes(range(64))) - 8):
@@ -105,6 +107,7 @@ def test_every_field_may_lie(tmp_path, lie):
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
+@pytest.mark.thorough
 def test_random_damage(tmp_path, data):
     path, bytes_ = tmp_path / "random.gguf", bytearray(seed())
     for _ in range(data.draw(st.integers(1, 4))):

@@ -52,6 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place[1])
+@pytest.mark.thorough
 def test_cut_before(path: Path, place: tuple[str, str, int]) -> None:
     done = run_python(CUT_BEFORE, path, *place)
     message = f"{path}: was cut short, or could not be read, while being opened; load it again"
@@ -72,6 +73,7 @@ print(min(outcomes.values()) > 0, outcomes)
 """
 
 
+@pytest.mark.thorough
 def test_cut_by_another_process_at_any_time(path: Path) -> None:
     whole, choose = path.read_bytes(), random.Random(1)
     with (

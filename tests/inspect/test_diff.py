@@ -190,6 +190,7 @@ def test_changed_lines_are_a_patch(size: int) -> None:
         ("\n".join("ab" * 100_000), "\n".join("acb" * 60_000)),
     ],
 )
+@pytest.mark.thorough
 def test_hostile_texts(of_metadata: Files, a: str, b: str) -> None:
     memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     (text,) = of_metadata([pair("k", STR, a)], [pair("k", STR, b)]).texts
@@ -205,6 +206,7 @@ def test_a_text_that_differs_late(of_metadata: Files, tmp_path: Path, capsys: py
     assert f"0 lines removed, 0 added in the first {MAX_TEXT} bytes" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_long_arrays_take_little(of_metadata: Files) -> None:
     n = 3_000_000
     arrays = [u64(0) * n, u64(0) * (n - 1) + gguf_string("z")]
@@ -216,6 +218,7 @@ def test_long_arrays_take_little(of_metadata: Files) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200 << 10
 
 
+@pytest.mark.thorough
 def test_many_keys_and_tensors_take_linear_time(tmp_path: Path) -> None:
     for file, mark in (("a.gguf", b"a"), ("b.gguf", b"b")):
         keys = [pair(mark + b"%05d" % i, U32, i) for i in range(30_000)]

@@ -57,6 +57,7 @@ def test_logits_equal_numpy_wherever_keys_are_cut(path: Path, arch: str, tmp_pat
 
 
 @pytest.mark.parametrize("cache", ["f16", "q8_0"])
+@pytest.mark.thorough
 def test_the_number_of_threads_changes_nothing(path: Path, cache: str) -> None:
     """Also where it decides whether parts of a unit are tasks of their own: up to 4 units a thread."""
     one = logits(path, STEPS, cache=cache, threads=1)

@@ -180,6 +180,7 @@ def test_wrong_arguments_are_named() -> None:
         _testing.unpack(b"", "F16")
 
 
+@pytest.mark.thorough
 def test_subbyte_isa_is_obeyed_or_refused() -> None:
     code = "from subbyte.kernels import dequantize; print(dequantize(bytes(4), 'F32'))"
 

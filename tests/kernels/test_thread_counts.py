@@ -34,6 +34,7 @@ def logits(path: Path, cuts: list[int], threads: int, activations: Activations) 
 
 @pytest.mark.parametrize("activations", ACTIVATIONS)
 @pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS.keys())
+@pytest.mark.thorough
 def test_logits_do_not_depend_on_the_number_of_threads(cuts: list[int], activations: Activations, mixed: Path) -> None:
     one = logits(mixed, cuts, 1, activations)
     for threads in (2, 3, OVERSUBSCRIBED):

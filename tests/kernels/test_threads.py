@@ -27,12 +27,14 @@ def run(*command: str | int | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_pool(tmp_path: Path) -> None:
     built = build(tmp_path / "harness", "-O2")
     assert built.returncode == 0, built.stderr
     run(tmp_path / "harness", 2000, "fork")
 
 
+@pytest.mark.thorough
 def test_one_cpu(tmp_path: Path) -> None:
     if shutil.which("taskset") is None:
         pytest.skip("no taskset")
@@ -41,6 +43,7 @@ def test_one_cpu(tmp_path: Path) -> None:
     run("taskset", "-c", "0", tmp_path / "harness", 200, "fork")
 
 
+@pytest.mark.thorough
 def test_no_data_races(tmp_path: Path) -> None:
     if build(tmp_path / "harness", "-O1", "-fsanitize=thread").returncode != 0:
         pytest.skip("no ThreadSanitizer")

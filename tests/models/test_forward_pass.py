@@ -155,6 +155,7 @@ def biases(prefix: str, rng: np.random.Generator, **sizes: int) -> dict[str, np.
 
 @pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("arch", ["llama", "qwen2", "phi3"])
+@pytest.mark.thorough
 def test_biases_of_all_projections(arch: str, isa: str, tmp_path: Path) -> None:
     """Those of a fused attn_qkv may come as one, too."""
     rng = np.random.default_rng(5)

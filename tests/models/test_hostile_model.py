@@ -88,6 +88,7 @@ def refused(path: Path, kind: type[ModelRefused] = ModelRefused) -> str:
 
 
 @pytest.mark.parametrize(("arch", "key", "value", "words"), KEYS, ids=[f"{k[1]}={str(k[2])[:9]}" for k in KEYS])
+@pytest.mark.thorough
 def test_a_hyper_parameter_out_of_its_range(arch: str, key: str, value: Any, words: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch, **{key: value})
     message = refused(tmp_path / "m.gguf")
@@ -306,6 +307,7 @@ def damaged(name: str, kind: str, bad: float) -> Any:
 
 
 @pytest.mark.parametrize("name", MATRICES + NORMS)
+@pytest.mark.thorough
 def test_numbers_that_are_not_finite_are_an_error(name: str, tmp_path: Path) -> None:
     kinds = ["F32"] if name in NORMS else ["F32", "Q8_0", "Q4_1"]
     for kind, bad in [(k, b) for k in kinds for b in (NAN, INF, -INF)]:

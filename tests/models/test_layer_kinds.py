@@ -55,6 +55,7 @@ def test_the_tiny_deci_has_every_kind_of_layer() -> None:
 
 @pytest.mark.parametrize("first", KINDS)
 @pytest.mark.parametrize("last", KINDS)
+@pytest.mark.thorough
 def test_any_kind_of_layer_may_come_first_and_last(first: str, last: str, tmp_path: Path) -> None:
     shape = layers(first, "attention", last)
     weights = write_model(tmp_path / "m.gguf", "deci", shape)
@@ -127,6 +128,7 @@ def test_heads_are_as_long_as_the_first_layer_has_it_unless_told(tmp_path: Path)
 # ---- windows ----
 
 
+@pytest.mark.thorough
 def test_exaone4_of_64_layers_has_windows_even_if_the_file_does_not_say(tmp_path: Path) -> None:
     shape = {**EXAONE4, "n_layer": 64, "window": 4096}
     weights = write_model(tmp_path / "m.gguf", "exaone4", shape, **{"attention.sliding_window": None})

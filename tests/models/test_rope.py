@@ -54,6 +54,7 @@ def check(path: Path, arch: str, rotary: tuple[F64, float], **metadata: Any) -> 
 
 @pytest.mark.parametrize("arch", [a for a in SHAPES if a != "phi3"])
 @pytest.mark.parametrize(("factor", "original"), [(4.0, 512), (8.0, 40), (1.5, 100_000)])
+@pytest.mark.thorough
 def test_yarn(arch: str, factor: float, original: int, tmp_path: Path) -> None:
     rotary = yarn(SHAPES[arch]["head_dim"], 500.0, factor, original), 1 + 0.1 * math.log(factor)
     keys = {KIND: "yarn", FACTOR: factor, ORIGINAL: original, BASE: 500.0}

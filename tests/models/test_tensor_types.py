@@ -78,6 +78,7 @@ def test_every_block_type_in_every_place(mixture: Mixture) -> None:
 
 
 @pytest.mark.parametrize("arch", SHAPES)
+@pytest.mark.thorough
 def test_every_architecture_with_every_block_type(arch: str, tmp_path: Path) -> None:
     s = SHAPES[arch]
     n_ff = [256 * -(-n // 64) for n in s["n_ff"]] if isinstance(s["n_ff"], list) else 256
@@ -133,6 +134,7 @@ def refusals(path: Path, name: str, dims: tuple[int, ...], types: dict[str, int]
 
 
 @pytest.mark.parametrize("name", [f"{name}.weight" for name in MATRICES])
+@pytest.mark.thorough
 def test_a_matrix_of_a_type_that_is_not_ours(name: str, tmp_path: Path) -> None:
     for type, message in refusals(tmp_path / "m.gguf", name, MATRICES[name.removesuffix(".weight")], FOREIGN):
         assert f"{name} has type {type}; a matrix must be one of {', '.join(FORMATS)}" in message

@@ -17,6 +17,7 @@ from subbyte.runtime.synthetic.write import Synthetic
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['file_type']}-{row['imatrix']}")
+@pytest.mark.thorough
 def test_every_matrix_has_the_type_that_llama_quantize_gives_it(
     row: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def pure(type: str) -> Recipe:
 @pytest.mark.parametrize(
     "type, with_imatrix", [*product(WEIGHTS, [True]), *product(sorted(set(WEIGHTS) - NEED_IMATRIX), [False])]
 )
+@pytest.mark.thorough
 def test_bytes_are_the_encoders(
     type: str, with_imatrix: bool, imatrix: sb.Imatrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_bytes_are_the_encoders(
 
 
 @pytest.mark.parametrize("name", ["Q4_K_M", "IQ2_XS", "DynamicGate-IQ1_S", "bf16-q8_0"])
+@pytest.mark.thorough
 def test_a_quantized_model_runs(name: str, source: Path, imatrix: sb.Imatrix, tmp_path: Path) -> None:
     result = sb.quantize(source, tmp_path / "q.gguf", name, imatrix=imatrix)
     with sb.load(source) as before, sb.load(tmp_path / "q.gguf") as after:
@@ -93,6 +95,7 @@ def test_a_quantized_model_runs(name: str, source: Path, imatrix: sb.Imatrix, tm
         assert b.logprobs[1:] == pytest.approx(a.logprobs[1:], abs=0.3)
 
 
+@pytest.mark.thorough
 def test_metadata_is_copied_but_for_what_quantizing_changes(source: Path, imatrix: sb.Imatrix, tmp_path: Path) -> None:
     imatrix.save(tmp_path / "i.gguf")
     sb.quantize(source, tmp_path / "q.gguf", "IQ2_M", imatrix=tmp_path / "i.gguf")
@@ -201,6 +204,7 @@ def test_importances_that_are_missing(recipe: str | Recipe, tensor_name: str, so
     assert dry.n_bytes > 0 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_importances_that_do_not_fit(source: Path, imatrix: sb.Imatrix, tmp_path: Path) -> None:
     name = "blk.1.ffn_up.weight"
     few = sb.Imatrix({k: v for k, v in imatrix.squares.items() if k != name}, imatrix.counts, {}, (), 1, 32)
@@ -255,6 +259,7 @@ class Stop:
                 raise self.error
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_is_taken_up(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole, out = tmp_path / "whole.gguf", tmp_path / "q.gguf"
     sb.quantize(source, whole, "Q4_K_M")
@@ -308,6 +313,7 @@ sb.quantize(sys.argv[1], sys.argv[2], "Q4_K_M", on_progress=stop)
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_run_is_taken_up(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "q.gguf"
     for at in (4, 20):
@@ -430,6 +436,7 @@ def test_without_the_encoders(source: Path, tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_encoders_let_go_of_the_gil(source: Path) -> None:
     """So that threads are enough: this thread runs on while another encodes."""
     x = np.random.default_rng(0).standard_normal((64, 2048)).astype(np.float32)
@@ -442,6 +449,7 @@ def test_encoders_let_go_of_the_gil(source: Path) -> None:
     assert turns > 5
 
 
+@pytest.mark.thorough
 def test_the_command(source: Path, imatrix: sb.Imatrix, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     imatrix.save(tmp_path / "i.gguf")
     out = str(tmp_path / "q.gguf")

@@ -48,6 +48,7 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return request.param, path
 
 
+@pytest.mark.thorough
 def test_files_get_the_types_that_llama_quantize_gives_them(written: tuple[str, Path]) -> None:
     """All file types on dense, tied and untied models, one with layers without attention, one of odd row lengths."""
     name, path = written
@@ -206,6 +207,7 @@ def test_no_text_is_worse_than_an_error(text: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["Q4_K", "Q6_K", "IQ2_XS", "F16"]), min_size=1, max_size=40), st.data())
+@pytest.mark.thorough
 def test_compressed_types_are_the_same_types(choice: list[str], data: Any) -> None:
     found = dense(6)
     given_types = {matrix.name: data.draw(st.sampled_from(choice)) for matrix in found}

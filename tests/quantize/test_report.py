@@ -14,6 +14,8 @@ import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
 
+pytestmark = pytest.mark.thorough
+
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 30
 FAST = {"n_ctx": 64, "prompt": 8, "generation": 2, "repeats": 1, "threads": 1}
 

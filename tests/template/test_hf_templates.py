@@ -36,6 +36,7 @@ def rendered(template: ChatTemplate, messages: list[dict[str, Any]], **variables
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.thorough
 def test_prompts_are_those_stored(name: str, tmp_path: Path) -> None:
     template = ChatTemplate(source(name), tokenizer(name, tmp_path / "v.gguf"))
     found = hf_templates.prompts(name, lambda messages, **variables: rendered(template, messages, **variables))

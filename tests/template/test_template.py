@@ -437,6 +437,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.thorough
 def test_hostile_templates_are_refused_soon(name: str) -> None:
     pid, used, memory = helper_pid(), processor_seconds(), own_memory()
     with pytest.raises(TemplateError) as caught:
@@ -464,6 +465,7 @@ def test_errors_name_the_line() -> None:
             ChatTemplate(source, tokenizer())  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_the_largest_template_compiles_in_bounded_time() -> None:
     used = processor_seconds()
     with pytest.raises(TemplateError, match="in line 1: division by zero"):

@@ -79,6 +79,7 @@ BEYOND_METERS = {
 
 
 @pytest.mark.parametrize("name", BEYOND_METERS)
+@pytest.mark.thorough
 def test_the_walls_hold_what_the_meters_would_let_pass(name: str, worker: Callable[[str], None]) -> None:
     source, message = BEYOND_METERS[name]
     worker(NO_METERS)
@@ -101,6 +102,7 @@ def test_the_walls_hold_what_the_meters_would_let_pass(name: str, worker: Callab
         ("os.read(0, 1)", "takes more than 0.5 s"),
     ],
 )
+@pytest.mark.thorough
 def test_a_helper_that_breaks_is_replaced(
     answer: str, message: str, broken: Callable[[str], ChatTemplate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +169,7 @@ def test_a_helper_is_shared_and_replaced_only_when_it_is_gone() -> None:
     assert works() and helper_pid() != pid
 
 
+@pytest.mark.thorough
 def test_helpers_that_are_replaced_leave_nothing_behind(broken: Callable[[str], ChatTemplate]) -> None:
     def open_files() -> int:
         return len(os.listdir("/proc/self/fd"))
@@ -210,6 +213,7 @@ def test_ctrl_c_does_not_reach_the_helper_and_ends_a_wait(broken: Callable[[str]
     assert works()
 
 
+@pytest.mark.thorough
 def test_fork_exit_and_daemon_threads_are_clean() -> None:
     code = f"""
 import os, sys, threading
@@ -281,6 +285,7 @@ def test_a_frozen_program_is_not_started_again(monkeypatch: pytest.MonkeyPatch) 
         template()
 
 
+@pytest.mark.thorough
 def test_what_is_no_json_is_refused_and_what_is_too_large() -> None:
     deep: list[object] = []
     for _ in range(100_000):
@@ -312,6 +317,7 @@ def test_a_mark_made_up_by_a_template_is_no_token() -> None:
     assert vocabulary.decode(ids, special=True) in ("<s>end", "<s><s>end")
 
 
+@pytest.mark.thorough
 def test_the_command_says_one_line_for_a_hostile_file(tmp_path: Path) -> None:
     path = tmp_path / "hostile.gguf"
     for source, words in (("{{ 'a' * 10**10 }}", "in line 1: it takes"), ("\n{% if %}", "in line 2: ")):

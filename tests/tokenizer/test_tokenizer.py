@@ -168,6 +168,7 @@ def slow_spm(scores: dict[str, float], text: str) -> list[str]:
 
 @given(st.lists(st.text("ab▁é", min_size=1, max_size=4), min_size=1, unique=True), st.data())
 @settings(max_examples=200, deadline=None)
+@pytest.mark.thorough
 def test_spm_merges_the_best_score_first(tmp_path_factory, pieces, data):
     n, score = len(pieces), st.sampled_from([0.0, -0.0, -1.0, 1.0, -2.5])
     tokens = SPM_TOKENS + pieces
@@ -251,6 +252,7 @@ SHORT = st.text("ab<", min_size=1, max_size=5)
 
 @given(st.lists(SHORT, min_size=1, unique=True), st.lists(st.text("ab<", max_size=30), max_size=5))
 @settings(max_examples=200, deadline=None)
+@pytest.mark.thorough
 def test_special_tokens_longest_first(tmp_path_factory, specials, texts):
     tokens = [*alphabet(), *specials]
     types = [NORMAL] * 256 + [(CONTROL, USER_DEFINED, UNKNOWN)[i % 3] for i in range(len(specials))]
@@ -290,6 +292,7 @@ def test_end_of_generation(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a", " ", "^", "世", "👩\u200d👧\u200d", "\u0301", "1", "  a", "\n", "<0x", "é"])
+@pytest.mark.thorough
 def test_long_texts_of_one_kind(bpe, spm, text):
     text *= 300_000 // len(text.encode())
     start = time.process_time()
