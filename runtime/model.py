@@ -20,6 +20,7 @@ from subbyte.runtime.gguf.tensors import TensorInfo, size_of
 from subbyte.runtime.machine import available_memory, default_threads
 from subbyte.runtime.runner import Runner
 from subbyte.runtime.session import Session
+from subbyte.runtime.text import quoted
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from subbyte.runtime.types import Activations, CacheType, SessionOptions
 
@@ -72,8 +73,10 @@ class Model:
         self.tokenizer: Final[Tokenizer] = load_tokenizer(gguf.metadata)
         self.config: Final[BaseConfig] = self._architecture.configure(gguf.metadata, self.tokenizer.n_vocab)
         weights = Weights(gguf.tensors)
-        with gguf.guard_truncation():
+        try:
             self.plan: Final[Plan] = self._plan(weights)
+        finally:
+            gguf.check_readable()
         self._check_unused(gguf.tensors.keys() - weights.used)
 
     def _check_unused(self, names: Set[str]) -> None:
@@ -83,7 +86,7 @@ class Model:
             found = f"tensor {min(missed)} is no part of {self.config.architecture} as it is computed here"
             raise UnsupportedError(f"{found}; leaving it out would change the results: get a file without it")
         if names:
-            _log.warning("%s: %d tensors are not used, such as %s", self.path, len(names), min(names))
+            _log.warning("%s: %d tensors are not used, such as %s", self.path, len(names), quoted(min(names)))
 
     def plan_with(self, tensors: Mapping[str, TensorInfo]) -> Plan:
         """The forward pass with other tensors, of the same shapes, in place of those of their names.

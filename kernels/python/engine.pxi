@@ -211,7 +211,7 @@ cdef class Engine:
             raise ValueError(f"at most {s.n_tokens} rows in 0..{s.n_tokens - 1}")
         if wanted is not None and (targets.shape[0] != rows.shape[0] or not all_within(targets, n_vocab)):
             raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
-        self.check_weights()
+        check_readable(self.plan.p.weight_range, self.plan.p.n_weight_ranges)
         s.plan, s.kernels, s.scratch = &self.plan.p, self.kernels, self.scratch
         result = self.lay_head(s, rows, targets, wanted is not None) if rows.shape[0] else None
         start = time.perf_counter()
@@ -219,19 +219,13 @@ cdef class Engine:
             status = step_run(s, poll_signals, <void *>poll)
         self.seconds += time.perf_counter() - start
         self.n_barriers, self.n_chunks, self.weight_bytes = s.n_barriers, s.n_chunks, s.weight_bytes
-        self.plan.unreadable |= s.unreadable
         if poll.error is not None:
             raise poll.error
-        self.check_weights()
+        check_readable(self.plan.p.weight_range, self.plan.p.n_weight_ranges)
         raise_status(status, self.n_threads)
         if not s.finite:
             raise NumericError("the model's output is not finite: its weights or hyper-parameters are damaged")
         return result
-
-    cdef int check_weights(self) except -1:
-        if self.plan.unreadable:
-            raise ModelChanged("the model's file was cut short, or could not be read, while in use; load it again")
-        return 0
 
     cdef const segment *lay_segments(self, segments, int n_tokens, int *n) except NULL:
         cdef segment *out = <segment *>calloc(len(segments) + 1, sizeof(segment))

@@ -117,9 +117,8 @@ def _writer(path: Path) -> gguf.GGUFWriter:
 
 
 def _read_gguf(path: Path) -> Imatrix:
-    file = Shard(path)
-    metadata, tensors = file.metadata, file.tensors
-    try:
+    with Shard(path) as file:
+        metadata, tensors = file.metadata, file.tensors
         kind = metadata.str("general.type", None)
         if kind != "imatrix":
             actual = "a model" if kind in (None, "model") else f"of type {quoted(kind)}"
@@ -140,8 +139,6 @@ def _read_gguf(path: Path) -> Imatrix:
             datasets=tuple(datasets), chunk_count=metadata.u32("imatrix.chunk_count", 0),
             chunk_size=metadata.u32("imatrix.chunk_size", 0),
         )  # fmt: skip
-    finally:
-        file.close()
 
 
 def _sums(file: str, tensors: Mapping[str, TensorInfo], suffix: str) -> dict[str, Sums]:

@@ -115,8 +115,7 @@ def quantize(
             n_threads = threads or min(default_threads()[0], MAX_THREADS)
             with PartFile(out, layout, _fingerprint(gguf, layout, importances)) as file, Encoder(n_threads) as encoder:
                 resumed = file.n_done
-                with gguf.guard_truncation():
-                    _write(gguf, plan, importances, file, encoder, on_progress)
+                _write(gguf, plan, importances, file, encoder, on_progress)
                 file.publish()
         return Quantized(gguf.path, out, plan, layout.end, dry_run, resumed, time.perf_counter() - started)
 
@@ -133,19 +132,19 @@ def _write(
     for i, change in enumerate(plan.changes):
         tensor, written = gguf.tensors[change.name], 0
         if i >= file.n_done:
-            gguf.check_unchanged()
             for piece in _data(tensor, change, imatrix, encoder):
                 if on_progress is not None:
                     behind = done + tensor.n_weights * written // change.n_bytes
                     on_progress(f"{change.name}, {change.type}", behind, plan.n_weights)
                 file.write(piece)
                 written += len(piece)
+            gguf.check_unchanged()
             file.end_tensor()
         done += tensor.n_weights
 
 
 def _data(tensor: TensorInfo, change: Change, imatrix: Imatrix | None, encoder: Encoder) -> Iterator[bytes]:
-    """The tensor's new data in pieces; copied where it stays, so that a guard sees it when the file is cut short."""
+    """The tensor's new data in pieces; copied where it stays, so that it is read here and not by who writes it."""
     if change.type == tensor.type:
         return (bytes(tensor.data[at : at + COPIED]) for at in range(0, tensor.n_bytes, COPIED))
     return encoder.encode(tensor, change.type, imatrix.weights(change.name) if imatrix else None)
