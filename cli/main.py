@@ -28,7 +28,7 @@ from subbyte.cli.commands import (
     recipe,
     report,
 )
-from subbyte.cli.terminal.console import one_line, prepare_streams
+from subbyte.cli.terminal.console import prepare_streams, say, write_line
 from subbyte.errors import SubbyteError
 
 COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions
@@ -71,11 +71,11 @@ def run(args: Sequence[str]) -> int:
         return PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):
         if sys.stderr.isatty():
-            print(file=sys.stderr)  # behind the ^C
+            write_line(stream=sys.stderr)  # behind the ^C
         return INTERRUPTED
     except Exception as error:
         code, message = explain(error)
-        print(f"subbyte: {one_line(message)}", file=sys.stderr)
+        say(message)
         _drop_unwritten()
         return code
 

@@ -1,4 +1,6 @@
-"""Text from outside (files, names, paths) made fit for a terminal: control characters escaped."""
+"""Text from outside (files, names, paths) made fit for a terminal, and names that were meant by it."""
+
+from collections.abc import Iterable
 
 
 def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
@@ -11,3 +13,14 @@ def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
 def printable(text: str) -> str:
     """A name or path as it is, or quoted when it holds control characters that a terminal would obey."""
     return text if text.isprintable() else repr(text)
+
+
+def meant(name: str, known: Iterable[str]) -> list[str]:
+    """Of the known names up to three that a wrong one may stand for: "iq2xs" is IQ2_XS. The likeliest comes first."""
+    from difflib import get_close_matches
+
+    plain: dict[str, str] = {}
+    for each in known:
+        plain.setdefault("".join(filter(str.isalnum, each)).lower(), each)
+    wanted = "".join(filter(str.isalnum, name[:100])).lower()
+    return [plain[wanted]] if wanted in plain else [plain[each] for each in get_close_matches(wanted, plain)]

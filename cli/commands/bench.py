@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import encodable, human_count, human_size, one_line, show_log
+from subbyte.cli.terminal.console import encodable, human_count, human_size, one_line, show_log, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -119,9 +119,9 @@ def print_bench(output: options.Output, command: str, result: "BenchResult") -> 
     elif output == "md":
         print_markdown("; ".join(_head(result)), _table(result), "; ".join(_notes(result)), f"    {one_line(command)}")
     else:
-        print(*_head(result), "", sep="\n")
+        write_line("\n".join([*_head(result), ""]))
         print_table(*_table(result))
-        print("", *_notes(result), sep="\n")
+        write_line("\n".join(["", *_notes(result)]))
 
 
 def _head(result: "BenchResult") -> list[str]:

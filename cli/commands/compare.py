@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, note, one_line, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, note, one_line, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import flat, print_csv, print_json, print_markdown, shown
@@ -134,7 +134,7 @@ def print_comparison(
         return
     for title, columns, rows in tables:
         print_table(shown(title), columns, [[shown(cell) for cell in row] for row in rows])
-    print("", *conditions, sep="\n")
+    write_line("\n".join(["", *conditions]))
 
 
 def _conditions(run: "CompareRun") -> tuple[str, ...]:

@@ -1,13 +1,12 @@
 """`subbyte diff`: what differs between two GGUF files; also those that subbyte could not run."""
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import one_line, printable
+from subbyte.cli.terminal.console import one_line, rich_console, styled, write_line, write_styled
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
@@ -65,10 +64,10 @@ def _print(differences: "Diff", each_tensor: bool) -> None:
     for table in tables(differences, each_tensor=each_tensor):
         print_table(*table)
     for text in differences.texts:
-        print()
+        write_line()
         _print_lines([title_of(text), *text.lines])
     if differences.same:
-        print(f"\n{NO_DIFFERENCE}")
+        write_line(f"\n{NO_DIFFERENCE}")
 
 
 def _print_markdown(differences: "Diff", each_tensor: bool) -> None:
@@ -76,7 +75,7 @@ def _print_markdown(differences: "Diff", each_tensor: bool) -> None:
 
     parts: list[TextTable | str] = [TextTable(*table) for table in tables(differences, each_tensor=each_tensor)]
     for text in differences.texts:
-        parts += [one_line(title_of(text)), "\n".join(f"    {printable(line)}" for line in text.lines)]
+        parts += [one_line(title_of(text)), "\n".join(f"    {line}" for line in text.lines)]
     print_markdown(*parts, *([NO_DIFFERENCE] if differences.same else []))
 
 
@@ -100,12 +99,5 @@ def _records(differences: "Diff") -> Iterator[dict[str, Any]]:
 
 
 def _print_lines(lines: list[str]) -> None:
-    r"""Prints lines, + and - in colours where there are some; control characters as `\x1b`."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console()
-    with console.capture() as capture:
-        for line in lines:
-            console.print(Text(printable(line), style=COLOURS.get(line[:1], "")), soft_wrap=True)
-    sys.stdout.write(capture.get())
+    """Prints lines, + and - in colours where there are some."""
+    write_styled(rich_console(), (styled(line, COLOURS.get(line[:1], "")) for line in lines), padded=False)

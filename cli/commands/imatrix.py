@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import one_interrupt, run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_json
@@ -60,6 +60,6 @@ def imatrix(
         facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count, "n_ctx": n_ctx}
         print_json({"command": options.command_line(ctx), **facts, "seconds": seconds})
     else:
-        print(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
+        write_line(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
     if not done:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.terminal import heatmap as grid
-from subbyte.cli.terminal.console import human_count, human_size, printable
+from subbyte.cli.terminal.console import human_count, human_size, visible, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.tables import TextTable, print_table
@@ -82,7 +82,7 @@ def print_summary(output: options.Output, summary: "Summary", tensors: bool) -> 
         print_markdown(TextTable("", ("", ""), _head(summary)), *_tables(summary, tensors))
     else:
         for label, value in _head(summary):
-            print(f"{label:14}{printable(value)}")
+            write_line(f"{label:14}{visible(value)}")
         for table in _tables(summary, tensors):
             print_table(*table)
 

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import human_size
+from subbyte.cli.terminal.console import human_size, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.tables import TextTable, print_table
@@ -27,7 +27,7 @@ def pull(model: str, output: options.Output, verbose: bool) -> None:
     if output == "json":
         print_json({"name": model, "path": str(path)})
     else:
-        print(path)
+        write_line(str(path))
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, encodable, one_line, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, encodable, one_line, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -110,8 +110,8 @@ def print_perplexity(output: options.Output, command: str, files: Sequence[str],
 def _print_one(result: "PerplexityResult") -> None:
     """The final value, and below it all that another needs to get the same."""
     sign = encodable("±", "+/-", sys.stdout)
-    print(f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
-    print(_conditions(result))
+    write_line(f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
+    write_line(_conditions(result))
 
 
 def _print_several(run: "PerplexityRun") -> None:
@@ -120,9 +120,9 @@ def _print_several(run: "PerplexityRun") -> None:
     table = run.table()
     name, *numbers, verdict = (sign if column == "±" else column for column in table.columns)
     print_table("", (name, *(f"{column}>" for column in numbers), verdict), map(_one_lines, table.rows))
-    print()
-    print(_conditions(run.results[0]))
-    print("verdict: paired, token by token, against the first model; the interval is by block bootstrap")
+    write_line()
+    write_line(_conditions(run.results[0]))
+    write_line("verdict: paired, token by token, against the first model; the interval is by block bootstrap")
 
 
 def _records(run: "PerplexityRun", command: str) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import human_count, human_size, one_line
+from subbyte.cli.terminal.console import human_count, human_size, one_line, write_line
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -21,12 +21,17 @@ UNITS = {"": 1, "B": 1, **{f"{letter}B": 1000**i for i, letter in enumerate("KMG
          **{f"{letter}IB": 1024**i for i, letter in enumerate("KMGT", 1)}}  # fmt: skip
 
 
+LEAST_BYTES = 100_000  # a smaller number is one whose unit was forgotten
+
+
 def size(text: str) -> int:
     """Bytes, as `2.5GB`, `700M` or `2GiB`."""
     number = text.rstrip("BKMGTIbkmgti ")
     unit = text[len(number) :].strip().upper()
     try:
         value = float(number) * UNITS[unit if not unit or unit.endswith("B") else f"{unit}B"]
+        if 0 < value < LEAST_BYTES and not unit:
+            raise click.BadParameter(f"{text} would be bytes, and no model is so small; write {text}MB or {text}GB")
         if 0 < value < 1e18:
             return int(value)
     except (KeyError, ValueError):
@@ -84,7 +89,7 @@ def _print(output: options.Output, command: str, result: "Quantized") -> None:
         print_markdown(_table(result), f"{_facts(result)}", f"    {one_line(command)}")
     else:
         print_table(*_table(result))
-        print(f"\n{_facts(result)}")
+        write_line(f"\n{_facts(result)}")
 
 
 def _table(result: "Quantized") -> TextTable:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, one_line, printable, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, one_line, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import flat, print_csv, print_json, shown
@@ -91,7 +91,7 @@ def print_report(output: options.Output, command: str, files: Sequence[str], rep
     elif output == "csv":
         print_csv(_records(report))
     elif output == "md":
-        print(printable(shown(report.markdown(one_line(command)))))
+        write_line(shown(report.markdown(one_line(command))))
     else:
         _print_figures(report)
 
@@ -103,7 +103,7 @@ def _print_figures(report: "Report") -> None:
     (_, *names), *rows = zip(*cells, strict=True)
     print_table(*numeric("", ("", *names), rows))
     for note in report.notes():
-        print(f"\n{printable(shown(note))}")
+        write_line(f"\n{shown(note)}")
 
 
 def _records(report: "Report") -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from subbyte.cli.terminal.console import encodable, one_line
+from subbyte.cli.terminal.console import encodable, one_line, write_line
 from subbyte.cli.terminal.tables import TextTable
 
 _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
@@ -15,7 +15,7 @@ _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
 def print_json(facts: Mapping[str, Any]) -> None:
     """Writes strict JSON, in ASCII for any locale; a number that JSON has no word for becomes its name."""
     strict = json.loads(json.dumps(facts), parse_constant=str)  # NaN and Infinity, of which a file may hold some
-    print(json.dumps(strict, indent=2))
+    write_line(json.dumps(strict, indent=2))
 
 
 def print_csv(records: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
@@ -42,7 +42,7 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def print_markdown(*parts: TextTable | str) -> None:
     """Writes tables, their titles in bold, and paragraphs of text as they are."""
-    print(shown("\n\n".join(_markdown(part) if isinstance(part, TextTable) else part for part in parts)))
+    write_line(shown("\n\n".join(_markdown(part) if isinstance(part, TextTable) else part for part in parts)))
 
 
 def _markdown(table: TextTable) -> str:

@@ -1,13 +1,11 @@
 """Tables on stdout: fitted to a terminal, whole in a pipe."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from subbyte.cli.terminal.console import printable
+from subbyte.cli.terminal.console import one_line, rich_console, styled, visible, write_styled
 
 GAP = 3  # columns of space
-PIPE_WIDTH = 1 << 16  # a pipe has no width: nothing is cut
 
 
 class TextTable(NamedTuple):
@@ -28,17 +26,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
     Where a terminal is too narrow, the last column is cut with an ellipsis, the others stay whole.
     """
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = rich_console()
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
-    cells = [[Text(printable(cell)) for cell in row] for row in rows]
+    cells = [[styled(visible(cell)) for cell in row] for row in rows]
     left, used = console.width, 0
     for i, column in enumerate(columns):
-        heading = column.removesuffix(">")
-        side: Literal["left", "right"] = "left" if heading == column else "right"
+        heading = visible(column.removesuffix(">"))
+        side: Literal["left", "right"] = "right" if column.endswith(">") else "left"
         width = max([len(heading), *(row[i].cell_len for row in cells)])
         if i == len(columns) - 1:
             width = max(min(width, left), len(heading))
@@ -47,9 +43,4 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console.width = max(console.width, used)  # else rich would cut the others, too
     for row in cells:
         table.add_row(*row)
-    with console.capture() as capture:
-        if title:
-            console.print(Text(f"\n{title}", style="bold"))
-        console.print(table)
-    for line in capture.get().splitlines():
-        print(line.rstrip())
+    write_styled(console, [*([styled(f"\n{one_line(title)}", "bold")] if title else []), table])

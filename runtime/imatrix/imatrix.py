@@ -89,12 +89,7 @@ class Imatrix:
         Divided in float32 as llama-quantize does it, so that the bytes that encoders make are the same. What was never
         reached has weights of 1.
         """
-        if name not in self.squares:
-            return None
-        squares, counts = self.squares[name].astype(np.float32), self.counts[name].astype(np.float32)[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            means: NDArray[np.float32] = np.where(counts > 0, squares / counts, np.float32(1))
-        return means.reshape(-1)
+        return _means(self.squares[name], self.counts[name]).reshape(-1) if name in self.squares else None
 
     def digest(self) -> str:
         """sha256 of the values that quantizing depends on."""
@@ -152,12 +147,21 @@ def _values(file: str, tensor: TensorInfo) -> Sums:
     return np.frombuffer(tensor.data, "<f4").astype(np.float64)
 
 
+def _means(squares: Sums, counts: Sums) -> NDArray[np.float32]:
+    with np.errstate(all="ignore"):  # of what was never reached; anything else that is no number is refused
+        of, n = squares.astype(np.float32), counts.astype(np.float32)[:, None]
+        means: NDArray[np.float32] = np.where(n > 0, of / n, np.float32(1))
+    return means
+
+
 def _checked(file: str, squares: dict[str, Sums], counts: Mapping[str, Sums]) -> dict[str, Sums]:
     """What quantizers multiply errors with: finite and not negative, or they would hang or make rubbish."""
     for name, values in squares.items():
         for each in (values, counts[name]):
             if not (np.isfinite(each).all() and (each >= 0).all()):
                 raise FormatError(f"{file}: {quoted(name)} has values that are negative or not finite; {DAMAGED}")
+        if not np.isfinite(_means(values, counts[name])).all():
+            raise FormatError(f"{file}: {quoted(name)} has means that are no float32: sums by their counts; {DAMAGED}")
     if not squares:
         raise FormatError(f"{file}: an importance matrix without any tensor; make another with `subbyte imatrix`")
     return squares

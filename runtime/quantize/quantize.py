@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from subbyte.errors import ResourceError
+from subbyte.errors import ModelRefused, ResourceError
 from subbyte.kernels import MAX_THREADS
 from subbyte.runtime.files import is_replaceable
 from subbyte.runtime.gguf.model_file import GGUF
@@ -20,13 +20,14 @@ from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.writer import Layout, lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.machine import default_threads
-from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
+from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import quantized
 from subbyte.runtime.quantize.part_file import PartFile
 from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
+from subbyte.runtime.text import printable
 from subbyte.runtime.types import StepProgress
 
 COPIED = 1 << 20  # bytes at once
@@ -107,11 +108,15 @@ def quantize(
             base = recipe_for_size(plan_of, lambda plan: layout_of(plan).end, target_size)
         plan = plan_of(base)
         layout, resumed = layout_of(plan), 0
+        for note in plan.notes:
+            _log.warning("%s", note)
         if again := plan.requantized:
             _log.warning("%d tensors, such as %s, are quantized already and lose a second time; quantize the original "
                          "model where there is one", len(again), again[0])  # fmt: skip
-        if not dry_run:
-            check_importances(plan, importances, encoder_needs_importances)
+        if dry_run:
+            _warn_of_importances(plan, importances)
+        else:
+            check_importances(plan, importances)
             n_threads = threads or min(default_threads()[0], MAX_THREADS)
             with PartFile(out, layout, _fingerprint(gguf, layout, importances)) as file, Encoder(n_threads) as encoder:
                 resumed = file.n_done
@@ -150,6 +155,14 @@ def _data(tensor: TensorInfo, change: Change, imatrix: Imatrix | None, encoder: 
     return encoder.encode(tensor, change.type, imatrix.weights(change.name) if imatrix else None)
 
 
+def _warn_of_importances(plan: QuantPlan, imatrix: Imatrix | None) -> None:
+    """What would be refused is still shown: its size may decide whether an importance matrix is worth making."""
+    try:
+        check_importances(plan, imatrix)
+    except ModelRefused as error:
+        _log.warning("this can't be written yet: %s", error)
+
+
 def _layout(gguf: GGUF, plan: QuantPlan, imatrix: Imatrix | None, imatrix_name: str) -> Layout:
     metadata = quantized(gguf.metadata.entries, plan.recipe.file_type, imatrix, imatrix_name)
     tensors = [(change.name, change.shape, change.type, change.n_bytes) for change in plan.changes]
@@ -181,5 +194,5 @@ def _check_matched(rules: Sequence[Rule], gguf: GGUF) -> None:
     tensors = matrices(gguf, imatrix=False)
     for rule in rules:
         if not any(rule.fits(matrix) for matrix in tensors):
-            kinds = sorted({matrix.context.kind for matrix in tensors})
+            kinds = sorted({printable(matrix.context.kind) for matrix in tensors})
             raise ValueError(f"{rule.match!r} fits no tensor of the model, which has {', '.join(kinds)}")

@@ -32,7 +32,7 @@ from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.published_mixes import MIXES
 from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
-from subbyte.runtime.text import printable
+from subbyte.runtime.text import meant, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -72,12 +72,15 @@ class Recipe:
     def named(cls, name: str) -> Recipe:
         """A mixture that is built in, in any case of letters: "Q4_K_M", "dynamicgate-iq2_xs".
 
-        Raises ValueError, which lists them.
+        Raises ValueError, which names those that may be meant.
         """
         wanted = "-".join(name.split()).lower()
         known = {**{mix.lower(): mix for mix in NAMED}, **{alias.lower(): mix for alias, mix in ALIASES.items()}}
         if wanted not in known:
-            raise ValueError(f"no recipe {name!r}; built in are {', '.join(NAMED)}, or give the path of a .toml file")
+            close = meant(name, [*NAMED, *ALIASES])
+            hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+            allowed = "`subbyte recipe show` lists those built in, or give the path of a .toml file"
+            raise ValueError(f"no recipe {name!r}{hint}; {allowed}")
         return cls(known[wanted], known[wanted])
 
     @classmethod
@@ -216,4 +219,5 @@ def _value(value: str | list[str]) -> str:
 
 
 def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's form is one of TOML's
+    quoted = json.dumps(text, ensure_ascii=False)  # JSON's form is one of TOML's
+    return "".join(f"\\u{ord(c):04x}" if "\x7f" <= c <= "\x9f" else c for c in quoted)

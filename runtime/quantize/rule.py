@@ -2,13 +2,14 @@
 
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
 
 from subbyte.kernels import FORMATS
 from subbyte.runtime.quantize.file_types import TensorContext
+from subbyte.runtime.text import meant
 
 CONDITIONS: Mapping[str, Callable[[TensorContext], bool]] = {
     "early": lambda context: context.early,
@@ -56,7 +57,10 @@ class Rule:
         _ = self.spans
         for condition in self.when:
             if condition.removeprefix("not ") not in CONDITIONS:
-                raise ValueError(f"no condition {condition!r}; allowed are {', '.join(CONDITIONS)}, also with not")
+                hint = _did_you_mean(condition.removeprefix("not "), CONDITIONS)
+                raise ValueError(
+                    f"no condition {condition!r}{hint}; allowed are {', '.join(CONDITIONS)}, also with not"
+                )
 
     @cached_property
     def patterns(self) -> list[tuple[bool, re.Pattern[str]]]:
@@ -101,7 +105,12 @@ class Rule:
 def check_type(type: str) -> None:
     """Raises ValueError for what is no block type."""
     if type not in FORMATS:
-        raise ValueError(f"no block type {type!r}; allowed are {', '.join(FORMATS)}")
+        raise ValueError(f"no block type {type!r}{_did_you_mean(type, FORMATS)}; allowed are {', '.join(FORMATS)}")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = meant(name, known)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def parse_override(text: str) -> Rule:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from command_list import commands
 from tiny_models import MIXED, write_model
 
 from subbyte.cli.main import cli
@@ -17,13 +18,6 @@ from subbyte.cli.terminal.tables import TextTable
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 1500).tolist())
 Call = Callable[..., str]
-
-
-def commands(group: click.Group, prefix: str = "") -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    for name, command in group.commands.items():
-        found += commands(command, f"{name} ") if isinstance(command, click.Group) else [(prefix + name, command)]
-    return found
 
 
 @pytest.mark.parametrize(("name", "command"), commands(cli))
