@@ -13,8 +13,8 @@ _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    """Writes strict JSON, in ASCII for any locale; a number that JSON has no word for becomes its name."""
-    strict = json.loads(json.dumps(facts), parse_constant=str)  # NaN and Infinity, of which a file may hold some
+    """Writes strict JSON, in ASCII for any locale; a number that JSON has no word for becomes null."""
+    strict = json.loads(json.dumps(facts), parse_constant=lambda _: None)  # NaN and Infinity: a file may hold some
     write_line(json.dumps(strict, indent=2))
 
 

@@ -23,6 +23,7 @@ from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
+from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import Activations, CacheType, Texts
@@ -66,6 +67,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         self._base, self._models, self._options = base, models, options
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._layers, self._save_base = layers, save_base
+        against = [] if isinstance(base, BaseFile) else [base.gguf]
+        self._same = first_of_same([*(model.gguf for model in models), *against])
         self._seconds = 0.0
         self._chunks: list[_ChunkFigures] = []  # those that are done
 
@@ -99,7 +102,10 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         layers = tuple(layer_errors(of_model, n_scored) for of_model in np.sum(sums, axis=0)) if sums else ()
         return CompareRun(
             base=str(self._base.path),
-            results=tuple(divergence(str(m.path), of) for m, of in zip(self._models, per_token, strict=True)),
+            results=tuple(
+                divergence(str(model.path), of, identical=self._is_base(i))
+                for i, (model, of) in enumerate(zip(self._models, per_token, strict=True))
+            ),
             layers=layers,
             per_token=per_token,
             n_ctx=self._corpus.n_ctx,
@@ -120,7 +126,11 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
             result_of(model, self._corpus, loss, self._options, self._seconds)
             for model, loss in zip((*self._models, base_model(self._base)), losses, strict=True)
         )
-        return PerplexityRun(results, losses, LEVEL)
+        return PerplexityRun(results, losses, LEVEL, self._same)
+
+    def _is_base(self, i: int) -> bool:
+        """Whether a model's file holds the same as the base's."""
+        return not isinstance(self._base, BaseFile) and self._same[i] == self._same[-1]
 
     def _per_token(self) -> tuple[TokenFigures, ...]:
         """Of each model all chunks so far."""

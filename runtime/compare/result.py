@@ -11,6 +11,7 @@ from subbyte.runtime.evaluation.statistics import LEVEL, Interval, block_bootstr
 from subbyte.runtime.evaluation.tables import Table, html, short_names
 from subbyte.runtime.records import Record
 
+_THAN = {"better": " than the base", "worse": " than the base", "identical": ": it is the base"}
 _PERCENTILES = {"100": "Maximum", "50": "Median", "0": "Minimum"}
 
 
@@ -70,7 +71,7 @@ class CompareRun(Record):
         rows = [
             (f"Mean KLD, {level}", _interval(r.kld_interval)),
             (f"ln(PPL(Q)/PPL(base)), {level}", _interval(r.log_ratio_interval)),
-            ("Q predicts the text", r.verdict if r.verdict == "undecided" else f"{r.verdict} than the base"),
+            ("Q predicts the text", f"{r.verdict}{_THAN.get(r.verdict, '')}"),
         ]
         if len(self.results) > 1:
             first = short_names([result.model for result in self.results])[0]
@@ -119,4 +120,4 @@ def _percentile(name: str, what: str) -> str:
 
 
 def _interval(of: Interval) -> str:
-    return f"{of.low:.6f} to {of.high:.6f}"
+    return of.text(6, " to ")

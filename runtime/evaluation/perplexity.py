@@ -21,6 +21,7 @@ from subbyte.runtime.evaluation.corpus import Corpus, read_corpora
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
+from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import Activations, CacheType, Texts
@@ -54,6 +55,7 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
         self._models, self._options, self._until_decided = models, options, until_decided
         self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
         self._test = SequentialTest(LEVEL)
+        self._same = first_of_same([model.gguf for model in models])
         self._checkpoint = None
         if resume is not None:
             shape = (len(models), len(self._corpora[0].chunks[0].targets))
@@ -88,7 +90,7 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
             result_of(model, corpus, loss, self._options, self._seconds)
             for model, corpus, loss in zip(self._models, self._corpora, losses, strict=True)
         )
-        return PerplexityRun(results, losses, self._test.level)
+        return PerplexityRun(results, losses, self._test.level, self._same)
 
     def _measure(self) -> Iterator[list[Floats]]:
         """For each chunk every model's loss in nats of its target tokens, float64 [n]."""
@@ -109,10 +111,13 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
                 yield losses
 
     def _is_decided(self) -> bool:
-        """Whether every model is better or worse than the first by now."""
+        """Whether every model is better or worse than the first by now, or is the same as that."""
+        differing = [i for i, first in enumerate(self._same) if first != 0]
+        if not differing:
+            return True
         if not self._test.is_due(self.n_done, self.n_total):
             return False
-        means = [[float(loss.mean()) for loss in of_model] for of_model in zip(*self._losses, strict=True)]
+        means = [[float(losses[i].mean()) for losses in self._losses] for i in (0, *differing)]
         return self._test.settles(means)
 
 
@@ -164,9 +169,9 @@ def perplexity(
     model: one, or a list of them that tokenize alike: they take turns at each chunk, and `PerplexityRun.delta` compares
     them. stride: score the last so many tokens of overlapping windows (see corpus.py). activations: "int8x2" measures
     the file, not the rounding of activations; "int8" measures what chat and generation compute. compat: llama.cpp's
-    rules where they differ (corpus.py). until_decided: stop when every model is better or worse than the first, or at
-    the end of the text; each look has a price, see `SequentialTest`. resume: a file that takes the results of each
-    chunk; if it is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps
+    rules where they differ (corpus.py). until_decided: stop when every model is better or worse than the first, or the
+    same to the last byte, or at the end of the text; each look has a price, see `SequentialTest`. resume: a file that
+    takes the results of each chunk; if it is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps
     the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is
     shorter than two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently;
     SubbyteError when the file to resume from is of another run.

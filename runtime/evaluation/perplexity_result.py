@@ -61,12 +61,16 @@ class PerplexityRun(Record):
     losses: tuple[Floats, ...]
     level: float
     """confidence of its intervals: 0.95, or more if the run was judged several times, see `SequentialTest`"""
+    same: tuple[int, ...] = ()
+    """of each model the index of the first one that is the same, see `first_of_same`; empty where that is not known"""
 
     def delta(self, a: int, b: int) -> Delta:
         """Model a against model b, by their indices in `results`."""
         log_ratio = block_bootstrap((self.losses[a] - self.losses[b]).mean(axis=1), self.level)
         ratio = Interval(exp(log_ratio.estimate), exp(log_ratio.low), exp(log_ratio.high), log_ratio.level)
-        return Delta(self.results[a].model, self.results[b].model, log_ratio, ratio, log_ratio.verdict)
+        identical = bool(self.same) and self.same[a] == self.same[b]
+        verdict: Verdict = "identical" if identical else log_ratio.verdict
+        return Delta(self.results[a].model, self.results[b].model, log_ratio, ratio, verdict)
 
     def to_dict(self) -> dict[str, Any]:
         """Results and the differences of each model from the first, fit for JSON."""
@@ -86,8 +90,7 @@ class PerplexityRun(Record):
             return (*figures, "", "", "")
         delta = self.delta(i, 0)
         log_ratio = delta.log_ratio
-        interval = f"{log_ratio.low:+.5f} .. {log_ratio.high:+.5f}"
-        return (*figures, f"{log_ratio.estimate:+.5f}", interval, delta.verdict)
+        return (*figures, f"{log_ratio.estimate:+.5f}", log_ratio.text(5, " .. ", "+"), delta.verdict)
 
     def _repr_html_(self) -> str:
         return html([self.table()])

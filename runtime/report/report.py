@@ -261,7 +261,7 @@ def _delta(row: ReportRow) -> tuple[str, str]:
     if row.delta is None:
         return "", ""
     log_ratio = row.delta.log_ratio
-    return f"{log_ratio.estimate:+.5f} [{log_ratio.low:+.5f} .. {log_ratio.high:+.5f}]", row.delta.verdict
+    return f"{log_ratio.estimate:+.5f} [{log_ratio.text(5, ' .. ', '+')}]", row.delta.verdict
 
 
 def _speed(of: Speed | None) -> str:

@@ -103,7 +103,7 @@ def test_what_is_no_table(call: Call) -> None:
 
 def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"é": float("nan"), "b": [float("inf")]})
-    assert json.loads(capsys.readouterr().out) == {"é": "NaN", "b": ["Infinity"]}
+    assert json.loads(capsys.readouterr().out) == {"é": None, "b": [None]}
 
 
 def test_csv_takes_all_columns_of_all_records(capsys: pytest.CaptureFixture[str]) -> None:
