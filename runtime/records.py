@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from subbyte.runtime.tables import csv_text
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -21,3 +23,17 @@ def finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: finite(each) for key, each in value.items()}
     return type(value)(map(finite, value)) if isinstance(value, (list, tuple)) else value
+
+
+class Tabular:
+    """A result that has rows of figures, for CSV and data frames: `pandas.DataFrame(result.records())`."""
+
+    __slots__ = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row each of plain values by name, figures in full."""
+        raise NotImplementedError
+
+    def to_csv(self) -> str:
+        """The rows as CSV, with a line of headings."""
+        return csv_text(self.records())

@@ -2,12 +2,31 @@
 
 from collections.abc import Iterable
 
+from subbyte.errors import CONTROLS
+
+_ALL_BUT_SPACES = {code: text for code, text in CONTROLS.items() if chr(code) not in "\n\t"}
+
 
 def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
     """Text from a file in quotes, fit for a terminal: control characters escaped, long text shortened."""
     if not isinstance(text, str):
         text = bytes(text[: 4 * limit + 4]).decode("utf-8", "backslashreplace")
     return repr(text if len(text) <= limit else text[:limit] + "…")
+
+
+def spelt_out(text: str) -> str:
+    r"""The text with control characters (escape sequences above all) made visible, as `\x1b`; lines stay lines."""
+    return text.translate(_ALL_BUT_SPACES)
+
+
+def one_line(text: str) -> str:
+    """The text as one line without control characters."""
+    return spelt_out(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    r"""The text as one line whose spaces are kept; control characters, newlines too, made visible, as `\x0a`."""
+    return text.translate(CONTROLS)
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,8 @@ from subbyte.cli import options
 from subbyte.cli.terminal.console import human_size, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
 
 Models: TypeAlias = list[dict[str, Any]]
 
@@ -49,5 +50,5 @@ def ls(output: options.Output) -> None:
     rows += [
         (m["name"], human_size(m["size"]), m["license"], f"not installed: subbyte pull {m['name']}") for m in elsewhere
     ]
-    table = TextTable("", ("name", "size>", "license", "file"), rows)
-    print_markdown(table) if output == "md" else print_table(*table)
+    table = Table.of("", ("name", "size>", "license", "file"), rows)
+    print_markdown(table) if output == "md" else print_table(table)

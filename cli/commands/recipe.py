@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import one_line, say, write_line
+from subbyte.cli.terminal.console import say, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF
@@ -92,7 +94,7 @@ def check(ctx: click.Context, model: str, name: str, output: options.Output, ver
         differences = differences_of(gguf, expected)
         _say_notes(gguf, expected, imatrix=True)
     rows = [(each.name, each.found, each.wanted) for each in differences]
-    table = TextTable(f"differs from {expected.name}", ("tensor", "found", "recipe"), rows)
+    table = Table.of(f"differs from {expected.name}", ("tensor", "found", "recipe"), rows)
     if output == "json":
         print_json({"recipe": expected.name, "differences": [each.to_dict() for each in differences]})
     elif output == "csv":
@@ -100,7 +102,7 @@ def check(ctx: click.Context, model: str, name: str, output: options.Output, ver
     elif not differences:
         write_line(f"all tensors match {one_line(expected.name)}")
     else:
-        print_markdown(table) if output == "md" else print_table(*table)
+        print_markdown(table) if output == "md" else print_table(table)
     ctx.exit(DIFFERENT if differences else 0)
 
 

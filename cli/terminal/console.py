@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from subbyte.errors import ResourceError
+from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_CORPUS = 1 << 30  # bytes of a text that is measured, not shown
+_ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
 PIPE_WIDTH = 1 << 16  # columns
-
-# C0 and C1 controls except newline and tab: text from a model or a file must not steer the reader's terminal.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def prepare_streams() -> None:
@@ -40,19 +39,11 @@ def prepare_streams() -> None:
             reconfigure(errors="replace")
 
 
-def printable(text: str) -> str:
-    r"""The text with control characters (escape sequences above all) made visible, as `\x1b`."""
-    return text.translate(_CONTROLS)
-
-
-def one_line(text: str) -> str:
-    """The text as one printable line."""
-    return printable(" ".join(text.split()))
-
-
-def visible(text: str) -> str:
-    r"""The text as one line whose spaces are kept; control characters, newlines too, made visible, as `\x0a`."""
-    return printable(text).replace("\n", r"\x0a").replace("\t", r"\x09")
+def shown(text: str, stream: TextIO) -> str:
+    """The text in characters that the stream has."""
+    for sign, plain in _ASCII.items():
+        text = text.replace(sign, encodable(sign, plain, stream))
+    return text
 
 
 def write_line(text: str = "", *, stream: TextIO | None = None) -> None:
@@ -60,14 +51,15 @@ def write_line(text: str = "", *, stream: TextIO | None = None) -> None:
 
     All that commands print goes through here or through `write_styled`.
     """
-    print(printable(text), file=stream or sys.stdout)
+    stream = stream or sys.stdout
+    print(spelt_out(shown(text, stream)), file=stream)
 
 
 def styled(text: str, style: str = "") -> "Text":
     """A text with a style of rich's, control characters made visible."""
     from rich.text import Text
 
-    return Text(printable(text), style)
+    return Text(spelt_out(shown(text, sys.stdout)), style)
 
 
 def rich_console() -> "Console":
@@ -87,7 +79,7 @@ class _Clean:
         from rich.segment import Segment
 
         for text, style, control in console.render(self._part, options):
-            yield Segment(text if control else printable(text), style, control)
+            yield Segment(text if control else spelt_out(text), style, control)
 
 
 def write_styled(console: "Console", parts: "Iterable[RenderableType]", *, padded: bool = True) -> None:

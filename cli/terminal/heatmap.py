@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from subbyte.cli.terminal.console import human_count, human_size, printable, rich_console, styled, write_styled
-from subbyte.cli.terminal.tables import TextTable
+from subbyte.cli.terminal.console import human_count, human_size, rich_console, styled, write_styled
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -30,7 +31,7 @@ def print_grid(heatmap: "Heatmap", by: "By") -> None:
 def _grid(heatmap: "Heatmap", by: "By", width: int) -> "Iterator[Text]":
     rows = heatmap.rows()
     margin = max(len("layer"), len(str(heatmap.n_layer)))
-    heads = [printable(kind).rpartition("_")[::2] for kind in heatmap.kinds]  # in two lines, to be narrow
+    heads = [spelt_out(kind).rpartition("_")[::2] for kind in heatmap.kinds]  # in two lines, to be narrow
     texts = [[cell.text(by) if cell else ABSENT for cell in column] for column in zip(*rows, strict=True)]
     widths = [max(map(len, (*head, *column))) for head, column in zip(heads, texts, strict=True)]
     for number, columns in enumerate(_blocks(widths, width - margin)):
@@ -69,7 +70,7 @@ def _cell(cell: "Cell | None", by: "By", width: int) -> "Text":
     return styled(f"{cell.text(by):>{width}}", f"{ink(ground)} on {ground}")
 
 
-def shares_table(heatmap: "Heatmap") -> TextTable:
+def shares_table(heatmap: "Heatmap") -> Table:
     """The sizes of all kinds of tensor."""
     rows = [
         (
@@ -79,4 +80,4 @@ def shares_table(heatmap: "Heatmap") -> TextTable:
         )
         for share in (*heatmap.shares, heatmap.whole)
     ]  # fmt: skip
-    return TextTable("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)
+    return Table.of("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)

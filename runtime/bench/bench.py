@@ -42,10 +42,10 @@ Sessions = dict[tuple[int, int], Session]
 def bench(
     model: str | os.PathLike[str],
     *,
-    prompts: Sequence[int] = (512,),
-    generations: Sequence[int] = (64,),
-    depths: Sequence[int] = (0,),
-    threads: Sequence[int | None] = (None,),
+    prompt: int | Sequence[int] = 512,
+    generate: int | Sequence[int] = 64,
+    depth: int | Sequence[int] = 0,
+    threads: int | Sequence[int | None] | None = None,
     repeats: int = 5,
     cache_type: CacheType = "f16",
     activations: Activations = "int8",
@@ -53,12 +53,13 @@ def bench(
 ) -> BenchResult:
     """Measures every prompt size and every number of generated tokens, at every depth, with every number of threads.
 
-    model, threads: as for `load`. cache_type, activations: as for `Model.session`. Each case is run once unmeasured
-    (a generation: a few tokens) and then `repeats` times; `BenchMeasurement` keeps the runs of a benchmark that is
-    ended early. Raises what `load` and `Model.session` raise, and ValueError for sizes out of range.
+    prompt, generate, depth, threads: one or several; [] for none. model, threads: as for `load`. cache_type,
+    activations: as for `Model.session`. Each case is run once unmeasured (a generation: a few tokens) and then
+    `repeats` times; `BenchMeasurement` keeps the runs of a benchmark that is ended early. Raises what `load` and
+    `Model.session` raise, and ValueError for sizes out of range.
     """
     with BenchMeasurement(
-        model, prompts=prompts, generations=generations, depths=depths, threads=threads, repeats=repeats,
+        model, prompt=prompt, generate=generate, depth=depth, threads=threads, repeats=repeats,
         cache_type=cache_type, activations=activations,
     ) as measurement:  # fmt: skip
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
@@ -76,25 +77,27 @@ class BenchMeasurement(Measurement[Step, BenchResult]):
         self,
         model: str | os.PathLike[str],
         *,
-        prompts: Sequence[int] = (512,),
-        generations: Sequence[int] = (64,),
-        depths: Sequence[int] = (0,),
-        threads: Sequence[int | None] = (None,),
+        prompt: int | Sequence[int] = 512,
+        generate: int | Sequence[int] = 64,
+        depth: int | Sequence[int] = 0,
+        threads: int | Sequence[int | None] | None = None,
         repeats: int = 5,
         cache_type: CacheType = "f16",
         activations: Activations = "int8",
     ) -> None:
+        prompts, generations, depths = (_several(given) for given in (prompt, generate, depth))
+        each_threads: Sequence[int | None] = [threads] if threads is None or isinstance(threads, int) else threads
         _check("tokens of a prompt", prompts, 1)
         _check("tokens to generate", generations, 1)
         _check("tokens of depth", depths, 0)
         _check("repeats", [repeats], 1)
         sizes: list[tuple[Kind, int]] = [("prompt", n) for n in dict.fromkeys(prompts)]
         sizes += [("generation", n) for n in dict.fromkeys(generations)]
-        if not sizes or not depths or not threads:
+        if not sizes or not depths or not each_threads:
             raise ValueError("nothing to measure: a size of a prompt or a number of tokens to generate is needed")
         self._repeats, self._cache_type, self._activations = repeats, cache_type, activations
         with ExitStack() as stack:
-            loaded = (stack.enter_context(load(model, threads=n)) for n in threads)
+            loaded = (stack.enter_context(load(model, threads=n)) for n in each_threads)
             models = {each.n_threads: each for each in loaded}
             self._cases = [Case(kind, n, d, t) for t, d, (kind, n) in product(models, dict.fromkeys(depths), sizes)]
             self._sessions: Sessions = {
@@ -176,6 +179,10 @@ class BenchMeasurement(Measurement[Step, BenchResult]):
         seconds = time.perf_counter() - start
         self._steps_done += _steps(case)
         return seconds
+
+
+def _several(given: int | Sequence[int]) -> Sequence[int]:
+    return [given] if isinstance(given, int) else given
 
 
 def _check(what: str, values: Sequence[int], least: int) -> None:

@@ -171,9 +171,10 @@ def perplexity(
     the file, not the rounding of activations; "int8" measures what chat and generation compute. compat: llama.cpp's
     rules where they differ (corpus.py). until_decided: stop when every model is better or worse than the first, or the
     same to the last byte, or at the end of the text; each look has a price, see `SequentialTest`. resume: a file that
-    takes the results of each chunk; if it is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps
-    the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is
-    shorter than two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently;
+    takes the results of each chunk; if it is there, the run goes on from it. on_chunk is called after each chunk;
+    `PerplexityMeasurement` keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab.
+    Raises ValueError when a text is shorter than two chunks, when n_ctx leaves nothing to score, or when the models
+    tokenize it differently;
     SubbyteError when the file to resume from is of another run.
     """
     models = [model] if isinstance(model, Model) else list(model)

@@ -11,9 +11,9 @@ import numpy as np
 from subbyte.runtime.evaluation.corpus import Corpus
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, Interval, Verdict, block_bootstrap, exp, mean_error
-from subbyte.runtime.evaluation.tables import Table, html, short_names
 from subbyte.runtime.model import Model
-from subbyte.runtime.records import Record
+from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.tables import Table, html, short_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Delta(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class PerplexityRun(Record):
+class PerplexityRun(Record, Tabular):
     """Several models over the same tokens. losses: of each model, nats of every scored token, float64 [chunks, n]."""
 
     results: tuple[PerplexityResult, ...]
@@ -79,9 +79,21 @@ class PerplexityRun(Record):
 
     def table(self) -> Table:
         """A row for each model, with how it differs from the first one."""
-        columns = ("model", "PPL", "±", "bits/byte", "ln PPL - first", f"{self.level:.1%} interval", "verdict")
+        numbers = ("PPL>", "±>", "bits/byte>", "ln PPL - first>", f"{self.level:.1%} interval>")
         names = short_names([result.model for result in self.results])
-        return Table("", columns, [(name, *self._cells(i)) for i, name in enumerate(names)])
+        rows = [(name, *self._cells(i)) for i, name in enumerate(names)]
+        return Table.of("", ("model", *numbers, "verdict"), rows)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A model each; delta, low, high and verdict: how it differs from the first one, in ln PPL."""
+        rows = []
+        for i, result in enumerate(self.results):
+            row = {name: value for name, value in result.to_dict().items() if name != "running"}
+            delta = self.delta(i, 0)
+            interval = delta.log_ratio.to_dict()
+            row |= {"delta": interval["estimate"], **{name: interval[name] for name in ("low", "high", "level")}}
+            rows.append(row | {"verdict": delta.verdict})
+        return rows
 
     def _cells(self, i: int) -> tuple[str, ...]:
         result = self.results[i]
@@ -93,7 +105,7 @@ class PerplexityRun(Record):
         return (*figures, f"{log_ratio.estimate:+.5f}", log_ratio.text(5, " .. ", "+"), delta.verdict)
 
     def _repr_html_(self) -> str:
-        return html([self.table()])
+        return html(self.table())
 
 
 def estimate(loss: float, error: float) -> tuple[float, float]:

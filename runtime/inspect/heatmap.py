@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.names import split_name
@@ -14,7 +14,7 @@ from subbyte.runtime.gguf.tensors import Size, size_of
 from subbyte.runtime.inspect.colours import LEAST_BITS, MOST_BITS, bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
 from subbyte.runtime.inspect.svg import CHAR, LINE, MARGIN, Canvas
-from subbyte.runtime.records import Record
+from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.store.resolve import resolve
 from subbyte.runtime.text import printable
 
@@ -68,7 +68,7 @@ class Share(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Heatmap(Record):
+class Heatmap(Record, Tabular):
     """The grid of a file's matrices; in a notebook it shows itself as a picture, `svg` writes one.
 
     kinds:   of the cells, in the order in which a layer uses them
@@ -87,6 +87,10 @@ class Heatmap(Record):
     outside: tuple[Cell, ...]
     shares: tuple[Share, ...]
     whole: Share
+
+    def records(self) -> list[dict[str, Any]]:
+        """A matrix each, those outside of the layers last."""
+        return [{**cell.to_dict(), "bits_per_weight": cell.bits} for cell in (*self.cells, *self.outside)]
 
     def rows(self) -> list[tuple[Cell | None, ...]]:
         """The cells of each layer in the order of `kinds`, None where it has no such tensor."""

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from subbyte.runtime.quantize.part_file import PartFile
 from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
+from subbyte.runtime.records import Tabular
 from subbyte.runtime.text import printable
 from subbyte.runtime.types import StepProgress
 
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Quantized:
+class Quantized(Tabular):
     """What was written, or with dry_run would be. n_bytes: of the file. resumed: tensors that an earlier run left."""
 
     source: Path
@@ -46,6 +47,10 @@ class Quantized:
     dry_run: bool
     resumed: int
     seconds: float
+
+    def records(self) -> list[dict[str, Any]]:
+        """A block type each, most bytes first."""
+        return [asdict(share) for share in self.plan.shares()]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, fit for JSON; tensors with their types."""

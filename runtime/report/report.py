@@ -18,14 +18,14 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
-from subbyte.runtime.evaluation.tables import Table, html, markdown, short_names
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Model, load
-from subbyte.runtime.records import Record
+from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
 from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.tables import Table, flat, html, markdown, short_names
 from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
 
 COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
@@ -54,7 +54,7 @@ class ReportRow(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Report(Record):
+class Report(Record, Tabular):
     """rows: of the files in the order given, then of the base, if there is one. run: their losses, in that order."""
 
     rows: tuple[ReportRow, ...]
@@ -70,16 +70,27 @@ class Report(Record):
         own = {name: getattr(self, name) for name in ("base", "version", "cpu", "isa", "threads")}
         return {**own, "level": self.run.level, "rows": [row.to_dict() for row in self.rows]}
 
+    def records(self) -> list[dict[str, Any]]:
+        """A file each; sha256: of each of its parts."""
+        shared = {name: getattr(self, name) for name in ("version", "cpu", "isa", "threads")}
+        rows = []
+        for row in self.rows:
+            facts = row.to_dict()
+            facts["sha256"] = " ".join(row.sha256.values())
+            del facts["perplexity"]["running"]
+            rows.append({name: value for name, value in flat(facts) if value is not None} | shared)
+        return rows
+
     def table(self) -> Table:
         """A row for each file, the base last."""
         tests = [speed.test for speed in (self.rows[0].prompt, self.rows[0].generation) if speed]
         columns = (*COLUMNS, *([KLD] if self.base is not None else []), *(f"{test}, tokens/s" for test in tests))
-        return Table("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
+        return Table.of_figures("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
 
     def markdown(self, command: str) -> str:
         """The table, what its columns mean, the conditions and the digests."""
         digests = [f"{name} {sha256}" for row in self.rows for name, sha256 in row.sha256.items()]
-        parts = [markdown([self.table()]), *self.notes(), f"    {command}"]
+        parts = [markdown(self.table()), *self.notes(), f"    {command}"]
         return "\n\n".join([*parts, "sha256:\n\n" + "\n".join(f"    {line}" for line in digests)])
 
     @property
@@ -123,7 +134,7 @@ class Report(Record):
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
-        return html([self.table()])
+        return html(self.table())
 
 
 class ReportMeasurement(Measurement[Step, Report]):
@@ -142,12 +153,12 @@ class ReportMeasurement(Measurement[Step, Report]):
         against: str | os.PathLike[str] | None = None,
         threads: int | None = None,
         prompt: int = 512,
-        generation: int = 64,
+        generate: int = 64,
         repeats: int = 3,
     ) -> None:
         if not models:
             raise ValueError("no model to report on; give at least one")
-        self._options, self._prompt, self._generation, self._repeats = options, prompt, generation, repeats
+        self._options, self._prompt, self._generate, self._repeats = options, prompt, generate, repeats
         self._losses: PerplexityMeasurement | CompareMeasurement
         with ExitStack() as stack:
             files = [stack.enter_context(load(model, threads=threads)) for model in models]
@@ -170,7 +181,7 @@ class ReportMeasurement(Measurement[Step, Report]):
             yield Step(what, chunk.index, chunk.total)
         for model, speeds in zip(self._models, self._speeds, strict=True):
             yield from measure_speeds(
-                model, self._prompt, self._generation, self._repeats, self._options.cache_type, speeds
+                model, self._prompt, self._generate, self._repeats, self._options.cache_type, speeds
             )
 
     @property
@@ -224,7 +235,7 @@ def report(
     activations: Activations = "int8x2",
     threads: int | None = None,
     prompt: int = 512,
-    generation: int = 64,
+    generate: int = 64,
     repeats: int = 3,
     on_progress: StepProgress | None = None,
 ) -> Report:
@@ -238,7 +249,7 @@ def report(
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     with ReportMeasurement(
-        models, text, options, base=base, against=against, threads=threads, prompt=prompt, generation=generation,
+        models, text, options, base=base, against=against, threads=threads, prompt=prompt, generate=generate,
         repeats=repeats,
     ) as measurement:  # fmt: skip
         return measurement.run(on_progress and (lambda step: on_progress(*step)))

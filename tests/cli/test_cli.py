@@ -24,6 +24,7 @@ from subbyte.cli.main import explain
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 from subbyte.runtime.generation.events import TextDelta
+from subbyte.runtime.tables import Table
 
 
 class FakeModel:
@@ -594,7 +595,7 @@ def test_inspect_of_a_file_without_tensors(subbyte, monkeypatch):
 
 def test_inspect_as_json(subbyte):
     code, out, err = subbyte("inspect", "m", "-o", "json")
-    assert (code, err, json.loads(out)) == (0, "", {"name": "é", "nan": "NaN"})
+    assert (code, err, json.loads(out)) == (0, "", {"name": "é", "nan": None})
     assert json.loads(subbyte("inspect", "m", "-o", "json", "--tensors")[1])["tensors"] == [1]
 
 
@@ -602,7 +603,7 @@ def test_a_table_fits_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    print_table("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")])
+    print_table(Table.of("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")]))
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert [line.rstrip() for line in out.splitlines()] == [
         "key           n   value",
@@ -615,7 +616,7 @@ def test_a_table_too_wide_for_the_terminal_keeps_all_but_the_last_column(capsys,
     monkeypatch.setenv("COLUMNS", "10")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    print_table("", ("key", "n>", "value"), [("a.long.key", "1234567", "x" * 50)])
+    print_table(Table.of("", ("key", "n>", "value"), [("a.long.key", "1234567", "x" * 50)]))
     assert capsys.readouterr().out.splitlines()[1].rstrip() == "a.long.key   1234567   xxxx…"
 
 
@@ -678,7 +679,7 @@ def test_a_locale_that_is_not_utf_8():
 
 
 def test_help_imports_nothing_heavy():
-    heavy = "numpy prompt_toolkit rich tokenizers jinja2 huggingface_hub subbyte.runtime".split()
+    heavy = "numpy prompt_toolkit rich tokenizers jinja2 huggingface_hub subbyte.kernels subbyte.runtime.gguf".split()
     code = (
         "import sys; from subbyte.cli.main import run; run(['--help']); "
         f"print(*(name for name in {heavy} if name in sys.modules), file=sys.stderr)"

@@ -12,9 +12,11 @@ FOLDERS = {
 }
 
 # Modules beside the rooms, which import none of them.
-_LOW = {"files", "machine", "measurement", "protocols", "records", "text", "types"}
+_LOW = {"files", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
+    "tables": {"text"},
+    "records": {"tables"},
     "gguf": _LOW,
     "store": _LOW,
     "tokenizer": _LOW | {"gguf"},
