@@ -99,10 +99,10 @@ class Heatmap(Record, Tabular):
 
     def svg(self, by: By = "bits") -> str:
         """The picture as an SVG document, coloured by bits per weight or by block type."""
-        return draw(self, by)
+        return draw(self, by).document()
 
     def _repr_html_(self) -> str:
-        return f'<div style="overflow-x: auto">{self.svg()}</div>'
+        return f'<div style="overflow-x: auto">{draw(self, "bits").inline()}</div>'
 
 
 def colour(cell: Cell, by: By) -> str:
@@ -170,8 +170,8 @@ def _share(kind: str, tensors: Collection[TensorInfo]) -> Share:
     return Share(kind, len(tensors), size.n_weights, size.n_bytes, tuple(name for name, _ in types.most_common()))
 
 
-def draw(heatmap: Heatmap, by: By) -> str:
-    """The picture as SVG: layers from left to right, a row for each kind, embeddings and head below."""
+def draw(heatmap: Heatmap, by: By) -> Canvas:
+    """The picture: layers from left to right, a row for each kind, embeddings and head below."""
     canvas, y = Canvas(), float(MARGIN)
     canvas.text(MARGIN, y, Path(heatmap.path).name, "t")
     canvas.text(MARGIN, y + LINE, _describe(heatmap), "d")
@@ -182,7 +182,7 @@ def draw(heatmap: Heatmap, by: By) -> str:
         _draw_scale(canvas, y)
     else:
         _draw_types(canvas, heatmap, y)
-    return canvas.document()
+    return canvas
 
 
 def _describe(heatmap: Heatmap) -> str:
