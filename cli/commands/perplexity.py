@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     help="Sliding windows of -c tokens, one every N tokens; the last N of each are scored.",
 )  # fmt: skip
 @click.option(
-    "--until-decided", is_flag=True, help="Stop when each model is significantly better or worse than the first one."
+    "--until-decided",
+    is_flag=True,
+    help="Stop when each model is significantly better or worse than the first one, or identical.",
 )
 @click.option(
     "--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
