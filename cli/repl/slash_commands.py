@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from subbyte.cli.repl.answer import answer
+from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.presets import apply_preset, list_presets
 from subbyte.cli.repl.saved_chats import load, save
@@ -14,34 +15,50 @@ from subbyte.cli.repl.settings import BY_NAME, RANDOM, SETTINGS, changed
 
 @dataclass(frozen=True)
 class Command:
-    """A command: how it is written, what it does in a few words, and the function that does it."""
+    """A command: how it is written, what it does in a few words, and the function that does it.
+
+    several_lines: whether what it takes may be a text of several lines.
+    """
 
     usage: str
     help: str
     run: Callable[[ReplContext, str], None]
+    several_lines: bool = False
 
 
 def is_command(text: str) -> bool:
-    """Whether the text is a command: one line that starts with / and a word (a path like /usr/bin is none)."""
-    return re.fullmatch(r"/[a-zA-Z?]*([ \t].*)?", text.strip()) is not None
+    """Whether the text is a command: a line that starts with / and a word (a path like /usr/bin is none).
+
+    Several lines are one if that word is a command's: else it is a text that happens to start so.
+    """
+    first, *others = text.strip().split("\n", 1)
+    return re.fullmatch(r"/[a-zA-Z?]*(\s.*)?", first) is not None and (not others or _name(first) in COMMANDS)
 
 
 def run(context: ReplContext, text: str) -> None:
-    """Runs the command line; ValueError, SubbyteError or OSError says what was wrong, EOFError leaves the chat."""
-    word, _, argument = text.strip().partition(" ")
-    name = ALIASES.get(word.lower(), word.lower())
+    """Runs the command; ValueError, SubbyteError or OSError says what was wrong, EOFError leaves the chat."""
+    name, (word, *rest) = _name(text), text.split(maxsplit=1)
+    argument = rest[0].strip() if rest else ""
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
         context.say(f"unknown command {word}; {_did_you_mean(near) or '/help lists the commands'}")
         return
-    COMMANDS[name].run(context, argument.strip())
+    if "\n" in text.strip() and not COMMANDS[name].several_lines:
+        raise ValueError(f'{name} takes one line; a message that begins so goes between """ and """')
+    COMMANDS[name].run(context, argument)
+
+
+def _name(text: str) -> str:
+    """The command that the text names, by its own name."""
+    word = text.split(maxsplit=1)[0].lower()
+    return ALIASES.get(word, word)
 
 
 def _help(context: ReplContext, _: str) -> None:
     width = max(len(command.usage) for command in COMMANDS.values())
     for command in COMMANDS.values():
         context.entry(f"{command.usage:{width}}  ", command.help)
-    context.entry("", 'Alt-Enter: new line; """ begins and ends a message of several lines.')
+    context.entry("", 'Alt-Enter: new line; """ begins and ends a message, or a system prompt, of several lines.')
     context.entry("", "Ctrl-C: stop the answer; Ctrl-T: hide or show its reasoning; Ctrl-D: leave.")
 
 
@@ -51,8 +68,10 @@ def _clear(context: ReplContext, _: str) -> None:
 
 
 def _system(context: ReplContext, text: str) -> None:
+    if is_open_block(text):
+        raise ValueError('the block has no """ at its end')
     if text:
-        context.chat.system = None if text == '""' else text
+        context.chat.system = None if text == '""' else unquote(text) or None
     context.say(f"system: {context.chat.system}" if context.chat.system else "no system prompt")
 
 
@@ -121,11 +140,11 @@ def _bye(_: ReplContext, __: str) -> None:
 COMMANDS = {
     "/help": Command("/help", "list the commands", _help),
     "/set": Command("/set [NAME VALUE]", "show or change sampling parameters", _set),
-    "/system": Command("/system [TEXT]", 'show or change the system prompt; "" removes it', _system),
+    "/system": Command("/system [TEXT]", 'show or change the system prompt; "" removes it', _system, True),
     "/think": Command("/think [on|off|show]", "switch reasoning on or off; show the last reasoning", _think),
     "/preset": Command("/preset [NAME]", "list or apply the vendor's sampling presets", _preset),
     "/show": Command("/show", "show model, context and settings", _show),
-    "/regen": Command("/regen", "regenerate the last answer", _regen),
+    "/regen": Command("/regen", "answer the last message again", _regen),
     "/clear": Command("/clear", "clear the conversation", _clear),
     "/save": Command("/save NAME", "save the conversation (NAME may be a path: ./talk.json)", save),
     "/load": Command("/load NAME", "load a saved conversation", load),

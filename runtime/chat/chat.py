@@ -21,7 +21,8 @@ class Chat:
     """A conversation. It owns `session` and closes it; a context manager.
 
     An answer that is cancelled, closed or interrupted stays in `messages` with the text that came; one of which nothing
-    came leaves `messages` as before. So the conversation is whole at any time, whatever ended an answer.
+    came leaves `messages` as before, and its question in `unanswered`. So the conversation is whole at any time,
+    whatever ended an answer.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template.
     """
 
@@ -45,6 +46,7 @@ class Chat:
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
         self._messages: list[Message] = []
+        self._unanswered: str | None = None
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
         self._last: Reply | None = None
@@ -78,6 +80,8 @@ class Chat:
     def regenerate(self) -> Generation:
         """Answer the last message again; the old answer is kept until something of the new one came."""
         self._settle()
+        if self._unanswered is not None:
+            return self._reply_to([*self._messages, Message("user", self._unanswered)])
         if not self._messages:
             raise ValueError("there is no answer to make again: nothing was said yet")
         return self._reply_to(self._messages[:-1])
@@ -85,6 +89,9 @@ class Chat:
     def undo(self) -> str:
         """Take back the last message and its answer; the message's text."""
         self._settle()
+        if self._unanswered is not None:
+            text, self._unanswered = self._unanswered, None
+            return text
         if not self._messages:
             raise ValueError("there is nothing to take back: nothing was said yet")
         text = self._messages[-2].content
@@ -94,7 +101,7 @@ class Chat:
     def clear(self) -> None:
         """Begin a new conversation; the system text stays."""
         self._settle()
-        self._messages, self._now = [], datetime.now()
+        self._messages, self._unanswered, self._now = [], None, datetime.now()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write system text and messages as JSON, whole or not at all. Raises ResourceError."""
@@ -104,15 +111,23 @@ class Chat:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""
         system, messages = read_conversation(path)
         self._settle()
-        self._system, self._messages = system, messages
+        self._system, self._messages, self._unanswered = system, messages, None
 
     @property
     def messages(self) -> list[Message]:
         """What was said so far, in turn by the user and the model, a running answer included; a copy."""
         answer = self._answer
-        if answer is None or not (answer.text or answer.thinking or answer.stop_reason in ("eog", "stop")):
+        if answer is None or not _came(answer):
             return list(self._messages)
         return [*self._asked, Message("assistant", answer.text, answer.thinking)]
+
+    @property
+    def unanswered(self) -> str | None:
+        """A last question that nothing was answered to yet; `regenerate` asks it again, another one takes its place."""
+        if self._answer is None:
+            return self._unanswered
+        asked_anew = len(self._asked) <= len(self._messages)
+        return None if asked_anew or _came(self._answer) else self._asked[-1].content
 
     @property
     def system(self) -> str | None:
@@ -179,7 +194,9 @@ class Chat:
     def _reply_to(self, asked: list[Message]) -> Generation:
         prompt = keep_cached_tokens(self._seen, self._encode(asked), self.tokenizer.piece)
         tags = self._reasoning_format.tags
-        options = GenerationOptions(self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags)
+        options = GenerationOptions(
+            self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags, self.template.answer_lead
+        )
         answer = Generation(self.session, self.tokenizer, prompt, options, self._sampler)
         self._asked, self._answer = asked, answer
         return answer
@@ -196,6 +213,11 @@ class Chat:
         if self._answer is None:
             return
         self._answer.close()
-        self._messages = self.messages
+        self._messages, self._unanswered = self.messages, self.unanswered
         self._seen = self._answer.prompt + self._answer.tokens
         self._last, self._answer = self._answer.reply, None
+
+
+def _came(answer: Generation) -> bool:
+    """Whether there is something of the answer, were it that the model chose to say nothing."""
+    return bool(answer.text or answer.thinking or answer.stop_reason in ("eog", "stop"))

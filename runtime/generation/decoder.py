@@ -63,7 +63,7 @@ class Decoder:
         _check(self.prompt, n_ctx)
         tags = options.tags
         self.output = OutputProcessor(
-            tokenizer, options.stop, tags, tags.opened(self.prompt, tokenizer) if tags else None
+            tokenizer, options.stop, tags, tags.opened(self.prompt, tokenizer) if tags else None, options.lead
         )
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from subbyte.errors import TemplateError
@@ -67,6 +68,24 @@ class ChatTemplate:
         self._check_once(text, ids, messages)
         return ids if ids[:1] == [self._tokenizer.leading_bos] else self._tokenizer.with_bos(ids)
 
+    @cached_property
+    def answer_lead(self) -> str:
+        """White space between the prompt and an answer in the history, which the model writes as part of the answer.
+
+        Of a transcript: "Assistant:" and " Paris". "" where the prompt ends with it, as in most templates.
+        """
+        question = [{"role": "user", "content": "?"}]
+        now = datetime.now()
+        try:
+            prompt = self.render(question, now=now)
+            history = self.render(
+                [*question, {"role": "assistant", "content": "A"}], now=now, add_generation_prompt=False
+            )
+        except TemplateError:
+            return ""
+        lead, answer, _ = history.removeprefix(prompt).partition("A")
+        return lead if answer and history.startswith(prompt) and lead.isspace() else ""
+
     def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
         marks, tokenizer = self._marks, self._tokenizer
         context = {"add_generation_prompt": True, "tools": None, "documents": None, **variables}
@@ -105,7 +124,10 @@ def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
     if tokenizer.id("<|im_start|>") is not None and tokenizer.id("<|im_end|>") is not None:
         _log.warning("the model has no chat template: using ChatML, whose tokens it has")
         return CHATML, ()
-    _log.warning("the model has no chat template: using a transcript (User: … Assistant: …), as for a base model")
+    _log.warning(
+        "the model has no chat template: using a transcript (User: … Assistant: …), as for a base model; such a model "
+        "was trained to continue text, not to answer (`subbyte generate` does that)"
+    )
     return TRANSCRIPT, ("\n\nUser:", "\nUser:")
 
 

@@ -19,7 +19,7 @@ from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.generation.events import Done, TextDelta
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling
-from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
+from subbyte.runtime.template.chat_template import CHATML, TRANSCRIPT, ChatTemplate
 
 VOCABULARY = FakeTokenizer()
 TRIMMING = CHATML.replace("message.content", "message.content | trim")
@@ -158,6 +158,35 @@ def test_an_answer_that_never_began_changes_nothing() -> None:
     assert said(chat) == ["one", "a"]
     assert chat.send("two").text == "b"
     assert said(chat) == ["one", "a", "two", "b"]
+
+
+def test_a_question_that_was_stopped_before_its_answer_is_asked_again() -> None:
+    chat = make("a", "b", "c")
+    chat.send("one")
+    asked = chat.stream("two")
+    assert next(asked) is not None and chat.unanswered == "two"
+    asked.close()
+    assert said(chat) == ["one", "a"] and chat.unanswered == "two"
+    chat.regenerate().close()
+    assert chat.unanswered == "two"
+    assert chat.regenerate().run().text == "b"
+    assert said(chat) == ["one", "a", "two", "b"] and chat.unanswered is None
+    chat.regenerate().close()  # an answer is there: the old one
+    assert said(chat) == ["one", "a", "two", "b"] and chat.unanswered is None
+    chat.stream("three").close()
+    assert chat.undo() == "three" and chat.undo() == "two" and chat.unanswered is None
+    chat.stream("four").close()
+    assert chat.send("five").text == "c"
+    assert said(chat) == ["one", "a", "five", "c"]
+
+
+@pytest.mark.parametrize(("written", "text"), [(" Paris", "Paris"), ("Paris", "Paris"), ("  a", " a"), (" ", "")])
+def test_the_space_that_a_template_puts_before_an_answer_is_no_part_of_it(written: str, text: str) -> None:
+    for source, expected in ((TRANSCRIPT, text), ("{{ '[INST]' }}" + TRANSCRIPT, text), (CHATML, written)):
+        chat = make(written, source=source)
+        stream = chat.stream("Where?")
+        assert "".join(event.text for event in stream if isinstance(event, TextDelta)) == expected
+        assert said(chat) == ["Where?", expected]
 
 
 def test_an_empty_answer_is_an_answer() -> None:

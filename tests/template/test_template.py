@@ -256,7 +256,7 @@ def test_without_a_template_and_chatml_a_transcript_is_used(caplog: pytest.LogCa
     base.id = lambda text: None  # type: ignore[method-assign]
     with caplog.at_level(logging.WARNING, "subbyte"):
         template = ChatTemplate(None, base)
-    assert "no chat template: using a transcript" in caplog.text
+    assert "no chat template: using a transcript" in caplog.text and "not to answer" in caplog.text
     said = turns("Hi", " hello", "Bye\n", system="Two friends talk.")
     text = "Two friends talk.\n\nUser: Hi\n\nAssistant: hello\n\nUser: Bye\n\nAssistant:"
     assert template.render(said) == text
