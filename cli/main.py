@@ -54,15 +54,10 @@ for command in COMMANDS:
     cli.add_command(command)
 
 
-def main() -> None:
-    """Runs the command line and ends the process."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(args: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
-    prepare_streams()
     try:
+        prepare_streams()
         code = _invoke(args)
         sys.stdout.flush()  # a full disk shows up here, not while the interpreter shuts down
         return code

@@ -39,6 +39,7 @@ RUNTIME = {
     | {"bench", "compare", "evaluation", "gguf", "inspect", "model", "quantize", "session", "store", "tokenizer"},
 }
 CLI = {
+    "entry": {"main"},
     "main": {"commands", "options", "terminal"},
     "commands": {"options", "repl", "terminal"},
     "repl": {"options", "terminal"},
