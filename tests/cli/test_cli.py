@@ -441,8 +441,11 @@ def test_generate_from_argument_file_and_pipe(subbyte, stdin, tmp_path):
     (tmp_path / "text").write_text("a\nb\n")
     stdin("piped\n")
     assert subbyte("generate", "m", "-p", "x") == (0, "<x>\n", "")
-    assert subbyte("generate", "m", "-f", str(tmp_path / "text")) == (0, "<a\nb\n>\n", "")
-    assert subbyte("generate", "m") == (0, "<piped\n>\n", "")
+    assert subbyte("generate", "m", "-f", str(tmp_path / "text")) == (0, "<a\nb>\n", "")
+    assert subbyte("generate", "m") == (0, "<piped>\n", "")
+    for written, prompt in ((b"x\r\n", "x"), (b"x\n\n", "x\n"), (b"x\r", "x\r"), (b"x\n ", "x\n ")):
+        (tmp_path / "text").write_bytes(written)
+        assert subbyte("generate", "m", "-f", str(tmp_path / "text")) == (0, f"<{prompt}>\n", "")
 
 
 def test_generate_as_json(subbyte, runtime):
