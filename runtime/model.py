@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
-from subbyte.models import BaseConfig, Graph, Weights, architecture
+from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
@@ -72,6 +72,7 @@ class Model:
         self._architecture = architecture(gguf.metadata.str("general.architecture"))
         self.tokenizer: Final[Tokenizer] = load_tokenizer(gguf.metadata)
         self.config: Final[BaseConfig] = self._architecture.configure(gguf.metadata, self.tokenizer.n_vocab)
+        check_unread(gguf.metadata.unused(f"{self.config.architecture}."), self.config)
         weights = Weights(gguf.tensors)
         try:
             self.plan: Final[Plan] = self._plan(weights)
