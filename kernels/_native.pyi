@@ -22,6 +22,7 @@ def sample(
     total: float,
     top_p: float,
     min_p: float,
+    xtc: float,
     temperature: float,
     uniform: float,
 ) -> int: ...

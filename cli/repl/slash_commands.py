@@ -10,7 +10,7 @@ from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.presets import apply_preset, list_presets
 from subbyte.cli.repl.saved_chats import load, save
-from subbyte.cli.repl.settings import BY_NAME, RANDOM, SETTINGS, changed
+from subbyte.cli.repl.settings import BY_NAME, ON_OFF, RANDOM, SETTINGS, changed, default
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _set(context: ReplContext, argument: str) -> None:
     name = "temperature" if name == "temp" else name
     if not name:
         for setting in SETTINGS:
-            context.entry(f"{setting.name:15}{_value(context, setting.name):>8}  ", setting.help)
+            context.entry(f"{setting.name:21}{_value(context, setting.name):>8}  ", setting.help)
         return
     if name not in BY_NAME:
         near = difflib.get_close_matches(name, BY_NAME, n=1)
@@ -95,7 +95,8 @@ def _show(context: ReplContext, _: str) -> None:
     chat = context.chat
     context.line(f"context   {chat.n_past} of {chat.n_ctx} tokens, {len(chat.messages)} messages")
     context.line(f"system    {chat.system or '(none)'}")
-    context.entry("sampling  ", ", ".join(f"{name} {_value(context, name)}" for name in BY_NAME))
+    shown = [name for name in BY_NAME if name in ALWAYS_SHOWN or _value(context, name) != default(name)]
+    context.entry("sampling  ", ", ".join(f"{name} {_value(context, name)}" for name in shown))
     context.line(f"thinking  {_thinking(context)}")
 
 
@@ -151,7 +152,7 @@ COMMANDS = {
     "/stats": Command("/stats", "tokens and speed of the last answer", _stats),
     "/bye": Command("/bye", "leave", _bye),
 }
-ON_OFF = {"on": True, "off": False}
+ALWAYS_SHOWN = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n", "seed")
 ALIASES = {"/?": "/help", "/exit": "/bye", "/quit": "/bye"}
 
 
@@ -161,7 +162,7 @@ def _did_you_mean(names: Sequence[str]) -> str:
 
 def _value(context: ReplContext, name: str) -> str:
     value = getattr(context.chat.sampling, name)
-    return RANDOM if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return RANDOM if value is None else BY_NAME[name].show(value)
 
 
 def _thinking(context: ReplContext) -> str:

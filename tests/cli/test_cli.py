@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -21,9 +22,11 @@ from fake_chat import PRESETS, FakeAnswer, FakeChat
 from subbyte import errors
 from subbyte.cli.commands import chat
 from subbyte.cli.main import explain
+from subbyte.cli.repl.settings import BY_NAME
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 from subbyte.runtime.generation.events import TextDelta
+from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.tables import Table
 
 
@@ -384,7 +387,7 @@ def test_an_answer_as_json(subbyte, stdin):
 
 
 def test_a_conversation_is_text_only():
-    command = ["-c", "from subbyte.cli.main import main; main()", "chat", "smollm2", "-o", "json"]
+    command = ["-c", "from subbyte.cli.entry import main; main()", "chat", "smollm2", "-o", "json"]
     terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=60)
     terminal.expect("-o json answers one question from a pipe")
     terminal.expect(pexpect.EOF)
@@ -423,6 +426,32 @@ def test_a_preset_gives_way_to_options(subbyte, stdin, runtime):
 def test_a_preset_of_a_text(subbyte, runtime):
     assert subbyte("generate", "m", "-p", "x", "--preset", "careful", "--top-k", "5")[0] == 0
     assert (runtime.options["sampling"].temperature, runtime.options["sampling"].top_k) == (0.6, 5)
+
+
+def test_every_field_of_sampling_is_an_option(subbyte, runtime):
+    args = (
+        "--presence-penalty -0.5 --frequency-penalty 0.25 --ignore-eos -l 5+1.5,6-inf --logit-bias 7-2 "
+        "--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 3 --dry-penalty-last-n 9 "
+        "--dry-sequence-breaker \\n --dry-sequence-breaker . --xtc-probability 0.5 --xtc-threshold 0.2"
+    )
+    assert subbyte("generate", "m", "-p", "x", *args.split())[0] == 0
+    assert runtime.options["sampling"] == Sampling(
+        presence_penalty=-0.5, frequency_penalty=0.25, ignore_eos=True, logit_bias={5: 1.5, 6: -math.inf, 7: -2.0},
+        dry_multiplier=0.8, dry_base=2.0, dry_allowed_length=3, dry_penalty_last_n=9, dry_sequence_breakers=("\n", "."),
+        xtc_probability=0.5, xtc_threshold=0.2,
+    )  # fmt: skip
+    assert subbyte("generate", "m", "-p", "x", "--dry-sequence-breaker", "none")[0] == 0
+    assert runtime.options["sampling"] == Sampling(dry_sequence_breakers=())
+    code, _, err = subbyte("generate", "m", "-p", "x", "-l", "the-inf")
+    assert code == 2 and "is not like 15043+1,15044-inf" in err
+
+
+def test_the_settings_are_the_fields_of_sampling():
+    assert set(BY_NAME) == {field.name for field in dataclasses.fields(Sampling)}
+    for name, setting in BY_NAME.items():
+        value = getattr(Sampling(seed=1), name)
+        if name != "dry_sequence_breakers":  # of several, the prompt takes one
+            assert setting.read(setting.show(value)) == value
 
 
 @pytest.mark.parametrize("args", ["chat m", "generate m -p x"])
@@ -651,7 +680,7 @@ def test_ls(subbyte, tmp_path):
 
 def process(*args, shell=None, **options):
     """Runs the installed command in a process of its own."""
-    command = [sys.executable, "-c", "from subbyte.cli.main import main; main()", *args]
+    command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", *args]
     if shell is not None:
         command = ["sh", "-c", shell, "sh", *command]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, **options)
@@ -669,7 +698,7 @@ def test_closed_and_full_streams():
 def test_a_reader_that_left_is_no_error():
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-c", "from subbyte.cli.main import main; main()", "--help"]
+    command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", "--help"]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
