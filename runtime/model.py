@@ -173,10 +173,13 @@ class Model:
     @cached_property
     def reasoning_format(self) -> ReasoningFormat:
         """How the model delimits reasoning and how it is switched on and off. Raises TemplateError."""
+        return self._reasoning_format(self.template)
+
+    def _reasoning_format(self, template: ChatTemplate) -> ReasoningFormat:
         from subbyte.runtime.chat.reasoning import detect_reasoning_format
 
         names = [self.metadata.str(f"general.{key}", "") for key in ("name", "basename")]
-        return detect_reasoning_format(self.template, self.tokenizer, " ".join(names))
+        return detect_reasoning_format(template, self.tokenizer, " ".join(names))
 
     @cached_property
     def presets(self) -> Mapping[str, Preset]:
@@ -197,6 +200,7 @@ class Model:
         stop: Iterable[str] = (),
         thinking: bool | None = None,
         reasoning_budget: int | None = None,
+        template: str | None = None,
         variables: Mapping[str, Any] | None = None,
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
@@ -205,19 +209,24 @@ class Model:
         """A conversation with a session of its own; a context manager.
 
         system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings that end an
-        answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. n_ctx,
-        cache_type and activations: as in `session`.
+        answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the file's.
+        variables: for the chat template. n_ctx, cache_type and activations: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
         from subbyte.runtime.template import helper as template_helper
+        from subbyte.runtime.template.chat_template import ChatTemplate
 
         options = GenerationOptions(sampling or Sampling(), max_tokens, stop, reasoning_budget)
+        if template is not None and not template.strip():
+            raise ValueError("template is empty; give a chat template in Jinja, or None for the file's")
         template_helper.start()  # it gets ready while the session is made
+        own = self.template if template is None else ChatTemplate(template, self.tokenizer)
+        reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return Chat(
-            session, self.tokenizer, self.template, reasoning_format=self.reasoning_format, options=options,
+            session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables,
         )  # fmt: skip
 

@@ -96,7 +96,10 @@ class Generation:
             n_prefilled / self._prefill_seconds if self._prefill_seconds else 0.0,
             self._evals / self._seconds if self._evals else 0.0,
         )
-        return Reply(self.text, tuple(self.tokens), usage, timings, self.stop_reason or "cancelled", self.thinking)
+        return Reply(
+            self.text, tuple(self.tokens), usage, timings, self.stop_reason or "cancelled", self.thinking,
+            self._decoder.output.stop_string,
+        )  # fmt: skip
 
     def _run(self) -> Generator[Event, None, None]:
         decoder = self._decoder

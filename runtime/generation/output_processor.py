@@ -42,6 +42,11 @@ class OutputProcessor:
         return "".join(self._text)
 
     @property
+    def stop_string(self) -> str | None:
+        """The stop string that has come."""
+        return self._stops.found
+
+    @property
     def thinking(self) -> str:
         """The reasoning so far."""
         return "".join(self._thinking)

@@ -428,6 +428,15 @@ def test_a_preset_of_a_text(subbyte, runtime):
     assert (runtime.options["sampling"].temperature, runtime.options["sampling"].top_k) == (0.6, 5)
 
 
+def test_a_chat_template_of_the_users(subbyte, runtime, stdin, tmp_path):
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }}")
+    stdin("hi")
+    assert subbyte("chat", "m", "--chat-template", str(tmp_path / "t.jinja"))[0] == 0
+    assert runtime.options["template"] == "{{ messages[0].content }}"
+    stdin("hi")
+    assert subbyte("chat", "m", "--chat-template", str(tmp_path / "none"))[0] == 4
+
+
 def test_every_field_of_sampling_is_an_option(subbyte, runtime):
     args = (
         "--presence-penalty -0.5 --frequency-penalty 0.25 --ignore-eos -l 5+1.5,6-inf --logit-bias 7-2 "

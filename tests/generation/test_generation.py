@@ -65,6 +65,13 @@ def test_the_prompt_is_computed_in_chunks_and_only_what_is_new() -> None:
     assert on.computed == [[ord("b")]]
 
 
+def test_a_reply_says_which_stop_string_ended_it() -> None:
+    for stop, expected in ((["c", "bc", "x"], "bc"), (["d"], "d"), (["y"], None)):
+        reply = answer(session("abcd"), stop=stop).run()
+        assert (reply.stop_string, reply.stop_reason) == (expected, "stop" if expected else "eog")
+        assert reply.to_dict()["stop_string"] == expected
+
+
 def test_ignoring_the_end_and_banning_tokens() -> None:
     sampling = Sampling(temperature=0, ignore_eos=True, logit_bias={ord("b"): -math.inf})
     on = session("ab")
