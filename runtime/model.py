@@ -17,6 +17,7 @@ from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unrea
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.machine import available_memory, default_threads
 from subbyte.runtime.runner import Runner
 from subbyte.runtime.session import Session
@@ -57,11 +58,13 @@ class ModelInfo:
         return {**asdict(self), "path": str(self.path)}
 
 
-class Model:
+class Model(Handle):
     """A loaded model: immutable, shared by any number of sessions and threads. Weights stay in the mapped file.
 
     Made by `load`. config: its hyper-parameters. tokenizer: its vocabulary. plan: its forward pass.
     """
+
+    instead = "share it between threads; in another process, load it again from its path"
 
     def __init__(self, gguf: GGUF, *, n_threads: int, isa: str) -> None:
         self.gguf: Final = gguf
@@ -244,7 +247,8 @@ class Model:
     ) -> Generation:
         """Completes a prompt as raw text, without a chat template; reasoning is text like any other here.
 
-        Iterate over the result for events, or `.run()` it for the whole `Reply`.
+        Iterate over the result for events, or `.run()` it for the whole `Reply`. Its memory is given back when the
+        answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
         special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
         Raises ContextOverflow before anything is computed.
         """
@@ -254,7 +258,7 @@ class Model:
 
         options = GenerationOptions(sampling or Sampling(), max_tokens, stop)
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
-        return complete(session, self.tokenizer, prompt, options, special=special)
+        return complete(session, self.tokenizer, prompt, options, special=special, owns_session=True)
 
     def score(self, text: str | bytes) -> Score:
         """The log-probability of each token of text, after BOS where the model wants one.

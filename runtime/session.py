@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import TryLock, token_ids
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.runner import Runner, Segment
 from subbyte.runtime.sequence import Sequence
 from subbyte.runtime.types import Progress, Tokens
@@ -15,11 +16,13 @@ from subbyte.runtime.types import Progress, Tokens
 Logits = NDArray[np.float32]
 
 
-class Session:
+class Session(Handle):
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
     Made by `Model.session`, which gives it a runner and a sequence of its own. tokens: those that the KV cache holds.
     """
+
+    instead = "make another with Model.session, and evaluate its tokens there"
 
     def __init__(self, runner: Runner, sequence: Sequence) -> None:
         self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens

@@ -28,18 +28,19 @@ cdef class TryLock:
     """What one thread at a time can hold: `with lock:`, SessionBusy where another thread, or this one further out, holds it.
 
     Written here rather than in Python, where a signal could strike between taking it and entering the block, so that it
-    would never be given back.
+    would never be given back. what: is held, for the message; instead: what to do where it is.
     """
 
     cdef object lock
+    cdef str message
 
-    def __init__(self):
+    def __init__(self, str what not None="this session", str instead not None="give each thread a session of its own"):
         self.lock = threading.Lock()
+        self.message = f"{what} is in use by another thread, or by a callback of its own; {instead}"
 
     def __enter__(self):
         if not self.lock.acquire(False):
-            raise SessionBusy("this session is in use by another thread, or by a callback of its own; "
-                              "give each thread a session of its own")
+            raise SessionBusy(self.message)
 
     def __exit__(self, *_):
         self.lock.release()

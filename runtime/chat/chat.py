@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from subbyte.errors import TemplateError
+from subbyte.kernels import TryLock
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.reasoning import ReasoningFormat
@@ -13,18 +15,22 @@ from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 
 
-class Chat:
+class Chat(Handle):
     """A conversation. It owns `session` and closes it; a context manager.
 
     An answer that is cancelled, closed or interrupted stays in `messages` with the text that came; one of which nothing
     came leaves `messages` as before, and its question in `unanswered`. So the conversation is whole at any time,
-    whatever ended an answer.
+    whatever ended an answer. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
+    nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template.
     """
+
+    instead = "save it, and load it into another of Model.chat"
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class Chat:
         self._answer: Generation | None = None
         self._last: Reply | None = None
         self._seen: list[int] = []  # the last prompt and the tokens of its answer, as they are in the cache
+        self._lock = TryLock("this conversation", "give each thread a chat of its own")
         self._now = datetime.now()  # templates see one time: a minute later the whole cache would be of no use
 
     def __enter__(self) -> "Chat":
@@ -60,13 +67,15 @@ class Chat:
         self.close()
 
     def close(self) -> None:
-        """End a running answer and free the session's memory."""
-        self._settle()
-        self.session.close()
+        """End a running answer and free the session's memory. Raises SessionBusy while another thread uses it."""
+        with self._lock:
+            self._settle()
+            self.session.close()
 
     def send(self, text: str) -> Reply:
         """Sends a user message and waits for the reply. Errors as `stream`; Ctrl-C keeps what came in `messages`."""
-        return self.stream(text).run()
+        with self._lock:
+            return self._answer_to(text).run()
 
     def stream(self, text: str) -> Generation:
         """Sends a user message; iterate over the result for the events of the answer.
@@ -74,34 +83,41 @@ class Chat:
         Raises ContextOverflow if the conversation no longer fits and TemplateError if the model's template refuses it,
         both before anything is computed or changed.
         """
+        with self._lock:
+            return self._answer_to(text)
+
+    def _answer_to(self, text: str) -> Generation:
         self._settle()
         return self._reply_to([*self._messages, Message("user", clean(text))])
 
     def regenerate(self) -> Generation:
         """Answer the last message again; the old answer is kept until something of the new one came."""
-        self._settle()
-        if self._unanswered is not None:
-            return self._reply_to([*self._messages, Message("user", self._unanswered)])
-        if not self._messages:
-            raise ValueError("there is no answer to make again: nothing was said yet")
-        return self._reply_to(self._messages[:-1])
+        with self._lock:
+            self._settle()
+            if self._unanswered is not None:
+                return self._reply_to([*self._messages, Message("user", self._unanswered)])
+            if not self._messages:
+                raise ValueError("there is no answer to make again: nothing was said yet")
+            return self._reply_to(self._messages[:-1])
 
     def undo(self) -> str:
         """Take back the last message and its answer; the message's text."""
-        self._settle()
-        if self._unanswered is not None:
-            text, self._unanswered = self._unanswered, None
+        with self._lock:
+            self._settle()
+            if self._unanswered is not None:
+                text, self._unanswered = self._unanswered, None
+                return text
+            if not self._messages:
+                raise ValueError("there is nothing to take back: nothing was said yet")
+            text = self._messages[-2].content
+            del self._messages[-2:]
             return text
-        if not self._messages:
-            raise ValueError("there is nothing to take back: nothing was said yet")
-        text = self._messages[-2].content
-        del self._messages[-2:]
-        return text
 
     def clear(self) -> None:
         """Begin a new conversation; the system text stays."""
-        self._settle()
-        self._messages, self._unanswered, self._now = [], None, datetime.now()
+        with self._lock:
+            self._settle()
+            self._messages, self._unanswered, self._now = [], None, datetime.now()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write system text and messages as JSON, whole or not at all. Raises ResourceError."""
@@ -110,8 +126,9 @@ class Chat:
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""
         system, messages = read_conversation(path)
-        self._settle()
-        self._system, self._messages, self._unanswered = system, messages, None
+        with self._lock:
+            self._settle()
+            self._system, self._messages, self._unanswered = system, messages, None
 
     @property
     def messages(self) -> list[Message]:
@@ -136,8 +153,9 @@ class Chat:
 
     @system.setter
     def system(self, text: str | None) -> None:
-        self._settle()
-        self._system = clean(text) if text else None
+        with self._lock:
+            self._settle()
+            self._system = clean(text) if text else None
 
     @property
     def sampling(self) -> Sampling:
@@ -192,7 +210,10 @@ class Chat:
         return self._answer.reply if self._answer else self._last
 
     def _reply_to(self, asked: list[Message]) -> Generation:
-        prompt = keep_cached_tokens(self._seen, self._encode(asked), self.tokenizer.piece)
+        rendered = self._encode(asked)
+        if not rendered:
+            raise TemplateError("the chat template renders nothing for this conversation, so there is no prompt")
+        prompt = keep_cached_tokens(self._seen, rendered, self.tokenizer.piece)
         tags = self._reasoning_format.tags
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags, self.template.answer_lead

@@ -17,6 +17,7 @@ from subbyte.errors import FormatError, ModelNotFound, SubbyteError
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
 from subbyte.runtime.gguf.shard import Shard
 from subbyte.runtime.gguf.tensors import TensorInfo
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.text import printable, quoted
 
 __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
@@ -26,7 +27,7 @@ _MAX_SHARDS = 65_535
 _MAX_SHOWN = 3
 
 
-class GGUF:
+class GGUF(Handle):
     """One model: a file, or all shards of a split one, mapped read-only.
 
     A context manager, which raises ModelChanged at its end if a file was cut short and what was cut off was read.
@@ -40,6 +41,8 @@ class GGUF:
     metadata: keys and values; of a split model those of the first shard
     tensors:  by name, in the order of the files
     """
+
+    instead = "open it again from its path"
 
     def __init__(self, path: Path, shards: list[Shard]) -> None:
         self.path, self._shards = path, shards

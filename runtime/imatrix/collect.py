@@ -78,6 +78,7 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
             x64 = x.astype(np.float64)
             total, square = x64.sum(axis=0), np.einsum("ij,ij->j", x64, x64)
             if not np.isfinite(square).all():
+                self._model.gguf.check_unchanged()
                 path = self._model.path
                 raise NumericError(f"{path}: the inputs of {names[0]} are not finite; fetch the model again")
             for name in names:

@@ -1,9 +1,12 @@
 """Conversations: what is computed, what is kept, what is saved."""
 
+import copy
 import json
 import os
+import pickle
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from fake_engine import CONTROL, FakeSession, FakeTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subbyte.errors import ContextOverflow, ResourceError, SubbyteError, TemplateError
+from subbyte.errors import ContextOverflow, ResourceError, SessionBusy, SubbyteError, TemplateError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
@@ -342,3 +345,68 @@ def test_files_that_are_no_conversation_are_refused_and_change_nothing(tmp_path:
     assert said(chat) == ["one", "a"] and chat.system == "S"
     with pytest.raises(ResourceError, match=re.escape("can't be read")):
         chat.load(tmp_path)
+
+
+def test_a_turn_of_one_thread_survives_another_thread() -> None:
+    """The second thread is refused before it changes anything; it used to replace the answer of the first."""
+    chat = make("hello", "two")
+    inside, go = threading.Event(), threading.Event()
+    assert isinstance(chat.session, FakeSession)
+
+    def wait() -> None:
+        inside.set()
+        go.wait(10)
+
+    chat.session.before_eval = wait
+    thread = threading.Thread(target=lambda: chat.send("one"))
+    thread.start()
+    inside.wait(10)
+    uses: list[Callable[[], object]] = [
+        lambda: chat.send("other"), lambda: chat.stream("other"), chat.undo, chat.clear, chat.regenerate, chat.close,
+        lambda: setattr(chat, "system", "other"),
+    ]  # fmt: skip
+    for use in uses:
+        with pytest.raises(SessionBusy, match="this conversation is in use by another thread"):
+            use()
+    go.set()
+    thread.join(10)
+    assert said(chat) == ["one", "hello"]
+    assert chat.send("more").text == "two" and said(chat) == ["one", "hello", "more", "two"]
+
+
+def test_an_answer_that_is_streamed_in_another_thread_is_whole() -> None:
+    chat = make("hello", "two")
+    assert isinstance(chat.session, FakeSession)
+    outcomes: list[object] = []
+    answer = chat.stream("one")
+
+    def meddle() -> None:
+        try:
+            outcomes.append(chat.send("other"))
+        except SessionBusy as busy:
+            outcomes.append(busy)
+
+    def from_another_thread() -> None:
+        thread = threading.Thread(target=meddle)
+        thread.start()
+        thread.join(10)
+
+    chat.session.before_eval = from_another_thread
+    assert answer.run().text == "hello"
+    assert outcomes and all(isinstance(outcome, SessionBusy) for outcome in outcomes)
+    assert said(chat) == ["one", "hello"]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda how: how.__name__)
+def test_a_conversation_and_its_answer_are_not_copied(copied: Callable[[object], object]) -> None:
+    chat = make("hello")
+    answer = chat.stream("one")
+    for handle, instead in ((chat, "save it"), (answer, "reply")):
+        with pytest.raises(TypeError, match=f"a {type(handle).__name__} can't be copied or pickled: .*{instead}"):
+            copied(handle)
+    assert answer.run().text == "hello"
+
+
+def test_a_template_that_renders_nothing_without_bos() -> None:
+    with pytest.raises(TemplateError, match="renders nothing"):
+        make("x", source="{% if false %}{{ messages[0].content }}{% endif %}").stream("one")

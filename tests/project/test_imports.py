@@ -12,7 +12,7 @@ FOLDERS = {
 }
 
 # Modules beside the rooms, which import none of them.
-_LOW = {"files", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
+_LOW = {"files", "handles", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
     "tables": {"text"},
@@ -21,11 +21,11 @@ RUNTIME = {
     "store": _LOW,
     "tokenizer": _LOW | {"gguf"},
     "template": {"protocols", "records", "types"},
-    "generation": {"protocols", "records", "types"},
-    "chat": {"files", "generation", "gguf", "protocols", "records", "template", "types"},
-    "sequence": {"types"},
-    "runner": {"sequence", "types"},
-    "session": {"runner", "sequence", "types"},
+    "generation": {"handles", "protocols", "records", "types"},
+    "chat": {"files", "generation", "gguf", "handles", "protocols", "records", "template", "types"},
+    "sequence": {"handles", "types"},
+    "runner": {"handles", "sequence", "types"},
+    "session": {"handles", "runner", "sequence", "types"},
     "inspect": _LOW | {"gguf", "store"},
     "model": _LOW | {"chat", "generation", "gguf", "runner", "score", "session", "store", "template", "tokenizer"},
     "score": _LOW | {"session"},
