@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from hypothesis.stateful import (
 from tiny_models import N_VOCAB, write_model
 
 import subbyte as sb
-from subbyte.errors import ContextOverflow, ModelChanged, ResourceError, SessionBusy, SubbyteError
+from subbyte.errors import ContextOverflow, ModelChanged, NumericError, ResourceError, SessionBusy, SubbyteError
 from subbyte.runtime.runner import Runner
 from subbyte.runtime.sequence import Sequence
 from subbyte.runtime.session import Session
@@ -179,21 +180,30 @@ def test_a_generation_gives_its_memory_back_at_once(path: Path, leave: str, monk
         gc.enable()
 
 
+def test_a_file_rewritten_in_mid_step_is_told_as_that(path: Path, tmp_path: Path) -> None:
+    """Not as damaged weights: what comes of half of the old and half of the new ones is often not finite."""
+    shutil.copy(path, tmp_path / "m.gguf")
+    with sb.load(tmp_path / "m.gguf", threads=1) as model:
+        runner = model.runner(SessionOptions(8))
+        with pytest.raises(NumericError), runner.unchanged():
+            raise NumericError("the model's output is not finite")
+        with pytest.raises(ModelChanged), runner.unchanged():
+            os.utime(tmp_path / "m.gguf", (1, 1))
+            raise NumericError("the model's output is not finite")
+
+
+def test_memory_that_runs_out_in_a_step(model: sb.Model) -> None:
+    with pytest.raises(ResourceError, match="not enough memory"), model.runner(SessionOptions(8)).unchanged():
+        raise MemoryError
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda how: how.__name__)
 def test_handles_are_not_copied(model: sb.Model, session: Session, copied: Callable[[object], object]) -> None:
     session.eval([5])
     measurement = sb.PerplexityMeasurement([model], TEXT * 3, sb.EvalOptions(n_ctx=32))
     runner = model.runner(SessionOptions(8))
-    handles = [
-        model,
-        model.gguf,
-        session,
-        measurement,
-        runner,
-        runner.new_sequence("f16"),
-        model.generate([1], n_ctx=8),
-    ]
-    for handle in handles:
+    others = [runner.new_sequence("f16"), model.generate([1], n_ctx=8)]
+    for handle in (model, model.gguf, session, measurement, runner, *others):
         with pytest.raises(TypeError, match=f"a {type(handle).__name__} can't be copied or pickled: "):
             copied(handle)
     assert session.tokens == [5]
