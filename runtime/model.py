@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.score import Score
+    from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
 
 _log = logging.getLogger(__name__)
@@ -194,6 +195,13 @@ class Model(Handle):
 
         return presets_for(self.metadata, self.reasoning_format)
 
+    @cached_property
+    def recommended(self) -> Recommended:
+        """What `chat` takes where it is given nothing: a built-in model's own settings, or the library's defaults."""
+        from subbyte.runtime.store.resolve import recommended
+
+        return recommended(self.path)
+
     def chat(
         self,
         *,
@@ -207,13 +215,14 @@ class Model(Handle):
         variables: Mapping[str, Any] | None = None,
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
-        activations: Activations = "int8",
+        activations: Activations | None = None,
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
-        system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings that end an
-        answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the file's.
-        variables: for the chat template. n_ctx, cache_type and activations: as in `session`.
+        sampling, activations: None for those of `recommended`, as the command `chat` takes them; `Chat.settings` shows
+        what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
+        that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
+        file's. variables: for the chat template. n_ctx and cache_type: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
@@ -221,13 +230,14 @@ class Model(Handle):
         from subbyte.runtime.template import helper as template_helper
         from subbyte.runtime.template.chat_template import ChatTemplate
 
-        options = GenerationOptions(sampling or Sampling(), max_tokens, stop, reasoning_budget)
+        best = self.recommended
+        options = GenerationOptions(sampling or Sampling(**best.sampling), max_tokens, stop, reasoning_budget)
         if template is not None and not template.strip():
             raise ValueError("template is empty; give a chat template in Jinja, or None for the file's")
         template_helper.start()  # it gets ready while the session is made
         own = self.template if template is None else ChatTemplate(template, self.tokenizer)
         reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
-        session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
+        session = self.open_session(SessionOptions(n_ctx, cache_type, activations or best.activations))
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables,

@@ -6,6 +6,8 @@ from typing import Literal, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.runtime.types import SessionOptions
+
 
 class StreamDecoder(Protocol):
     """Turns token ids into text one by one, holding back bytes until they make whole characters."""
@@ -47,6 +49,8 @@ class Session(Protocol):
     def n_ctx(self) -> int: ...
     @property
     def n_past(self) -> int: ...
+    @property
+    def options(self) -> SessionOptions: ...
     @overload
     def eval(self, tokens: Sequence[int], logits: Literal["last", "all"] = "last") -> NDArray[np.float32]: ...
     @overload

@@ -55,7 +55,7 @@ class Runner(Handle):
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan, self.n_ctx, self.n_batch = plan, n_ctx, batch_size(plan, n_ctx)
-        self.check = check
+        self.activations, self.check = activations, check
         self.engine = Engine(
             plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
         )

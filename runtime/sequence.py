@@ -16,7 +16,7 @@ class Sequence(Handle):
     instead = "make another with Runner.new_sequence"
 
     def __init__(self, plan: Plan, n_ctx: int, cache_type: CacheType = "f16") -> None:
-        self.n_ctx = n_ctx
+        self.n_ctx, self.cache_type = n_ctx, cache_type
         self.tokens: list[int] = []
         self.cache = Cache(plan, n_ctx, cache_type)
 

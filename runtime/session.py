@@ -11,7 +11,7 @@ from subbyte.kernels import TryLock, token_ids
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.runner import Runner, Segment
 from subbyte.runtime.sequence import Sequence
-from subbyte.runtime.types import Progress, Tokens
+from subbyte.runtime.types import Progress, SessionOptions, Tokens
 
 Logits = NDArray[np.float32]
 
@@ -20,12 +20,14 @@ class Session(Handle):
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
     Made by `Model.session`, which gives it a runner and a sequence of its own. tokens: those that the KV cache holds.
+    options: how it computes, with the n_ctx it has.
     """
 
     instead = "make another with Model.session, and evaluate its tokens there"
 
     def __init__(self, runner: Runner, sequence: Sequence) -> None:
         self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens
+        self.options = SessionOptions(sequence.n_ctx, sequence.cache_type, runner.activations)
         self._n_vocab = runner.plan.n_vocab
         self._memory: tuple[Runner, Sequence] | None = (runner, sequence)
         self._lock = TryLock()

@@ -10,6 +10,7 @@ from subbyte.kernels import TryLock
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.reasoning import ReasoningFormat
+from subbyte.runtime.chat.settings import ChatSettings
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
@@ -156,6 +157,15 @@ class Chat(Handle):
         with self._lock:
             self._settle()
             self._system = clean(text) if text else None
+
+    @property
+    def settings(self) -> ChatSettings:
+        """All settings of the next answer, also those that the model's defaults gave."""
+        options = self.session.options
+        return ChatSettings(
+            self.sampling, options.activations, options.cache_type, self.n_ctx, self.max_tokens, self.stop,
+            self._system, self._thinking, self._reasoning_budget,
+        )  # fmt: skip
 
     @property
     def sampling(self) -> Sampling:

@@ -93,9 +93,15 @@ def available() -> list[Available]:
     return [Available(m.name, m.size, m.license) for m in models]
 
 
-def recommended(name: str) -> Recommended:
-    """How a built-in model chats best; the library's defaults for other models."""
-    return BUILT_IN[name].chat if name in BUILT_IN else Recommended()
+def recommended(model: str | os.PathLike[str]) -> Recommended:
+    """How a built-in model, by its name or by the path of its file in the cache, chats best; the library's defaults for
+    other models."""
+    path, folder = os.path.realpath(model), cache_folder()
+    for built_in in BUILT_IN.values():
+        if path == os.path.realpath(built_in.path(folder)):
+            return built_in.chat
+    name = os.fspath(model)
+    return BUILT_IN[name].chat if name in BUILT_IN and not os.path.isfile(path) else Recommended()
 
 
 def _cached() -> str:

@@ -24,6 +24,7 @@ RUNTIME = {
     "template": {"protocols", "records", "types"},
     "generation": {"handles", "protocols", "records", "types"},
     "chat": {"files", "generation", "gguf", "handles", "protocols", "records", "template", "types"},
+    "protocols": {"types"},
     "sequence": {"handles", "types"},
     "runner": {"handles", "sequence", "types"},
     "session": {"handles", "runner", "sequence", "types"},
