@@ -34,12 +34,13 @@ def printable(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def meant(name: str, known: Iterable[str]) -> list[str]:
-    """Of the known names up to three that a wrong one may stand for: "iq2xs" is IQ2_XS. The likeliest comes first."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean IQ2_XS?)" for "iq2xs", to be put behind a wrong name; nothing where no known one is like it."""
     from difflib import get_close_matches
 
-    plain: dict[str, str] = {}
+    plain: dict[str, str] = {}  # letters and digits alone, in which most errors are none
     for each in known:
         plain.setdefault("".join(filter(str.isalnum, each)).lower(), each)
     wanted = "".join(filter(str.isalnum, name[:100])).lower()
-    return [plain[wanted]] if wanted in plain else [plain[each] for each in get_close_matches(wanted, plain)]
+    close = [wanted] if wanted in plain else get_close_matches(wanted, plain)
+    return f" (did you mean {' or '.join(plain[each] for each in close)}?)" if close else ""

@@ -28,7 +28,7 @@ from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, 
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
 from subbyte.runtime.records import Tabular
-from subbyte.runtime.text import printable
+from subbyte.runtime.text import did_you_mean, printable
 from subbyte.runtime.types import StepProgress
 
 COPIED = 1 << 20  # bytes at once
@@ -200,4 +200,5 @@ def _check_matched(rules: Sequence[Rule], gguf: GGUF) -> None:
     for rule in rules:
         if not any(rule.fits(matrix) for matrix in tensors):
             kinds = sorted({printable(matrix.context.kind) for matrix in tensors})
-            raise ValueError(f"{rule.match!r} fits no tensor of the model, which has {', '.join(kinds)}")
+            hint = did_you_mean(rule.match, kinds)
+            raise ValueError(f"{rule.match!r} fits no tensor of the model{hint}, which has {', '.join(kinds)}")

@@ -32,7 +32,7 @@ from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.published_mixes import MIXES
 from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
-from subbyte.runtime.text import meant, printable
+from subbyte.runtime.text import did_you_mean, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -77,8 +77,7 @@ class Recipe:
         wanted = "-".join(name.split()).lower()
         known = {**{mix.lower(): mix for mix in NAMED}, **{alias.lower(): mix for alias, mix in ALIASES.items()}}
         if wanted not in known:
-            close = meant(name, [*NAMED, *ALIASES])
-            hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+            hint = did_you_mean(name, [*NAMED, *ALIASES])
             allowed = "`subbyte recipe show` lists those built in, or give the path of a .toml file"
             raise ValueError(f"no recipe {name!r}{hint}; {allowed}")
         return cls(known[wanted], known[wanted])

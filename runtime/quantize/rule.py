@@ -2,14 +2,14 @@
 
 import re
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
 
 from subbyte.kernels import FORMATS
 from subbyte.runtime.quantize.file_types import TensorContext
-from subbyte.runtime.text import meant
+from subbyte.runtime.text import did_you_mean
 
 CONDITIONS: Mapping[str, Callable[[TensorContext], bool]] = {
     "early": lambda context: context.early,
@@ -57,7 +57,7 @@ class Rule:
         _ = self.spans
         for condition in self.when:
             if condition.removeprefix("not ") not in CONDITIONS:
-                hint = _did_you_mean(condition.removeprefix("not "), CONDITIONS)
+                hint = did_you_mean(condition.removeprefix("not "), CONDITIONS)
                 raise ValueError(
                     f"no condition {condition!r}{hint}; allowed are {', '.join(CONDITIONS)}, also with not"
                 )
@@ -105,12 +105,7 @@ class Rule:
 def check_type(type: str) -> None:
     """Raises ValueError for what is no block type."""
     if type not in FORMATS:
-        raise ValueError(f"no block type {type!r}{_did_you_mean(type, FORMATS)}; allowed are {', '.join(FORMATS)}")
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = meant(name, known)
-    return f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"no block type {type!r}{did_you_mean(type, FORMATS)}; allowed are {', '.join(FORMATS)}")
 
 
 def parse_override(text: str) -> Rule:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.runtime.text import did_you_mean
 from subbyte.runtime.types import Progress
 
 _NAME = re.compile(r"hf:(?P<user>[\w.-]+)/(?P<repo>[\w.-]+)(?::(?P<quant>[\w.-]+))?")
@@ -166,12 +167,10 @@ def _choose(repo: str, names: Iterable[str], quant: str | None) -> list[str]:
             return files
     if not models:
         raise ModelNotFound(f"{repo} holds no GGUF model; look for a repository whose name ends in GGUF")
-    import difflib
-
     tags = sorted({tag for name in models if (tag := quant_tag(name))})
-    close = difflib.get_close_matches((quant or "").upper(), tags, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ModelNotFound(f"{repo} has no {quant}{hint}; it has {', '.join(tags) or ', '.join(sorted(models))}")
+    raise ModelNotFound(
+        f"{repo} has no {quant}{did_you_mean(quant or '', tags)}; it has {', '.join(tags) or ', '.join(sorted(models))}"
+    )
 
 
 def _byte_counter(total: int, on_progress: Progress | None) -> Any:

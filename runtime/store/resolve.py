@@ -10,6 +10,7 @@ from pathlib import Path
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime.store.builtin import BUILT_IN, Recommended, fetch
+from subbyte.runtime.text import did_you_mean
 from subbyte.runtime.types import Progress
 
 __all__ = [
@@ -110,12 +111,8 @@ def _cached() -> str:
 
 
 def _unknown(text: str, path: Path) -> str:
-    import difflib
-
     known = f"known names: {', '.join(BUILT_IN)}, hf:user/repo[:QUANT], or the path of a .gguf file"
     if path.is_dir():
         files = sorted(file.name for file in path.glob("*.gguf"))
         return f"{text} is a folder; give a file in it, such as {files[0]}" if files else f"{text} is a folder; {known}"
-    close = difflib.get_close_matches(text, BUILT_IN, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"no file and no model named {text!r}{hint}; {known}"
+    return f"no file and no model named {text!r}{did_you_mean(text, BUILT_IN)}; {known}"
