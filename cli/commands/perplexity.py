@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @options.texts_option(note="; each text is split into chunks of its own, all count together")
 @options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens; its second half is scored.")
 @options.chunks_option
+@options.special_option
 @click.option(
     "--ppl-stride", "stride", type=click.IntRange(1), metavar="N",
     help="Sliding windows of -c tokens, one every N tokens; the last N of each are scored.",
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 @options.debug_option
 @click.pass_context
 def perplexity(
-    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int, chunks: int | None,
+    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int, chunks: int | None, special: bool,
     stride: int | None, until_decided: bool, resume: Path | None, plot: bool, compat: str | None,
     activations: "Activations", cache_type: "CacheType", threads: int | None, output: options.Output,
     verbose: bool,
@@ -77,7 +78,7 @@ def perplexity(
         progress = stack.enter_context(PerplexityProgress(values=output == "text", plot=picture))
         stack.enter_context(options.usage_errors())
         measurement = PerplexityMeasurement(
-            loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations), stride=stride,
+            loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations, special), stride=stride,
             compat=compat is not None, until_decided=until_decided, resume=resume,
         )  # fmt: skip
         done = run_measurement(measurement, progress.update)

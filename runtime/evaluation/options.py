@@ -12,13 +12,15 @@ from subbyte.runtime.types import Activations, CacheType, SessionOptions
 class EvalOptions:
     """n_ctx: tokens of a chunk; None for 512, or for what a base file has. chunks: at most so many in all, None for
     the whole text. cache_type, activations: see `CacheType` and `Activations`; "int8x2" measures the file, not the
-    rounding of activations, "int8" what chat and generation compute.
+    rounding of activations, "int8" what chat and generation compute. special: text like <|im_end|> is read as the
+    control token that it spells, as in conversations that were written out by a chat template.
     """
 
     n_ctx: int | None = None
     chunks: int | None = None
     cache_type: CacheType = "f16"
     activations: Activations = "int8x2"
+    special: bool = False
 
     def forward(self, model: Model, n_ctx: int, plan: Plan | None = None) -> Forward:
         """A forward pass of the model, or of another of its plans, over chunks of n_ctx tokens."""

@@ -131,6 +131,7 @@ def perplexity(
     stride: int | None = ...,
     cache_type: CacheType = ...,
     activations: Activations = ...,
+    special: bool = ...,
     compat: bool = ...,
     resume: str | os.PathLike[str] | None = ...,
     on_chunk: Callable[[ChunkResult], None] | None = ...,
@@ -145,6 +146,7 @@ def perplexity(
     stride: int | None = ...,
     cache_type: CacheType = ...,
     activations: Activations = ...,
+    special: bool = ...,
     compat: bool = ...,
     until_decided: bool = ...,
     resume: str | os.PathLike[str] | None = ...,
@@ -159,6 +161,7 @@ def perplexity(
     stride: int | None = None,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
+    special: bool = False,
     compat: bool = False,
     until_decided: bool = False,
     resume: str | os.PathLike[str] | None = None,
@@ -168,17 +171,17 @@ def perplexity(
 
     model: one, or a list of them that tokenize alike: they take turns at each chunk, and `PerplexityRun.delta` compares
     them. stride: score the last so many tokens of overlapping windows (see corpus.py). activations: "int8x2" measures
-    the file, not the rounding of activations; "int8" measures what chat and generation compute. compat: llama.cpp's
-    rules where they differ (corpus.py). until_decided: stop when every model is better or worse than the first, or the
-    same to the last byte, or at the end of the text; each look has a price, see `SequentialTest`. resume: a file that
-    takes the results of each chunk; if it is there, the run goes on from it. on_chunk is called after each chunk;
-    `PerplexityMeasurement` keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab.
-    Raises ValueError when a text is shorter than two chunks, when n_ctx leaves nothing to score, or when the models
-    tokenize it differently;
+    the file, not the rounding of activations; "int8" measures what chat and generation compute. special: as in
+    `EvalOptions`. compat: llama.cpp's rules where they differ (corpus.py). until_decided: stop when every model is
+    better or worse than the first, or the same to the last byte, or at the end of the text; each look has a price, see
+    `SequentialTest`. resume: a file that takes the results of each chunk; if it is there, the run goes on from it.
+    on_chunk is called after each chunk; `PerplexityMeasurement` keeps the chunks of a run that is ended early. Memory
+    does not depend on n_ctx * n_vocab. Raises ValueError when a text is shorter than two chunks, when n_ctx leaves
+    nothing to score, or when the models tokenize it differently;
     SubbyteError when the file to resume from is of another run.
     """
     models = [model] if isinstance(model, Model) else list(model)
-    options = EvalOptions(n_ctx, chunks, cache_type, activations)
+    options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     run = PerplexityMeasurement(
         models, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume
     ).run(on_chunk)
@@ -190,7 +193,7 @@ def _identity(models: Sequence[Model], corpus: Corpus, options: EvalOptions) -> 
     files = [[str(m.path.resolve()), m.path.stat().st_size, m.path.stat().st_mtime_ns] for m in models]
     conditions = {
         "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
-        "activations": options.activations,
+        "activations": options.activations, "special": options.special,
     }  # fmt: skip
     first_tokens = corpus.chunks[0].tokens[:2].tolist()
     return {"models": files, "text_sha256": corpus.sha256, **conditions, "first_tokens": first_tokens}

@@ -97,17 +97,19 @@ def imatrix(
     process_output: bool = False,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
+    special: bool = False,
     datasets: Sequence[str] = (),
     on_chunk: Progress | None = None,
 ) -> Imatrix:
     """Run texts through a model and sum the squares of what its matrices are multiplied with.
 
     process_output: also for the head (output, or token_embd where that is the head), which llama-imatrix leaves out
-    unless asked. datasets: names of the texts, kept in the result; default: their sha256. on_chunk(done, total) is
-    called after each chunk; `ImatrixMeasurement` keeps the chunks of a run that is ended early. Raises ValueError for a
-    text shorter than two chunks, NumericError for inputs that are not finite, ResourceError.
+    unless asked. special: as in `EvalOptions`. datasets: names of the texts, kept in the result; default: their sha256.
+    on_chunk(done, total) is called after each chunk; `ImatrixMeasurement` keeps the chunks of a run that is ended
+    early. Raises ValueError for a text shorter than two chunks, NumericError for inputs that are not finite,
+    ResourceError.
     """
-    options = EvalOptions(n_ctx, chunks, cache_type, activations)
+    options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     measurement = ImatrixMeasurement(model, text, options, process_output=process_output, datasets=datasets)
     return measurement.run(on_chunk and (lambda step: on_chunk(step.done, step.total)))
 
