@@ -1,5 +1,6 @@
 """Chat templates: messages to the token ids a model expects, as Hugging Face renders them."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -58,7 +59,8 @@ class ChatTemplate:
     def encode(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> list[int]:
         """The prompt's token ids, with one BOS token if the model wants one.
 
-        `messages` have `role` and `content`; `variables` go to the template as JSON, above all `add_generation_prompt`
+        `messages` have `role` and `content`; arguments of tool calls may be objects or, as in OpenAI's API, JSON text.
+        `variables` go to the template as JSON, above all `add_generation_prompt`
         (default True), but for `now`, the `datetime` it sees (default: the current time).
         Raises TemplateError if the template refuses the messages, fails, or takes too much; ValueError if messages or
         variables are not JSON; ResourceError if they are larger than 32 MiB or there is no helper process.
@@ -90,9 +92,16 @@ class ChatTemplate:
         marks, tokenizer = self._marks, self._tokenizer
         context = {"add_generation_prompt": True, "tools": None, "documents": None, **variables}
         now = context.pop("now", None) or datetime.now()
-        context["messages"] = [{**message} for message in messages]
         context |= {"bos_token": marks.token(tokenizer.bos), "eos_token": marks.token(tokenizer.eos)}
-        text = self._run({**self._template, "context": context, "now": now.isoformat()})
+        request = {**self._template, "now": now.isoformat()}
+        given = [{**message} for message in messages]
+        parsed = [_with_parsed_arguments(message) for message in given]
+        try:
+            text = self._run({**request, "context": {**context, "messages": parsed}})
+        except TemplateError:
+            if parsed == given:
+                raise
+            text = self._run({**request, "context": {**context, "messages": given}})  # for a template that wants text
         _warn_if_dropped(text, messages)
         return text
 
@@ -129,6 +138,27 @@ def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
         "was trained to continue text, not to answer (`subbyte generate` does that)"
     )
     return TRANSCRIPT, ("\n\nUser:", "\nUser:")
+
+
+def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with objects for arguments of tool calls that are JSON text: templates write them as JSON themselves,
+    and of a text they would make a JSON string."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, Sequence) or isinstance(calls, str):
+        return message
+    return {**message, "tool_calls": [_parsed_call(call) for call in calls]}
+
+
+def _parsed_call(call: Any) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    if isinstance(function := call.get("function"), Mapping):
+        return {**call, "function": _parsed_call(function)}
+    try:
+        arguments = json.loads(call["arguments"]) if isinstance(call.get("arguments"), str) else None
+    except (ValueError, RecursionError):
+        return call
+    return {**call, "arguments": arguments} if isinstance(arguments, dict) else call
 
 
 def _warn_if_dropped(text: str, messages: Sequence[Mapping[str, Any]]) -> None:

@@ -489,3 +489,25 @@ def test_a_template_is_usable_after_a_failure_and_for_long_conversations() -> No
     long = turns(*["some words " * 500] * 400)
     for family in ("smollm2", "llama3", "qwen", "gemma"):
         assert len(TEMPLATES[family].render(long)) > 400 * 5000
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ call.arguments | tojson }}", '{"city": "Pãris"}'),
+        ("{{ call.arguments if call.arguments is string else call.arguments | tojson }}", '{"city": "Pãris"}'),
+        ("{{ '<' + call.arguments + '>' }}", '<{"city": "Pãris"}>'),  # it wants text
+    ],
+)
+def test_arguments_of_tool_calls_may_be_json_text(source: str, expected: str, nested: bool) -> None:
+    call = {"name": "weather", "arguments": '{"city": "Pãris"}'}
+    message = {"role": "assistant", "content": "", "tool_calls": [{"function": call} if nested else call]}
+    where = "messages[0].tool_calls[0]" + (".function" if nested else "")
+    template = ChatTemplate(f"{{% set call = {where} %}}{source}", tokenizer())
+    assert template.render([message]) == expected
+    assert message["tool_calls"] == [{"function": call} if nested else call]
+    for odd in ("no JSON", "[1]", "7"):
+        given = {**message, "tool_calls": [{"function": {**call, "arguments": odd}}]}
+        plain = ChatTemplate("{{ messages[0].tool_calls[0].function.arguments }}", tokenizer())
+        assert plain.render([given]) == odd
