@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
-from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
+from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas, token_ids
 from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
@@ -143,7 +144,7 @@ class Model(Handle):
     def runner(self, options: SessionOptions, plan: Plan | None = None) -> Runner:
         """What runs the model, or another plan of `plan_with`, over sequences of these options. Errors as `session`."""
         self.gguf.check_unchanged()
-        n_ctx = self._choose_context(options) if options.n_ctx is None else operator.index(options.n_ctx)
+        n_ctx = self._choose_context(options) if options.n_ctx is None else options.n_ctx
         if plan is None:  # another plan of the model needs as much
             self._check_room(n_ctx, options)
         return Runner(
@@ -230,14 +231,18 @@ class Model(Handle):
         from subbyte.runtime.template import helper as template_helper
         from subbyte.runtime.template.chat_template import ChatTemplate
 
+        if variables is not None:
+            arguments.mapping("variables", variables)
         best = self.recommended
-        options = GenerationOptions(sampling or Sampling(**best.sampling), max_tokens, stop, reasoning_budget)
-        if template is not None and not template.strip():
+        sampling = Sampling(**best.sampling) if sampling is None else sampling
+        options = GenerationOptions(sampling, max_tokens, stop, reasoning_budget)
+        if template is not None and not arguments.text("template", template).strip():
             raise ValueError("template is empty; give a chat template in Jinja, or None for the file's")
         template_helper.start()  # it gets ready while the session is made
         own = self.template if template is None else ChatTemplate(template, self.tokenizer)
         reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
-        session = self.open_session(SessionOptions(n_ctx, cache_type, activations or best.activations))
+        activations = best.activations if activations is None else activations
+        session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables,
@@ -266,9 +271,15 @@ class Model(Handle):
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
 
-        options = GenerationOptions(sampling or Sampling(), max_tokens, stop)
+        options = GenerationOptions(Sampling() if sampling is None else sampling, max_tokens, stop)
+        arguments.flag("special", special)
+        if isinstance(prompt, str):
+            prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)
+        else:
+            taken = "a text (str) or a list of token ids"
+            prompt = _token_ids("prompt", arguments.items("prompt", prompt, taken), self.config.n_vocab)
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
-        return complete(session, self.tokenizer, prompt, options, special=special, owns_session=True)
+        return complete(session, self.tokenizer, prompt, options, owns_session=True)
 
     def score(self, text: str | bytes) -> Score:
         """The log-probability of each token of text, after BOS where the model wants one.
@@ -277,6 +288,7 @@ class Model(Handle):
         """
         from subbyte.runtime.score import score
 
+        text = arguments.raw_text("text", text)
         return score(
             text, self.tokenizer, self.config.n_ctx_train, lambda n_ctx: self.session(n_ctx, activations="int8x2")
         )
@@ -286,11 +298,15 @@ class Model(Handle):
 
         special: text like <|im_end|> becomes control tokens. add_bos: put the BOS token first if the model wants one.
         """
-        return self.tokenizer.encode(text, special=special, add_bos=add_bos)
+        arguments.flag("special", special)
+        arguments.flag("add_bos", add_bos)
+        return self.tokenizer.encode(arguments.raw_text("text", text), special=special, add_bos=add_bos)
 
     def detokenize(self, ids: Iterable[int], *, special: bool = False) -> str:
         """The text of token ids; control tokens show as text only with special."""
-        return self.tokenizer.decode(ids, special=special)
+        found = arguments.items("ids", ids, "a list of token ids")
+        arguments.flag("special", special)
+        return self.tokenizer.decode(_token_ids("ids", found, self.tokenizer.n_vocab), special=special)
 
     def close(self) -> None:
         """Closes the file; sessions of the model raise SubbyteError from then on. Closing twice is no error."""
@@ -310,9 +326,10 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
     threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
+    model = arguments.path("model", model, arguments.PATH)
+    if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
-    isa = best_isa() if isa is None else isa
+    isa = best_isa() if isa is None else arguments.text("isa", isa)
     if isa not in isas():
         raise ValueError(f"instruction set {isa!r} is unknown or not on this machine; it runs {', '.join(isas())}")
     from subbyte.runtime.store.resolve import resolve
@@ -329,3 +346,32 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     except BaseException:
         gguf.close()
         raise
+
+
+Models: TypeAlias = Model | str | os.PathLike[str]
+"""A model, or a path or name to load it from, as `load` takes it."""
+
+
+def as_model(name: str, model: Models, stack: ExitStack, threads: int | None = None) -> Model:
+    """The model that an argument gives. One that has to be loaded for it is closed with the stack; errors as `load`."""
+    if isinstance(model, Model):
+        return model
+    taken = "a Model, or a path or a model's name (str or os.PathLike)"
+    return stack.enter_context(load(arguments.path(name, model, taken), threads=threads))
+
+
+def as_models(
+    name: str, models: Models | Iterable[Models], stack: ExitStack, threads: int | None = None
+) -> list[Model]:
+    """The models that an argument gives, one or several; as `as_model`."""
+    if isinstance(models, Model | str | os.PathLike):
+        return [as_model(name, models, stack, threads)]
+    given = arguments.items(name, models, "a Model, a path or a model's name, or a list of them")
+    return [as_model(f"{name}[{i}]", each, stack, threads) for i, each in enumerate(given)]
+
+
+def _token_ids(name: str, ids: list[int], n_vocab: int) -> list[int]:
+    try:
+        return [int(id) for id in token_ids(ids, n_vocab)]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

@@ -7,6 +7,7 @@ from typing import Any
 
 from subbyte.errors import TemplateError
 from subbyte.kernels import TryLock
+from subbyte.runtime import arguments
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.reasoning import ReasoningFormat
@@ -48,7 +49,7 @@ class Chat(Handle):
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.variables = dict(variables or {})
-        self._system = clean(system) if system else None
+        self._system = _system_text(system)
         self._reasoning_format = reasoning_format
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
@@ -88,8 +89,9 @@ class Chat(Handle):
             return self._answer_to(text)
 
     def _answer_to(self, text: str) -> Generation:
+        message = Message("user", clean(arguments.text("text", text)))
         self._settle()
-        return self._reply_to([*self._messages, Message("user", clean(text))])
+        return self._reply_to([*self._messages, message])
 
     def regenerate(self) -> Generation:
         """Answer the last message again; the old answer is kept until something of the new one came."""
@@ -122,11 +124,11 @@ class Chat(Handle):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write system text and messages as JSON, whole or not at all. Raises ResourceError."""
-        write_conversation(path, self._system, self.messages)
+        write_conversation(arguments.path("path", path), self._system, self.messages)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""
-        system, messages = read_conversation(path)
+        system, messages = read_conversation(arguments.path("path", path))
         with self._lock:
             self._settle()
             self._system, self._messages, self._unanswered = system, messages, None
@@ -154,9 +156,10 @@ class Chat(Handle):
 
     @system.setter
     def system(self, text: str | None) -> None:
+        system = _system_text(text)
         with self._lock:
             self._settle()
-            self._system = clean(text) if text else None
+            self._system = system
 
     @property
     def settings(self) -> ChatSettings:
@@ -174,7 +177,7 @@ class Chat(Handle):
 
     @sampling.setter
     def sampling(self, sampling: Sampling) -> None:
-        self._sampler = Sampler(sampling)
+        self._sampler = Sampler(arguments.instance("sampling", sampling, Sampling))
 
     @property
     def can_think(self) -> bool:
@@ -252,3 +255,7 @@ class Chat(Handle):
 def _came(answer: Generation) -> bool:
     """Whether there is something of the answer, were it that the model chose to say nothing."""
     return bool(answer.text or answer.thinking or answer.stop_reason in ("eog", "stop"))
+
+
+def _system_text(text: str | None) -> str | None:
+    return clean(arguments.text("system", text)) if text is not None and text != "" else None

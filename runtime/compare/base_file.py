@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
 from subbyte.kernels import MAX_CTX
+from subbyte.runtime import arguments
 from subbyte.runtime.files import atomic_write
 from subbyte.runtime.gguf.cursor import DAMAGED
 from subbyte.runtime.handles import Handle
@@ -70,7 +71,7 @@ class BaseFile(Handle):
     instead = "open it again from its path"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(arguments.path("path", path))
         self._name = printable(str(path))
         self._file = _open(self.path)
         try:

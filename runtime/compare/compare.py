@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from subbyte.kernels import Comparison
-from subbyte.runtime.compare.alignment import align, base_model, check_same_shape
+from subbyte.runtime import arguments
+from subbyte.runtime.compare.alignment import align, as_base, base_model, check_same_shape
 from subbyte.runtime.compare.base_file import BaseFile, write_base
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
@@ -25,7 +26,7 @@ from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_o
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Model
+from subbyte.runtime.model import Models, as_models
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 
@@ -51,19 +52,29 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
 
     def __init__(
         self,
-        base: Model | BaseFile,
-        models: Sequence[Model],
+        base: Models | BaseFile,
+        models: Models | Sequence[Models],
         text: Texts | None,
         options: EvalOptions,
         *,
         layers: bool = False,
         save_base: str | os.PathLike[str] | None = None,
     ) -> None:
-        alignment = align(base, models, text, options)
-        if layers:
-            check_same_shape(base_model(base), models)
+        arguments.instance("options", options, EvalOptions)
+        arguments.flag("layers", layers)
         if save_base is not None:
-            base_model(base)
+            save_base = arguments.path("save_base", save_base)
+        if text is not None:
+            text = arguments.raw_texts("text", text)
+        with ExitStack() as stack:
+            base = as_base("base", base, stack)
+            models = as_models("models", models, stack)
+            alignment = align(base, models, text, options)
+            if layers:
+                check_same_shape(base_model(base), models)
+            if save_base is not None:
+                base_model(base)
+            self._opened = stack.pop_all()
         self._base, self._models, self._options = base, models, options
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._layers, self._save_base = layers, save_base
@@ -86,6 +97,9 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
                 for kld, of_model in zip(so_far, figures.per_token, strict=True):
                     kld.add(of_model.kld)
                 yield CompareProgress(i + 1, self.n_total, tuple(kld.mean for kld in so_far), self._seconds)
+
+    def close(self) -> None:
+        self._opened.close()
 
     @property
     def n_done(self) -> int:
@@ -165,8 +179,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
 
 
 def compare(
-    base: Model | BaseFile,
-    models: Model | Sequence[Model],
+    base: Models | BaseFile,
+    models: Models | Sequence[Models],
     text: Texts | None = None,
     *,
     n_ctx: int | None = None,
@@ -180,7 +194,8 @@ def compare(
     """How models' predictions of a text, or of several texts, differ from a base's: KL divergence and company.
 
     base: a model, or a `BaseFile` written by llama.cpp or with save_base; its text then is the file's own. models: one
-    or several, of the base's vocabulary. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
+    or several, of the base's vocabulary. Each is a `Model` or what `load` takes; base may be a base file's
+    path. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
     what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the rounding of
     activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
     to write a base file, 2 bytes a token of the vocabulary for each scored one. on_chunk is called after each chunk;
@@ -189,8 +204,9 @@ def compare(
     nothing to score.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
-    several = [models] if isinstance(models, Model) else models
-    return CompareMeasurement(base, several, text, options, layers=layers, save_base=save_base).run(on_chunk)
+    arguments.callback("on_chunk", on_chunk)
+    with CompareMeasurement(base, models, text, options, layers=layers, save_base=save_base) as measurement:
+        return measurement.run(on_chunk)
 
 
 def _token_figures(blocks: Sequence[Comparison]) -> TokenFigures:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.gguf.values import ArraySpan
 from subbyte.runtime.model import Model
@@ -137,7 +138,9 @@ def read_corpus(
     Raises ValueError for a text that is shorter than two chunks, and for numbers that leave nothing to score.
     """
     n_ctx = N_CTX if n_ctx is None else n_ctx
-    texts = [texts] if isinstance(texts, str | bytes) else texts
+    texts = arguments.raw_texts("text", texts)
+    if stride is not None:
+        stride = arguments.whole("stride", stride)
     if n_ctx < 4:
         raise ValueError(f"chunks of {n_ctx} tokens; they must have at least 4")
     if chunks is not None and chunks < 1:

@@ -16,6 +16,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.checkpoint import Checkpoint
 from subbyte.runtime.evaluation.corpus import Corpus, read_corpora
 from subbyte.runtime.evaluation.options import EvalOptions
@@ -23,7 +24,7 @@ from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, Perpl
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Model
+from subbyte.runtime.model import Model, Models, as_models
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 
@@ -43,7 +44,7 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
 
     def __init__(
         self,
-        models: Sequence[Model],
+        models: Models | Sequence[Models],
         text: Texts,
         options: EvalOptions,
         *,
@@ -52,14 +53,22 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
         until_decided: bool = False,
         resume: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._models, self._options, self._until_decided = models, options, until_decided
-        self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
-        self._test = SequentialTest(LEVEL)
-        self._same = first_of_same([model.gguf for model in models])
-        self._checkpoint = None
+        self._options, self._until_decided = options, arguments.flag("until_decided", until_decided)
+        arguments.instance("options", options, EvalOptions)
+        arguments.flag("compat", compat)
         if resume is not None:
-            shape = (len(models), len(self._corpora[0].chunks[0].targets))
-            self._checkpoint = Checkpoint(resume, _identity(models, self._corpora[0], options), shape)
+            resume = arguments.path("resume", resume)
+        text = arguments.raw_texts("text", text)
+        self._test = SequentialTest(LEVEL)
+        self._checkpoint = None
+        with ExitStack() as stack:
+            self._models = models = as_models("models", models, stack)
+            self._same = first_of_same([model.gguf for model in models])
+            self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
+            if resume is not None:
+                shape = (len(models), len(self._corpora[0].chunks[0].targets))
+                self._checkpoint = Checkpoint(resume, _identity(models, self._corpora[0], options), shape)
+            self._opened = stack.pop_all()
         self._losses: list[list[Floats]] = []  # of each chunk, of each model
         self._seconds = 0.0
 
@@ -75,6 +84,9 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
             yield ChunkResult(self.n_done, self.n_total, ppl, error, self._seconds)
             if self._until_decided and self._is_decided():
                 break
+
+    def close(self) -> None:
+        self._opened.close()
 
     @property
     def n_done(self) -> int:
@@ -122,8 +134,8 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
 
 
 @overload
-def perplexity(
-    model: Model,
+def perplexity(  # type: ignore[overload-overlap]  # a str is a sequence, too
+    model: Models,
     text: Texts,
     *,
     n_ctx: int = ...,
@@ -138,7 +150,7 @@ def perplexity(
 ) -> PerplexityResult: ...
 @overload
 def perplexity(
-    model: Sequence[Model],
+    model: Sequence[Models],
     text: Texts,
     *,
     n_ctx: int = ...,
@@ -153,7 +165,7 @@ def perplexity(
     on_chunk: Callable[[ChunkResult], None] | None = ...,
 ) -> PerplexityRun: ...
 def perplexity(
-    model: Model | Sequence[Model],
+    model: Models | Sequence[Models],
     text: Texts,
     *,
     n_ctx: int = 512,
@@ -169,23 +181,24 @@ def perplexity(
 ) -> PerplexityResult | PerplexityRun:
     """Perplexity of `text`, or of several texts, in chunks of n_ctx tokens; chunks: at most so many in all.
 
-    model: one, or a list of them that tokenize alike: they take turns at each chunk, and `PerplexityRun.delta` compares
-    them. stride: score the last so many tokens of overlapping windows (see corpus.py). activations: "int8x2" measures
-    the file, not the rounding of activations; "int8" measures what chat and generation compute. special: as in
-    `EvalOptions`. compat: llama.cpp's rules where they differ (corpus.py). until_decided: stop when every model is
-    better or worse than the first, or the same to the last byte, or at the end of the text; each look has a price, see
-    `SequentialTest`. resume: a file that takes the results of each chunk; if it is there, the run goes on from it.
-    on_chunk is called after each chunk; `PerplexityMeasurement` keeps the chunks of a run that is ended early. Memory
-    does not depend on n_ctx * n_vocab. Raises ValueError when a text is shorter than two chunks, when n_ctx leaves
-    nothing to score, or when the models tokenize it differently;
+    model: one, as a `Model` or as what `load` takes, or a list of them that tokenize alike: they take turns at each
+    chunk, and `PerplexityRun.delta` compares them. stride: score the last so many tokens of overlapping windows (see
+    corpus.py). activations: "int8x2" measures the file, not the rounding of activations; "int8" measures what chat and
+    generation compute. special: as in `EvalOptions`. compat: llama.cpp's rules where they differ (corpus.py).
+    until_decided: stop when every model is better or worse than the first, or the same to the last byte, or at the end
+    of the text; each look has a price, see `SequentialTest`. resume: a file that takes the results of each chunk; if it
+    is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps the chunks of
+    a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is shorter than
+    two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently;
     SubbyteError when the file to resume from is of another run.
     """
-    models = [model] if isinstance(model, Model) else list(model)
+    arguments.callback("on_chunk", on_chunk)
     options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
-    run = PerplexityMeasurement(
-        models, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume
-    ).run(on_chunk)
-    return run.results[0] if isinstance(model, Model) else run
+    with PerplexityMeasurement(
+        model, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume
+    ) as measurement:
+        run = measurement.run(on_chunk)
+    return run.results[0] if isinstance(model, Model | str | os.PathLike) else run
 
 
 def _identity(models: Sequence[Model], corpus: Corpus, options: EvalOptions) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import sample, top_k
+from subbyte.runtime.arguments import flag, mapping, number, strings, whole
 
 MAX_BIAS = 1e6  # logits are far below that
 
@@ -44,60 +46,40 @@ class Sampling:
     seed: int | None = None  # None: different each time
 
     def __post_init__(self) -> None:
-        _number("temperature", self.temperature, 0.0, math.inf)
-        _number("top_p", self.top_p, 0.0, 1.0)
-        _number("min_p", self.min_p, 0.0, 1.0)
-        _number("repeat_penalty", self.repeat_penalty, 0.01, 100.0)
-        for name in ("presence_penalty", "frequency_penalty"):
-            _number(name, getattr(self, name), -MAX_BIAS, MAX_BIAS)
-        _number("dry_multiplier", self.dry_multiplier, 0.0, MAX_BIAS)
-        _number("dry_base", self.dry_base, 1.0, 100.0)
-        _number("xtc_probability", self.xtc_probability, 0.0, 1.0)
-        _number("xtc_threshold", self.xtc_threshold, 0.0, 1.0)
-        _integer("dry_allowed_length", self.dry_allowed_length, 1, "2 lets a word come again")
-        _integer("dry_penalty_last_n", self.dry_penalty_last_n, -1, "-1 means the whole context")
-        object.__setattr__(self, "dry_sequence_breakers", _texts("dry_sequence_breakers", self.dry_sequence_breakers))
-        object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
-        if not isinstance(self.ignore_eos, bool):
-            raise ValueError(f"ignore_eos is {self.ignore_eos!r}, but must be True or False")
-        _integer("top_k", self.top_k, 0, "0 keeps all tokens")
-        _integer("repeat_last_n", self.repeat_last_n, -1, "-1 means the whole context")
+        checked: dict[str, Any] = {
+            "temperature": number("temperature", self.temperature, 0.0),
+            "top_p": number("top_p", self.top_p, 0.0, 1.0),
+            "min_p": number("min_p", self.min_p, 0.0, 1.0),
+            "repeat_penalty": number("repeat_penalty", self.repeat_penalty, 0.01, 100.0),
+            "presence_penalty": number("presence_penalty", self.presence_penalty, -MAX_BIAS, MAX_BIAS),
+            "frequency_penalty": number("frequency_penalty", self.frequency_penalty, -MAX_BIAS, MAX_BIAS),
+            "dry_multiplier": number("dry_multiplier", self.dry_multiplier, 0.0, MAX_BIAS),
+            "dry_base": number("dry_base", self.dry_base, 1.0, 100.0),
+            "xtc_probability": number("xtc_probability", self.xtc_probability, 0.0, 1.0),
+            "xtc_threshold": number("xtc_threshold", self.xtc_threshold, 0.0, 1.0),
+            "dry_allowed_length": whole("dry_allowed_length", self.dry_allowed_length, 1, "2 lets a word come again"),
+            "dry_penalty_last_n": whole(
+                "dry_penalty_last_n", self.dry_penalty_last_n, -1, "-1 means the whole context"
+            ),
+            "dry_sequence_breakers": strings("dry_sequence_breakers", self.dry_sequence_breakers),
+            "logit_bias": _checked_bias(self.logit_bias),
+            "ignore_eos": flag("ignore_eos", self.ignore_eos),
+            "top_k": whole("top_k", self.top_k, 0, "0 keeps all tokens"),
+            "repeat_last_n": whole("repeat_last_n", self.repeat_last_n, -1, "-1: the whole context"),
+        }
         if self.seed is not None:
-            _integer("seed", self.seed, 0, "without one, the text differs each time")
-
-
-def _texts(name: str, texts: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        raise ValueError(f"{name} is {texts!r:.80}, but must be a list of non-empty strings")
-    found = tuple(texts)
-    if not all(isinstance(text, str) and text for text in found):
-        raise ValueError(f"{name} is {found!r:.80}, but must be a list of non-empty strings")
-    return found
+            checked["seed"] = whole("seed", self.seed, 0, "None: the text differs each time")
+        for name, value in checked.items():  # as Python's own numbers: numpy's are no JSON
+            object.__setattr__(self, name, value)
 
 
 def _checked_bias(biases: Mapping[int, float]) -> dict[int, float]:
-    if not isinstance(biases, Mapping):
-        raise ValueError(f"logit_bias is {biases!r:.80}, but must be a mapping from token ids to numbers")
-    for token, bias in biases.items():
-        _integer("a token of logit_bias", token, 0, "ids count from 0")
-        if bias != -math.inf:
-            _number(f"the logit_bias of token {token}", bias, -MAX_BIAS, MAX_BIAS)
-    return dict(biases)
-
-
-def _number(name: str, value: float, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}, but must be a finite number")
-    if not low <= value <= high:
-        limits = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
-        raise ValueError(f"{name} is {value:g}, but must be {limits}")
-
-
-def _integer(name: str, value: int, low: int, hint: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name} is {value!r}, but must be a whole number")
-    if value < low:
-        raise ValueError(f"{name} is {value}, but must be at least {low} ({hint})")
+    checked = {}
+    for token, bias in mapping("logit_bias", biases).items():
+        id = whole("a token of logit_bias", token, 0, "ids count from 0")
+        banned = isinstance(bias, float) and bias == -math.inf
+        checked[id] = bias if banned else number(f"the logit_bias of token {id}", bias, -MAX_BIAS, MAX_BIAS)
+    return checked
 
 
 class Sampler:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 
+from subbyte.runtime import arguments
+
 
 def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
     """`stop` without repetitions; ValueError if it is no list of non-empty strings."""
-    strings = tuple(dict.fromkeys(stop))
-    if isinstance(stop, str) or not all(isinstance(text, str) and text for text in strings):
-        raise ValueError(f"stop is {stop!r:.80}, but must be a list of non-empty strings")
-    return strings
+    return tuple(dict.fromkeys(arguments.strings("stop", stop)))
 
 
 class StopStringMatcher:

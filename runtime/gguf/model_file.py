@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
 from subbyte.runtime.gguf.shard import Shard
 from subbyte.runtime.gguf.tensors import TensorInfo
@@ -60,7 +61,7 @@ class GGUF(Handle):
         Raises FormatError (broken bytes or not GGUF), UnsupportedError (version, byte order, block type), ModelNotFound
         (no such file, a shard is missing) and ResourceError (can't be read or mapped).
         """
-        path = Path(path)
+        path = Path(arguments.path("path", path))
         given = Shard(path)
         paths = _shard_paths(given)
         shards = [given if each == path else Shard(each) for each in paths]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ResourceError
+from subbyte.runtime import arguments
 from subbyte.runtime.files import atomic_write
 from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.shard import MAGIC, Shard
@@ -54,7 +55,7 @@ class Imatrix:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Imatrix:
         """Read a file of either of llama.cpp's formats. Raises FormatError, ModelNotFound and ResourceError."""
-        path = Path(path)
+        path = Path(arguments.path("path", path))
         with suppress(OSError, ValueError):
             if path.is_file():  # opening a pipe would wait for a writer
                 with path.open("rb") as file:
@@ -64,7 +65,7 @@ class Imatrix:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the GGUF format that llama-quantize reads; whole, or not at all. Raises ResourceError."""
-        path = Path(path)
+        path = Path(arguments.path("path", path))
         try:
             with atomic_write(path) as temporary:
                 w = _writer(temporary)

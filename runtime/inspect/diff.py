@@ -1,12 +1,12 @@
 """What differs between two GGUF files: metadata, texts, tokenizer, tensors and weights; as records and as tables."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import split_name
 from subbyte.runtime.gguf.tensors import size_of
@@ -15,7 +15,7 @@ from subbyte.runtime.inspect.diff_tensors import TensorChange, compare_tensors, 
 from subbyte.runtime.inspect.diff_text import MAX_LINES
 from subbyte.runtime.inspect.diff_weights import WeightError, differing, ratio, weight_errors
 from subbyte.runtime.records import Record, Tabular
-from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.tables import Table, html
 from subbyte.runtime.types import StepProgress
 
@@ -70,19 +70,21 @@ class Diff(Record, Tabular):
 
 
 def diff(
-    a: str | os.PathLike[str],
-    b: str | os.PathLike[str],
+    a: Source,
+    b: Source,
     *,
     weights: bool = False,
     on_progress: StepProgress | None = None,
 ) -> Diff:
-    """Compares two models, each a path, a built-in name or hf:user/repo:QUANT.
+    """Compares two models, each a path, a built-in name, hf:user/repo:QUANT, a `Model` or a `GGUF`.
 
     Nothing is loaded, so that any GGUF file will do. Tensors of the same type and shape are compared byte by byte.
     weights: also decode those that differ, and measure the error of b's. Raises what `GGUF.open` raises, and
     ModelChanged when a file is written to meanwhile.
     """
-    with GGUF.open(resolve(a)) as first, GGUF.open(resolve(b)) as second:
+    arguments.flag("weights", weights)
+    arguments.callback("on_progress", on_progress)
+    with open_source("a", a) as first, open_source("b", b) as second:
         values, texts, arrays = compare_metadata(first.metadata, second.metadata)
         other_bytes = differing(first, second, on_progress)
         tensors = compare_tensors(first.tensors, second.tensors, other_bytes)

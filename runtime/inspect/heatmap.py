@@ -1,13 +1,13 @@
 """Where the bits of a file are: its matrices as a grid of layers and kinds of tensors, with the size of each kind."""
 
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.names import split_name
 from subbyte.runtime.gguf.tensors import Size, size_of
@@ -15,7 +15,7 @@ from subbyte.runtime.inspect.colours import LEAST_BITS, MOST_BITS, bits_colour, 
 from subbyte.runtime.inspect.summary import count_of, text_of
 from subbyte.runtime.inspect.svg import CHAR, LINE, MARGIN, Canvas
 from subbyte.runtime.records import Record, Tabular
-from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.text import printable
 
 __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"]
@@ -99,6 +99,7 @@ class Heatmap(Record, Tabular):
 
     def svg(self, by: By = "bits") -> str:
         """The picture as an SVG document, coloured by bits per weight or by block type."""
+        arguments.choice("by", by, get_args(By))
         return draw(self, by).document()
 
     def _repr_html_(self) -> str:
@@ -110,12 +111,12 @@ def colour(cell: Cell, by: By) -> str:
     return bits_colour(cell.bits) if by == "bits" else type_colour(cell.type)
 
 
-def heatmap(model: str | os.PathLike[str]) -> Heatmap:
-    """The heatmap of a model: a path, a built-in name or hf:user/repo:QUANT, as `load` takes it.
+def heatmap(model: Source) -> Heatmap:
+    """The heatmap of a model: a path, a built-in name or hf:user/repo:QUANT, as `load` takes it, a `Model` or a `GGUF`.
 
     Nothing is loaded, so that any GGUF file will do. Raises what `GGUF.open` raises.
     """
-    with GGUF.open(resolve(model)) as gguf:
+    with open_source("model", model) as gguf:
         return chart(gguf)
 
 

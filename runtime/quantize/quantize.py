@@ -13,6 +13,7 @@ from typing import Any
 
 from subbyte.errors import ModelRefused, ResourceError
 from subbyte.kernels import MAX_THREADS
+from subbyte.runtime import arguments
 from subbyte.runtime.files import is_replaceable
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
@@ -28,6 +29,7 @@ from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, 
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
 from subbyte.runtime.records import Tabular
+from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.text import did_you_mean, printable
 from subbyte.runtime.types import StepProgress
 
@@ -69,7 +71,7 @@ class Quantized(Tabular):
 
 
 def quantize(
-    source: str | os.PathLike[str],
+    source: Source,
     out: str | os.PathLike[str],
     recipe: str | os.PathLike[str] | Recipe | None = None,
     *,
@@ -82,23 +84,29 @@ def quantize(
 ) -> Quantized:
     """Writes a model in other block types; OUT appears when it is whole. Needs the extra `quantize`, but for a dry run.
 
-    source: a path or a name, as for `load`. recipe: the name of a mixture, a TOML file, or a `Recipe`; or in its place
-    target_size: the most bytes the file may have, for which the finest of llama.cpp's mixtures is taken.
-    tensor_types: "PATTERN=TYPE", which come before the recipe's rules. A run that was interrupted is taken up by the
-    same call. Raises ValueError, ModelRefused (importances are missing), NumericError, ResourceError, ModelNotFound.
+    source: a path or a name, as for `load`, a `Model` or a `GGUF`. recipe: the name of a mixture, a TOML file, or a
+    `Recipe`; or in its place target_size: the most bytes the file may have, for which the finest of llama.cpp's
+    mixtures is taken. tensor_types: "PATTERN=TYPE", which come before the recipe's rules. A run that was interrupted is
+    taken up by the same call. Raises ValueError, ModelRefused (importances are missing), NumericError, ResourceError,
+    ModelNotFound.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
+    if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
     if (recipe is None) == (target_size is None):
-        raise ValueError("give either a recipe or a target size")
-    from subbyte.runtime.store.resolve import resolve
-
-    started, out = time.perf_counter(), Path(out)
+        raise ValueError("give either a recipe or a target size (recipe, target_size)")
+    started, out = time.perf_counter(), Path(arguments.path("out", out))
+    tensor_types = arguments.strings("tensor_types", tensor_types)
+    arguments.flag("dry_run", dry_run)
+    arguments.callback("on_progress", on_progress)
+    if target_size is not None:
+        target_size = arguments.whole("target_size", target_size, 1, hint="bytes")
     overrides = [parse_override(each) for each in tensor_types]
     base = None if recipe is None else find_recipe(recipe)
-    importances = imatrix if isinstance(imatrix, Imatrix) or imatrix is None else Imatrix.open(imatrix)
+    importances = (
+        imatrix if isinstance(imatrix, Imatrix) or imatrix is None else Imatrix.open(arguments.path("imatrix", imatrix))
+    )
     imatrix_name = "" if imatrix is None or isinstance(imatrix, Imatrix) else os.fspath(imatrix)
-    with GGUF.open(resolve(source)) as gguf:
+    with open_source("source", source) as gguf:
         _check_place(out, gguf)
         _check_matched(overrides, gguf)
 

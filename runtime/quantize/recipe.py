@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import FormatError, ResourceError
+from subbyte.runtime import arguments
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.published_mixes import MIXES
 from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
@@ -74,7 +75,7 @@ class Recipe:
 
         Raises ValueError, which names those that may be meant.
         """
-        wanted = "-".join(name.split()).lower()
+        wanted = "-".join(arguments.text("name", name).split()).lower()
         known = {**{mix.lower(): mix for mix in NAMED}, **{alias.lower(): mix for alias, mix in ALIASES.items()}}
         if wanted not in known:
             hint = did_you_mean(name, [*NAMED, *ALIASES])
@@ -85,12 +86,12 @@ class Recipe:
     @classmethod
     def dynamic_gate(cls, type: str) -> Recipe:
         """The mixture of Mungert's DynamicGate files: "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S" or "IQ2_M"."""
-        return cls.named(f"DynamicGate-{type}")
+        return cls.named(f"DynamicGate-{arguments.text('type', type)}")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Recipe:
         """The recipe in a TOML file. Raises FormatError and ResourceError."""
-        return read_recipe(Path(path))
+        return read_recipe(Path(arguments.path("path", path)))
 
     def to_toml(self) -> str:
         """The text of a TOML file from which `open` makes the same recipe."""
@@ -133,7 +134,7 @@ def find_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:
         return recipe
     if isinstance(recipe, str) and not recipe.endswith(".toml"):
         return Recipe.named(recipe)
-    return read_recipe(Path(recipe))
+    return read_recipe(Path(arguments.path("recipe", recipe, "a recipe's name, the path of a .toml file or a Recipe")))
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -5,13 +5,13 @@ Its table is that of a model card; below it stands all that another needs to get
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from subbyte.runtime import arguments
 from subbyte.runtime.bench.result import Kind
 from subbyte.runtime.compare.compare import CompareMeasurement
 from subbyte.runtime.evaluation.divergence import Divergence
@@ -20,7 +20,7 @@ from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.model import Model, load
+from subbyte.runtime.model import Model, Models, as_model, as_models
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
@@ -145,24 +145,28 @@ class ReportMeasurement(Measurement[Step, Report]):
 
     def __init__(
         self,
-        models: Sequence[str | os.PathLike[str]],
+        models: Models | Sequence[Models],
         text: Texts,
         options: EvalOptions,
         *,
-        base: str | os.PathLike[str] | None = None,
-        against: str | os.PathLike[str] | None = None,
+        base: Models | None = None,
+        against: Models | None = None,
         threads: int | None = None,
         prompt: int = 512,
         generate: int = 64,
         repeats: int = 3,
     ) -> None:
-        if not models:
-            raise ValueError("no model to report on; give at least one")
+        arguments.instance("options", options, EvalOptions)
+        text = arguments.raw_texts("text", text)
+        for name, size in (("prompt", prompt), ("generate", generate), ("repeats", repeats)):
+            arguments.whole(name, size, 1)
         self._options, self._prompt, self._generate, self._repeats = options, prompt, generate, repeats
         self._losses: PerplexityMeasurement | CompareMeasurement
         with ExitStack() as stack:
-            files = [stack.enter_context(load(model, threads=threads)) for model in models]
-            self._base = None if base is None else stack.enter_context(load(base, threads=threads))
+            files = as_models("models", models, stack, threads)
+            if not files:
+                raise ValueError("models: no model to report on; give at least one")
+            self._base = None if base is None else as_model("base", base, stack, threads)
             self._baselines = _baselines(files, against)
             if self._base is None:
                 self._models = files
@@ -224,11 +228,11 @@ class ReportMeasurement(Measurement[Step, Report]):
 
 
 def report(
-    models: Sequence[str | os.PathLike[str]],
+    models: Models | Sequence[Models],
     text: Texts,
     *,
-    base: str | os.PathLike[str] | None = None,
-    against: str | os.PathLike[str] | None = None,
+    base: Models | None = None,
+    against: Models | None = None,
     n_ctx: int = 512,
     chunks: int | None = None,
     cache_type: CacheType = "f16",
@@ -241,12 +245,14 @@ def report(
 ) -> Report:
     """Measure files of one model: perplexity of text, difference from a standard file, divergence from a base, speed.
 
-    models, base: as for `load`. against: one of the models, with which all others are compared; None for the rule of
-    `size_class.baseline_for`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of a prompt
-    and of so many generated tokens, `repeats` times each, with "int8" activations as in generation. on_progress is
-    called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early. Raises what
-    `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of them.
+    models, base: each a `Model`, or as for `load`. against: one of them, with which all others are compared; None for
+    the rule of `size_class.baseline_for`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of
+    a prompt and of so many generated tokens, `repeats` times each, with "int8" activations as in generation.
+    on_progress is called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early.
+    Raises what `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of
+    them.
     """
+    arguments.callback("on_progress", on_progress)
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     with ReportMeasurement(
         models, text, options, base=base, against=against, threads=threads, prompt=prompt, generate=generate,
@@ -255,16 +261,16 @@ def report(
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
 
 
-def _baselines(files: Sequence[Model], against: str | os.PathLike[str] | None) -> dict[int, int]:
+def _baselines(files: Sequence[Model], against: Models | None) -> dict[int, int]:
     """By the indices of those files that are compared with another one, the index of that."""
     indices = range(len(files))
     if against is None:
         classes = [(size_class(model.gguf), model.gguf.size) for model in files]
         return {i: baseline for i in indices if (baseline := baseline_for(classes, i)) is not None}
-    path = resolve(against)
+    path = against.path if isinstance(against, Model) else resolve(arguments.path("against", against, arguments.PATH))
     baseline = next((i for i in indices if files[i].path.samefile(path)), None)
     if baseline is None:
-        raise ValueError(f"{os.fspath(against)} is none of the files; give one of them to compare the others with")
+        raise ValueError(f"against: {path} is none of the files; give one of them to compare the others with")
     return {i: baseline for i in indices if i != baseline}
 
 

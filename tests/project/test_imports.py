@@ -12,30 +12,33 @@ FOLDERS = {
 }
 
 # Modules beside the rooms, which import none of those.
-_LOW = {"files", "handles", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
+_LOW = {"arguments", "files", "handles", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
+    "arguments": {"text"},
     "measurement": {"handles"},
     "tables": {"text"},
     "records": {"tables"},
+    "types": {"arguments"},
+    "source": {"arguments", "gguf", "store"},
     "gguf": _LOW,
     "store": _LOW,
     "tokenizer": _LOW | {"gguf"},
-    "template": {"protocols", "records", "types"},
-    "generation": {"handles", "protocols", "records", "types"},
-    "chat": {"files", "generation", "gguf", "handles", "protocols", "records", "template", "types"},
+    "template": {"arguments", "protocols", "records", "types"},
+    "generation": {"arguments", "handles", "protocols", "records", "types"},
+    "chat": {"arguments", "files", "generation", "gguf", "handles", "protocols", "records", "template", "types"},
     "protocols": {"types"},
     "sequence": {"handles", "types"},
     "runner": {"handles", "sequence", "types"},
-    "session": {"handles", "runner", "sequence", "types"},
-    "inspect": _LOW | {"gguf", "store"},
+    "session": {"arguments", "handles", "runner", "sequence", "types"},
+    "inspect": _LOW | {"gguf", "source", "store"},
     "model": _LOW | {"chat", "generation", "gguf", "runner", "score", "session", "store", "template", "tokenizer"},
     "score": _LOW | {"session"},
     "evaluation": _LOW | {"gguf", "model", "session"},
     "bench": _LOW | {"inspect", "model", "session"},
     "imatrix": _LOW | {"evaluation", "gguf", "model"},
     "compare": _LOW | {"evaluation", "gguf", "model"},
-    "quantize": _LOW | {"gguf", "imatrix", "inspect", "store"},
+    "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {"bench", "compare", "evaluation", "gguf", "inspect", "model", "quantize", "session", "store", "tokenizer"},
