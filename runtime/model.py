@@ -145,6 +145,8 @@ class Model(Handle):
         """What runs the model, or another plan of `plan_with`, over sequences of these options. Errors as `session`."""
         self.gguf.check_unchanged()
         n_ctx = self._choose_context(options) if options.n_ctx is None else options.n_ctx
+        if n_ctx > MAX_CTX:
+            raise ValueError(f"n_ctx: a context of {arguments.shown(n_ctx)} tokens; allowed are 1 to {MAX_CTX}")
         if plan is None:  # another plan of the model needs as much
             self._check_room(n_ctx, options)
         return Runner(
@@ -331,7 +333,7 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
     isa = best_isa() if isa is None else arguments.text("isa", isa)
     if isa not in isas():
-        raise ValueError(f"instruction set {isa!r} is unknown or not on this machine; it runs {', '.join(isas())}")
+        raise ValueError(f"instruction set {isa!r:.80} is unknown or not on this machine; it runs {', '.join(isas())}")
     from subbyte.runtime.store.resolve import resolve
 
     path = resolve(model)

@@ -258,4 +258,4 @@ def _came(answer: Generation) -> bool:
 
 
 def _system_text(text: str | None) -> str | None:
-    return clean(arguments.text("system", text)) if text is not None and text != "" else None
+    return None if text is None else clean(arguments.text("system", text)) or None
