@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
+from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas, token_ids
 from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
 from subbyte.runtime import arguments
@@ -141,6 +141,7 @@ class Model(Handle):
         runner = self.runner(options)
         return Session(runner, runner.new_sequence(options.cache_type))
 
+    @memory_errors("make a session")
     def runner(self, options: SessionOptions, plan: Plan | None = None) -> Runner:
         """What runs the model, or another plan of `plan_with`, over sequences of these options. Errors as `session`."""
         self.gguf.check_unchanged()
@@ -250,6 +251,7 @@ class Model(Handle):
             system=system, thinking=thinking, variables=variables,
         )  # fmt: skip
 
+    @memory_errors("begin an answer")
     def generate(
         self,
         prompt: str | Sequence[int],
@@ -283,6 +285,7 @@ class Model(Handle):
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
 
+    @memory_errors("score the text")
     def score(self, text: str | bytes) -> Score:
         """The log-probability of each token of text, after BOS where the model wants one.
 
@@ -295,6 +298,7 @@ class Model(Handle):
             text, self.tokenizer, self.config.n_ctx_train, lambda n_ctx: self.session(n_ctx, activations="int8x2")
         )
 
+    @memory_errors("tokenize the text")
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
         """Token ids of text.
 
@@ -321,6 +325,7 @@ class Model(Handle):
         self.close()
 
 
+@memory_errors("load the model")
 def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Model:
     """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT, fetched into the cache if need be.
 

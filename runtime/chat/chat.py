@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from subbyte.errors import TemplateError
+from subbyte.errors import TemplateError, memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
@@ -222,6 +222,7 @@ class Chat(Handle):
         """The last answer with its figures, also while it runs; None before the first."""
         return self._answer.reply if self._answer else self._last
 
+    @memory_errors("begin an answer")
     def _reply_to(self, asked: list[Message]) -> Generation:
         rendered = self._encode(asked)
         if not rendered:

@@ -214,22 +214,23 @@ def test_a_wrong_kind_is_a_type_error_that_says_what_is_taken(place: Place) -> N
             call()  # type: ignore[no-untyped-call]
 
 
-def test_a_model_is_taken_as_object_path_or_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.thorough
+def test_a_model_is_taken_as_object_path_or_name(place: Place) -> None:
     options: dict[str, Any] = {"n_ctx": 32, "chunks": 2}
     expected = sb.perplexity(place.model, TEXT, **options).ppl
-    for model in (place.path, str(place.path)):
-        assert sb.perplexity(model, TEXT, **options).ppl == pytest.approx(expected)
-        both = sb.perplexity([model, place.model], TEXT, **options).results
-        assert [each.ppl for each in both] == [pytest.approx(expected)] * 2
-        assert sb.compare(model, model, TEXT, **options).results[0].kld.value == pytest.approx(0, abs=1e-6)
-        assert sb.blame(model, place.model, TEXT, **options).groups == ()
-        assert sb.imatrix(model, TEXT, **options).chunk_count == 2
-        sizes: dict[str, Any] = {"prompts": [2], "generations": [], "repeats": 1}
-        assert sb.bench(model, **sizes).measured[0].case.n_tokens == 2
-        assert sb.bench(place.model, threads=[1, 2], **sizes).measured[1].case.threads == 2
-        quick: dict[str, Any] = {"prompt": 2, "generation": 1, "repeats": 1, **options}
-        assert sb.report(model, TEXT, **quick).rows[0].perplexity.ppl == pytest.approx(expected)
-        assert sb.report([place.model, model], TEXT, against=place.model, **quick).rows[1].delta is not None
-        assert sb.heatmap(model) == sb.heatmap(place.model) == sb.heatmap(place.model.gguf)
-        assert sb.diff(model, place.model).same
+    model = str(place.path)
+    assert sb.perplexity(model, TEXT, **options).ppl == pytest.approx(expected)
+    both = sb.perplexity([model, place.model], TEXT, **options).results
+    assert [each.ppl for each in both] == [pytest.approx(expected)] * 2
+    assert sb.compare(model, model, TEXT, **options).results[0].kld.value == pytest.approx(0, abs=1e-6)
+    assert sb.blame(model, place.model, TEXT, **options).groups == ()
+    assert sb.imatrix(model, TEXT, **options).chunk_count == 2
+    sizes: dict[str, Any] = {"prompts": [2], "generations": [], "repeats": 1}
+    assert sb.bench(model, **sizes).measured[0].case.n_tokens == 2
+    assert sb.bench(place.model, threads=[1, 2], **sizes).measured[1].case.threads == 2
+    quick: dict[str, Any] = {"prompt": 2, "generation": 1, "repeats": 1, **options}
+    assert sb.report(model, TEXT, **quick).rows[0].perplexity.ppl == pytest.approx(expected)
+    assert sb.report([place.model, model], TEXT, against=place.model, **quick).rows[1].delta is not None
+    assert sb.heatmap(model) == sb.heatmap(place.model) == sb.heatmap(place.model.gguf)
+    assert sb.diff(model, place.model).same
     assert not place.model.session(8).eval([1], "none")  # the model that was given is still open
