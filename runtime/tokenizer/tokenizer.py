@@ -47,7 +47,7 @@ class Tokenizer:
         """The token ids of a text; bytes are UTF-8. What is not valid Unicode becomes U+FFFD.
 
         special: read control tokens written in the text as such; without it they are plain text
-        add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`)
+        add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`) and the text does not begin with it
         after:   the control token that the text follows; those of some models swallow white space
         limit:   only the first so many ids; of a huge text no more is looked at, where the scheme allows that
         """
@@ -61,6 +61,9 @@ class Tokenizer:
             first = isinstance(part, int)
             if limit is not None and len(ids) >= limit:
                 break
+        if add_bos and ids[:1] == [self.leading_bos]:
+            log.warning("the text begins with the BOS token %s: no second one is put before it", self.text(ids[0]))
+            add_bos = False
         return (self.with_bos(ids) if add_bos else ids)[:limit]
 
     @property
@@ -161,7 +164,9 @@ def _tokenizer(
     """The tokenizer; the values given are those for a file that has no keys for them."""
     given_bos, given_eos = (token_id(metadata, scheme.vocabulary, name) for name in ("bos", "eos"))
     eos = eos if given_eos is None else given_eos
-    eog = find_eog(metadata, scheme.vocabulary, eos)  # before SpecialTokens: it may make control tokens
+    eog = find_eog(
+        metadata, scheme.vocabulary, eos, named=given_eos is not None
+    )  # before SpecialTokens: it may make control tokens
     return Tokenizer(
         scheme,
         SpecialTokens(scheme.vocabulary, strip=strips_space(metadata)),
