@@ -46,7 +46,7 @@ class Tokenizer:
         """The token ids of a text; bytes are UTF-8. What is not valid Unicode becomes U+FFFD.
 
         special: read control tokens written in the text as such; without it they are plain text
-        add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`)
+        add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`) and the text does not begin with it
         after:   the control token that the text follows; those of some models swallow white space
         """
         ids: list[int] = []
@@ -57,6 +57,9 @@ class Tokenizer:
             else:
                 ids += self._scheme.encode(part, first=first)
             first = isinstance(part, int)
+        if add_bos and ids[:1] == [self.leading_bos]:
+            log.warning("the text begins with the BOS token %s: no second one is put before it", self.text(ids[0]))
+            return ids
         return self.with_bos(ids) if add_bos else ids
 
     @property
@@ -157,7 +160,9 @@ def _tokenizer(
     """The tokenizer; the values given are those for a file that has no keys for them."""
     given_bos, given_eos = (token_id(metadata, scheme.vocabulary, name) for name in ("bos", "eos"))
     eos = eos if given_eos is None else given_eos
-    eog = find_eog(metadata, scheme.vocabulary, eos)  # before SpecialTokens: it may make control tokens
+    eog = find_eog(
+        metadata, scheme.vocabulary, eos, named=given_eos is not None
+    )  # before SpecialTokens: it may make control tokens
     return Tokenizer(
         scheme,
         SpecialTokens(scheme.vocabulary, strip=strips_space(metadata)),
