@@ -276,12 +276,20 @@ class Model:
         self.close()
 
 
-def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Model:
+def load(
+    model: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+    override_kv: Mapping[str, int | float | bool | str] | None = None,
+) -> Model:
     """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT, fetched into the cache if need be.
 
     threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
+    override_kv: metadata that counts in place of the file's, such as {"tokenizer.ggml.eos_token_id": 2}.
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
-    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run.
+    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run, or metadata of no
+    kind.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
@@ -291,7 +299,7 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     from subbyte.runtime.store.resolve import resolve
 
     path = resolve(model)
-    gguf = GGUF.open(path)
+    gguf = GGUF.open(path, override_kv=override_kv)
     try:
         return Model(gguf, n_threads=threads or min(default_threads()[0], MAX_THREADS), isa=isa)
     except SubbyteError as error:

@@ -145,7 +145,7 @@ class Decoder:
 
     def finish(self) -> Sequence[Event]:
         """What was held back, once the answer has ended."""
-        events = self.output.finish()
+        events = self.output.finish(cut=self.ended != "eog")
         if self.output.stopped:
             self.ended = "stop"
         return events

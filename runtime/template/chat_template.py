@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from subbyte.errors import TemplateError
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template import helper as template_helper
-from subbyte.runtime.template.marks import Marks
+from subbyte.runtime.template.abilities import Abilities, Message, text_of
+from subbyte.runtime.template.marks import ROLES, Marks
 from subbyte.runtime.template.process import Failure
 
 CHATML = (
@@ -34,8 +36,10 @@ class ChatTemplate:
 
     `source` is the file's `tokenizer.chat_template`; without one (None or "") ChatML is used, or a transcript where the
     vocabulary has not its tokens, and a warning logged. Text in messages never becomes a control token
-    (`runtime/template/marks.py` says why), and a hostile template is stopped. Raises TemplateError, with the line, for
-    a template that can't be compiled, and ResourceError if no helper process can be started.
+    (`runtime/template/marks.py` says why), and a hostile template is stopped. Messages are given to the template in the
+    form that it shows (`runtime/template/abilities.py`); a warning says what is left out all the same. Raises
+    TemplateError, with the line, for a template that can't be compiled, and ResourceError if no helper process can be
+    started.
     """
 
     def __init__(self, source: str | None, tokenizer: Tokenizer) -> None:
@@ -50,15 +54,16 @@ class ChatTemplate:
         self._template = {"source": source, "marks": self._marks.controls(source), "roles": self._marks.roles()}
         self._run(self._template)
 
-    def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+    def render(self, messages: Sequence[Message], **variables: Any) -> str:
         """The prompt as text, with control tokens spelt out: to look at, not to be tokenized. Arguments as `encode`."""
         return self._marks.plain(self._render(messages, variables))
 
-    def encode(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> list[int]:
+    def encode(self, messages: Sequence[Message], **variables: Any) -> list[int]:
         """The prompt's token ids, with one BOS token if the model wants one.
 
-        `messages` have `role` and `content`; `variables` go to the template as JSON, above all `add_generation_prompt`
-        (default True), but for `now`, the `datetime` it sees (default: the current time).
+        `messages` have `role` and `content`, a text or a list of `{"type": "text", "text": …}`; `variables` go to the
+        template as JSON, above all `add_generation_prompt` (default True), but for `now`, the `datetime` it sees
+        (default: the current time).
         Raises TemplateError if the template refuses the messages, fails, or takes too much; ValueError if messages or
         variables are not JSON; ResourceError if they are larger than 32 MiB or there is no helper process.
         """
@@ -67,15 +72,45 @@ class ChatTemplate:
         self._check_once(text, ids, messages)
         return ids if ids[:1] == [self._tokenizer.leading_bos] else self._tokenizer.with_bos(ids)
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What the template shows of a conversation, and how; a warning says what it does not show.
+
+        Raises TemplateError if it ends the process that it runs in.
+        """
+
+        def attempt(messages: Sequence[Message]) -> str | None:
+            try:
+                return self._fill_in(messages, {})
+            except TemplateError as error:
+                if isinstance(error.__cause__, Failure) and error.__cause__.bound:
+                    raise
+                return None
+
+        try:
+            found = Abilities.of(attempt)
+        except TemplateError as error:  # it is not tried further: each time would take as long
+            if isinstance(error.__cause__, Failure) and error.__cause__.line is None:
+                raise
+            found = Abilities(dict.fromkeys(ROLES, "string"))
+        if found.forms["system"] is None:
+            _log.info("the chat template has no place for system text: it goes in front of the first message")
+        if found.forms["assistant"] is None:
+            _log.warning("the chat template leaves out the model's earlier answers")
+        return found
+
+    def _render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
+        text = self._fill_in(self.abilities.adapt(messages), variables)
+        _warn_if_dropped(text, messages)
+        return text
+
+    def _fill_in(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
         marks, tokenizer = self._marks, self._tokenizer
         context = {"add_generation_prompt": True, "tools": None, "documents": None, **variables}
         now = context.pop("now", None) or datetime.now()
         context["messages"] = [{**message} for message in messages]
         context |= {"bos_token": marks.token(tokenizer.bos), "eos_token": marks.token(tokenizer.eos)}
-        text = self._run({**self._template, "context": context, "now": now.isoformat()})
-        _warn_if_dropped(text, messages)
-        return text
+        return self._run({**self._template, "context": context, "now": now.isoformat()})
 
     def _run(self, request: Mapping[str, Any]) -> str:
         try:
@@ -85,11 +120,11 @@ class ChatTemplate:
             where = f" in line {failure.line}" if failure.line else ""
             raise TemplateError(f"the chat template fails{where}: {what}") from failure
 
-    def _check_once(self, text: str, ids: list[int], messages: Sequence[Mapping[str, Any]]) -> None:
+    def _check_once(self, text: str, ids: list[int], messages: Sequence[Message]) -> None:
         """Warn about a template that makes control tokens in a way marks can't follow, such as `'<' + '|im_end|>'`."""
         if self._checked or len(text) > _MAX_CHECKED:
             return
-        if any(self._marks.has_control(content) for m in messages if isinstance(content := m.get("content"), str)):
+        if any(self._marks.has_control(content) for m in messages if (content := text_of(m)) is not None):
             return  # rightly different
         self._checked = True
         if self._tokenizer.encode(self._marks.plain(text), special=True) != ids:
@@ -104,12 +139,15 @@ def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
     """
     if tokenizer.id("<|im_start|>") is not None and tokenizer.id("<|im_end|>") is not None:
         _log.warning("the model has no chat template: using ChatML, whose tokens it has")
-        return CHATML, ()
+        return CHATML, () if tokenizer.id("<|im_end|>") in tokenizer.eog else ("<|im_end|>",)
     _log.warning("the model has no chat template: using a transcript (User: … Assistant: …), as for a base model")
     return TRANSCRIPT, ("\n\nUser:", "\nUser:")
 
 
-def _warn_if_dropped(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
-    content = messages[-1].get("content") if messages else None
-    if isinstance(content, str) and content.strip() not in text:
-        _log.warning("the chat template leaves out the text of the last message")
+def _warn_if_dropped(text: str, messages: Sequence[Message]) -> None:
+    """Warn where system text or the last message is not in the prompt; earlier ones may rightly be shortened."""
+    named = [("text of the last message", message) for message in messages[-1:]]
+    named += [("system text", message) for message in messages[:1] if message.get("role") == "system"]
+    for what, message in named:
+        if (text_of(message) or "").strip() not in text:
+            _log.warning("the chat template leaves out the %s", what)

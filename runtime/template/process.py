@@ -30,11 +30,11 @@ _NONSENSE = "its helper process replies with nonsense"
 
 
 class Failure(Exception):
-    """Rendering failed: why, and in which line of the template, or None."""
+    """Rendering failed: why, in which line of the template, or None, and whether a bound was met."""
 
-    def __init__(self, what: str, line: int | None) -> None:
+    def __init__(self, what: str, line: int | None, *, bound: bool) -> None:
         super().__init__(what)
-        self.what, self.line = what, line
+        self.what, self.line, self.bound = what, line, bound
 
 
 class Process:
@@ -70,17 +70,17 @@ class Process:
         try:
             reply = self._exchange(request)
         except (OSError, ValueError, RecursionError) as error:
-            raise Failure(_reason(error, self.close()), None) from error
+            raise Failure(_reason(error, self.close()), None, bound=True) from error
         except BaseException:  # a KeyboardInterrupt leaves a reply on its way
             self.close()
             raise
         match reply:
             case {"text": str(text)}:
                 return text
-            case {"error": str(what), "line": (int() | None) as line}:
-                raise Failure(what, line)
+            case {"error": str(what), "line": (int() | None) as line, "bound": bool(bound)}:
+                raise Failure(what, line, bound=bound)
         self.close()
-        raise Failure(_NONSENSE, None)
+        raise Failure(_NONSENSE, None, bound=True)
 
     def close(self) -> int:
         """End the process, which may have ended itself; its exit status, negative for a signal."""

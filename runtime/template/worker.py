@@ -2,7 +2,8 @@
 
 `runtime/template/helper.py` tells why, `runtime/template/process.py` starts it. A request has the template's `source`,
 the `marks` for its control tokens, those for `roles`, and, if something is to be rendered, the variables as `context`
-(with `messages`) and the time as `now`. The reply is the `text`, or an `error` and the template's `line`, or null.
+(with `messages`) and the time as `now`. The reply is the `text`, or an `error` with the template's `line`, or null, and
+whether it met a `bound`.
 """
 
 import json
@@ -15,7 +16,7 @@ import jinja2.debug  # noqa: F401  (jinja2 itself imports it when a template fai
 from jinja2.exceptions import TemplateSyntaxError
 
 from subbyte.runtime.template.limits import PROCESS_MEMORY, PROCESS_SECONDS
-from subbyte.runtime.template.sandbox import FILENAME, Sandbox
+from subbyte.runtime.template.sandbox import FILENAME, Sandbox, TooMuch
 from subbyte.runtime.template.seccomp import only_compute
 
 _LIMITS = {
@@ -61,7 +62,8 @@ def _answer(data: bytes) -> dict[str, Any]:
         sandbox = _compile(request["source"], tuple(request["marks"].items()), tuple(request["roles"].items()))
         return {"text": sandbox.render(request["context"], request["now"], len(data)) if "context" in request else ""}
     except Exception as error:
-        return {"error": _reason(error), "line": _line(error)}
+        bound = isinstance(error, (TooMuch, RecursionError, MemoryError))
+        return {"error": _reason(error), "line": _line(error), "bound": bound}
 
 
 @lru_cache(maxsize=4)  # the largest take 25 MiB each

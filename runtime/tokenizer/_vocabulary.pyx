@@ -168,6 +168,17 @@ cdef class Vocabulary:
         cdef uint32_t id = index_find(&self.v.ids, text, len(text))
         return None if id == NO_ID else id
 
+    def containing(self, bytes text not None, int type, size_t limit):
+        """The first `limit` tokens of this type whose bytes hold `text`."""
+        cdef list found = []
+        cdef uint32_t i
+        for i in range(self.v.tokens.n):
+            if self.v.types[i] == type and text in self.token(i):
+                found.append(i)
+                if <size_t>len(found) >= limit:
+                    break
+        return found
+
     def make_control(self, uint64_t id):
         """Treat the token as a control token. For loading only, before `matcher`."""
         self._check_id(id)
