@@ -74,24 +74,19 @@ class ChatTemplate:
 
     @cached_property
     def abilities(self) -> Abilities:
-        """What the template shows of a conversation, and how; a warning says what it does not show.
-
-        Raises TemplateError if it ends the process that it runs in.
-        """
+        """What the template shows of a conversation, and how; a warning says what it does not show."""
 
         def attempt(messages: Sequence[Message]) -> str | None:
             try:
                 return self._fill_in(messages, {})
             except TemplateError as error:
-                if isinstance(error.__cause__, Failure) and error.__cause__.bound:
+                if _met_a_bound(error):
                     raise
                 return None
 
         try:
             found = Abilities.of(attempt)
-        except TemplateError as error:  # it is not tried further: each time would take as long
-            if isinstance(error.__cause__, Failure) and error.__cause__.line is None:
-                raise
+        except TemplateError:  # it is not tried further: each time would take as long
             found = Abilities(dict.fromkeys(ROLES, "string"))
         if found.forms["system"] is None:
             _log.info("the chat template has no place for system text: it goes in front of the first message")
@@ -100,9 +95,24 @@ class ChatTemplate:
         return found
 
     def _render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
-        text = self._fill_in(self.abilities.adapt(messages), variables)
+        text = self._render_first(messages, variables) if "abilities" not in self.__dict__ else None
+        if text is None:
+            text = self._fill_in(self.abilities.adapt(messages), variables)
         _warn_if_dropped(text, messages)
         return text
+
+    def _render_first(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str | None:
+        """The prompt for messages as they are; None if the template, once its abilities are known, needs other ones.
+
+        So one that takes too much does so once, before it is tried.
+        """
+        try:
+            text = self._fill_in(messages, variables)
+        except TemplateError as error:
+            if _met_a_bound(error) or self.abilities.adapt(messages) == [{**message} for message in messages]:
+                raise
+            return None
+        return text if self.abilities.adapt(messages) == [{**message} for message in messages] else None
 
     def _fill_in(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
         marks, tokenizer = self._marks, self._tokenizer
@@ -142,6 +152,10 @@ def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
         return CHATML, () if tokenizer.id("<|im_end|>") in tokenizer.eog else ("<|im_end|>",)
     _log.warning("the model has no chat template: using a transcript (User: … Assistant: …), as for a base model")
     return TRANSCRIPT, ("\n\nUser:", "\nUser:")
+
+
+def _met_a_bound(error: TemplateError) -> bool:
+    return isinstance(error.__cause__, Failure) and error.__cause__.bound
 
 
 def _warn_if_dropped(text: str, messages: Sequence[Message]) -> None:

@@ -36,7 +36,7 @@ def main() -> None:
         _send(replies, {})
         while head := requests.read(4):
             signal.setitimer(signal.ITIMER_PROF, PROCESS_SECONDS)  # then SIGPROF ends the process
-            _send(replies, _answer(requests.read(int.from_bytes(head, "big"))))
+            _send(replies, answer(requests.read(int.from_bytes(head, "big"))))
 
 
 def _confine() -> None:
@@ -56,7 +56,8 @@ def _send(replies: BinaryIO, reply: object) -> None:
     replies.flush()
 
 
-def _answer(data: bytes) -> dict[str, Any]:
+def answer(data: bytes) -> dict[str, Any]:
+    """The reply to a request, which is JSON."""
     try:
         request = json.loads(data)
         sandbox = _compile(request["source"], tuple(request["marks"].items()), tuple(request["roles"].items()))
