@@ -26,7 +26,7 @@ from subbyte.runtime.types import Activations, CacheType, SessionOptions
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
-    from subbyte.runtime.chat.reasoning import ReasoningFormat
+    from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.score import Score
@@ -194,6 +194,7 @@ class Model:
         thinking: bool | None = None,
         reasoning_budget: int | None = None,
         variables: Mapping[str, Any] | None = None,
+        reasoning: ReasoningStart = "auto",
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations = "int8",
@@ -201,8 +202,9 @@ class Model:
         """A conversation with a session of its own; a context manager.
 
         system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings that end an
-        answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. n_ctx,
-        cache_type and activations: as in `session`.
+        answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. reasoning: "open" where
+        each answer begins with reasoning that neither the prompt nor the model opens by a tag. n_ctx, cache_type and
+        activations: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
@@ -214,7 +216,7 @@ class Model:
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return Chat(
             session, self.tokenizer, self.template, reasoning_format=self.reasoning_format, options=options,
-            system=system, thinking=thinking, variables=variables,
+            system=system, thinking=thinking, variables=variables, reasoning=reasoning,
         )  # fmt: skip
 
     def generate(

@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
-from subbyte.runtime.chat.reasoning import ReasoningFormat
+from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
-from subbyte.runtime.generation.reasoning_parser import checked_budget
+from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
@@ -22,7 +23,8 @@ class Chat:
 
     An answer that is cancelled, closed or interrupted stays in `messages` with the text that came; one of which nothing
     came leaves `messages` as before. So the conversation is whole at any time, whatever ended an answer.
-    `stop` strings count in answers, not in reasoning. `variables` are given to the chat template.
+    `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
+    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell.
     """
 
     def __init__(
@@ -36,12 +38,19 @@ class Chat:
         system: str | None = None,
         thinking: bool | None = None,
         variables: Mapping[str, Any] | None = None,
+        reasoning: ReasoningStart = "auto",
     ) -> None:
+        if reasoning not in ("auto", "open"):
+            raise ValueError(f'reasoning is {reasoning!r:.80}, but must be "auto" or "open"')
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.variables = dict(variables or {})
         self._system = clean(system) if system else None
+        self._begins_open = reasoning == "open"
+        if self._begins_open and reasoning_format.tags is None:
+            reasoning_format = replace(reasoning_format, tags=KNOWN_TAGS[0])
         self._reasoning_format = reasoning_format
+        self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
         self._messages: list[Message] = []
@@ -179,7 +188,8 @@ class Chat:
     def _reply_to(self, asked: list[Message]) -> Generation:
         prompt = keep_cached_tokens(self._seen, self._encode(asked), self.tokenizer.piece)
         tags = self._reasoning_format.tags
-        options = GenerationOptions(self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags)
+        opened = "" if self._begins_open else self._opened_by_template() if tags else None
+        options = GenerationOptions(self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags, opened)
         answer = Generation(self.session, self.tokenizer, prompt, options, self._sampler)
         self._asked, self._answer = asked, answer
         return answer
@@ -188,8 +198,17 @@ class Chat:
         system = self._reasoning_format.system(self._system, self._thinking)
         rows = [{"role": "system", "content": system}] if system is not None else []
         rows += [{"role": m.role, "content": m.content} for m in messages]
-        variables = {**self.variables, **self._reasoning_format.variables(self._thinking)}
-        return self.template.encode(rows, **{"now": self._now, **variables})
+        return self.template.encode(rows, **self._variables())
+
+    def _variables(self) -> dict[str, Any]:
+        return {"now": self._now, **self.variables, **self._reasoning_format.variables(self._thinking)}
+
+    def _opened_by_template(self) -> str | None:
+        variables = self._variables()
+        key = repr(variables)
+        if key not in self._opened:
+            self._opened = {key: self._reasoning_format.opened(self.template, variables)}
+        return self._opened[key]
 
     def _settle(self) -> None:
         """End a running answer, and take what came of it into the conversation."""

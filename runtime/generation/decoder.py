@@ -62,9 +62,10 @@ class Decoder:
         self.prompt = list(prompt)
         _check(self.prompt, n_ctx)
         tags = options.tags
-        self.output = OutputProcessor(
-            tokenizer, options.stop, tags, tags.opened(self.prompt, tokenizer) if tags else None
-        )
+        opened = options.opened
+        if tags and opened is None:
+            opened = tags.opened(self.prompt, tokenizer)
+        self.output = OutputProcessor(tokenizer, options.stop, tags, opened)
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
