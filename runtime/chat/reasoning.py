@@ -14,7 +14,7 @@ from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 
 ReasoningStart: TypeAlias = Literal["auto", "open"]
-"""How it is known that an answer begins with reasoning: by prompt and answer, or it always does, without an open tag."""
+"""Whether an answer begins with reasoning: prompt and answer tell, or it always does, without an open tag."""
 
 
 @dataclass(frozen=True, slots=True)

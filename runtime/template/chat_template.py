@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from os.path import commonprefix
 from typing import Any
 
 from subbyte.errors import TemplateError
@@ -71,16 +70,19 @@ class ChatTemplate:
         text = self._render(messages, variables)
         ids = self._marks.encode(text)
         self._check_once(text, ids, messages)
-        return ids if ids[:1] == [self._tokenizer.leading_bos] else self._tokenizer.with_bos(ids)
+        return ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)  # it may follow white space
 
     def generation_prompt(self, **variables: Any) -> str:
         """What the template writes where an answer begins, as text; "" if it does not tell. Variables as `encode`."""
         question = [{"role": "user", "content": "?"}]
         try:
-            ends = [self.render(question, **{**variables, "add_generation_prompt": on}) for on in (False, True)]
+            without, text = (
+                self.render(question, **{**variables, "add_generation_prompt": on}) for on in (False, True)
+            )
         except TemplateError:
             return ""
-        return ends[1][len(commonprefix(ends)) :]
+        same = next((i for i, (a, b) in enumerate(zip(without, text, strict=False)) if a != b), len(without))
+        return text[same:]
 
     @cached_property
     def abilities(self) -> Abilities:

@@ -321,6 +321,7 @@ def test_one_bos_whoever_writes_it() -> None:
     for add_bos in (False, True):
         vocabulary = FakeTokenizer(bos="<s>", add_bos=add_bos)
         assert vocabulary.controls(ChatTemplate(GEMMA, vocabulary).encode(turns("Hi"))).count("<s>") == 1
+        assert vocabulary.controls(ChatTemplate("\n" + GEMMA, vocabulary).encode(turns("Hi"))).count("<s>") == 1
         ids = ChatTemplate(CHATML, vocabulary).encode(turns("Hi"))
         assert vocabulary.controls(ids).count("<s>") == add_bos
     assert ChatTemplate("{{ bos_token }}{{ messages[0].content }}", FakeTokenizer()).encode(turns("a")) == [97]
