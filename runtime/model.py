@@ -29,7 +29,7 @@ from subbyte.runtime.types import Activations, CacheType, SessionOptions
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
-    from subbyte.runtime.chat.reasoning import ReasoningFormat
+    from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.score import Score
@@ -217,6 +217,7 @@ class Model(Handle):
         reasoning_budget: int | None = None,
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        reasoning: ReasoningStart = "auto",
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations | None = None,
@@ -226,7 +227,8 @@ class Model(Handle):
         sampling, activations: None for those of `recommended`, as the command `chat` takes them; `Chat.settings` shows
         what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
         that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
-        file's. variables: for the chat template. n_ctx and cache_type: as in `session`.
+        file's. variables: for the chat template. reasoning: "open" where each answer begins with reasoning that neither
+        the prompt nor the model opens by a tag. n_ctx and cache_type: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
@@ -248,7 +250,7 @@ class Model(Handle):
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
-            system=system, thinking=thinking, variables=variables,
+            system=system, thinking=thinking, variables=variables, reasoning=reasoning,
         )  # fmt: skip
 
     @memory_errors("begin an answer")
@@ -326,12 +328,20 @@ class Model(Handle):
 
 
 @memory_errors("load the model")
-def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Model:
+def load(
+    model: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+    override_kv: Mapping[str, int | float | bool | str] | None = None,
+) -> Model:
     """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT, fetched into the cache if need be.
 
     threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
+    override_kv: metadata that counts in place of the file's, such as {"tokenizer.ggml.eos_token_id": 2}.
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
-    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run.
+    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run, or metadata of no
+    kind.
     """
     model = arguments.path("model", model, arguments.PATH)
     if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
@@ -342,7 +352,7 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     from subbyte.runtime.store.resolve import resolve
 
     path = resolve(model)
-    gguf = GGUF.open(path)
+    gguf = GGUF.open(path, override_kv=override_kv)
     try:
         return Model(gguf, n_threads=threads or min(default_threads()[0], MAX_THREADS), isa=isa)
     except SubbyteError as error:

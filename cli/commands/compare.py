@@ -48,6 +48,7 @@ P = TypeVar("P")
 @options.cache_type_option
 @options.threads_option()
 @options.output_option("text", "json", "csv", "md")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 @click.pass_context

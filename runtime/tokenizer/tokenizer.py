@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from subbyte.errors import TokenizerError, UnsupportedError
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
-from subbyte.runtime.tokenizer._vocabulary import Vocabulary
+from subbyte.runtime.tokenizer._vocabulary import CONTROL, Vocabulary
 from subbyte.runtime.tokenizer.bpe import ByteLevelBPE
 from subbyte.runtime.tokenizer.decoder import StreamDecoder, piece_of
 from subbyte.runtime.tokenizer.pretokenizer import RULES
@@ -100,6 +100,10 @@ class Tokenizer:
     def id(self, text: str) -> int | None:
         """The id of the token that the file writes so, or None."""
         return self._vocabulary.find(_utf8(text))
+
+    def controls_with(self, text: str, limit: int) -> list[int]:
+        """The first `limit` control tokens whose text holds `text`."""
+        return self._vocabulary.containing(_utf8(text), CONTROL, limit)
 
     def _checked(self, id: int) -> int:
         number = operator.index(id)
