@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens.")
 @options.chunks_option
 @click.option("--process-output", is_flag=True, help="Also collect importances for the output matrix.")
+@options.resume_option(what="sums")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def imatrix(
     ctx: click.Context, model: str, out: Path, files: tuple[str, ...], n_ctx: int, chunks: int | None,
-    process_output: bool, activations: "Activations", cache_type: "CacheType", threads: int | None,
+    process_output: bool, resume: Path | None, activations: "Activations", cache_type: "CacheType", threads: int | None,
     output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Compute an importance matrix, for quantizing below 4 bits.
@@ -51,8 +52,10 @@ def imatrix(
     loaded = open_model(model, threads, verbose=verbose)
     evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
-        measurement = ImatrixMeasurement(loaded, texts, evaluation, process_output=process_output, datasets=files)
-        done = run_measurement(measurement, lambda step: bar.update(*step))
+        measurement = ImatrixMeasurement(
+            loaded, texts, evaluation, process_output=process_output, datasets=files, resume=resume
+        )
+        done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume))
         importances = measurement.result()
         importances.save(out)
     n_tensors, seconds = len(importances.squares), time.perf_counter() - started

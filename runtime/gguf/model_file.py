@@ -6,6 +6,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
 _SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
 _MAX_SHARDS = 65_535
 _MAX_SHOWN = 3
+_DIGESTED = 1 << 10  # bytes of each tensor
 
 
 class GGUF:
@@ -89,6 +91,19 @@ class GGUF:
             raise self._closed()
         for shard in self._shards:
             shard.check_unchanged()
+
+    def digest(self) -> str:
+        """sha256 of what tells a model from others: metadata, tensor table and the first bytes of each tensor.
+
+        Not of all its data, which would take as long as reading the files. Raises ModelChanged.
+        """
+        digest = hashlib.sha256()
+        for shard in self._shards:
+            digest.update(shard.header())
+        with self.guard_truncation():
+            for tensor in self.tensors.values():
+                digest.update(tensor.data[:_DIGESTED])
+        return digest.hexdigest()
 
     def guard_truncation(self) -> AbstractContextManager[None]:
         """A context in which tensors may be read: ModelChanged where a file is cut short meanwhile."""

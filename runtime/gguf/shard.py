@@ -57,6 +57,7 @@ class Shard:
                 f"{self.file}: metadata 'general.alignment' is {alignment}, a power of two is needed; {DAMAGED}"
             )
         self.tensors = read_tensors(cursor, n_tensors, alignment)
+        self._n_header = cursor.pos
         if self.tensors and cursor.left >= alignment:
             _log.info("%s: %d bytes after the last tensor are not used", self.file, cursor.left)
 
@@ -70,6 +71,11 @@ class Shard:
             was, now = self.size, status.st_size
             change = f"from {was} to {now} bytes" if was != now else "in place"
             raise ModelChanged(f"{self.file}: was changed {change} while in use; load it again")
+
+    def header(self) -> bytes:
+        """The file's bytes before the tensors' data: metadata and tensor table."""
+        self.check_unchanged()
+        return os.pread(self._fd, self._n_header, 0)
 
     def close(self) -> None:
         """Closes the file; the map stays while a view of it is held."""
