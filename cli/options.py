@@ -114,7 +114,7 @@ def resume_option(note: str = "", what: str = "results of each chunk") -> Decora
 def continuation(ctx: click.Context, resume: Path | None) -> str:
     """How to go on with a measurement that was interrupted, behind what it covers."""
     if resume is None:
-        return "; nothing is kept to go on from, give --resume FILE for that"
+        return "; none are kept, --resume FILE would keep them"
     return f", kept in {resume}; to go on: {command_line(ctx)}"
 
 

@@ -46,6 +46,7 @@ def imatrix(
     """
     from subbyte.runtime.evaluation.options import EvalOptions
     from subbyte.runtime.imatrix.collect import ImatrixMeasurement
+    from subbyte.runtime.measurement import covered
 
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     started = time.perf_counter()
@@ -58,11 +59,13 @@ def imatrix(
         done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume))
         importances = measurement.result()
         importances.save(out)
+    chunks_done = covered(measurement.n_done, measurement.n_total)
     n_tensors, seconds = len(importances.squares), time.perf_counter() - started
     if output == "json":
-        facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count, "n_ctx": n_ctx}
-        print_json({"command": options.command_line(ctx), **facts, "seconds": seconds})
+        facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count}
+        facts |= {"total_chunks": measurement.n_total, "n_ctx": n_ctx, "seconds": seconds}
+        print_json({"command": options.command_line(ctx), **facts})
     else:
-        print(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
+        print(f"{out}: {n_tensors} tensors, {chunks_done} of {n_ctx} tokens, {seconds:.1f} s")
     if not done:
         raise KeyboardInterrupt
