@@ -43,7 +43,7 @@ P = TypeVar("P")
     "--blame", "by", type=click.Choice(["tensor", "kind", "layer"]),
     help="Also attribute the divergence: what each tensor, kind of tensor or layer of Q costs, and the bytes it saves.",
 )  # fmt: skip
-@options.resume_option("; --blame is measured anew")
+@options.resume_option("; --blame keeps its own in FILE.blame-1, FILE.blame-2 … for each Q")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
@@ -79,15 +79,18 @@ def compare(
         comparison = CompareMeasurement(
             reference, others, texts, evaluation, layers=layers, save_base=save_base, resume=resume
         )
-        attributions = (
-            [AttributionMeasurement(reference, model, texts, evaluation, by) for model in others] if by else []
-        )
-        go_on = options.continuation(ctx, resume)
+        attributions = []
+        if by is not None:
+            for i, model in enumerate(others, 1):
+                file = resume and resume.with_name(f"{resume.name}.blame-{i}")
+                measurement = AttributionMeasurement(reference, model, texts, evaluation, by, resume=file)
+                attributions.append((measurement, options.continuation(ctx, file)))
+        go_on = options.continuation(ctx, resume) if save_base is None else ""
         done, results = _run(comparison, lambda p: (_kld(p), p.index, p.total), go_on), []
         if save_base is not None and not done:
             note(f"{save_base} was not written: it needs all chunks", verbose=True)
-        for attribution in attributions:
-            done = done and _run(attribution, lambda p: (f"attributing {p.group}", p.done, p.total), "")
+        for attribution, go_on in attributions:
+            done = done and _run(attribution, lambda p: (f"attributing {p.group}", p.done, p.total), go_on)
             if done or attribution.n_done:
                 results.append(attribution.result())
         if comparison.n_done:

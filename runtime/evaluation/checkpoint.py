@@ -176,7 +176,7 @@ class Checkpoint:
 
 
 def conditions_of(
-    models: Mapping[str, Model], corpus: Corpus, options: EvalOptions, **others: bool
+    models: Mapping[str, Model], corpus: Corpus, options: EvalOptions, **others: bool | str
 ) -> dict[str, object]:
     """What figures of another run must share with those of this one to be part of it.
 

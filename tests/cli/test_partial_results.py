@@ -114,6 +114,7 @@ def test_bench(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 RESUMABLE = {
     "perplexity": (["perplexity", "a.gguf", "b.gguf"], "2 of 5 chunks"),
     "compare": (["compare", "a.gguf", "b.gguf"], "2 of 5 chunks"),
+    "blame": (["compare", "a.gguf", "b.gguf", "--blame", "layer"], "2 of 5 chunks"),
     "report": (["report", "b.gguf", "-p", "8", "-n", "1", "-r", "1"], "2 of 5 chunks and the speed of 0 of 1 files"),
     "imatrix": (["imatrix", "a.gguf", "out.gguf"], "2 of 5 chunks"),
 }
@@ -129,6 +130,7 @@ def test_the_command_that_goes_on_is_said_and_goes_on(
         interrupt(patches, lambda n, progress: n == 2 if command[0] != "report" else progress[:2] == ("perplexity", 2))
         code, out, err = subbyte(*args)
         assert code == 130 and "2 of 5 chunks" in out
+        assert (tmp_path / "the run.blame-1").exists() == ("--blame" in command)
         begin, said = err.split("; to go on: ")
         assert begin == f"subbyte: interrupted: results of {covered}, kept in {file}"
         assert shlex.split(said) == ["subbyte", *args]

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ def measure_layers(models: list[sb.Model], resume: Path | None) -> Any:
     return found.results, found.layers
 
 
+def measure_blame(models: list[sb.Model], resume: Path | None) -> Any:
+    found = sb.blame(models[0], models[1], TEXT, n_ctx=N_CTX, chunks=2, resume=resume)
+    return found.groups, found.whole, found.chunks
+
+
 def measure_imatrix(models: list[sb.Model], resume: Path | None) -> Any:
     found = sb.imatrix(models[0], TEXT, **SIZES, process_output=True, datasets=["t"], resume=resume)
     sums = {name: of.tolist() for name, of in found.sums.items()}
@@ -66,6 +72,7 @@ MEASUREMENTS: dict[str, Measure] = {
     "perplexity": measure_perplexity,
     "compare": measure_compare,
     "layers": measure_layers,
+    "blame": measure_blame,
     "imatrix": measure_imatrix,
 }
 
@@ -134,7 +141,7 @@ def test_a_killed_process_resumes_to_the_same_figures(command: list[str], paths:
         file.unlink()
         with subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             while process.poll() is None and not is_that_far(file, wanted):
-                pass
+                time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
         assert figures() == expected and file.read_bytes() == whole
 
