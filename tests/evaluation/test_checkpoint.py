@@ -305,6 +305,15 @@ def test_a_model_that_was_touched_moved_or_renamed_is_the_same(
         assert measure_perplexity([copy, models[1]], tmp_path / "run")[0] == expected[0]
 
 
+def test_a_model_with_an_equal_header_and_other_weights_is_another(models: list[sb.Model], tmp_path: Path) -> None:
+    write_model(tmp_path / "a.gguf", shape=LLAMA, types=["F32"], seed=1)
+    measure_perplexity(models, tmp_path / "run")
+    with sb.load(tmp_path / "a.gguf", threads=1) as other:
+        assert other.gguf.size == models[0].gguf.size
+        with pytest.raises(sb.SubbyteError, match=r"of another run \(model 1 is"):
+            measure_perplexity([other, models[1]], tmp_path / "run")
+
+
 def test_the_message_names_the_one_thing_that_differs(
     models: list[sb.Model], paths: list[Path], tmp_path: Path
 ) -> None:
