@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -117,6 +118,21 @@ def usage_errors() -> Iterator[None]:
         yield
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def resume_option(note: str = "", what: str = "results of each chunk") -> Decorator:
+    """The file that keeps a measurement for the run that continues it. note: what it does not keep."""
+    return click.option(
+        "--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+        help=f"Checkpoint: save the {what} in FILE, and continue from it if it exists{note}.",
+    )  # fmt: skip
+
+
+def continuation(ctx: click.Context, resume: Path | None) -> str:
+    """How to go on with a measurement that was interrupted, behind what it covers."""
+    if resume is None:
+        return "; none are kept, --resume FILE would keep them"
+    return f", kept in {resume}; to go on: {command_line(ctx)}"
 
 
 def command_line(ctx: click.Context) -> str:

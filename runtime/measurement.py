@@ -20,6 +20,11 @@ class Step(NamedTuple):
     total: int
 
 
+def covered(n_done: int, n_total: int) -> str:
+    """The chunks that figures stand on, such as "40 chunks", or "3 of 40 chunks" where not all were measured."""
+    return f"{n_done} chunks" if n_done == n_total else f"{n_done} of {n_total} chunks"
+
+
 class Measurement(Handle, ABC, Generic[P, R]):
     """A measurement that goes on by a step each time it is asked for the next; to be iterated over once.
 

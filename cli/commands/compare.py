@@ -44,6 +44,7 @@ P = TypeVar("P")
     "--blame", "by", type=click.Choice(["tensor", "kind", "layer"]),
     help="Also attribute the divergence: what each tensor, kind of tensor or layer of Q costs, and the bytes it saves.",
 )  # fmt: skip
+@options.resume_option("; --blame keeps its own in FILE.blame-1, FILE.blame-2 … for each Q")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
@@ -54,8 +55,8 @@ P = TypeVar("P")
 @click.pass_context
 def compare(
     ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int | None,
-    chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", activations: "Activations",
-    cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
+    chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", resume: Path | None,
+    activations: "Activations", cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how far quantized models diverge from a base model.
 
@@ -77,15 +78,21 @@ def compare(
         from subbyte.runtime.evaluation.options import EvalOptions
 
         evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
-        comparison = CompareMeasurement(reference, others, texts, evaluation, layers=layers, save_base=save_base)
-        attributions = (
-            [AttributionMeasurement(reference, model, texts, evaluation, by) for model in others] if by else []
+        comparison = CompareMeasurement(
+            reference, others, texts, evaluation, layers=layers, save_base=save_base, resume=resume
         )
-        done, results = _run(comparison, lambda p: (_kld(p), p.index, p.total)), []
+        attributions = []
+        if by is not None:
+            for i, model in enumerate(others, 1):
+                file = resume and resume.with_name(f"{resume.name}.blame-{i}")
+                measurement = AttributionMeasurement(reference, model, texts, evaluation, by, resume=file)
+                attributions.append((measurement, options.continuation(ctx, file)))
+        go_on = options.continuation(ctx, resume) if save_base is None else ""
+        done, results = _run(comparison, lambda p: (_kld(p), p.index, p.total), go_on), []
         if save_base is not None and not done:
             note(f"{save_base} was not written: it needs all chunks", verbose=True)
-        for attribution in attributions:
-            done = done and _run(attribution, lambda p: (f"attributing {p.group}", p.done, p.total))
+        for attribution, go_on in attributions:
+            done = done and _run(attribution, lambda p: (f"attributing {p.group}", p.done, p.total), go_on)
             if done or attribution.n_done:
                 results.append(attribution.result())
         if comparison.n_done:
@@ -104,11 +111,11 @@ def _open_base(name: str, files: tuple[str, ...], threads: int | None, verbose: 
     return open_model(name, threads, verbose=verbose)
 
 
-def _run(measurement: "Measurement[P, Any]", describe: Callable[[P], tuple[str, int, int]]) -> bool:
+def _run(measurement: "Measurement[P, Any]", describe: Callable[[P], tuple[str, int, int]], go_on: str) -> bool:
     """Goes through a measurement with a bar on stderr; False where Ctrl-C ended it."""
     with ProgressBar() as bar:
         try:
-            return run_measurement(measurement, lambda progress: bar.update(*describe(progress)))
+            return run_measurement(measurement, lambda progress: bar.update(*describe(progress)), go_on)
         except KeyboardInterrupt:  # before anything was measured
             return False
 
@@ -140,9 +147,11 @@ def print_comparison(
 
 
 def _conditions(run: "CompareRun") -> tuple[str, ...]:
+    from subbyte.runtime.measurement import covered
+
     return (
         f"base {one_line(run.base)}",
-        f"n_ctx {run.n_ctx}, {run.chunks} chunks, {run.n_scored} of {run.n_tokens} tokens scored, "
+        f"n_ctx {run.n_ctx}, {covered(run.chunks, run.total_chunks)}, {run.n_scored} of {run.n_tokens} tokens scored, "
         f"{run.activations} activations, {run.cache_type} cache, {run.seconds:.1f} s",
         f"text sha256 {run.text_sha256}" if run.text_sha256 else "tokens of the base file",
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @options.chunks_option
 @options.special_option
 @click.option("--process-output", is_flag=True, help="Also collect importances for the output matrix.")
+@options.resume_option(what="sums")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def imatrix(
     ctx: click.Context, model: str, out: Path, files: tuple[str, ...], n_ctx: int, chunks: int | None, special: bool,
-    process_output: bool, activations: "Activations", cache_type: "CacheType", threads: int | None,
+    process_output: bool, resume: Path | None, activations: "Activations", cache_type: "CacheType", threads: int | None,
     output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Compute an importance matrix, for quantizing below 4 bits.
@@ -47,21 +48,26 @@ def imatrix(
     """
     from subbyte.runtime.evaluation.options import EvalOptions
     from subbyte.runtime.imatrix.collect import ImatrixMeasurement
+    from subbyte.runtime.measurement import covered
 
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     started = time.perf_counter()
     loaded = open_model(model, threads, verbose=verbose)
     evaluation = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
-        measurement = ImatrixMeasurement(loaded, texts, evaluation, process_output=process_output, datasets=files)
-        done = run_measurement(measurement, lambda step: bar.update(*step))
+        measurement = ImatrixMeasurement(
+            loaded, texts, evaluation, process_output=process_output, datasets=files, resume=resume
+        )
+        done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume))
         importances = measurement.result()
         importances.save(out)
+    chunks_done = covered(measurement.n_done, measurement.n_total)
     n_tensors, seconds = len(importances.squares), time.perf_counter() - started
     if output == "json":
-        facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count, "n_ctx": n_ctx}
-        print_json({"command": options.command_line(ctx), **facts, "seconds": seconds})
+        facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count}
+        facts |= {"total_chunks": measurement.n_total, "n_ctx": n_ctx, "seconds": seconds}
+        print_json({"command": options.command_line(ctx), **facts})
     else:
-        write_line(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
+        write_line(f"{out}: {n_tensors} tensors, {chunks_done} of {n_ctx} tokens, {seconds:.1f} s")
     if not done:
         raise KeyboardInterrupt

@@ -37,10 +37,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Stop when each model is significantly better or worse than the first one, or identical.",
 )
-@click.option(
-    "--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Checkpoint: save the results of each chunk in FILE, and continue from it if it exists.",
-)  # fmt: skip
+@options.resume_option()
 @click.option("--plot", is_flag=True, help="Plot the running perplexity on stderr; needs the extra `plot`.")
 @click.option(
     "--compat", type=click.Choice(["llama.cpp"]), help="Follow its rules where they differ: BOS with a stride."
@@ -82,7 +79,7 @@ def perplexity(
             loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations, special), stride=stride,
             compat=compat is not None, until_decided=until_decided, resume=resume,
         )  # fmt: skip
-        done = run_measurement(measurement, progress.update)
+        done = run_measurement(measurement, progress.update, options.continuation(ctx, resume))
         run = measurement.result()
 
     print_perplexity(output, options.command_line(ctx), files, run)
@@ -126,9 +123,12 @@ def _print_several(run: "PerplexityRun") -> None:
 
 
 def _conditions(result: "PerplexityResult") -> str:
+    from subbyte.runtime.measurement import covered
+
     stride = f", stride {result.stride}" if result.stride else ""
+    chunks = covered(result.chunks, result.total_chunks)
     return (
-        f"n_ctx {result.n_ctx}{stride}, {result.chunks} chunks, {result.n_scored} of {result.n_tokens} tokens scored, "
+        f"n_ctx {result.n_ctx}{stride}, {chunks}, {result.n_scored} of {result.n_tokens} tokens scored, "
         f"{result.activations} activations, {result.cache_type} cache, {result.seconds:.1f} s\n"
         f"text sha256 {result.text_sha256}"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -38,6 +39,7 @@ COUNT = click.IntRange(1)
 @click.option(
     "-r", "--repeats", type=COUNT, default=3, show_default=True, metavar="N", help="Runs of both; the median counts."
 )
+@options.resume_option("; speeds are measured anew")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
@@ -47,8 +49,8 @@ COUNT = click.IntRange(1)
 @click.pass_context
 def report(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], base: str | None, against: str | None,
-    n_ctx: int, chunks: int | None, prompt: int, generate: int, repeats: int, activations: "Activations",
-    cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
+    n_ctx: int, chunks: int | None, prompt: int, generate: int, repeats: int, resume: Path | None,
+    activations: "Activations", cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure the table of a model card.
 
@@ -72,11 +74,11 @@ def report(
         reference = None if base is None else find_model(base, verbose=verbose)
         measurement = ReportMeasurement(
             paths, texts, EvalOptions(n_ctx, chunks, cache_type, activations), base=reference, against=against,
-            threads=threads, prompt=prompt, generate=generate, repeats=repeats,
+            threads=threads, prompt=prompt, generate=generate, repeats=repeats, resume=resume,
         )  # fmt: skip
         stack.enter_context(measurement)
         bar = stack.enter_context(ProgressBar())
-        done = run_measurement(measurement, lambda step: bar.update(*step))
+        done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume))
         result = measurement.result()
 
     print_report(output, options.command_line(ctx), files, result)

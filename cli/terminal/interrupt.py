@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 
 
-def run_measurement(measurement: "Measurement[P, Any]", show: Callable[[P], object]) -> bool:
+def run_measurement(measurement: "Measurement[P, Any]", show: Callable[[P], object], go_on: str = "") -> bool:
     """Goes through a measurement and shows its progress; False where Ctrl-C ended it and there is a partial result.
 
-    What that result covers is then said on stderr. Where there is none yet, KeyboardInterrupt goes on.
+    What that result covers is then said on stderr, followed by go_on. Where there is none yet, KeyboardInterrupt
+    goes on.
     """
     try:
         for progress in measurement:
@@ -25,7 +26,7 @@ def run_measurement(measurement: "Measurement[P, Any]", show: Callable[[P], obje
     except KeyboardInterrupt:
         if not measurement.n_done:
             raise
-        note(f"interrupted: results of {measurement.coverage}", verbose=True)
+        note(f"interrupted: results of {measurement.coverage}{go_on}", verbose=True)
         return False
     return True
 

@@ -12,6 +12,7 @@ Behind the base's hidden states a group costs only the layers from its first one
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,6 +29,7 @@ from subbyte.runtime.compare.base_file import BaseFile
 from subbyte.runtime.compare.base_hidden import BaseHidden
 from subbyte.runtime.compare.groups import By, Group, differing_groups, make_group
 from subbyte.runtime.compare.lockstep import batches, row_blocks
+from subbyte.runtime.evaluation.checkpoint import Checkpoint, conditions_of
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.options import EvalOptions
@@ -57,12 +59,21 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
     unit = "group evaluations"
 
     def __init__(
-        self, base: Models | BaseFile, model: Models, text: Texts | None, options: EvalOptions, by: By
+        self,
+        base: Models | BaseFile,
+        model: Models,
+        text: Texts | None,
+        options: EvalOptions,
+        by: By,
+        *,
+        resume: str | os.PathLike[str] | None = None,
     ) -> None:
         arguments.choice("by", by, get_args(By))
         arguments.instance("options", options, EvalOptions)
         if text is not None:
             text = arguments.raw_texts("text", text)
+        if resume is not None:
+            resume = arguments.path("resume", resume)
         with ExitStack() as stack:
             base = base_model(as_base("base", base, stack))
             model = as_model("model", model, stack)
@@ -77,19 +88,35 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
             self._groups.insert(0, make_group(WHOLE, names, base, model))
         self._kld: list[list[Floats]] = [[] for _ in self._groups]  # of each group, of each chunk
         self._seconds = 0.0
+        self._checkpoint = None
+        if resume is not None:
+            conditions = conditions_of({"base": base, "model": model}, self._corpus, options, by=by)
+            shape = self._corpus.chunks[0].targets.shape
+            self._checkpoint = Checkpoint(resume, "blame", conditions, [shape], self.n_total, lambda _: True)
+            for i, (kld,) in enumerate(self._checkpoint.records):
+                self._kld[i % len(self._groups)].append(kld)
 
     def __iter__(self) -> Iterator[AttributionProgress]:
         start, done = time.perf_counter(), 0
         forward = self._options.forward(self._base, self._corpus.n_ctx)
         work = [forward.n_layer - (group.start or 0) + 1 for group in self._groups]
-        for chunk in self._corpus.chunks if self._groups else ():
+        for i, chunk in enumerate(self._corpus.chunks if self._groups else ()):
+            if len(self._kld[-1]) > i:  # in a checkpoint
+                done += sum(work)
+                continue
             base, behind = BaseHidden(forward, chunk, self._n_vocab), 0
             for group, layers, of_chunks in zip(self._groups, work, self._kld, strict=True):
+                if len(of_chunks) > i:
+                    done += layers
+                    continue
                 yield AttributionProgress(group.name, done, sum(work) * len(self._corpus.chunks))
                 for layer in range(behind, group.start or 0):
                     base.run(layer)
                 behind = group.start or 0
-                of_chunks.append(self._divergence(group, base, chunk))
+                kld = self._divergence(group, base, chunk)
+                if self._checkpoint is not None:
+                    self._checkpoint.add([kld])
+                of_chunks.append(kld)
                 done += layers
                 self._seconds = time.perf_counter() - start
 
@@ -152,18 +179,19 @@ def blame(
     chunks: int | None = None,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
+    resume: str | os.PathLike[str] | None = None,
     on_progress: Callable[[AttributionProgress], None] | None = None,
 ) -> Attribution:
     """What each group of a model's tensors costs in divergence from its base, and what it saves.
 
-    base, model: the same model in other block types. by: see `By`. The other arguments are those of `compare`;
-    on_progress is called before each group; `AttributionMeasurement` keeps what is done when it is ended early. Memory:
-    the base's hidden states over one chunk, and at most 256 MiB of its logits. Raises ValueError as `compare` does, and
-    where the files' tensors differ in more than their types.
+    base, model: the same model in other block types. by: see `By`. The other arguments are those of `compare` (resume:
+    a file of its own); on_progress is called before each group; `AttributionMeasurement` keeps what is done when it is
+    ended early. Memory: the base's hidden states over one chunk, and at most 256 MiB of its logits. Raises ValueError
+    and SubbyteError as `compare` does, and ValueError where the files' tensors differ in more than their types.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     arguments.callback("on_progress", on_progress)
-    with AttributionMeasurement(base, model, text, options, by) as measurement:
+    with AttributionMeasurement(base, model, text, options, by, resume=resume) as measurement:
         return measurement.run(on_progress)
 
 

@@ -9,6 +9,7 @@ https://github.com/ggml-org/llama.cpp/blob/master/tools/perplexity/perplexity.cp
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -97,6 +98,12 @@ class BaseFile(Handle):
             raise FormatError(f"{self._name}: chunk {chunk + 1}: these are no log-probabilities; {DAMAGED}")
         log_probs: Values = scale * block["codes"][:, : self.n_vocab] + least
         return log_probs
+
+    def digest(self) -> str:
+        """sha256 of what tells a base file from others: its sizes, its tokens and its first row."""
+        digest = hashlib.sha256(HEADER.pack(MAGIC, self.n_ctx, self.n_vocab, len(self.tokens)) + self.tokens.tobytes())
+        digest.update(self.log_probs(0, range(1)).tobytes())
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Lets go of the file; closing twice is no error."""

@@ -18,9 +18,11 @@ from subbyte.runtime.compare.base_file import BaseFile, write_base
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
 from subbyte.runtime.compare.result import CompareRun
+from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of, file_facts
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.divergence import TokenFigures, divergence
-from subbyte.runtime.evaluation.forward import Forward
+from subbyte.runtime.evaluation.forward import Forward, layer_starts
+from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
@@ -59,11 +61,16 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         *,
         layers: bool = False,
         save_base: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> None:
         arguments.instance("options", options, EvalOptions)
         arguments.flag("layers", layers)
         if save_base is not None:
             save_base = arguments.path("save_base", save_base)
+        if resume is not None:
+            resume = arguments.path("resume", resume)
+            if save_base is not None:
+                raise ValueError("a base file needs all chunks of one run; give save_base or resume, not both")
         if text is not None:
             text = arguments.raw_texts("text", text)
         with ExitStack() as stack:
@@ -82,21 +89,33 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         self._same = first_of_same([*(model.gguf for model in models), *against])
         self._seconds = 0.0
         self._chunks: list[_ChunkFigures] = []  # those that are done
+        self._checkpoint = None if resume is None else self._open_checkpoint(resume)
 
     def __iter__(self) -> Iterator[CompareProgress]:
         start = time.perf_counter()
         so_far = [RunningMean() for _ in self._models]
+        for figures in self._measure_all():
+            self._chunks.append(figures)
+            self._seconds = time.perf_counter() - start
+            for kld, of_model in zip(so_far, figures.per_token, strict=True):
+                kld.add(of_model.kld)
+            yield CompareProgress(self.n_done, self.n_total, tuple(kld.mean for kld in so_far), self._seconds)
+
+    def _measure_all(self) -> Iterator[_ChunkFigures]:
+        resumed = self._checkpoint.records if self._checkpoint is not None else []
+        yield from map(self._of_record, resumed)
         with ExitStack() as stack:
             evaluated = self._models if isinstance(self._base, BaseFile) else [self._base, *self._models]
             forwards = [self._options.forward(model, self._corpus.n_ctx) for model in evaluated]
             base = self._open_base(forwards[0], stack)
-            for i, chunk in enumerate(self._corpus.chunks):
+            for i, chunk in enumerate(self._corpus.chunks[len(resumed) :], len(resumed)):
                 figures = self._measure(i, chunk, base, forwards)
-                self._chunks.append(figures)
-                self._seconds = time.perf_counter() - start
-                for kld, of_model in zip(so_far, figures.per_token, strict=True):
-                    kld.add(of_model.kld)
-                yield CompareProgress(i + 1, self.n_total, tuple(kld.mean for kld in so_far), self._seconds)
+                check_losses(self._base.path, figures.per_token[0].loss_base)
+                for model, of_model in zip(self._models, figures.per_token, strict=True):
+                    check_losses(model.path, of_model.loss)
+                if self._checkpoint is not None:
+                    self._checkpoint.add(_to_record(figures))
+                yield figures
 
     def close(self) -> None:
         self._opened.close()
@@ -124,6 +143,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
             per_token=per_token,
             n_ctx=self._corpus.n_ctx,
             chunks=self.n_done,
+            total_chunks=self.n_total,
             n_tokens=self._corpus.n_tokens,
             n_scored=n_scored,
             text_sha256=self._corpus.sha256,
@@ -149,6 +169,32 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
     def _per_token(self) -> tuple[TokenFigures, ...]:
         """Of each model all chunks so far."""
         return tuple(map(_joined, zip(*(chunk.per_token for chunk in self._chunks), strict=True)))
+
+    def _open_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
+        roles = {f"model {i}": model for i, model in enumerate(self._models, 1)}
+        base: dict[str, object] = {}
+        if isinstance(self._base, BaseFile):
+            base["base"] = file_facts(self._base.path, self._base.path.stat().st_size, self._base.digest())
+        else:
+            roles = {"base": self._base, **roles}
+        shapes = [self._corpus.chunks[0].targets.shape] * (4 * len(self._models))
+        if self._layers:
+            n_layer = len(layer_starts(base_model(self._base).plan.operations)) - 1
+            shapes.append((len(self._models), 1 + n_layer, 2))
+        conditions = conditions_of(roles, self._corpus, self._options, layers=self._layers)
+        return Checkpoint(path, "compare", {**conditions, **base}, shapes, self.n_total, self._is_sound)
+
+    def _of_record(self, figures: Figures) -> _ChunkFigures:
+        n = 4 * len(self._models)
+        per_token = [
+            TokenFigures(loss[None], loss_base[None], kld[None], same_top[None] != 0)
+            for loss, loss_base, kld, same_top in (figures[i : i + 4] for i in range(0, n, 4))
+        ]
+        return _ChunkFigures(per_token, figures[n] if self._layers else None)
+
+    def _is_sound(self, figures: Figures) -> bool:
+        per_token = self._of_record(figures).per_token
+        return all(are_losses(of.loss) and are_losses(of.loss_base) for of in per_token)
 
     def _open_base(self, forward: Forward, stack: ExitStack) -> Base:
         """The base; forward: its forward pass, if it is a model."""
@@ -189,6 +235,7 @@ def compare(
     activations: Activations = "int8x2",
     layers: bool = False,
     save_base: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
     on_chunk: Callable[[CompareProgress], None] | None = None,
 ) -> CompareRun:
     """How models' predictions of a text, or of several texts, differ from a base's: KL divergence and company.
@@ -198,14 +245,17 @@ def compare(
     path. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
     what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the rounding of
     activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
-    to write a base file, 2 bytes a token of the vocabulary for each scored one. on_chunk is called after each chunk;
-    `CompareMeasurement` keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab.
-    Raises ValueError for models that can't be compared, for a text shorter than two chunks and for numbers that leave
-    nothing to score.
+    to write a base file, 2 bytes a token of the vocabulary for each scored one. resume: a file that takes the figures
+    of each chunk; if it is there, the run goes on from it. on_chunk is called after each chunk; `CompareMeasurement`
+    keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError for
+    models that can't be compared, for a text shorter than two chunks, for numbers that leave nothing to score, and for
+    resume with save_base; NumericError and SubbyteError as `perplexity` does.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     arguments.callback("on_chunk", on_chunk)
-    with CompareMeasurement(base, models, text, options, layers=layers, save_base=save_base) as measurement:
+    with CompareMeasurement(
+        base, models, text, options, layers=layers, save_base=save_base, resume=resume
+    ) as measurement:
         return measurement.run(on_chunk)
 
 
@@ -213,6 +263,13 @@ def _token_figures(blocks: Sequence[Comparison]) -> TokenFigures:
     """Of one chunk."""
     log_p, log_q, kld, top_p, top_q = (np.concatenate(of_all) for of_all in zip(*blocks, strict=True))
     return TokenFigures(-log_q[None], -log_p[None], kld[None], (top_p == top_q)[None])
+
+
+def _to_record(chunk: _ChunkFigures) -> list[Floats]:
+    per_token = [
+        array[0].astype(np.float64) for of in chunk.per_token for array in (of.loss, of.loss_base, of.kld, of.same_top)
+    ]
+    return per_token if chunk.layer_sums is None else [*per_token, chunk.layer_sums]
 
 
 def _joined(chunks: Sequence[TokenFigures]) -> TokenFigures:

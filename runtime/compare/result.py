@@ -28,6 +28,8 @@ class CompareRun(Record, Tabular):
     per_token: tuple[TokenFigures, ...]
     n_ctx: int
     chunks: int
+    total_chunks: int
+    """of the whole text, or as many as were asked for: more than `chunks` where the run was ended early"""
     n_tokens: int
     """tokens of the whole text"""
     n_scored: int

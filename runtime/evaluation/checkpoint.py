@@ -1,90 +1,242 @@
-"""A measurement's results so far, in a file, so that an interrupted run goes on where it stopped.
+"""A measurement's figures so far, in a file, so that a run that was interrupted or killed goes on where it stopped.
 
-The first line, JSON, says what is measured; each further line holds one chunk's losses of every model. A line that was
-cut by the interruption is dropped. Losses are written as float32 is computed, so that a resumed run ends with the same
-figures as one that was never interrupted.
+The first line, JSON, says what is measured; each further line is a record, lists of numbers: the figures of one chunk,
+or the sums over all so far. Numbers are written so that they are read back as they were: a resumed run ends with the
+figures of one that was never interrupted. A line that was cut short is dropped.
+
+Whoever mistypes a path must not lose a file. So nothing is opened for writing before its first line was read and is
+that of this measurement, and nothing is written once the file is no longer what was read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from subbyte.errors import ResourceError, SubbyteError
+from subbyte.runtime.evaluation.corpus import Corpus
+from subbyte.runtime.evaluation.options import EvalOptions
+from subbyte.runtime.evaluation.statistics import Floats
+from subbyte.runtime.files import atomic_write, try_lock
+from subbyte.runtime.model import Model
+from subbyte.runtime.text import printable, quoted
 
-_FORMAT = "subbyte-perplexity"
+Figures: TypeAlias = Sequence[Floats]
+"""Of one record: arrays of fixed shapes."""
+
+_FORMAT, _VERSION = "subbyte-", 2
+_MAX_HEADER = 1 << 20  # bytes
+_NUMBER_BYTES = 32  # that a number takes at most, with what is between it and the next
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: opening a FIFO must not wait for a writer
+_OTHER = "give another file"
 
 
 class Checkpoint:
-    """The file of one run; done: the losses of its chunks, of each model float64 [n]. Raises SubbyteError.
+    """The file of one run; records: what it held when it was opened, at most n_records. Raises SubbyteError.
 
-    identity: all that must be the same for its results to be of use. shape: models, and scored tokens of a chunk.
+    of: the measurement, as its command is named. conditions: all that must be the same for its figures to be of use;
+    see `conditions_of`. shapes: of a record's arrays. is_sound: whether these can be what was measured.
     """
 
-    def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any], shape: tuple[int, int]) -> None:
-        self.path, self._shape = Path(path), shape
-        header = {"format": _FORMAT, "version": 1, **identity}
-        lines = self._read()
-        if not lines:
-            self._write(json.dumps(header) + "\n", "w")
-        elif (theirs := self._parsed(lines[0])) != header:
-            raise SubbyteError(f"{self.path}: of another run ({_difference(theirs, header)}); give another file")
-        self.done: list[list[NDArray[np.float64]]] = [self._losses(line) for line in lines[1:]]
-
-    def add(self, losses: Sequence[NDArray[np.float64]]) -> None:
-        """One more chunk: of each model the losses of its tokens."""
-        self._write(json.dumps([[float(f"{x:.9g}") for x in model] for model in losses]) + "\n", "a")
-
-    def _read(self) -> list[str]:
-        """The whole lines; what is behind the last one is cut off the file."""
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        of: str,
+        conditions: Mapping[str, Any],
+        shapes: Sequence[tuple[int, ...]],
+        n_records: int,
+        is_sound: Callable[[Figures], bool],
+    ) -> None:
+        self.path, self._shapes, self._is_sound = Path(path), shapes, is_sound
+        self._name = printable(str(self.path))
+        self._header = {"format": _FORMAT + of, "version": _VERSION, **conditions}
+        self._head = _line(self._header)
+        self.records: list[list[Floats]] = []
+        self._end = 0  # of the last whole line
+        self._identity: tuple[int, ...] = ()  # of the file as it was last read or written
         try:
-            data = self.path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if len(whole) < len(data):
-                os.truncate(self.path, len(whole))
+            with self._opened() as file:
+                self._read(file, n_records)
+        except OSError as error:
+            raise ResourceError(f"{self._name}: can't be read: {error.strerror or error}; {_OTHER}") from None
+        if not self._end:
+            self._append(self._head)
+
+    def add(self, figures: Figures) -> None:
+        """One record more."""
+        self._append(_line([array.tolist() for array in figures]))
+
+    def replace(self, figures: Figures) -> None:
+        """A record in place of those that are there; they stay until it is written."""
+        try:
+            with self._opened_for_writing(), atomic_write(self.path) as temporary:
+                temporary.write_bytes(self._head + _line([array.tolist() for array in figures]))
+            with self.path.open("rb") as file:
+                self._identity = _identity(file)
+        except OSError as error:
+            self._cannot_write(error)
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raises the error of a file that is a checkpoint, but of no use here."""
+        raise SubbyteError(f"{self._name}: {reason}; {_OTHER}")
+
+    def _opened(self) -> BufferedReader:
+        """For reading; made if there is none. Anything but a regular file is refused: a device has no end."""
+        try:
+            fd = os.open(self.path, _READ)
         except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise ResourceError(f"{self.path}: can't be read: {error.strerror or error}") from None
-        try:
-            return whole.decode().splitlines()
-        except ValueError:
-            raise self._foreign() from None
+            fd = os.open(self.path, _READ | os.O_CREAT | os.O_EXCL, 0o666)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            self.refuse("is no regular file")
+        return open(fd, "rb")
 
-    def _write(self, text: str, mode: str) -> None:
-        try:
-            with self.path.open(mode, encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise ResourceError(f"{self.path}: can't be written: {error.strerror or error}") from None
+    def _read(self, file: BufferedReader, n_records: int) -> None:
+        self._identity = _identity(file)
+        head = file.readline(_MAX_HEADER)
+        if self._head.startswith(head) and head != self._head:  # empty, or the run was killed in its first write
+            return
+        self._check_header(head)
+        self._head, self._end = head, len(head)
+        limit = _NUMBER_BYTES * (1 + len(self._shapes) + sum(map(math.prod, self._shapes)))
+        while len(self.records) < n_records:
+            line, number = file.readline(limit), len(self.records) + 2
+            if not line.endswith(b"\n"):
+                if len(line) == limit:
+                    self._damaged(number)
+                return
+            self.records.append(self._parse(line, number))
+            self._end += len(line)
 
-    def _parsed(self, line: str) -> Any:
+    def _check_header(self, head: bytes) -> None:
         try:
-            return json.loads(line)
+            theirs = json.loads(head) if head.endswith(b"\n") else None
         except (ValueError, RecursionError):
-            raise self._foreign() from None
+            theirs = None
+        kind = theirs.get("format") if isinstance(theirs, dict) else None
+        if not isinstance(theirs, dict) or not isinstance(kind, str) or not kind.startswith(_FORMAT):
+            self.refuse("is no checkpoint of a measurement")
+        ours = self._header
+        if kind != ours["format"]:
+            self.refuse(f"is a checkpoint of {quoted(kind)}, {ours['format']!r} is needed")
+        if theirs.get("version") != _VERSION:
+            self.refuse(f"is a checkpoint of version {_told(theirs.get('version'))}, {_VERSION} is needed")
+        for key in (*ours, *theirs):
+            there, here = theirs.get(key, _MISSING), ours.get(key, _MISSING)
+            if _compared(there) != _compared(here):
+                self.refuse(f"is of another run ({printable(key)} is {_told(there)} there, {_told(here)} here)")
 
-    def _losses(self, line: str) -> list[NDArray[np.float64]]:
+    def _parse(self, line: bytes, number: int) -> list[Floats]:
         try:
-            losses = np.array(self._parsed(line), np.float32)
-        except (TypeError, ValueError):
-            raise self._foreign() from None
-        if losses.shape != self._shape:
-            raise self._foreign()
-        return [*losses.astype(np.float64)]
+            values = json.loads(line, parse_constant=_no_number)
+            if not isinstance(values, list) or len(values) != len(self._shapes):
+                raise ValueError(values)
+            figures = [_array(value, shape) for value, shape in zip(values, self._shapes, strict=True)]
+        except (ValueError, OverflowError, RecursionError):
+            self._damaged(number)
+        if not self._is_sound(figures):
+            self._damaged(number)
+        return figures
 
-    def _foreign(self) -> SubbyteError:
-        return SubbyteError(f"{self.path}: no results of an interrupted run; give another file")
+    def _damaged(self, number: int) -> NoReturn:
+        self.refuse(f"line {number} does not hold figures of this run, the file is damaged")
+
+    def _append(self, data: bytes) -> None:
+        """Writes behind the last whole line."""
+        try:
+            with self._opened_for_writing() as file:
+                file.truncate(self._end)
+                file.seek(self._end)
+                file.write(data)
+                file.flush()
+                self._identity = _identity(file)
+        except OSError as error:
+            self._cannot_write(error)
+        self._end += len(data)
+
+    def _opened_for_writing(self) -> BufferedRandom:
+        """The file, if it is still what was read; locked until it is closed."""
+        file = open(os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC), "r+b")
+        if _identity(file) != self._identity or not try_lock(file):
+            file.close()
+            self.refuse("was changed meanwhile, maybe by another run")
+        return file
+
+    def _cannot_write(self, error: OSError) -> NoReturn:
+        raise ResourceError(f"{self._name}: can't be written: {error.strerror or error}; {_OTHER}") from None
 
 
-def _difference(theirs: Any, ours: Mapping[str, Any]) -> str:
-    if not isinstance(theirs, dict) or theirs.get("format") != _FORMAT:
-        return "it holds something else"
-    key = next(key for key in (*ours, *theirs) if theirs.get(key) != ours.get(key))
-    return f"{key} is {str(theirs.get(key))[:60]!r} there, {str(ours.get(key))[:60]!r} here"
+def conditions_of(
+    models: Mapping[str, Model], corpus: Corpus, options: EvalOptions, **others: bool | str
+) -> dict[str, object]:
+    """What figures of another run must share with those of this one to be part of it.
+
+    models: by what they are to the measurement. Files are compared by content: a copy, or one that was touched, is the
+    same. others: conditions of the measurement's own.
+    """
+    return {
+        "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
+        "activations": options.activations, "special": options.special, **others, "the text's sha256": corpus.sha256,
+        "the first chunk's sha256": hashlib.sha256(corpus.chunks[0].tokens.astype("<i4").tobytes()).hexdigest(),
+        **{role: file_facts(model.path, model.gguf.size, model.gguf.digest()) for role, model in models.items()},
+    }  # fmt: skip
+
+
+def file_facts(path: Path, n_bytes: int, sha256: str) -> dict[str, object]:
+    """A file among conditions; its name is there for the reader only."""
+    return {"name": path.name, "bytes": n_bytes, "sha256": sha256}
+
+
+_MISSING = object()
+
+
+def _compared(value: object) -> object:
+    return {key: of for key, of in value.items() if key != "name"} if isinstance(value, dict) else value
+
+
+def _told(value: object) -> str:
+    """A condition in a message."""
+    if value is _MISSING:
+        return "missing"
+    if isinstance(value, dict):
+        facts = f"{_told(value.get('bytes'))} bytes, sha256 {_told(value.get('sha256'))}"
+        return f"{quoted(str(value.get('name')))} ({facts})"
+    if isinstance(value, str):
+        return quoted(value, 12)
+    return "none" if value is None else quoted(str(value)).strip("'\"")
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _identity(file: BufferedReader | BufferedRandom) -> tuple[int, ...]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _array(value: Any, shape: tuple[int, ...]) -> Floats:
+    """Nested lists of finite numbers as an array; raises ValueError and OverflowError for others."""
+    if not isinstance(value, list) or len(value) != shape[0]:
+        raise ValueError(f"{shape[0]} values were expected")
+    if len(shape) > 1:
+        return np.array([_array(of, shape[1:]) for of in value])
+    if not all(type(number) in (int, float) for number in value):
+        raise ValueError("a value is no number")
+    array = np.array(value, np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("a value is not finite")
+    return array

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
 from subbyte.runtime import arguments
-from subbyte.runtime.evaluation.checkpoint import Checkpoint
-from subbyte.runtime.evaluation.corpus import Corpus, read_corpora
+from subbyte.runtime.evaluation.checkpoint import Checkpoint, conditions_of
+from subbyte.runtime.evaluation.corpus import read_corpora
+from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
@@ -66,8 +67,12 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
             self._same = first_of_same([model.gguf for model in models])
             self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
             if resume is not None:
-                shape = (len(models), len(self._corpora[0].chunks[0].targets))
-                self._checkpoint = Checkpoint(resume, _identity(models, self._corpora[0], options), shape)
+                roles = {f"model {i}": model for i, model in enumerate(models, 1)}
+                self._checkpoint = Checkpoint(
+                    resume, "perplexity", conditions_of(roles, self._corpora[0], options),
+                    [self._corpora[0].chunks[0].targets.shape] * len(models), self.n_total,
+                    lambda losses: all(map(are_losses, losses)),
+                )  # fmt: skip
             self._opened = stack.pop_all()
         self._losses: list[list[Floats]] = []  # of each chunk, of each model
         self._seconds = 0.0
@@ -106,18 +111,18 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
 
     def _measure(self) -> Iterator[list[Floats]]:
         """For each chunk every model's loss in nats of its target tokens, float64 [n]."""
-        n_resumed = 0
-        if self._checkpoint is not None:
-            n_resumed = min(len(self._checkpoint.done), self.n_total)
-            yield from self._checkpoint.done[:n_resumed]
+        resumed = self._checkpoint.records if self._checkpoint is not None else []
+        yield from resumed
         options = self._options.session(self._corpora[0].n_ctx)
         with ExitStack() as stack:
             sessions = [stack.enter_context(model.open_session(options)) for model in self._models]
-            for chunks in zip(*(corpus.chunks[n_resumed:] for corpus in self._corpora), strict=True):
+            for chunks in zip(*(corpus.chunks[len(resumed) :] for corpus in self._corpora), strict=True):
                 losses = []
-                for session, chunk in zip(sessions, chunks, strict=True):
+                for model, session, chunk in zip(self._models, sessions, chunks, strict=True):
                     session.rewind(0)
-                    losses.append(-session.logprobs(chunk.tokens, chunk.targets, chunk.first).astype(np.float64))
+                    loss = -session.logprobs(chunk.tokens, chunk.targets, chunk.first).astype(np.float64)
+                    check_losses(model.path, loss)
+                    losses.append(loss)
                 if self._checkpoint is not None:
                     self._checkpoint.add(losses)
                 yield losses
@@ -189,8 +194,9 @@ def perplexity(
     of the text; each look has a price, see `SequentialTest`. resume: a file that takes the results of each chunk; if it
     is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps the chunks of
     a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is shorter than
-    two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently;
-    SubbyteError when the file to resume from is of another run.
+    two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently; NumericError for losses
+    that make no perplexity; SubbyteError when the file to resume from is of another run, or no checkpoint, which is
+    then left as it is.
     """
     arguments.callback("on_chunk", on_chunk)
     options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
@@ -199,14 +205,3 @@ def perplexity(
     ) as measurement:
         run = measurement.run(on_chunk)
     return run.results[0] if isinstance(model, Model | str | os.PathLike) else run
-
-
-def _identity(models: Sequence[Model], corpus: Corpus, options: EvalOptions) -> dict[str, Any]:
-    """What results of another run must share with this one to be part of it."""
-    files = [[str(m.path.resolve()), m.path.stat().st_size, m.path.stat().st_mtime_ns] for m in models]
-    conditions = {
-        "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
-        "activations": options.activations, "special": options.special,
-    }  # fmt: skip
-    first_tokens = corpus.chunks[0].tokens[:2].tolist()
-    return {"models": files, "text_sha256": corpus.sha256, **conditions, "first_tokens": first_tokens}

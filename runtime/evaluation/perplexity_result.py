@@ -29,6 +29,8 @@ class PerplexityResult(Record):
     n_ctx: int
     stride: int | None
     chunks: int
+    total_chunks: int
+    """of the whole text, or as many as were asked for: more than `chunks` where the run was ended early"""
     n_tokens: int
     """tokens of the whole text"""
     n_scored: int
@@ -129,6 +131,7 @@ def result_of(model: Model, corpus: Corpus, losses: Floats, options: EvalOptions
         n_ctx=corpus.n_ctx,
         stride=corpus.stride,
         chunks=len(losses),
+        total_chunks=len(corpus.chunks),
         n_tokens=corpus.n_tokens,
         n_scored=len(nll),
         text_sha256=corpus.sha256,

@@ -6,6 +6,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
 _SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
 _MAX_SHARDS = 65_535
 _MAX_SHOWN = 3
+_DIGESTED = 1 << 10  # bytes of each tensor
 
 
 class GGUF(Handle):
@@ -103,6 +105,19 @@ class GGUF(Handle):
         """Raises ModelChanged when what was read of a file, by any thread, had been cut off; see `Shard`."""
         for shard in self._shards:
             shard.check_readable()
+
+    def digest(self) -> str:
+        """sha256 of what tells a model from others: metadata, tensor table and the first bytes of each tensor.
+
+        Not of all its data, which would take as long as reading the files. Raises ModelChanged.
+        """
+        digest = hashlib.sha256()
+        for shard in self._shards:
+            digest.update(shard.header())
+        for tensor in self.tensors.values():
+            digest.update(tensor.data[:_DIGESTED])
+        self.check_readable()
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Lets go of the files.

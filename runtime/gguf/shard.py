@@ -61,6 +61,7 @@ class Shard:
                 f"{self.file}: metadata 'general.alignment' is {alignment}, a power of two is needed; {DAMAGED}"
             )
         self.tensors = read_tensors(cursor, n_tensors, alignment)
+        self._n_header = cursor.pos
         if self.tensors and cursor.left >= alignment:
             _log.info("%s: %d bytes after the last tensor are not used", self.file, cursor.left)
 
@@ -84,6 +85,11 @@ class Shard:
         if self._map.unreadable:
             problem = "was cut short, or could not be read, while in use; load it again"
             raise ModelChanged(f"{self.file}: {problem}") from None
+
+    def header(self) -> bytes:
+        """The file's bytes before the tensors' data: metadata and tensor table."""
+        self.check_unchanged()
+        return os.pread(self._fd, self._n_header, 0)
 
     def close(self) -> None:
         """Closes the file; the map stays while a view of it is held."""

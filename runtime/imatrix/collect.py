@@ -5,6 +5,7 @@ The algorithm is llama-imatrix's: chunks as for perplexity, and of all their row
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 from subbyte.errors import NumericError
 from subbyte.runtime import arguments
+from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of
 from subbyte.runtime.evaluation.corpus import Chunk, read_corpora
 from subbyte.runtime.evaluation.forward import Forward, Input
 from subbyte.runtime.evaluation.options import EvalOptions
@@ -20,6 +22,8 @@ from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
 from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Models, as_model
 from subbyte.runtime.types import Activations, CacheType, Progress, Texts
+
+_MAX_COUNT = 1 << 53  # rows and chunks; above, float64 can't count by one
 
 
 class _Totals(NamedTuple):
@@ -42,6 +46,7 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         *,
         process_output: bool = False,
         datasets: Sequence[str] = (),
+        resume: str | os.PathLike[str] | None = None,
     ) -> None:
         self._options, self._process_output = options, arguments.flag("process_output", process_output)
         arguments.instance("options", options, EvalOptions)
@@ -53,11 +58,15 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
             self._opened = stack.pop_all()
         self._datasets = datasets or (f"sha256:{self._corpus.sha256}",)
         self._totals = _Totals({}, {}, {}, 0)
+        self._checkpoint = None if resume is None else self._open_checkpoint(resume)
 
     def __iter__(self) -> Iterator[Step]:
         forward = self._options.forward(self._model, self._corpus.n_ctx)
-        for chunk in self._corpus.chunks:
-            self._totals = self._with_chunk(forward, chunk)
+        for chunk in self._corpus.chunks[self.n_done :]:
+            totals = self._with_chunk(forward, chunk)
+            if self._checkpoint is not None:
+                self._checkpoint.replace(self._to_record(totals))
+            self._totals = totals
             yield Step(f"chunk {self.n_done} of {self.n_total}", self.n_done, self.n_total)
 
     def close(self) -> None:
@@ -77,6 +86,37 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
             squares=squares, sums=sums, counts={name: np.array([n], np.float64) for name, n in counts.items()},
             datasets=self._datasets, chunk_count=n_chunks, chunk_size=self._corpus.n_ctx,
         )  # fmt: skip
+
+    def _open_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
+        """Whose one record holds the sums over all chunks so far; they are taken over."""
+        rows = [self._model.gguf.tensors[name].shape[:1] for name in self._names]
+        conditions = conditions_of(
+            {"model": self._model}, self._corpus, self._options, process_output=self._process_output
+        )
+        shapes = [(1 + len(rows),), *rows, *rows]
+        checkpoint = Checkpoint(path, "imatrix", conditions, shapes, 1, _are_totals)
+        if checkpoint.records:
+            ((n_chunks, *counts), *arrays) = checkpoint.records[0]
+            if n_chunks > self.n_total:
+                checkpoint.refuse(f"holds sums over {n_chunks:.0f} chunks, {self.n_total} were asked for")
+            squares, sums = arrays[: len(rows)], arrays[len(rows) :]
+            self._totals = _Totals(
+                {name: square[None] for name, square in zip(self._names, squares, strict=True)},
+                {name: total[None] for name, total in zip(self._names, sums, strict=True)},
+                {name: int(n) for name, n in zip(self._names, counts, strict=True)}, int(n_chunks),
+            )  # fmt: skip
+        return checkpoint
+
+    def _to_record(self, totals: _Totals) -> list[Sums]:
+        counts = np.array([totals.n_chunks, *(totals.counts[name] for name in self._names)], np.float64)
+        return [counts, *(of[name][0] for of in (totals.squares, totals.sums) for name in self._names)]
+
+    @property
+    def _names(self) -> list[str]:
+        """The matrices that are collected for."""
+        *operations, head = self._model.plan.operations
+        names = [name for of in operations if of.multiplies for name in of.weights] + [*head.weights]
+        return [name for name in dict.fromkeys(names) if name.startswith("blk.") or self._process_output]
 
     def _with_chunk(self, forward: Forward, chunk: Chunk) -> _Totals:
         """The totals with one chunk more; those without it stay as they are, for when this is interrupted."""
@@ -110,15 +150,17 @@ def imatrix(
     activations: Activations = "int8x2",
     special: bool = False,
     datasets: Sequence[str] = (),
+    resume: str | os.PathLike[str] | None = None,
     on_chunk: Progress | None = None,
 ) -> Imatrix:
     """Run texts through a model and sum the squares of what its matrices are multiplied with.
 
     process_output: also for the head (output, or token_embd where that is the head), which llama-imatrix leaves out
     unless asked. special: as in `EvalOptions`. datasets: names of the texts, kept in the result; default: their sha256.
-    on_chunk(done, total) is called after each chunk; `ImatrixMeasurement` keeps the chunks of a run that is ended
-    early. Raises ValueError for a text shorter than two chunks, NumericError for inputs that are not finite,
-    ResourceError.
+    resume: a file that takes the sums over all chunks so far; if it is there, the run goes on from it. on_chunk(done,
+    total) is called after each chunk; `ImatrixMeasurement` keeps the chunks of a run that is ended early. Raises
+    ValueError for a text shorter than two chunks, NumericError for inputs that are not finite, ResourceError;
+    SubbyteError as `perplexity` does.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     arguments.callback("on_chunk", on_chunk)
@@ -127,8 +169,16 @@ def imatrix(
         if on_chunk is not None:
             on_chunk(step.done, step.total)
 
-    with ImatrixMeasurement(model, text, options, process_output=process_output, datasets=datasets) as measurement:
+    with ImatrixMeasurement(
+        model, text, options, process_output=process_output, datasets=datasets, resume=resume
+    ) as measurement:
         return measurement.run(report)
+
+
+def _are_totals(figures: Figures) -> bool:
+    counts, n = figures[0], len(figures) // 2
+    whole = bool((counts >= 1).all() and (counts <= _MAX_COUNT).all() and (counts == np.floor(counts)).all())
+    return whole and all(bool((squares >= 0).all()) for squares in figures[1 : 1 + n])
 
 
 def _inputs(forward: Forward, chunk: Chunk) -> Iterator[Input]:

@@ -5,6 +5,7 @@ Its table is that of a model card; below it stands all that another needs to get
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
 from subbyte.runtime.machine import cpu_name
-from subbyte.runtime.measurement import Measurement, Step
+from subbyte.runtime.measurement import Measurement, Step, covered
 from subbyte.runtime.model import Model, Models, as_model, as_models
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
@@ -103,8 +104,9 @@ class Report(Record, Tabular):
         name_of = {row.model: name for row, name in zip(self.rows, self._names, strict=True)}
         against = [f"{name_of[row.model]} with {name_of[row.delta.b]}" for row in self.rows if row.delta]
         notes = [
-            f"PPL with its standard error over {result.n_scored} tokens of {result.n_tokens}: {result.chunks} chunks "
-            f"of {result.n_ctx}, {result.activations} activations, {result.cache_type} cache; text sha256 "
+            f"PPL with its standard error over {result.n_scored} tokens of {result.n_tokens}: "
+            f"{covered(result.chunks, result.total_chunks)} of {result.n_ctx}, {result.activations} activations, "
+            f"{result.cache_type} cache; text sha256 "
             f"{result.text_sha256}."
         ]
         if against:
@@ -155,6 +157,7 @@ class ReportMeasurement(Measurement[Step, Report]):
         prompt: int = 512,
         generate: int = 64,
         repeats: int = 3,
+        resume: str | os.PathLike[str] | None = None,
     ) -> None:
         arguments.instance("options", options, EvalOptions)
         text = arguments.raw_texts("text", text)
@@ -172,10 +175,10 @@ class ReportMeasurement(Measurement[Step, Report]):
             self._baselines = _baselines(files, against)
             if self._base is None:
                 self._models = files
-                self._losses = PerplexityMeasurement(files, text, options)
+                self._losses = PerplexityMeasurement(files, text, options, resume=resume)
             else:
                 self._models = [*files, self._base]
-                self._losses = CompareMeasurement(self._base, files, text, options)
+                self._losses = CompareMeasurement(self._base, files, text, options, resume=resume)
             self._opened = stack.pop_all()
         self._sha256: list[dict[str, str]] = []
         self._speeds: list[dict[Kind, Speed]] = [{} for _ in self._models]
@@ -243,22 +246,23 @@ def report(
     prompt: int = 512,
     generate: int = 64,
     repeats: int = 3,
+    resume: str | os.PathLike[str] | None = None,
     on_progress: StepProgress | None = None,
 ) -> Report:
     """Measure files of one model: perplexity of text, difference from a standard file, divergence from a base, speed.
 
     models, base: each a `Model`, or as for `load`. against: one of them, with which all others are compared; None for
     the rule of `size_class.baseline_for`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of
-    a prompt and of so many generated tokens, `repeats` times each, with "int8" activations as in generation.
-    on_progress is called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early.
-    Raises what `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of
-    them.
+    a prompt and of so many generated tokens, `repeats` times each, with "int8" activations as in generation. resume: as
+    for `perplexity`, or with a base for `compare`, whose files these are; speeds are measured anew. on_progress is
+    called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early. Raises what
+    `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of them.
     """
     arguments.callback("on_progress", on_progress)
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     with ReportMeasurement(
         models, text, options, base=base, against=against, threads=threads, prompt=prompt, generate=generate,
-        repeats=repeats,
+        repeats=repeats, resume=resume,
     ) as measurement:  # fmt: skip
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
 

@@ -65,7 +65,8 @@ class FakeModel:
 RUNNING = (12.61384, 28.65031)
 RESULT = PerplexityResult(
     model="/models/m.gguf", ppl=28.65031, error=1.37896, bits_per_byte=1.23456, running=RUNNING, n_ctx=512, stride=None,
-    chunks=2, n_tokens=1100, n_scored=510, text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5,
+    chunks=2, total_chunks=2, n_tokens=1100, n_scored=510,
+    text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5,
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Ctrl-C while a command measures: what was measured is printed or written, stderr says how much, exit code 130."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from subbyte.cli.terminal.progress_bar import ProgressBar
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 3000).tolist())
 SHORT = ("-f", "text", "-c", "64", "--chunks", "5", "-t", "1")
+HINT = "; none are kept, --resume FILE would keep them"
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -49,17 +51,18 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, at: Callable[[int, tuple[Any, ...
 def test_perplexity(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, lambda n, _: n == 2)
     code, out, err = subbyte("perplexity", "a.gguf", "b.gguf", *SHORT, "-o", "json")
-    assert (code, err) == (130, "subbyte: interrupted: results of 2 of 5 chunks\n")
+    assert (code, err) == (130, f"subbyte: interrupted: results of 2 of 5 chunks{HINT}\n")
     with sb.load("a.gguf", threads=1) as model:
         expected = sb.perplexity(model, TEXT, n_ctx=64, chunks=2)
     result = json.loads(out)["results"][0]
-    assert (result["chunks"], result["ppl"], result["error"]) == (2, expected.ppl, expected.error)
+    assert (result["chunks"], result["total_chunks"]) == (2, 5)
+    assert (result["ppl"], result["error"]) == (expected.ppl, expected.error)
 
 
 def test_perplexity_as_text(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, lambda n, _: n == 3)
     code, out, _ = subbyte("perplexity", "a.gguf", *SHORT)
-    assert code == 130 and "PPL = " in out and "3 chunks, 93 of" in out
+    assert code == 130 and "PPL = " in out and "3 of 5 chunks, 93 of" in out
 
 
 def test_nothing_is_shown_before_the_first_chunk(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +76,8 @@ def test_nothing_is_shown_before_the_first_chunk(subbyte: Call, monkeypatch: pyt
 def test_report(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, lambda n, step: step[:2] == ("perplexity and divergence", 2))
     code, out, err = subbyte("report", "b.gguf", "--base", "a.gguf", *SHORT, "-o", "json")
-    assert (code, err) == (130, "subbyte: interrupted: results of 2 of 5 chunks and the speed of 0 of 2 files\n")
+    covered = "2 of 5 chunks and the speed of 0 of 2 files"
+    assert (code, err) == (130, f"subbyte: interrupted: results of {covered}{HINT}\n")
     row = json.loads(out)["rows"][0]
     assert (row["perplexity"]["chunks"], row["prompt"]) == (2, None) and row["divergence"]["kld"]["value"] > 0
     for output in ("text", "md"):
@@ -84,7 +88,10 @@ def test_report(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_imatrix(subbyte: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     interrupt(monkeypatch, lambda n, _: n == 2)
     code, out, err = subbyte("imatrix", "a.gguf", str(tmp_path / "i.gguf"), *SHORT)
-    assert (code, err) == (130, "subbyte: interrupted: results of 2 of 5 chunks\n") and ", 2 chunks of 64 tokens" in out
+    assert (code, err) == (
+        130,
+        f"subbyte: interrupted: results of 2 of 5 chunks{HINT}\n",
+    ) and ", 2 of 5 chunks of 64 tokens" in out
     written = sb.Imatrix.open(tmp_path / "i.gguf")
     with sb.load("a.gguf", threads=1) as model:
         expected = sb.imatrix(model, TEXT, n_ctx=64, chunks=2)
@@ -102,3 +109,50 @@ def test_bench(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert facts["repeats"] == 1 and [len(test["runs"]) for test in facts["tests"]] == [1, 1]
     code, out, _ = subbyte(*args)
     assert code == 130 and "pp8" in out and "one run" in out
+
+
+RESUMABLE = {
+    "perplexity": (["perplexity", "a.gguf", "b.gguf"], "2 of 5 chunks"),
+    "compare": (["compare", "a.gguf", "b.gguf"], "2 of 5 chunks"),
+    "blame": (["compare", "a.gguf", "b.gguf", "--blame", "layer"], "2 of 5 chunks"),
+    "report": (["report", "b.gguf", "-p", "8", "-n", "1", "-r", "1"], "2 of 5 chunks and the speed of 0 of 1 files"),
+    "imatrix": (["imatrix", "a.gguf", "out.gguf"], "2 of 5 chunks"),
+}
+
+
+@pytest.mark.parametrize(("command", "covered"), RESUMABLE.values(), ids=RESUMABLE)
+def test_the_command_that_goes_on_is_said_and_goes_on(
+    command: list[str], covered: str, subbyte: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "the run"
+    args = [*command, *SHORT, "--resume", str(file)]
+    with monkeypatch.context() as patches:
+        interrupt(patches, lambda n, progress: n == 2 if command[0] != "report" else progress[:2] == ("perplexity", 2))
+        code, out, err = subbyte(*args)
+        assert code == 130 and "2 of 5 chunks" in out
+        assert (tmp_path / "the run.blame-1").exists() == ("--blame" in command)
+        begin, said = err.split("; to go on: ")
+        assert begin == f"subbyte: interrupted: results of {covered}, kept in {file}"
+        assert shlex.split(said) == ["subbyte", *args]
+    steps: list[object] = []
+    for display in (ProgressBar, PerplexityProgress):
+        monkeypatch.setattr(display, "update", lambda self, *progress: steps.append(progress))
+    code, out, err = subbyte(*shlex.split(said)[1:])
+    assert (code, err) == (0, "") and "5 chunks" in out and "of 5 chunks" not in out
+    if command[0] == "imatrix":
+        with sb.load("a.gguf", threads=1) as model:
+            expected = sb.imatrix(model, TEXT, n_ctx=64, chunks=5).digest()
+        assert len(steps) == 3 and sb.Imatrix.open("out.gguf").chunk_count == 5
+        with sb.load("a.gguf", threads=1) as model:
+            assert sb.imatrix(model, TEXT, n_ctx=64, chunks=5, resume=file).digest() == expected
+
+
+def test_a_checkpoint_that_is_none_is_refused_in_one_line(subbyte: Call, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    note.write_text("my precious note without newline")
+    for command, _ in RESUMABLE.values():
+        code, out, err = subbyte(*command, *SHORT, "--resume", str(note))
+        assert (code, out) == (5, "") and err == (
+            f"subbyte: {note}: is no checkpoint of a measurement; give another file\n"
+        )
+        assert note.read_text() == "my precious note without newline"
