@@ -146,8 +146,9 @@ class Model(Handle):
         """What runs the model, or another plan of `plan_with`, over sequences of these options. Errors as `session`."""
         self.gguf.check_unchanged()
         n_ctx = self._choose_context(options) if options.n_ctx is None else options.n_ctx
-        if n_ctx > MAX_CTX:
-            raise ValueError(f"n_ctx: a context of {arguments.shown(n_ctx)} tokens; allowed are 1 to {MAX_CTX}")
+        if n_ctx >> 62:  # bytes that no number in a message could tell
+            found = f"n_ctx: a context of {arguments.shown(n_ctx)} tokens"
+            raise ResourceError(f"{found} fits no memory; ask for a smaller one, of {MAX_CTX} at most")
         if plan is None:  # another plan of the model needs as much
             self._check_room(n_ctx, options)
         return Runner(
