@@ -1,0 +1,207 @@
+"""Hyper-parameters and tensors that make no sense, or do not fit each other."""
+
+import math
+from typing import Any
+
+import numpy as np
+from gguf import GGMLQuantizationType
+from gguf.quants import quantize
+from gguf_builder import BOOL, F32, F64, I32, U8, U64
+from hostile import metadata, model, section
+from tiny_models import DECI, LLAMA, N_VOCAB
+
+from subbyte.errors import FormatError, SubbyteError, UnsupportedError
+
+NAN, INF = math.nan, math.inf
+EPS, BASE = "attention.layer_norm_rms_epsilon", "rope.freq_base"
+
+# architecture, key, value, words of the message; the key's name is always one of them
+KEYS: list[tuple[str, str, Any, str]] = [
+    *[("llama", "block_count", n, "1 to 1024") for n in (0, 1025, 2**31, 2**32 - 1)],
+    ("llama", "block_count", None, "missing"),
+    ("llama", "block_count", "two", "integer"),
+    ("llama", "block_count", 2.0, "integer"),
+    *[("llama", "embedding_length", n, "1 to 1048576") for n in (0, 2**20 + 1, 2**32 - 1)],
+    *[("llama", "feed_forward_length", n, "1 to 1048576") for n in (0, 2**32 - 1)],
+    ("llama", "feed_forward_length", [96, 100], "differs between layers"),
+    ("llama", "feed_forward_length", [96, 96, 96], "2 integers"),
+    *[("llama", "attention.head_count", n, "1 to 1048576") for n in (0, 2**32 - 1)],
+    *[("llama", "attention.head_count_kv", n, "1 to 4") for n in (0, 5, 2**32 - 1)],
+    ("llama", "attention.head_count_kv", 3, "does not divide"),
+    *[("llama", "attention.key_length", n, "1 to 4096") for n in (0, 4097, 2**31)],
+    ("llama", "attention.value_length", 32, "equal"),
+    ("llama", "context_length", 0, "1 to"),
+    ("llama", "context_length", None, "missing"),
+    ("llama", "expert_count", 8, "experts"),
+    *[("llama", EPS, x, "finite number from 1e-12 to 1") for x in (0.0, -1.0, NAN, INF, 1e30)],
+    *[("llama", BASE, x, "finite number from 2 to inf") for x in (0.0, -1.0, NAN, INF, -INF, 1e-30, 1.0)],
+    *[("llama", "rope.scaling.factor", x, "finite number") for x in (0.0, -2.0, NAN, INF, 1e-30, 1e30)],
+    *[("llama", "rope.scale_linear", x, "finite number") for x in (0.0, NAN)],
+    *[("llama", "rope.dimension_count", n, "16 to 16") for n in (0, 8, 18, 2**32 - 1)],
+    *[("phi3", "rope.scaling.original_context_length", n, "1 to 4294967295") for n in (0, 2.5, "4k")],
+    *[("qwen3", "rope.scaling.attn_factor", x, "0.01 to 100") for x in (0.0, -1.0, NAN, INF, 1e30)],
+    ("llama", "rope.scaling.type", "wrong" * 1000, "none, linear, yarn, longrope"),
+    ("phi3", "rope.dimension_count", 18, "2 to 16"),
+    ("gemma3", "rope.dimension_count", 7, "odd"),
+    ("gemma3", "rope.dimension_count", 34, "2 to 32"),
+    *[("gemma3", "rope.freq_base_swa", x, "finite number") for x in (0.0, NAN)],
+    *[("gemma3", "final_logit_softcapping", x, "finite number") for x in (-1.0, NAN, INF)],
+    ("gemma3", "attention.sliding_window", 2.5, "integer"),
+    *[("gemma3", "attention.sliding_window_pattern", x, "1 to") for x in (0, [True] * 6, [True] * 8, [1] * 7)],
+    ("exaone4", "attention.sliding_window_pattern", [6] * 5, "5 bools"),
+    ("exaone4", "attention.sliding_window", "wide", "integer"),
+    ("exaone4", "attention.head_count", [4, 4, 4, 4, 0], "1 to 1048576"),
+    ("exaone4", "nextn_predict_layers", 1, "not supported"),
+    *[("deci", "attention.head_count", x, "9 integers") for x in ([4] * 8, [4] * 10, [4.0] * 9, ["4"] * 9)],
+    *[("deci", "attention.head_count", [4] * 8 + [x], "0 to 1048576") for x in (-1, 2**20 + 1, 2**31 - 1, -(2**31))],
+    ("deci", "attention.head_count", 0, "0 to 0"),  # the KV heads are still there
+    ("deci", "attention.head_count", None, "missing"),
+    *[("deci", "attention.head_count_kv", x, "0 to 8") for x in (9, 2**32 - 1, [2] * 8 + [9], [-1] * 9)],
+    *[("deci", "attention.head_count_kv", [x, *[0] * 8], "in layer 0 does not divide") for x in (3, 5, 8)],
+    ("deci", "attention.head_count_kv", 2, "= 2 in layer 1 does not divide deci.attention.head_count = 0"),
+    *[("deci", "attention.head_count_kv", x, "0 in every layer") for x in (0, [0] * 9)],
+    *[("deci", "feed_forward_length", x, "0 to 1048576") for x in (2**32 - 1, [-1] * 9, [96] * 8 + [2**31 - 1])],
+    ("deci", "feed_forward_length", [96] * 3, "9 integers"),
+    ("deci", "feed_forward_length", None, "missing"),
+    ("deci", "attention.key_length", 2**13, "1 to 4096"),
+    ("deci", "block_count", 0, "1 to 1024"),
+]
+
+
+def blocks(kind: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+    values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    return quantize(values, GGMLQuantizationType[kind]), kind
+
+
+ONES = np.ones(64, np.float32)
+TENSORS: list[tuple[str, Any, str]] = [
+    ("blk.1.attn_q.weight", None, "missing"),
+    ("blk.0.ffn_norm.weight", None, "missing"),
+    ("token_embd.weight", None, "missing"),
+    ("output_norm.weight", None, "missing"),
+    ("blk.0.attn_q.weight", np.zeros((64, 32), np.float32), "[32, 64]"),
+    ("blk.0.ffn_up.weight", np.zeros((64, 96), np.float32), "[96, 64]"),  # transposed
+    ("blk.0.attn_k.weight", np.zeros((1, 32, 64), np.float32), "[64, 32, 1]"),
+    ("blk.0.attn_q.bias", np.zeros(63, np.float32), "[63]"),
+    ("output.weight", np.zeros((N_VOCAB + 1, 64), np.float32), "[64, 269]"),
+    ("output_norm.weight", ONES[:63], "[63]"),
+    ("output_norm.weight", blocks("Q8_0", (1, 64)), "[64, 1]"),
+    ("output_norm.weight", (blocks("Q8_0", (1, 64))[0].reshape(-1), "Q8_0"), "Q8_0"),
+    ("blk.0.attn_norm.weight", ONES.astype(np.int32), "I32"),
+    ("blk.0.attn_norm.weight", ONES.astype(np.float64), "F64"),
+    ("rope_freqs.weight", np.ones(9, np.float32), "[9]"),
+    *[("rope_freqs.weight", np.array([1] * 7 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
+]
+
+PHI3_TENSORS: list[tuple[str, Any, str]] = [
+    ("blk.0.attn_qkv.weight", np.zeros((127, 64), np.float32), "[64, 128]"),
+    ("blk.0.ffn_up.weight", np.zeros((191, 64), np.float32), "[64, 192]"),
+    ("blk.0.ffn_up.weight", None, "[64, 192]"),
+    ("rope_factors_short.weight", None, "missing"),
+    ("rope_factors_long.weight", None, "missing"),
+    ("rope_factors_long.weight", np.ones(5, np.float32), "[6]"),
+    *[("rope_factors_short.weight", np.array([1] * 5 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
+]
+
+UNSUPPORTED_KEYS = ("expert_count", "nextn_predict_layers", "rope.scaling.type", "attention.value_length")
+UNSUPPORTED_WORDS = ("Q8_0", "I32", "F64", "differs between layers")
+
+# What the tensors do not bear out: architecture, keys, words
+MISFITS: list[tuple[str, dict[str, Any], str]] = [
+    *[("llama", {"block_count": n}, "tensor ") for n in (3, 1024)],
+    *[("llama", {"embedding_length": n}, "tensor ") for n in (128, 2**20)],
+    ("llama", {"feed_forward_length": 2**20}, "tensor "),
+    ("llama", {"attention.key_length": 4096, "attention.value_length": 4096}, "tensor "),
+    ("llama", {"attention.head_count": 2**10, "attention.head_count_kv": 2**10}, ""),
+    ("llama", {"attention.head_count": 2}, ""),
+    ("deci", {"feed_forward_length": 96}, "tensor blk."),
+    ("deci", {"feed_forward_length": 2**20}, "tensor blk."),
+    ("deci", {"attention.key_length": 32, "attention.value_length": 32}, "tensor blk."),
+    ("deci", {"attention.head_count": DECI["n_head_kv"]}, "tensor blk."),
+    ("deci", {"attention.head_count_kv": [1, 0, 3, 1, 3, 0, 2, 0, 1]}, "tensor blk."),
+    ("deci", {"attention.head_count": [4] * 9, "attention.head_count_kv": [4] * 9}, "tensor blk."),
+    (
+        "deci",
+        {"attention.head_count": 4, "attention.head_count_kv": 2, "feed_forward_length": 96, "block_count": 1024},
+        "tensor blk.",
+    ),
+    (
+        "deci",
+        {"attention.head_count": 0, "attention.head_count_kv": 0, "feed_forward_length": 0},
+        "head_count_kv is 0 in every layer",
+    ),
+    (
+        "llama",
+        {"attention.head_count": 2**19, "attention.key_length": 4096, "attention.value_length": 4096},
+        "1048576",
+    ),
+    ("qwen2", {"rope.scaling.type": "longrope"}, "tensor rope_factors_short.weight is missing"),
+]
+
+NO_HEADS_FIRST = {**DECI, "n_head": [0, *DECI["n_head"][1:]], "n_head_kv": [0, *DECI["n_head_kv"][1:]]}
+PARTS = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up")
+NO_LAYER_1 = model(shape={**LLAMA, "n_layer": 3}, tensors={f"blk.1.{name}.weight": None for name in PARTS})
+NAMES = ("../x", "x" * 10**6, "", "_config", "__init__", "llama\n", "LLAMA", "bert", "clip", "mamba")
+OTHER = [
+    ("a first layer without heads", model("deci", shape=NO_HEADS_FIRST, **{"attention.key_length": None}), FormatError,
+     "'deci.attention.key_length' is missing and would be 0"),
+    ("a layer that is left out", NO_LAYER_1, FormatError, "tensor blk.1.attn_norm.weight is missing"),
+    ("no gate", model(tensors={"blk.0.ffn_gate.weight": None}), FormatError, "tensor blk.0.ffn_gate.weight is missing"),
+    *[(f"{n} rows of embeddings", model(n_vocab=n), FormatError, f"[64, {n}]") for n in (1, N_VOCAB - 1, N_VOCAB + 1)],
+    *[(f"a tensor {name} that would matter", model(tensors={name: np.zeros(64, np.float32)}), UnsupportedError,
+       f"tensor {name} is no part of llama")
+      for name in ("blk.1.attn_sub_norm.weight", "blk.0.nextn.eh_proj.weight", "output_norm.bias")],
+    ("a tensor of no layer", model(tensors={"blk.2.attn_q.weight": np.zeros(64, np.float32)}), None),
+    ("a context of 4 billion", model(context_length=2**32 - 1), None),
+    *[(f"a window of {n}", model("gemma3", **{"attention.sliding_window": n}), None) for n in (0, 1, 2, 2**32 - 1)],
+    ("a norm of zeros", model(tensors={"output_norm.weight": np.zeros(64, np.float32)}), None),
+    ("a matrix of zeros", model(tensors={"blk.0.attn_q.weight": np.zeros((64, 64), np.float32)}), None),
+    ("no architecture", metadata({"general.architecture": None}), FormatError, "general.architecture"),
+    ("an architecture that is a number", metadata({"general.architecture": 7}), FormatError, "general.architecture"),
+    *[(f"architecture {name[:9]!r}", metadata({"general.architecture": name}), UnsupportedError, "gemma3, llama")
+      for name in NAMES],
+    ("block_count as u64", metadata({"llama.block_count": (U64, 2)}), None),
+    ("block_count as u8", metadata({"llama.block_count": (U8, 2)}), None),
+    ("block_count as i32 -1", metadata({"llama.block_count": (I32, -1)}), FormatError, "llama.block_count"),
+    ("block_count as bool", metadata({"llama.block_count": (BOOL, True)}), FormatError, "llama.block_count"),
+    ("block_count of 2^63", metadata({"llama.block_count": (U64, 2**63)}), FormatError, "llama.block_count"),
+    ("block_count as an array", metadata({"llama.block_count": [2, 2]}), FormatError, "llama.block_count"),
+    ("eps as f64", metadata({f"llama.{EPS}": (F64, 1e-5)}), None),
+    ("eps as text", metadata({f"llama.{EPS}": "1e-5"}), FormatError, EPS),
+    ("eps as an array", metadata({f"llama.{EPS}": [1e-5]}), FormatError, EPS),
+    ("eps missing", metadata({f"llama.{EPS}": None}), FormatError, EPS),
+    ("freq_base as text", metadata({f"llama.{BASE}": "big"}), FormatError, BASE),
+    ("freq_base of 1e38", metadata({f"llama.{BASE}": (F32, 1e38)}), None),
+    ("keys of another architecture", metadata({"general.architecture": "qwen3"}), FormatError, "qwen3."),
+]  # fmt: skip
+
+
+def _name(value: Any) -> str:
+    return str(value)[:12]
+
+
+def _tensor(arch: str, name: str, tensor: Any, words: str) -> tuple[Any, ...]:
+    what = f"{arch}: {name} {'left out' if tensor is None else words}"
+    return what, model(arch, tensors={name: tensor}), _error(words), words
+
+
+def _error(words: str, key: str = "") -> type[SubbyteError]:
+    return UnsupportedError if key in UNSUPPORTED_KEYS or words in UNSUPPORTED_WORDS else FormatError
+
+
+CASES = [
+    *section("G", [
+        (f"{arch}.{key} = {_name(value)}", model(arch, **{key: value}), _error(words, key), f"{arch}.{key}", words)
+        for arch, key, value, words in KEYS
+    ]),
+    *section("H", [
+        (", ".join(f"{arch}.{key} = {_name(value)}" for key, value in changes.items())[:70], model(arch, **changes),
+         FormatError, words)
+        for arch, changes, words in MISFITS
+    ]),
+    *section("I", [
+        *[_tensor("llama", *case) for case in TENSORS],
+        *[_tensor("phi3", *case) for case in PHI3_TENSORS],
+    ]),
+    *section("J", OTHER),
+]  # fmt: skip

@@ -1,0 +1,111 @@
+"""The hostile matrix: every case ends in its error, soon and in little memory, and the process goes on as before.
+
+Each is tried from Python, followed by a good model, and as a command. The processor's time is bounded, not the clock's.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import model_cases
+import number_cases
+import numpy as np
+import pytest
+import structure_cases
+import template_cases
+import vocabulary_cases
+from confined import confined, run_command
+from hostile import FileCase
+from numpy.typing import NDArray
+from tiny_models import write_model
+
+import subbyte as sb
+from subbyte.errors import SubbyteError
+
+pytestmark = pytest.mark.thorough
+
+TABLES = (structure_cases, model_cases, vocabulary_cases, number_cases, template_cases)
+FILES: list[FileCase] = [case for table in TABLES for case in table.CASES]
+SECONDS = 5.0  # of the processor, to refuse a file: a hundred times what it takes
+BYTES = 64 << 20  # beside four times the file's own
+
+each_file = pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.number} {c.what}") for c in FILES])
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NDArray[np.float32]]:
+    """A sound model, and its logits."""
+    path = tmp_path_factory.mktemp("good") / "good.gguf"
+    write_model(path)
+    return path, _logits(path)
+
+
+def _logits(path: Path) -> NDArray[np.float32]:
+    with sb.load(path, threads=1) as model, model.session(16) as session:
+        return session.eval([1, 2, 3])
+
+
+def _use(path: Path, then: Path) -> tuple[SubbyteError | None, NDArray[np.float32]]:
+    """Every use of a model that reads more of its file, the error that it ends in, and a good model's logits after it."""
+    try:
+        with sb.load(path, threads=1) as model:
+            model.generate("the thing", max_tokens=3, sampling=sb.Sampling(temperature=0)).run()
+            with model.chat(max_tokens=2, n_ctx=256) as chat:
+                chat.send("the thing")
+        return None, _logits(then)
+    except SubbyteError as error:
+        return error, _logits(then)
+
+
+def _bound(path: Path) -> int:
+    return BYTES + 4 * (path.stat().st_size if path.is_file() else 0)
+
+
+def _is_one_line(message: str, path: Path) -> bool:
+    return message.isprintable() and len(message.replace(str(path.parent), "")) < 700
+
+
+@each_file
+def test_library(case: FileCase, tmp_path: Path, good: tuple[Path, NDArray[np.float32]]) -> None:
+    path = tmp_path / "m.gguf"
+    case.write(path)
+    outcome = confined(partial(_use, path, good[0]))
+    error, logits = outcome.value
+    assert type(error) is (case.error or type(None)), error
+    if error is not None:
+        assert all(words in str(error) for words in case.says) and _is_one_line(str(error), path), str(error)
+    assert np.array_equal(logits, good[1])
+    assert outcome.seconds < SECONDS and outcome.peak < _bound(path)
+
+
+@pytest.mark.slow
+@each_file
+def test_command(case: FileCase, tmp_path: Path) -> None:
+    """A template is looked at by those who chat: the others can use the file."""
+    path = tmp_path / "m.gguf"
+    case.write(path)
+    chats = case in template_cases.CASES
+    args = ("chat", str(path)) if chats else ("generate", str(path), "-p", "the thing", "-n", "3")
+    outcome = confined(lambda: run_command(*args, "-t", "1", stdin="the thing\n"))
+    code, out, err = outcome.value
+    if case.error is None:
+        assert code == 0 and out, err
+    else:
+        assert (code, out) == (case.error.exit_code, ""), err
+        last = err.splitlines()[-1]
+        assert last.startswith("subbyte: ") and err.endswith("\n") and _is_one_line(last, path), err
+        assert chats or err.count("\n") == 1, err
+    assert outcome.seconds < SECONDS and outcome.peak < _bound(path)
+
+
+@pytest.mark.slow
+@each_file
+def test_inspect(case: FileCase, tmp_path: Path) -> None:
+    """Says what is in a file that can't be run, too, and never a control character of it."""
+    path = tmp_path / "m.gguf"
+    case.write(path)
+    outcome = confined(lambda: run_command("inspect", str(path)))
+    code, out, err = outcome.value
+    assert code in (0, 3, 4) and err.count("\n") <= 1 and out.replace("\n", "").isprintable(), (code, out, err)
+    assert (code == 0) == bool(out) and outcome.seconds < SECONDS and outcome.peak < _bound(path)
