@@ -5,9 +5,12 @@ Each is tried from Python, followed by a good model, and as a command. The proce
 
 from __future__ import annotations
 
+import os
+import shlex
 from functools import partial
 from pathlib import Path
 
+import command_cases
 import model_cases
 import number_cases
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 import structure_cases
 import template_cases
 import vocabulary_cases
+from command_cases import CommandCase
 from confined import confined, run_command
 from hostile import FileCase
 from numpy.typing import NDArray
@@ -47,7 +51,7 @@ def _logits(path: Path) -> NDArray[np.float32]:
 
 
 def _use(path: Path, then: Path) -> tuple[SubbyteError | None, NDArray[np.float32]]:
-    """Every use of a model that reads more of its file, the error that it ends in, and a good model's logits after it."""
+    """Uses of a model that read all of its file, the error that they end in, and a good model's logits after it."""
     try:
         with sb.load(path, threads=1) as model:
             model.generate("the thing", max_tokens=3, sampling=sb.Sampling(temperature=0)).run()
@@ -109,3 +113,29 @@ def test_inspect(case: FileCase, tmp_path: Path) -> None:
     code, out, err = outcome.value
     assert code in (0, 3, 4) and err.count("\n") <= 1 and out.replace("\n", "").isprintable(), (code, out, err)
     assert (code == 0) == bool(out) and outcome.seconds < SECONDS and outcome.peak < _bound(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("folder")
+    for name, write in command_cases.FILES.items():
+        write(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.number} {c.line}") for c in command_cases.CASES])
+def test_command_line(case: CommandCase, folder: Path) -> None:
+    def work() -> tuple[int, str, str]:
+        os.chdir(folder)
+        return run_command(*shlex.split(case.line), stdin=case.stdin)
+
+    before = sorted(path.name for path in folder.iterdir())
+    outcome = confined(work)
+    code, out, err = outcome.value
+    assert code == case.code and case.says in out + err, (code, out, err)
+    if code and case.line:
+        *warnings, last = err.splitlines()
+        assert out == "" and last.startswith("subbyte: ") and _is_one_line(last, folder), err
+        assert all(line.startswith("subbyte: warning: ") for line in warnings), err
+    assert sorted(path.name for path in folder.iterdir()) == before  # a refused command leaves nothing behind
+    assert outcome.seconds < SECONDS and outcome.peak < BYTES
