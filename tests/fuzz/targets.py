@@ -1,0 +1,191 @@
+"""Fuzz targets: a function for each parser, which takes any bytes, and the sound inputs that a fuzzer begins with.
+
+A SubbyteError of one printable line is right. Everything else, and every report of a sanitizer, is a bug.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from gguf_builder import STR, pair, seed, tensor, u32
+from gguf_builder import gguf as build
+from paths import ROOT
+from tiny_models import write_model
+from vocabularies import SPM_TOKENS, SPM_TYPES, alphabet, payload
+
+from subbyte.errors import SubbyteError
+from subbyte.runtime.chat.messages import Message, read_conversation, write_conversation
+from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.imatrix.imatrix import Imatrix
+from subbyte.runtime.inspect.summary import summarize
+from subbyte.runtime.model import load
+from subbyte.runtime.quantize.recipe import Recipe, format_recipe, read_recipe
+from subbyte.runtime.template.worker import _answer
+from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
+
+
+class Target(NamedTuple):
+    run: Callable[[bytes], object]
+    seeds: Callable[[], Iterable[bytes]]
+
+
+TEMPLATES = ROOT / "tests/template/templates"
+FOLDER = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
+
+
+def _file(data: bytes) -> Path:
+    """The input as a file: the same one each time, in memory."""
+    path = FOLDER / f"subbyte-fuzz-{os.getpid()}"
+    path.write_bytes(data)
+    return path
+
+
+def _written(write: Callable[[Path], object]) -> bytes:
+    path = FOLDER / f"subbyte-seed-{os.getpid()}"
+    try:
+        write(path)
+        return path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+# ---- model files
+
+
+def _gguf(data: bytes) -> None:
+    with GGUF.open(_file(data)) as file:
+        for info in file.tensors.values():
+            assert len(info.data) == info.n_bytes
+        json.dumps(summarize(file).to_dict())
+        dict(file.metadata)
+
+
+def _model(data: bytes) -> None:
+    with load(_file(data), threads=1) as model, model.session(8) as session:
+        session.eval(model.tokenize("the thing")[:4] or [0])
+
+
+SMALL = {"n_layer": 1, "n_embd": 8, "n_head": 2, "n_head_kv": 1, "head_dim": 4, "n_ff": 8}
+
+
+def _model_seeds() -> Iterable[bytes]:
+    yield _written(lambda path: write_model(path, shape=SMALL))
+    yield _written(lambda path: write_model(path, "gemma3", shape={**SMALL, "window": 4}))
+    yield _written(lambda path: write_model(path, "phi3", shape={**SMALL, "n_rot": 4, "n_ctx_orig": 32}))
+    yield _written(lambda path: write_model(path, "qwen3", shape=SMALL))
+
+
+# ---- vocabularies, and texts
+
+BPE = {"model": "gpt2", "pre": "llama-bpe", "tokens": [*alphabet(), "ab", "abc", "<|x|>"], "merges": ["a b", "ab c"],
+       "token_type": [1] * 258 + [3]}  # fmt: skip
+SPM = {"model": "llama", "tokens": [*SPM_TOKENS, "a", "▁", "▁a"], "scores": [0.0] * 262,
+       "token_type": [*SPM_TYPES, 1, 1, 1]}  # fmt: skip
+
+
+def _vocabulary_file(keys: dict[str, Any]) -> bytes:
+    return build([pair(f"tokenizer.ggml.{key}", *payload(value)) for key, value in keys.items()])
+
+
+def _vocabulary(data: bytes) -> None:
+    with GGUF.open(_file(data)) as file:
+        tokenizer = load_tokenizer(file.metadata)
+        tokenizer.decode(tokenizer.encode("abc <|x|> é", special=True))
+
+
+@cache
+def _tokenizer(index: int) -> Tokenizer:
+    with GGUF.open(_file(_vocabulary_file([BPE, SPM][index]))) as file:
+        return load_tokenizer(file.metadata)
+
+
+def _text(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    _round_trip(_tokenizer(0), text, text)
+    # SentencePiece writes a space as ▁, and one before the text, which only a whole text is decoded without.
+    _round_trip(_tokenizer(1), text, text.replace("▁", " "))
+
+
+def _round_trip(tokenizer: Tokenizer, text: str, said: str) -> None:
+    ids = tokenizer.encode(text)
+    stream = tokenizer.stream()
+    streamed = "".join([stream.feed(id) for id in ids]) + stream.finish()
+    assert tokenizer.decode(ids) == said and streamed in (said, " " + said), (text, streamed)
+    tokenizer.encode(text, special=True)
+
+
+# ---- what lies beside a model
+
+
+def _template(data: bytes) -> None:
+    request = {
+        "source": data.decode("utf-8", "replace"),
+        "marks": {"<|im_start|>": "\ue000a.0.1\ue001", "<|im_end|>": "\ue000a.1.1\ue001"},
+        "roles": {"user": "\ue000a.2.1\ue001"},
+        "context": {"messages": [{"role": "user", "content": "hello"}], "add_generation_prompt": True},
+        "now": "2026-01-01T00:00:00",
+    }
+    assert _answer(json.dumps(request).encode()).keys() in ({"text"}, {"error", "line"})
+
+
+def _imatrix(data: bytes) -> None:
+    matrix = Imatrix.open(_file(data))
+    matrix.weights("blk.0.attn_q.weight")
+    matrix.digest()
+
+
+def _imatrix_seeds() -> Iterable[bytes]:
+    name = b"blk.0.attn_q.weight"
+    values = np.arange(8, dtype=np.float32).tobytes()
+    yield u32(1) + u32(len(name)) + name + u32(3) + u32(8) + values + u32(3) + u32(4) + b"text"
+    tensors = [tensor("blk.0.attn_q.weight.in_sum2", [8, 1]), tensor("blk.0.attn_q.weight.counts", [1, 1], 0, 32)]
+    yield build([pair("general.type", STR, "imatrix")], tensors, bytes(64))
+
+
+def _base_file(data: bytes) -> None:
+    with BaseFile(_file(data)) as base:
+        for chunk in range(len(base.tokens)):
+            base.log_probs(chunk, range(1))
+
+
+def _write_base(path: Path) -> None:
+    with write_base(path, np.arange(8, dtype=np.int32).reshape(1, 8), 9) as write:
+        write(np.random.default_rng(0).standard_normal((n_scored(8), 9)).astype(np.float32))
+
+
+def _conversation_seed(path: Path) -> None:
+    write_conversation(path, "Be kind.", [Message("user", "hi"), Message("assistant", "hello", "hm")])
+
+
+TARGETS: dict[str, Target] = {
+    "gguf": Target(_gguf, lambda: [seed()]),
+    "model": Target(_model, _model_seeds),
+    "vocabulary": Target(_vocabulary, lambda: map(_vocabulary_file, (BPE, SPM))),
+    "text": Target(_text, lambda: [b"abc  abc\n\n don't 12345 <|x|>", "é 你好 👩\u200d👧 ▁a".encode(), b"\xff\xfe a"]),
+    "template": Target(_template, lambda: [path.read_bytes() for path in TEMPLATES.glob("*.jinja")]),
+    "imatrix": Target(_imatrix, _imatrix_seeds),
+    "base_file": Target(_base_file, lambda: [_written(_write_base)]),
+    "recipe": Target(
+        lambda data: read_recipe(_file(data)),
+        lambda: [format_recipe(Recipe.named(name)).encode() for name in ("Q4_K_M", "DynamicGate-IQ2_XS")],
+    ),
+    "conversation": Target(lambda data: read_conversation(_file(data)), lambda: [_written(_conversation_seed)]),
+}
+
+
+def run(name: str, data: bytes) -> bool:
+    """Gives a target its input; whether the input was taken."""
+    try:
+        TARGETS[name].run(data)
+    except SubbyteError as error:
+        assert str(error).isprintable(), repr(str(error))
+        return False
+    return True
