@@ -15,7 +15,7 @@ from importlib import import_module
 
 _NAMES = {
     "errors": (
-        "ContextOverflow FormatError ModelChanged ModelNotFound ModelRefused NumericError "
+        "ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
         "ResourceError SessionBusy SubbyteError TemplateError TokenizerError UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",

@@ -44,6 +44,12 @@ class ResourceError(SubbyteError):
     exit_code = 4
 
 
+class FileExists(SubbyteError):
+    """A file is where one was to be written: of the same kind and not to be overwritten unasked, or of another kind."""
+
+    exit_code = 4
+
+
 class ContextOverflow(SubbyteError):
     """More tokens than the session's context holds."""
 

@@ -29,7 +29,8 @@ from subbyte.cli.commands import (
     report,
 )
 from subbyte.cli.terminal.console import one_line, prepare_streams
-from subbyte.errors import SubbyteError
+from subbyte.cli.terminal.interrupt import tidy_termination
+from subbyte.errors import FileExists, SubbyteError
 
 COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions
 USAGE, RESOURCE, RUNTIME, INTERRUPTED, PIPE_CLOSED = 2, 4, 5, 130, 141
@@ -56,7 +57,8 @@ for command in COMMANDS:
 
 def main() -> None:
     """Runs the command line and ends the process."""
-    sys.exit(run(sys.argv[1:]))
+    with tidy_termination():
+        sys.exit(run(sys.argv[1:]))
 
 
 def run(args: Sequence[str]) -> int:
@@ -106,6 +108,8 @@ def explain(error: Exception) -> tuple[int, str]:
         return USAGE, f"{error.format_message()} ({path} --help tells more)"
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
+    if isinstance(error, FileExists):  # the library names its own argument
+        return error.exit_code, str(error).replace("overwrite=True", "--overwrite")
     if isinstance(error, SubbyteError):
         return error.exit_code, str(error)
     if isinstance(error, OSError):

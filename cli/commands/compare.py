@@ -46,6 +46,7 @@ P = TypeVar("P")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
+@options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
@@ -53,7 +54,7 @@ P = TypeVar("P")
 def compare(
     ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int | None,
     chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", activations: "Activations",
-    cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
+    cache_type: "CacheType", threads: int | None, overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how far quantized models diverge from a base model.
 
@@ -75,7 +76,9 @@ def compare(
         from subbyte.runtime.evaluation.options import EvalOptions
 
         evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
-        comparison = CompareMeasurement(reference, others, texts, evaluation, layers=layers, save_base=save_base)
+        comparison = CompareMeasurement(
+            reference, others, texts, evaluation, layers=layers, save_base=save_base, overwrite=overwrite
+        )
         attributions = (
             [AttributionMeasurement(reference, model, texts, evaluation, by) for model in others] if by else []
         )

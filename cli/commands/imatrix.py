@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
+@options.overwrite_option
 @options.output_option("text", "json")
 @options.verbose_option
 @options.debug_option
 @click.pass_context
 def imatrix(
     ctx: click.Context, model: str, out: Path, files: tuple[str, ...], n_ctx: int, chunks: int | None,
-    process_output: bool, activations: "Activations", cache_type: "CacheType", threads: int | None,
+    process_output: bool, activations: "Activations", cache_type: "CacheType", threads: int | None, overwrite: bool,
     output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Compute an importance matrix, for quantizing below 4 bits.
@@ -44,8 +45,11 @@ def imatrix(
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
     from subbyte.runtime.evaluation.options import EvalOptions
+    from subbyte.runtime.files import check_place
     from subbyte.runtime.imatrix.collect import ImatrixMeasurement
+    from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
 
+    check_place(out, IMATRIX_FILE, overwrite=overwrite)
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     started = time.perf_counter()
     loaded = open_model(model, threads, verbose=verbose)
@@ -54,7 +58,7 @@ def imatrix(
         measurement = ImatrixMeasurement(loaded, texts, evaluation, process_output=process_output, datasets=files)
         done = run_measurement(measurement, lambda step: bar.update(*step))
         importances = measurement.result()
-        importances.save(out)
+        importances.save(out, overwrite=overwrite)
     n_tensors, seconds = len(importances.squares), time.perf_counter() - started
     if output == "json":
         facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count, "n_ctx": n_ctx}

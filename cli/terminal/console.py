@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from subbyte.errors import ResourceError
+from subbyte.runtime.files import UnfitFile, read_limited
 
 MAX_CORPUS = 1 << 30  # bytes of a text that is measured, not shown
 
@@ -110,10 +111,10 @@ def decode(data: bytes) -> str:
 
 
 def _read(file: BinaryIO, name: str, limit: int) -> bytes:
-    data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ResourceError(f"{name} is longer than {limit >> 20} MiB, the most that is read")
-    return data
+    try:
+        return read_limited(file, limit)
+    except UnfitFile as error:
+        raise ResourceError(f"{name}: {error.strerror}") from None
 
 
 def human_size(n_bytes: int) -> str:

@@ -96,9 +96,12 @@ class Chat:
         self._settle()
         self._messages, self._now = [], datetime.now()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write system text and messages as JSON, whole or not at all. Raises ResourceError."""
-        write_conversation(path, self._system, self.messages)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
+
+        Raises ResourceError, and FileExists for any other file.
+        """
+        write_conversation(path, self._system, self.messages, overwrite=overwrite)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""

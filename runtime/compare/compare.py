@@ -13,7 +13,7 @@ import numpy as np
 
 from subbyte.kernels import Comparison
 from subbyte.runtime.compare.alignment import align, base_model, check_same_shape
-from subbyte.runtime.compare.base_file import BaseFile, write_base
+from subbyte.runtime.compare.base_file import BASE_FILE, BaseFile, write_base
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
 from subbyte.runtime.compare.result import CompareRun
@@ -23,6 +23,7 @@ from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
+from subbyte.runtime.files import check_place
 from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import Activations, CacheType, Texts
@@ -57,15 +58,17 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         *,
         layers: bool = False,
         save_base: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
     ) -> None:
+        if save_base is not None:
+            base_model(base)
+            check_place(save_base, BASE_FILE, overwrite=overwrite)
         alignment = align(base, models, text, options)
         if layers:
             check_same_shape(base_model(base), models)
-        if save_base is not None:
-            base_model(base)
         self._base, self._models, self._options = base, models, options
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
-        self._layers, self._save_base = layers, save_base
+        self._layers, self._save_base, self._overwrite = layers, save_base, overwrite
         self._seconds = 0.0
         self._chunks: list[_ChunkFigures] = []  # those that are done
 
@@ -133,7 +136,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         if self._save_base is None:
             return ModelBase(self._base, forward)
         windows = np.stack([np.append(chunk.tokens, chunk.targets[-1:]) for chunk in self._corpus.chunks])
-        save = stack.enter_context(write_base(self._save_base, windows, self._n_vocab))
+        save = stack.enter_context(write_base(self._save_base, windows, self._n_vocab, overwrite=self._overwrite))
         return ModelBase(self._base, forward, save)
 
     def _measure(self, index: int, chunk: Chunk, base: Base, forwards: Sequence[Forward]) -> _ChunkFigures:
@@ -165,6 +168,7 @@ def compare(
     activations: Activations = "int8x2",
     layers: bool = False,
     save_base: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     on_chunk: Callable[[CompareProgress], None] | None = None,
 ) -> CompareRun:
     """How models' predictions of a text, or of several texts, differ from a base's: KL divergence and company.
@@ -173,14 +177,16 @@ def compare(
     or several, of the base's vocabulary. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
     what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the rounding of
     activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
-    to write a base file, 2 bytes a token of the vocabulary for each scored one. on_chunk is called after each chunk;
-    `CompareMeasurement` keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab.
-    Raises ValueError for models that can't be compared, for a text shorter than two chunks and for numbers that leave
-    nothing to score.
+    to write a base file, 2 bytes a token of the vocabulary for each scored one; overwrite: also over an older one, else
+    FileExists is raised. on_chunk is called after each chunk; `CompareMeasurement` keeps the chunks of a run that is
+    ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError for models that can't be compared, for a
+    text shorter than two chunks and for numbers that leave nothing to score.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     several = [models] if isinstance(models, Model) else models
-    return CompareMeasurement(base, several, text, options, layers=layers, save_base=save_base).run(on_chunk)
+    return CompareMeasurement(
+        base, several, text, options, layers=layers, save_base=save_base, overwrite=overwrite
+    ).run(on_chunk)
 
 
 def _token_figures(blocks: Sequence[Comparison]) -> TokenFigures:

@@ -2,12 +2,15 @@
 
 from html import escape
 
+from subbyte.runtime.files import FileKind
 from subbyte.runtime.inspect.colours import ink
 
 LINE = 19  # pixels from one line of text to the next
 CHAR = 6.8  # pixels of a character at most
 MARGIN = 14
 
+_MARK = "<metadata>subbyte heatmap</metadata>"
+SVG_FILE = FileKind("a heatmap", lambda head: head.startswith(b"<svg ") and _MARK.encode() in head)
 _FONT = "ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _STYLE = f".m{{font:11px {_FONT};fill:#222}}.d{{font:11px {_FONT};fill:#666}}.t{{font:bold 14px {_FONT};fill:#222}}"
 
@@ -45,7 +48,7 @@ class Canvas:
         width, height = round(self._width + MARGIN), round(self._height + MARGIN)
         size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
         ground = '<rect width="100%" height="100%" fill="#fff"/>'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{_STYLE}</style>{ground}'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{_MARK}<style>{_STYLE}</style>{ground}'
         return f"{head}{''.join(self._parts)}</svg>\n"
 
     def _grow(self, x: float, y: float) -> None:

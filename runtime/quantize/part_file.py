@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.files import publish, try_lock
+from subbyte.runtime.files import FileKind, publish, try_lock
+from subbyte.runtime.gguf.shard import MAGIC
 from subbyte.runtime.gguf.writer import Layout
+from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
 
+MODEL_FILE = FileKind("a GGUF model", lambda head: head.startswith(MAGIC) and not IMATRIX_FILE.is_head(head))
 _log = logging.getLogger(__name__)
 
 
@@ -26,8 +29,8 @@ class PartFile:
     system are raised as ResourceError.
     """
 
-    def __init__(self, out: Path, layout: Layout, fingerprint: str) -> None:
-        self._out, self._layout = out, layout
+    def __init__(self, out: Path, layout: Layout, fingerprint: str, *, overwrite: bool = False) -> None:
+        self._out, self._layout, self._overwrite = out, layout, overwrite
         self.path = out.with_name(f"{out.name}.{fingerprint[:16]}.part")
         self.n_done = 0
 
@@ -58,10 +61,10 @@ class PartFile:
         self.write(bytes(self._ends[self.n_done] - self._file.tell()))
 
     def publish(self) -> None:
-        """Gives the file, which is complete, its name; one of that name is replaced. What other runs left goes."""
+        """Gives the file, which is complete, its name; errors as for `files.publish`. What other runs left goes."""
         try:
             self._file.flush()
-            publish(self.path, self._out, sync=True)
+            publish(self.path, self._out, MODEL_FILE, overwrite=self._overwrite, sync=True)
         except OSError as error:
             raise self._failure(error) from error
         for other in self._out.parent.glob(f"{_literal(self._out.name)}.{'[0-9a-f]' * 16}.part"):
