@@ -1,13 +1,16 @@
 """Models of the Hugging Face hub, `hf:user/repo[:QUANT]`, kept and shared in the hub's own cache."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.runtime.files import read_regular
 from subbyte.runtime.types import Progress
 
+_MAX_REF = 1 << 12  # bytes of a file that holds a commit's name
 _NAME = re.compile(r"hf:(?P<user>[\w.-]+)/(?P<repo>[\w.-]+)(?::(?P<quant>[\w.-]+))?")
 _SPLIT = re.compile(r"-([0-9]{5})-of-(?!00000)([0-9]{5})$")
 _QUANT = r"(?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|NVFP4\w*|BF16|F16|F32)"
@@ -106,16 +109,16 @@ def _models(names: Iterable[str]) -> list[str]:
 def _snapshot(folder: Path) -> Path | None:
     """The folder of the cached files of a repository, of the version seen last."""
     try:
-        commit = (folder / "refs" / "main").read_text().strip()
+        commit = read_regular(folder / "refs" / "main", _MAX_REF).decode().strip()
     except (OSError, UnicodeDecodeError):
         return None
     snapshot = folder / "snapshots" / commit
-    return snapshot if re.fullmatch(r"\w+", commit) and snapshot.is_dir() else None
+    return snapshot if re.fullmatch(r"\w+", commit) and os.path.isdir(snapshot) else None
 
 
 def _complete(snapshot: Path) -> list[str]:
     """The cached models' files, without those of split models that lack a part."""
-    here = {file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*.gguf") if file.is_file()}
+    here = {file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*.gguf") if os.path.isfile(file)}
     return [name for name in _models(here) if here.issuperset(_parts(name))]
 
 

@@ -57,7 +57,7 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
     not cached while `offline` (or HF_HUB_OFFLINE=1 is set), and ResourceError when network, disk or cache fail.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path's own, no error for what is no possible path
         return path
     text = os.fspath(name)
     if text in BUILT_IN:
@@ -72,7 +72,7 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
         from subbyte.runtime.store.hub import resolve_hub
 
         return resolve_hub(text, on_progress, offline)
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
+    if os.path.islink(path) or (os.path.exists(path) and not os.path.isdir(path)):
         return path  # no plain file: GGUF.open says what it is
     raise ModelNotFound(_unknown(text, path))
 
@@ -107,7 +107,7 @@ def _unknown(text: str, path: Path) -> str:
     import difflib
 
     known = f"known names: {', '.join(BUILT_IN)}, hf:user/repo[:QUANT], or the path of a .gguf file"
-    if path.is_dir():
+    if os.path.isdir(path):
         files = sorted(file.name for file in path.glob("*.gguf"))
         return f"{text} is a folder; give a file in it, such as {files[0]}" if files else f"{text} is a folder; {known}"
     close = difflib.get_close_matches(text, BUILT_IN, n=1)
