@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.files import UnfitFile, read_limited
 
 MAX_CORPUS = 1 << 30  # bytes of a text that is measured, not shown
 
@@ -111,6 +110,8 @@ def decode(data: bytes) -> str:
 
 
 def _read(file: BinaryIO, name: str, limit: int) -> bytes:
+    from subbyte.runtime.files import UnfitFile, read_limited
+
     try:
         return read_limited(file, limit)
     except UnfitFile as error:
