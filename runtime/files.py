@@ -29,7 +29,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     A pipe would wait for its writer, a device may never end, and reading from one may do something. Raises UnfitFile
     for those, other OSErrors as `open`, also for a path with a zero byte, and TypeError for a descriptor's number.
     """
-    name = os.fspath(path)
+    name = os.fspath(Path(path))
     try:
         # O_NONBLOCK: opening a FIFO must not wait for a writer. A regular file doesn't mind.
         fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -84,7 +84,7 @@ def check_place(path: str | os.PathLike[str], kind: FileKind, *, overwrite: bool
     """
     name = printable(str(path))
     try:
-        target = Path(os.path.realpath(os.fspath(path)))
+        target = Path(os.path.realpath(Path(path)))
     except ValueError:
         raise ResourceError(f"{name}: a path can't hold a zero byte; give another place") from None
     if not os.path.isdir(target.parent):

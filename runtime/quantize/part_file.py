@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from subbyte.errors import ResourceError
-from subbyte.runtime.files import FileKind, publish, try_lock
+from subbyte.errors import FileExists, ResourceError
+from subbyte.runtime.files import FileKind, open_regular, publish, try_lock
 from subbyte.runtime.gguf.shard import MAGIC
 from subbyte.runtime.gguf.writer import Layout
 from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
@@ -36,7 +36,8 @@ class PartFile:
 
     def __enter__(self) -> PartFile:
         try:
-            self._file: BinaryIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file: BinaryIO = os.fdopen(os.open(self.path, flags, 0o666), "r+b")
         except OSError as error:
             raise self._failure(error) from error
         try:
@@ -97,7 +98,10 @@ class PartFile:
                 self.path.unlink()
             found = f"{self._layout.end / 1e6:.0f} MB are needed and {(free + size) / 1e6:.0f} MB are free"
             raise ResourceError(f"{self._out}: {found}; make room or give another place")
-        if self._file.read(len(head)) == head:
+        begun = self._file.read(len(head))
+        if not head.startswith(begun):
+            raise FileExists(f"{self.path}: exists and was not begun by this command; remove it or give another place")
+        if begun == head:
             self.n_done = sum(end <= size for end in self._ends[1:])
             self._file.truncate(self._ends[self.n_done])
             self._file.seek(0, os.SEEK_END)
@@ -118,7 +122,7 @@ def _literal(name: str) -> str:
 
 def _remove_if_unused(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if try_lock(file):
                 path.unlink()
     except OSError:  # it is gone

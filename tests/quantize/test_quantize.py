@@ -291,6 +291,22 @@ def test_another_recipe_source_or_imatrix_does_not_take_it_up(
     assert set(tmp_path.iterdir()) == {copy, out}  # what was left over went with the first that ended
 
 
+def test_another_file_in_the_place_of_the_part_stays(source: Path, tmp_path: Path) -> None:
+    out, letter = tmp_path / "q.gguf", tmp_path / "letter"
+    with pytest.raises(KeyboardInterrupt):
+        sb.quantize(source, out, "Q8_0", on_progress=Stop(3, KeyboardInterrupt()))
+    (part,) = tmp_path.glob("*.part")
+    part.write_text("a letter")
+    with pytest.raises(sb.FileExists, match="was not begun by this command"):
+        sb.quantize(source, out, "Q8_0")
+    assert part.read_text() == "a letter"
+    part.rename(letter)
+    part.symlink_to(letter)
+    with pytest.raises(sb.ResourceError, match="can't write"):
+        sb.quantize(source, out, "Q8_0")
+    assert letter.read_text() == "a letter" and not out.exists()
+
+
 @pytest.mark.parametrize("error, left", [
     (KeyboardInterrupt(), 0), (sb.NumericError("x"), 0), (RuntimeError("x"), 0), (sb.NumericError("x"), 5),
 ])  # fmt: skip
