@@ -12,6 +12,7 @@ what they are.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 _NAMES = {
     "errors": (
@@ -22,18 +23,19 @@ _NAMES = {
     "runtime.chat.chat": "Chat",
     "runtime.chat.messages": "Message",
     "runtime.chat.presets": "Preset",
-    "runtime.compare.attribution": "AttributionMeasurement blame",
+    "runtime.chat.settings": "ChatSettings",
+    "runtime.compare.attribution": "AttributionMeasurement AttributionProgress blame",
     "runtime.compare.attribution_result": "Attribution Sensitivity",
     "runtime.compare.base_file": "BaseFile",
-    "runtime.compare.compare": "CompareMeasurement compare",
+    "runtime.compare.compare": "CompareMeasurement CompareProgress compare",
     "runtime.compare.layers": "LayerError",
     "runtime.compare.result": "CompareRun",
     "runtime.evaluation.divergence": "Divergence Estimate",
     "runtime.evaluation.options": "EvalOptions",
-    "runtime.evaluation.perplexity": "PerplexityMeasurement perplexity",
+    "runtime.evaluation.perplexity": "ChunkResult PerplexityMeasurement perplexity",
     "runtime.evaluation.perplexity_result": "Delta PerplexityResult PerplexityRun",
     "runtime.evaluation.statistics": "Interval",
-    "runtime.generation.events": "Done Event PrefillProgress Reply TextDelta ThinkingDelta",
+    "runtime.generation.events": "Done Event PrefillProgress Reply StopReason TextDelta ThinkingDelta Timings Usage",
     "runtime.generation.generation": "Generation",
     "runtime.generation.sampling": "Sampling",
     "runtime.gguf.model_file": "GGUF",
@@ -41,6 +43,7 @@ _NAMES = {
     "runtime.imatrix.imatrix": "Imatrix",
     "runtime.inspect.diff": "Diff diff",
     "runtime.inspect.heatmap": "Heatmap heatmap",
+    "runtime.measurement": "Step",
     "runtime.model": "Model ModelInfo load",
     "runtime.quantize.quantize": "Quantized quantize",
     "runtime.quantize.recipe": "Recipe",
@@ -57,7 +60,9 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'subbyte' has no attribute {name!r}")
-    return getattr(import_module(f"subbyte.{_HOME[name]}"), name)
+if not TYPE_CHECKING:  # a checker that sees it takes any name for one of the package
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'subbyte' has no attribute {name!r}")
+        return getattr(import_module(f"subbyte.{_HOME[name]}"), name)

@@ -23,15 +23,25 @@ from subbyte.runtime.bench.bench import (
 from subbyte.runtime.chat.chat import Chat as Chat
 from subbyte.runtime.chat.messages import Message as Message
 from subbyte.runtime.chat.presets import Preset as Preset
-from subbyte.runtime.compare.attribution import AttributionMeasurement as AttributionMeasurement, blame as blame
+from subbyte.runtime.chat.settings import ChatSettings as ChatSettings
+from subbyte.runtime.compare.attribution import (
+    AttributionMeasurement as AttributionMeasurement,
+    AttributionProgress as AttributionProgress,
+    blame as blame,
+)
 from subbyte.runtime.compare.attribution_result import Attribution as Attribution, Sensitivity as Sensitivity
 from subbyte.runtime.compare.base_file import BaseFile as BaseFile
-from subbyte.runtime.compare.compare import CompareMeasurement as CompareMeasurement, compare as compare
+from subbyte.runtime.compare.compare import (
+    CompareMeasurement as CompareMeasurement,
+    CompareProgress as CompareProgress,
+    compare as compare,
+)
 from subbyte.runtime.compare.layers import LayerError as LayerError
 from subbyte.runtime.compare.result import CompareRun as CompareRun
 from subbyte.runtime.evaluation.divergence import Divergence as Divergence, Estimate as Estimate
 from subbyte.runtime.evaluation.options import EvalOptions as EvalOptions
 from subbyte.runtime.evaluation.perplexity import (
+    ChunkResult as ChunkResult,
     PerplexityMeasurement as PerplexityMeasurement,
     perplexity as perplexity,
 )
@@ -46,8 +56,11 @@ from subbyte.runtime.generation.events import (
     Event as Event,
     PrefillProgress as PrefillProgress,
     Reply as Reply,
+    StopReason as StopReason,
     TextDelta as TextDelta,
     ThinkingDelta as ThinkingDelta,
+    Timings as Timings,
+    Usage as Usage,
 )
 from subbyte.runtime.generation.generation import Generation as Generation
 from subbyte.runtime.generation.sampling import Sampling as Sampling
@@ -56,6 +69,7 @@ from subbyte.runtime.imatrix.collect import ImatrixMeasurement as ImatrixMeasure
 from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
+from subbyte.runtime.measurement import Step as Step
 from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo, load as load
 from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
 from subbyte.runtime.quantize.recipe import Recipe as Recipe

@@ -3,11 +3,22 @@
 A message is one line that says where (file, place), what was found, what was allowed and what to do.
 """
 
+# C0 and C1 controls: names and texts from a file must not steer the terminal, nor look like another line of a log.
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_IN_ONE_LINE = {**CONTROLS, **dict.fromkeys(map(ord, "\n\t"), " ")}
+
 
 class SubbyteError(Exception):
-    """Base of all errors raised by subbyte; `exit_code` is what the command line ends with."""
+    """Base of all errors raised by subbyte; `exit_code` is what the command line ends with.
+
+    A message may quote names from a file as they are: control characters in it are spelt out here,
+    and it is one line.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message.translate(_IN_ONE_LINE))
 
 
 class ModelRefused(SubbyteError):

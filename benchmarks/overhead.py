@@ -46,7 +46,7 @@ def main() -> None:
     peak = 0
     for _ in range(a.rounds):
         for command, times in seconds.items():
-            first_token = ["-c", "from subbyte.cli.main import main; main()", command, a.model, "-n", "1"]
+            first_token = ["-c", "from subbyte.cli.entry import main; main()", command, a.model, "-n", "1"]
             start = time.perf_counter()
             subprocess.run([sys.executable, *first_token], check=True, input=b"The", stdout=subprocess.DEVNULL)
             times.append(time.perf_counter() - start)

@@ -28,8 +28,7 @@ from subbyte.cli.commands import (
     recipe,
     report,
 )
-from subbyte.cli.terminal.console import one_line, prepare_streams
-from subbyte.cli.terminal.interrupt import tidy_termination
+from subbyte.cli.terminal.console import prepare_streams, say, write_line
 from subbyte.errors import FileExists, SubbyteError
 
 COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions
@@ -55,16 +54,10 @@ for command in COMMANDS:
     cli.add_command(command)
 
 
-def main() -> None:
-    """Runs the command line and ends the process."""
-    with tidy_termination():
-        sys.exit(run(sys.argv[1:]))
-
-
 def run(args: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
-    prepare_streams()
     try:
+        prepare_streams()
         code = _invoke(args)
         sys.stdout.flush()  # a full disk shows up here, not while the interpreter shuts down
         return code
@@ -73,11 +66,11 @@ def run(args: Sequence[str]) -> int:
         return PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):
         if sys.stderr.isatty():
-            print(file=sys.stderr)  # behind the ^C
+            write_line(stream=sys.stderr)  # behind the ^C
         return INTERRUPTED
     except Exception as error:
         code, message = explain(error)
-        print(f"subbyte: {one_line(message)}", file=sys.stderr)
+        say(message)
         _drop_unwritten()
         return code
 

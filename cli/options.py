@@ -91,6 +91,9 @@ cache_type_option = click.option(
     "--cache-type", type=click.Choice(("f16", "q8_0", "f32")), default="f16", show_default=True,
     help="KV cache type; q8_0 takes about half the memory of f16.",
 )  # fmt: skip
+special_option = click.option(
+    "--special", is_flag=True, help="Read control tokens written in the text, such as <|im_end|>, as control tokens."
+)
 chunks_option = click.option(
     "--chunks", type=click.IntRange(1), metavar="N", help="Only the first N chunks; default: the whole text."
 )

@@ -11,8 +11,9 @@ def main(a: str, b: str, text: str, chunks: str = "20") -> None:
         run = sb.perplexity([first, second], Path(text).read_bytes(), chunks=int(chunks))
     for result in run.results:
         print(f"{result.model}: {result.ppl:.4f} ± {result.error:.4f}")
-    ratio = run.delta(1, 0).log_ratio
-    print(f"ln PPL(b) - ln PPL(a) = {ratio.estimate:+.5f}, {ratio.low:+.5f} .. {ratio.high:+.5f}: b is {ratio.verdict}")
+    delta = run.delta(1, 0)
+    interval = delta.log_ratio.text(5, " .. ", "+")
+    print(f"ln PPL(b) - ln PPL(a) = {delta.log_ratio.estimate:+.5f}, {interval}: b is {delta.verdict}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from subbyte.kernels._native import (
     Cache,
     Comparison,
     Engine,
-    Guard,
+    MappedFile,
     Plan,
     TryLock,
     Weight,
@@ -47,7 +47,7 @@ __all__ = [
     "Comparison",
     "Engine",
     "Format",
-    "Guard",
+    "MappedFile",
     "Operation",
     "OperationCost",
     "Plan",
@@ -95,6 +95,7 @@ def dequantize(data: "Data", format: str) -> NDArray[np.float32]:
     `data` is any contiguous buffer (bytes, memoryview, array), n its number of blocks times the block size. A tensor's
     shape in the file begins with the row length, so `.reshape(shape[::-1])` gives its rows.
 
-    Raises ValueError for an unknown format and for a size that is not a whole number of blocks.
+    Raises ValueError for an unknown format and for a size that is not a whole number of blocks, ModelChanged where the
+    blocks lie in a mapped file that was cut short.
     """
     return _native.dequantize(data, format)

@@ -8,9 +8,19 @@ from subbyte.errors import UnsupportedError
 from subbyte.models._config import BaseConfig
 from subbyte.models._graph import Graph
 from subbyte.models._metadata import Metadata
+from subbyte.models._unread import check_unread
 from subbyte.models._weights import Weights
 
-__all__ = ["ARCHITECTURES", "Architecture", "BaseConfig", "Graph", "Metadata", "Weights", "architecture"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "BaseConfig",
+    "Graph",
+    "Metadata",
+    "Weights",
+    "architecture",
+    "check_unread",
+]
 
 ARCHITECTURES = tuple(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
 

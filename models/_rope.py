@@ -21,7 +21,8 @@ KINDS = ("none", "linear", "yarn", "longrope")
 MIN_FREQ_BASE = 2.0  # with 1, all pairs turn alike, and yarn divides by the logarithm
 MAX_FACTOR = 2.0**20  # how many times a context may be stretched
 MAX_ATTN_FACTOR = 100.0
-FAST_TURNS, SLOW_TURNS = 32, 1  # yarn: over the original context, pairs turn at least, or at most, so often
+FAST_TURNS, SLOW_TURNS = 32.0, 1.0  # yarn: pairs that turn so often over the original context stay, or are slowed
+MAX_TURNS = 2.0**20
 
 
 class Angles(NamedTuple):
@@ -41,6 +42,8 @@ class Rope:
     """What a file says of its rotary embedding.
 
     n_rot: how many values of a head are turned. factor: how many times the context was stretched, from n_ctx_orig.
+    yarn: fast_turns, slow_turns: of the pairs at the ends of its ramp (beta_fast, beta_slow); extrapolation: how much
+    of their frequency the fast pairs keep (ext_factor), 0: as linear.
     """
 
     n_rot: int
@@ -49,6 +52,9 @@ class Rope:
     factor: float = 1.0
     n_ctx_orig: int = 1
     attn_factor: float = 1.0
+    fast_turns: float = FAST_TURNS
+    slow_turns: float = SLOW_TURNS
+    extrapolation: float = 1.0
 
     def angles(self, w: Weights | None = None) -> Angles:
         """The frequencies, divided by the factors among the tensors w.
@@ -80,21 +86,22 @@ class Rope:
         return theta * (kept + (1.0 - kept) / self.factor)
 
     def kept(self, pair: NDArray[np.float64]) -> NDArray[np.float64]:
-        """yarn: how much of a pair's frequency stays: 1 of the fast ones, 0 of the slow ones, a ramp between them."""
+        """yarn: how much of a pair's frequency stays: all of the fast ones, 0 of the slow ones, a ramp between them."""
 
-        def pair_turning(turns: int) -> float:
+        def pair_turning(turns: float) -> float:
             """Which pair turns so often over the original context."""
             turns_of_first = self.n_ctx_orig / (2 * math.pi)
             return self.n_rot * math.log(turns_of_first / turns) / (2 * math.log(self.freq_base))
 
-        fast = max(0, math.floor(pair_turning(FAST_TURNS)))
-        slow = min(self.n_rot - 1, math.ceil(pair_turning(SLOW_TURNS)))
-        return 1.0 - np.clip((pair - fast) / max(0.001, slow - fast), 0.0, 1.0)
+        fast = max(0, math.floor(pair_turning(self.fast_turns)))
+        slow = min(self.n_rot - 1, math.ceil(pair_turning(self.slow_turns)))
+        return self.extrapolation * (1.0 - np.clip((pair - fast) / max(0.001, slow - fast), 0.0, 1.0))
 
     @property
     def magnitude(self) -> float:
         """yarn makes attention sharper, so that it does not blur over the longer context."""
-        return self.attn_factor * (1.0 + 0.1 * math.log(max(1.0, self.factor)) if self.kind == "yarn" else 1.0)
+        sharper = self.kind == "yarn" and self.extrapolation > 0.0
+        return self.attn_factor * (1.0 + 0.1 * math.log(max(1.0, self.factor)) if sharper else 1.0)
 
 
 def read_rope(meta: Metadata, a: str, head_dim: int, n_ctx_train: int, *, partial: bool) -> Rope:
@@ -107,11 +114,24 @@ def read_rope(meta: Metadata, a: str, head_dim: int, n_ctx_train: int, *, partia
         raise UnsupportedError(f"{a}rope.scaling.type = {kind[:40]!r}; supported are {', '.join(KINDS)}")
     key = a + ("rope.scaling.factor" if a + "rope.scaling.factor" in meta else "rope.scale_linear")  # the older name
     factor = 1.0 if kind == "none" else meta.f32(key, 1.0, lo=1 / MAX_FACTOR, hi=MAX_FACTOR)
+    scaling = a + "rope.scaling."
+    extrapolation = meta.f32(scaling + "yarn_ext_factor", -1.0, lo=-1.0, hi=1.0)  # below 0: the kind's own
+    if kind != "yarn" and extrapolation > 0.0:
+        raise UnsupportedError(
+            f"{scaling}yarn_ext_factor = {extrapolation:g} with {scaling}type = {kind!r}; only yarn has it"
+        )
+    attn_factors = [
+        meta.f32(scaling + name, 1.0, lo=1 / MAX_ATTN_FACTOR, hi=MAX_ATTN_FACTOR)
+        for name in ("attn_factor", "yarn_attn_factor")
+    ]
     return Rope(
         n_rot=n_rot,
         freq_base=meta.f32(a + "rope.freq_base", 10000.0, lo=MIN_FREQ_BASE),
         kind=kind,
         factor=factor,
-        n_ctx_orig=meta.u32(a + "rope.scaling.original_context_length", n_ctx_train, lo=1),
-        attn_factor=meta.f32(a + "rope.scaling.attn_factor", 1.0, lo=1 / MAX_ATTN_FACTOR, hi=MAX_ATTN_FACTOR),
+        n_ctx_orig=meta.u32(scaling + "original_context_length", n_ctx_train, lo=1),
+        attn_factor=math.prod(attn_factors),
+        fast_turns=meta.f32(scaling + "yarn_beta_fast", FAST_TURNS, lo=1 / MAX_TURNS, hi=MAX_TURNS),
+        slow_turns=meta.f32(scaling + "yarn_beta_slow", SLOW_TURNS, lo=1 / MAX_TURNS, hi=MAX_TURNS),
+        extrapolation=extrapolation if extrapolation >= 0.0 else 1.0,
     )

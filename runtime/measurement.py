@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from subbyte.runtime.handles import Handle
+
 P = TypeVar("P")
 R = TypeVar("R")
 M = TypeVar("M", bound="Measurement")  # type: ignore[type-arg]  # of any progress and result
@@ -17,7 +19,7 @@ class Step(NamedTuple):
     total: int
 
 
-class Measurement(ABC, Generic[P, R]):
+class Measurement(Handle, ABC, Generic[P, R]):
     """A measurement that goes on by a step each time it is asked for the next; to be iterated over once.
 
     It counts in units (`unit` is their name): what is done of a unit counts when the unit is complete. Ended early, by
@@ -25,6 +27,7 @@ class Measurement(ABC, Generic[P, R]):
     manager, for those that hold files.
     """
 
+    instead = "make another of the same arguments"
     unit: ClassVar[str] = "chunks"
 
     @abstractmethod

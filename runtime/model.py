@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
-from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
-from subbyte.models import BaseConfig, Graph, Weights, architecture
+from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas, token_ids
+from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.machine import available_memory, default_threads
 from subbyte.runtime.runner import Runner
 from subbyte.runtime.session import Session
+from subbyte.runtime.text import quoted
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from subbyte.runtime.types import Activations, CacheType, SessionOptions
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.score import Score
+    from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
 
 _log = logging.getLogger(__name__)
@@ -56,11 +60,13 @@ class ModelInfo:
         return {**asdict(self), "path": str(self.path)}
 
 
-class Model:
+class Model(Handle):
     """A loaded model: immutable, shared by any number of sessions and threads. Weights stay in the mapped file.
 
     Made by `load`. config: its hyper-parameters. tokenizer: its vocabulary. plan: its forward pass.
     """
+
+    instead = "share it between threads; in another process, load it again from its path"
 
     def __init__(self, gguf: GGUF, *, n_threads: int, isa: str) -> None:
         self.gguf: Final = gguf
@@ -71,9 +77,12 @@ class Model:
         self._architecture = architecture(gguf.metadata.str("general.architecture"))
         self.tokenizer: Final[Tokenizer] = load_tokenizer(gguf.metadata)
         self.config: Final[BaseConfig] = self._architecture.configure(gguf.metadata, self.tokenizer.n_vocab)
+        check_unread(gguf.metadata.unused(f"{self.config.architecture}."), self.config)
         weights = Weights(gguf.tensors)
-        with gguf.guard_truncation():
+        try:
             self.plan: Final[Plan] = self._plan(weights)
+        finally:
+            gguf.check_readable()
         self._check_unused(gguf.tensors.keys() - weights.used)
 
     def _check_unused(self, names: Set[str]) -> None:
@@ -83,7 +92,7 @@ class Model:
             found = f"tensor {min(missed)} is no part of {self.config.architecture} as it is computed here"
             raise UnsupportedError(f"{found}; leaving it out would change the results: get a file without it")
         if names:
-            _log.warning("%s: %d tensors are not used, such as %s", self.path, len(names), min(names))
+            _log.warning("%s: %d tensors are not used, such as %s", self.path, len(names), quoted(min(names)))
 
     def plan_with(self, tensors: Mapping[str, TensorInfo]) -> Plan:
         """The forward pass with other tensors, of the same shapes, in place of those of their names.
@@ -135,7 +144,7 @@ class Model:
     def runner(self, options: SessionOptions, plan: Plan | None = None) -> Runner:
         """What runs the model, or another plan of `plan_with`, over sequences of these options. Errors as `session`."""
         self.gguf.check_unchanged()
-        n_ctx = self._choose_context(options) if options.n_ctx is None else operator.index(options.n_ctx)
+        n_ctx = self._choose_context(options) if options.n_ctx is None else options.n_ctx
         if plan is None:  # another plan of the model needs as much
             self._check_room(n_ctx, options)
         return Runner(
@@ -169,10 +178,13 @@ class Model:
     @cached_property
     def reasoning_format(self) -> ReasoningFormat:
         """How the model delimits reasoning and how it is switched on and off. Raises TemplateError."""
+        return self._reasoning_format(self.template)
+
+    def _reasoning_format(self, template: ChatTemplate) -> ReasoningFormat:
         from subbyte.runtime.chat.reasoning import detect_reasoning_format
 
         names = [self.metadata.str(f"general.{key}", "") for key in ("name", "basename")]
-        return detect_reasoning_format(self.template, self.tokenizer, " ".join(names))
+        return detect_reasoning_format(template, self.tokenizer, " ".join(names))
 
     @cached_property
     def presets(self) -> Mapping[str, Preset]:
@@ -184,6 +196,13 @@ class Model:
 
         return presets_for(self.metadata, self.reasoning_format)
 
+    @cached_property
+    def recommended(self) -> Recommended:
+        """What `chat` takes where it is given nothing: a built-in model's own settings, or the library's defaults."""
+        from subbyte.runtime.store.resolve import recommended
+
+        return recommended(self.path)
+
     def chat(
         self,
         *,
@@ -193,27 +212,39 @@ class Model:
         stop: Iterable[str] = (),
         thinking: bool | None = None,
         reasoning_budget: int | None = None,
+        template: str | None = None,
         variables: Mapping[str, Any] | None = None,
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
-        activations: Activations = "int8",
+        activations: Activations | None = None,
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
-        system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings that end an
-        answer. thinking and reasoning_budget: as in `Chat`. variables: for the chat template. n_ctx,
-        cache_type and activations: as in `session`.
+        sampling, activations: None for those of `recommended`, as the command `chat` takes them; `Chat.settings` shows
+        what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
+        that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
+        file's. variables: for the chat template. n_ctx and cache_type: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
         from subbyte.runtime.template import helper as template_helper
+        from subbyte.runtime.template.chat_template import ChatTemplate
 
-        options = GenerationOptions(sampling or Sampling(), max_tokens, stop, reasoning_budget)
+        if variables is not None:
+            arguments.mapping("variables", variables)
+        best = self.recommended
+        sampling = Sampling(**best.sampling) if sampling is None else sampling
+        options = GenerationOptions(sampling, max_tokens, stop, reasoning_budget)
+        if template is not None and not arguments.text("template", template).strip():
+            raise ValueError("template is empty; give a chat template in Jinja, or None for the file's")
         template_helper.start()  # it gets ready while the session is made
+        own = self.template if template is None else ChatTemplate(template, self.tokenizer)
+        reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
+        activations = best.activations if activations is None else activations
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return Chat(
-            session, self.tokenizer, self.template, reasoning_format=self.reasoning_format, options=options,
+            session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables,
         )  # fmt: skip
 
@@ -231,7 +262,8 @@ class Model:
     ) -> Generation:
         """Completes a prompt as raw text, without a chat template; reasoning is text like any other here.
 
-        Iterate over the result for events, or `.run()` it for the whole `Reply`.
+        Iterate over the result for events, or `.run()` it for the whole `Reply`. Its memory is given back when the
+        answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
         special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
         Raises ContextOverflow before anything is computed.
         """
@@ -239,9 +271,15 @@ class Model:
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
 
-        options = GenerationOptions(sampling or Sampling(), max_tokens, stop)
+        options = GenerationOptions(Sampling() if sampling is None else sampling, max_tokens, stop)
+        arguments.flag("special", special)
+        if isinstance(prompt, str):
+            prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)
+        else:
+            taken = "a text (str) or a list of token ids"
+            prompt = _token_ids("prompt", arguments.items("prompt", prompt, taken), self.config.n_vocab)
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
-        return complete(session, self.tokenizer, prompt, options, special=special)
+        return complete(session, self.tokenizer, prompt, options, owns_session=True)
 
     def score(self, text: str | bytes) -> Score:
         """The log-probability of each token of text, after BOS where the model wants one.
@@ -250,6 +288,7 @@ class Model:
         """
         from subbyte.runtime.score import score
 
+        text = arguments.raw_text("text", text)
         return score(
             text, self.tokenizer, self.config.n_ctx_train, lambda n_ctx: self.session(n_ctx, activations="int8x2")
         )
@@ -259,11 +298,15 @@ class Model:
 
         special: text like <|im_end|> becomes control tokens. add_bos: put the BOS token first if the model wants one.
         """
-        return self.tokenizer.encode(text, special=special, add_bos=add_bos)
+        arguments.flag("special", special)
+        arguments.flag("add_bos", add_bos)
+        return self.tokenizer.encode(arguments.raw_text("text", text), special=special, add_bos=add_bos)
 
     def detokenize(self, ids: Iterable[int], *, special: bool = False) -> str:
         """The text of token ids; control tokens show as text only with special."""
-        return self.tokenizer.decode(ids, special=special)
+        found = arguments.items("ids", ids, "a list of token ids")
+        arguments.flag("special", special)
+        return self.tokenizer.decode(_token_ids("ids", found, self.tokenizer.n_vocab), special=special)
 
     def close(self) -> None:
         """Closes the file; sessions of the model raise SubbyteError from then on. Closing twice is no error."""
@@ -283,9 +326,10 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
     threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
+    model = arguments.path("model", model, arguments.PATH)
+    if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
-    isa = best_isa() if isa is None else isa
+    isa = best_isa() if isa is None else arguments.text("isa", isa)
     if isa not in isas():
         raise ValueError(f"instruction set {isa!r} is unknown or not on this machine; it runs {', '.join(isas())}")
     from subbyte.runtime.store.resolve import resolve
@@ -302,3 +346,32 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str 
     except BaseException:
         gguf.close()
         raise
+
+
+Models: TypeAlias = Model | str | os.PathLike[str]
+"""A model, or a path or name to load it from, as `load` takes it."""
+
+
+def as_model(name: str, model: Models, stack: ExitStack, threads: int | None = None) -> Model:
+    """The model that an argument gives. One that has to be loaded for it is closed with the stack; errors as `load`."""
+    if isinstance(model, Model):
+        return model
+    taken = "a Model, or a path or a model's name (str or os.PathLike)"
+    return stack.enter_context(load(arguments.path(name, model, taken), threads=threads))
+
+
+def as_models(
+    name: str, models: Models | Iterable[Models], stack: ExitStack, threads: int | None = None
+) -> list[Model]:
+    """The models that an argument gives, one or several; as `as_model`."""
+    if isinstance(models, Model | str | os.PathLike):
+        return [as_model(name, models, stack, threads)]
+    given = arguments.items(name, models, "a Model, a path or a model's name, or a list of them")
+    return [as_model(f"{name}[{i}]", each, stack, threads) for i, each in enumerate(given)]
+
+
+def _token_ids(name: str, ids: list[int], n_vocab: int) -> list[int]:
+    try:
+        return [int(id) for id in token_ids(ids, n_vocab)]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

@@ -1,7 +1,10 @@
 """Records: results as frozen dataclasses that turn into JSON."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from subbyte.runtime.tables import csv_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,5 +12,28 @@ class Record:
     """Base of all results: plain values that turn into a `dict` fit for JSON."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, nested records as dicts."""
-        return asdict(self)
+        """The fields by name, nested records as dicts; a number that is not finite, which JSON lacks, is None."""
+        return {name: finite(value) for name, value in asdict(self).items()}
+
+
+def finite(value: Any) -> Any:
+    """The value with None in place of numbers that are not finite, also in what it holds."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    return type(value)(map(finite, value)) if isinstance(value, (list, tuple)) else value
+
+
+class Tabular:
+    """A result that has rows of figures, for CSV and data frames: `pandas.DataFrame(result.records())`."""
+
+    __slots__ = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row each of plain values by name, figures in full."""
+        raise NotImplementedError
+
+    def to_csv(self) -> str:
+        """The rows as CSV, with a line of headings."""
+        return csv_text(self.records())

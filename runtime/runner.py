@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.errors import NumericError, ResourceError
 from subbyte.kernels import Engine, Plan, TryLock
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.sequence import Sequence
 from subbyte.runtime.types import Activations, CacheType
 
@@ -32,12 +35,14 @@ class Segment(NamedTuple):
     rows: range = range(0)
 
 
-class Runner:
+class Runner(Handle):
     """A plan with the engine that runs it and its scratch memory. One thread at a time; another one gets SessionBusy.
 
     n_ctx: positions of a sequence. activations: their precision in matmuls of quantized weights, see `Activations`.
     check: called before each step; raises if the model's file has changed.
     """
+
+    instead = "make another with Model.runner"
 
     def __init__(
         self,
@@ -50,7 +55,7 @@ class Runner:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan, self.n_ctx, self.n_batch = plan, n_ctx, batch_size(plan, n_ctx)
-        self.check = check
+        self.activations, self.check = activations, check
         self.engine = Engine(
             plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
         )
@@ -59,6 +64,19 @@ class Runner:
     def new_sequence(self, cache_type: CacheType) -> Sequence:
         """A sequence of no tokens yet, with a KV cache of n_ctx positions. Raises ResourceError."""
         return Sequence(self.plan, self.n_ctx, cache_type)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """A context for what reads the weights: ModelChanged where the file has changed, also while they were read, if
+        what came of it is not finite. MemoryError becomes ResourceError."""
+        self.check()  # memory mapped from a file that was cut must not be read
+        try:
+            yield
+        except NumericError:
+            self.check()  # a file that is being rewritten computes nonsense
+            raise
+        except MemoryError:
+            raise ResourceError("not enough memory for the results of this step; ask for fewer at once") from None
 
     def step(
         self, segments: Collection[Segment], targets: NDArray[np.int32] | None = None
@@ -70,14 +88,14 @@ class Runner:
         Raises ValueError, ModelChanged, NumericError, SessionBusy, and what a signal handler raises.
         """
         with self._lock:
-            self.check()  # memory mapped from a file that was cut must not be read
-            if len(segments) == 1:  # as for each token of a single conversation
-                ((sequence, tokens, rows),) = segments
-                result = self.engine.step(
-                    tokens, ((sequence.cache, len(tokens), sequence.n_past),), logits_of=rows, wanted=targets
-                )
-            else:
-                result = self._step_together(segments, targets)
+            with self.unchanged():
+                if len(segments) == 1:  # as for each token of a single conversation
+                    ((sequence, tokens, rows),) = segments
+                    result = self.engine.step(
+                        tokens, ((sequence.cache, len(tokens), sequence.n_past),), logits_of=rows, wanted=targets
+                    )
+                else:
+                    result = self._step_together(segments, targets)
             for sequence, tokens, _ in segments:
                 sequence.tokens.extend(tokens.tolist())
         return result

@@ -2,18 +2,21 @@
 
 from subbyte.errors import ContextOverflow
 from subbyte.kernels import Cache, Plan
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.types import CacheType, Tokens
 
 
-class Sequence:
+class Sequence(Handle):
     """Tokens, and their keys and values in a KV cache of n_ctx positions.
 
     A `Runner` of the same plan appends to it. cache_type: how the cache keeps keys and values, see `CacheType`.
     Raises ResourceError without memory for the cache.
     """
 
+    instead = "make another with Runner.new_sequence"
+
     def __init__(self, plan: Plan, n_ctx: int, cache_type: CacheType = "f16") -> None:
-        self.n_ctx = n_ctx
+        self.n_ctx, self.cache_type = n_ctx, cache_type
         self.tokens: list[int] = []
         self.cache = Cache(plan, n_ctx, cache_type)
 

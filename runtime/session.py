@@ -8,21 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import TryLock, token_ids
+from subbyte.runtime import arguments
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.runner import Runner, Segment
 from subbyte.runtime.sequence import Sequence
-from subbyte.runtime.types import Progress, Tokens
+from subbyte.runtime.types import Progress, SessionOptions, Tokens
 
 Logits = NDArray[np.float32]
 
 
-class Session:
+class Session(Handle):
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
     Made by `Model.session`, which gives it a runner and a sequence of its own. tokens: those that the KV cache holds.
+    options: how it computes, with the n_ctx it has.
     """
+
+    instead = "make another with Model.session, and evaluate its tokens there"
 
     def __init__(self, runner: Runner, sequence: Sequence) -> None:
         self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens
+        self.options = SessionOptions(sequence.n_ctx, sequence.cache_type, runner.activations)
         self._n_vocab = runner.plan.n_vocab
         self._memory: tuple[Runner, Sequence] | None = (runner, sequence)
         self._lock = TryLock()
@@ -50,7 +56,8 @@ class Session:
         on_progress), the session keeps the batches that are complete. Raises ContextOverflow, NumericError,
         SessionBusy, ValueError for bad ids.
         """
-        if logits not in ("last", "all", "none"):
+        arguments.callback("on_progress", on_progress)
+        if arguments.text("logits", logits) not in ("last", "all", "none"):
             raise ValueError(f"logits = {logits!r}; allowed are 'last', 'all' and 'none'")
         ids = token_ids(tokens, self._n_vocab)
         first = {"last": max(len(ids) - 1, 0), "all": 0, "none": len(ids)}[logits]
@@ -66,8 +73,9 @@ class Session:
         No logits are kept: memory does not grow with n_vocab.
         """
         ids, wanted = token_ids(tokens, self._n_vocab), token_ids(targets, self._n_vocab)
-        if first < 0 or first + len(wanted) > len(ids):
-            raise ValueError(f"{len(wanted)} target tokens from position {first} of {len(ids)} tokens")
+        first = arguments.whole("first", first, 0)
+        if first + len(wanted) > len(ids):
+            raise ValueError(f"{len(wanted)} targets from position first = {first} of {len(ids)} tokens")
         with self._lock:
             rows = self._run(ids, range(first, first + len(wanted)), wanted)
         return np.concatenate(rows) if rows else np.empty(0, np.float32)
@@ -75,7 +83,7 @@ class Session:
     def rewind(self, n: int) -> None:
         """Keeps the first n tokens."""
         with self._lock:
-            self._opened()[1].truncate(n)
+            self._opened()[1].truncate(arguments.whole("n", n, 0))
 
     def reuse(self, tokens: Tokens) -> int:
         """Rewinds to what the session has in common with the start of tokens; returns that length.
@@ -84,7 +92,7 @@ class Session:
         """
         with self._lock:
             sequence = self._opened()[1]
-            n = sequence.common_prefix(tokens[:-1])
+            n = sequence.common_prefix(token_ids(tokens, self._n_vocab).tolist()[:-1])
             sequence.truncate(n)
         return n
 

@@ -1,4 +1,10 @@
-"""Text from outside (files, names, paths) made fit for a terminal: control characters escaped."""
+"""Text from outside (files, names, paths) made fit for a terminal, and names that were meant by it."""
+
+from collections.abc import Iterable
+
+from subbyte.errors import CONTROLS
+
+_ALL_BUT_SPACES = {code: text for code, text in CONTROLS.items() if chr(code) not in "\n\t"}
 
 
 def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
@@ -8,6 +14,33 @@ def quoted(text: str | bytes | memoryview, limit: int = 60) -> str:
     return repr(text if len(text) <= limit else text[:limit] + "…")
 
 
+def spelt_out(text: str) -> str:
+    r"""The text with control characters (escape sequences above all) made visible, as `\x1b`; lines stay lines."""
+    return text.translate(_ALL_BUT_SPACES)
+
+
+def one_line(text: str) -> str:
+    """The text as one line without control characters."""
+    return spelt_out(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    r"""The text as one line whose spaces are kept; control characters, newlines too, made visible, as `\x0a`."""
+    return text.translate(CONTROLS)
+
+
 def printable(text: str) -> str:
     """A name or path as it is, or quoted when it holds control characters that a terminal would obey."""
     return text if text.isprintable() else repr(text)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean IQ2_XS?)" for "iq2xs", to be put behind a wrong name; nothing where no known one is like it."""
+    from difflib import get_close_matches
+
+    plain: dict[str, str] = {}  # letters and digits alone, in which most errors are none
+    for each in known:
+        plain.setdefault("".join(filter(str.isalnum, each)).lower(), each)
+    wanted = "".join(filter(str.isalnum, name[:100])).lower()
+    close = [wanted] if wanted in plain else get_close_matches(wanted, plain)
+    return f" (did you mean {' or '.join(plain[each] for each in close)}?)" if close else ""

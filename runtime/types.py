@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from subbyte.runtime import arguments
 
 Tokens: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 """Token ids."""
@@ -25,11 +27,21 @@ tests."""
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """What a session holds and how it computes. n_ctx: positions of its KV cache; None: as `Model.session` chooses."""
+    """What a session holds and how it computes. n_ctx: positions of its KV cache; None: as `Model.session` chooses.
+
+    Raises ValueError for a value that makes no sense.
+    """
 
     n_ctx: int | None = None
     cache_type: CacheType = "f16"
     activations: Activations = "int8"
+
+    def __post_init__(self) -> None:
+        if self.n_ctx is not None:
+            n_ctx = arguments.whole("n_ctx", self.n_ctx, 1, hint="tokens, at least 1; None: as many as fit")
+            object.__setattr__(self, "n_ctx", n_ctx)
+        arguments.choice("cache_type", self.cache_type, get_args(CacheType))
+        arguments.choice("activations", self.activations, get_args(Activations))
 
 
 Progress: TypeAlias = Callable[[int, int], None]

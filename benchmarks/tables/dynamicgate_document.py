@@ -10,7 +10,7 @@ import numpy as np
 
 import subbyte as sb
 from subbyte.runtime.evaluation.statistics import block_bootstrap
-from subbyte.runtime.evaluation.tables import Table, markdown
+from subbyte.runtime.tables import Table, markdown
 
 HEAD = """# DynamicGate against the standard mixtures
 
@@ -80,11 +80,11 @@ def document(report: sb.Report, made_from: Mapping[str, str]) -> str:
         "## Equal names",
         report.markdown(made_from["command"]),
         "## Equal size",
-        markdown([_equal_size_table(report, equal_size)]),
+        markdown(_equal_size_table(report, equal_size)),
         "Of each DynamicGate file the difference of ln PPL from a straight line between the two standard files whose "
         "sizes are next to its own, with its interval; what the line is wrong by is not in the interval.",
         "## By size",
-        markdown([_by_size_table(report)]),
+        markdown(_by_size_table(report)),
         "All files, the smallest first. Beaten by: a file that is no larger and better, where the interval of the "
         "difference leaves no doubt.",
         HOW.format(facts=facts).rstrip(),
@@ -116,7 +116,7 @@ def _equal_size_table(report: sb.Report, equal_size: Sequence[EqualSize]) -> Tab
         delta = f"{of.delta.estimate:+.4f} [{of.delta.low:+.4f} .. {of.delta.high:+.4f}]"
         size = f"{report.rows[of.file].n_bytes / 1e6:.1f}"
         rows.append((_name(report, of.file), size, between, delta, of.delta.verdict))
-    return Table("", ("file", "MB", "the line there", "Δ ln PPL", "verdict"), rows)
+    return Table.of_figures("", ("file", "MB", "the line there", "Δ ln PPL", "verdict"), rows)
 
 
 def _by_size_table(report: sb.Report) -> Table:
@@ -128,4 +128,4 @@ def _by_size_table(report: sb.Report) -> Table:
         kld = f"{row.divergence.kld.value:.4f}" if row.divergence else ""
         size = f"{row.n_bytes / 1e6:.1f}"
         rows.append((_name(report, i), size, f"{row.perplexity.ppl:.2f}", kld, ", ".join(beaten)))
-    return Table("", ("file", "MB", "PPL", "KLD", "beaten by"), rows)
+    return Table.of_figures("", ("file", "MB", "PPL", "KLD", "beaten by"), rows)

@@ -1,6 +1,5 @@
 """`subbyte bench`: tokens/s of a model, or of a synthetic one of a real shape, against the machine's roofline."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import encodable, human_count, human_size, one_line, show_log
+from subbyte.cli.terminal.console import human_count, human_size, show_log, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.bench.bench import BenchResult
@@ -65,10 +66,10 @@ def bench(
 
         measurement = BenchMeasurement(
             path,
-            prompts=[n for n in prompts if n],
-            generations=[n for n in generations if n],
-            depths=depths,
-            threads=threads or (None,),
+            prompt=[n for n in prompts if n],
+            generate=[n for n in generations if n],
+            depth=depths,
+            threads=threads,
             repeats=repeats,
             cache_type=cache_type,
             activations=activations,
@@ -118,13 +119,13 @@ def print_bench(output: options.Output, command: str, result: "BenchResult") -> 
     if output == "json":
         print_json({"command": command, **result.to_dict()})
     elif output == "csv":
-        print_csv(_records(result))
+        print_csv(result.records())
     elif output == "md":
         print_markdown("; ".join(_head(result)), _table(result), "; ".join(_notes(result)), f"    {one_line(command)}")
     else:
-        print(*_head(result), "", sep="\n")
-        print_table(*_table(result))
-        print("", *_notes(result), sep="\n")
+        write_line("\n".join([*_head(result), ""]))
+        print_table(_table(result))
+        write_line("\n".join(["", *_notes(result)]))
 
 
 def _head(result: "BenchResult") -> list[str]:
@@ -139,13 +140,13 @@ def _head(result: "BenchResult") -> list[str]:
     ]
 
 
-def _table(result: "BenchResult") -> TextTable:
+def _table(result: "BenchResult") -> Table:
     rows = [
         (row["test"], str(row["threads"]), *_figures(row["tokens_per_second"], row["spread"]),
          f"{row['share_of_roofline']:.0%}", row["bound_by"])
-        for row in _records(result)
+        for row in result.records()
     ]  # fmt: skip
-    return TextTable("", ("test", "threads>", "tokens/s>", f"{_sign()}>", "% of roofline>", "bound by"), rows)
+    return Table.of("", ("test", "threads>", "tokens/s>", "±>", "% of roofline>", "bound by"), rows)
 
 
 def _notes(result: "BenchResult") -> list[str]:
@@ -155,32 +156,10 @@ def _notes(result: "BenchResult") -> list[str]:
         who = f"{threads} threads reach" if threads > 1 else "1 thread reaches"
         macs = f"{_giga(peak.int8_macs)} int8, {_giga(peak.bf16_macs)} bf16, {_giga(peak.float_macs)} float"
         notes.append(f"{who} {peak.bandwidth / 1e9:.1f} GB/s; {macs} multiply-adds/s")
-    deviation = f"median of {result.repeats} runs {_sign()} their median absolute deviation"
+    deviation = f"median of {result.repeats} runs ± their median absolute deviation"
     notes.append(f"tokens/s: {deviation if result.repeats > 1 else 'one run'}")
     notes.append("% of roofline: least time at peak bandwidth and arithmetic, of the time taken")
     return notes
-
-
-def _records(result: "BenchResult") -> Iterator[dict[str, Any]]:
-    """A test each, every figure in full; the one place that knows the fields of a result."""
-    for of in result.measured:
-        case, peak = of.case, of.roofline
-        yield {
-            "version": result.version, "cpu": result.cpu, "isa": result.isa,
-            "model": result.model["name"], "architecture": result.model["architecture"],
-            "bytes": result.model["size"], "types": " ".join(result.types),
-            "activations": result.activations, "cache_type": result.cache_type,
-            "test": case.name, "kind": case.kind, "n_tokens": case.n_tokens, "depth": case.depth,
-            "threads": case.threads, "repeats": result.repeats,
-            "tokens_per_second": of.rate, "spread": of.spread, "share_of_roofline": of.share,
-            "bound_by": of.bound_by,
-            "bandwidth": peak.bandwidth, "int8_macs": peak.int8_macs, "float_macs": peak.float_macs,
-            "bf16_macs": peak.bf16_macs,
-        }  # fmt: skip
-
-
-def _sign() -> str:
-    return encodable("±", "+/-", sys.stdout)
 
 
 def _figures(rate: float, spread: float) -> tuple[str, str]:

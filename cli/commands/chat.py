@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     help="Maximum number of reasoning tokens; default: no limit.",
 )  # fmt: skip
 @click.option("--hide-thinking", is_flag=True, help="Start with reasoning hidden; Ctrl-T shows it.")
+@click.option(
+    "--chat-template", "template_file", metavar="FILE", help="Chat template in Jinja; default: the model's own."
+)
 @options.preset_option
 @sampling_options
 @options.output_option("text", "json")
@@ -46,7 +51,8 @@ if TYPE_CHECKING:
 def chat(
     model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
     activations: "Activations | None", cache_type: "CacheType", thinking: bool | None, reasoning_budget: int | None,
-    hide_thinking: bool, preset: str | None, output: options.Output, verbose: bool, **sampling: Any,
+    hide_thinking: bool, template_file: str | None, preset: str | None, output: options.Output, verbose: bool,
+    **sampling: Any,
 ) -> None:  # fmt: skip
     """Chat with a model.
 
@@ -67,6 +73,7 @@ def chat(
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and output != "text":
         raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
+    template = None if template_file is None else read_text(template_file)
     question = "" if interactive else _question()
     with open_model(model, threads, verbose=verbose) as loaded:
         with options.usage_errors():
@@ -77,10 +84,12 @@ def chat(
             conversation = loaded.chat(
                 n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
                 activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,
+                template=template,
             )  # fmt: skip
         with conversation:
             if interactive:
-                _talk(conversation, loaded, model, hide_thinking)
+                presets = loaded.presets if template is None else {}  # which go by the file's template
+                _talk(conversation, loaded, model, presets, hide_thinking)
             else:
                 reply = _answer(conversation, question, _reasoning(hide_thinking, verbose), output)
                 if output == "json":
@@ -121,7 +130,9 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
     return Reasoning(sys.stderr, hidden=False) if verbose and not hidden else None
 
 
-def _talk(conversation: "Chat", model: "Model", name: str, hide_thinking: bool) -> None:
+def _talk(
+    conversation: "Chat", model: "Model", name: str, presets: "Mapping[str, Preset]", hide_thinking: bool
+) -> None:
     """Holds the conversation at the terminal."""
     from platformdirs import user_data_path
 
@@ -134,11 +145,11 @@ def _talk(conversation: "Chat", model: "Model", name: str, hide_thinking: bool) 
     info = model.info
     details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
     context = ReplContext(
-        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, model.presets, hide_thinking
+        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking
     )
     read = open_prompt(context, data / "history")
     context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
-    if model.presets:
-        context.say(f"presets: {', '.join(model.presets)} (/preset)")
+    if presets:
+        context.say(f"presets: {', '.join(presets)} (/preset)")
     context.say(HINT)
     run(context, read)

@@ -1,6 +1,6 @@
 """`subbyte compare`: how far quantized models diverge from a base, and which layers and tensors cause it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, note, one_line, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model
-from subbyte.cli.terminal.output import flat, print_csv, print_json, print_markdown, shown
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import numeric, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.compare.attribution_result import Attribution
@@ -128,16 +129,16 @@ def print_comparison(
         )
         return
     if output == "csv":
-        print_csv(_records(run))
+        print_csv(run.records())
         return
-    tables = [numeric(*table) for table in (*run.tables(), *(attribution.table() for attribution in attributions))]
+    tables = [*run.tables(), *(attribution.table() for attribution in attributions)]
     conditions = _conditions(run)
     if output == "md":
         print_markdown(*tables, "; ".join(conditions), f"    {one_line(command)}")
         return
-    for title, columns, rows in tables:
-        print_table(shown(title), columns, [[shown(cell) for cell in row] for row in rows])
-    print("", *conditions, sep="\n")
+    for table in tables:
+        print_table(table)
+    write_line("\n".join(["", *conditions]))
 
 
 def _conditions(run: "CompareRun") -> tuple[str, ...]:
@@ -147,13 +148,3 @@ def _conditions(run: "CompareRun") -> tuple[str, ...]:
         f"{run.activations} activations, {run.cache_type} cache, {run.seconds:.1f} s",
         f"text sha256 {run.text_sha256}" if run.text_sha256 else "tokens of the base file",
     )
-
-
-def _records(run: "CompareRun") -> Iterator[dict[str, Any]]:
-    """A model each, every figure in full."""
-    for result in run.results:
-        yield {
-            **dict(flat(result.to_dict())),
-            "base": run.base, "n_ctx": run.n_ctx, "chunks": run.chunks, "n_scored": run.n_scored,
-            "text_sha256": run.text_sha256, "cache_type": run.cache_type, "activations": run.activations,
-        }  # fmt: skip

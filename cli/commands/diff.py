@@ -1,17 +1,17 @@
 """`subbyte diff`: what differs between two GGUF files; also those that subbyte could not run."""
 
-import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import one_line, printable
+from subbyte.cli.terminal.console import rich_console, styled, write_line, write_styled
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.inspect.diff import Diff
@@ -50,7 +50,7 @@ def diff(
     if output == "json":
         print_json(differences.to_dict())
     elif output == "csv":
-        print_csv(_records(differences), ("part", "name", "a", "b"))
+        print_csv(differences.records(), ("part", "name", "a", "b"))
     elif output == "md":
         _print_markdown(differences, tensors)
     else:
@@ -63,49 +63,23 @@ def _print(differences: "Diff", each_tensor: bool) -> None:
     from subbyte.runtime.inspect.diff import tables, title_of
 
     for table in tables(differences, each_tensor=each_tensor):
-        print_table(*table)
+        print_table(table)
     for text in differences.texts:
-        print()
+        write_line()
         _print_lines([title_of(text), *text.lines])
     if differences.same:
-        print(f"\n{NO_DIFFERENCE}")
+        write_line(f"\n{NO_DIFFERENCE}")
 
 
 def _print_markdown(differences: "Diff", each_tensor: bool) -> None:
     from subbyte.runtime.inspect.diff import tables, title_of
 
-    parts: list[TextTable | str] = [TextTable(*table) for table in tables(differences, each_tensor=each_tensor)]
+    parts: list[Table | str] = [*tables(differences, each_tensor=each_tensor)]
     for text in differences.texts:
-        parts += [one_line(title_of(text)), "\n".join(f"    {printable(line)}" for line in text.lines)]
+        parts += [one_line(title_of(text)), "\n".join(f"    {line}" for line in text.lines)]
     print_markdown(*parts, *([NO_DIFFERENCE] if differences.same else []))
 
 
-def _records(differences: "Diff") -> Iterator[dict[str, Any]]:
-    """A difference each; what a and b are depends on the part: values, bytes, items, types."""
-    for value in differences.values:
-        yield {"part": "value", "name": value.key, "a": value.a, "b": value.b}
-    for text in differences.texts:
-        lines = {"lines_removed": text.n_removed, "lines_added": text.n_added}
-        yield {"part": "text", "name": text.key, "a": text.bytes_a, "b": text.bytes_b, **lines}
-    for array in differences.arrays:
-        counts = {"a": array.count_a, "b": array.count_b, "n_differing": array.n_differing}
-        yield {"part": "array", "name": array.key, **counts}
-    for tensor in differences.tensors:
-        sizes = {"bytes_a": tensor.bytes_a, "bytes_b": tensor.bytes_b}
-        layers = " ".join(map(str, tensor.layers))
-        yield {"part": "tensor", "name": tensor.kind, "a": tensor.a, "b": tensor.b, "layers": layers, **sizes}
-    for error in differences.errors or ():
-        types = {"a": error.type_a, "b": error.type_b}
-        yield {"part": "weights", "name": error.tensor, **types, "relative_error": error.relative}
-
-
 def _print_lines(lines: list[str]) -> None:
-    r"""Prints lines, + and - in colours where there are some; control characters as `\x1b`."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console()
-    with console.capture() as capture:
-        for line in lines:
-            console.print(Text(printable(line), style=COLOURS.get(line[:1], "")), soft_wrap=True)
-    sys.stdout.write(capture.get())
+    """Prints lines, + and - in colours where there are some."""
+    write_styled(rich_console(), (styled(line, COLOURS.get(line[:1], "")) for line in lines), padded=False)

@@ -1,6 +1,7 @@
 """`subbyte generate`: completes a prompt as raw text; stdout gets the completion and nothing else."""
 
 import io
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 @click.command()
 @options.model_argument()
 @click.option("-p", "--prompt", metavar="TEXT", help="The prompt.")
-@click.option("-f", "--file", metavar="FILE", help="Read the prompt from a file; - is stdin, the default without -p.")
+@click.option(
+    "-f", "--file", metavar="FILE",
+    help="Read the prompt from a file; - is stdin, the default without -p. One line break at its end is dropped.",
+)  # fmt: skip
 @options.predict_option
 @options.ctx_size_option(help="Context size in tokens; default: the model's context length, as far as memory allows.")
 @options.threads_option()
@@ -68,4 +72,4 @@ def _prompt(prompt: str | None, file: str | None) -> str:
         return prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if file is None and sys.stdin.isatty():
         raise click.UsageError("no prompt: give it with -p TEXT, -f FILE or from a pipe")
-    return read_text(file or "-")
+    return re.sub(r"\r?\n\Z", "", read_text(file or "-"))  # the editor's or echo's, after which a model begins anew

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import one_interrupt, run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_json
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @options.texts_option()
 @options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens.")
 @options.chunks_option
+@options.special_option
 @click.option("--process-output", is_flag=True, help="Also collect importances for the output matrix.")
 @options.activations_option("int8x2")
 @options.cache_type_option
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @options.debug_option
 @click.pass_context
 def imatrix(
-    ctx: click.Context, model: str, out: Path, files: tuple[str, ...], n_ctx: int, chunks: int | None,
+    ctx: click.Context, model: str, out: Path, files: tuple[str, ...], n_ctx: int, chunks: int | None, special: bool,
     process_output: bool, activations: "Activations", cache_type: "CacheType", threads: int | None, overwrite: bool,
     output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
@@ -53,7 +54,7 @@ def imatrix(
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     started = time.perf_counter()
     loaded = open_model(model, threads, verbose=verbose)
-    evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
+    evaluation = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
         measurement = ImatrixMeasurement(loaded, texts, evaluation, process_output=process_output, datasets=files)
         done = run_measurement(measurement, lambda step: bar.update(*step))
@@ -64,6 +65,6 @@ def imatrix(
         facts = {"out": str(out), "n_tensors": n_tensors, "chunks": importances.chunk_count, "n_ctx": n_ctx}
         print_json({"command": options.command_line(ctx), **facts, "seconds": seconds})
     else:
-        print(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
+        write_line(f"{out}: {n_tensors} tensors, {importances.chunk_count} chunks of {n_ctx} tokens, {seconds:.1f} s")
     if not done:
         raise KeyboardInterrupt

@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
 from subbyte.cli.terminal import heatmap as grid
-from subbyte.cli.terminal.console import human_count, human_size, printable
+from subbyte.cli.terminal.console import human_count, human_size, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import visible
 
 if TYPE_CHECKING:
     from subbyte.runtime.inspect.heatmap import By, Heatmap
@@ -81,12 +83,12 @@ def print_summary(output: options.Output, summary: "Summary", tensors: bool) -> 
     elif output == "csv":
         print_csv(map(asdict, summary.types), TYPE_FIELDS)
     elif output == "md":
-        print_markdown(TextTable("", ("", ""), _head(summary)), *_tables(summary, tensors))
+        print_markdown(Table.of("", ("", ""), _head(summary)), *_tables(summary, tensors))
     else:
         for label, value in _head(summary):
-            print(f"{label:14}{printable(value)}")
+            write_line(f"{label:14}{visible(value)}")
         for table in _tables(summary, tensors):
-            print_table(*table)
+            print_table(table)
 
 
 def print_heatmap(output: options.Output, heatmap: "Heatmap", by: "By") -> None:
@@ -94,22 +96,17 @@ def print_heatmap(output: options.Output, heatmap: "Heatmap", by: "By") -> None:
     if output == "json":
         print_json(heatmap.to_dict())
     elif output == "csv":
-        print_csv(_matrices(heatmap), MATRIX_FIELDS)
+        print_csv(heatmap.records(), MATRIX_FIELDS)
     elif output == "md":
         rows = [
             [str(layer), *(cell.text(by) if cell else "" for cell in row)] for layer, row in enumerate(heatmap.rows())
         ]
         columns = ("layer>", *(f"{kind}>" for kind in heatmap.kinds))
-        outside = TextTable("", ("tensor", f"{by}>"), [(cell.kind, cell.text(by)) for cell in heatmap.outside])
-        print_markdown(TextTable("", columns, rows), outside, grid.shares_table(heatmap))
+        outside = Table.of("", ("tensor", f"{by}>"), [(cell.kind, cell.text(by)) for cell in heatmap.outside])
+        print_markdown(Table.of("", columns, rows), outside, grid.shares_table(heatmap))
     else:
         grid.print_grid(heatmap, by)
-        print_table(*grid.shares_table(heatmap))
-
-
-def _matrices(heatmap: "Heatmap") -> Iterator[dict[str, Any]]:
-    for cell in (*heatmap.cells, *heatmap.outside):
-        yield {**cell.to_dict(), "bits_per_weight": cell.bits}
+        print_table(grid.shares_table(heatmap))
 
 
 def _head(summary: "Summary") -> list[tuple[str, str]]:
@@ -126,14 +123,14 @@ def _head(summary: "Summary") -> list[tuple[str, str]]:
     return [(label, value or "(not given)") for label, value in rows]
 
 
-def _tables(summary: "Summary", tensors: bool) -> Iterator[TextTable]:
+def _tables(summary: "Summary", tensors: bool) -> Iterator[Table]:
     if summary.types:
         rows = [
             (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
             for of in summary.types
         ]
-        yield TextTable("types", ("type", "tensors>", "weights>", "size>", "share>"), rows)
-    yield TextTable("metadata", ("key", "type", "value"), [(of.key, of.type, of.text) for of in summary.metadata])
+        yield Table.of("types", ("type", "tensors>", "weights>", "size>", "share>"), rows)
+    yield Table.of("metadata", ("key", "type", "value"), [(of.key, of.type, of.text) for of in summary.metadata])
     if tensors:
         items = [(of.name, of.type, " x ".join(map(str, of.shape)), str(of.n_bytes)) for of in summary.tensors]
-        yield TextTable("tensors", ("name", "type", "shape>", "bytes>"), items)
+        yield Table.of("tensors", ("name", "type", "shape>", "bytes>"), items)

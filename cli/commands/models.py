@@ -5,10 +5,11 @@ from typing import Any, TypeAlias
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import human_size
+from subbyte.cli.terminal.console import human_size, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
 
 Models: TypeAlias = list[dict[str, Any]]
 
@@ -27,7 +28,7 @@ def pull(model: str, output: options.Output, verbose: bool) -> None:
     if output == "json":
         print_json({"name": model, "path": str(path)})
     else:
-        print(path)
+        write_line(str(path))
 
 
 @click.command()
@@ -49,5 +50,5 @@ def ls(output: options.Output) -> None:
     rows += [
         (m["name"], human_size(m["size"]), m["license"], f"not installed: subbyte pull {m['name']}") for m in elsewhere
     ]
-    table = TextTable("", ("name", "size>", "license", "file"), rows)
-    print_markdown(table) if output == "md" else print_table(*table)
+    table = Table.of("", ("name", "size>", "license", "file"), rows)
+    print_markdown(table) if output == "md" else print_table(table)

@@ -1,20 +1,20 @@
 """`subbyte perplexity`: how well models predict texts, as llama-perplexity measures it, and how sure their order is."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, encodable, one_line, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
-from subbyte.cli.terminal.tables import numeric, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.cli.terminal.plot import Plot
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 @options.texts_option(note="; each text is split into chunks of its own, all count together")
 @options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens; its second half is scored.")
 @options.chunks_option
+@options.special_option
 @click.option(
     "--ppl-stride", "stride", type=click.IntRange(1), metavar="N",
     help="Sliding windows of -c tokens, one every N tokens; the last N of each are scored.",
 )  # fmt: skip
 @click.option(
-    "--until-decided", is_flag=True, help="Stop when each model is significantly better or worse than the first one."
+    "--until-decided",
+    is_flag=True,
+    help="Stop when each model is significantly better or worse than the first one, or identical.",
 )
 @click.option(
     "--resume", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
 @options.debug_option
 @click.pass_context
 def perplexity(
-    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int, chunks: int | None,
+    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int, chunks: int | None, special: bool,
     stride: int | None, until_decided: bool, resume: Path | None, plot: bool, compat: str | None,
     activations: "Activations", cache_type: "CacheType", threads: int | None, output: options.Output,
     verbose: bool,
@@ -75,7 +78,7 @@ def perplexity(
         progress = stack.enter_context(PerplexityProgress(values=output == "text", plot=picture))
         stack.enter_context(options.usage_errors())
         measurement = PerplexityMeasurement(
-            loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations), stride=stride,
+            loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations, special), stride=stride,
             compat=compat is not None, until_decided=until_decided, resume=resume,
         )  # fmt: skip
         done = run_measurement(measurement, progress.update)
@@ -97,10 +100,10 @@ def print_perplexity(output: options.Output, command: str, files: Sequence[str],
     if output == "json":
         print_json({"command": command, "files": list(files), **run.to_dict()})
     elif output == "csv":
-        print_csv(_records(run, command))
+        print_csv({**row, "command": command} for row in run.records())
     elif output == "md":
         conditions = _conditions(run.results[0]).replace("\n", "; ")
-        print_markdown(numeric(*run.table()), conditions, f"    {one_line(command)}")
+        print_markdown(run.table(), conditions, f"    {one_line(command)}")
     elif len(run.results) == 1:
         _print_one(run.results[0])
     else:
@@ -109,35 +112,16 @@ def print_perplexity(output: options.Output, command: str, files: Sequence[str],
 
 def _print_one(result: "PerplexityResult") -> None:
     """The final value, and below it all that another needs to get the same."""
-    sign = encodable("±", "+/-", sys.stdout)
-    print(f"PPL = {result.ppl:.4f} {sign} {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
-    print(_conditions(result))
+    write_line(f"PPL = {result.ppl:.4f} ± {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
+    write_line(_conditions(result))
 
 
 def _print_several(run: "PerplexityRun") -> None:
     """A table, each model's difference from the first, and what it takes to repeat it."""
-    sign = encodable("±", "+/-", sys.stdout)
-    table = run.table()
-    name, *numbers, verdict = (sign if column == "±" else column for column in table.columns)
-    print_table("", (name, *(f"{column}>" for column in numbers), verdict), map(_one_lines, table.rows))
-    print()
-    print(_conditions(run.results[0]))
-    print("verdict: paired, token by token, against the first model; the interval is by block bootstrap")
-
-
-def _records(run: "PerplexityRun", command: str) -> Iterator[dict[str, Any]]:
-    """A model each, every figure in full."""
-    for i, result in enumerate(run.results):
-        record = {name: value for name, value in result.to_dict().items() if name != "running"}
-        delta = run.delta(i, 0)
-        interval = delta.log_ratio
-        record |= {"delta": interval.estimate, "low": interval.low, "high": interval.high, "level": interval.level}
-        yield {**record, "verdict": delta.verdict, "command": command}
-
-
-def _one_lines(row: tuple[str, ...]) -> tuple[str, ...]:
-    """Cells that each are one printable line: a file may have any name."""
-    return tuple(map(one_line, row))
+    print_table(run.table())
+    write_line()
+    write_line(_conditions(run.results[0]))
+    write_line("verdict: paired, token by token, against the first model; the interval is by block bootstrap")
 
 
 def _conditions(result: "PerplexityResult") -> str:

@@ -1,18 +1,19 @@
 """`subbyte quantize`: a model's file in other block types, by a recipe."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import human_count, human_size, one_line
+from subbyte.cli.terminal.console import human_count, human_size, write_line
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.quantize.quantize import Quantized
@@ -21,12 +22,17 @@ UNITS = {"": 1, "B": 1, **{f"{letter}B": 1000**i for i, letter in enumerate("KMG
          **{f"{letter}IB": 1024**i for i, letter in enumerate("KMGT", 1)}}  # fmt: skip
 
 
+LEAST_BYTES = 100_000  # a smaller number is one whose unit was forgotten
+
+
 def size(text: str) -> int:
     """Bytes, as `2.5GB`, `700M` or `2GiB`."""
     number = text.rstrip("BKMGTIbkmgti ")
     unit = text[len(number) :].strip().upper()
     try:
         value = float(number) * UNITS[unit if not unit or unit.endswith("B") else f"{unit}B"]
+        if 0 < value < LEAST_BYTES and not unit:
+            raise click.BadParameter(f"{text} would be bytes, and no model is so small; write {text}MB or {text}GB")
         if 0 < value < 1e18:
             return int(value)
     except (KeyError, ValueError):
@@ -76,25 +82,24 @@ def quantize(
 
 
 def _print(output: options.Output, command: str, result: "Quantized") -> None:
-    plan = result.plan
     if output == "json":
         print_json({"command": command, **result.to_dict()})
     elif output == "csv":
-        print_csv(map(asdict, plan.shares()), ("type", "n_tensors", "n_weights", "n_bytes", "share"))
+        print_csv(result.records())
     elif output == "md":
         print_markdown(_table(result), f"{_facts(result)}", f"    {one_line(command)}")
     else:
-        print_table(*_table(result))
-        print(f"\n{_facts(result)}")
+        print_table(_table(result))
+        write_line(f"\n{_facts(result)}")
 
 
-def _table(result: "Quantized") -> TextTable:
+def _table(result: "Quantized") -> Table:
     rows = [
         (of.type, str(of.n_tensors), human_count(of.n_weights), human_size(of.n_bytes), f"{of.share:.1%}")
         for of in result.plan.shares()
     ]
     columns = ("type", "tensors>", "weights>", "size>", "share>")
-    return TextTable(f"{result.out}: {result.plan.recipe.name}", columns, rows)
+    return Table.of(f"{result.out}: {result.plan.recipe.name}", columns, rows)
 
 
 def _facts(result: "Quantized") -> str:

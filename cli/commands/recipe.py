@@ -1,6 +1,7 @@
 """`subbyte recipe`: recipes of quantized files shown, taken from files, compared with files, and for llama-quantize."""
 
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -8,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import one_line
+from subbyte.cli.terminal.console import say, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import TextTable, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF
@@ -44,7 +47,7 @@ def show(name: str | None, model: str | None, output: options.Output, verbose: b
     from subbyte.runtime.quantize.recipe import NAMED, find_recipe
 
     if name is None:
-        print_json({"recipes": list(NAMED)}) if output == "json" else print("\n".join(NAMED))
+        print_json({"recipes": list(NAMED)}) if output == "json" else write_line("\n".join(NAMED))
         return
     with options.usage_errors():
         named = find_recipe(name)
@@ -53,6 +56,7 @@ def show(name: str | None, model: str | None, output: options.Output, verbose: b
     else:
         with _opened(model, verbose) as gguf:
             resolved = resolve(gguf, named, imatrix=True)
+            _say_notes(gguf, named, imatrix=True)
     _print(output, resolved)
 
 
@@ -88,16 +92,17 @@ def check(ctx: click.Context, model: str, name: str, output: options.Output, ver
     with options.usage_errors(), _opened(model, verbose) as gguf:
         expected = find_recipe(name)
         differences = differences_of(gguf, expected)
+        _say_notes(gguf, expected, imatrix=True)
     rows = [(each.name, each.found, each.wanted) for each in differences]
-    table = TextTable(f"differs from {expected.name}", ("tensor", "found", "recipe"), rows)
+    table = Table.of(f"differs from {expected.name}", ("tensor", "found", "recipe"), rows)
     if output == "json":
         print_json({"recipe": expected.name, "differences": [each.to_dict() for each in differences]})
     elif output == "csv":
         print_csv((dict(zip(table.columns, row, strict=True)) for row in rows), table.columns)
     elif not differences:
-        print(f"all tensors match {one_line(expected.name)}")
+        write_line(f"all tensors match {one_line(expected.name)}")
     else:
-        print_markdown(table) if output == "md" else print_table(*table)
+        print_markdown(table) if output == "md" else print_table(table)
     ctx.exit(DIFFERENT if differences else 0)
 
 
@@ -117,7 +122,9 @@ def export(name: str, model: str, without_imatrix: bool, output: options.Output,
     from subbyte.runtime.quantize.recipe import find_recipe
 
     with options.usage_errors(), _opened(model, verbose) as gguf:
-        file_type, lines = lines_of(gguf, find_recipe(name), imatrix=not without_imatrix)
+        wanted = find_recipe(name)
+        file_type, lines = lines_of(gguf, wanted, imatrix=not without_imatrix)
+        _say_notes(gguf, wanted, imatrix=not without_imatrix)
         source = shlex.quote(str(gguf.path))
     given = " --tensor-type-file FILE" if lines else ""
     importances = "" if without_imatrix else " --imatrix FILE.imatrix"
@@ -125,13 +132,20 @@ def export(name: str, model: str, without_imatrix: bool, output: options.Output,
     if output == "json":
         print_json({"command": command, "file_type": file_type, "tensor_types": lines})
         return
-    click.echo(command, err=True)
+    write_line(one_line(command), stream=sys.stderr)
     for line in lines:
-        print(line)
+        write_line(line)
+
+
+def _say_notes(gguf: "GGUF", recipe: "Recipe", *, imatrix: bool) -> None:
+    from subbyte.runtime.quantize.extract import notes_of
+
+    for line in notes_of(gguf, recipe, imatrix=imatrix):
+        say(f"warning: {line}")
 
 
 def _print(output: options.Output, recipe: "Recipe") -> None:
-    print_json(recipe.to_dict()) if output == "json" else print(recipe.to_toml(), end="")
+    print_json(recipe.to_dict()) if output == "json" else write_line(recipe.to_toml().rstrip("\n"))
 
 
 @contextmanager

@@ -1,18 +1,20 @@
 """`subbyte report`: the table of a model card, measured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, one_line, printable, read_bytes
+from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import find_model
-from subbyte.cli.terminal.output import flat, print_csv, print_json, shown
+from subbyte.cli.terminal.output import print_csv, print_json
 from subbyte.cli.terminal.progress_bar import ProgressBar
-from subbyte.cli.terminal.tables import numeric, print_table
+from subbyte.cli.terminal.tables import print_table
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.report.report import Report
@@ -32,9 +34,7 @@ COUNT = click.IntRange(1)
 @options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens; its second half is scored.")
 @options.chunks_option
 @click.option("-p", "--prompt", type=COUNT, default=512, show_default=True, metavar="N", help="Prompt length to time.")
-@click.option(
-    "-n", "--generate", "generation", type=COUNT, default=64, show_default=True, metavar="N", help="Tokens to generate."
-)
+@click.option("-n", "--generate", type=COUNT, default=64, show_default=True, metavar="N", help="Tokens to generate.")
 @click.option(
     "-r", "--repeats", type=COUNT, default=3, show_default=True, metavar="N", help="Runs of both; the median counts."
 )
@@ -47,7 +47,7 @@ COUNT = click.IntRange(1)
 @click.pass_context
 def report(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], base: str | None, against: str | None,
-    n_ctx: int, chunks: int | None, prompt: int, generation: int, repeats: int, activations: "Activations",
+    n_ctx: int, chunks: int | None, prompt: int, generate: int, repeats: int, activations: "Activations",
     cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure the table of a model card.
@@ -72,7 +72,7 @@ def report(
         reference = None if base is None else find_model(base, verbose=verbose)
         measurement = ReportMeasurement(
             paths, texts, EvalOptions(n_ctx, chunks, cache_type, activations), base=reference, against=against,
-            threads=threads, prompt=prompt, generation=generation, repeats=repeats,
+            threads=threads, prompt=prompt, generate=generate, repeats=repeats,
         )  # fmt: skip
         stack.enter_context(measurement)
         bar = stack.enter_context(ProgressBar())
@@ -89,9 +89,9 @@ def print_report(output: options.Output, command: str, files: Sequence[str], rep
     if output == "json":
         print_json({"command": command, "files": list(files), **report.to_dict()})
     elif output == "csv":
-        print_csv(_records(report))
+        print_csv(report.records())
     elif output == "md":
-        print(printable(shown(report.markdown(one_line(command)))))
+        write_line(report.markdown(one_line(command)))
     else:
         _print_figures(report)
 
@@ -99,18 +99,7 @@ def print_report(output: options.Output, command: str, files: Sequence[str], rep
 def _print_figures(report: "Report") -> None:
     """A column for each file, which fits a terminal sooner than the card's row for each."""
     table = report.table()
-    cells = [[shown(cell) for cell in row] for row in (table.columns, *table.rows)]
-    (_, *names), *rows = zip(*cells, strict=True)
-    print_table(*numeric("", ("", *names), rows))
+    (_, *names), *rows = zip(table.columns, *table.rows, strict=True)
+    print_table(Table.of_figures("", ("", *names), rows))
     for note in report.notes():
-        print(f"\n{printable(shown(note))}")
-
-
-def _records(report: "Report") -> Iterator[dict[str, Any]]:
-    """A file each, every figure in full; sha256: of each of its parts."""
-    shared = {name: getattr(report, name) for name in ("version", "cpu", "isa", "threads")}
-    for row in report.rows:
-        facts = row.to_dict()
-        facts["sha256"] = " ".join(row.sha256.values())
-        del facts["perplexity"]["running"]
-        yield {name: value for name, value in flat(facts) if value is not None} | shared
+        write_line(f"\n{note}")

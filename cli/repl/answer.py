@@ -23,7 +23,7 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
             show(generation, context.out, reasoning)
     except KeyboardInterrupt:
         context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
-        context.say("(stopped)")
+        context.say("(stopped; /regen asks again)" if context.chat.unanswered is not None else "(stopped)")
     context.hide_thinking = reasoning.hidden
     if generation is not None:
         _count(context, generation.reply)

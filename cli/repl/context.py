@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.repl.keyboard import Keyboard
-from subbyte.cli.terminal.console import dim, one_line, printable, terminal_width
+from subbyte.cli.terminal.console import dim, terminal_width
+from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
@@ -39,7 +40,7 @@ class ReplContext:
 
     def line(self, text: str) -> None:
         """Prints one line that was asked for, its columns kept."""
-        self.out.write(printable(text.replace("\n", " ")) + "\n")
+        self.out.write(spelt_out(text.replace("\n", " ")) + "\n")
 
     def entry(self, label: str, text: str) -> None:
         """Prints a label and a text beside it, which a terminal gets wrapped into a column of its own."""
@@ -52,7 +53,7 @@ class ReplContext:
         """Prints the reasoning before the last answer."""
         messages = self.chat.messages
         if messages and messages[-1].thinking.strip():
-            self.out.write(dim(printable(messages[-1].thinking.strip()), self.out) + "\n\n")
+            self.out.write(dim(spelt_out(messages[-1].thinking.strip()), self.out) + "\n\n")
             self.out.flush()
         else:
             self.say("the last answer has no reasoning" if messages else "there is no answer yet")

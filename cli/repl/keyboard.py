@@ -1,4 +1,4 @@
-"""The keyboard while an answer is generated: one key is watched for, all others wait for the next prompt."""
+"""The keyboard while no prompt reads it: one key is watched for, all others wait for the next prompt."""
 
 import os
 import select
@@ -12,37 +12,56 @@ CTRL_T = b"\x14"
 
 
 class Keyboard:
-    """Reads single keys from a terminal without showing them; where the stream is no terminal there are none."""
+    """Reads single keys from a terminal without showing them; where the stream is no terminal there are none.
+
+    Only for the main thread, which is the one that signals reach.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._before: list[Any] | None = None  # within `quiet`: the mode that the terminal had
         self._fd: int | None = None  # while we listen at a terminal
         self._typed = b""
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within, keys come one by one and unseen; however it is left, or stopped by Ctrl-Z, the terminal is as before.
-
-        Only for the main thread, which is the one that signals reach.
-        """
+    def quiet(self) -> Iterator[None]:
+        """Within, keys typed between two prompts stay keys, unseen; else Ctrl-D there would end a line nobody reads."""
         import termios
 
-        try:
-            fd = self._stream.fileno()
-            before = termios.tcgetattr(fd)
-        except (OSError, ValueError, termios.error):  # not a terminal
+        terminal = self._terminal()
+        if terminal is None:
             yield
             return
-        mode = [*before[:6], list(before[6])]
-        mode[0] &= ~termios.ICRNL  # Enter stays what the prompt takes it for
-        mode[3] &= ~(termios.ECHO | termios.ICANON)
-        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        self._fd = fd
+        fd, self._before = terminal
         try:
-            with _terminal_mode(fd, before, mode):
+            termios.tcsetattr(fd, termios.TCSADRAIN, _key_mode(self._before))
+            yield
+        finally:
+            termios.tcsetattr(fd, termios.TCSADRAIN, self._before)
+            self._before = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within, `presses` sees keys; however it is left the terminal is as before, at Ctrl-Z as before `quiet`."""
+        terminal = self._terminal()
+        if terminal is None:
+            yield
+            return
+        self._fd, mode = terminal
+        try:
+            with _terminal_mode(self._fd, mode, self._before or mode):
                 yield
         finally:
             self._fd = None
+
+    def _terminal(self) -> tuple[int, list[Any]] | None:
+        """The terminal and its mode; None where the stream is none."""
+        import termios
+
+        try:
+            return self._stream.fileno(), termios.tcgetattr(self._stream.fileno())
+        except (OSError, ValueError, termios.error):
+            return None
 
     @property
     def is_listening(self) -> bool:
@@ -66,10 +85,26 @@ class Keyboard:
         return typed
 
 
-@contextmanager
-def _terminal_mode(fd: int, before: list[Any], mode: list[Any]) -> Iterator[None]:
-    """Within, the terminal is in `mode` as long as we run in its foreground, else as `before`."""
+def _key_mode(before: list[Any]) -> list[Any]:
+    """The mode in which keys come one by one and unseen, all else as in `before`."""
     import termios
+
+    mode = [*before[:6], list(before[6])]
+    mode[0] &= ~termios.ICRNL  # Enter stays what the prompt takes it for
+    mode[3] &= ~(termios.ECHO | termios.ICANON)
+    mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+    return mode
+
+
+@contextmanager
+def _terminal_mode(fd: int, before: list[Any], stopped: list[Any]) -> Iterator[None]:
+    """Within, keys come one by one and unseen as long as we run in the foreground; afterwards the mode is `before`.
+
+    stopped: the mode while the process is stopped by Ctrl-Z.
+    """
+    import termios
+
+    mode = _key_mode(before)
 
     def take(_: int, __: FrameType | None) -> None:
         """SIGCONT: the shell may have changed the terminal, and it is not ours if we go on in the background."""
@@ -78,7 +113,7 @@ def _terminal_mode(fd: int, before: list[Any], mode: list[Any]) -> Iterator[None
 
     def stop(number: int, frame: FrameType | None) -> None:
         """Ctrl-Z: stops here, or goes on at once where no shell could continue us."""
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        termios.tcsetattr(fd, termios.TCSADRAIN, stopped)
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, stop)

@@ -10,6 +10,7 @@ from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.input.vt100_parser import Vt100Parser
@@ -18,15 +19,16 @@ from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 
+from subbyte.cli.repl.blocks import is_open_block
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.presets import describe
-from subbyte.cli.repl.repl import is_open_block
 from subbyte.cli.repl.saved_chats import saved_names
 from subbyte.cli.repl.settings import SETTINGS
 from subbyte.cli.repl.slash_commands import COMMANDS
 from subbyte.cli.repl.toolbar import toolbar
 
 PROMPT, CONTINUATION = ">>> ", "... "
+N_OTHER_ROWS = 2  # of the bottom line, and of a search in the history
 STYLE = Style.from_dict(
     {
         "prompt": "bold",
@@ -49,24 +51,36 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
         [("class:prompt", PROMPT)],
         multiline=True,
         prompt_continuation=CONTINUATION,
-        placeholder=lambda: [] if get_app().is_done else [("class:placeholder", "Ask something (/help)")],
+        placeholder=_placeholder,
         bottom_toolbar=lambda: toolbar(context),
         key_bindings=_keys(context),
         history=_history(history_file),
         completer=CommandCompleter(context),
         complete_while_typing=Condition(lambda: session.default_buffer.text.startswith("/")),
         complete_style=CompleteStyle.COLUMN,
-        reserve_space_for_menu=len(COMMANDS),
         enable_open_in_editor=True,
         enable_suspend=True,
         style=STYLE,
     )
+
+    session.app.before_render += lambda app: fit_menu(session, app.output.get_size().rows)
 
     def read() -> str:
         store_typeahead(session.app.input, _presses(context.keyboard.take()))
         return session.prompt()
 
     return read
+
+
+def fit_menu(session: PromptSession[str], rows: int) -> None:
+    """Reserves the rows that the menu of commands needs, but no more than the terminal has: else nothing is drawn."""
+    session.reserve_space_for_menu = min(len(COMMANDS), max(rows - N_OTHER_ROWS, 0))
+
+
+def _placeholder() -> StyleAndTextTuples:
+    """What stands in an empty line; a search of the history shows its find there."""
+    app = get_app()
+    return [] if app.is_done or app.layout.is_searching else [("class:placeholder", "Ask something (/help)")]
 
 
 def _presses(keys: str) -> list[KeyPress]:

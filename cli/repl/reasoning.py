@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.repl.keyboard import CTRL_T, Keyboard
-from subbyte.cli.terminal.console import dim, encodable, printable
+from subbyte.cli.terminal.console import dim, encodable
 from subbyte.cli.terminal.status_line import StatusLine
+from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
     from subbyte.runtime.generation.events import Reply
@@ -63,7 +64,7 @@ class Reasoning:
             self._write(dim(self._heading() + self._hint("hides"), self._stream) + "\n")
             self._opened = True
         if text:
-            self._write(dim(printable(text), self._stream))
+            self._write(dim(spelt_out(text), self._stream))
             self._waiting = self._waiting[len(text) :]
             self._within = True
 

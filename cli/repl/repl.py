@@ -5,6 +5,7 @@ from functools import partial
 
 from subbyte.cli.repl import slash_commands
 from subbyte.cli.repl.answer import answer
+from subbyte.cli.repl.blocks import unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.terminal.interrupt import no_interrupt
 from subbyte.errors import ContextOverflow, SubbyteError
@@ -17,10 +18,13 @@ def run(context: ReplContext, read: Callable[[], str]) -> None:
 
     read: the next input; EOFError leaves, KeyboardInterrupt drops what was typed.
     """
-    with no_interrupt():  # so that Ctrl-C, however often, only ever ends an answer or empties the line
+    with (
+        context.keyboard.quiet(),
+        no_interrupt(),
+    ):  # so that Ctrl-C, however often, only ever ends an answer or empties the line
         while True:
             try:
-                _take(context, unquote(read()))
+                _take(context, read())
             except KeyboardInterrupt:
                 context.say(HINT)
             except EOFError:
@@ -34,22 +38,8 @@ def run(context: ReplContext, read: Callable[[], str]) -> None:
 
 
 def _take(context: ReplContext, text: str) -> None:
-    """Runs a slash command or answers a message."""
+    """Runs a slash command or answers a message; what stands in a block is always a message."""
     if slash_commands.is_command(text):
         slash_commands.run(context, text)
-    elif text.strip():
-        answer(context, partial(context.chat.stream, text))
-
-
-def is_open_block(text: str) -> bool:
-    '''Whether the text starts a """ block that is not closed yet.'''
-    text = text.strip()
-    return text.startswith('"""') and (len(text) < 6 or not text.endswith('"""'))
-
-
-def unquote(text: str) -> str:
-    '''The text without the """ around it, if it has them.'''
-    block = text.strip()
-    if len(block) >= 6 and block.startswith('"""') and block.endswith('"""'):
-        return block[3:-3].strip("\n")
-    return text
+    elif (message := unquote(text)).strip():
+        answer(context, partial(context.chat.stream, message))

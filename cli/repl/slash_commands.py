@@ -6,42 +6,59 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from subbyte.cli.repl.answer import answer
+from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.presets import apply_preset, list_presets
 from subbyte.cli.repl.saved_chats import load, save
-from subbyte.cli.repl.settings import BY_NAME, RANDOM, SETTINGS, changed
+from subbyte.cli.repl.settings import BY_NAME, ON_OFF, RANDOM, SETTINGS, changed, default
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: how it is written, what it does in a few words, and the function that does it."""
+    """A command: how it is written, what it does in a few words, and the function that does it.
+
+    several_lines: whether what it takes may be a text of several lines.
+    """
 
     usage: str
     help: str
     run: Callable[[ReplContext, str], None]
+    several_lines: bool = False
 
 
 def is_command(text: str) -> bool:
-    """Whether the text is a command: one line that starts with / and a word (a path like /usr/bin is none)."""
-    return re.fullmatch(r"/[a-zA-Z?]*([ \t].*)?", text.strip()) is not None
+    """Whether the text is a command: a line that starts with / and a word (a path like /usr/bin is none).
+
+    Several lines are one if that word is a command's: else it is a text that happens to start so.
+    """
+    first, *others = text.strip().split("\n", 1)
+    return re.fullmatch(r"/[a-zA-Z?]*(\s.*)?", first) is not None and (not others or _name(first) in COMMANDS)
 
 
 def run(context: ReplContext, text: str) -> None:
-    """Runs the command line; ValueError, SubbyteError or OSError says what was wrong, EOFError leaves the chat."""
-    word, _, argument = text.strip().partition(" ")
-    name = ALIASES.get(word.lower(), word.lower())
+    """Runs the command; ValueError, SubbyteError or OSError says what was wrong, EOFError leaves the chat."""
+    name, (word, *rest) = _name(text), text.split(maxsplit=1)
+    argument = rest[0].strip() if rest else ""
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
         context.say(f"unknown command {word}; {_did_you_mean(near) or '/help lists the commands'}")
         return
-    COMMANDS[name].run(context, argument.strip())
+    if "\n" in text.strip() and not COMMANDS[name].several_lines:
+        raise ValueError(f'{name} takes one line; a message that begins so goes between """ and """')
+    COMMANDS[name].run(context, argument)
+
+
+def _name(text: str) -> str:
+    """The command that the text names, by its own name."""
+    word = text.split(maxsplit=1)[0].lower()
+    return ALIASES.get(word, word)
 
 
 def _help(context: ReplContext, _: str) -> None:
     width = max(len(command.usage) for command in COMMANDS.values())
     for command in COMMANDS.values():
         context.entry(f"{command.usage:{width}}  ", command.help)
-    context.entry("", 'Alt-Enter: new line; """ begins and ends a message of several lines.')
+    context.entry("", 'Alt-Enter: new line; """ begins and ends a message, or a system prompt, of several lines.')
     context.entry("", "Ctrl-C: stop the answer; Ctrl-T: hide or show its reasoning; Ctrl-D: leave.")
 
 
@@ -51,8 +68,10 @@ def _clear(context: ReplContext, _: str) -> None:
 
 
 def _system(context: ReplContext, text: str) -> None:
+    if is_open_block(text):
+        raise ValueError('the block has no """ at its end')
     if text:
-        context.chat.system = None if text == '""' else text
+        context.chat.system = None if text == '""' else unquote(text) or None
     context.say(f"system: {context.chat.system}" if context.chat.system else "no system prompt")
 
 
@@ -61,7 +80,7 @@ def _set(context: ReplContext, argument: str) -> None:
     name = "temperature" if name == "temp" else name
     if not name:
         for setting in SETTINGS:
-            context.entry(f"{setting.name:15}{_value(context, setting.name):>8}  ", setting.help)
+            context.entry(f"{setting.name:21}{_value(context, setting.name):>8}  ", setting.help)
         return
     if name not in BY_NAME:
         near = difflib.get_close_matches(name, BY_NAME, n=1)
@@ -76,7 +95,8 @@ def _show(context: ReplContext, _: str) -> None:
     chat = context.chat
     context.line(f"context   {chat.n_past} of {chat.n_ctx} tokens, {len(chat.messages)} messages")
     context.line(f"system    {chat.system or '(none)'}")
-    context.entry("sampling  ", ", ".join(f"{name} {_value(context, name)}" for name in BY_NAME))
+    shown = [name for name in BY_NAME if name in ALWAYS_SHOWN or _value(context, name) != default(name)]
+    context.entry("sampling  ", ", ".join(f"{name} {_value(context, name)}" for name in shown))
     context.line(f"thinking  {_thinking(context)}")
 
 
@@ -121,18 +141,18 @@ def _bye(_: ReplContext, __: str) -> None:
 COMMANDS = {
     "/help": Command("/help", "list the commands", _help),
     "/set": Command("/set [NAME VALUE]", "show or change sampling parameters", _set),
-    "/system": Command("/system [TEXT]", 'show or change the system prompt; "" removes it', _system),
+    "/system": Command("/system [TEXT]", 'show or change the system prompt; "" removes it', _system, True),
     "/think": Command("/think [on|off|show]", "switch reasoning on or off; show the last reasoning", _think),
     "/preset": Command("/preset [NAME]", "list or apply the vendor's sampling presets", _preset),
     "/show": Command("/show", "show model, context and settings", _show),
-    "/regen": Command("/regen", "regenerate the last answer", _regen),
+    "/regen": Command("/regen", "answer the last message again", _regen),
     "/clear": Command("/clear", "clear the conversation", _clear),
     "/save": Command("/save NAME", "save the conversation (or ./talk.json); --overwrite behind it replaces one", save),
     "/load": Command("/load NAME", "load a saved conversation", load),
     "/stats": Command("/stats", "tokens and speed of the last answer", _stats),
     "/bye": Command("/bye", "leave", _bye),
 }
-ON_OFF = {"on": True, "off": False}
+ALWAYS_SHOWN = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n", "seed")
 ALIASES = {"/?": "/help", "/exit": "/bye", "/quit": "/bye"}
 
 
@@ -142,7 +162,7 @@ def _did_you_mean(names: Sequence[str]) -> str:
 
 def _value(context: ReplContext, name: str) -> str:
     value = getattr(context.chat.sampling, name)
-    return RANDOM if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return RANDOM if value is None else BY_NAME[name].show(value)
 
 
 def _thinking(context: ReplContext) -> str:

@@ -5,8 +5,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.repl.reasoning import Reasoning
-from subbyte.cli.terminal.console import printable
 from subbyte.cli.terminal.status_line import PrefillStatus
+from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
     from subbyte.runtime.generation.events import Reply
@@ -21,7 +21,7 @@ def show(answer: "Generation", out: TextIO, reasoning: Reasoning | None = None) 
     """
     from subbyte.runtime.generation.events import PrefillProgress, TextDelta, ThinkingDelta
 
-    clean = printable if out.isatty() else str
+    clean = spelt_out if out.isatty() else str
     line, last = PrefillStatus(sys.stderr), ""
     try:
         with closing(answer):

@@ -4,7 +4,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.terminal.console import encodable, human_count, one_line
+from subbyte.cli.terminal.console import encodable, human_count
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples

@@ -6,15 +6,21 @@ Answers and results go to stdout, nothing else does; notes and progress go to st
 import logging
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from subbyte.errors import ResourceError
+from subbyte.runtime.text import one_line, spelt_out
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
 
 MAX_CORPUS = 1 << 30  # bytes of a text that is measured, not shown
-
-# C0 and C1 controls except newline and tab: text from a model or a file must not steer the reader's terminal.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
+PIPE_WIDTH = 1 << 16  # columns
 
 
 def prepare_streams() -> None:
@@ -33,14 +39,56 @@ def prepare_streams() -> None:
             reconfigure(errors="replace")
 
 
-def printable(text: str) -> str:
-    r"""The text with control characters (escape sequences above all) made visible, as `\x1b`."""
-    return text.translate(_CONTROLS)
+def shown(text: str, stream: TextIO) -> str:
+    """The text in characters that the stream has."""
+    for sign, plain in _ASCII.items():
+        text = text.replace(sign, encodable(sign, plain, stream))
+    return text
 
 
-def one_line(text: str) -> str:
-    """The text as one printable line."""
-    return printable(" ".join(text.split()))
+def write_line(text: str = "", *, stream: TextIO | None = None) -> None:
+    """Writes a line, or several, to stdout, control characters made visible: files and models have any names.
+
+    All that commands print goes through here or through `write_styled`.
+    """
+    stream = stream or sys.stdout
+    print(spelt_out(shown(text, stream)), file=stream)
+
+
+def styled(text: str, style: str = "") -> "Text":
+    """A text with a style of rich's, control characters made visible."""
+    from rich.text import Text
+
+    return Text(spelt_out(shown(text, sys.stdout)), style)
+
+
+def rich_console() -> "Console":
+    """What lays out styled text for stdout: fitted to a terminal, uncut in a pipe, which has no width."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+class _Clean:
+    """What rich shows, control characters in its texts made visible; its own escapes come after that."""
+
+    def __init__(self, part: "RenderableType") -> None:
+        self._part = part
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Segment]":
+        from rich.segment import Segment
+
+        for text, style, control in console.render(self._part, options):
+            yield Segment(text if control else spelt_out(text), style, control)
+
+
+def write_styled(console: "Console", parts: "Iterable[RenderableType]", *, padded: bool = True) -> None:
+    """Writes styled texts and what is made of them to stdout. padded: spaces at the ends of lines mean nothing."""
+    with console.capture() as capture:
+        for part in parts:
+            console.print(_Clean(part), soft_wrap=True)
+    for line in capture.get().splitlines():
+        print(line.rstrip() if padded else line)
 
 
 def takes_escapes(stream: TextIO) -> bool:
@@ -70,10 +118,15 @@ def encodable(text: str, fallback: str, stream: TextIO) -> str:
     return text
 
 
+def say(message: str) -> None:
+    """A line of the program's own on stderr."""
+    write_line(f"subbyte: {one_line(message)}", stream=sys.stderr)
+
+
 def note(message: str, *, verbose: bool = False) -> None:
     """A line for the person at the terminal; nothing when stderr goes elsewhere, unless asked for with -v."""
     if verbose or sys.stderr.isatty():
-        print(f"subbyte: {one_line(message)}", file=sys.stderr)
+        say(message)
 
 
 class Notes(logging.Handler):
@@ -81,7 +134,7 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one record."""
-        print(f"subbyte: {record.levelname.lower()}: {one_line(record.getMessage())}", file=sys.stderr)
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def show_log(verbose: bool) -> None:

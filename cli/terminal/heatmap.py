@@ -1,11 +1,11 @@
 """`subbyte inspect --heatmap` in the terminal: a line for each layer, a coloured cell for each of its matrices."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from subbyte.cli.terminal.console import human_count, human_size, printable
-from subbyte.cli.terminal.tables import PIPE_WIDTH, TextTable
+from subbyte.cli.terminal.console import human_count, human_size, rich_console, styled, write_styled
+from subbyte.runtime.tables import Table
+from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -20,38 +20,28 @@ def print_grid(heatmap: "Heatmap", by: "By") -> None:
 
     A cell's text says what its colour does, for where there are none.
     """
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    with console.capture() as capture:
-        for line in _grid(heatmap, by, console.width):
-            console.print(line, soft_wrap=True)
-        if heatmap.outside:
-            console.print()
-        for cell in heatmap.outside:
-            line = Text().append_text(_cell(cell, by, len(cell.text(by)))).append(f" {printable(cell.kind)}")
-            console.print(line, soft_wrap=True)
-    for text in capture.get().splitlines():
-        print(text.rstrip())
+    console = rich_console()
+    outside = [
+        styled("").append_text(_cell(cell, by, len(cell.text(by)))).append_text(styled(f" {cell.kind}"))
+        for cell in heatmap.outside
+    ]
+    write_styled(console, [*_grid(heatmap, by, console.width), *([styled("")] if outside else []), *outside])
 
 
 def _grid(heatmap: "Heatmap", by: "By", width: int) -> "Iterator[Text]":
-    from rich.text import Text
-
     rows = heatmap.rows()
     margin = max(len("layer"), len(str(heatmap.n_layer)))
-    heads = [printable(kind).rpartition("_")[::2] for kind in heatmap.kinds]  # in two lines, to be narrow
+    heads = [spelt_out(kind).rpartition("_")[::2] for kind in heatmap.kinds]  # in two lines, to be narrow
     texts = [[cell.text(by) if cell else ABSENT for cell in column] for column in zip(*rows, strict=True)]
     widths = [max(map(len, (*head, *column))) for head, column in zip(heads, texts, strict=True)]
     for number, columns in enumerate(_blocks(widths, width - margin)):
         if number:
-            yield Text()
+            yield styled("")
         for upper, label in ((True, "layer"), (False, "")):
             names = (f"{heads[i][0 if upper else 1]:>{widths[i]}}" for i in columns)
-            yield Text(" ".join((f"{label:>{margin}}", *names)), style="dim")
+            yield styled(" ".join((f"{label:>{margin}}", *names)), "dim")
         for layer, row in enumerate(rows):
-            line = Text(f"{layer:>{margin}}", style="")
+            line = styled(f"{layer:>{margin}}")
             for i in columns:
                 line.append(" ").append_text(_cell(row[i], by, widths[i]))
             yield line
@@ -72,17 +62,15 @@ def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
 
 
 def _cell(cell: "Cell | None", by: "By", width: int) -> "Text":
-    from rich.text import Text
-
     from subbyte.runtime.inspect.heatmap import colour, ink
 
     if cell is None:
-        return Text(f"{ABSENT:>{width}}", style="dim")
+        return styled(f"{ABSENT:>{width}}", "dim")
     ground = colour(cell, by)
-    return Text(f"{cell.text(by):>{width}}", style=f"{ink(ground)} on {ground}")
+    return styled(f"{cell.text(by):>{width}}", f"{ink(ground)} on {ground}")
 
 
-def shares_table(heatmap: "Heatmap") -> TextTable:
+def shares_table(heatmap: "Heatmap") -> Table:
     """The sizes of all kinds of tensor."""
     rows = [
         (
@@ -92,4 +80,4 @@ def shares_table(heatmap: "Heatmap") -> TextTable:
         )
         for share in (*heatmap.shares, heatmap.whole)
     ]  # fmt: skip
-    return TextTable("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)
+    return Table.of("sizes", ("kind", "tensors>", "weights>", "size>", "bits/weight>", "share>", "types"), rows)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subbyte.cli.options import usage_errors
-from subbyte.cli.terminal.console import note, one_line, show_log
+from subbyte.cli.terminal.console import note, show_log
 from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress

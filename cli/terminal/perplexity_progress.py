@@ -8,6 +8,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from subbyte.cli.terminal.console import write_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -52,7 +54,7 @@ class PerplexityProgress:
         if self._bar is not None:
             self._bar.stop()
         if self._written:
-            print(flush=True)
+            write_line()
         if self._plot is not None:
             self._plot.print_last()
 

@@ -11,8 +11,8 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
-from subbyte.cli.terminal.console import one_line
 from subbyte.errors import ResourceError
+from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.evaluation.perplexity import ChunkResult

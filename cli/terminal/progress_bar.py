@@ -3,7 +3,7 @@
 import sys
 from types import TracebackType
 
-from subbyte.cli.terminal.console import one_line
+from subbyte.runtime.text import one_line
 
 
 class ProgressBar:

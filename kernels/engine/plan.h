@@ -60,7 +60,7 @@ struct plan {
     int n_ropes;
     int n_states;               /* operations that keep something in a cache */
     int max_cols;               /* longest row of any matrix */
-    struct address_range *weight_range; /* [n_weight_ranges]: the bytes of every matrix */
+    struct address_range *weight_range; /* [n_weight_ranges]: the bytes of every matrix, see sigbus_unreadable */
     int n_weight_ranges;
 };
 

@@ -80,23 +80,29 @@ int top_k(const float *x, int64_t n, int64_t k, int32_t *ids)
     return bad || x[ids[0]] == -INFINITY;
 }
 
-int64_t sample(const float *x, int64_t n, double total, double top_p, double min_p, double temperature, double uniform)
+int64_t sample(const float *x, int64_t n, double total, double top_p, double min_p, double xtc, double temperature,
+               double uniform)
 {
-    int64_t kept = 0;
+    int64_t kept = 0, first = 0;
     double reached = 0, sum = 0;
     while (kept < n && (kept == 0 || reached < top_p * total)) {
         double share = exp((double)x[kept] - x[0]);
         if (share < min_p)
             break;
         reached += share;
-        sum += exp(((double)x[kept] - x[0]) / temperature);
         kept++;
     }
+    while (first + 1 < kept && exp((double)x[first + 1] - x[0]) >= xtc * reached)
+        first++;
+    if (temperature <= 0)
+        return first;
+    for (int64_t i = first; i < kept; i++)
+        sum += exp(((double)x[i] - x[first]) / temperature);
     double target = uniform * sum, so_far = 0;
-    for (int64_t i = 0; i < kept; i++) {
-        so_far += exp(((double)x[i] - x[0]) / temperature);
+    for (int64_t i = first; i < kept; i++) {
+        so_far += exp(((double)x[i] - x[first]) / temperature);
         if (so_far > target)
             return i;
     }
-    return 0;                  /* uniform rounded up to the very end */
+    return first;              /* uniform rounded up to the very end */
 }

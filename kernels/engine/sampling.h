@@ -8,8 +8,10 @@
 int top_k(const float *x, int64_t n, int64_t k, int32_t *ids);
 
 /* Index of a random one of the logits x[n], largest first. Of the probabilities exp(x[i] - x[0]) / total the first ones
- * that reach top_p together stay, and of these the ones that are at least min_p of the largest; the pick is at
- * `temperature` > 0 and falls on the one that `uniform`, from [0, 1), points at. */
-int64_t sample(const float *x, int64_t n, double total, double top_p, double min_p, double temperature, double uniform);
+ * that reach top_p together stay, and of these the ones that are at least min_p of the largest. Of what is left, all
+ * with at least a share of `xtc` go but the last one (XTC; above 1: none). The pick is at `temperature` and falls on
+ * the one that `uniform`, from [0, 1), points at; at temperature 0 on the first. */
+int64_t sample(const float *x, int64_t n, double total, double top_p, double min_p, double xtc, double temperature,
+               double uniform);
 
 #endif

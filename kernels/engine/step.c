@@ -18,10 +18,7 @@ static void run_all(struct team *team, int thread, void *arg)
 {
     struct step *s = arg;
     *s->scratch->thread[thread].weight_bytes = 0;
-    struct sigbus_guard before = sigbus_set_guard(
-        (struct sigbus_guard){s->plan->weight_range, s->plan->n_weight_ranges, &s->unreadable});
     run_ops(s, team, thread);
-    sigbus_set_guard(before);
     if (thread == 0)
         team_counts(team, &s->n_barriers, &s->n_chunks);
 }

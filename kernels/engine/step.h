@@ -68,7 +68,6 @@ struct step {
     float *logits;              /* HEAD_LOGITS: [n_head_rows][output.rows] */
     float *logprob;             /* HEAD_LOGPROB: [n_head_rows] */
     int finite;                 /* set by the head: whether every logit was finite */
-    int unreadable;             /* set when weights could not be read and zeros took their place, see sigbus.h */
     /* what it took, all threads together, unless cancelled: none of it should grow with their number */
     int64_t n_barriers, n_chunks, weight_bytes;
 };

@@ -3,13 +3,15 @@
 No arithmetic here; every shape is checked before C sees it.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_New
+from libc.errno cimport errno as libc_errno
 from libc.math cimport exp
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
 
 import errno
 import operator
@@ -32,11 +34,11 @@ MAX_FLOATS = 2**20    # of a row of anything: sums and products of a few such fi
 include "cpu_decl.pxi"
 include "engine_decl.pxi"
 include "isa.pxi"
+include "mapped_file.pxi"
 include "formats.pxi"
 include "plan.pxi"
 include "engine.pxi"
 include "divergence.pxi"
 include "sampling.pxi"
-include "sigbus.pxi"
 include "roofline.pxi"
 include "testing_api.pxi"

@@ -28,18 +28,19 @@ cdef class TryLock:
     """What one thread at a time can hold: `with lock:`, SessionBusy where another thread, or this one further out, holds it.
 
     Written here rather than in Python, where a signal could strike between taking it and entering the block, so that it
-    would never be given back.
+    would never be given back. what: is held, for the message; instead: what to do where it is.
     """
 
     cdef object lock
+    cdef str message
 
-    def __init__(self):
+    def __init__(self, str what not None="this session", str instead not None="give each thread a session of its own"):
         self.lock = threading.Lock()
+        self.message = f"{what} is in use by another thread, or by a callback of its own; {instead}"
 
     def __enter__(self):
         if not self.lock.acquire(False):
-            raise SessionBusy("this session is in use by another thread, or by a callback of its own; "
-                              "give each thread a session of its own")
+            raise SessionBusy(self.message)
 
     def __exit__(self, *_):
         self.lock.release()
@@ -211,7 +212,7 @@ cdef class Engine:
             raise ValueError(f"at most {s.n_tokens} rows in 0..{s.n_tokens - 1}")
         if wanted is not None and (targets.shape[0] != rows.shape[0] or not all_within(targets, n_vocab)):
             raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
-        self.check_weights()
+        check_readable(self.plan.p.weight_range, self.plan.p.n_weight_ranges)
         s.plan, s.kernels, s.scratch = &self.plan.p, self.kernels, self.scratch
         result = self.lay_head(s, rows, targets, wanted is not None) if rows.shape[0] else None
         start = time.perf_counter()
@@ -219,19 +220,13 @@ cdef class Engine:
             status = step_run(s, poll_signals, <void *>poll)
         self.seconds += time.perf_counter() - start
         self.n_barriers, self.n_chunks, self.weight_bytes = s.n_barriers, s.n_chunks, s.weight_bytes
-        self.plan.unreadable |= s.unreadable
         if poll.error is not None:
             raise poll.error
-        self.check_weights()
+        check_readable(self.plan.p.weight_range, self.plan.p.n_weight_ranges)
         raise_status(status, self.n_threads)
         if not s.finite:
             raise NumericError("the model's output is not finite: its weights or hyper-parameters are damaged")
         return result
-
-    cdef int check_weights(self) except -1:
-        if self.plan.unreadable:
-            raise ModelChanged("the model's file was cut short, or could not be read, while in use; load it again")
-        return 0
 
     cdef const segment *lay_segments(self, segments, int n_tokens, int *n) except NULL:
         cdef segment *out = <segment *>calloc(len(segments) + 1, sizeof(segment))

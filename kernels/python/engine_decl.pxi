@@ -4,6 +4,12 @@
 cdef extern from "threads/sigbus.h" nogil:
     struct address_range:
         size_t start, end
+    struct guarded_map:
+        pass
+    guarded_map *sigbus_guard(address_range map)
+    void sigbus_unguard(guarded_map *map)
+    int sigbus_map_unreadable(const guarded_map *map)
+    int sigbus_unreadable(const address_range *range, int n)
 
 cdef extern from "threads/pool.h" nogil:
     enum: C_MAX_THREADS "MAX_THREADS"
@@ -94,7 +100,7 @@ cdef extern from "engine/operation.h" nogil:
         const int32_t *wanted
         float *logits
         float *logprob
-        int finite, unreadable
+        int finite
         int64_t n_barriers, n_chunks, weight_bytes
     scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx,
                            activations how)

@@ -17,6 +17,7 @@ def dequantize(data, str format, str isa=None):
     cdef Py_buffer buffer
     cdef int64_t k
     cdef float[::1] out
+    cdef address_range range
     PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
     try:
         k = count_weights(f, buffer.len)
@@ -24,6 +25,8 @@ def dequantize(data, str format, str isa=None):
         out = array
         with nogil:
             table.to_float[f](<const uint8_t *>buffer.buf, k, &out[0])
+        range = address_range(<size_t>buffer.buf, <size_t>buffer.buf + <size_t>buffer.len)
+        check_readable(&range, 1)
     finally:
         PyBuffer_Release(&buffer)
     return array

@@ -69,7 +69,6 @@ cdef class Plan:
     cdef list keep          # weights and vectors the C side points into
     cdef list listed        # an Operation for each op, the head last
     cdef int capacity
-    cdef bint unreadable    # some weights could not be read, and zeros took their place
     cdef int64_t n_ids      # token ids that every embedding has a row for
 
     def __cinit__(self):
@@ -217,7 +216,7 @@ cdef class Plan:
         return 0
 
     cdef int keep_weight(self, Weight w) except -1:
-        """Keeps the memory of w, and guards it while the plan runs."""
+        """Keeps the memory of w, and remembers where it is: steps look whether it could be read."""
         cdef int n = self.p.n_weight_ranges
         ranges = <address_range *>realloc(self.p.weight_range, (n + 1) * sizeof(address_range))
         if ranges == NULL:

@@ -3,7 +3,8 @@
 
 cdef extern from "engine/sampling.h" nogil:
     int c_top_k "top_k"(const float *x, int64_t n, int64_t k, int32_t *ids)
-    int64_t c_sample "sample"(const float *x, int64_t n, double total, double top_p, double min_p, double temperature, double uniform)
+    int64_t c_sample "sample"(const float *x, int64_t n, double total, double top_p, double min_p, double xtc, double temperature,
+                             double uniform)
 
 
 NOT_FINITE = "the model's output is not finite: it holds NaN, +inf or nothing but -inf"
@@ -23,7 +24,9 @@ def top_k(logits, int64_t k):
     return np.asarray(ids)
 
 
-def sample(logits, int64_t k, double total, double top_p, double min_p, double temperature, double uniform):
+def sample(
+    logits, int64_t k, double total, double top_p, double min_p, double xtc, double temperature, double uniform,
+):
     """The id of one of the k largest of logits (float32 [n]), at random as kernels/engine/sampling.h says.
 
     total: sum of exp(logit - largest logit) that probabilities refer to; 0 for that of the k alone. uniform: a random
@@ -31,7 +34,7 @@ def sample(logits, int64_t k, double total, double top_p, double min_p, double t
     """
     cdef const float[::1] x = np.ascontiguousarray(logits, np.float32)
     cdef int64_t i, at
-    if not 1 <= k <= x.shape[0] or temperature <= 0:
+    if not 1 <= k <= x.shape[0] or temperature < 0:
         raise ValueError(f"one of the {k} largest of {x.shape[0]} logits at temperature {temperature}")
     cdef int32_t *ids = <int32_t *>calloc(k, sizeof(int32_t))
     cdef float *largest = <float *>calloc(k, sizeof(float))
@@ -44,7 +47,7 @@ def sample(logits, int64_t k, double total, double top_p, double min_p, double t
             largest[i] = x[ids[i]]
             if total <= 0:
                 total -= exp(<double>largest[i] - largest[0])
-        at = c_sample(largest, k, abs(total), top_p, min_p, temperature, uniform)
+        at = c_sample(largest, k, abs(total), top_p, min_p, xtc, temperature, uniform)
         return ids[at]
     finally:
         free(ids)

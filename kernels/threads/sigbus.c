@@ -4,40 +4,56 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* initial-exec: the handler may read it in a thread that never did, where another model would allocate. */
-#define OF_A_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
-OF_A_THREAD struct sigbus_guard current;
+/* One of a list that only grows: the handler walks it in any thread at any time, so that nodes are used again and never freed, and
+ * no lock is taken, which a fork could leave locked. `use` counts up: free, being changed, live, and so on; who reads start and
+ * end looks whether it was live, and the same, before and after. The map that a thread is reading stays live meanwhile. */
+struct guarded_map {
+    _Atomic uint64_t use;
+    _Atomic uintptr_t start, end;
+    atomic_int unreadable;
+    struct guarded_map *next;
+};
+enum { FREE, CHANGING, LIVE, N_USES };
+
+static _Atomic(struct guarded_map *) maps;
+static atomic_int any_unreadable;      /* ever, so that asking costs nothing where all is well */
 static struct sigaction before;
 static uintptr_t page_bytes;
 
-/* The end of the guarded range that has a byte at `at`, or 0. */
-static uintptr_t end_of_range(uintptr_t at)
+/* The live map that holds an address, or NULL; *end is where it ends. */
+static struct guarded_map *map_of(uintptr_t at, uintptr_t *end)
 {
-    for (int i = 0; i < current.n; i++)
-        if (current.range[i].start <= at && at < current.range[i].end)
-            return current.range[i].end;
-    return 0;
+    for (struct guarded_map *map = atomic_load(&maps); map; map = map->next) {
+        uint64_t use = atomic_load(&map->use);
+        uintptr_t start = atomic_load(&map->start);
+        *end = atomic_load(&map->end);
+        if (use % N_USES == LIVE && start <= at && at < *end && atomic_load(&map->use) == use)
+            return map;
+    }
+    return NULL;
 }
 
-/* Zeros from the page of `at` to the last whole page of its range: what follows a missing page is missing, too, or read
- * no more. */
+/* What follows a missing page is missing, too, or makes no whole any more. */
 static int put_zeros(uintptr_t at, uintptr_t end)
 {
-    uintptr_t first = at & ~(page_bytes - 1), last = end & ~(page_bytes - 1);
-    size_t n = last > first ? last - first : page_bytes;
-    return mmap((void *)first, n, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+    uintptr_t first = at & ~(page_bytes - 1);
+    return mmap((void *)first, end - first, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
 }
 
 static void on_sigbus(int signal_number, siginfo_t *info, void *context)
 {
     (void)context;
     int saved = errno;
-    uintptr_t at = (uintptr_t)info->si_addr, end = info->si_code > 0 ? end_of_range(at) : 0;
-    if (end && put_zeros(at, end)) {
-        __atomic_store_n(current.unreadable, 1, __ATOMIC_RELAXED);
+    uintptr_t at = (uintptr_t)info->si_addr, end;
+    struct guarded_map *map = info->si_code > 0 ? map_of(at, &end) : NULL;
+    if (map && put_zeros(at, end)) {
+        atomic_store(&map->unreadable, 1);
+        atomic_store(&any_unreadable, 1);
         errno = saved;
         return;
     }
@@ -54,11 +70,49 @@ static void install(void)
     sigaction(SIGBUS, &action, &before);
 }
 
-struct sigbus_guard sigbus_set_guard(struct sigbus_guard guard)
+/* A node that nobody else has, being changed; NULL without memory. */
+static struct guarded_map *take_node(void)
+{
+    for (struct guarded_map *map = atomic_load(&maps); map; map = map->next) {
+        uint64_t use = atomic_load(&map->use);
+        if (use % N_USES == FREE && atomic_compare_exchange_strong(&map->use, &use, use + 1))
+            return map;
+    }
+    struct guarded_map *map = calloc(1, sizeof *map);
+    if (map) {
+        atomic_store(&map->use, CHANGING);
+        map->next = atomic_load(&maps);
+        while (!atomic_compare_exchange_weak(&maps, &map->next, map))
+            ;
+    }
+    return map;
+}
+
+struct guarded_map *sigbus_guard(struct address_range range)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct sigbus_guard previous = current;
     pthread_once(&once, install);
-    current = guard;
-    return previous;
+    struct guarded_map *map = take_node();
+    if (map) {
+        atomic_store(&map->unreadable, 0);
+        atomic_store(&map->start, range.start);
+        atomic_store(&map->end, range.end);
+        atomic_fetch_add(&map->use, 1);
+    }
+    return map;
+}
+
+void sigbus_unguard(struct guarded_map *map) { atomic_fetch_add(&map->use, 1); }
+
+int sigbus_map_unreadable(const struct guarded_map *map) { return atomic_load(&map->unreadable); }
+
+int sigbus_unreadable(const struct address_range *range, int n)
+{
+    uintptr_t end;
+    for (int i = 0; i < n && atomic_load(&any_unreadable); i++) {
+        const struct guarded_map *map = map_of(range[i].start, &end);
+        if (map && sigbus_map_unreadable(map))
+            return 1;
+    }
+    return 0;
 }

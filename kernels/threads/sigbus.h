@@ -8,16 +8,18 @@ struct address_range {
     uintptr_t start, end;
 };
 
-/* With it the calling thread survives SIGBUS at an address within one of n ranges: the missing pages read as zeros from then on,
- * and *unreadable is set. Any other SIGBUS does what it did before. */
-struct sigbus_guard {
-    const struct address_range *range;
-    int n;
-    int *unreadable;
-};
+struct guarded_map;
 
-/* Guards the calling thread from now on (with n = 0: no longer) and returns what it was guarded by before. The handler comes with
- * the first call. */
-struct sigbus_guard sigbus_set_guard(struct sigbus_guard guard);
+/* From now on every thread of the process survives SIGBUS at an address of a mapped file: from the missing page to the end of the
+ * map it reads as zeros from then on, and is unreadable. Any other SIGBUS does what it did before. NULL: no memory. The handler
+ * comes with the first call. */
+struct guarded_map *sigbus_guard(struct address_range map);
+
+/* Before the map is unmapped, when no thread reads it any more. */
+void sigbus_unguard(struct guarded_map *map);
+
+/* Whether zeros took the place of some bytes of a map; and of a map that any of the ranges lies in. */
+int sigbus_map_unreadable(const struct guarded_map *map);
+int sigbus_unreadable(const struct address_range *range, int n);
 
 #endif

@@ -8,9 +8,8 @@ figure counts, since what disturbs so short a measurement can only lower it.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -18,13 +17,14 @@ from itertools import product
 
 import numpy as np
 
+from subbyte.runtime import arguments
 from subbyte.runtime.bench.cost import Cost, generation_cost, prompt_cost
 from subbyte.runtime.bench.result import BenchResult, Case, Kind, Measured, Run
 from subbyte.runtime.bench.roofline import Roofline, RooflineProbe, combine
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.model import Model, load
+from subbyte.runtime.model import Model, Models, as_model
 from subbyte.runtime.session import Session
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 
@@ -40,12 +40,12 @@ Sessions = dict[tuple[int, int], Session]
 
 
 def bench(
-    model: str | os.PathLike[str],
+    model: Models,
     *,
-    prompts: Sequence[int] = (512,),
-    generations: Sequence[int] = (64,),
-    depths: Sequence[int] = (0,),
-    threads: Sequence[int | None] = (None,),
+    prompt: int | Sequence[int] = 512,
+    generate: int | Sequence[int] = 64,
+    depth: int | Sequence[int] = 0,
+    threads: int | Sequence[int | None] | None = None,
     repeats: int = 5,
     cache_type: CacheType = "f16",
     activations: Activations = "int8",
@@ -53,12 +53,14 @@ def bench(
 ) -> BenchResult:
     """Measures every prompt size and every number of generated tokens, at every depth, with every number of threads.
 
-    model, threads: as for `load`. cache_type, activations: as for `Model.session`. Each case is run once unmeasured
-    (a generation: a few tokens) and then `repeats` times; `BenchMeasurement` keeps the runs of a benchmark that is
-    ended early. Raises what `load` and `Model.session` raise, and ValueError for sizes out of range.
+    prompt, generate, depth, threads: one or several; [] for none. model: a `Model`, or as for `load`. threads: as for
+    `load`. cache_type, activations: as for `Model.session`. Each case is run once unmeasured (a generation: a few
+    tokens) and then `repeats` times; `BenchMeasurement` keeps the runs of a benchmark that is ended early. Raises what
+    `load` and `Model.session` raise, and ValueError for sizes out of range.
     """
+    arguments.callback("on_progress", on_progress)
     with BenchMeasurement(
-        model, prompts=prompts, generations=generations, depths=depths, threads=threads, repeats=repeats,
+        model, prompt=prompt, generate=generate, depth=depth, threads=threads, repeats=repeats,
         cache_type=cache_type, activations=activations,
     ) as measurement:  # fmt: skip
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
@@ -74,28 +76,31 @@ class BenchMeasurement(Measurement[Step, BenchResult]):
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: Models,
         *,
-        prompts: Sequence[int] = (512,),
-        generations: Sequence[int] = (64,),
-        depths: Sequence[int] = (0,),
-        threads: Sequence[int | None] = (None,),
+        prompt: int | Sequence[int] = 512,
+        generate: int | Sequence[int] = 64,
+        depth: int | Sequence[int] = 0,
+        threads: int | Sequence[int | None] | None = None,
         repeats: int = 5,
         cache_type: CacheType = "f16",
         activations: Activations = "int8",
     ) -> None:
-        _check("tokens of a prompt", prompts, 1)
-        _check("tokens to generate", generations, 1)
-        _check("tokens of depth", depths, 0)
-        _check("repeats", [repeats], 1)
+        prompts = _checked("prompt", prompt, "tokens of a prompt", 1)
+        generations = _checked("generate", generate, "tokens to generate", 1)
+        depths = _checked("depth", depth, "tokens of depth", 0)
+        (repeats,) = _checked("repeats", repeats, "repeats", 1)
+        each_threads: list[int | None] = (
+            [threads] if threads is None or isinstance(threads, int)
+            else arguments.items("threads", threads, "a number of threads, None, or a list of them")
+        )  # fmt: skip
         sizes: list[tuple[Kind, int]] = [("prompt", n) for n in dict.fromkeys(prompts)]
         sizes += [("generation", n) for n in dict.fromkeys(generations)]
-        if not sizes or not depths or not threads:
+        if not sizes or not depths or not each_threads:
             raise ValueError("nothing to measure: a size of a prompt or a number of tokens to generate is needed")
         self._repeats, self._cache_type, self._activations = repeats, cache_type, activations
         with ExitStack() as stack:
-            loaded = (stack.enter_context(load(model, threads=n)) for n in threads)
-            models = {each.n_threads: each for each in loaded}
+            models = {each.n_threads: each for each in (_with_threads(model, n, stack) for n in each_threads)}
             self._cases = [Case(kind, n, d, t) for t, d, (kind, n) in product(models, dict.fromkeys(depths), sizes)]
             self._sessions: Sessions = {
                 (t, d): stack.enter_context(models[t].session(d + max(n for _, n in sizes), cache_type, activations))
@@ -178,10 +183,20 @@ class BenchMeasurement(Measurement[Step, BenchResult]):
         return seconds
 
 
-def _check(what: str, values: Sequence[int], least: int) -> None:
-    for value in values:
-        if value < least:
-            raise ValueError(f"{value} {what}; at least {least} is needed")
+def _with_threads(model: Models, threads: int | None, stack: ExitStack) -> Model:
+    """The model with so many threads; one that is open is loaded again for another number of them."""
+    if isinstance(model, Model) and threads not in (None, model.n_threads):
+        model = model.path
+    return as_model("model", model, stack, threads)
+
+
+def _checked(name: str, given: int | Sequence[int], what: str, least: int) -> list[int]:
+    values = arguments.items(name, given, "a list of whole numbers") if isinstance(given, Iterable) else [given]
+    sizes = [arguments.whole(name, value) for value in values]
+    for size in sizes:
+        if size < least:
+            raise ValueError(f"{name}: {size} {what}; at least {least} is needed")
+    return sizes
 
 
 def _cost(model: Model, case: Case, cache_type: CacheType, activations: Activations) -> Cost:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from subbyte.runtime.bench.cost import Cost
 from subbyte.runtime.bench.roofline import Roofline, combine
+from subbyte.runtime.records import Tabular
 
 Kind = Literal["prompt", "generation"]
 
@@ -82,7 +83,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class BenchResult:
+class BenchResult(Tabular):
     """All that was measured, and what another needs to measure it again.
 
     model: the facts of `ModelInfo`. types: bytes of the file by block type.
@@ -104,7 +105,27 @@ class BenchResult:
         found = {n: [of.roofline for of in self.measured if of.case.threads == n] for n in threads}
         return {n: combine(all, statistics.median) for n, all in found.items()}
 
+    def records(self) -> list[dict[str, Any]]:
+        """A test each, every figure in full."""
+        conditions = {
+            "version": self.version, "cpu": self.cpu, "isa": self.isa,
+            "model": self.model["name"], "architecture": self.model["architecture"],
+            "bytes": self.model["size"], "types": " ".join(self.types),
+            "activations": self.activations, "cache_type": self.cache_type,
+        }  # fmt: skip
+        return [{**conditions, **_record(of), "repeats": self.repeats} for of in self.measured]
+
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, fit for JSON. A roofline is bytes and multiply-adds a second, a cost those of a run."""
         facts = {name: value for name, value in vars(self).items() if name != "measured"}
         return {**facts, "tests": [measured.to_dict() for measured in self.measured]}
+
+
+def _record(of: Measured) -> dict[str, Any]:
+    case, peak = of.case, of.roofline
+    return {
+        "test": case.name, "kind": case.kind, "n_tokens": case.n_tokens, "depth": case.depth, "threads": case.threads,
+        "tokens_per_second": of.rate, "spread": of.spread, "share_of_roofline": of.share, "bound_by": of.bound_by,
+        "bandwidth": peak.bandwidth, "int8_macs": peak.int8_macs, "float_macs": peak.float_macs,
+        "bf16_macs": peak.bf16_macs,
+    }  # fmt: skip

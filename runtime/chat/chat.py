@@ -5,25 +5,34 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from subbyte.errors import TemplateError
+from subbyte.kernels import TryLock
+from subbyte.runtime import arguments
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.reasoning import ReasoningFormat
+from subbyte.runtime.chat.settings import ChatSettings
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 
 
-class Chat:
+class Chat(Handle):
     """A conversation. It owns `session` and closes it; a context manager.
 
     An answer that is cancelled, closed or interrupted stays in `messages` with the text that came; one of which nothing
-    came leaves `messages` as before. So the conversation is whole at any time, whatever ended an answer.
+    came leaves `messages` as before, and its question in `unanswered`. So the conversation is whole at any time,
+    whatever ended an answer. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
+    nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template.
     """
+
+    instead = "save it, and load it into another of Model.chat"
 
     def __init__(
         self,
@@ -40,15 +49,17 @@ class Chat:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.variables = dict(variables or {})
-        self._system = clean(system) if system else None
+        self._system = _system_text(system)
         self._reasoning_format = reasoning_format
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
         self._messages: list[Message] = []
+        self._unanswered: str | None = None
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
         self._last: Reply | None = None
         self._seen: list[int] = []  # the last prompt and the tokens of its answer, as they are in the cache
+        self._lock = TryLock("this conversation", "give each thread a chat of its own")
         self._now = datetime.now()  # templates see one time: a minute later the whole cache would be of no use
 
     def __enter__(self) -> "Chat":
@@ -58,13 +69,15 @@ class Chat:
         self.close()
 
     def close(self) -> None:
-        """End a running answer and free the session's memory."""
-        self._settle()
-        self.session.close()
+        """End a running answer and free the session's memory. Raises SessionBusy while another thread uses it."""
+        with self._lock:
+            self._settle()
+            self.session.close()
 
     def send(self, text: str) -> Reply:
         """Sends a user message and waits for the reply. Errors as `stream`; Ctrl-C keeps what came in `messages`."""
-        return self.stream(text).run()
+        with self._lock:
+            return self._answer_to(text).run()
 
     def stream(self, text: str) -> Generation:
         """Sends a user message; iterate over the result for the events of the answer.
@@ -72,50 +85,73 @@ class Chat:
         Raises ContextOverflow if the conversation no longer fits and TemplateError if the model's template refuses it,
         both before anything is computed or changed.
         """
+        with self._lock:
+            return self._answer_to(text)
+
+    def _answer_to(self, text: str) -> Generation:
+        message = Message("user", clean(arguments.text("text", text)))
         self._settle()
-        return self._reply_to([*self._messages, Message("user", clean(text))])
+        return self._reply_to([*self._messages, message])
 
     def regenerate(self) -> Generation:
         """Answer the last message again; the old answer is kept until something of the new one came."""
-        self._settle()
-        if not self._messages:
-            raise ValueError("there is no answer to make again: nothing was said yet")
-        return self._reply_to(self._messages[:-1])
+        with self._lock:
+            self._settle()
+            if self._unanswered is not None:
+                return self._reply_to([*self._messages, Message("user", self._unanswered)])
+            if not self._messages:
+                raise ValueError("there is no answer to make again: nothing was said yet")
+            return self._reply_to(self._messages[:-1])
 
     def undo(self) -> str:
         """Take back the last message and its answer; the message's text."""
-        self._settle()
-        if not self._messages:
-            raise ValueError("there is nothing to take back: nothing was said yet")
-        text = self._messages[-2].content
-        del self._messages[-2:]
-        return text
+        with self._lock:
+            self._settle()
+            if self._unanswered is not None:
+                text, self._unanswered = self._unanswered, None
+                return text
+            if not self._messages:
+                raise ValueError("there is nothing to take back: nothing was said yet")
+            text = self._messages[-2].content
+            del self._messages[-2:]
+            return text
 
     def clear(self) -> None:
         """Begin a new conversation; the system text stays."""
-        self._settle()
-        self._messages, self._now = [], datetime.now()
+        with self._lock:
+            self._settle()
+            self._messages, self._unanswered, self._now = [], None, datetime.now()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
 
         Raises ResourceError, and FileExists for any other file.
         """
-        write_conversation(path, self._system, self.messages, overwrite=overwrite)
+        arguments.flag("overwrite", overwrite)
+        write_conversation(arguments.path("path", path), self._system, self.messages, overwrite=overwrite)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""
-        system, messages = read_conversation(path)
-        self._settle()
-        self._system, self._messages = system, messages
+        system, messages = read_conversation(arguments.path("path", path))
+        with self._lock:
+            self._settle()
+            self._system, self._messages, self._unanswered = system, messages, None
 
     @property
     def messages(self) -> list[Message]:
         """What was said so far, in turn by the user and the model, a running answer included; a copy."""
         answer = self._answer
-        if answer is None or not (answer.text or answer.thinking or answer.stop_reason in ("eog", "stop")):
+        if answer is None or not _came(answer):
             return list(self._messages)
         return [*self._asked, Message("assistant", answer.text, answer.thinking)]
+
+    @property
+    def unanswered(self) -> str | None:
+        """A last question that nothing was answered to yet; `regenerate` asks it again, another one takes its place."""
+        if self._answer is None:
+            return self._unanswered
+        asked_anew = len(self._asked) <= len(self._messages)
+        return None if asked_anew or _came(self._answer) else self._asked[-1].content
 
     @property
     def system(self) -> str | None:
@@ -124,8 +160,19 @@ class Chat:
 
     @system.setter
     def system(self, text: str | None) -> None:
-        self._settle()
-        self._system = clean(text) if text else None
+        system = _system_text(text)
+        with self._lock:
+            self._settle()
+            self._system = system
+
+    @property
+    def settings(self) -> ChatSettings:
+        """All settings of the next answer, also those that the model's defaults gave."""
+        options = self.session.options
+        return ChatSettings(
+            self.sampling, options.activations, options.cache_type, self.n_ctx, self.max_tokens, self.stop,
+            self._system, self._thinking, self._reasoning_budget,
+        )  # fmt: skip
 
     @property
     def sampling(self) -> Sampling:
@@ -134,7 +181,7 @@ class Chat:
 
     @sampling.setter
     def sampling(self, sampling: Sampling) -> None:
-        self._sampler = Sampler(sampling)
+        self._sampler = Sampler(arguments.instance("sampling", sampling, Sampling))
 
     @property
     def can_think(self) -> bool:
@@ -180,9 +227,14 @@ class Chat:
         return self._answer.reply if self._answer else self._last
 
     def _reply_to(self, asked: list[Message]) -> Generation:
-        prompt = keep_cached_tokens(self._seen, self._encode(asked), self.tokenizer.piece)
+        rendered = self._encode(asked)
+        if not rendered:
+            raise TemplateError("the chat template renders nothing for this conversation, so there is no prompt")
+        prompt = keep_cached_tokens(self._seen, rendered, self.tokenizer.piece)
         tags = self._reasoning_format.tags
-        options = GenerationOptions(self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags)
+        options = GenerationOptions(
+            self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags, self.template.answer_lead
+        )
         answer = Generation(self.session, self.tokenizer, prompt, options, self._sampler)
         self._asked, self._answer = asked, answer
         return answer
@@ -199,6 +251,15 @@ class Chat:
         if self._answer is None:
             return
         self._answer.close()
-        self._messages = self.messages
+        self._messages, self._unanswered = self.messages, self.unanswered
         self._seen = self._answer.prompt + self._answer.tokens
         self._last, self._answer = self._answer.reply, None
+
+
+def _came(answer: Generation) -> bool:
+    """Whether there is something of the answer, were it that the model chose to say nothing."""
+    return bool(answer.text or answer.thinking or answer.stop_reason in ("eog", "stop"))
+
+
+def _system_text(text: str | None) -> str | None:
+    return clean(arguments.text("system", text)) if text is not None and text != "" else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from subbyte.errors import TemplateError
+from subbyte.runtime import arguments
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, Tags
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
@@ -23,7 +24,10 @@ class ReasoningFormat:
 
     def check(self, thinking: bool | None) -> None:
         """Raises ValueError, with what can be done instead, if thinking can't be set to that."""
-        if thinking is None or self.switch is not None:
+        if thinking is None:
+            return
+        arguments.flag("thinking", thinking)
+        if self.switch is not None:
             return
         if self.tags is None:
             raise ValueError("this model can't be told to think or not to think: its chat template knows no reasoning")

@@ -1,12 +1,15 @@
 """The tokens that models and their base are compared on, and whether they can be."""
 
+import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from subbyte.runtime.compare.base_file import BaseFile
+from subbyte.runtime import arguments
+from subbyte.runtime.compare.base_file import BaseFile, is_base_file
 from subbyte.runtime.evaluation.corpus import Chunk, Corpus, read_corpora
 from subbyte.runtime.evaluation.options import EvalOptions
-from subbyte.runtime.model import Model
+from subbyte.runtime.model import Model, Models, as_model
 from subbyte.runtime.types import Texts
 
 
@@ -49,6 +52,15 @@ def _corpus_of_file(base: BaseFile, bos: int | None, text: Texts | None, options
         raise ValueError(f"{options.chunks} chunks; there must be at least 1")
     chunks = tuple(Chunk.of(tokens, base.n_ctx // 2, bos) for tokens in base.tokens[: options.chunks])
     return Corpus(chunks, None, base.tokens.size, base.n_ctx, None)
+
+
+def as_base(name: str, base: Models | BaseFile, stack: ExitStack) -> Model | BaseFile:
+    """The base that an argument gives; the path of a base file opens that. What is opened is closed with the stack."""
+    if isinstance(base, BaseFile):
+        return base
+    if isinstance(base, str | os.PathLike) and is_base_file(arguments.path(name, base)):
+        return stack.enter_context(BaseFile(base))
+    return as_model(name, base, stack)
 
 
 def base_model(base: Model | BaseFile) -> Model:

@@ -14,12 +14,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from subbyte.kernels import compare_logits
-from subbyte.runtime.compare.alignment import align, base_model, check_same_shape
+from subbyte.runtime import arguments
+from subbyte.runtime.compare.alignment import align, as_base, base_model, check_same_shape
 from subbyte.runtime.compare.attribution_result import Attribution, Sensitivity
 from subbyte.runtime.compare.base_file import BaseFile
 from subbyte.runtime.compare.base_hidden import BaseHidden
@@ -30,7 +33,7 @@ from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, mean_error
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Model
+from subbyte.runtime.model import Models, as_model
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 WHOLE = "all"
@@ -53,10 +56,19 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
 
     unit = "group evaluations"
 
-    def __init__(self, base: Model | BaseFile, model: Model, text: Texts | None, options: EvalOptions, by: By) -> None:
-        base = base_model(base)
-        alignment = align(base, [model], text, options)
-        check_same_shape(base, [model])
+    def __init__(
+        self, base: Models | BaseFile, model: Models, text: Texts | None, options: EvalOptions, by: By
+    ) -> None:
+        arguments.choice("by", by, get_args(By))
+        arguments.instance("options", options, EvalOptions)
+        if text is not None:
+            text = arguments.raw_texts("text", text)
+        with ExitStack() as stack:
+            base = base_model(as_base("base", base, stack))
+            model = as_model("model", model, stack)
+            alignment = align(base, [model], text, options)
+            check_same_shape(base, [model])
+            self._opened = stack.pop_all()
         self._base, self._model, self._options, self._by = base, model, options, by
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._groups = differing_groups(base, model, by)
@@ -80,6 +92,9 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
                 of_chunks.append(self._divergence(group, base, chunk))
                 done += layers
                 self._seconds = time.perf_counter() - start
+
+    def close(self) -> None:
+        self._opened.close()
 
     @property
     def n_done(self) -> int:
@@ -128,8 +143,8 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
 
 
 def blame(
-    base: Model,
-    model: Model,
+    base: Models,
+    model: Models,
     text: Texts,
     *,
     by: By = "kind",
@@ -147,7 +162,9 @@ def blame(
     where the files' tensors differ in more than their types.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
-    return AttributionMeasurement(base, model, text, options, by).run(on_progress)
+    arguments.callback("on_progress", on_progress)
+    with AttributionMeasurement(base, model, text, options, by) as measurement:
+        return measurement.run(on_progress)
 
 
 def _sensitivity(group: Group, kld: Estimate) -> Sensitivity:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from subbyte.runtime.compare.groups import By
 from subbyte.runtime.evaluation.divergence import Estimate
-from subbyte.runtime.evaluation.tables import Table, html, short_names
-from subbyte.runtime.records import Record
+from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.tables import Table, flat, html, short_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Sensitivity(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Attribution(Record):
+class Attribution(Record, Tabular):
     """The divergence of a model from its base by groups of tensors, the dearest for what it saves first.
 
     whole: the divergence of the model, that is of all groups at once.
@@ -46,6 +47,12 @@ class Attribution(Record):
     activations: str
     seconds: float
 
+    def records(self) -> list[dict[str, Any]]:
+        """A group each, in the order of `groups`."""
+        return [
+            {"model": self.model, "base": self.base, "by": self.by, **dict(flat(of.to_dict()))} for of in self.groups
+        ]
+
     def table(self) -> Table:
         """A row for each group, in the order of `groups`."""
         rows = [
@@ -56,9 +63,9 @@ class Attribution(Record):
         columns = (self.by, "types", "MB of base", "MB", "KLD", "KLD per MB saved")
         name = short_names([self.model])[0]
         if not rows:
-            return Table(f"Blame: nothing differs between the base and {name}", columns, rows)
+            return Table.of_figures(f"Blame: nothing differs between the base and {name}", columns, rows)
         sums = f"all of {name} {self.whole.text(6)}, sum of parts {sum(of.kld.value for of in self.groups):.6f}"
-        return Table(f"Blame: KLD of the base with one part of {name} at a time; {sums}", columns, rows)
+        return Table.of_figures(f"Blame: KLD of the base with one part of {name} at a time; {sums}", columns, rows)
 
     def _repr_html_(self) -> str:
-        return html([self.table()])
+        return html(self.table())

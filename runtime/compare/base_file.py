@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
 from subbyte.kernels import MAX_CTX
+from subbyte.runtime import arguments
 from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, check_place, open_regular, write_failure
 from subbyte.runtime.gguf.cursor import DAMAGED
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.text import printable
 
 Values = NDArray[np.float32]
@@ -58,15 +60,17 @@ def is_base_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-class BaseFile:
+class BaseFile(Handle):
     """A base file opened for reading; a context manager. Rows are read when they are asked for.
 
     path: as given. n_ctx, n_vocab: of the model that wrote it. tokens: int32 [n_chunks, n_ctx].
     Raises ModelNotFound, ResourceError, and FormatError unless the file has exactly the size its header asks for.
     """
 
+    instead = "open it again from its path"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(arguments.path("path", path))
         self._name = printable(str(path))
         self._file = _open(self.path)
         try:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from subbyte.kernels import Comparison
-from subbyte.runtime.compare.alignment import align, base_model, check_same_shape
+from subbyte.runtime import arguments
+from subbyte.runtime.compare.alignment import align, as_base, base_model, check_same_shape
 from subbyte.runtime.compare.base_file import BASE_FILE, BaseFile, write_base
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
@@ -24,8 +25,9 @@ from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
 from subbyte.runtime.files import check_place
+from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Model
+from subbyte.runtime.model import Models, as_models
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 
@@ -51,8 +53,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
 
     def __init__(
         self,
-        base: Model | BaseFile,
-        models: Sequence[Model],
+        base: Models | BaseFile,
+        models: Models | Sequence[Models],
         text: Texts | None,
         options: EvalOptions,
         *,
@@ -60,15 +62,28 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         save_base: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
     ) -> None:
+        arguments.instance("options", options, EvalOptions)
+        arguments.flag("layers", layers)
+        arguments.flag("overwrite", overwrite)
         if save_base is not None:
-            base_model(base)
-            check_place(save_base, BASE_FILE, overwrite=overwrite)
-        alignment = align(base, models, text, options)
-        if layers:
-            check_same_shape(base_model(base), models)
+            save_base = arguments.path("save_base", save_base)
+        if text is not None:
+            text = arguments.raw_texts("text", text)
+        with ExitStack() as stack:
+            base = as_base("base", base, stack)
+            models = as_models("models", models, stack)
+            if save_base is not None:
+                base_model(base)
+                check_place(save_base, BASE_FILE, overwrite=overwrite)
+            alignment = align(base, models, text, options)
+            if layers:
+                check_same_shape(base_model(base), models)
+            self._opened = stack.pop_all()
         self._base, self._models, self._options = base, models, options
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._layers, self._save_base, self._overwrite = layers, save_base, overwrite
+        against = [] if isinstance(base, BaseFile) else [base.gguf]
+        self._same = first_of_same([*(model.gguf for model in models), *against])
         self._seconds = 0.0
         self._chunks: list[_ChunkFigures] = []  # those that are done
 
@@ -87,6 +102,9 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
                     kld.add(of_model.kld)
                 yield CompareProgress(i + 1, self.n_total, tuple(kld.mean for kld in so_far), self._seconds)
 
+    def close(self) -> None:
+        self._opened.close()
+
     @property
     def n_done(self) -> int:
         return len(self._chunks)
@@ -102,7 +120,10 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         layers = tuple(layer_errors(of_model, n_scored) for of_model in np.sum(sums, axis=0)) if sums else ()
         return CompareRun(
             base=str(self._base.path),
-            results=tuple(divergence(str(m.path), of) for m, of in zip(self._models, per_token, strict=True)),
+            results=tuple(
+                divergence(str(model.path), of, identical=self._is_base(i))
+                for i, (model, of) in enumerate(zip(self._models, per_token, strict=True))
+            ),
             layers=layers,
             per_token=per_token,
             n_ctx=self._corpus.n_ctx,
@@ -123,7 +144,11 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
             result_of(model, self._corpus, loss, self._options, self._seconds)
             for model, loss in zip((*self._models, base_model(self._base)), losses, strict=True)
         )
-        return PerplexityRun(results, losses, LEVEL)
+        return PerplexityRun(results, losses, LEVEL, self._same)
+
+    def _is_base(self, i: int) -> bool:
+        """Whether a model's file holds the same as the base's."""
+        return not isinstance(self._base, BaseFile) and self._same[i] == self._same[-1]
 
     def _per_token(self) -> tuple[TokenFigures, ...]:
         """Of each model all chunks so far."""
@@ -158,8 +183,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
 
 
 def compare(
-    base: Model | BaseFile,
-    models: Model | Sequence[Model],
+    base: Models | BaseFile,
+    models: Models | Sequence[Models],
     text: Texts | None = None,
     *,
     n_ctx: int | None = None,
@@ -174,7 +199,8 @@ def compare(
     """How models' predictions of a text, or of several texts, differ from a base's: KL divergence and company.
 
     base: a model, or a `BaseFile` written by llama.cpp or with save_base; its text then is the file's own. models: one
-    or several, of the base's vocabulary. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
+    or several, of the base's vocabulary. Each is a `Model` or what `load` takes; base may be a base file's
+    path. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
     what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the rounding of
     activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
     to write a base file, 2 bytes a token of the vocabulary for each scored one; overwrite: also over an older one, else
@@ -183,10 +209,12 @@ def compare(
     text shorter than two chunks and for numbers that leave nothing to score.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
-    several = [models] if isinstance(models, Model) else models
-    return CompareMeasurement(
-        base, several, text, options, layers=layers, save_base=save_base, overwrite=overwrite
-    ).run(on_chunk)
+    arguments.callback("on_chunk", on_chunk)
+    measurement = CompareMeasurement(
+        base, models, text, options, layers=layers, save_base=save_base, overwrite=overwrite
+    )
+    with measurement:
+        return measurement.run(on_chunk)
 
 
 def _token_figures(blocks: Sequence[Comparison]) -> TokenFigures:

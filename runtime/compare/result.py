@@ -8,14 +8,15 @@ from typing import Any
 from subbyte.runtime.compare.layers import LayerError
 from subbyte.runtime.evaluation.divergence import Divergence, TokenFigures
 from subbyte.runtime.evaluation.statistics import LEVEL, Interval, block_bootstrap
-from subbyte.runtime.evaluation.tables import Table, html, short_names
-from subbyte.runtime.records import Record
+from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.tables import Table, flat, html, short_names
 
+_THAN = {"better": " than the base", "worse": " than the base", "identical": ": it is the base"}
 _PERCENTILES = {"100": "Maximum", "50": "Median", "0": "Minimum"}
 
 
 @dataclass(frozen=True, slots=True)
-class CompareRun(Record):
+class CompareRun(Record, Tabular):
     """Models against a base over the same tokens. layers: of each model, if they were asked for.
 
     per_token: of each model what its figures come from, see `TokenFigures`.
@@ -50,6 +51,12 @@ class CompareRun(Record):
             "layers": [[layer.to_dict() for layer in layers] for layers in self.layers],
         }
 
+    def records(self) -> list[dict[str, Any]]:
+        """A model each, every figure of `Divergence` by its joined names, and the conditions."""
+        shared = ("base", "n_ctx", "chunks", "n_scored", "text_sha256", "cache_type", "activations")
+        conditions = {name: getattr(self, name) for name in shared}
+        return [{**dict(flat(result.to_dict())), **conditions} for result in self.results]
+
     def tables(self) -> list[Table]:
         """A column for each model; the last table, if it was asked for, has a row for each layer."""
         columns = ("", *short_names([result.model for result in self.results]))
@@ -61,7 +68,9 @@ class CompareRun(Record):
         for title, parts in zip(titles, zip(*all_rows, strict=True), strict=True):
             labels = [label for label, _ in parts[0]]
             cells = zip(*([cell for _, cell in part] for part in parts), strict=True)
-            tables.append(Table(title, columns, [(label, *row) for label, row in zip(labels, cells, strict=True)]))
+            tables.append(
+                Table.of_figures(title, columns, [(label, *row) for label, row in zip(labels, cells, strict=True)])
+            )
         return [*tables, self._layers_table(columns)] if self.layers else tables
 
     def _decision_rows(self, i: int) -> list[tuple[str, str]]:
@@ -70,7 +79,7 @@ class CompareRun(Record):
         rows = [
             (f"Mean KLD, {level}", _interval(r.kld_interval)),
             (f"ln(PPL(Q)/PPL(base)), {level}", _interval(r.log_ratio_interval)),
-            ("Q predicts the text", r.verdict if r.verdict == "undecided" else f"{r.verdict} than the base"),
+            ("Q predicts the text", f"{r.verdict}{_THAN.get(r.verdict, '')}"),
         ]
         if len(self.results) > 1:
             first = short_names([result.model for result in self.results])[0]
@@ -82,10 +91,10 @@ class CompareRun(Record):
             (layers[0].name, *(f"{100 * layer.relative:.3f}%  {layer.cosine:.6f}" for layer in layers))
             for layers in zip(*self.layers, strict=True)
         ]
-        return Table("Residual stream behind each layer: error relative to the base, cosine", columns, rows)
+        return Table.of_figures("Residual stream behind each layer: error relative to the base, cosine", columns, rows)
 
     def _repr_html_(self) -> str:
-        return html(self.tables())
+        return html(*self.tables())
 
 
 def _ppl_rows(r: Divergence) -> list[tuple[str, str]]:
@@ -119,4 +128,4 @@ def _percentile(name: str, what: str) -> str:
 
 
 def _interval(of: Interval) -> str:
-    return f"{of.low:.6f} to {of.high:.6f}"
+    return of.text(6, " to ")

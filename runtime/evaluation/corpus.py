@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.gguf.values import ArraySpan
 from subbyte.runtime.model import Model
@@ -43,7 +44,7 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Texts tokenized by one tokenizer. n_tokens: of all of them, also those outside of the chunks.
+    """Texts tokenized by one tokenizer. n_tokens: of all that was tokenized, also what lies outside of the chunks.
 
     sha256: of the texts, one after the other; None where only their tokens are known.
     """
@@ -72,7 +73,13 @@ def read_corpora(
         twin = next((i for i in range(len(corpora)) if _have_one_vocabulary(models[i], model)), None)
         corpora.append(
             read_corpus(
-                texts, model.tokenizer, n_ctx=options.n_ctx, stride=stride, chunks=options.chunks, compat=compat
+                texts,
+                model.tokenizer,
+                n_ctx=options.n_ctx,
+                stride=stride,
+                chunks=options.chunks,
+                compat=compat,
+                special=options.special,
             )
             if twin is None
             else corpora[twin]
@@ -120,15 +127,20 @@ def read_corpus(
     stride: int | None = None,
     chunks: int | None = None,
     compat: bool = False,
+    special: bool = False,
 ) -> Corpus:
     """Cut texts (one trailing newline of each is dropped) into chunks; chunks: at most so many in all.
+
+    No more of a text is tokenized than these chunks take. special: as in `EvalOptions`.
 
     n_ctx: tokens of a chunk; None for 512. stride: see above.
     compat: as llama-perplexity does it where it differs: with a stride, BOS is not put at the head of a window.
     Raises ValueError for a text that is shorter than two chunks, and for numbers that leave nothing to score.
     """
     n_ctx = N_CTX if n_ctx is None else n_ctx
-    texts = [texts] if isinstance(texts, str | bytes) else texts
+    texts = arguments.raw_texts("text", texts)
+    if stride is not None:
+        stride = arguments.whole("stride", stride)
     if n_ctx < 4:
         raise ValueError(f"chunks of {n_ctx} tokens; they must have at least 4")
     if chunks is not None and chunks < 1:
@@ -143,7 +155,9 @@ def read_corpus(
     for text in texts:
         data = text.encode("utf-8", "replace") if isinstance(text, str) else text
         digest.update(data)
-        tokens = np.array(tokenizer.encode(data.removesuffix(b"\n"), add_bos=True), np.int32)
+        limit = None if chunks is None else _enough(max(chunks - len(cut), 0), n_ctx, stride)
+        ids = tokenizer.encode(data.removesuffix(b"\n"), special=special, add_bos=True, limit=limit)
+        tokens = np.array(ids, np.int32)
         if len(tokens) < 2 * n_ctx:
             raise ValueError(
                 f"the text has {len(tokens)} tokens, {2 * n_ctx} are needed for n_ctx = {n_ctx}; "
@@ -152,6 +166,11 @@ def read_corpus(
         n_tokens += len(tokens)
         cut += _cut(tokens, n_ctx, stride, bos)
     return Corpus(tuple(cut[:chunks]), digest.hexdigest(), n_tokens, n_ctx, stride)
+
+
+def _enough(chunks: int, n_ctx: int, stride: int | None) -> int:
+    """Tokens of a text that so many chunks are cut from, and at least those of two."""
+    return max((chunks + 1) * (stride or n_ctx) + n_ctx, 2 * n_ctx)
 
 
 def _cut(tokens: NDArray[np.int32], n_ctx: int, stride: int | None, bos: int | None) -> list[Chunk]:

@@ -68,11 +68,11 @@ class Divergence(Record):
     """block bootstrap over the chunks"""
     log_ratio_interval: Interval
     verdict: Verdict
-    """whether Q predicts the text better or worse than P, from log_ratio_interval"""
+    """whether Q predicts the text better or worse than P, from log_ratio_interval, or is P"""
 
 
-def divergence(model: str, tokens: TokenFigures) -> Divergence:
-    """All figures of a model from those of its tokens."""
+def divergence(model: str, tokens: TokenFigures, *, identical: bool) -> Divergence:
+    """All figures of a model from those of its tokens. identical: its file holds the same as the base's."""
     loss, base = tokens.loss.ravel(), tokens.loss_base.ravel()
     log_ppl, log_ppl_base = mean_error(loss), mean_error(base)
     ppl, ppl_base = exp(log_ppl[0]), exp(log_ppl_base[0])
@@ -101,7 +101,7 @@ def divergence(model: str, tokens: TokenFigures) -> Divergence:
         same_top=Estimate(same, math.sqrt(same * (1 - same) / max(tokens.same_top.size - 1, 1))),
         kld_interval=block_bootstrap(tokens.kld.mean(axis=1), LEVEL),
         log_ratio_interval=log_ratio_interval,
-        verdict=log_ratio_interval.verdict,
+        verdict="identical" if identical else log_ratio_interval.verdict,
     )
 
 

@@ -69,11 +69,13 @@ class Forward:
 
     def logits(self, rows: range) -> Values:
         """Next-token logits of rows of the latest batch, all of its layers run; float32 [len(rows), n_vocab]."""
-        return self._engine.head(rows)
+        with self._runner.unchanged():
+            return self._engine.head(rows)
 
     def logprobs(self, rows: range, targets: Tokens) -> Values:
         """log p(targets[i]) of rows of the latest batch, float32 [len(rows)], without the memory of their logits."""
-        return self._engine.head(rows, targets)
+        with self._runner.unchanged():
+            return self._engine.head(rows, targets)
 
     def inputs(self, tokens: Tokens, pos: int) -> Iterator[Input]:
         """Runs all layers and yields what goes into projections: each input once, with the names of all it meets."""
@@ -92,9 +94,9 @@ class Forward:
         return normed
 
     def _step(self, tokens: Tokens, pos: int, first: int, last: int) -> None:
-        self._runner.check()
         ids = np.asarray(tokens, np.int32)
-        self._engine.step(ids, ((self._sequence.cache, len(ids), pos),), operations=(first, last))
+        with self._runner.unchanged():
+            self._engine.step(ids, ((self._sequence.cache, len(ids), pos),), operations=(first, last))
 
 
 def layer_starts(operations: Sequence[Operation]) -> list[int]:

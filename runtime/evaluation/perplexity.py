@@ -16,13 +16,15 @@ from typing import Any, overload
 
 import numpy as np
 
+from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.checkpoint import Checkpoint
 from subbyte.runtime.evaluation.corpus import Corpus, read_corpora
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
+from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Model
+from subbyte.runtime.model import Model, Models, as_models
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 
@@ -42,7 +44,7 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
 
     def __init__(
         self,
-        models: Sequence[Model],
+        models: Models | Sequence[Models],
         text: Texts,
         options: EvalOptions,
         *,
@@ -51,13 +53,22 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
         until_decided: bool = False,
         resume: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._models, self._options, self._until_decided = models, options, until_decided
-        self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
+        self._options, self._until_decided = options, arguments.flag("until_decided", until_decided)
+        arguments.instance("options", options, EvalOptions)
+        arguments.flag("compat", compat)
+        if resume is not None:
+            resume = arguments.path("resume", resume)
+        text = arguments.raw_texts("text", text)
         self._test = SequentialTest(LEVEL)
         self._checkpoint = None
-        if resume is not None:
-            shape = (len(models), len(self._corpora[0].chunks[0].targets))
-            self._checkpoint = Checkpoint(resume, _identity(models, self._corpora[0], options), shape)
+        with ExitStack() as stack:
+            self._models = models = as_models("models", models, stack)
+            self._same = first_of_same([model.gguf for model in models])
+            self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
+            if resume is not None:
+                shape = (len(models), len(self._corpora[0].chunks[0].targets))
+                self._checkpoint = Checkpoint(resume, _identity(models, self._corpora[0], options), shape)
+            self._opened = stack.pop_all()
         self._losses: list[list[Floats]] = []  # of each chunk, of each model
         self._seconds = 0.0
 
@@ -74,6 +85,9 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
             if self._until_decided and self._is_decided():
                 break
 
+    def close(self) -> None:
+        self._opened.close()
+
     @property
     def n_done(self) -> int:
         return len(self._losses)
@@ -88,7 +102,7 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
             result_of(model, corpus, loss, self._options, self._seconds)
             for model, corpus, loss in zip(self._models, self._corpora, losses, strict=True)
         )
-        return PerplexityRun(results, losses, self._test.level)
+        return PerplexityRun(results, losses, self._test.level, self._same)
 
     def _measure(self) -> Iterator[list[Floats]]:
         """For each chunk every model's loss in nats of its target tokens, float64 [n]."""
@@ -109,16 +123,19 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
                 yield losses
 
     def _is_decided(self) -> bool:
-        """Whether every model is better or worse than the first by now."""
+        """Whether every model is better or worse than the first by now, or is the same as that."""
+        differing = [i for i, first in enumerate(self._same) if first != 0]
+        if not differing:
+            return True
         if not self._test.is_due(self.n_done, self.n_total):
             return False
-        means = [[float(loss.mean()) for loss in of_model] for of_model in zip(*self._losses, strict=True)]
+        means = [[float(losses[i].mean()) for losses in self._losses] for i in (0, *differing)]
         return self._test.settles(means)
 
 
 @overload
-def perplexity(
-    model: Model,
+def perplexity(  # type: ignore[overload-overlap]  # a str is a sequence, too
+    model: Models,
     text: Texts,
     *,
     n_ctx: int = ...,
@@ -126,13 +143,14 @@ def perplexity(
     stride: int | None = ...,
     cache_type: CacheType = ...,
     activations: Activations = ...,
+    special: bool = ...,
     compat: bool = ...,
     resume: str | os.PathLike[str] | None = ...,
     on_chunk: Callable[[ChunkResult], None] | None = ...,
 ) -> PerplexityResult: ...
 @overload
 def perplexity(
-    model: Sequence[Model],
+    model: Sequence[Models],
     text: Texts,
     *,
     n_ctx: int = ...,
@@ -140,13 +158,14 @@ def perplexity(
     stride: int | None = ...,
     cache_type: CacheType = ...,
     activations: Activations = ...,
+    special: bool = ...,
     compat: bool = ...,
     until_decided: bool = ...,
     resume: str | os.PathLike[str] | None = ...,
     on_chunk: Callable[[ChunkResult], None] | None = ...,
 ) -> PerplexityRun: ...
 def perplexity(
-    model: Model | Sequence[Model],
+    model: Models | Sequence[Models],
     text: Texts,
     *,
     n_ctx: int = 512,
@@ -154,6 +173,7 @@ def perplexity(
     stride: int | None = None,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
+    special: bool = False,
     compat: bool = False,
     until_decided: bool = False,
     resume: str | os.PathLike[str] | None = None,
@@ -161,22 +181,24 @@ def perplexity(
 ) -> PerplexityResult | PerplexityRun:
     """Perplexity of `text`, or of several texts, in chunks of n_ctx tokens; chunks: at most so many in all.
 
-    model: one, or a list of them that tokenize alike: they take turns at each chunk, and `PerplexityRun.delta` compares
-    them. stride: score the last so many tokens of overlapping windows (see corpus.py). activations: "int8x2" measures
-    the file, not the rounding of activations; "int8" measures what chat and generation compute. compat: llama.cpp's
-    rules where they differ (corpus.py). until_decided: stop when every model is better or worse than the first, or at
-    the end of the text; each look has a price, see `SequentialTest`. resume: a file that takes the results of each
-    chunk; if it is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps
-    the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is
-    shorter than two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently;
+    model: one, as a `Model` or as what `load` takes, or a list of them that tokenize alike: they take turns at each
+    chunk, and `PerplexityRun.delta` compares them. stride: score the last so many tokens of overlapping windows (see
+    corpus.py). activations: "int8x2" measures the file, not the rounding of activations; "int8" measures what chat and
+    generation compute. special: as in `EvalOptions`. compat: llama.cpp's rules where they differ (corpus.py).
+    until_decided: stop when every model is better or worse than the first, or the same to the last byte, or at the end
+    of the text; each look has a price, see `SequentialTest`. resume: a file that takes the results of each chunk; if it
+    is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps the chunks of
+    a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is shorter than
+    two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently;
     SubbyteError when the file to resume from is of another run.
     """
-    models = [model] if isinstance(model, Model) else list(model)
-    options = EvalOptions(n_ctx, chunks, cache_type, activations)
-    run = PerplexityMeasurement(
-        models, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume
-    ).run(on_chunk)
-    return run.results[0] if isinstance(model, Model) else run
+    arguments.callback("on_chunk", on_chunk)
+    options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
+    with PerplexityMeasurement(
+        model, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume
+    ) as measurement:
+        run = measurement.run(on_chunk)
+    return run.results[0] if isinstance(model, Model | str | os.PathLike) else run
 
 
 def _identity(models: Sequence[Model], corpus: Corpus, options: EvalOptions) -> dict[str, Any]:
@@ -184,7 +206,7 @@ def _identity(models: Sequence[Model], corpus: Corpus, options: EvalOptions) -> 
     files = [[str(m.path.resolve()), m.path.stat().st_size, m.path.stat().st_mtime_ns] for m in models]
     conditions = {
         "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
-        "activations": options.activations,
+        "activations": options.activations, "special": options.special,
     }  # fmt: skip
     first_tokens = corpus.chunks[0].tokens[:2].tolist()
     return {"models": files, "text_sha256": corpus.sha256, **conditions, "first_tokens": first_tokens}

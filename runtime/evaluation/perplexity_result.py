@@ -11,9 +11,9 @@ import numpy as np
 from subbyte.runtime.evaluation.corpus import Corpus
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, Interval, Verdict, block_bootstrap, exp, mean_error
-from subbyte.runtime.evaluation.tables import Table, html, short_names
 from subbyte.runtime.model import Model
-from subbyte.runtime.records import Record
+from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.tables import Table, html, short_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,23 @@ class Delta(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class PerplexityRun(Record):
+class PerplexityRun(Record, Tabular):
     """Several models over the same tokens. losses: of each model, nats of every scored token, float64 [chunks, n]."""
 
     results: tuple[PerplexityResult, ...]
     losses: tuple[Floats, ...]
     level: float
     """confidence of its intervals: 0.95, or more if the run was judged several times, see `SequentialTest`"""
+    same: tuple[int, ...] = ()
+    """of each model the index of the first one that is the same, see `first_of_same`; empty where that is not known"""
 
     def delta(self, a: int, b: int) -> Delta:
         """Model a against model b, by their indices in `results`."""
         log_ratio = block_bootstrap((self.losses[a] - self.losses[b]).mean(axis=1), self.level)
         ratio = Interval(exp(log_ratio.estimate), exp(log_ratio.low), exp(log_ratio.high), log_ratio.level)
-        return Delta(self.results[a].model, self.results[b].model, log_ratio, ratio, log_ratio.verdict)
+        identical = bool(self.same) and self.same[a] == self.same[b]
+        verdict: Verdict = "identical" if identical else log_ratio.verdict
+        return Delta(self.results[a].model, self.results[b].model, log_ratio, ratio, verdict)
 
     def to_dict(self) -> dict[str, Any]:
         """Results and the differences of each model from the first, fit for JSON."""
@@ -75,9 +79,21 @@ class PerplexityRun(Record):
 
     def table(self) -> Table:
         """A row for each model, with how it differs from the first one."""
-        columns = ("model", "PPL", "±", "bits/byte", "ln PPL - first", f"{self.level:.1%} interval", "verdict")
+        numbers = ("PPL>", "±>", "bits/byte>", "ln PPL - first>", f"{self.level:.1%} interval>")
         names = short_names([result.model for result in self.results])
-        return Table("", columns, [(name, *self._cells(i)) for i, name in enumerate(names)])
+        rows = [(name, *self._cells(i)) for i, name in enumerate(names)]
+        return Table.of("", ("model", *numbers, "verdict"), rows)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A model each; delta, low, high and verdict: how it differs from the first one, in ln PPL."""
+        rows = []
+        for i, result in enumerate(self.results):
+            row = {name: value for name, value in result.to_dict().items() if name != "running"}
+            delta = self.delta(i, 0)
+            interval = delta.log_ratio.to_dict()
+            row |= {"delta": interval["estimate"], **{name: interval[name] for name in ("low", "high", "level")}}
+            rows.append(row | {"verdict": delta.verdict})
+        return rows
 
     def _cells(self, i: int) -> tuple[str, ...]:
         result = self.results[i]
@@ -86,11 +102,10 @@ class PerplexityRun(Record):
             return (*figures, "", "", "")
         delta = self.delta(i, 0)
         log_ratio = delta.log_ratio
-        interval = f"{log_ratio.low:+.5f} .. {log_ratio.high:+.5f}"
-        return (*figures, f"{log_ratio.estimate:+.5f}", interval, delta.verdict)
+        return (*figures, f"{log_ratio.estimate:+.5f}", log_ratio.text(5, " .. ", "+"), delta.verdict)
 
     def _repr_html_(self) -> str:
-        return html([self.table()])
+        return html(self.table())
 
 
 def estimate(loss: float, error: float) -> tuple[float, float]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from subbyte.runtime.records import Record
 
 Floats: TypeAlias = NDArray[np.float64]
-Verdict: TypeAlias = Literal["better", "worse", "undecided"]
+Verdict: TypeAlias = Literal["better", "worse", "undecided", "identical"]
+"""identical: nothing to decide, the files hold the same model to the last byte."""
 
 LEVEL = 0.95
 RESAMPLES = 4000
@@ -76,6 +77,12 @@ class Interval(Record):
     def verdict(self) -> Verdict:
         """Of a difference of losses, one's minus the other's: whether the one is better (lower) than the other."""
         return "undecided" if not self.is_decided else "better" if self.high < 0 else "worse"
+
+    def text(self, decimals: int, to: str, sign: str = "") -> str:
+        """Its ends as "1.23 to 1.45"; sign: "+" for a sign before both. An infinite one is words."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return "too few chunks"
+        return f"{self.low:{sign}.{decimals}f}{to}{self.high:{sign}.{decimals}f}"
 
 
 def block_bootstrap(blocks: Floats, level: float = LEVEL, seed: int = 0) -> Interval:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from subbyte.errors import ContextOverflow
 from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, Usage
 from subbyte.runtime.generation.logits_processors import (
+    Dry,
+    LogitBias,
     LogitsProcessor,
+    Penalties,
     ReasoningBudget,
-    RepetitionPenalty,
     SuppressedTokens,
 )
 from subbyte.runtime.generation.options import GenerationOptions
@@ -63,7 +65,7 @@ class Decoder:
         _check(self.prompt, n_ctx)
         tags = options.tags
         self.output = OutputProcessor(
-            tokenizer, options.stop, tags, tags.opened(self.prompt, tokenizer) if tags else None
+            tokenizer, options.stop, tags, tags.opened(self.prompt, tokenizer) if tags else None, options.lead
         )
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
@@ -192,10 +194,20 @@ def _chain(
 ) -> list[LogitsProcessor]:
     """The logits processors of an answer, in the order in which they act; none that would do nothing."""
     processors: list[LogitsProcessor] = []
-    if tokenizer.suppressed:
-        processors.append(SuppressedTokens(tokenizer.suppressed))
-    if sampling.repeat_penalty != 1.0 and sampling.repeat_last_n:
-        processors.append(RepetitionPenalty(sampling.repeat_penalty, sampling.repeat_last_n))
+    s = sampling
+    if suppressed := [*tokenizer.suppressed, *(tokenizer.eog if s.ignore_eos else ())]:
+        processors.append(SuppressedTokens(suppressed))
+    if s.logit_bias:
+        processors.append(LogitBias(s.logit_bias, tokenizer.n_vocab))
+    if s.repeat_last_n and (s.repeat_penalty, s.presence_penalty, s.frequency_penalty) != (1.0, 0.0, 0.0):
+        processors.append(Penalties(s.repeat_last_n, s.repeat_penalty, s.presence_penalty, s.frequency_penalty))
+    if s.dry_multiplier and s.dry_penalty_last_n:
+        processors.append(
+            Dry(
+                s.dry_multiplier, s.dry_base, s.dry_allowed_length, s.dry_penalty_last_n,
+                tuple(s.dry_sequence_breakers), tokenizer.piece,
+            )
+        )  # fmt: skip
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
     return processors

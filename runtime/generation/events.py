@@ -40,6 +40,7 @@ class Reply(Record):
     """An answer. `tokens` are the ids it was made of, without the end-of-generation token that closed it.
 
     `thinking` is the reasoning that came before `text`, "" if none; the tags around it are only in `tokens`.
+    `stop_string` is the one that ended it where `stop_reason` is "stop".
     """
 
     text: str
@@ -48,6 +49,7 @@ class Reply(Record):
     timings: Timings
     stop_reason: StopReason
     thinking: str = ""
+    stop_string: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import SessionBusy
+from subbyte.kernels import TryLock
 from subbyte.runtime.generation.decoder import Decoder, Wanted
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampler
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 
 
-class Generation:
+class Generation(Handle):
     """One answer while it is made: an iterator of events, `Done` last.
 
     `text`, `thinking`, `tokens` and `reply` hold what has come so far at any time, also after the iterator was left
     early, closed or interrupted by Ctrl-C. The session then holds the prompt and the tokens computed, and can be used
-    further. sampler: one that goes on from an earlier answer; None: a new one.
+    further. A context manager, which closes it. sampler: one that goes on from an earlier answer; None: a new one.
+    owns_session: the session is closed with the answer's end, however it comes to it.
     """
+
+    instead = "keep its `reply`, or make another one"
 
     def __init__(
         self,
@@ -29,40 +34,47 @@ class Generation:
         prompt: Sequence[int],
         options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
         sampler: Sampler | None = None,
+        *,
+        owns_session: bool = False,
     ) -> None:
-        self.stop_reason: StopReason | None = None  # None while it runs
-        self._session, self._decoder = session, Decoder(tokenizer, prompt, session.n_ctx, options, sampler)
-        self._prefill_seconds = self._seconds = 0.0
-        self._evals = 0  # of the answer's tokens, so not of the prompt
-        self._events = self._run()
+        self._decoder = Decoder(tokenizer, prompt, session.n_ctx, options, sampler)
+        self._loop = _Loop(session, self._decoder, owns_session)
+        self._events = self._loop.events()
+        self._lock = TryLock("this answer", "cancel() it, or wait for its end")
 
     def __iter__(self) -> Iterator[Event]:
         return self
 
     def __next__(self) -> Event:
-        try:
+        with self._lock:
             return next(self._events)
-        except ValueError as error:
-            if "already executing" in str(error):
-                raise SessionBusy("this answer is being made in another thread") from None
-            raise
+
+    def __enter__(self) -> "Generation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why the answer has ended; None while it has not."""
+        return self._loop.stop_reason
 
     def cancel(self) -> None:
         """Ask for an early end, from any thread: the answer ends with stop_reason "cancelled" and keeps its text."""
         self._decoder.cancel()
 
     def close(self) -> None:
-        """End the answer here, without further events."""
-        try:
+        """End the answer here, without further events. Raises SessionBusy while another thread makes it."""
+        with self._lock:
             self._events.close()
-        except ValueError:
-            raise SessionBusy("this answer is being made in another thread: cancel() it") from None
-        self.stop_reason = self.stop_reason or "cancelled"
+            self._loop.close()
 
     def run(self) -> Reply:
-        """Take all remaining events; the whole reply."""
-        for _ in self:
-            pass
+        """Take all remaining events; the whole reply. Meanwhile no other thread can take events or close it."""
+        with self._lock:
+            for _ in self._events:
+                pass
         return self.reply
 
     @property
@@ -88,7 +100,23 @@ class Generation:
     @property
     def reply(self) -> Reply:
         """What has come so far; an answer that did not end by itself counts as cancelled."""
-        usage = self._decoder.usage
+        return self._loop.reply
+
+
+class _Loop:
+    """The loop of a generation. Apart from it, since the generator of `events` refers to this object: a generation that
+    held a generator that refers to it would keep its session until the garbage collector comes by."""
+
+    def __init__(self, session: Session, decoder: Decoder, owns_session: bool) -> None:
+        self.stop_reason: StopReason | None = None
+        self._session, self._decoder, self._owns_session = session, decoder, owns_session
+        self._prefill_seconds = self._seconds = 0.0
+        self._evals = 0  # of the answer's tokens, so not of the prompt
+
+    @property
+    def reply(self) -> Reply:
+        """What has come so far."""
+        output, usage = self._decoder.output, self._decoder.usage
         n_prefilled = min(self._decoder.n_computed, usage.prompt) - usage.reused
         timings = Timings(
             self._prefill_seconds,
@@ -96,7 +124,26 @@ class Generation:
             n_prefilled / self._prefill_seconds if self._prefill_seconds else 0.0,
             self._evals / self._seconds if self._evals else 0.0,
         )
-        return Reply(self.text, tuple(self.tokens), usage, timings, self.stop_reason or "cancelled", self.thinking)
+        tokens = tuple(self._decoder.tokens)
+        return Reply(
+            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Marks an answer that has not ended as cancelled, and closes a session of its own."""
+        self.stop_reason = self.stop_reason or "cancelled"
+        self._close_session()
+
+    def events(self) -> Generator[Event, None, None]:
+        """Makes the answer."""
+        try:
+            yield from self._run()
+        finally:
+            self._close_session()
+
+    def _close_session(self) -> None:
+        if self._owns_session:
+            self._session.close()
 
     def _run(self) -> Generator[Event, None, None]:
         decoder = self._decoder
@@ -132,12 +179,14 @@ def complete(
     options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
     *,
     special: bool = False,
+    owns_session: bool = False,
 ) -> Generation:
     """Continues a raw text, without a chat template; `.run()` gives the `Reply`.
 
     A text gets the model's BOS token if it wants one; ids are taken as they are. `special=True` reads control tokens
-    out of the text. Raises ContextOverflow or ValueError before anything is computed.
+    out of the text. owns_session: as for `Generation`. Raises ContextOverflow or ValueError before anything is
+    computed.
     """
     if isinstance(prompt, str):
         prompt = tokenizer.encode(prompt, special=special, add_bos=True)
-    return Generation(session, tokenizer, prompt, options)
+    return Generation(session, tokenizer, prompt, options, owns_session=owns_session)

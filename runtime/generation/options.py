@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from subbyte.runtime import arguments
 from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
@@ -17,11 +18,12 @@ class GenerationOptions:
     stop: Iterable[str] = ()  # strings that end the answer; kept as a tuple
     reasoning_budget: int | None = None  # tokens of reasoning after which its end is forced; None: no limit
     tags: Tags | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
+    lead: str = ""  # text that is left out where the answer begins with it
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 0:
-            raise ValueError(
-                f"max_tokens is {self.max_tokens}, but must be at least 0 (None: as many as fit into the context)"
-            )
+        arguments.instance("sampling", self.sampling, Sampling)
+        if self.max_tokens is not None:
+            n = arguments.whole("max_tokens", self.max_tokens, 0, hint="None: as many as fit into the context")
+            object.__setattr__(self, "max_tokens", n)
         checked_budget(self.reasoning_budget)
         object.__setattr__(self, "stop", stop_strings(self.stop))

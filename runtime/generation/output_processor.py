@@ -18,12 +18,13 @@ class OutputProcessor:
 
     tokens: all of them. n_thinking: how many of those were spent on reasoning, its tags included. n_reasoned: how many
     came since its open tag, which is what a budget counts. stopped: whether a stop string has come.
-    opened: as for `ReasoningParser`.
+    opened: as for `ReasoningParser`. lead: text that is left out where the answer begins with it.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, stop: Iterable[str] = (), tags: Tags | None = None, opened: str | None = None
-    ) -> None:
+        self, tokenizer: Tokenizer, stop: Iterable[str] = (), tags: Tags | None = None, opened: str | None = None,
+        lead: str = "",
+    ) -> None:  # fmt: skip
         self.tokens: list[int] = []
         self.n_thinking = self.n_reasoned = 0
         self.stopped = False
@@ -31,6 +32,7 @@ class OutputProcessor:
         self._parser = ReasoningParser(tags, opened) if tags else None
         ids = {tokenizer.id(tag): tag for tag in ((tags.open, tags.close) if tags else ())}
         self._hidden_tags = {id: tag for id, tag in ids.items() if id is not None and not tokenizer.piece(id)}
+        self._lead = lead
         self._text: list[str] = []
         self._thinking: list[str] = []
 
@@ -38,6 +40,11 @@ class OutputProcessor:
     def text(self) -> str:
         """The answer so far."""
         return "".join(self._text)
+
+    @property
+    def stop_string(self) -> str | None:
+        """The stop string that has come."""
+        return self._stops.found
 
     @property
     def thinking(self) -> str:
@@ -82,8 +89,16 @@ class OutputProcessor:
         return [ThinkingDelta(text)]
 
     def _answer(self, text: str) -> list[Delta]:
-        text, self.stopped = self._stops.feed(text)
+        text, self.stopped = self._stops.feed(self._without_lead(text))
         return self._answer_delta(text)
+
+    def _without_lead(self, text: str) -> str:
+        """The next text of the answer, behind what it may begin with."""
+        while text and text[0] == self._lead[:1]:
+            text, self._lead = text[1:], self._lead[1:]
+        if text:
+            self._lead = ""
+        return text
 
     def _answer_delta(self, text: str) -> list[Delta]:
         if not text:

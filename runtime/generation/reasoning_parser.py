@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from subbyte.runtime import arguments
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
 
@@ -33,9 +34,7 @@ KNOWN_TAGS = (
 
 def checked_budget(budget: int | None) -> int | None:
     """`budget`, tokens of reasoning; ValueError if it is no whole number from 0, or None for no limit."""
-    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 0):
-        raise ValueError(f"reasoning_budget is {budget!r}, but must be a whole number from 0 (None: no limit)")
-    return budget
+    return None if budget is None else arguments.whole("reasoning_budget", budget, 0, hint="None: no limit")
 
 
 class ReasoningParser:

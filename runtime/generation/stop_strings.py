@@ -2,24 +2,25 @@
 
 from collections.abc import Iterable
 
+from subbyte.runtime import arguments
+
 
 def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
     """`stop` without repetitions; ValueError if it is no list of non-empty strings."""
-    strings = tuple(dict.fromkeys(stop))
-    if isinstance(stop, str) or not all(isinstance(text, str) and text for text in strings):
-        raise ValueError(f"stop is {stop!r:.80}, but must be a list of non-empty strings")
-    return strings
+    return tuple(dict.fromkeys(arguments.strings("stop", stop)))
 
 
 class StopStringMatcher:
     """Passes text on until a stop string is complete, and holds back what may be the beginning of one.
 
     The work per character does not depend on the length of the stop strings (Knuth, Morris and Pratt).
+    found: the stop string that ended the text; of several that end there the longest.
     """
 
     def __init__(self, stop: Iterable[str]) -> None:
         self._stops = [_Stop(text) for text in stop_strings(stop)]
         self._held = ""
+        self.found: str | None = None
 
     def feed(self, text: str) -> tuple[str, bool]:
         """Text that may be shown, and whether a stop string ended it; nothing of the stop string is in it."""
@@ -28,9 +29,9 @@ class StopStringMatcher:
         self._held += text
         for end in range(len(self._held) - len(text), len(self._held)):
             character = self._held[end]
-            found = max((stop.length for stop in self._stops if stop.advance(character)), default=0)
-            if found:
-                shown, self._held = self._held[: end + 1 - found], self._held[end + 1 :]
+            self.found = max((stop.text for stop in self._stops if stop.advance(character)), key=len, default=None)
+            if self.found is not None:
+                shown, self._held = self._held[: end + 1 - len(self.found)], self._held[end + 1 :]
                 return shown, True
         keep = max(stop.matched for stop in self._stops)
         shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
@@ -44,7 +45,7 @@ class StopStringMatcher:
 
 class _Stop:
     def __init__(self, text: str) -> None:
-        self._text, self.length, self.matched = text, len(text), 0
+        self.text, self.matched = text, 0
         self._shorter = [0]  # for each prefix: its longest proper prefix that is also its end
         k = 0
         for character in text[1:]:
@@ -56,7 +57,7 @@ class _Stop:
     def advance(self, character: str) -> bool:
         """Take one more character; True if it completes the stop string."""
         k = self.matched
-        while k and character != self._text[k]:
+        while k and character != self.text[k]:
             k = self._shorter[k - 1]
-        self.matched = k + (character == self._text[k])
-        return self.matched == self.length
+        self.matched = k + (character == self.text[k])
+        return self.matched == len(self.text)

@@ -27,10 +27,12 @@ class Metadata(Mapping[str, Any]):
 
     file:    the file's name, as messages show it
     entries: the values as they were read
+    used:    the keys that a typed getter was asked for
     """
 
     def __init__(self, file: builtins.str, entries: Mapping[builtins.str, MetadataValue]) -> None:
         self.file, self.entries = file, entries
+        self.used: set[builtins.str] = set()
 
     def __getitem__(self, key: builtins.str) -> Any:
         kind, data = self.entries[key]
@@ -129,10 +131,19 @@ class Metadata(Mapping[str, Any]):
         entry = self.entries.get(key)
         if entry is None or entry.type != ARRAY:
             return self.u32(key, default, lo=lo)
+        self.used.add(key)
         span: ArraySpan = entry.data
         if span.element_type != BOOL or span.count != n:
             raise self._refusal(key, _found(entry), f"an integer from {lo} to {U32_MAX}, or an array of {n} bools")
         return span.values()
+
+    def unused(self, prefix: builtins.str) -> dict[builtins.str, Any]:
+        """What no typed getter was asked for of the keys with a prefix, without it; of a long array its length."""
+        found = {key: entry for key, entry in self.entries.items() if key.startswith(prefix) and key not in self.used}
+        return {
+            key.removeprefix(prefix): data.count if kind == ARRAY and data.count > MAX_LIST else self[key]
+            for key, (kind, data) in found.items()
+        }
 
     def span(self, key: builtins.str) -> ArraySpan | None:
         """An array of any length as it lies in the file, or None when the key is missing."""
@@ -142,6 +153,7 @@ class Metadata(Mapping[str, Any]):
     def _find(
         self, key: builtins.str, default: Any, kinds: Container[int], allowed: builtins.str
     ) -> MetadataValue | None:
+        self.used.add(key)
         entry = self.entries.get(key)
         if entry is None and default is ...:
             raise self._refusal(key, "missing", allowed)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
 from subbyte.runtime.gguf.shard import Shard
 from subbyte.runtime.gguf.tensors import TensorInfo
-from subbyte.runtime.gguf.truncation import guard_truncation
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.text import printable, quoted
 
 __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
@@ -28,8 +28,10 @@ _MAX_SHARDS = 65_535
 _MAX_SHOWN = 3
 
 
-class GGUF:
+class GGUF(Handle):
     """One model: a file, or all shards of a split one, mapped read-only.
+
+    A context manager, which raises ModelChanged at its end if a file was cut short and what was cut off was read.
 
     path:     as given to `open`
     version:  of the format, 2 or 3
@@ -40,6 +42,8 @@ class GGUF:
     metadata: keys and values; of a split model those of the first shard
     tensors:  by name, in the order of the files
     """
+
+    instead = "open it again from its path"
 
     def __init__(self, path: Path, shards: list[Shard]) -> None:
         self.path, self._shards = path, shards
@@ -57,7 +61,7 @@ class GGUF:
         Raises FormatError (broken bytes or not GGUF), UnsupportedError (version, byte order, block type), ModelNotFound
         (no such file, a shard is missing) and ResourceError (can't be read or mapped).
         """
-        path = Path(path)
+        path = Path(arguments.path("path", path))
         given = Shard(path)
         paths = _shard_paths(given)
         shards = [given if each == path else Shard(each) for each in paths]
@@ -82,7 +86,6 @@ class GGUF:
     def check_unchanged(self) -> None:
         """Raises ModelChanged when a file was written to or cut since it was opened; about a microsecond a file.
 
-        Reading a map behind the end of a file that was cut kills the process, so this comes before every evaluation.
         A file that was deleted or replaced by another of the same name is no change: the map still holds the old one.
         """
         if self._tensors is None:
@@ -90,11 +93,10 @@ class GGUF:
         for shard in self._shards:
             shard.check_unchanged()
 
-    def guard_truncation(self) -> AbstractContextManager[None]:
-        """A context in which tensors may be read: ModelChanged where a file is cut short meanwhile."""
-        first, *others = self.files
-        file = f"{first} or another of its {1 + len(others)} parts" if others else first
-        return guard_truncation(file, *(tensor.data for tensor in self.tensors.values()))
+    def check_readable(self) -> None:
+        """Raises ModelChanged when what was read of a file, by any thread, had been cut off; see `Shard`."""
+        for shard in self._shards:
+            shard.check_readable()
 
     def close(self) -> None:
         """Lets go of the files.
@@ -109,7 +111,10 @@ class GGUF:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        try:
+            self.check_readable()
+        finally:
+            self.close()
 
     def _closed(self) -> SubbyteError:
         return SubbyteError(f"{printable(str(self.path))}: was closed; open it again")

@@ -1,19 +1,20 @@
 """One file of a GGUF model: opened, mapped read-only and parsed."""
 
+from __future__ import annotations
+
 import errno
 import logging
-import mmap
 import os
 import stat
 import weakref
 from pathlib import Path
 
 from subbyte.errors import FormatError, ModelChanged, ModelNotFound, ModelRefused, ResourceError, UnsupportedError
+from subbyte.kernels import MappedFile
 from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.gguf.sniff import SNIFF_BYTES, identify
 from subbyte.runtime.gguf.tensors import MAX_TENSORS, MIN_INFO_BYTES, read_tensors
-from subbyte.runtime.gguf.truncation import guard_truncation
 from subbyte.runtime.gguf.values import MAX_KEYS, MIN_PAIR_BYTES, read_values
 from subbyte.runtime.text import printable
 
@@ -30,6 +31,7 @@ class Shard:
     """A mapped and checked GGUF file: the whole model, or one shard of it.
 
     The map lives as long as any view of it, a tensor's data; `close` only lets go of ours. Metadata is copied.
+    As a context manager it raises ModelChanged at the end if it was cut short and read meanwhile.
     identity: bytes, time of the last change and inode of the file as it was mapped.
     """
 
@@ -43,9 +45,11 @@ class Shard:
         self.size = status.st_size
         if not stat.S_ISREG(status.st_mode):
             raise FormatError(f"{self.file}: {_kind(status.st_mode)}, not a regular file; {_GIVE}")
-        data = _map(fd, self.size, self.file)
-        with guard_truncation(self.file, data):
-            self._parse(data)
+        self._map = _map(fd, self.size, self.file)
+        try:
+            self._parse(memoryview(self._map))
+        finally:
+            self.check_readable()
 
     def _parse(self, data: memoryview) -> None:
         cursor = Cursor(data, self.file)
@@ -70,10 +74,27 @@ class Shard:
             was, now = self.size, status.st_size
             change = f"from {was} to {now} bytes" if was != now else "in place"
             raise ModelChanged(f"{self.file}: was changed {change} while in use; load it again")
+        self.check_readable()
+
+    def check_readable(self) -> None:
+        """Raises ModelChanged when something was read that was cut off, by any thread: it got zeros.
+
+        Comes after what was read, and also where that failed: whatever is wrong with zeros, this is why.
+        """
+        if self._map.unreadable:
+            problem = "was cut short, or could not be read, while in use; load it again"
+            raise ModelChanged(f"{self.file}: {problem}") from None
 
     def close(self) -> None:
         """Closes the file; the map stays while a view of it is held."""
         self._close_fd()
+
+    def __enter__(self) -> Shard:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+        self.check_readable()
 
 
 def _open(path: Path, file: str) -> int:
@@ -96,11 +117,11 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def _map(fd: int, size: int, file: str) -> memoryview:
+def _map(fd: int, size: int, file: str) -> MappedFile:
     if size == 0:
         raise FormatError(f"{file}: header, byte 0: the file is empty; fetch it again")
     try:
-        return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ))
+        return MappedFile(fd, size)
     except (OSError, OverflowError, ValueError) as error:
         raise ResourceError(f"{file}: {size} bytes can't be mapped into memory: {error}") from None
 

@@ -6,17 +6,19 @@ The algorithm is llama-imatrix's: chunks as for perplexity, and of all their row
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
 
 from subbyte.errors import NumericError
+from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.corpus import Chunk, read_corpora
 from subbyte.runtime.evaluation.forward import Forward, Input
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.model import Model
+from subbyte.runtime.model import Models, as_model
 from subbyte.runtime.types import Activations, CacheType, Progress, Texts
 
 
@@ -34,16 +36,22 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
 
     def __init__(
         self,
-        model: Model,
+        model: Models,
         text: Texts,
         options: EvalOptions,
         *,
         process_output: bool = False,
         datasets: Sequence[str] = (),
     ) -> None:
-        self._model, self._options, self._process_output = model, options, process_output
-        (self._corpus,) = read_corpora([model], text, options)
-        self._datasets = tuple(datasets) or (f"sha256:{self._corpus.sha256}",)
+        self._options, self._process_output = options, arguments.flag("process_output", process_output)
+        arguments.instance("options", options, EvalOptions)
+        datasets = arguments.strings("datasets", datasets)
+        text = arguments.raw_texts("text", text)
+        with ExitStack() as stack:
+            self._model = as_model("model", model, stack)
+            (self._corpus,) = read_corpora([self._model], text, options)
+            self._opened = stack.pop_all()
+        self._datasets = datasets or (f"sha256:{self._corpus.sha256}",)
         self._totals = _Totals({}, {}, {}, 0)
 
     def __iter__(self) -> Iterator[Step]:
@@ -51,6 +59,9 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         for chunk in self._corpus.chunks:
             self._totals = self._with_chunk(forward, chunk)
             yield Step(f"chunk {self.n_done} of {self.n_total}", self.n_done, self.n_total)
+
+    def close(self) -> None:
+        self._opened.close()
 
     @property
     def n_done(self) -> int:
@@ -78,6 +89,7 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
             x64 = x.astype(np.float64)
             total, square = x64.sum(axis=0), np.einsum("ij,ij->j", x64, x64)
             if not np.isfinite(square).all():
+                self._model.gguf.check_unchanged()
                 path = self._model.path
                 raise NumericError(f"{path}: the inputs of {names[0]} are not finite; fetch the model again")
             for name in names:
@@ -88,7 +100,7 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
 
 
 def imatrix(
-    model: Model,
+    model: Models,
     text: Texts,
     *,
     n_ctx: int = 512,
@@ -96,19 +108,27 @@ def imatrix(
     process_output: bool = False,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
+    special: bool = False,
     datasets: Sequence[str] = (),
     on_chunk: Progress | None = None,
 ) -> Imatrix:
     """Run texts through a model and sum the squares of what its matrices are multiplied with.
 
     process_output: also for the head (output, or token_embd where that is the head), which llama-imatrix leaves out
-    unless asked. datasets: names of the texts, kept in the result; default: their sha256. on_chunk(done, total) is
-    called after each chunk; `ImatrixMeasurement` keeps the chunks of a run that is ended early. Raises ValueError for a
-    text shorter than two chunks, NumericError for inputs that are not finite, ResourceError.
+    unless asked. special: as in `EvalOptions`. datasets: names of the texts, kept in the result; default: their sha256.
+    on_chunk(done, total) is called after each chunk; `ImatrixMeasurement` keeps the chunks of a run that is ended
+    early. Raises ValueError for a text shorter than two chunks, NumericError for inputs that are not finite,
+    ResourceError.
     """
-    options = EvalOptions(n_ctx, chunks, cache_type, activations)
-    measurement = ImatrixMeasurement(model, text, options, process_output=process_output, datasets=datasets)
-    return measurement.run(on_chunk and (lambda step: on_chunk(step.done, step.total)))
+    options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
+    arguments.callback("on_chunk", on_chunk)
+
+    def report(step: Step) -> None:
+        if on_chunk is not None:
+            on_chunk(step.done, step.total)
+
+    with ImatrixMeasurement(model, text, options, process_output=process_output, datasets=datasets) as measurement:
+        return measurement.run(report)
 
 
 def _inputs(forward: Forward, chunk: Chunk) -> Iterator[Input]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ResourceError
+from subbyte.runtime import arguments
 from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, open_regular, read_regular, write_failure
 from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.shard import MAGIC, Shard
@@ -58,7 +59,7 @@ class Imatrix:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Imatrix:
         """Read a file of either of llama.cpp's formats. Raises FormatError, ModelNotFound and ResourceError."""
-        path = Path(path)
+        path = Path(arguments.path("path", path))
         with suppress(OSError), open_regular(path) as file:  # what can't be opened is told by the other reader
             if file.read(len(MAGIC)) != MAGIC:
                 return _read_old(path)
@@ -69,7 +70,8 @@ class Imatrix:
 
         Raises ResourceError, and FileExists for any other file.
         """
-        path = Path(path)
+        path = Path(arguments.path("path", path))
+        arguments.flag("overwrite", overwrite)
         try:
             with atomic_write(path, IMATRIX_FILE, overwrite=overwrite) as temporary:
                 w = _writer(temporary)
@@ -94,12 +96,7 @@ class Imatrix:
         Divided in float32 as llama-quantize does it, so that the bytes that encoders make are the same. What was never
         reached has weights of 1.
         """
-        if name not in self.squares:
-            return None
-        squares, counts = self.squares[name].astype(np.float32), self.counts[name].astype(np.float32)[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            means: NDArray[np.float32] = np.where(counts > 0, squares / counts, np.float32(1))
-        return means.reshape(-1)
+        return _means(self.squares[name], self.counts[name]).reshape(-1) if name in self.squares else None
 
     def digest(self) -> str:
         """sha256 of the values that quantizing depends on."""
@@ -122,9 +119,8 @@ def _writer(path: Path) -> gguf.GGUFWriter:
 
 
 def _read_gguf(path: Path) -> Imatrix:
-    file = Shard(path)
-    metadata, tensors = file.metadata, file.tensors
-    try:
+    with Shard(path) as file:
+        metadata, tensors = file.metadata, file.tensors
         kind = metadata.str("general.type", None)
         if kind != "imatrix":
             actual = "a model" if kind in (None, "model") else f"of type {quoted(kind)}"
@@ -145,8 +141,6 @@ def _read_gguf(path: Path) -> Imatrix:
             datasets=tuple(datasets), chunk_count=metadata.u32("imatrix.chunk_count", 0),
             chunk_size=metadata.u32("imatrix.chunk_size", 0),
         )  # fmt: skip
-    finally:
-        file.close()
 
 
 def _sums(file: str, tensors: Mapping[str, TensorInfo], suffix: str) -> dict[str, Sums]:
@@ -160,12 +154,21 @@ def _values(file: str, tensor: TensorInfo) -> Sums:
     return np.frombuffer(tensor.data, "<f4").astype(np.float64)
 
 
+def _means(squares: Sums, counts: Sums) -> NDArray[np.float32]:
+    with np.errstate(all="ignore"):  # of what was never reached; anything else that is no number is refused
+        of, n = squares.astype(np.float32), counts.astype(np.float32)[:, None]
+        means: NDArray[np.float32] = np.where(n > 0, of / n, np.float32(1))
+    return means
+
+
 def _checked(file: str, squares: dict[str, Sums], counts: Mapping[str, Sums]) -> dict[str, Sums]:
     """What quantizers multiply errors with: finite and not negative, or they would hang or make rubbish."""
     for name, values in squares.items():
         for each in (values, counts[name]):
             if not (np.isfinite(each).all() and (each >= 0).all()):
                 raise FormatError(f"{file}: {quoted(name)} has values that are negative or not finite; {DAMAGED}")
+        if not np.isfinite(_means(values, counts[name])).all():
+            raise FormatError(f"{file}: {quoted(name)} has means that are no float32: sums by their counts; {DAMAGED}")
     if not squares:
         raise FormatError(f"{file}: an importance matrix without any tensor; make another with `subbyte imatrix`")
     return squares

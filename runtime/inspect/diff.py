@@ -1,12 +1,12 @@
 """What differs between two GGUF files: metadata, texts, tokenizer, tensors and weights; as records and as tables."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import split_name
 from subbyte.runtime.gguf.tensors import size_of
@@ -14,8 +14,9 @@ from subbyte.runtime.inspect.diff_metadata import MAX_TEXT, ArrayChange, TextCha
 from subbyte.runtime.inspect.diff_tensors import TensorChange, compare_tensors, layers_of, ranges
 from subbyte.runtime.inspect.diff_text import MAX_LINES
 from subbyte.runtime.inspect.diff_weights import WeightError, differing, ratio, weight_errors
-from subbyte.runtime.records import Record
-from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.source import Source, open_source
+from subbyte.runtime.tables import Table, html
 from subbyte.runtime.types import StepProgress
 
 MAX_KEY = 64  # characters; a file's may have 65535
@@ -33,7 +34,7 @@ class Side(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Diff(Record):
+class Diff(Record, Tabular):
     """All differences of b from a. Order and place of keys and tensors in the files don't count.
 
     values:  keys with a single value, or that only one file has
@@ -51,6 +52,10 @@ class Diff(Record):
     tensors: tuple[TensorChange, ...]
     errors: tuple[WeightError, ...] | None
 
+    def records(self) -> list[dict[str, Any]]:
+        """A difference each; what a and b are depends on the part: values, bytes, items, types."""
+        return list(_records(self))
+
     @property
     def same(self) -> bool:
         """Whether the files hold the same model: equal metadata, and equal tensors to the last byte."""
@@ -65,19 +70,21 @@ class Diff(Record):
 
 
 def diff(
-    a: str | os.PathLike[str],
-    b: str | os.PathLike[str],
+    a: Source,
+    b: Source,
     *,
     weights: bool = False,
     on_progress: StepProgress | None = None,
 ) -> Diff:
-    """Compares two models, each a path, a built-in name or hf:user/repo:QUANT.
+    """Compares two models, each a path, a built-in name, hf:user/repo:QUANT, a `Model` or a `GGUF`.
 
     Nothing is loaded, so that any GGUF file will do. Tensors of the same type and shape are compared byte by byte.
     weights: also decode those that differ, and measure the error of b's. Raises what `GGUF.open` raises, and
     ModelChanged when a file is written to meanwhile.
     """
-    with GGUF.open(resolve(a)) as first, GGUF.open(resolve(b)) as second:
+    arguments.flag("weights", weights)
+    arguments.callback("on_progress", on_progress)
+    with open_source("a", a) as first, open_source("b", b) as second:
         values, texts, arrays = compare_metadata(first.metadata, second.metadata)
         other_bytes = differing(first, second, on_progress)
         tensors = compare_tensors(first.tensors, second.tensors, other_bytes)
@@ -90,46 +97,34 @@ def _side(gguf: GGUF) -> Side:
     return Side(str(gguf.path), gguf.size, len(gguf.tensors), size.n_weights, size.bits_per_weight)
 
 
-class DiffTable(NamedTuple):
-    """Columns whose heading ends with > have their cells at the right."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-
-def tables(diff: Diff, *, each_tensor: bool = False) -> Iterator[DiffTable]:
+def tables(diff: Diff, *, each_tensor: bool = False) -> Iterator[Table]:
     """The files in numbers, then what differs. each_tensor: weight errors of every tensor instead of every kind."""
-    yield DiffTable("", ("", "file"), [("a", diff.a.path), ("b", diff.b.path)])
-    yield DiffTable("", ("", "a>", "b>", "change>"), list(_sides(diff.a, diff.b)))
+    yield Table.of("", ("", "file"), [("a", diff.a.path), ("b", diff.b.path)])
+    yield Table.of("", ("", "a>", "b>", "change>"), list(_sides(diff.a, diff.b)))
     if diff.values:
         pairs = [(sign, _short(of.key), value) for of in diff.values for sign, value in (("-", of.a), ("+", of.b))]
-        yield DiffTable(
+        yield Table.of(
             "metadata", ("", "key", "value"), [(*place, value) for *place, value in pairs if value is not None]
         )
     if diff.arrays:
-        yield DiffTable("arrays", ("key", "items", "differ>", "the first of them"), [_array(of) for of in diff.arrays])
+        yield Table.of("arrays", ("key", "items", "differ>", "the first of them"), [_array(of) for of in diff.arrays])
     if diff.tensors:
-        yield DiffTable(
+        yield Table.of(
             "tensors", ("kind", "change", "tensors>", "bytes>", "layers"), [_tensor(of) for of in diff.tensors]
         )
     if diff.errors:
         title = "relative error of the weights"
         if each_tensor:
-            yield DiffTable(title, ("error>", "types", "tensor"), list(_each(diff.errors)))
+            yield Table.of(title, ("error>", "types", "tensor"), list(_each(diff.errors)))
         else:
-            yield DiffTable(
+            yield Table.of(
                 title, ("kind", "types", "tensors>", "error>", "largest>", "layers"), list(_kinds(diff.errors))
             )
 
 
 def as_html(diff: Diff) -> str:
     """For notebooks."""
-    parts = []
-    for title, columns, rows in tables(diff):
-        heads = "".join(f"<th>{escape(column.removesuffix('>'))}</th>" for column in columns)
-        body = "".join(f"<tr>{''.join(f'<td>{_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        parts.append(f"<table><caption>{escape(title)}</caption><tr>{heads}</tr>{body}</table>")
+    parts = [html(*tables(diff))]
     for text in diff.texts:
         lines = "\n".join(map(_html, text.lines))
         parts.append(f"<p>{_html(title_of(text))}</p><pre>{lines}</pre>")
@@ -141,6 +136,25 @@ def title_of(text: TextChange) -> str:
     part = f" in the first {MAX_TEXT} bytes" if max(text.bytes_a, text.bytes_b) > MAX_TEXT else ""
     cut = f"; the first {MAX_LINES} lines of that" if len(text.lines) == MAX_LINES else ""
     return f"{_short(text.key)}: {text.n_removed} lines removed, {text.n_added} added{part}{cut}"
+
+
+def _records(differences: Diff) -> Iterator[dict[str, Any]]:
+    """A difference each; what a and b are depends on the part: values, bytes, items, types."""
+    for value in differences.values:
+        yield {"part": "value", "name": value.key, "a": value.a, "b": value.b}
+    for text in differences.texts:
+        lines = {"lines_removed": text.n_removed, "lines_added": text.n_added}
+        yield {"part": "text", "name": text.key, "a": text.bytes_a, "b": text.bytes_b, **lines}
+    for array in differences.arrays:
+        counts = {"a": array.count_a, "b": array.count_b, "n_differing": array.n_differing}
+        yield {"part": "array", "name": array.key, **counts}
+    for tensor in differences.tensors:
+        sizes = {"bytes_a": tensor.bytes_a, "bytes_b": tensor.bytes_b}
+        layers = " ".join(map(str, tensor.layers))
+        yield {"part": "tensor", "name": tensor.kind, "a": tensor.a, "b": tensor.b, "layers": layers, **sizes}
+    for error in differences.errors or ():
+        types = {"a": error.type_a, "b": error.type_b}
+        yield {"part": "weights", "name": error.tensor, **types, "relative_error": error.relative}
 
 
 def _sides(a: Side, b: Side) -> Iterator[tuple[str, ...]]:

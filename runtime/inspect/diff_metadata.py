@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.runtime.gguf._strings import scan_strings, split_strings
+from subbyte.runtime.gguf.identical import same_bytes
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.gguf.values import ARRAY, MAX_STRING_BYTES, SCALARS, STRING, ArraySpan, MetadataValue
 from subbyte.runtime.inspect.diff_text import changed_lines
@@ -21,7 +22,7 @@ SHOWN_ITEMS = 3
 _Piece: TypeAlias = tuple[int, Any, Any, NDArray[np.intp]]
 """Where items begin, a's and b's, and at which of them they differ."""
 
-STRINGS_AT_ONCE, BYTES_AT_ONCE = 1 << 16, 1 << 20  # so that comparing needs little memory
+STRINGS_AT_ONCE = 1 << 16  # so that comparing needs little memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,6 @@ def compare_metadata(
         elif left.data != right.data and not (left.data != left.data and right.data != right.data):  # NaN is NaN
             values.append(ValueChange(key, _number(left), _number(right)))
     return tuple(values), tuple(texts), tuple(arrays)
-
-
-def same_bytes(a: memoryview, b: memoryview) -> bool:
-    """Whether two buffers hold the same; a few GB/s, in little memory."""
-    if len(a) != len(b):
-        return False
-    for start in range(0, len(a), BYTES_AT_ONCE):
-        left, right = (np.frombuffer(side[start : start + BYTES_AT_ONCE], np.uint8) for side in (a, b))
-        if not np.array_equal(left, right):
-            return False
-    return True
 
 
 def _text(data: memoryview) -> str:

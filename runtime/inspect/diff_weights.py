@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from subbyte.kernels import FORMATS, dequantize
+from subbyte.runtime.gguf.identical import same_bytes
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TensorInfo
-from subbyte.runtime.inspect.diff_metadata import same_bytes
 from subbyte.runtime.machine import default_threads
 from subbyte.runtime.records import Record
 from subbyte.runtime.types import StepProgress

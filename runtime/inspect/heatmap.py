@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
+from subbyte.runtime import arguments
 from subbyte.runtime.files import atomic_write, write_failure
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.names import split_name
@@ -15,8 +16,8 @@ from subbyte.runtime.gguf.tensors import Size, size_of
 from subbyte.runtime.inspect.colours import LEAST_BITS, MOST_BITS, bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
 from subbyte.runtime.inspect.svg import CHAR, LINE, MARGIN, SVG_FILE, Canvas
-from subbyte.runtime.records import Record
-from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.text import printable
 
 __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"]
@@ -69,7 +70,7 @@ class Share(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Heatmap(Record):
+class Heatmap(Record, Tabular):
     """The grid of a file's matrices; in a notebook it shows itself as a picture, `svg` writes one.
 
     kinds:   of the cells, in the order in which a layer uses them
@@ -89,6 +90,10 @@ class Heatmap(Record):
     shares: tuple[Share, ...]
     whole: Share
 
+    def records(self) -> list[dict[str, Any]]:
+        """A matrix each, those outside of the layers last."""
+        return [{**cell.to_dict(), "bits_per_weight": cell.bits} for cell in (*self.cells, *self.outside)]
+
     def rows(self) -> list[tuple[Cell | None, ...]]:
         """The cells of each layer in the order of `kinds`, None where it has no such tensor."""
         at = {(cell.layer, cell.kind): cell for cell in self.cells}
@@ -96,7 +101,8 @@ class Heatmap(Record):
 
     def svg(self, by: By = "bits") -> str:
         """The picture as an SVG document, coloured by bits per weight or by block type."""
-        return draw(self, by)
+        arguments.choice("by", by, get_args(By))
+        return draw(self, by).document()
 
     def save_svg(self, path: str | os.PathLike[str], by: By = "bits", *, overwrite: bool = False) -> None:
         """Writes the picture, whole or not at all. overwrite: also over an older one.
@@ -110,7 +116,7 @@ class Heatmap(Record):
             raise write_failure(path, error) from error
 
     def _repr_html_(self) -> str:
-        return f'<div style="overflow-x: auto">{self.svg()}</div>'
+        return f'<div style="overflow-x: auto">{draw(self, "bits").inline()}</div>'
 
 
 def colour(cell: Cell, by: By) -> str:
@@ -118,12 +124,12 @@ def colour(cell: Cell, by: By) -> str:
     return bits_colour(cell.bits) if by == "bits" else type_colour(cell.type)
 
 
-def heatmap(model: str | os.PathLike[str]) -> Heatmap:
-    """The heatmap of a model: a path, a built-in name or hf:user/repo:QUANT, as `load` takes it.
+def heatmap(model: Source) -> Heatmap:
+    """The heatmap of a model: a path, a built-in name or hf:user/repo:QUANT, as `load` takes it, a `Model` or a `GGUF`.
 
     Nothing is loaded, so that any GGUF file will do. Raises what `GGUF.open` raises.
     """
-    with GGUF.open(resolve(model)) as gguf:
+    with open_source("model", model) as gguf:
         return chart(gguf)
 
 
@@ -178,8 +184,8 @@ def _share(kind: str, tensors: Collection[TensorInfo]) -> Share:
     return Share(kind, len(tensors), size.n_weights, size.n_bytes, tuple(name for name, _ in types.most_common()))
 
 
-def draw(heatmap: Heatmap, by: By) -> str:
-    """The picture as SVG: layers from left to right, a row for each kind, embeddings and head below."""
+def draw(heatmap: Heatmap, by: By) -> Canvas:
+    """The picture: layers from left to right, a row for each kind, embeddings and head below."""
     canvas, y = Canvas(), float(MARGIN)
     canvas.text(MARGIN, y, Path(heatmap.path).name, "t")
     canvas.text(MARGIN, y + LINE, _describe(heatmap), "d")
@@ -190,7 +196,7 @@ def draw(heatmap: Heatmap, by: By) -> str:
         _draw_scale(canvas, y)
     else:
         _draw_types(canvas, heatmap, y)
-    return canvas.document()
+    return canvas
 
 
 def _describe(heatmap: Heatmap) -> str:

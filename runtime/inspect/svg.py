@@ -1,4 +1,7 @@
-"""An SVG document drawn piece by piece: texts and boxes on a white ground that grows with them."""
+"""An SVG document drawn piece by piece: texts and boxes on a ground that grows with them.
+
+Texts have the colour of what is around them (currentColor), so that they can be read on a light page and on a dark one.
+"""
 
 from html import escape
 
@@ -12,7 +15,8 @@ MARGIN = 14
 _MARK = "<metadata>subbyte heatmap</metadata>"
 SVG_FILE = FileKind("a heatmap", lambda head: head.startswith(b"<svg ") and _MARK.encode() in head)
 _FONT = "ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
-_STYLE = f".m{{font:11px {_FONT};fill:#222}}.d{{font:11px {_FONT};fill:#666}}.t{{font:bold 14px {_FONT};fill:#222}}"
+_STYLE = f".m{{font:11px {_FONT}}}.d{{font:11px {_FONT};opacity:.7}}.t{{font:bold 14px {_FONT}}}"
+_OF_A_FILE = ":root{color:#222;background:#fff}@media(prefers-color-scheme:dark){:root{color:#ddd;background:#181818}}"
 
 
 class Canvas:
@@ -44,12 +48,18 @@ class Canvas:
         self._parts.append(f"<text {place} {look}>{_xml(text)}</text>")
 
     def document(self) -> str:
-        """All of it on white ground."""
+        """All of it as a file, on light ground, or on dark where the reader prefers that."""
+        return f"{self._svg(_OF_A_FILE + _STYLE)}\n"
+
+    def inline(self) -> str:
+        """All of it as a part of a page, on its ground."""
+        return self._svg(_STYLE)
+
+    def _svg(self, style: str) -> str:
         width, height = round(self._width + MARGIN), round(self._height + MARGIN)
         size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-        ground = '<rect width="100%" height="100%" fill="#fff"/>'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{_MARK}<style>{_STYLE}</style>{ground}'
-        return f"{head}{''.join(self._parts)}</svg>\n"
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} fill="currentColor">{_MARK}<style>{style}</style>'
+        return f"{head}{''.join(self._parts)}</svg>"
 
     def _grow(self, x: float, y: float) -> None:
         self._width, self._height = max(self._width, x), max(self._height, y)

@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import NumericError, ResourceError, UnsupportedError
+from subbyte.errors import NumericError, ResourceError
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime.gguf.tensors import TensorInfo
 
@@ -33,12 +33,6 @@ def encoders() -> ModuleType:
         ) from None
     module: ModuleType = libgguf
     return module
-
-
-def encoder_needs_importances(type: str) -> bool:
-    """Whether the encoder of a block type can't do without importances, whatever the tensor."""
-    needed: bool = encoders().quantize_requires_imatrix(FORMATS[type].id)
-    return needed
 
 
 class Encoder:
@@ -60,10 +54,8 @@ class Encoder:
         """The tensor's data in another type, a piece of rows after the other.
 
         importances: a weight for each column. Raises NumericError for weights that are not finite or do not fit the
-        type, UnsupportedError for a type that can't be read.
+        type. The tensor's own must be one that can be read.
         """
-        if tensor.type not in FORMATS:
-            raise UnsupportedError(f"tensor {tensor.name}: {tensor.type} can't be read; quantize the original model")
         self._prepare(type)
         row = tensor.shape[0]
         n_rows, at_once = tensor.n_weights // row, max(1, PIECE // row)

@@ -5,10 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from subbyte.errors import ModelRefused
+from subbyte.errors import ModelRefused, UnsupportedError
+from subbyte.kernels import FORMATS
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.quantize.matrices import ModelTraits, locate, matrices
 from subbyte.runtime.quantize.metadata import IMATRIX
+from subbyte.runtime.quantize.notes import notes
 from subbyte.runtime.quantize.plan import FLOATS
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import QuantizableTensor, Rule
@@ -30,8 +32,15 @@ class Difference(Record):
 
 
 def extract(gguf: GGUF) -> Recipe:
-    """The types of a file's matrices as a recipe that gives the same ones. Raises ModelRefused for a file of none."""
-    return compress(_types(gguf), matrices(gguf, imatrix=_had_imatrix(gguf)), gguf.path.stem)
+    """The types of a file's matrices as a recipe that gives the same ones.
+
+    Raises ModelRefused for a file of none, UnsupportedError for one of types that no recipe can give.
+    """
+    types = _types(gguf)
+    if odd := [name for name, type in types.items() if type not in FORMATS]:
+        found = f"{gguf.path}: tensor {quoted(odd[0])} is {types[odd[0]]}, which can't be written"
+        raise UnsupportedError(f"{found}; recipes have {', '.join(FORMATS)}")
+    return compress(types, matrices(gguf, imatrix=_had_imatrix(gguf)), gguf.path.stem)
 
 
 def check(gguf: GGUF, recipe: Recipe) -> list[Difference]:
@@ -48,6 +57,11 @@ def resolve(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> Recipe:
     """What a recipe means for one file, in rules that name types only."""
     tensors = matrices(gguf, imatrix=imatrix)
     return compress({matrix.name: recipe.type_of(matrix) for matrix in tensors}, tensors, recipe.name)
+
+
+def notes_of(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> tuple[str, ...]:
+    """Where a file can't be what the recipe says, see `notes.py`."""
+    return notes(recipe, matrices(gguf, imatrix=imatrix))
 
 
 def typical(recipe: Recipe) -> Recipe:
@@ -73,7 +87,7 @@ def export(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> tuple[str, list[str]
     lines = []
     for (kind, type), layers in _by_kind(types, tensors).items():
         where = "" if layers == [None] else rf"blk\.({'|'.join(map(str, layers))})\."
-        lines.append(f"^{where}{re.escape(kind)}\\.weight$={type.lower()}")
+        lines.append(f"^{where}{_pattern(kind)}\\.weight$={type.lower()}")
     return Recipe("", quantized.most_common(1)[0][0], pure=True).file_type, lines
 
 
@@ -120,6 +134,11 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             parts.append([n, n])
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def _pattern(name: str) -> str:
+    r"""A regular expression for a name alone. Of a hostile file it may hold anything: a line break is `\x0a`, too."""
+    return "".join(re.escape(c) if c.isprintable() or ord(c) > 255 else f"\\x{ord(c):02x}" for c in name)
 
 
 def _by_kind(types: Mapping[str, str], tensors: Sequence[QuantizableTensor]) -> dict[tuple[str, str], list[int | None]]:

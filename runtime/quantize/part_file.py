@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,10 +45,22 @@ class PartFile:
             if not try_lock(self._file):
                 raise ResourceError(f"{self.path}: is being written by another run; wait for it")
             self._take_up()
+            self._warn_of_others()
         except BaseException as error:
             self._file.close()
             raise (self._failure(error) if isinstance(error, OSError) else error) from None
         return self
+
+    def _warn_of_others(self) -> None:
+        """Says what other commands left of the same file: hours of work, or gigabytes that nobody asks for any more."""
+        for other in self._others():
+            size = other.stat().st_size / 1e6
+            _log.warning("%s (%.0f MB) is what another command left of the same file; it goes when this one is done",
+                         other, size)  # fmt: skip
+
+    def _others(self) -> list[Path]:
+        pattern = f"{escape(self._out.name)}.{'[0-9a-f]' * 16}.part"
+        return sorted(other for other in self._out.parent.glob(pattern) if other != self.path)
 
     def write(self, data: bytes) -> None:
         """Appends some of a tensor's data."""
@@ -68,7 +81,7 @@ class PartFile:
             publish(self.path, self._out, MODEL_FILE, overwrite=self._overwrite, sync=True)
         except OSError as error:
             raise self._failure(error) from error
-        for other in self._out.parent.glob(f"{_literal(self._out.name)}.{'[0-9a-f]' * 16}.part"):
+        for other in self._others():
             _remove_if_unused(other)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -112,12 +125,6 @@ class PartFile:
 
     def _failure(self, error: OSError) -> ResourceError:
         return ResourceError(f"can't write {self.path}: {error.strerror or error}; give another place")
-
-
-def _literal(name: str) -> str:
-    from glob import escape
-
-    return escape(name)
 
 
 def _remove_if_unused(path: Path) -> None:

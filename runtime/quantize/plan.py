@@ -6,18 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from subbyte.errors import ModelRefused
+import numpy as np
+
+from subbyte.errors import ModelRefused, UnsupportedError
 from subbyte.kernels import FORMATS
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.tensors import Size
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import TypeShare
 from subbyte.runtime.quantize.matrices import matrices
+from subbyte.runtime.quantize.notes import notes
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.records import Record
+from subbyte.runtime.text import quoted
 
 # Of a matrix that is multiplied with in every layer; so coarse that without importances the model is lost.
 NEED_IMATRIX = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
+ENCODER_NEEDS_IMATRIX = frozenset({"IQ1_S", "IQ2_XXS", "IQ2_XS"})  # whatever the tensor; as libgguf says
 FLOATS = frozenset({"F32", "F16", "BF16"})
 LADDER = (
     "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M",
@@ -40,11 +45,15 @@ class Change(Record):
 
 @dataclass(frozen=True)
 class QuantPlan:
-    """All tensors of a file, in its order. recipe: what decided. imatrix: whether importances are known."""
+    """All tensors of a file, in its order. recipe: what decided. imatrix: whether importances are known.
+
+    notes: where the file is not what the recipe says, see `notes.py`.
+    """
 
     recipe: Recipe
     changes: tuple[Change, ...]
     imatrix: bool
+    notes: tuple[str, ...]
 
     @property
     def n_bytes(self) -> int:
@@ -63,8 +72,8 @@ class QuantPlan:
 
     @property
     def requantized(self) -> tuple[str, ...]:
-        """Names of tensors that lose a second time: they are quantized already, and take another type."""
-        return tuple(c.name for c in self.changes if c.was != c.type and c.was not in FLOATS)
+        """Names of tensors that lose a second time: they are quantized already, and take another such type."""
+        return tuple(c.name for c in self.changes if c.was != c.type and FLOATS.isdisjoint((c.was, c.type)))
 
     def shares(self) -> list[TypeShare]:
         """Tensors, weights and bytes of each block type, most bytes first."""
@@ -82,6 +91,7 @@ class QuantPlan:
         """Sizes, types and tensors, fit for JSON."""
         return {
             "recipe": self.recipe.to_dict(),
+            "notes": list(self.notes),
             "n_bytes": self.n_bytes,
             "n_weights": self.n_weights,
             "bits_per_weight": self.bits_per_weight,
@@ -91,20 +101,17 @@ class QuantPlan:
 
 
 def make_plan(gguf: GGUF, recipe: Recipe, imatrix: Imatrix | None = None) -> QuantPlan:
-    """What the recipe makes of a file. Raises ValueError for a rule that names no tensor, UnsupportedError."""
+    """What the recipe makes of a file. Raises ModelRefused for one without tensors, UnsupportedError."""
     tensors = matrices(gguf, imatrix=imatrix is not None)
     types = {matrix.name: recipe.type_of(matrix) for matrix in tensors}
     changes = [_change(tensor, types.get(tensor.name, tensor.type)) for tensor in gguf.tensors.values()]
     if not changes:
         raise ModelRefused(f"{gguf.path}: holds no tensors; give a model")
-    return QuantPlan(recipe, tuple(changes), imatrix is not None)
+    return QuantPlan(recipe, tuple(changes), imatrix is not None, notes(recipe, tensors))
 
 
-def check_importances(plan: QuantPlan, imatrix: Imatrix | None, needed: Callable[[str], bool]) -> None:
-    """Raises ModelRefused, which names the tensor, where importances are missing that its type needs, or do not fit it.
-
-    needed: whether the encoder of a type can't do without any, even for embeddings and output.
-    """
+def check_importances(plan: QuantPlan, imatrix: Imatrix | None) -> None:
+    """Raises ModelRefused, which names the tensor, where its type lacks importances, or has some that do not fit."""
     for change in plan.changes:
         if change.was == change.type:
             continue
@@ -112,7 +119,9 @@ def check_importances(plan: QuantPlan, imatrix: Imatrix | None, needed: Callable
         if weights is not None and len(weights) != change.shape[0]:
             found = f"rows have {change.shape[0]} weights, the importance matrix has {len(weights)}"
             raise ModelRefused(f"tensor {change.name}: {found}; it was made from another model")
-        if weights is None and needs_importances(change, plan.recipe, needed):
+        if weights is not None and not np.isfinite(weights).all():
+            raise ModelRefused(f"tensor {change.name}: importances that are not finite; make another importance matrix")
+        if weights is None and needs_importances(change, plan.recipe):
             lacks = "none was given (--imatrix)" if imatrix is None else "the given one has none for this tensor"
             raise ModelRefused(
                 f"tensor {change.name}: {change.type} needs an importance matrix, and {lacks}; "
@@ -120,12 +129,12 @@ def check_importances(plan: QuantPlan, imatrix: Imatrix | None, needed: Callable
             )
 
 
-def needs_importances(change: Change, recipe: Recipe, needed: Callable[[str], bool]) -> bool:
+def needs_importances(change: Change, recipe: Recipe) -> bool:
     """llama-quantize's rule, and what the encoders ask for besides."""
     if change.name in ("token_embd.weight", "output.weight"):
-        return needed(change.type)
+        return change.type in ENCODER_NEEDS_IMATRIX
     q2_k_s = change.type == "Q2_K" and recipe.default_type == "Q2_K_S"
-    return change.type in NEED_IMATRIX or needed(change.type) or q2_k_s
+    return change.type in NEED_IMATRIX or q2_k_s
 
 
 def recipe_for_size(
@@ -148,5 +157,10 @@ def recipe_for_size(
 def _change(tensor: TensorInfo, type: str) -> Change:
     if type == tensor.type:
         return Change(tensor.name, tensor.shape, type, type, tensor.n_bytes)
+    if tensor.type not in FORMATS:
+        raise UnsupportedError(
+            f"tensor {quoted(tensor.name)}: {tensor.type} can't be read, and {type} is wanted; quantize the original "
+            "model"
+        )
     n_bytes = tensor.n_weights // FORMATS[type].block_size * FORMATS[type].block_bytes
     return Change(tensor.name, tensor.shape, tensor.type, type, n_bytes)

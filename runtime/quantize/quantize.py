@@ -5,14 +5,15 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from subbyte.errors import FileExists
+from subbyte.errors import FileExists, ModelRefused
 from subbyte.kernels import MAX_THREADS
+from subbyte.runtime import arguments
 from subbyte.runtime.files import check_place, write_failure
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
@@ -20,14 +21,16 @@ from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.writer import Layout, lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.machine import default_threads
-from subbyte.runtime.quantize.encode import Encoder, encoder_needs_importances
+from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import quantized
 from subbyte.runtime.quantize.part_file import MODEL_FILE, PartFile
 from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
-from subbyte.runtime.text import printable
+from subbyte.runtime.records import Tabular
+from subbyte.runtime.source import Source, open_source
+from subbyte.runtime.text import did_you_mean, printable
 from subbyte.runtime.types import StepProgress
 
 COPIED = 1 << 20  # bytes at once
@@ -36,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Quantized:
+class Quantized(Tabular):
     """What was written, or with dry_run would be. n_bytes: of the file. resumed: tensors that an earlier run left."""
 
     source: Path
@@ -46,6 +49,10 @@ class Quantized:
     dry_run: bool
     resumed: int
     seconds: float
+
+    def records(self) -> list[dict[str, Any]]:
+        """A block type each, most bytes first."""
+        return [asdict(share) for share in self.plan.shares()]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, fit for JSON; tensors with their types."""
@@ -64,7 +71,7 @@ class Quantized:
 
 
 def quantize(
-    source: str | os.PathLike[str],
+    source: Source,
     out: str | os.PathLike[str],
     recipe: str | os.PathLike[str] | Recipe | None = None,
     *,
@@ -78,24 +85,30 @@ def quantize(
 ) -> Quantized:
     """Writes a model in other block types; OUT appears when it is whole. Needs the extra `quantize`, but for a dry run.
 
-    source: a path or a name, as for `load`. recipe: the name of a mixture, a TOML file, or a `Recipe`; or in its place
-    target_size: the most bytes the file may have, for which the finest of llama.cpp's mixtures is taken.
-    tensor_types: "PATTERN=TYPE", which come before the recipe's rules. overwrite: also over a model, else FileExists is
-    raised. A run that was interrupted is taken up by the same call. Raises ValueError, ModelRefused (importances are
-    missing), NumericError, ResourceError, ModelNotFound.
+    source: a path or a name, as for `load`, a `Model` or a `GGUF`. recipe: the name of a mixture, a TOML file, or a
+    `Recipe`; or in its place target_size: the most bytes the file may have, for which the finest of llama.cpp's
+    mixtures is taken. tensor_types: "PATTERN=TYPE", which come before the recipe's rules. overwrite: also over a model,
+    else FileExists is raised. A run that was interrupted is taken up by the same call. Raises ValueError, ModelRefused
+    (importances are missing), NumericError, ResourceError, ModelNotFound.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
+    if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
     if (recipe is None) == (target_size is None):
-        raise ValueError("give either a recipe or a target size")
-    from subbyte.runtime.store.resolve import resolve
-
-    started, out = time.perf_counter(), Path(out)
+        raise ValueError("give either a recipe or a target size (recipe, target_size)")
+    started, out = time.perf_counter(), Path(arguments.path("out", out))
+    tensor_types = arguments.strings("tensor_types", tensor_types)
+    arguments.flag("dry_run", dry_run)
+    arguments.flag("overwrite", overwrite)
+    arguments.callback("on_progress", on_progress)
+    if target_size is not None:
+        target_size = arguments.whole("target_size", target_size, 1, hint="bytes")
     overrides = [parse_override(each) for each in tensor_types]
     base = None if recipe is None else find_recipe(recipe)
-    importances = imatrix if isinstance(imatrix, Imatrix) or imatrix is None else Imatrix.open(imatrix)
+    importances = (
+        imatrix if isinstance(imatrix, Imatrix) or imatrix is None else Imatrix.open(arguments.path("imatrix", imatrix))
+    )
     imatrix_name = "" if imatrix is None or isinstance(imatrix, Imatrix) else os.fspath(imatrix)
-    with GGUF.open(resolve(source)) as gguf:
+    with open_source("source", source) as gguf:
         _check_place(out, gguf, overwrite=overwrite or dry_run)
         _check_matched(overrides, gguf)
 
@@ -110,18 +123,21 @@ def quantize(
             base = recipe_for_size(plan_of, lambda plan: layout_of(plan).end, target_size)
         plan = plan_of(base)
         layout, resumed = layout_of(plan), 0
+        for note in plan.notes:
+            _log.warning("%s", note)
         if again := plan.requantized:
             _log.warning("%d tensors, such as %s, are quantized already and lose a second time; quantize the original "
                          "model where there is one", len(again), again[0])  # fmt: skip
-        if not dry_run:
-            check_importances(plan, importances, encoder_needs_importances)
+        if dry_run:
+            _warn_of_importances(plan, importances)
+        else:
+            check_importances(plan, importances)
             n_threads = threads or min(default_threads()[0], MAX_THREADS)
             fingerprint = _fingerprint(gguf, layout, importances)
             part = PartFile(out, layout, fingerprint, overwrite=overwrite)
             with part as file, Encoder(n_threads) as encoder:
                 resumed = file.n_done
-                with gguf.guard_truncation():
-                    _write(gguf, plan, importances, file, encoder, on_progress)
+                _write(gguf, plan, importances, file, encoder, on_progress)
                 file.publish()
         return Quantized(gguf.path, out, plan, layout.end, dry_run, resumed, time.perf_counter() - started)
 
@@ -138,22 +154,30 @@ def _write(
     for i, change in enumerate(plan.changes):
         tensor, written = gguf.tensors[change.name], 0
         if i >= file.n_done:
-            gguf.check_unchanged()
             for piece in _data(tensor, change, imatrix, encoder):
                 if on_progress is not None:
                     behind = done + tensor.n_weights * written // change.n_bytes
                     on_progress(f"{change.name}, {change.type}", behind, plan.n_weights)
                 file.write(piece)
                 written += len(piece)
+            gguf.check_unchanged()
             file.end_tensor()
         done += tensor.n_weights
 
 
 def _data(tensor: TensorInfo, change: Change, imatrix: Imatrix | None, encoder: Encoder) -> Iterator[bytes]:
-    """The tensor's new data in pieces; copied where it stays, so that a guard sees it when the file is cut short."""
+    """The tensor's new data in pieces; copied where it stays, so that it is read here and not by who writes it."""
     if change.type == tensor.type:
         return (bytes(tensor.data[at : at + COPIED]) for at in range(0, tensor.n_bytes, COPIED))
     return encoder.encode(tensor, change.type, imatrix.weights(change.name) if imatrix else None)
+
+
+def _warn_of_importances(plan: QuantPlan, imatrix: Imatrix | None) -> None:
+    """What would be refused is still shown: its size may decide whether an importance matrix is worth making."""
+    try:
+        check_importances(plan, imatrix)
+    except ModelRefused as error:
+        _log.warning("this can't be written yet: %s", error)
 
 
 def _layout(gguf: GGUF, plan: QuantPlan, imatrix: Imatrix | None, imatrix_name: str) -> Layout:
@@ -187,5 +211,6 @@ def _check_matched(rules: Sequence[Rule], gguf: GGUF) -> None:
     tensors = matrices(gguf, imatrix=False)
     for rule in rules:
         if not any(rule.fits(matrix) for matrix in tensors):
-            kinds = sorted({matrix.context.kind for matrix in tensors})
-            raise ValueError(f"{rule.match!r} fits no tensor of the model, which has {', '.join(kinds)}")
+            kinds = sorted({printable(matrix.context.kind) for matrix in tensors})
+            hint = did_you_mean(rule.match, kinds)
+            raise ValueError(f"{rule.match!r} fits no tensor of the model{hint}, which has {', '.join(kinds)}")

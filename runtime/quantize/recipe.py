@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import FormatError, ResourceError
+from subbyte.runtime import arguments
 from subbyte.runtime.files import UnfitFile, read_regular
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.published_mixes import MIXES
 from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
-from subbyte.runtime.text import printable
+from subbyte.runtime.text import did_you_mean, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,23 +74,25 @@ class Recipe:
     def named(cls, name: str) -> Recipe:
         """A mixture that is built in, in any case of letters: "Q4_K_M", "dynamicgate-iq2_xs".
 
-        Raises ValueError, which lists them.
+        Raises ValueError, which names those that may be meant.
         """
-        wanted = "-".join(name.split()).lower()
+        wanted = "-".join(arguments.text("name", name).split()).lower()
         known = {**{mix.lower(): mix for mix in NAMED}, **{alias.lower(): mix for alias, mix in ALIASES.items()}}
         if wanted not in known:
-            raise ValueError(f"no recipe {name!r}; built in are {', '.join(NAMED)}, or give the path of a .toml file")
+            hint = did_you_mean(name, [*NAMED, *ALIASES])
+            allowed = "`subbyte recipe show` lists those built in, or give the path of a .toml file"
+            raise ValueError(f"no recipe {name!r}{hint}; {allowed}")
         return cls(known[wanted], known[wanted])
 
     @classmethod
     def dynamic_gate(cls, type: str) -> Recipe:
         """The mixture of Mungert's DynamicGate files: "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S" or "IQ2_M"."""
-        return cls.named(f"DynamicGate-{type}")
+        return cls.named(f"DynamicGate-{arguments.text('type', type)}")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Recipe:
         """The recipe in a TOML file. Raises FormatError and ResourceError."""
-        return read_recipe(Path(path))
+        return read_recipe(Path(arguments.path("path", path)))
 
     def to_toml(self) -> str:
         """The text of a TOML file from which `open` makes the same recipe."""
@@ -132,7 +135,7 @@ def find_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:
         return recipe
     if isinstance(recipe, str) and not recipe.endswith(".toml"):
         return Recipe.named(recipe)
-    return read_recipe(Path(recipe))
+    return read_recipe(Path(arguments.path("recipe", recipe, "a recipe's name, the path of a .toml file or a Recipe")))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -216,4 +219,5 @@ def _value(value: str | list[str]) -> str:
 
 
 def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's form is one of TOML's
+    quoted = json.dumps(text, ensure_ascii=False)  # JSON's form is one of TOML's
+    return "".join(f"\\u{ord(c):04x}" if "\x7f" <= c <= "\x9f" else c for c in quoted)

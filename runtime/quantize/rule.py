@@ -9,6 +9,7 @@ from functools import cached_property
 
 from subbyte.kernels import FORMATS
 from subbyte.runtime.quantize.file_types import TensorContext
+from subbyte.runtime.text import did_you_mean
 
 CONDITIONS: Mapping[str, Callable[[TensorContext], bool]] = {
     "early": lambda context: context.early,
@@ -56,7 +57,10 @@ class Rule:
         _ = self.spans
         for condition in self.when:
             if condition.removeprefix("not ") not in CONDITIONS:
-                raise ValueError(f"no condition {condition!r}; allowed are {', '.join(CONDITIONS)}, also with not")
+                hint = did_you_mean(condition.removeprefix("not "), CONDITIONS)
+                raise ValueError(
+                    f"no condition {condition!r}{hint}; allowed are {', '.join(CONDITIONS)}, also with not"
+                )
 
     @cached_property
     def patterns(self) -> list[tuple[bool, re.Pattern[str]]]:
@@ -101,7 +105,7 @@ class Rule:
 def check_type(type: str) -> None:
     """Raises ValueError for what is no block type."""
     if type not in FORMATS:
-        raise ValueError(f"no block type {type!r}; allowed are {', '.join(FORMATS)}")
+        raise ValueError(f"no block type {type!r}{did_you_mean(type, FORMATS)}; allowed are {', '.join(FORMATS)}")
 
 
 def parse_override(text: str) -> Rule:

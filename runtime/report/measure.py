@@ -64,7 +64,7 @@ def measure_speeds(
     speeds: takes them, also those that are known when the measurement is ended early.
     """
     with BenchMeasurement(
-        model.path, prompts=[prompt], generations=[generation], threads=[model.n_threads], repeats=repeats,
+        model, prompt=[prompt], generate=[generation], threads=[model.n_threads], repeats=repeats,
         cache_type=cache_type,
     ) as bench:  # fmt: skip
         try:

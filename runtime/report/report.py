@@ -5,27 +5,27 @@ Its table is that of a model card; below it stands all that another needs to get
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from subbyte.runtime import arguments
 from subbyte.runtime.bench.result import Kind
 from subbyte.runtime.compare.compare import CompareMeasurement
 from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
-from subbyte.runtime.evaluation.tables import Table, html, markdown, short_names
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.model import Model, load
-from subbyte.runtime.records import Record
+from subbyte.runtime.model import Model, Models, as_model, as_models
+from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
 from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.tables import Table, flat, html, markdown, short_names
 from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
 
 COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
@@ -54,7 +54,7 @@ class ReportRow(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Report(Record):
+class Report(Record, Tabular):
     """rows: of the files in the order given, then of the base, if there is one. run: their losses, in that order."""
 
     rows: tuple[ReportRow, ...]
@@ -70,16 +70,27 @@ class Report(Record):
         own = {name: getattr(self, name) for name in ("base", "version", "cpu", "isa", "threads")}
         return {**own, "level": self.run.level, "rows": [row.to_dict() for row in self.rows]}
 
+    def records(self) -> list[dict[str, Any]]:
+        """A file each; sha256: of each of its parts."""
+        shared = {name: getattr(self, name) for name in ("version", "cpu", "isa", "threads")}
+        rows = []
+        for row in self.rows:
+            facts = row.to_dict()
+            facts["sha256"] = " ".join(row.sha256.values())
+            del facts["perplexity"]["running"]
+            rows.append({name: value for name, value in flat(facts) if value is not None} | shared)
+        return rows
+
     def table(self) -> Table:
         """A row for each file, the base last."""
         tests = [speed.test for speed in (self.rows[0].prompt, self.rows[0].generation) if speed]
         columns = (*COLUMNS, *([KLD] if self.base is not None else []), *(f"{test}, tokens/s" for test in tests))
-        return Table("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
+        return Table.of_figures("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
 
     def markdown(self, command: str) -> str:
         """The table, what its columns mean, the conditions and the digests."""
         digests = [f"{name} {sha256}" for row in self.rows for name, sha256 in row.sha256.items()]
-        parts = [markdown([self.table()]), *self.notes(), f"    {command}"]
+        parts = [markdown(self.table()), *self.notes(), f"    {command}"]
         return "\n\n".join([*parts, "sha256:\n\n" + "\n".join(f"    {line}" for line in digests)])
 
     @property
@@ -123,7 +134,7 @@ class Report(Record):
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
-        return html([self.table()])
+        return html(self.table())
 
 
 class ReportMeasurement(Measurement[Step, Report]):
@@ -134,24 +145,28 @@ class ReportMeasurement(Measurement[Step, Report]):
 
     def __init__(
         self,
-        models: Sequence[str | os.PathLike[str]],
+        models: Models | Sequence[Models],
         text: Texts,
         options: EvalOptions,
         *,
-        base: str | os.PathLike[str] | None = None,
-        against: str | os.PathLike[str] | None = None,
+        base: Models | None = None,
+        against: Models | None = None,
         threads: int | None = None,
         prompt: int = 512,
-        generation: int = 64,
+        generate: int = 64,
         repeats: int = 3,
     ) -> None:
-        if not models:
-            raise ValueError("no model to report on; give at least one")
-        self._options, self._prompt, self._generation, self._repeats = options, prompt, generation, repeats
+        arguments.instance("options", options, EvalOptions)
+        text = arguments.raw_texts("text", text)
+        for name, size in (("prompt", prompt), ("generate", generate), ("repeats", repeats)):
+            arguments.whole(name, size, 1)
+        self._options, self._prompt, self._generate, self._repeats = options, prompt, generate, repeats
         self._losses: PerplexityMeasurement | CompareMeasurement
         with ExitStack() as stack:
-            files = [stack.enter_context(load(model, threads=threads)) for model in models]
-            self._base = None if base is None else stack.enter_context(load(base, threads=threads))
+            files = as_models("models", models, stack, threads)
+            if not files:
+                raise ValueError("models: no model to report on; give at least one")
+            self._base = None if base is None else as_model("base", base, stack, threads)
             self._baselines = _baselines(files, against)
             if self._base is None:
                 self._models = files
@@ -170,7 +185,7 @@ class ReportMeasurement(Measurement[Step, Report]):
             yield Step(what, chunk.index, chunk.total)
         for model, speeds in zip(self._models, self._speeds, strict=True):
             yield from measure_speeds(
-                model, self._prompt, self._generation, self._repeats, self._options.cache_type, speeds
+                model, self._prompt, self._generate, self._repeats, self._options.cache_type, speeds
             )
 
     @property
@@ -213,47 +228,49 @@ class ReportMeasurement(Measurement[Step, Report]):
 
 
 def report(
-    models: Sequence[str | os.PathLike[str]],
+    models: Models | Sequence[Models],
     text: Texts,
     *,
-    base: str | os.PathLike[str] | None = None,
-    against: str | os.PathLike[str] | None = None,
+    base: Models | None = None,
+    against: Models | None = None,
     n_ctx: int = 512,
     chunks: int | None = None,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
     threads: int | None = None,
     prompt: int = 512,
-    generation: int = 64,
+    generate: int = 64,
     repeats: int = 3,
     on_progress: StepProgress | None = None,
 ) -> Report:
     """Measure files of one model: perplexity of text, difference from a standard file, divergence from a base, speed.
 
-    models, base: as for `load`. against: one of the models, with which all others are compared; None for the rule of
-    `size_class.baseline_for`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of a prompt
-    and of so many generated tokens, `repeats` times each, with "int8" activations as in generation. on_progress is
-    called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early. Raises what
-    `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of them.
+    models, base: each a `Model`, or as for `load`. against: one of them, with which all others are compared; None for
+    the rule of `size_class.baseline_for`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of
+    a prompt and of so many generated tokens, `repeats` times each, with "int8" activations as in generation.
+    on_progress is called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early.
+    Raises what `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of
+    them.
     """
+    arguments.callback("on_progress", on_progress)
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     with ReportMeasurement(
-        models, text, options, base=base, against=against, threads=threads, prompt=prompt, generation=generation,
+        models, text, options, base=base, against=against, threads=threads, prompt=prompt, generate=generate,
         repeats=repeats,
     ) as measurement:  # fmt: skip
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
 
 
-def _baselines(files: Sequence[Model], against: str | os.PathLike[str] | None) -> dict[int, int]:
+def _baselines(files: Sequence[Model], against: Models | None) -> dict[int, int]:
     """By the indices of those files that are compared with another one, the index of that."""
     indices = range(len(files))
     if against is None:
         classes = [(size_class(model.gguf), model.gguf.size) for model in files]
         return {i: baseline for i in indices if (baseline := baseline_for(classes, i)) is not None}
-    path = resolve(against)
+    path = against.path if isinstance(against, Model) else resolve(arguments.path("against", against, arguments.PATH))
     baseline = next((i for i in indices if files[i].path.samefile(path)), None)
     if baseline is None:
-        raise ValueError(f"{os.fspath(against)} is none of the files; give one of them to compare the others with")
+        raise ValueError(f"against: {path} is none of the files; give one of them to compare the others with")
     return {i: baseline for i in indices if i != baseline}
 
 
@@ -261,7 +278,7 @@ def _delta(row: ReportRow) -> tuple[str, str]:
     if row.delta is None:
         return "", ""
     log_ratio = row.delta.log_ratio
-    return f"{log_ratio.estimate:+.5f} [{log_ratio.low:+.5f} .. {log_ratio.high:+.5f}]", row.delta.verdict
+    return f"{log_ratio.estimate:+.5f} [{log_ratio.text(5, ' .. ', '+')}]", row.delta.verdict
 
 
 def _speed(of: Speed | None) -> str:

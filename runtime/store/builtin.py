@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from subbyte.errors import ResourceError
 from subbyte.runtime.files import FileKind, publish
@@ -15,7 +16,7 @@ from subbyte.runtime.types import Activations, Progress
 class Recommended:
     """How a model chats best: fields of `Sampling`, and what `Model.chat` takes as activations."""
 
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     activations: Activations = "int8"
 
 

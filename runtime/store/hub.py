@@ -3,11 +3,13 @@
 import os
 import re
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from subbyte.errors import ModelNotFound, ResourceError
 from subbyte.runtime.files import read_regular
+from subbyte.runtime.text import did_you_mean
 from subbyte.runtime.types import Progress
 
 _MAX_REF = 1 << 12  # bytes of a file that holds a commit's name
@@ -31,14 +33,12 @@ def resolve_hub(name: str, on_progress: Progress | None = None, offline: bool = 
     from huggingface_hub import constants
 
     offline = offline or bool(constants.HF_HUB_OFFLINE)
-    snapshot = _snapshot(Path(constants.HF_HUB_CACHE) / f"models--{match['user']}--{match['repo']}")
-    if snapshot:
-        # Which file the default is can depend on files that are not here, unless the first choice is.
-        wanted = [quant or DEFAULT_QUANTS[0]] if not offline else [quant] if quant else [*DEFAULT_QUANTS, None]
-        for choice in wanted:
-            files = pick(_complete(snapshot), choice)
-            if files:
-                return snapshot / files[0]
+    snapshots = _snapshots(Path(constants.HF_HUB_CACHE) / f"models--{match['user']}--{match['repo']}")
+    # Which file the default is can depend on files that are not here, unless the first choice is.
+    wanted = [quant or DEFAULT_QUANTS[0]] if not offline else [quant] if quant else [*DEFAULT_QUANTS, None]
+    for choice, snapshot in product(wanted, snapshots):
+        if files := pick(_complete(snapshot), choice):
+            return snapshot / files[0]
     if offline:
         where = constants.HF_HUB_CACHE
         raise ModelNotFound(f"{name} is not in the cache {where}, and fetching it was ruled out (offline)")
@@ -52,21 +52,24 @@ def installed_hub() -> list[tuple[str, Path, int]]:
     models = []
     for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
         _, user, repo = folder.name.split("--", 2)
-        snapshot = _snapshot(folder)
-        names = _complete(snapshot) if snapshot else []
-        for first in names:
-            parts = _parts(first)
-            if snapshot and parts[0] == first:
-                tag = quant_tag(first)
-                size = sum((snapshot / part).stat().st_size for part in parts)
-                models.append((f"hf:{user}/{repo}" + (f":{tag}" if tag else ""), snapshot / first, size))
+        listed: set[str] = set()  # of versions before, whose files are taken for that name
+        for snapshot in _snapshots(folder):
+            here = [first for first in _complete(snapshot) if _parts(first)[0] == first]
+            names = {first: f"hf:{user}/{repo}" + (f":{tag}" if (tag := quant_tag(first)) else "") for first in here}
+            for first, name in names.items():
+                if name not in listed:
+                    size = sum((snapshot / part).stat().st_size for part in _parts(first))
+                    models.append((name, snapshot / first, size))
+            listed.update(names.values())
     return models
 
 
 def quant_tag(name: str) -> str | None:
-    """The quantization a file's name tells, upper case: "Q4_K_M", "UD-IQ2_M", "BF16-Q8_0"."""
-    tags = _TAG.findall(_stem(name))
-    return tags[-1].upper() if tags else None
+    """The quantization that a file's name tells, else its folder's, upper case: "Q4_K_M", "UD-IQ2_M", "BF16-Q8_0"."""
+    for part in (_stem(name), *(folder.name for folder in PurePosixPath(name).parents)):
+        if tags := _TAG.findall(part):
+            return str(tags[-1]).upper()
+    return None
 
 
 def pick(names: Iterable[str], quant: str | None) -> list[str]:
@@ -106,14 +109,21 @@ def _models(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _snapshot(folder: Path) -> Path | None:
-    """The folder of the cached files of a repository, of the version seen last."""
+def _snapshots(folder: Path) -> list[Path]:
+    """The cached versions of a repository: main's first, as it was seen last, then the newest first.
+
+    The others are those of a commit or a branch that was asked for, or of a main that has moved on since.
+    """
     try:
-        commit = read_regular(folder / "refs" / "main", _MAX_REF).decode().strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    snapshot = folder / "snapshots" / commit
-    return snapshot if re.fullmatch(r"\w+", commit) and os.path.isdir(snapshot) else None
+        main = os.fsdecode(read_regular(folder / "refs" / "main", _MAX_REF).strip())
+    except OSError:
+        main = ""
+    try:
+        versions = {entry: entry.stat().st_mtime_ns for entry in os.scandir(folder / "snapshots") if entry.is_dir()}
+    except OSError:
+        return []
+    ranked = sorted(versions, key=lambda entry: (entry.name != main, -versions[entry], entry.name))
+    return [Path(entry.path) for entry in ranked]
 
 
 def _complete(snapshot: Path) -> list[str]:
@@ -158,12 +168,10 @@ def _choose(repo: str, names: Iterable[str], quant: str | None) -> list[str]:
             return files
     if not models:
         raise ModelNotFound(f"{repo} holds no GGUF model; look for a repository whose name ends in GGUF")
-    import difflib
-
     tags = sorted({tag for name in models if (tag := quant_tag(name))})
-    close = difflib.get_close_matches((quant or "").upper(), tags, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ModelNotFound(f"{repo} has no {quant}{hint}; it has {', '.join(tags) or ', '.join(sorted(models))}")
+    raise ModelNotFound(
+        f"{repo} has no {quant}{did_you_mean(quant or '', tags)}; it has {', '.join(tags) or ', '.join(sorted(models))}"
+    )
 
 
 def _byte_counter(total: int, on_progress: Progress | None) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime.store.builtin import BUILT_IN, Recommended, fetch
+from subbyte.runtime.text import did_you_mean
 from subbyte.runtime.types import Progress
 
 __all__ = [
@@ -93,9 +94,15 @@ def available() -> list[Available]:
     return [Available(m.name, m.size, m.license) for m in models]
 
 
-def recommended(name: str) -> Recommended:
-    """How a built-in model chats best; the library's defaults for other models."""
-    return BUILT_IN[name].chat if name in BUILT_IN else Recommended()
+def recommended(model: str | os.PathLike[str]) -> Recommended:
+    """How a built-in model, by its name or by the path of its file in the cache, chats best; the library's defaults for
+    other models."""
+    path, folder = os.path.realpath(model), cache_folder()
+    for built_in in BUILT_IN.values():
+        if path == os.path.realpath(built_in.path(folder)):
+            return built_in.chat
+    name = os.fspath(model)
+    return BUILT_IN[name].chat if name in BUILT_IN and not os.path.isfile(path) else Recommended()
 
 
 def _cached() -> str:
@@ -104,12 +111,8 @@ def _cached() -> str:
 
 
 def _unknown(text: str, path: Path) -> str:
-    import difflib
-
     known = f"known names: {', '.join(BUILT_IN)}, hf:user/repo[:QUANT], or the path of a .gguf file"
     if os.path.isdir(path):
         files = sorted(file.name for file in path.glob("*.gguf"))
         return f"{text} is a folder; give a file in it, such as {files[0]}" if files else f"{text} is a folder; {known}"
-    close = difflib.get_close_matches(text, BUILT_IN, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"no file and no model named {text!r}{hint}; {known}"
+    return f"no file and no model named {text!r}{did_you_mean(text, BUILT_IN)}; {known}"

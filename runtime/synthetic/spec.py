@@ -8,6 +8,7 @@ import numpy as np
 from subbyte.kernels import FORMATS
 from subbyte.runtime.quantize.published_mixes import MIXES, TensorContext
 from subbyte.runtime.synthetic.shapes import SHAPES, LayerShape, Shape
+from subbyte.runtime.text import did_you_mean
 
 ALIGNMENT = 32  # of tensors in a GGUF file
 
@@ -72,10 +73,14 @@ def parse(text: str) -> Synthetic:
     name, _, rest = text.partition(":")
     mix, _, layers = rest.partition(":")
     if name.lower() not in SHAPES:
-        raise ValueError(f"no shape {name!r}; SHAPE:TYPE[:LAYERS] has one of {', '.join(SHAPES)}")
+        raise ValueError(
+            f"no shape {name!r}{did_you_mean(name, SHAPES)}; SHAPE:TYPE[:LAYERS] has one of {', '.join(SHAPES)}"
+        )
     mixture = next((known for known in MIXES if known.lower() == mix.lower()), None)
     if mixture is None:
-        raise ValueError(f"no type {mix!r}; SHAPE:TYPE[:LAYERS] has one of {', '.join(MIXES)}")
+        raise ValueError(
+            f"no type {mix!r}{did_you_mean(mix, MIXES)}; SHAPE:TYPE[:LAYERS] has one of {', '.join(MIXES)}"
+        )
     shape = SHAPES[name.lower()]
     if layers or rest.count(":"):
         most = len(shape.layers)

@@ -1,8 +1,10 @@
 """Chat templates: messages to the token ids a model expects, as Hugging Face renders them."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from subbyte.errors import TemplateError
@@ -57,7 +59,8 @@ class ChatTemplate:
     def encode(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> list[int]:
         """The prompt's token ids, with one BOS token if the model wants one.
 
-        `messages` have `role` and `content`; `variables` go to the template as JSON, above all `add_generation_prompt`
+        `messages` have `role` and `content`; arguments of tool calls may be objects or, as in OpenAI's API, JSON text.
+        `variables` go to the template as JSON, above all `add_generation_prompt`
         (default True), but for `now`, the `datetime` it sees (default: the current time).
         Raises TemplateError if the template refuses the messages, fails, or takes too much; ValueError if messages or
         variables are not JSON; ResourceError if they are larger than 32 MiB or there is no helper process.
@@ -67,13 +70,38 @@ class ChatTemplate:
         self._check_once(text, ids, messages)
         return ids if ids[:1] == [self._tokenizer.leading_bos] else self._tokenizer.with_bos(ids)
 
+    @cached_property
+    def answer_lead(self) -> str:
+        """White space between the prompt and an answer in the history, which the model writes as part of the answer.
+
+        Of a transcript: "Assistant:" and " Paris". "" where the prompt ends with it, as in most templates.
+        """
+        question = [{"role": "user", "content": "?"}]
+        now = datetime.now()
+        try:
+            prompt = self.render(question, now=now)
+            history = self.render(
+                [*question, {"role": "assistant", "content": "A"}], now=now, add_generation_prompt=False
+            )
+        except TemplateError:
+            return ""
+        lead, answer, _ = history.removeprefix(prompt).partition("A")
+        return lead if answer and history.startswith(prompt) and lead.isspace() else ""
+
     def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
         marks, tokenizer = self._marks, self._tokenizer
         context = {"add_generation_prompt": True, "tools": None, "documents": None, **variables}
         now = context.pop("now", None) or datetime.now()
-        context["messages"] = [{**message} for message in messages]
         context |= {"bos_token": marks.token(tokenizer.bos), "eos_token": marks.token(tokenizer.eos)}
-        text = self._run({**self._template, "context": context, "now": now.isoformat()})
+        request = {**self._template, "now": now.isoformat()}
+        given = [{**message} for message in messages]
+        parsed = [_with_parsed_arguments(message) for message in given]
+        try:
+            text = self._run({**request, "context": {**context, "messages": parsed}})
+        except TemplateError:
+            if parsed == given:
+                raise
+            text = self._run({**request, "context": {**context, "messages": given}})  # for a template that wants text
         _warn_if_dropped(text, messages)
         return text
 
@@ -105,8 +133,32 @@ def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
     if tokenizer.id("<|im_start|>") is not None and tokenizer.id("<|im_end|>") is not None:
         _log.warning("the model has no chat template: using ChatML, whose tokens it has")
         return CHATML, ()
-    _log.warning("the model has no chat template: using a transcript (User: … Assistant: …), as for a base model")
+    _log.warning(
+        "the model has no chat template: using a transcript (User: … Assistant: …), as for a base model; such a model "
+        "was trained to continue text, not to answer (`subbyte generate` does that)"
+    )
     return TRANSCRIPT, ("\n\nUser:", "\nUser:")
+
+
+def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with objects for arguments of tool calls that are JSON text: templates write them as JSON themselves,
+    and of a text they would make a JSON string."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, Sequence) or isinstance(calls, str):
+        return message
+    return {**message, "tool_calls": [_parsed_call(call) for call in calls]}
+
+
+def _parsed_call(call: Any) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    if isinstance(function := call.get("function"), Mapping):
+        return {**call, "function": _parsed_call(function)}
+    try:
+        arguments = json.loads(call["arguments"]) if isinstance(call.get("arguments"), str) else None
+    except (ValueError, RecursionError):
+        return call
+    return {**call, "arguments": arguments} if isinstance(arguments, dict) else call
 
 
 def _warn_if_dropped(text: str, messages: Sequence[Mapping[str, Any]]) -> None:

@@ -23,11 +23,16 @@ class ByteLevelBPE:
         self.vocabulary = vocabulary
         self._pre_tokenizer = PreTokenizer(rule)
 
-    def encode(self, text: bytes, *, first: bool) -> list[int]:
-        """Token ids of text without special tokens; where it stands (`first`) makes no difference to this kind."""
+    def encode(self, text: bytes, *, first: bool, limit: int | None = None) -> list[int]:
+        """Token ids of text without special tokens; where it stands (`first`) makes no difference to this kind.
+
+        limit: if there are so many, the first of them are enough.
+        """
         ids: list[int] = []
         for part, pieces in self._pre_tokenizer.split(text.decode("utf-8", "replace")):
             ids += self.vocabulary.bpe(part, pieces)
+            if limit is not None and len(ids) >= limit:
+                break
         return ids
 
     def unescape(self, token: bytes) -> bytes:

@@ -12,8 +12,11 @@ class SentencePiece:
         self.vocabulary = vocabulary
         self.add_space_prefix = add_space_prefix
 
-    def encode(self, text: bytes, *, first: bool) -> list[int]:
-        """Token ids of UTF-8 text without special tokens; `first`: nothing or a special token comes before it."""
+    def encode(self, text: bytes, *, first: bool, limit: int | None = None) -> list[int]:
+        """Token ids of UTF-8 text without special tokens; `first`: nothing or a special token comes before it.
+
+        limit: as for byte-level BPE, but here a merge may depend on all the text, so all of it is encoded.
+        """
         if self.add_space_prefix and first:
             text = b" " + text
         return self.vocabulary.spm(text.replace(b" ", SPACE))

@@ -41,13 +41,15 @@ class Tokenizer:
         self.add_bos, self.add_eos = add_bos and bos is not None, add_eos and eos is not None
 
     def encode(
-        self, text: str | bytes, *, special: bool = False, add_bos: bool = False, after: int | None = None
-    ) -> list[int]:
+        self, text: str | bytes, *, special: bool = False, add_bos: bool = False, after: int | None = None,
+        limit: int | None = None,
+    ) -> list[int]:  # fmt: skip
         """The token ids of a text; bytes are UTF-8. What is not valid Unicode becomes U+FFFD.
 
         special: read control tokens written in the text as such; without it they are plain text
         add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`)
         after:   the control token that the text follows; those of some models swallow white space
+        limit:   only the first so many ids; of a huge text no more is looked at, where the scheme allows that
         """
         ids: list[int] = []
         first = True
@@ -55,9 +57,11 @@ class Tokenizer:
             if isinstance(part, int):
                 ids.append(part)
             else:
-                ids += self._scheme.encode(part, first=first)
+                ids += self._scheme.encode(part, first=first, limit=None if limit is None else limit - len(ids))
             first = isinstance(part, int)
-        return self.with_bos(ids) if add_bos else ids
+            if limit is not None and len(ids) >= limit:
+                break
+        return (self.with_bos(ids) if add_bos else ids)[:limit]
 
     @property
     def leading_bos(self) -> int | None:

@@ -135,7 +135,7 @@ def test_names_are_llama_benchs() -> None:
 def test_every_case_is_run_in_turns(tiny: Path) -> None:
     told: list[tuple[str, int, int]] = []
     result = sb.bench(
-        tiny, prompts=[8, 8], generations=[3], depths=[0, 5], threads=[1, 2], repeats=2,
+        tiny, prompt=[8, 8], generate=[3], depth=[0, 5], threads=[1, 2], repeats=2,
         on_progress=lambda *step: told.append(step),
     )  # fmt: skip
     names = [(of.case.name, of.case.threads) for of in result.measured]
@@ -148,7 +148,7 @@ def test_every_case_is_run_in_turns(tiny: Path) -> None:
 
 
 def test_the_dict_holds_what_the_figures_are_made_of(tiny: Path) -> None:
-    facts = sb.bench(tiny, prompts=[8], generations=[3], repeats=3, activations="int8x2", cache_type="f32").to_dict()
+    facts = sb.bench(tiny, prompt=[8], generate=[3], repeats=3, activations="int8x2", cache_type="f32").to_dict()
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["activations"], facts["cache_type"], facts["repeats"]) == ("int8x2", "f32", 3)
     assert (facts["isa"], facts["types"].keys()) == (sb.load(tiny).isa, {"Q4_0", "Q8_0", "F32"})
@@ -170,12 +170,12 @@ def share_of(cost: dict[str, int]) -> Any:
 @pytest.mark.parametrize(
     "arguments, found",
     [
-        ({"prompts": [0]}, "0 tokens of a prompt; at least 1 is needed"),
-        ({"generations": [-1]}, "-1 tokens to generate"),
-        ({"depths": [-1]}, "-1 tokens of depth; at least 0 is needed"),
+        ({"prompt": [0]}, "0 tokens of a prompt; at least 1 is needed"),
+        ({"generate": [-1]}, "-1 tokens to generate"),
+        ({"depth": [-1]}, "-1 tokens of depth; at least 0 is needed"),
         ({"repeats": 0}, "0 repeats"),
-        ({"prompts": [], "generations": []}, "nothing to measure"),
-        ({"depths": []}, "nothing to measure"),
+        ({"prompt": [], "generate": []}, "nothing to measure"),
+        ({"depth": []}, "nothing to measure"),
         ({"threads": []}, "nothing to measure"),
         ({"threads": [1000]}, "1000 threads; allowed are 1 to 256"),
         ({"activations": "int4"}, "int4"),
@@ -191,7 +191,7 @@ def test_models_and_sizes_that_cannot_be(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         sb.bench(tmp_path / "none.gguf")
     with pytest.raises(ResourceError, match="ask for a smaller one"):
-        sb.bench(tiny, depths=[10**12])
+        sb.bench(tiny, depth=[10**12])
 
 
 def test_more_is_read_than_a_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> sb.Report:
     """A real report, of one file; tests put other sizes and losses into it."""
     path = tmp_path_factory.mktemp("dynamicgate") / "m.gguf"
     write_model(path, types=["Q8_0"])
-    return sb.report([path], TEXT, n_ctx=64, prompt=8, generation=1, repeats=1, threads=1)
+    return sb.report([path], TEXT, n_ctx=64, prompt=8, generate=1, repeats=1, threads=1)
 
 
 def with_files(report: sb.Report, *files: tuple[str, str, int, float]) -> sb.Report:
@@ -43,7 +43,7 @@ def with_files(report: sb.Report, *files: tuple[str, str, int, float]) -> sb.Rep
         for name, maker, n_bytes, _ in files
     )
     results = tuple(replace(report.run.results[0], model=row.model) for row in rows)
-    return replace(report, rows=rows, run=replace(report.run, results=results, losses=losses))
+    return replace(report, rows=rows, run=replace(report.run, results=results, losses=losses, same=()))
 
 
 def test_equal_size_is_the_line_between_the_neighbours(report: sb.Report) -> None:

@@ -1,8 +1,11 @@
 """Conversations: what is computed, what is kept, what is saved."""
 
+import copy
 import json
 import os
-from collections.abc import Iterable
+import pickle
+import threading
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -11,14 +14,14 @@ from fake_engine import CONTROL, FakeSession, FakeTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subbyte.errors import ContextOverflow, FileExists, ResourceError, SubbyteError, TemplateError
+from subbyte.errors import ContextOverflow, FileExists, ResourceError, SessionBusy, SubbyteError, TemplateError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.generation.events import Done, TextDelta
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling
-from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
+from subbyte.runtime.template.chat_template import CHATML, TRANSCRIPT, ChatTemplate
 
 VOCABULARY = FakeTokenizer()
 TRIMMING = CHATML.replace("message.content", "message.content | trim")
@@ -157,6 +160,35 @@ def test_an_answer_that_never_began_changes_nothing() -> None:
     assert said(chat) == ["one", "a"]
     assert chat.send("two").text == "b"
     assert said(chat) == ["one", "a", "two", "b"]
+
+
+def test_a_question_that_was_stopped_before_its_answer_is_asked_again() -> None:
+    chat = make("a", "b", "c")
+    chat.send("one")
+    asked = chat.stream("two")
+    assert next(asked) is not None and chat.unanswered == "two"
+    asked.close()
+    assert said(chat) == ["one", "a"] and chat.unanswered == "two"
+    chat.regenerate().close()
+    assert chat.unanswered == "two"
+    assert chat.regenerate().run().text == "b"
+    assert said(chat) == ["one", "a", "two", "b"] and chat.unanswered is None
+    chat.regenerate().close()  # an answer is there: the old one
+    assert said(chat) == ["one", "a", "two", "b"] and chat.unanswered is None
+    chat.stream("three").close()
+    assert chat.undo() == "three" and chat.undo() == "two" and chat.unanswered is None
+    chat.stream("four").close()
+    assert chat.send("five").text == "c"
+    assert said(chat) == ["one", "a", "five", "c"]
+
+
+@pytest.mark.parametrize(("written", "text"), [(" Paris", "Paris"), ("Paris", "Paris"), ("  a", " a"), (" ", "")])
+def test_the_space_that_a_template_puts_before_an_answer_is_no_part_of_it(written: str, text: str) -> None:
+    for source, expected in ((TRANSCRIPT, text), ("{{ '[INST]' }}" + TRANSCRIPT, text), (CHATML, written)):
+        chat = make(written, source=source)
+        stream = chat.stream("Where?")
+        assert "".join(event.text for event in stream if isinstance(event, TextDelta)) == expected
+        assert said(chat) == ["Where?", expected]
 
 
 def test_an_empty_answer_is_an_answer() -> None:
@@ -343,3 +375,68 @@ def test_files_that_are_no_conversation_are_refused_and_change_nothing(tmp_path:
     assert said(chat) == ["one", "a"] and chat.system == "S"
     with pytest.raises(SubbyteError, match="a directory, not a regular file"):
         chat.load(tmp_path)
+
+
+def test_a_turn_of_one_thread_survives_another_thread() -> None:
+    """The second thread is refused before it changes anything; it used to replace the answer of the first."""
+    chat = make("hello", "two")
+    inside, go = threading.Event(), threading.Event()
+    assert isinstance(chat.session, FakeSession)
+
+    def wait() -> None:
+        inside.set()
+        go.wait(10)
+
+    chat.session.before_eval = wait
+    thread = threading.Thread(target=lambda: chat.send("one"))
+    thread.start()
+    inside.wait(10)
+    uses: list[Callable[[], object]] = [
+        lambda: chat.send("other"), lambda: chat.stream("other"), chat.undo, chat.clear, chat.regenerate, chat.close,
+        lambda: setattr(chat, "system", "other"),
+    ]  # fmt: skip
+    for use in uses:
+        with pytest.raises(SessionBusy, match="this conversation is in use by another thread"):
+            use()
+    go.set()
+    thread.join(10)
+    assert said(chat) == ["one", "hello"]
+    assert chat.send("more").text == "two" and said(chat) == ["one", "hello", "more", "two"]
+
+
+def test_an_answer_that_is_streamed_in_another_thread_is_whole() -> None:
+    chat = make("hello", "two")
+    assert isinstance(chat.session, FakeSession)
+    outcomes: list[object] = []
+    answer = chat.stream("one")
+
+    def meddle() -> None:
+        try:
+            outcomes.append(chat.send("other"))
+        except SessionBusy as busy:
+            outcomes.append(busy)
+
+    def from_another_thread() -> None:
+        thread = threading.Thread(target=meddle)
+        thread.start()
+        thread.join(10)
+
+    chat.session.before_eval = from_another_thread
+    assert answer.run().text == "hello"
+    assert outcomes and all(isinstance(outcome, SessionBusy) for outcome in outcomes)
+    assert said(chat) == ["one", "hello"]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda how: how.__name__)
+def test_a_conversation_and_its_answer_are_not_copied(copied: Callable[[object], object]) -> None:
+    chat = make("hello")
+    answer = chat.stream("one")
+    for handle, instead in ((chat, "save it"), (answer, "reply")):
+        with pytest.raises(TypeError, match=f"a {type(handle).__name__} can't be copied or pickled: .*{instead}"):
+            copied(handle)
+    assert answer.run().text == "hello"
+
+
+def test_a_template_that_renders_nothing_without_bos() -> None:
+    with pytest.raises(TemplateError, match="renders nothing"):
+        make("x", source="{% if false %}{{ messages[0].content }}{% endif %}").stream("one")

@@ -86,3 +86,17 @@ def test_the_presets_of_a_file_fit_its_chat(tmp_path: Path) -> None:
             assert preset.to_dict()["sampling"] == preset.sampling
         with pytest.raises(TypeError):
             model.presets["mine"] = preset  # type: ignore[index]
+
+
+def test_a_template_of_the_caller_takes_the_place_of_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_model(path, "qwen3", strings={"tokenizer.chat_template": "{{ raise_exception('no') }}"})
+    shout = "{% for m in messages %}{{ m.content | upper }}{% endfor %}{{ '<think>' if enable_thinking }}"
+    with sb.load(path) as model:
+        with model.chat(template=shout, max_tokens=1, thinking=True) as chat:
+            assert chat.template.render([{"role": "user", "content": "hi"}]) == "HI"
+            chat.send("hi")
+            assert model.detokenize(chat.session.tokens).startswith("HI<think>")
+        for bad, error in (("", ValueError), ("{% if %}", sb.TemplateError)):
+            with pytest.raises(error):
+                model.chat(template=bad)

@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -21,9 +22,12 @@ from fake_chat import PRESETS, FakeAnswer, FakeChat
 from subbyte import errors
 from subbyte.cli.commands import chat
 from subbyte.cli.main import explain
+from subbyte.cli.repl.settings import BY_NAME
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 from subbyte.runtime.generation.events import TextDelta
+from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.tables import Table
 
 
 class FakeModel:
@@ -383,7 +387,7 @@ def test_an_answer_as_json(subbyte, stdin):
 
 
 def test_a_conversation_is_text_only():
-    command = ["-c", "from subbyte.cli.main import main; main()", "chat", "smollm2", "-o", "json"]
+    command = ["-c", "from subbyte.cli.entry import main; main()", "chat", "smollm2", "-o", "json"]
     terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=60)
     terminal.expect("-o json answers one question from a pipe")
     terminal.expect(pexpect.EOF)
@@ -424,6 +428,41 @@ def test_a_preset_of_a_text(subbyte, runtime):
     assert (runtime.options["sampling"].temperature, runtime.options["sampling"].top_k) == (0.6, 5)
 
 
+def test_a_chat_template_of_the_users(subbyte, runtime, stdin, tmp_path):
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }}")
+    stdin("hi")
+    assert subbyte("chat", "m", "--chat-template", str(tmp_path / "t.jinja"))[0] == 0
+    assert runtime.options["template"] == "{{ messages[0].content }}"
+    stdin("hi")
+    assert subbyte("chat", "m", "--chat-template", str(tmp_path / "none"))[0] == 4
+
+
+def test_every_field_of_sampling_is_an_option(subbyte, runtime):
+    args = (
+        "--presence-penalty -0.5 --frequency-penalty 0.25 --ignore-eos -l 5+1.5,6-inf --logit-bias 7-2 "
+        "--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 3 --dry-penalty-last-n 9 "
+        "--dry-sequence-breaker \\n --dry-sequence-breaker . --xtc-probability 0.5 --xtc-threshold 0.2"
+    )
+    assert subbyte("generate", "m", "-p", "x", *args.split())[0] == 0
+    assert runtime.options["sampling"] == Sampling(
+        presence_penalty=-0.5, frequency_penalty=0.25, ignore_eos=True, logit_bias={5: 1.5, 6: -math.inf, 7: -2.0},
+        dry_multiplier=0.8, dry_base=2.0, dry_allowed_length=3, dry_penalty_last_n=9, dry_sequence_breakers=("\n", "."),
+        xtc_probability=0.5, xtc_threshold=0.2,
+    )  # fmt: skip
+    assert subbyte("generate", "m", "-p", "x", "--dry-sequence-breaker", "none")[0] == 0
+    assert runtime.options["sampling"] == Sampling(dry_sequence_breakers=())
+    code, _, err = subbyte("generate", "m", "-p", "x", "-l", "the-inf")
+    assert code == 2 and "is not like 15043+1,15044-inf" in err
+
+
+def test_the_settings_are_the_fields_of_sampling():
+    assert set(BY_NAME) == {field.name for field in dataclasses.fields(Sampling)}
+    for name, setting in BY_NAME.items():
+        value = getattr(Sampling(seed=1), name)
+        if name != "dry_sequence_breakers":  # of several, the prompt takes one
+            assert setting.read(setting.show(value)) == value
+
+
 @pytest.mark.parametrize("args", ["chat m", "generate m -p x"])
 def test_an_unknown_preset(subbyte, stdin, args):
     stdin("hi")
@@ -440,8 +479,11 @@ def test_generate_from_argument_file_and_pipe(subbyte, stdin, tmp_path):
     (tmp_path / "text").write_text("a\nb\n")
     stdin("piped\n")
     assert subbyte("generate", "m", "-p", "x") == (0, "<x>\n", "")
-    assert subbyte("generate", "m", "-f", str(tmp_path / "text")) == (0, "<a\nb\n>\n", "")
-    assert subbyte("generate", "m") == (0, "<piped\n>\n", "")
+    assert subbyte("generate", "m", "-f", str(tmp_path / "text")) == (0, "<a\nb>\n", "")
+    assert subbyte("generate", "m") == (0, "<piped>\n", "")
+    for written, prompt in ((b"x\r\n", "x"), (b"x\n\n", "x\n"), (b"x\r", "x\r"), (b"x\n ", "x\n ")):
+        (tmp_path / "text").write_bytes(written)
+        assert subbyte("generate", "m", "-f", str(tmp_path / "text")) == (0, f"<{prompt}>\n", "")
 
 
 def test_generate_as_json(subbyte, runtime):
@@ -594,7 +636,7 @@ def test_inspect_of_a_file_without_tensors(subbyte, monkeypatch):
 
 def test_inspect_as_json(subbyte):
     code, out, err = subbyte("inspect", "m", "-o", "json")
-    assert (code, err, json.loads(out)) == (0, "", {"name": "é", "nan": "NaN"})
+    assert (code, err, json.loads(out)) == (0, "", {"name": "é", "nan": None})
     assert json.loads(subbyte("inspect", "m", "-o", "json", "--tensors")[1])["tensors"] == [1]
 
 
@@ -602,7 +644,7 @@ def test_a_table_fits_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    print_table("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")])
+    print_table(Table.of("", ("key", "n>", "value"), [("a.long.key", "7", "x" * 50), ("b", "10", "y")]))
     out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert [line.rstrip() for line in out.splitlines()] == [
         "key           n   value",
@@ -615,7 +657,7 @@ def test_a_table_too_wide_for_the_terminal_keeps_all_but_the_last_column(capsys,
     monkeypatch.setenv("COLUMNS", "10")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    print_table("", ("key", "n>", "value"), [("a.long.key", "1234567", "x" * 50)])
+    print_table(Table.of("", ("key", "n>", "value"), [("a.long.key", "1234567", "x" * 50)]))
     assert capsys.readouterr().out.splitlines()[1].rstrip() == "a.long.key   1234567   xxxx…"
 
 
@@ -647,7 +689,7 @@ def test_ls(subbyte, tmp_path):
 
 def process(*args, shell=None, **options):
     """Runs the installed command in a process of its own."""
-    command = [sys.executable, "-c", "from subbyte.cli.main import main; main()", *args]
+    command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", *args]
     if shell is not None:
         command = ["sh", "-c", shell, "sh", *command]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, **options)
@@ -665,7 +707,7 @@ def test_closed_and_full_streams():
 def test_a_reader_that_left_is_no_error():
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-c", "from subbyte.cli.main import main; main()", "--help"]
+    command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", "--help"]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
@@ -678,7 +720,7 @@ def test_a_locale_that_is_not_utf_8():
 
 
 def test_help_imports_nothing_heavy():
-    heavy = "numpy prompt_toolkit rich tokenizers jinja2 huggingface_hub subbyte.runtime".split()
+    heavy = "numpy prompt_toolkit rich tokenizers jinja2 huggingface_hub subbyte.kernels subbyte.runtime.gguf".split()
     code = (
         "import sys; from subbyte.cli.main import run; run(['--help']); "
         f"print(*(name for name in {heavy} if name in sys.modules), file=sys.stderr)"

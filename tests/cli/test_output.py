@@ -9,21 +9,15 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from command_list import commands
 from tiny_models import MIXED, write_model
 
 from subbyte.cli.main import cli
-from subbyte.cli.terminal.output import flat, print_csv, print_json, print_markdown
-from subbyte.cli.terminal.tables import TextTable
+from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.runtime.tables import Table, flat
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 1500).tolist())
 Call = Callable[..., str]
-
-
-def commands(group: click.Group, prefix: str = "") -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    for name, command in group.commands.items():
-        found += commands(command, f"{name} ") if isinstance(command, click.Group) else [(prefix + name, command)]
-    return found
 
 
 @pytest.mark.parametrize(("name", "command"), commands(cli))
@@ -109,7 +103,7 @@ def test_what_is_no_table(call: Call) -> None:
 
 def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"é": float("nan"), "b": [float("inf")]})
-    assert json.loads(capsys.readouterr().out) == {"é": "NaN", "b": ["Infinity"]}
+    assert json.loads(capsys.readouterr().out) == {"é": None, "b": [None]}
 
 
 def test_csv_takes_all_columns_of_all_records(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,5 +112,5 @@ def test_csv_takes_all_columns_of_all_records(capsys: pytest.CaptureFixture[str]
 
 
 def test_markdown(capsys: pytest.CaptureFixture[str]) -> None:
-    print_markdown(TextTable("t", ("a", "b>"), [("x|y", "1\n2")]), "end")
+    print_markdown(Table.of("t", ("a", "b>"), [("x|y", "1\n2")]), "end")
     assert capsys.readouterr().out == "**t**\n\n| a | b |\n|---|--:|\n| x\\|y | 1 2 |\n\nend\n"

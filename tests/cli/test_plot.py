@@ -112,7 +112,7 @@ def test_without_plotext(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
 def measurement(tmp_path: Path) -> list[str]:
     write_model(tmp_path / "m.gguf")
     (tmp_path / "text").write_text("the cat and the hat in a tin, " * 60)
-    main = "from subbyte.cli.main import main; main()"
+    main = "from subbyte.cli.entry import main; main()"
     command = ["perplexity", str(tmp_path / "m.gguf"), str(tmp_path / "m.gguf"), "-f", str(tmp_path / "text")]
     return [sys.executable, "-c", main, *command, "-c", "16", "--plot"]
 

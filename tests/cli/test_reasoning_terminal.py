@@ -160,7 +160,7 @@ def command(tmp_path):
     """A chat with a model that knows no words, but reasons as Qwen3 does."""
     path = tmp_path / "tiny.gguf"
     write_model(path, "qwen3", strings={"general.name": "Qwen3 14B", "tokenizer.chat_template": TEMPLATE})
-    return [sys.executable, "-c", "from subbyte.cli.main import main; main()", "chat", str(path), *ARGS]
+    return [sys.executable, "-c", "from subbyte.cli.entry import main; main()", "chat", str(path), *ARGS]
 
 
 def test_a_model_reasons(terminal, command, tmp_path):

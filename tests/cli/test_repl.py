@@ -4,17 +4,21 @@ import io
 import os
 import signal
 import sys
+import time
 
+import fake_chat
 import pytest
 from fake_chat import FakeAnswer, FakeChat, talk
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
 from subbyte.cli.repl import context as context_module
 from subbyte.cli.repl import slash_commands, toolbar
+from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.repl import HINT, is_open_block, unquote
+from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.settings import SETTINGS
 from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.generation.events import PrefillProgress
 
 pytestmark = pytest.mark.thorough
 
@@ -60,10 +64,23 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ("/set temperature nan", "error: temperature is nan, but must be a finite number\n"),
         ("/set temperature -1", "error: temperature is -1, but must be at least 0\n"),
         ("/set seed", "seed = random\n"),
+        ("/set ignore_eos on", "ignore_eos = on\n"),
+        ("/set ignore_eos yes", "error: ignore_eos is on or off, not 'yes'\n"),
+        ("/set logit_bias 5+1.5, 6-inf", "logit_bias = 5+1.5,6-inf\n"),
+        ("/set logit_bias", "logit_bias = none\n"),
+        ("/set logit_bias the", "error: logit_bias is like 15043+1,15044-inf, or none, not 'the'\n"),
+        ("/set dry_sequence_breakers none", "dry_sequence_breakers = none\n"),
         ("/SET seed 7", "seed = 7\n"),
         ("/set seed random", "seed = random\n"),
         ("/usr/bin is a folder", "You said: /usr/bin is a folder\n\n"),
         ("/two\nlines", "You said: /two\nlines\n\n"),
+        ("/etc\nis a folder", "You said: /etc\nis a folder\n\n"),
+        ('"""/help"""', "You said: /help\n\n"),
+        ("/system Be brief.\nBe kind.", "system: Be brief. Be kind.\n"),
+        ('/system """\nBe brief.\n Be kind.\n"""', "system: Be brief. Be kind.\n"),
+        ('/system """\n"""', "no system prompt\n"),
+        ('/system """', 'error: the block has no """ at its end\n'),
+        ("/save\nmy life", 'error: /save takes one line; a message that begins so goes between """ and """\n'),
         ("fail", "error: the context of 1000 tokens is full (/clear forgets the conversation)\n"),
         ("cut", "You said: cut\n(truncated: reached -n or the end of the context)\n\n"),
     ],
@@ -98,6 +115,26 @@ def test_every_command_is_in_the_help(tmp_path):
 
 def test_ctrl_c_at_the_prompt_hints_and_stays(tmp_path):
     assert talk(tmp_path, KeyboardInterrupt(), "hi") == f"{HINT}\nYou said: hi\n\n"
+
+
+def test_a_system_prompt_keeps_its_lines(tmp_path):
+    for text in ("/system one\n two", '/system """\none\n two\n"""', "/system\none\n two"):
+        chat = FakeChat()
+        talk(tmp_path, text, chat=chat)
+        assert chat.system == "one\n two"
+
+
+def test_ctrl_c_while_the_question_is_read_says_how_to_ask_again(tmp_path):
+    class Stopped(FakeChat):
+        def _events(self, text):
+            yield PrefillProgress(1, 2)
+            if not text.startswith("again"):
+                os.kill(os.getpid(), signal.SIGINT)
+            yield from super()._events(text)
+
+    assert talk(tmp_path, "one", "/regen", chat=Stopped()) == (
+        "(stopped; /regen asks again)\n\nYou said: again: one\n\n"
+    )
 
 
 def test_ctrl_c_keeps_what_has_come(tmp_path):
@@ -152,6 +189,7 @@ def test_a_bad_name_to_save_is_one_line(tmp_path, monkeypatch, name):
 
 def test_blocks():
     assert is_open_block('"""') and is_open_block('"""a\nb') and is_open_block('""""') and is_open_block('"""a""')
+    assert is_open_block('/system """') and is_open_block('/system """\na') and not is_open_block('/system """a"""')
     assert not is_open_block('""""""') and not is_open_block('"""a\n"""') and not is_open_block('say """')
     assert unquote('"""\na\n b\n"""') == "a\n b" and unquote('""""""') == "" and unquote('say """') == 'say """'
 
@@ -269,6 +307,55 @@ def test_commands_complete_while_typed(chat):
     chat.see("tokens and speed of the last answer")
     chat.keys("et \t")
     chat.see("repeat_penalty")
+
+
+@pytest.mark.parametrize("rows", [2, 3, 12])
+def test_commands_complete_in_a_low_terminal(terminal, rows):
+    low = terminal(rows=rows)
+    low.prompt()
+    low.keys("/")
+    low.see(">>> /\n /help" if rows > 2 else ">>> /")
+    low.keys("bye\r")
+    assert low.end() == 0
+
+
+def test_a_search_of_the_history_shows_its_find_alone(chat):
+    chat.keys("remember me\r")
+    chat.see("You said: remember me")
+    chat.prompt()
+    chat.keys("\x12ember")
+    chat.see("I-search")
+    chat.wait(lambda: any(line == ">>> remember me" for line in chat.lines[3:]), "what was found")
+
+
+def test_ctrl_d_between_two_prompts_is_not_lost(terminal, tmp_path):
+    """A program that reads no key for a while after Ctrl-C: what is typed then is a key for the next prompt."""
+    program = tmp_path / "slow.py"
+    program.write_text(SLOW)
+    chat = terminal([sys.executable, str(program), str(tmp_path)])
+    chat.prompt()
+    chat.keys(CTRL_C)
+    chat.see("wait")
+    chat.keys(CTRL_D)
+    time.sleep(0.1)
+    (tmp_path / "go").touch()
+    assert chat.end() == 0
+
+
+SLOW = f"""
+import sys, time
+sys.path.insert(0, {os.path.dirname(fake_chat.__file__)!r})
+import fake_chat
+from subbyte.cli.repl.context import ReplContext
+
+def say(context, text):
+    print("wait", flush=True)
+    while not fake_chat.Path(sys.argv[1], "go").exists():
+        time.sleep(0.01)
+
+ReplContext.say = say
+fake_chat.main()
+"""
 
 
 def test_a_terminal_without_abilities(terminal):

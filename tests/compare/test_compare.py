@@ -136,7 +136,7 @@ def test_identical_files_differ_by_exactly_nothing(files: dict[str, Path]) -> No
     assert all((estimate.value, estimate.error) == (0, 0) for estimate in nothing)
     assert {*result.kld_percentiles.values(), *result.delta_p_percentiles.values()} == {0}
     assert (result.ratio.value, result.same_top.value, result.same_top.error) == (1, 1, 0)
-    assert (result.kld_interval.low, result.kld_interval.high, result.verdict) == (0, 0, "undecided")
+    assert (result.kld_interval.low, result.kld_interval.high, result.verdict) == (0, 0, "identical")
     assert result.correlation == pytest.approx(1)
     assert {(layer.relative, layer.cosine) for layer in run.layers[0]} == {(0, 1)}
 

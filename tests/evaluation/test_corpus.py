@@ -1,6 +1,7 @@
 """Texts cut into chunks: llama-perplexity's way, and overlapping windows."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,30 @@ def test_several_texts_are_cut_one_by_one() -> None:
     assert [c.targets.tolist() for c in both.chunks] == [c.targets.tolist() for one in alone for c in one.chunks]
     assert both.sha256 == hashlib.sha256(TEXT + TEXT[:300]).hexdigest()
     assert len(read_corpus([TEXT, TEXT], tokenizer, n_ctx=64, chunks=3).chunks) == 3
+
+
+@pytest.mark.parametrize("stride", [None, 10, 63])
+@pytest.mark.parametrize("chunks", [1, 3, 14, 17, 500])
+def test_no_more_is_tokenized_than_the_chunks_take(chunks: int, stride: int | None) -> None:
+    class Counting(FakeTokenizer):
+        def encode(self, text: str | bytes, **options: Any) -> list[int]:
+            limits.append(options["limit"])
+            return super().encode(text, **options)
+
+    limits: list[int] = []
+    texts, tokenizer = [TEXT, TEXT[:200]], Counting(bos="<s>", add_bos=True)
+    some = read_corpus(texts, tokenizer, n_ctx=64, stride=stride, chunks=chunks)
+    every = read_corpus(texts, FakeTokenizer(bos="<s>", add_bos=True), n_ctx=64, stride=stride)
+    assert len(some.chunks) == min(chunks, len(every.chunks)) and some.sha256 == every.sha256
+    for one, other in zip(some.chunks, every.chunks, strict=False):
+        assert np.array_equal(one.tokens, other.tokens) and np.array_equal(one.targets, other.targets)
+    assert limits[0] <= (chunks + 3) * 64 and all(limit >= 128 for limit in limits)
+
+
+def test_control_tokens_written_in_a_text_are_read_if_asked_for() -> None:
+    tokenizer, text = FakeTokenizer(), b"ab<|im_end|>" * 100
+    plain, read = (read_corpus([text], tokenizer, n_ctx=64, special=special).n_tokens for special in (False, True))
+    assert (plain, read) == (1200, 300)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_imatrix(models: list[sb.Model], tmp_path: Path, monkeypatch: pytest.Mon
     assert again.n_done == 2 and again.result().digest() == expected.digest()
 
 
-FAST = {"prompt": 8, "generation": 2, "repeats": 2, "threads": 1}
+FAST = {"prompt": 8, "generate": 2, "repeats": 2, "threads": 1}
 
 
 @pytest.mark.parametrize("with_base", [False, True])
@@ -160,7 +160,7 @@ def test_a_report_without_the_speed_of_its_last_file(models: list[sb.Model]) -> 
 
 @pytest.mark.thorough
 def test_bench(models: list[sb.Model]) -> None:
-    sizes: dict[str, Any] = {"prompts": [8], "generations": [2], "depths": [0, 300], "threads": [1], "repeats": 2}
+    sizes: dict[str, Any] = {"prompt": [8], "generate": [2], "depth": [0, 300], "threads": [1], "repeats": 2}
     with sb.BenchMeasurement(models[0].path, **sizes) as measurement:
         steps = 2 + 4 + 2  # of the depth, of warming up, and of the first two runs
         result = interrupted(measurement, steps + 1).result()

@@ -40,7 +40,7 @@ def test_a_file_against_itself(pair: list[Path]) -> None:
     with sb.load(pair[0]) as a, sb.load(pair[0]) as b:
         delta = sb.perplexity([a, b], TEXT, n_ctx=64).delta(1, 0)
     assert (delta.log_ratio.low, delta.log_ratio.high, delta.ratio.estimate) == (0, 0, 1)
-    assert delta.verdict == "undecided"
+    assert delta.verdict == "identical"
 
 
 def test_a_run_ends_when_it_is_decided(pair: list[Path]) -> None:
@@ -51,7 +51,28 @@ def test_a_run_ends_when_it_is_decided(pair: list[Path]) -> None:
         assert run.delta(1, 0).verdict == whole.delta(1, 0).verdict
         assert run.results[0].chunks < whole.results[0].chunks and run.level > whole.level == 0.95
         same = sb.perplexity([a, a], TEXT, n_ctx=32, until_decided=True)
-        assert same.results[0].chunks == whole.results[0].chunks
+        assert same.results[0].chunks == 1 and same.delta(1, 0).verdict == "identical"
+
+
+def test_equal_files_of_other_names_are_identical_at_once(pair: list[Path], tmp_path: Path) -> None:
+    """Those that differ still have to be decided."""
+    copy = tmp_path / "copy.gguf"
+    copy.write_bytes(pair[0].read_bytes())
+    with sb.load(pair[0]) as a, sb.load(copy) as b, sb.load(pair[1]) as c:
+        run = sb.perplexity([a, b], TEXT, n_ctx=32, until_decided=True)
+        assert (run.same, run.results[0].chunks, run.delta(1, 0).verdict) == ((0, 0), 1, "identical")
+        assert run.to_dict()["deltas"][0]["verdict"] == "identical" and run.table().rows[1][-1] == "identical"
+        three = sb.perplexity([a, b, c], TEXT, n_ctx=32, until_decided=True)
+        assert three.same == (0, 0, 2) and three.results[0].chunks > 1
+        assert three.delta(2, 0).verdict == three.delta(2, 1).verdict != "identical"
+
+
+def test_an_interval_of_too_few_chunks_is_no_number(pair: list[Path]) -> None:
+    with sb.load(pair[0]) as a, sb.load(pair[1]) as b:
+        run = sb.perplexity([a, b], TEXT, n_ctx=32, chunks=2)
+    interval = run.to_dict()["deltas"][0]["log_ratio"]
+    assert (interval["low"], interval["high"]) == (None, None) and np.isfinite(interval["estimate"])
+    assert run.table().rows[1][-2:] == ("too few chunks", "undecided")
 
 
 def test_other_vocabularies_are_not_paired(pair: list[Path], tmp_path: Path) -> None:

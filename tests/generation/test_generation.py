@@ -1,5 +1,6 @@
 """The generation loop: events, stop strings, cancellation, and a session that is whole whatever happens."""
 
+import math
 import threading
 from collections.abc import Iterator
 
@@ -62,6 +63,30 @@ def test_the_prompt_is_computed_in_chunks_and_only_what_is_new() -> None:
     again = answer(on, "a" * 100 + "b").run()
     assert (again.usage.reused, again.text) == (100, "")
     assert on.computed == [[ord("b")]]
+
+
+def test_a_reply_says_which_stop_string_ended_it() -> None:
+    for stop, expected in ((["c", "bc", "x"], "bc"), (["d"], "d"), (["y"], None)):
+        reply = answer(session("abcd"), stop=stop).run()
+        assert (reply.stop_string, reply.stop_reason) == (expected, "stop" if expected else "eog")
+        assert reply.to_dict()["stop_string"] == expected
+
+
+def test_ignoring_the_end_and_banning_tokens() -> None:
+    sampling = Sampling(temperature=0, ignore_eos=True, logit_bias={ord("b"): -math.inf})
+    on = session("ab")
+    reply = complete(on, VOCABULARY, "x", GenerationOptions(sampling, max_tokens=5)).run()
+    assert (reply.stop_reason, len(reply.tokens)) == ("length", 5)
+    assert not VOCABULARY.eog & set(reply.tokens) and ord("b") not in reply.tokens
+    with pytest.raises(ValueError, match="logit_bias names token 9999"):
+        complete(on, VOCABULARY, "x", GenerationOptions(Sampling(logit_bias={9999: 1.0})))
+
+
+def test_penalties_and_dry_count_the_prompt() -> None:
+    for options in ({"presence_penalty": 1e5}, {"frequency_penalty": 1e5}, {"dry_multiplier": 1e5}):
+        on = session("d")
+        sampling = Sampling(temperature=0, **options)  # type: ignore[arg-type]
+        assert complete(on, VOCABULARY, "abcdabc", GenerationOptions(sampling, max_tokens=1)).run().text != "d"
 
 
 def test_bos_is_added_to_text_and_not_to_ids() -> None:

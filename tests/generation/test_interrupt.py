@@ -209,7 +209,7 @@ def test_the_command_line_ends_with_130(command: str, path: Path, tmp_path: Path
     text.write_text("the thing and another. " * 400)
     args = ["-c", "8192" if command == "generate" else "2048", "-f", str(text)]
     env = {**os.environ, "SUBBYTE_ISA": "scalar"}
-    line = [sys.executable, "-c", "from subbyte.cli.main import main; main()", command, str(path), *args]
+    line = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", command, str(path), *args]
     with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_worker(process)
         process.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from subbyte.errors import NumericError
 from subbyte.kernels import top_k
-from subbyte.runtime.generation.logits_processors import RepetitionPenalty
+from subbyte.runtime.generation.logits_processors import Dry, LogitBias, Penalties
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 
 ALL = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
@@ -23,7 +23,7 @@ def logs(*probabilities: float) -> np.ndarray:
 
 def penalized(sampling: Sampling, logits: np.ndarray, context: list[int]) -> np.ndarray:
     out = logits.copy()
-    RepetitionPenalty(sampling.repeat_penalty, sampling.repeat_last_n).apply(out, context)
+    Penalties(sampling.repeat_last_n, sampling.repeat_penalty).apply(out, context)
     return out
 
 
@@ -45,6 +45,9 @@ def oracle(s: Sampling, logits: np.ndarray) -> list[float]:
             count += 1
         rows, weights = rows[:count], weights[:count]
     rows = [row for row, weight in zip(rows, weights, strict=True) if weight >= s.min_p]
+    if s.xtc_probability and s.xtc_threshold <= 0.5:  # as it is when it acts
+        weights = [math.exp(value - rows[0][0]) for value, _ in rows]
+        rows = rows[max(sum(weight / sum(weights) >= s.xtc_threshold for weight in weights) - 1, 0) :]
     final = [math.exp((value - rows[0][0]) / s.temperature) for value, _ in rows]
     out = [0.0] * logits.size
     for (_, i), weight in zip(rows, final, strict=True):
@@ -189,17 +192,94 @@ def test_logits_that_are_not_finite_are_an_error(bad: float, temperature: float)
         ("top_k", -3), ("top_k", 1.5), ("top_k", True), ("top_p", 5.0), ("top_p", -0.1), ("top_p", math.nan),
         ("min_p", 1.1), ("min_p", math.nan), ("repeat_penalty", 0.0), ("repeat_penalty", math.nan),
         ("repeat_penalty", -1.0), ("repeat_last_n", -2), ("seed", -1), ("seed", 0.5),
+        ("presence_penalty", math.inf), ("frequency_penalty", "1"), ("dry_multiplier", -1.0), ("dry_base", 0.5),
+        ("dry_allowed_length", 0), ("dry_penalty_last_n", -2), ("dry_sequence_breakers", "x"),
+        ("dry_sequence_breakers", [""]), ("dry_sequence_breakers", 3), ("xtc_probability", 1.5),
+        ("xtc_threshold", math.nan), ("logit_bias", [1]), ("a token of logit_bias", {-1: 0.0}),
+        ("a token of logit_bias", {"x": 0.0}), ("the logit_bias of token 3", {3: math.inf}),
+        ("the logit_bias of token 3", {3: math.nan}), ("ignore_eos", 1),
     ],
 )  # fmt: skip
 def test_senseless_values_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{name} is .* but must be"):
-        Sampling(**{name: value})  # type: ignore[arg-type]
+        Sampling(**{name if name.isidentifier() else "logit_bias": value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "left"), [(0.1, [3]), (0.2, [2, 3, 4]), (0.31, [0, 1, 2, 3, 4]), (0.6, [0, 1, 2, 3, 4])]
+)
+def test_xtc_leaves_out_the_most_probable_tokens_but_the_last(threshold: float, left: list[int]) -> None:
+    logits = logs(0.3, 0.25, 0.25, 0.15, 0.05)
+    sampling = Sampling(**ALL, xtc_probability=1.0, xtc_threshold=threshold, seed=1)  # type: ignore[arg-type]
+    left = [3, 4] if threshold == 0.1 else left
+    assert np.flatnonzero(shares(sampling, logits, 2000)).tolist() == left
+    assert np.abs(shares(sampling, logits) - oracle(sampling, logits)).max() < 0.02
+    greedy = Sampling(temperature=0, xtc_probability=1.0, xtc_threshold=threshold)
+    assert Sampler(greedy).sample(logits) == left[0]
+
+
+def test_xtc_acts_as_often_as_it_should() -> None:
+    sampling = Sampling(**ALL, xtc_probability=0.25, seed=1)  # type: ignore[arg-type]
+    share = shares(sampling, logs(0.6, 0.4))
+    assert share[0] == pytest.approx(0.75 * 0.6, abs=0.02)
+
+
+def test_presence_and_frequency_are_taken_after_the_repetition_penalty() -> None:
+    logits = np.array([4.0, -1.0, 2.0, 0.5], np.float32)
+    Penalties(4, 2.0, 0.25, 0.5).apply(logits, [3, 0, 0, 1, 0])  # the first one is too far back
+    np.testing.assert_allclose(logits, [4 / 2 - 0.25 - 3 * 0.5, -1 * 2 - 0.25 - 0.5, 2.0, 0.5])
+
+
+def test_logit_bias_adds_and_bans() -> None:
+    logits = np.zeros(5, np.float32)
+    LogitBias({1: 2.5, 3: -math.inf}, 5).apply(logits, [])
+    assert logits.tolist() == [0, 2.5, 0, -math.inf, 0]
+    with pytest.raises(ValueError, match="token 5, but the vocabulary has 5"):
+        LogitBias({5: 1.0}, 5)
+
+
+def dry_penalties(
+    context: list[int], pieces: list[bytes], allowed: int, last_n: int, breakers: list[bytes]
+) -> dict[int, int]:
+    """By token, the longest repetition that it would go on with: all lengths at all places tried, one by one."""
+    recent = context if last_n < 0 else context[max(len(context) - last_n, 0) :]
+    whole = b"".join(pieces[token] for token in recent)
+    end = max((whole.rfind(breaker) + len(breaker) for breaker in breakers if breaker in whole), default=0)
+    sizes = np.cumsum([len(pieces[token]) for token in recent]) if recent else np.zeros(0)
+    unbroken = int((sizes > end).sum()) if end else len(recent)
+    found: dict[int, int] = {}
+    for at in range(1, len(recent)):
+        for n in range(allowed, min(at, unbroken) + 1):
+            if recent[at - n : at] == recent[len(recent) - n :]:
+                found[recent[at]] = max(found.get(recent[at], 0), n)
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=40), st.integers(1, 3), st.sampled_from([-1, 5, 12]), st.booleans())
+def test_dry_penalizes_what_would_go_on_with_a_repetition(
+    context: list[int], allowed: int, last_n: int, broken: bool
+) -> None:
+    pieces = [b"a", b"b", b"c", b"\n", b"x:"]
+    breakers = ["\n", ":", "ca"] if broken else []
+    logits = np.zeros(5, np.float32)
+    Dry(0.8, 1.75, allowed, last_n, breakers, pieces.__getitem__).apply(logits, context)
+    expected = np.zeros(5)
+    for token, n in dry_penalties(context, pieces, allowed, last_n, [text.encode() for text in breakers]).items():
+        expected[token] = -0.8 * 1.75 ** (n - allowed)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5)
+
+
+def test_dry_stays_finite_over_long_repetitions() -> None:
+    logits = np.zeros(3, np.float32)
+    Dry(5.0, 4.0, 2, -1, (), lambda token: b"x").apply(logits, [1] * 5000)
+    assert np.isfinite(logits).all() and logits[1] < -1e9 and logits[0] == 0
 
 
 @pytest.mark.parametrize("n_vocab", [49_152, 262_144])
 def test_sampling_takes_less_than_a_loop_over_the_vocabulary(n_vocab: int) -> None:
     logits = np.random.default_rng(0).normal(0, 3, n_vocab).astype(np.float32)
-    sampler, penalty, recent = Sampler(), RepetitionPenalty(1.1, 64), list(range(100))
+    sampler, penalty, recent = Sampler(), Penalties(64, 1.1), list(range(100))
     times, loops = [], []
     for _ in range(50):
         started = time.process_time()

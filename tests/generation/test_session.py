@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +33,11 @@ from hypothesis.stateful import (
 from tiny_models import N_VOCAB, write_model
 
 import subbyte as sb
-from subbyte.errors import ContextOverflow, ModelChanged, ResourceError, SessionBusy, SubbyteError
+from subbyte.errors import ContextOverflow, ModelChanged, NumericError, ResourceError, SessionBusy, SubbyteError
+from subbyte.runtime.runner import Runner
+from subbyte.runtime.sequence import Sequence
 from subbyte.runtime.session import Session
+from subbyte.runtime.types import SessionOptions
 
 TOKENS = [int(t) for t in np.random.default_rng(3).integers(0, N_VOCAB, 60)]
 TEXT = "the thing and another one in the garden. " * 8
@@ -123,6 +131,82 @@ def test_a_model_lets_go_of_its_file_at_once(path: Path) -> None:
         assert mapped() == before
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("leave", ["break", "error", "run", "with", "close", "chat"])
+def test_a_generation_gives_its_memory_back_at_once(path: Path, leave: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it is left, and without the garbage collector: a reference cycle used to keep model and cache."""
+    watched: list[weakref.ref[Any]] = []
+    new_sequence = Runner.new_sequence
+
+    def watch(runner: Runner, cache_type: Any) -> Sequence:
+        sequence = new_sequence(runner, cache_type)
+        watched.extend([weakref.ref(runner), weakref.ref(sequence)])
+        return sequence
+
+    def use(model: sb.Model) -> sb.Generation | None:
+        """What is still held of the answer."""
+        if leave == "chat":
+            next(model.chat(n_ctx=256).stream("the thing"))
+            return None
+        answer = model.generate("the thing", max_tokens=3, n_ctx=64)
+        if leave == "error":
+            with suppress(KeyboardInterrupt):
+                next(answer)
+                raise KeyboardInterrupt
+        if leave == "run":
+            answer.run()
+        elif leave == "with":
+            with answer:
+                next(answer)
+        else:
+            for _ in answer:
+                break
+        if leave == "close":
+            answer.close()
+        return None if leave in ("break", "error") else answer
+
+    monkeypatch.setattr(Runner, "new_sequence", watch)
+    gc.collect()
+    gc.disable()
+    try:
+        model = sb.load(path, threads=1)
+        watched.append(weakref.ref(model.gguf))
+        kept = use(model)
+        del model
+        assert len(watched) == 3 and [ref() for ref in watched] == [None] * 3
+        assert kept is None or kept.reply.stop_reason in ("length", "cancelled", "eog")
+    finally:
+        gc.enable()
+
+
+def test_a_file_rewritten_in_mid_step_is_told_as_that(path: Path, tmp_path: Path) -> None:
+    """Not as damaged weights: what comes of half of the old and half of the new ones is often not finite."""
+    shutil.copy(path, tmp_path / "m.gguf")
+    with sb.load(tmp_path / "m.gguf", threads=1) as model:
+        runner = model.runner(SessionOptions(8))
+        with pytest.raises(NumericError), runner.unchanged():
+            raise NumericError("the model's output is not finite")
+        with pytest.raises(ModelChanged), runner.unchanged():
+            os.utime(tmp_path / "m.gguf", (1, 1))
+            raise NumericError("the model's output is not finite")
+
+
+def test_memory_that_runs_out_in_a_step(model: sb.Model) -> None:
+    with pytest.raises(ResourceError, match="not enough memory"), model.runner(SessionOptions(8)).unchanged():
+        raise MemoryError
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda how: how.__name__)
+def test_handles_are_not_copied(model: sb.Model, session: Session, copied: Callable[[object], object]) -> None:
+    session.eval([5])
+    measurement = sb.PerplexityMeasurement([model], TEXT * 3, sb.EvalOptions(n_ctx=32))
+    runner = model.runner(SessionOptions(8))
+    others = [runner.new_sequence("f16"), model.generate([1], n_ctx=8)]
+    for handle in (model, model.gguf, session, measurement, runner, *others):
+        with pytest.raises(TypeError, match=f"a {type(handle).__name__} can't be copied or pickled: "):
+            copied(handle)
+    assert session.tokens == [5]
 
 
 def test_the_library_is_silent(tmp_path: Path) -> None:

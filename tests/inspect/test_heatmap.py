@@ -104,10 +104,15 @@ def test_the_picture(deci: Path, by: str) -> None:
     texts = [text.text for text in root.iter(f"{space}text")]
     assert texts.count("8.50" if by == "bits" else "Q8_0") == 2 and "token_embd" in texts
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
-    for box in list(root.iter(f"{space}rect"))[1:]:  # the first one is the ground
+    for box in root.iter(f"{space}rect"):
         x, y, w, h = (float(box.attrib[name]) for name in ("x", "y", "width", "height"))
         assert 0 <= x <= x + w <= width and 0 <= y <= y + h <= height
-    assert found._repr_html_().count(found.svg()) == 1
+    of_file, of_page = found.svg(), found._repr_html_()
+    texts = "".join(of_page[of_page.index("</style>") :].rpartition("</div>")[0])
+    assert of_file.endswith(f"{texts}\n")
+    assert "background" not in of_page and "currentColor" in of_page and "#fff" not in of_page.partition("</style>")[0]
+    assert ":root" not in of_page  # of a page that is the page itself
+    assert "prefers-color-scheme:dark" in of_file
 
 
 def test_hostile_names_in_the_picture(tmp_path: Path) -> None:

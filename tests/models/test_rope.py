@@ -25,17 +25,20 @@ def interpolated(n_rot: int, base: float, factor: float) -> F64:
     return np.array([base ** (-2 * p / n_rot) / factor for p in range(n_rot // 2)])
 
 
-def yarn(n_rot: int, base: float, factor: float, original: int) -> F64:
+def yarn(
+    n_rot: int, base: float, factor: float, original: int, fast: float = 32, slow: float = 1, kept: float = 1
+) -> F64:
     """Peng et al. (2023), section 3.2, with whole pairs as the ends of the ramp as all implementations have it."""
 
     def pair(turns: float) -> float:  # the pair p for which original * base^(-2p / n_rot) = 2 pi * turns
         return math.log(original / (2 * math.pi * turns), base) * n_rot / 2
 
-    low, high = max(math.floor(pair(32)), 0), min(math.ceil(pair(1)), n_rot - 1)
+    low, high = max(math.floor(pair(fast)), 0), min(math.ceil(pair(slow)), n_rot - 1)
     frequencies = []
     for p in range(n_rot // 2):
-        slow = 0.0 if p <= low else 1.0 if p >= high else (p - low) / (high - low)
-        frequencies.append(base ** (-2 * p / n_rot) * ((1 - slow) + slow / factor))
+        slowed = 0.0 if p <= low else 1.0 if p >= high else (p - low) / (high - low)
+        slowed = 1 - kept * (1 - slowed)
+        frequencies.append(base ** (-2 * p / n_rot) * ((1 - slowed) + slowed / factor))
     return np.array(frequencies)
 
 
@@ -59,6 +62,47 @@ def test_yarn(arch: str, factor: float, original: int, tmp_path: Path) -> None:
     rotary = yarn(SHAPES[arch]["head_dim"], 500.0, factor, original), 1 + 0.1 * math.log(factor)
     keys = {KIND: "yarn", FACTOR: factor, ORIGINAL: original, BASE: 500.0}
     check(tmp_path / "m.gguf", arch, rotary, **keys)
+
+
+SHARPER = 1 + 0.1 * math.log(8)
+
+
+@pytest.mark.parametrize(
+    ("keys", "ramp", "magnitude"),
+    [
+        ({"yarn_beta_fast": 4.0}, {"fast": 4}, SHARPER),
+        ({"yarn_beta_slow": 6.5}, {"slow": 6.5}, SHARPER),
+        ({"yarn_beta_fast": 20.0, "yarn_beta_slow": 3.0}, {"fast": 20, "slow": 3}, SHARPER),
+        ({"yarn_ext_factor": 0.5}, {"kept": 0.5}, SHARPER),
+        ({"yarn_ext_factor": 0.0}, {"kept": 0}, 1.0),
+        ({"yarn_ext_factor": -1.0}, {}, SHARPER),
+        ({"yarn_attn_factor": 0.7}, {}, 0.7 * SHARPER),
+        ({"yarn_attn_factor": 0.7, "attn_factor": 1.25}, {}, 0.7 * 1.25 * SHARPER),
+    ],
+    ids=str,
+)
+def test_what_a_file_says_of_yarn(
+    keys: dict[str, float], ramp: dict[str, float], magnitude: float, tmp_path: Path
+) -> None:
+    rotary = yarn(16, 500.0, 8.0, 2000, **ramp), magnitude
+    scaling = {f"rope.scaling.{key}": value for key, value in keys.items()}
+    check(tmp_path / "m.gguf", "llama", rotary, **{KIND: "yarn", FACTOR: 8.0, ORIGINAL: 2000, BASE: 500.0, **scaling})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("yarn_beta_fast", 0.0), ("yarn_beta_slow", -1.0), ("yarn_ext_factor", 2.0), ("yarn_attn_factor", 0.0)],
+)
+def test_what_makes_no_yarn_is_refused(key: str, value: float, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", **{KIND: "yarn", FACTOR: 8.0, f"rope.scaling.{key}": value})
+    with pytest.raises(sb.FormatError, match=key):
+        sb.load(tmp_path / "m.gguf")
+
+
+def test_the_mixture_of_yarn_belongs_to_yarn(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", **{KIND: "linear", FACTOR: 8.0, "rope.scaling.yarn_ext_factor": 1.0})
+    with pytest.raises(sb.UnsupportedError, match="yarn_ext_factor = 1 with"):
+        sb.load(tmp_path / "m.gguf")
 
 
 def test_yarn_of_qwen() -> None:

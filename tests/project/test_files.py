@@ -183,7 +183,7 @@ def test_a_command_that_is_ended_by_a_signal_leaves_no_temporary_file(tmp_path: 
 
 _KILLED = """
 import os, signal, sys, time
-from subbyte.cli import main
+from subbyte.cli import entry, main
 from subbyte.runtime.files import FileKind, atomic_write
 
 def run(args):
@@ -193,7 +193,7 @@ def run(args):
         time.sleep(60)
 
 main.run = run
-main.main()
+entry.main()
 """
 
 

@@ -11,33 +11,52 @@ FOLDERS = {
     "kernels": {"errors"},
 }
 
-# Modules beside the rooms, which import none of them; `files` has its messages from `text`.
-_LOW = {"files", "machine", "measurement", "protocols", "records", "text", "types"}
+# Modules beside the rooms, which import none of those.
+_LOW = {"arguments", "files", "handles", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
+    "arguments": {"text"},
     "files": {"text"},
+    "measurement": {"handles"},
+    "tables": {"text"},
+    "records": {"tables"},
+    "types": {"arguments"},
+    "source": {"arguments", "gguf", "store"},
     "gguf": _LOW,
     "store": _LOW,
     "tokenizer": _LOW | {"gguf"},
-    "template": {"protocols", "records", "types"},
-    "generation": {"protocols", "records", "types"},
-    "chat": {"files", "generation", "gguf", "protocols", "records", "template", "text", "types"},
-    "sequence": {"types"},
-    "runner": {"sequence", "types"},
-    "session": {"runner", "sequence", "types"},
-    "inspect": _LOW | {"gguf", "store"},
+    "template": {"arguments", "protocols", "records", "types"},
+    "generation": {"arguments", "handles", "protocols", "records", "types"},
+    "chat": {
+        "arguments",
+        "files",
+        "generation",
+        "gguf",
+        "handles",
+        "protocols",
+        "records",
+        "template",
+        "text",
+        "types",
+    },
+    "protocols": {"types"},
+    "sequence": {"handles", "types"},
+    "runner": {"handles", "sequence", "types"},
+    "session": {"arguments", "handles", "runner", "sequence", "types"},
+    "inspect": _LOW | {"gguf", "source", "store"},
     "model": _LOW | {"chat", "generation", "gguf", "runner", "score", "session", "store", "template", "tokenizer"},
     "score": _LOW | {"session"},
     "evaluation": _LOW | {"gguf", "model", "session"},
     "bench": _LOW | {"inspect", "model", "session"},
     "imatrix": _LOW | {"evaluation", "gguf", "model"},
     "compare": _LOW | {"evaluation", "gguf", "model"},
-    "quantize": _LOW | {"gguf", "imatrix", "inspect", "store"},
+    "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {"bench", "compare", "evaluation", "gguf", "inspect", "model", "quantize", "session", "store", "tokenizer"},
 }
 CLI = {
+    "entry": {"main", "terminal"},
     "main": {"commands", "options", "terminal"},
     "commands": {"options", "repl", "terminal"},
     "repl": {"options", "terminal"},

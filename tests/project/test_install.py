@@ -166,7 +166,7 @@ def test_an_installation_holds_no_sources_of_compiled_code() -> None:
 
 def test_the_command_is_installed() -> None:
     (script,) = distribution("subbyte").entry_points.select(group="console_scripts")
-    assert (script.name, script.value) == ("subbyte", "subbyte.cli.main:main")
+    assert (script.name, script.value) == ("subbyte", "subbyte.cli.entry:main")
 
 
 def test_import_warns_of_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,12 @@
 """The names of the package: the stub that type checkers read and the table that imports them say the same."""
 
 import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from paths import ROOT
 
 import subbyte
@@ -13,3 +18,44 @@ def test_the_stub_has_the_names_and_where_they_are_from() -> None:
     assert all(alias.asname == alias.name for node in imports for alias in node.names)  # else it is not re-exported
     assert stub == {name: f"subbyte.{module}" for name, module in subbyte._HOME.items()}  # type: ignore[attr-defined]
     assert sorted(stub) == sorted(subbyte.__all__)  # type: ignore[attr-defined]
+
+
+USE = """\
+import subbyte as sb
+
+def show(usage: sb.Usage, timings: sb.Timings, why: sb.StopReason) -> str:
+    return f"{usage.prompt} {timings.prefill} {why}"
+
+reply = sb.load("smollm2").generate("a", sampling=sb.Sampling(temperature=0)).run()
+print(show(reply.usage, reply.timings, reply.stop_reason))
+print(sb.perplexty)  # typo
+print(sb.Samplng)  # typo
+print(reply.usage.promt)  # typo
+sb.load("smollm2").chat(samplng=None)  # typo
+sb.load("smollm2").generate("a", max_tokens="3")  # typo
+"""
+
+
+@pytest.mark.thorough
+def test_a_type_checker_finds_typos(tmp_path: Path) -> None:
+    """Names that are none must not pass as `object` or `Any`, and right ones must pass."""
+    (tmp_path / "use.py").write_text(USE)
+    options = ["--strict", "--no-error-summary", "--hide-error-context", "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", os.devnull, *options, "use.py"],
+        cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT / ".types")}, capture_output=True, text=True,
+    )  # fmt: skip
+    found = {
+        int(line.split(":")[1]) for line in done.stdout.splitlines() if line.startswith("use.py:") and "error" in line
+    }
+    typos = {i for i, line in enumerate(USE.splitlines(), 1) if line.endswith("# typo")}
+    assert found == typos, done.stdout + done.stderr
+
+
+def test_the_package_gives_types_to_checkers_that_read_it_without_the_stub() -> None:
+    """`__getattr__` is hidden from them: they take whatever it returns for every name."""
+    (hidden,) = [
+        node for node in ast.parse((ROOT / "__init__.py").read_text()).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "not TYPE_CHECKING"
+    ]  # fmt: skip
+    assert [node.name for node in hidden.body if isinstance(node, ast.FunctionDef)] == ["__getattr__"]

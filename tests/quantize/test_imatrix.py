@@ -190,6 +190,7 @@ def written(path: Path, **tensors: np.ndarray) -> Path:
     ({"a__in_sum2": np.ones((1, 4), np.float16), "a__counts": np.ones((1, 1), np.float32)}, "F16"),
     ({"a__in_sum2": np.full((1, 4), np.inf, np.float32), "a__counts": np.ones((1, 1), np.float32)}, "not finite"),
     ({"a__in_sum2": np.ones((1, 4), np.float32), "a__counts": -np.ones((1, 1), np.float32)}, "negative"),
+    ({"a__in_sum2": np.full((1, 4), 3e38, np.float32), "a__counts": np.full((1, 1), 1e-3, np.float32)}, "no float32"),
     ({"a__other": np.ones((1, 4), np.float32)}, "without any tensor"),
 ])  # fmt: skip
 def test_broken_files_of_the_gguf_format(tensors: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:

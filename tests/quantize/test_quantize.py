@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import click
 import gguf
 import libgguf
 import numpy as np
@@ -27,7 +28,7 @@ from subbyte.cli.commands.quantize import size
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime.quantize import encode
-from subbyte.runtime.quantize.plan import LADDER, LADDER_WITHOUT_IMATRIX, NEED_IMATRIX
+from subbyte.runtime.quantize.plan import ENCODER_NEEDS_IMATRIX, LADDER, LADDER_WITHOUT_IMATRIX, NEED_IMATRIX
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import Rule
 
@@ -462,8 +463,9 @@ def test_misuse(source: Path, tmp_path: Path) -> None:
 def test_types_that_can_not_be_read(tmp_path: Path) -> None:
     pairs = [pair("general.architecture", STR, "x"), pair("x.block_count", 4, 1), pair("x.attention.head_count", 4, 1)]
     (tmp_path / "m.gguf").write_bytes(gguf_bytes(pairs, [tensor("blk.0.a.weight", [256, 2], 15)], bytes(584)))
-    with pytest.raises(sb.UnsupportedError, match=r"blk.0.a.weight: Q8_K can't be read"):
-        sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", "Q8_0")
+    for dry_run in (True, False):
+        with pytest.raises(sb.UnsupportedError, match=r"blk.0.a.weight': Q8_K can't be read"):
+            sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", "Q8_0", dry_run=dry_run)
 
 
 def test_without_the_encoders(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -516,7 +518,8 @@ def test_the_command_for_importances(source: Path, tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("text, n_bytes", [
-    ("100", 100), ("1k", 1000), ("2.5GB", 2_500_000_000), ("2GiB", 2 << 30), ("700M", 700_000_000), ("1 MB", 1_000_000),
+    ("100000", 100_000), ("100B", 100), ("1k", 1000), ("2.5GB", 2_500_000_000), ("2GiB", 2 << 30),
+    ("700M", 700_000_000), ("1 MB", 1_000_000),
 ])  # fmt: skip
 def test_sizes(text: str, n_bytes: int) -> None:
     assert size(text) == n_bytes
@@ -528,3 +531,54 @@ def test_no_sizes(text: str) -> None:
 
     with pytest.raises(click.BadParameter, match="no size"):
         size(text)
+
+
+def test_what_a_dry_run_says(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It shows sizes of what lacks importances, and says that it can't be written so."""
+    found = sb.quantize(source, tmp_path / "q.gguf", "IQ2_XS", dry_run=True)
+    assert found.n_bytes > 0 and "can't be written yet: tensor" in caplog.text and "--imatrix" in caplog.text
+
+
+def test_types_whose_encoders_need_importances() -> None:
+    assert {name for name, f in FORMATS.items() if libgguf.quantize_requires_imatrix(f.id)} == ENCODER_NEEDS_IMATRIX
+
+
+def test_what_a_recipe_does_not_get_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_model(tmp_path / "m.gguf")  # rows of 64 and 96 weights
+    rules = (Rule("attn_vv", "Q8_0"), Rule("ffn_down", "Q8_0", "7-9"), Rule("attn_v", "Q8_0", when=("is_70b",)))
+    found = sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", Recipe("own", "Q6_K", rules, pure=True), dry_run=True)
+    first, second, *substitutes = found.plan.notes
+    assert first == "rule 1 of own fits no tensor of the model: attn_vv"
+    assert second == "rule 2 of own fits no tensor of the model: ffn_down, layers 7-9"
+    assert substitutes and all("in place of Q6_K: rows of" in each for each in substitutes)
+    assert found.to_dict()["notes"] == list(found.plan.notes)
+    assert set(found.plan.notes) <= {record.message for record in caplog.records}
+    whole = sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", "Q8_0", dry_run=True)
+    assert whole.plan.notes == ()
+
+
+def test_floats_of_quantized_tensors_lose_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_model(tmp_path / "m.gguf", types=["Q4_1"])
+    for type in ("F16", "BF16", "F32"):
+        assert sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", pure(type), dry_run=True).plan.requantized == ()
+    assert caplog.text == ""
+    assert sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", "Q8_0", dry_run=True).plan.requantized
+
+
+def test_a_size_without_a_unit() -> None:
+    with pytest.raises(click.BadParameter, match="write 60MB or 60GB"):
+        size("60")
+
+
+def test_what_another_command_left_is_said(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "q.gguf"
+    with pytest.raises(KeyboardInterrupt):
+        sb.quantize(source, out, "Q8_0", on_progress=stop)
+    (left,) = tmp_path.iterdir()
+    sb.quantize(source, out, "Q6_K")
+    assert f"{left} (" in caplog.text and "is what another command left of the same file" in caplog.text
+    assert [*tmp_path.iterdir()] == [out]

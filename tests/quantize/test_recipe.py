@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
 import pytest
+from gguf_builder import STR, pair, tensor
+from gguf_builder import gguf as gguf_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_quantize import MODELS, ROWS, runs
@@ -17,6 +20,8 @@ from tiny_models import MIXED, write_model
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.tensors import TYPE_IDS
 from subbyte.runtime.quantize.extract import check, compress, export, extract, ranges, resolve, typical
 from subbyte.runtime.quantize.file_types import FILE_TYPES
 from subbyte.runtime.quantize.matrices import ModelTraits, is_matrix, locate, matrices
@@ -288,8 +293,55 @@ def test_commands(quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert "--tensor-type-file" in err and err.strip().endswith("Q4_K_S") and out.count("=") == len(out.splitlines())
     assert run(["recipe", "show", "Q9"]) == 2
-    assert "built in are" in capsys.readouterr().err
+    assert "lists those built in" in capsys.readouterr().err
 
 
 def test_built_in_names_are_llama_quantizes() -> None:
     assert FILE_TYPES.keys() - {"F32"} <= NAMED.keys()
+
+
+@pytest.mark.parametrize("name, meant", [
+    ("iq2xs", "IQ2_XS"), ("q4km", "Q4_K_M"), ("Q4-K-M", "Q4_K_M"), ("Q4_K_M_L", "Q4_K_M"),
+    ("dynamicgate_iq2xs", "DynamicGate-IQ2_XS"),
+])  # fmt: skip
+def test_a_name_that_is_nearly_right(name: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"did you mean {meant}"):
+        Recipe.named(name)
+
+
+def test_a_type_that_is_nearly_right() -> None:
+    with pytest.raises(ValueError, match=r"did you mean Q4_K\?"):
+        Rule("attn_v", "Q4K")
+    with pytest.raises(ValueError, match=r"did you mean use_more_bits\?"):
+        Rule("attn_v", "Q4_K", when=("use more bits",))
+
+
+@pytest.mark.parametrize("type", sorted(TYPE_IDS.keys() - FORMATS.keys()))
+def test_a_file_of_types_that_have_only_a_name(type: str, tmp_path: Path) -> None:
+    """Most matrices, or one of several."""
+    pairs = [pair("general.architecture", STR, "x"), pair("x.block_count", 4, 1), pair("x.attention.head_count", 4, 1)]
+    for other in (type, "F32"):
+        tensors = [tensor("blk.0.a.weight", [256, 2], TYPE_IDS[type])]
+        tensors.append(tensor("blk.0.b.weight", [256, 2], TYPE_IDS[other], 4096))
+        tensors.append(tensor("blk.0.c.weight", [256, 2], TYPE_IDS[other], 8192))
+        (tmp_path / "m.gguf").write_bytes(gguf_bytes(pairs, tensors, bytes(1 << 14)))
+        with (
+            GGUF.open(tmp_path / "m.gguf") as gguf,
+            pytest.raises(sb.UnsupportedError, match=f"is {type}, which can't"),
+        ):
+            extract(gguf)
+
+
+def test_names_of_a_hostile_file_for_llama_quantize(tmp_path: Path) -> None:
+    """A line stays a line, and matches the name."""
+    kind = "a\x1b[2J\n=b\x9b c"
+    write_model(tmp_path / "m.gguf", tensors={f"blk.0.{kind}.weight": np.ones((2, 64), np.float32)})
+    with GGUF.open(tmp_path / "m.gguf") as gguf:
+        lines = export(gguf, Recipe("own", "Q8_0", pure=True), imatrix=False)[1]
+    (line,) = (line for line in lines if "2J" in line)
+    assert line.isprintable() and re.fullmatch(line.rpartition("=")[0], f"blk.0.{kind}.weight")
+
+
+def test_a_name_with_control_characters_in_toml() -> None:
+    recipe = Recipe("a\x1b\x7f\x9b\u00e9", "Q4_K_M")
+    assert format_recipe(recipe).replace("\n", "").isprintable() and parse_recipe(format_recipe(recipe)) == recipe

@@ -17,7 +17,7 @@ from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_clas
 pytestmark = pytest.mark.thorough
 
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 30
-FAST = {"n_ctx": 64, "prompt": 8, "generation": 2, "repeats": 1, "threads": 1}
+FAST = {"n_ctx": 64, "prompt": 8, "generate": 2, "repeats": 1, "threads": 1}
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,10 @@ def test_names() -> None:
         ("", "no shape ''"),
         ("gpt-2:Q4_K", "no shape 'gpt-2'; SHAPE:TYPE[:LAYERS] has one of llama-3.2-1b, llama-3-8b,"),
         ("llama-3-8b", "no type ''"),
-        ("llama-3-8b:Q4_7", "no type 'Q4_7'; SHAPE:TYPE[:LAYERS] has one of F32, F16,"),
+        (
+            "llama-3-8b:Q4_7",
+            "no type 'Q4_7' (did you mean Q4_K or Q4_1 or Q4_0?); SHAPE:TYPE[:LAYERS] has one of F32, F16,",
+        ),
         ("llama-3-8b:Q4_K:", "'' layers"),
         ("llama-3-8b:Q4_K:0", "'0' layers; llama-3-8b has 1 to 32"),
         ("nemotron-49b:Q4_K:81", "'81' layers; nemotron-49b has 1 to 80"),

@@ -518,6 +518,60 @@ def test_hub_gone(server: Server) -> None:
     assert "\n" not in str(error.value)
 
 
+OLD, NEW, MAIN = "a" * 40, "b" * 40, "c" * 40
+
+
+def add_version(hub_cache: Path, commit: str, *names: str, age: int = 0) -> Path:
+    """A version of u/r in the cache, of files that hold their own names and the commit; age: seconds since then."""
+    folder = hub_cache / "models--u--r" / "snapshots" / commit
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name + commit)
+    os.utime(folder, (10**9 - age, 10**9 - age))
+    return folder
+
+
+def set_main(hub_cache: Path, commit: str) -> None:
+    refs = hub_cache / "models--u--r" / "refs"
+    refs.mkdir(exist_ok=True)
+    (refs / "main").write_text(commit)
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("main", [None, MAIN, "", "x" * 300, "../../..", "\0", "é\n"])
+def test_hub_finds_what_no_ref_names(hub_cache: Path, main: str | None) -> None:
+    """Fetched by a commit or a branch, or main has moved on, or the refs are gone."""
+    add_version(hub_cache, OLD, "m-Q4_K_M.gguf", "m-Q8_0.gguf", age=9)
+    add_version(hub_cache, NEW, "m-Q4_K_M.gguf", "README.md")
+    if main is not None:
+        set_main(hub_cache, main)
+    for name, commit in (("m-Q4_K_M.gguf", NEW), ("m-Q8_0.gguf", OLD)):
+        path = store.resolve(f"hf:u/r:{hub.quant_tag(name)}", offline=True)
+        assert path.read_text() == name + commit
+        assert store.resolve(f"hf:u/r:{hub.quant_tag(name)}") == path  # nothing is fetched
+    assert store.resolve("hf:u/r", offline=True).read_text() == "m-Q4_K_M.gguf" + NEW
+    assert sorted(model.name for model in store.installed()) == ["hf:u/r:Q4_K_M", "hf:u/r:Q8_0"]
+    assert all(store.resolve(model.name, offline=True) == model.path for model in store.installed())
+
+
+def test_hub_takes_mains_version_first_and_no_half_model(hub_cache: Path) -> None:
+    parts = [f"Q4_K_M/m-0000{i}-of-00002.gguf" for i in (1, 2)]
+    add_version(hub_cache, OLD, *parts, age=9)
+    add_version(hub_cache, MAIN, *parts, age=5)
+    add_version(hub_cache, NEW, *parts)
+    set_main(hub_cache, MAIN)
+    assert store.resolve("hf:u/r:Q4_K_M", offline=True).read_text() == parts[0] + MAIN
+    for commit, then in ((MAIN, NEW), (NEW, OLD)):
+        (hub_cache / "models--u--r" / "snapshots" / commit / parts[1]).unlink()
+        assert store.resolve("hf:u/r:Q4_K_M", offline=True).read_text() == parts[0] + then
+        assert [model.path.read_text() for model in store.installed()] == [parts[0] + then]
+
+
 @pytest.mark.thorough
 def test_hub_endpoint_and_cache_of_the_environment(server: Server, tmp_path: Path) -> None:
     server.add_repo("u/r", REPO)
@@ -537,5 +591,8 @@ def test_quant_tags() -> None:
         "Qwen3-0.6B.gguf": None,
         "gpt-oss-mxfp4.gguf": "MXFP4",
         "m-q4_k_m-imat.gguf": "Q4_K_M",
+        "Q4_K_M/m.gguf": "Q4_K_M",
+        "UD-Q2_K/small/m-00001-of-00002.gguf": "UD-Q2_K",
+        "Q8_0/m-F16.gguf": "F16",
     }
     assert {name: hub.quant_tag(name) for name in tags} == tags

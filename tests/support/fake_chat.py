@@ -93,6 +93,11 @@ class FakeChat:
         return [*self._messages, Message("assistant", answer.text, answer.thinking)] if answer else self._messages
 
     @property
+    def unanswered(self) -> str | None:
+        answer = self._answer
+        return self._messages[-1].content if answer and not (answer.text or answer.thinking) else None
+
+    @property
     def last(self) -> Reply | None:
         return self._answer.reply if self._answer else None
 

@@ -50,15 +50,16 @@ class FakeTokenizer:
         self._special = re.compile("|".join(map(re.escape, sorted(CONTROL, key=len, reverse=True))))
 
     def encode(
-        self, text: str | bytes, *, special: bool = False, add_bos: bool = False, after: int | None = None
-    ) -> list[int]:
+        self, text: str | bytes, *, special: bool = False, add_bos: bool = False, after: int | None = None,
+        limit: int | None = None,
+    ) -> list[int]:  # fmt: skip
         text = text.decode() if isinstance(text, bytes) else text
         out = self.with_bos([]) if add_bos else []
         at = 0
         for found in self._special.finditer(text) if special else ():
             out += [*self._words(text[at : found.start()]), self.ids[found[0]]]
             at = found.end()
-        return out + self._words(text[at:])
+        return (out + self._words(text[at:]))[:limit]
 
     def with_bos(self, ids: Iterable[int]) -> list[int]:
         return [*ids] if self.leading_bos is None else [self.leading_bos, *ids]

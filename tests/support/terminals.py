@@ -15,8 +15,8 @@ SHELL = """trap : INT TERM; "$@"; code=$?; stty -a | tr " " "\\n" | grep -x -e e
 class Screen(pyte.Screen):
     """Answers a program that asks where the cursor is."""
 
-    def __init__(self, send: Callable[[str], object], columns: int) -> None:
-        super().__init__(columns, 24)
+    def __init__(self, send: Callable[[str], object], columns: int, rows: int) -> None:
+        super().__init__(columns, rows)
         self._send = send
 
     def write_process_input(self, data: str) -> None:
@@ -24,14 +24,16 @@ class Screen(pyte.Screen):
 
 
 class Terminal:
-    """A program in a terminal of 24 rows: its screen, and keys for it. It waits for what is shown, never blindly."""
+    """A program in a terminal: its screen, and keys for it. It waits for what is shown, never blindly."""
 
-    def __init__(self, command: Sequence[str], *, shell: str = SHELL, columns: int = 80, **env: str) -> None:
+    def __init__(
+        self, command: Sequence[str], *, shell: str = SHELL, columns: int = 80, rows: int = 24, **env: str
+    ) -> None:
         environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "PROMPT_TOOLKIT_NO_CPR")}
         # POSIX names no encoding: UTF-8 mode keeps the screen the same everywhere.
         environ |= {"TERM": "xterm-256color", "PYTHONUTF8": "1", **env}
-        self.child = pexpect.spawn("sh", ["-c", shell, "sh", *command], env=environ, dimensions=(24, columns))
-        self._screen = Screen(self.child.send, columns)
+        self.child = pexpect.spawn("sh", ["-c", shell, "sh", *command], env=environ, dimensions=(rows, columns))
+        self._screen = Screen(self.child.send, columns, rows)
         self._stream = pyte.ByteStream(self._screen)
 
     @property

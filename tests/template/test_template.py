@@ -256,7 +256,7 @@ def test_without_a_template_and_chatml_a_transcript_is_used(caplog: pytest.LogCa
     base.id = lambda text: None  # type: ignore[method-assign]
     with caplog.at_level(logging.WARNING, "subbyte"):
         template = ChatTemplate(None, base)
-    assert "no chat template: using a transcript" in caplog.text
+    assert "no chat template: using a transcript" in caplog.text and "not to answer" in caplog.text
     said = turns("Hi", " hello", "Bye\n", system="Two friends talk.")
     text = "Two friends talk.\n\nUser: Hi\n\nAssistant: hello\n\nUser: Bye\n\nAssistant:"
     assert template.render(said) == text
@@ -489,3 +489,25 @@ def test_a_template_is_usable_after_a_failure_and_for_long_conversations() -> No
     long = turns(*["some words " * 500] * 400)
     for family in ("smollm2", "llama3", "qwen", "gemma"):
         assert len(TEMPLATES[family].render(long)) > 400 * 5000
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ call.arguments | tojson }}", '{"city": "Pãris"}'),
+        ("{{ call.arguments if call.arguments is string else call.arguments | tojson }}", '{"city": "Pãris"}'),
+        ("{{ '<' + call.arguments + '>' }}", '<{"city": "Pãris"}>'),  # it wants text
+    ],
+)
+def test_arguments_of_tool_calls_may_be_json_text(source: str, expected: str, nested: bool) -> None:
+    call = {"name": "weather", "arguments": '{"city": "Pãris"}'}
+    message = {"role": "assistant", "content": "", "tool_calls": [{"function": call} if nested else call]}
+    where = "messages[0].tool_calls[0]" + (".function" if nested else "")
+    template = ChatTemplate(f"{{% set call = {where} %}}{source}", tokenizer())
+    assert template.render([message]) == expected
+    assert message["tool_calls"] == [{"function": call} if nested else call]
+    for odd in ("no JSON", "[1]", "7"):
+        given = {**message, "tool_calls": [{"function": {**call, "arguments": odd}}]}
+        plain = ChatTemplate("{{ messages[0].tool_calls[0].function.arguments }}", tokenizer())
+        assert plain.render([given]) == odd

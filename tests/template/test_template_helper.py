@@ -322,7 +322,7 @@ def test_the_command_says_one_line_for_a_hostile_file(tmp_path: Path) -> None:
     path = tmp_path / "hostile.gguf"
     for source, words in (("{{ 'a' * 10**10 }}", "in line 1: it takes"), ("\n{% if %}", "in line 2: ")):
         write_model(path, strings={"tokenizer.chat_template": source})
-        line = [sys.executable, "-c", "from subbyte.cli.main import main; main()"]
+        line = [sys.executable, "-c", "from subbyte.cli.entry import main; main()"]
         done = subprocess.run([*line, "chat", str(path)], input="Hi", capture_output=True, text=True, timeout=300)
         assert done.returncode == 3 and done.stdout == ""
         assert words in done.stderr and len(done.stderr.splitlines()) == 1

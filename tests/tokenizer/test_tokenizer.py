@@ -299,3 +299,26 @@ def test_long_texts_of_one_kind(bpe, spm, text):
     for tokenizer in (bpe, spm):
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert time.process_time() - start < 10  # 0.1 to 1 s on an idle machine
+
+
+@pytest.mark.parametrize("kind", ["bpe", "spm"])
+def test_the_first_ids_are_those_of_the_whole_text(kind, request, monkeypatch):
+    monkeypatch.setattr(pretokenizer, "CHUNK", 50)
+    tokenizer, text = request.getfixturevalue(kind), "The ab aab of <s> it, and\nthe 12 ab. " * 40
+    for special in (False, True):
+        whole = tokenizer.encode(text, special=special)
+        for limit in (0, 1, 7, 100, len(whole), len(whole) + 1):
+            assert tokenizer.encode(text, special=special, limit=limit) == whole[:limit]
+
+
+def test_of_a_huge_text_only_the_beginning_is_split(bpe, monkeypatch):
+    split, parts = PreTokenizer.split, []
+
+    def counted(self, text):
+        for part in split(self, text):
+            parts.append(part)
+            yield part
+
+    monkeypatch.setattr(PreTokenizer, "split", counted)
+    bpe.encode("a word and another\n" * 100_000, limit=100)
+    assert len(parts) == 1

@@ -1,0 +1,104 @@
+"""No text from outside steers the terminal: every command over files with control characters, outside and inside."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_list import commands
+from paths import ROOT
+from tiny_models import MIXED, write_model
+
+from subbyte.cli.main import cli
+
+ESCAPES = "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\r\x08"  # of a terminal's title, screen and colours, in both ways
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+MODEL, BASE, REFUSED, TEXT, RECIPE = (f"{name}{ESCAPES}" for name in ("m", "base", "refused", "text", "recipe"))
+MEASURED = ("-f", TEXT, "-c", "32", "--chunks", "2")
+
+LINES = {
+    "inspect": [("inspect", MODEL), ("inspect", MODEL, "--tensors"), ("inspect", MODEL, "--heatmap")],
+    "diff": [("diff", MODEL, BASE), ("diff", BASE, MODEL, "--weights", "--tensors"), ("diff", MODEL, MODEL)],
+    "quantize": [
+        ("quantize", MODEL, f"q{ESCAPES}", f"{RECIPE}.toml"), ("quantize", MODEL, "q", ESCAPES),
+        ("quantize", MODEL, f"none{ESCAPES}/q", "Q8_0", "--dry-run"),
+        ("quantize", MODEL, "q", "--imatrix", TEXT, "Q8_0"),
+        ("quantize", MODEL, "q", "Q8_0", "--tensor-type", f"{ESCAPES}=Q8_0"),
+        ("quantize", MODEL, "q", "Q8_0", "--tensor-type", "none=Q8_0"),
+    ],
+    "recipe show": [("recipe", "show", f"{RECIPE}.toml"), ("recipe", "show", f"{RECIPE}.toml", MODEL)],
+    "recipe extract": [("recipe", "extract", MODEL), ("recipe", "extract", REFUSED)],
+    "recipe check": [("recipe", "check", MODEL, f"{RECIPE}.toml"), ("recipe", "check", REFUSED, "Q8_0")],
+    "recipe export": [("recipe", "export", "Q4_K_M", REFUSED), ("recipe", "export", f"{RECIPE}.toml", MODEL)],
+    "imatrix": [("imatrix", MODEL, f"i{ESCAPES}", *MEASURED), ("imatrix", REFUSED, "i", *MEASURED)],
+    "perplexity": [("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED)],
+    "compare": [
+        ("compare", BASE, MODEL, *MEASURED), ("compare", BASE, MODEL, *MEASURED, "--layers", "--blame", "tensor"),
+    ],
+    "report": [("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1")],
+    "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
+    "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
+    "generate": [("generate", REFUSED, "-p", "a"), ("generate", MODEL, "-p", "a", "--preset", ESCAPES)],
+    "pull": [("pull", MODEL), ("pull", ESCAPES)],
+    "ls": [("ls",)],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    outside = {f"outside{ESCAPES}.weight": np.ones((2, 256), np.float32)}  # not used, which is said
+    inside = {f"blk.0.{ESCAPES}.weight": np.ones((2, 256), np.float32)}  # nor known, which is refused
+    strings = {"general.name": f"name{ESCAPES}", f"own.{ESCAPES}": f"{ESCAPES}\n{ESCAPES}" * 40}
+    shape = {**MIXED, "n_layer": 2}
+    write_model(folder / MODEL, shape=shape, types=["Q8_0"], tensors=outside, strings=strings)
+    write_model(folder / BASE, shape=shape, strings={f"own.{ESCAPES}": "another"})
+    write_model(folder / REFUSED, shape=shape, tensors=inside, strings=strings)
+    (folder / TEXT).write_bytes(np.random.default_rng(0).integers(97, 123, 400, np.uint8).tobytes())
+    name = "".join(f"\\u{ord(c):04x}" for c in ESCAPES)
+    rule = '[[rule]]\nmatch = "none"\ntype = "Q4_0"\n'
+    (folder / f"{RECIPE}.toml").write_text(f'name = "recipe{name}"\nmix = "Q4_K_M"\n{rule}')
+    return folder
+
+
+def test_all_commands_are_here() -> None:
+    assert LINES.keys() == {name for name, _ in commands(cli)}
+
+
+@pytest.mark.parametrize("command", LINES)
+@pytest.mark.thorough
+def test_no_control_characters(
+    command: str,
+    folder: Path,
+    command_line: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    (of,) = (of for name, of in commands(cli) if name == command)
+    (formats,) = (option.type.choices for option in of.params if option.name == "output")  # type: ignore[attr-defined]
+    for line in LINES[command]:
+        for output in formats:
+            code, out, err = command_line(*line, *(["-v"] if command != "ls" else []), "-o", output)
+            assert code in (0, 1, 2, 3, 4, 5), line
+            for shown in (out, err):
+                assert not CONTROLS.search(shown), (line, output, shown)
+                assert "internal error" not in shown, (line, output, shown)
+
+
+def test_commands_print_by_what_cleans() -> None:
+    """One place writes: what does not go through it must be looked at, and is not there."""
+    own = {"cli/terminal/console.py"}
+    for path in sorted((ROOT / "cli").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if name in own or name.startswith("cli/repl/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("print", "click.secho", "sys.stdout.write", "sys.stderr.write", "Text") or (
+                    name in ("cli/terminal/perplexity_progress.py", "cli/terminal/plot.py")
+                ), f"{name}:{node.lineno}: {called}"
