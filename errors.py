@@ -3,6 +3,9 @@
 A message is one line that says where (file, place), what was found, what was allowed and what to do.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 # C0 and C1 controls: names and texts from a file must not steer the terminal, nor look like another line of a log.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _IN_ONE_LINE = {**CONTROLS, **dict.fromkeys(map(ord, "\n\t"), " ")}
@@ -59,6 +62,15 @@ class FileExists(SubbyteError):
     """A file is where one was to be written: of the same kind and not to be overwritten unasked, or of another kind."""
 
     exit_code = 4
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """A context, or a decorator, in which MemoryError becomes ResourceError. what: was being done, for the message."""
+    try:
+        yield
+    except MemoryError:
+        raise ResourceError(f"not enough memory to {what}; end other programs or ask for less at once") from None
 
 
 class ContextOverflow(SubbyteError):

@@ -10,6 +10,7 @@ import click
 DEFAULT_MODEL = "smollm2"
 DEBUG = "subbyte.debug"  # in click's context: whether --debug was given
 ARGS = "subbyte.args"  # there, too: the command line behind `subbyte`
+OVERRIDES = "subbyte.override_kv"  # there, too: the metadata that --override-kv gives
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Output = Literal["text", "json", "csv", "md"]
@@ -18,6 +19,15 @@ Output = Literal["text", "json", "csv", "md"]
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.meta[DEBUG] = True  # shared by all contexts of one call
+
+
+def _remember_overrides(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    from subbyte.runtime.gguf.override import parse_override
+
+    try:
+        ctx.meta[OVERRIDES] = dict(map(parse_override, values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -75,6 +85,10 @@ def output_option(*formats: Output) -> Decorator:
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
 )
+override_kv_option = click.option(
+    "--override-kv", multiple=True, metavar="KEY=TYPE:VALUE", expose_value=False, callback=_remember_overrides,
+    help="Metadata in place of the file's; TYPE is int, float, bool or str. May be repeated.",
+)  # fmt: skip
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Write notes and timings to stderr.")
 predict_option = click.option(
     "-n", "--predict", "max_tokens", type=click.IntRange(1), metavar="N",

@@ -27,7 +27,7 @@ class WrongKind(TypeError, ValueError):
 
 def wrong_kind(name: str, value: object, taken: str) -> WrongKind:
     """The error for an argument that is no `taken`."""
-    return WrongKind(f"{name} is {_shown(value)}, but must be {taken}")
+    return WrongKind(f"{name} is {shown(value)}, but must be {taken}")
 
 
 def whole(name: str, value: object, low: int | None = None, hint: str = "") -> int:
@@ -36,7 +36,7 @@ def whole(name: str, value: object, low: int | None = None, hint: str = "") -> i
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise wrong_kind(name, value, taken)
     if low is not None and value < low:
-        raise ValueError(f"{name} is {_shown(value)}, but must be {taken}")
+        raise ValueError(f"{name} is {shown(value)}, but must be {taken}")
     return int(value)
 
 
@@ -49,7 +49,7 @@ def number(name: str, value: object, low: float, high: float = math.inf) -> floa
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise ValueError(f"{name} is {_shown(value)}, but must be a finite number")
+        raise ValueError(f"{name} is {shown(value)}, but must be a finite number")
     if not low <= result <= high:
         limits = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
         raise ValueError(f"{name} is {result:g}, but must be {limits}")
@@ -69,7 +69,7 @@ def choice(name: str, value: object, allowed: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise wrong_kind(name, value, words)
     if value not in allowed:
-        raise ValueError(f"{name} is {_shown(value)}, but must be {words}")
+        raise ValueError(f"{name} is {shown(value)}, but must be {words}")
     return value
 
 
@@ -109,7 +109,7 @@ def path(name: str, value: object, taken: str = "a path (str or os.PathLike)") -
     if not isinstance(found, str):
         raise wrong_kind(name, value, taken)
     if "\0" in found:
-        raise ValueError(f"{name} is {_shown(found)}, but must be {taken}, which has no null character")
+        raise ValueError(f"{name} is {shown(found)}, but must be {taken}, which has no null character")
     return found
 
 
@@ -141,9 +141,10 @@ def items(name: str, value: object, taken: str) -> list[Any]:
     return list(value)
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, int) and not -(10**40) < value < 10**40:
-        return "a number of more than 40 digits"
+def shown(value: object) -> str:
+    """A value as messages show it: its repr, shortened and fit for a terminal."""
+    if isinstance(value, int) and not -(10**60) < value < 10**60:
+        return "a number of more than 60 digits"
     try:
         shown = repr(value)
     except Exception:

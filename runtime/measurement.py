@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+from subbyte.errors import memory_errors
 from subbyte.runtime.handles import Handle
 
 P = TypeVar("P")
@@ -55,10 +56,11 @@ class Measurement(Handle, ABC, Generic[P, R]):
 
     def run(self, on_progress: Callable[[P], object] | None = None) -> R:
         """Measures the whole."""
-        for progress in self:
-            if on_progress is not None:
-                on_progress(progress)
-        return self.result()
+        with memory_errors("measure this"):
+            for progress in self:
+                if on_progress is not None:
+                    on_progress(progress)
+            return self.result()
 
     def close(self) -> None:
         """Lets go of the files that the measurement opened; no result can be made then. Closing twice is no error."""

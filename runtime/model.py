@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from subbyte.errors import ResourceError, SubbyteError, UnsupportedError
+from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas, token_ids
 from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
 from subbyte.runtime import arguments
@@ -29,7 +29,7 @@ from subbyte.runtime.types import Activations, CacheType, SessionOptions
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
-    from subbyte.runtime.chat.reasoning import ReasoningFormat
+    from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.generation.generation import Generation
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.score import Score
@@ -141,10 +141,13 @@ class Model(Handle):
         runner = self.runner(options)
         return Session(runner, runner.new_sequence(options.cache_type))
 
+    @memory_errors("make a session")
     def runner(self, options: SessionOptions, plan: Plan | None = None) -> Runner:
         """What runs the model, or another plan of `plan_with`, over sequences of these options. Errors as `session`."""
         self.gguf.check_unchanged()
         n_ctx = self._choose_context(options) if options.n_ctx is None else options.n_ctx
+        if n_ctx > MAX_CTX:
+            raise ValueError(f"n_ctx: a context of {arguments.shown(n_ctx)} tokens; allowed are 1 to {MAX_CTX}")
         if plan is None:  # another plan of the model needs as much
             self._check_room(n_ctx, options)
         return Runner(
@@ -214,6 +217,7 @@ class Model(Handle):
         reasoning_budget: int | None = None,
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
+        reasoning: ReasoningStart = "auto",
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations | None = None,
@@ -223,7 +227,8 @@ class Model(Handle):
         sampling, activations: None for those of `recommended`, as the command `chat` takes them; `Chat.settings` shows
         what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
         that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
-        file's. variables: for the chat template. n_ctx and cache_type: as in `session`.
+        file's. variables: for the chat template. reasoning: "open" where each answer begins with reasoning that neither
+        the prompt nor the model opens by a tag. n_ctx and cache_type: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
@@ -245,9 +250,10 @@ class Model(Handle):
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
-            system=system, thinking=thinking, variables=variables,
+            system=system, thinking=thinking, variables=variables, reasoning=reasoning,
         )  # fmt: skip
 
+    @memory_errors("begin an answer")
     def generate(
         self,
         prompt: str | Sequence[int],
@@ -281,6 +287,7 @@ class Model(Handle):
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
 
+    @memory_errors("score the text")
     def score(self, text: str | bytes) -> Score:
         """The log-probability of each token of text, after BOS where the model wants one.
 
@@ -293,6 +300,7 @@ class Model(Handle):
             text, self.tokenizer, self.config.n_ctx_train, lambda n_ctx: self.session(n_ctx, activations="int8x2")
         )
 
+    @memory_errors("tokenize the text")
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:
         """Token ids of text.
 
@@ -319,23 +327,32 @@ class Model(Handle):
         self.close()
 
 
-def load(model: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Model:
+@memory_errors("load the model")
+def load(
+    model: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    isa: str | None = None,
+    override_kv: Mapping[str, int | float | bool | str] | None = None,
+) -> Model:
     """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT, fetched into the cache if need be.
 
     threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
+    override_kv: metadata that counts in place of the file's, such as {"tokenizer.ggml.eos_token_id": 2}.
     Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
-    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run.
+    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run, or metadata of no
+    kind.
     """
     model = arguments.path("model", model, arguments.PATH)
     if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
     isa = best_isa() if isa is None else arguments.text("isa", isa)
     if isa not in isas():
-        raise ValueError(f"instruction set {isa!r} is unknown or not on this machine; it runs {', '.join(isas())}")
+        raise ValueError(f"instruction set {isa!r:.80} is unknown or not on this machine; it runs {', '.join(isas())}")
     from subbyte.runtime.store.resolve import resolve
 
     path = resolve(model)
-    gguf = GGUF.open(path)
+    gguf = GGUF.open(path, override_kv=override_kv)
     try:
         return Model(gguf, n_threads=threads or min(default_threads()[0], MAX_THREADS), isa=isa)
     except SubbyteError as error:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import NumericError, ResourceError
+from subbyte.errors import NumericError, memory_errors
 from subbyte.kernels import Engine, Plan, TryLock
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.sequence import Sequence
@@ -71,12 +71,11 @@ class Runner(Handle):
         what came of it is not finite. MemoryError becomes ResourceError."""
         self.check()  # memory mapped from a file that was cut must not be read
         try:
-            yield
+            with memory_errors("compute this step"):
+                yield
         except NumericError:
             self.check()  # a file that is being rewritten computes nonsense
             raise
-        except MemoryError:
-            raise ResourceError("not enough memory for the results of this step; ask for fewer at once") from None
 
     def step(
         self, segments: Collection[Segment], targets: NDArray[np.int32] | None = None

@@ -7,6 +7,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock, token_ids
 from subbyte.runtime import arguments
 from subbyte.runtime.handles import Handle
@@ -61,11 +62,11 @@ class Session(Handle):
             raise ValueError(f"logits = {logits!r}; allowed are 'last', 'all' and 'none'")
         ids = token_ids(tokens, self._n_vocab)
         first = {"last": max(len(ids) - 1, 0), "all": 0, "none": len(ids)}[logits]
-        with self._lock:
+        with self._lock, memory_errors("keep the logits"):
             rows = self._run(ids, range(first, len(ids)), on_progress=on_progress)
-        if logits == "none":
-            return None
-        return rows[-1][-1] if logits == "last" else rows[0] if len(rows) == 1 else np.concatenate(rows)
+            if logits == "none":
+                return None
+            return rows[-1][-1] if logits == "last" else rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def logprobs(self, tokens: Tokens, targets: Tokens, first: int = 0) -> NDArray[np.float32]:
         """Appends tokens; returns log p(targets[i] | everything up to tokens[first + i]), float32 [len(targets)].

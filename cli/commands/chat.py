@@ -21,6 +21,7 @@ from subbyte.cli.terminal.status_line import SHOW_AFTER
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
+    from subbyte.runtime.chat.reasoning import ReasoningStart
     from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     "--reasoning-budget", type=click.IntRange(0), metavar="N",
     help="Maximum number of reasoning tokens; default: no limit.",
 )  # fmt: skip
+@click.option(
+    "--reasoning", type=click.Choice(("auto", "open")), default="auto", show_default=True,
+    help="open: answers begin with reasoning whose opening tag neither prompt nor model writes.",
+)  # fmt: skip
 @click.option("--hide-thinking", is_flag=True, help="Start with reasoning hidden; Ctrl-T shows it.")
 @click.option(
     "--chat-template", "template_file", metavar="FILE", help="Chat template in Jinja; default: the model's own."
@@ -46,12 +51,14 @@ if TYPE_CHECKING:
 @options.preset_option
 @sampling_options
 @options.output_option("text", "json")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 def chat(
     model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
     activations: "Activations | None", cache_type: "CacheType", thinking: bool | None, reasoning_budget: int | None,
-    hide_thinking: bool, template_file: str | None, preset: str | None, output: options.Output, verbose: bool,
+    reasoning: "ReasoningStart", hide_thinking: bool, template_file: str | None, preset: str | None,
+    output: options.Output, verbose: bool,
     **sampling: Any,
 ) -> None:  # fmt: skip
     """Chat with a model.
@@ -84,7 +91,7 @@ def chat(
             conversation = loaded.chat(
                 n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
                 activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,
-                template=template,
+                template=template, reasoning=reasoning,
             )  # fmt: skip
         with conversation:
             if interactive:

@@ -49,6 +49,7 @@ P = TypeVar("P")
 @options.threads_option()
 @options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 @click.pass_context

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @options.preset_option
 @sampling_options
 @options.output_option("text", "json")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 def generate(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @options.threads_option()
 @options.overwrite_option
 @options.output_option("text", "json")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 @click.pass_context

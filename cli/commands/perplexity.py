@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 @options.cache_type_option
 @options.threads_option()
 @options.output_option("text", "json", "csv", "md")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 @click.pass_context

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subbyte.cli.options import usage_errors
+import click
+
+from subbyte.cli.options import OVERRIDES, usage_errors
 from subbyte.cli.terminal.console import note, show_log
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.runtime.text import one_line
@@ -18,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def open_model(name: str, threads: int | None = None, *, verbose: bool = False) -> "Model":
-    """Finds the model, fetching it when needed, and loads it."""
+    """Finds the model, fetching it when needed, and loads it, with the metadata of --override-kv."""
     from subbyte.runtime.model import load
 
     path = find_model(name, verbose=verbose)
     with usage_errors():
-        return load(path, threads=threads)
+        return load(path, threads=threads, override_kv=click.get_current_context().meta.get(OVERRIDES))
 
 
 def find_model(name: str, *, verbose: bool = False) -> Path:

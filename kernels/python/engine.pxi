@@ -73,7 +73,11 @@ def token_ids(tokens, int64_t n_vocab):
     """tokens as int32 [n]. Raises ValueError unless they are integers (no bool, no float) from 0 to n_vocab - 1."""
     if isinstance(tokens, (bytes, bytearray)):
         raise ValueError("token ids must be integers, not a text's bytes")
-    cdef list items = list(tokens)   # our own: no __index__, nor another thread, can make it longer
+    cdef list items
+    try:
+        items = list(tokens)   # our own: no __index__, nor another thread, can make it longer
+    except TypeError:
+        raise TypeError(f"token ids are a list or an array of integers, not one {type(tokens).__name__}") from None
     cdef int32_t[::1] ids = np.empty(len(items), np.int32)
     cdef int64_t i = 0
     for token in items:

@@ -185,6 +185,8 @@ class BenchMeasurement(Measurement[Step, BenchResult]):
 
 def _with_threads(model: Models, threads: int | None, stack: ExitStack) -> Model:
     """The model with so many threads; one that is open is loaded again for another number of them."""
+    if threads is not None:
+        threads = arguments.whole("threads", threads)
     if isinstance(model, Model) and threads not in (None, model.n_threads):
         model = model.path
     return as_model("model", model, stack, threads)

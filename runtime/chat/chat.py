@@ -2,20 +2,21 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
-from subbyte.errors import TemplateError
+from subbyte.errors import TemplateError, memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
-from subbyte.runtime.chat.reasoning import ReasoningFormat
+from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.chat.settings import ChatSettings
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
-from subbyte.runtime.generation.reasoning_parser import checked_budget
+from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
@@ -29,7 +30,8 @@ class Chat(Handle):
     came leaves `messages` as before, and its question in `unanswered`. So the conversation is whole at any time,
     whatever ended an answer. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
     nothing is changed.
-    `stop` strings count in answers, not in reasoning. `variables` are given to the chat template.
+    `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
+    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell.
     """
 
     instead = "save it, and load it into another of Model.chat"
@@ -45,12 +47,19 @@ class Chat(Handle):
         system: str | None = None,
         thinking: bool | None = None,
         variables: Mapping[str, Any] | None = None,
+        reasoning: ReasoningStart = "auto",
     ) -> None:
+        if reasoning not in ("auto", "open"):
+            raise ValueError(f'reasoning is {reasoning!r:.80}, but must be "auto" or "open"')
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.variables = dict(variables or {})
         self._system = _system_text(system)
+        self._begins_open = arguments.choice("reasoning", reasoning, get_args(ReasoningStart)) == "open"
+        if self._begins_open and reasoning_format.tags is None:
+            reasoning_format = replace(reasoning_format, tags=KNOWN_TAGS[0])
         self._reasoning_format = reasoning_format
+        self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
         self._messages: list[Message] = []
@@ -226,14 +235,16 @@ class Chat(Handle):
         """The last answer with its figures, also while it runs; None before the first."""
         return self._answer.reply if self._answer else self._last
 
+    @memory_errors("begin an answer")
     def _reply_to(self, asked: list[Message]) -> Generation:
         rendered = self._encode(asked)
         if not rendered:
             raise TemplateError("the chat template renders nothing for this conversation, so there is no prompt")
         prompt = keep_cached_tokens(self._seen, rendered, self.tokenizer.piece)
         tags = self._reasoning_format.tags
+        opened = "" if self._begins_open else self._opened_by_template() if tags else None
         options = GenerationOptions(
-            self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags, self.template.answer_lead
+            self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags, opened, self.template.answer_lead
         )
         answer = Generation(self.session, self.tokenizer, prompt, options, self._sampler)
         self._asked, self._answer = asked, answer
@@ -243,8 +254,17 @@ class Chat(Handle):
         system = self._reasoning_format.system(self._system, self._thinking)
         rows = [{"role": "system", "content": system}] if system is not None else []
         rows += [{"role": m.role, "content": m.content} for m in messages]
-        variables = {**self.variables, **self._reasoning_format.variables(self._thinking)}
-        return self.template.encode(rows, **{"now": self._now, **variables})
+        return self.template.encode(rows, **self._variables())
+
+    def _variables(self) -> dict[str, Any]:
+        return {"now": self._now, **self.variables, **self._reasoning_format.variables(self._thinking)}
+
+    def _opened_by_template(self) -> str | None:
+        variables = self._variables()
+        key = repr(variables)
+        if key not in self._opened:
+            self._opened = {key: self._reasoning_format.opened(self.template, variables)}
+        return self._opened[key]
 
     def _settle(self) -> None:
         """End a running answer, and take what came of it into the conversation."""
@@ -262,4 +282,4 @@ def _came(answer: Generation) -> bool:
 
 
 def _system_text(text: str | None) -> str | None:
-    return clean(arguments.text("system", text)) if text is not None and text != "" else None
+    return None if text is None else clean(arguments.text("system", text)) or None

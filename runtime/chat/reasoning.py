@@ -6,13 +6,16 @@ the template's variable `enable_thinking` (Qwen3, EXAONE 4), or a line of system
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from subbyte.errors import TemplateError
 from subbyte.runtime import arguments
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, Tags
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
+
+ReasoningStart: TypeAlias = Literal["auto", "open"]
+"""Whether an answer begins with reasoning: prompt and answer tell, or it always does, without an open tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,13 @@ class ReasoningFormat:
             "this model thinks as it was trained to, its chat template has no switch; "
             "a reasoning budget of 0 ends its reasoning at once"
         )
+
+    def opened(self, template: ChatTemplate, variables: Mapping[str, Any]) -> str | None:
+        """The text behind the open tag, if the template begins an answer inside of it; found by rendering."""
+        if self.tags is None:
+            return None
+        _, tag, text = template.generation_prompt(**variables).rpartition(self.tags.open)
+        return text if tag and self.tags.close not in text else None
 
     def variables(self, thinking: bool | None) -> Mapping[str, bool]:
         """The template's variables for `thinking`."""

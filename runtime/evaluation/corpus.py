@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.errors import memory_errors
 from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.gguf.values import ArraySpan
@@ -61,6 +62,7 @@ class Corpus:
         return len(self.chunks) == len(other.chunks) and all(np.array_equal(a.targets, b.targets) for a, b in pairs)
 
 
+@memory_errors("tokenize the texts")
 def read_corpora(
     models: Sequence[Model], texts: Texts, options: EvalOptions, *, stride: int | None = None, compat: bool = False
 ) -> list[Corpus]:

@@ -64,9 +64,10 @@ class Decoder:
         self.prompt = list(prompt)
         _check(self.prompt, n_ctx)
         tags = options.tags
-        self.output = OutputProcessor(
-            tokenizer, options.stop, tags, tags.opened(self.prompt, tokenizer) if tags else None, options.lead
-        )
+        opened = options.opened
+        if tags and opened is None:
+            opened = tags.opened(self.prompt, tokenizer)
+        self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead)
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
@@ -147,7 +148,7 @@ class Decoder:
 
     def finish(self) -> Sequence[Event]:
         """What was held back, once the answer has ended."""
-        events = self.output.finish()
+        events = self.output.finish(cut=self.ended != "eog")
         if self.output.stopped:
             self.ended = "stop"
         return events

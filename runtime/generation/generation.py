@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import SessionBusy
+from subbyte.errors import SessionBusy, memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime.generation.decoder import Decoder, Wanted
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
@@ -46,7 +46,7 @@ class Generation(Handle):
         return self
 
     def __next__(self) -> Event:
-        with self._lock:
+        with self._lock, memory_errors("go on with this answer"):
             return next(self._events)
 
     def __enter__(self) -> "Generation":
@@ -72,7 +72,7 @@ class Generation(Handle):
 
     def run(self) -> Reply:
         """Take all remaining events; the whole reply. Meanwhile no other thread can take events or close it."""
-        with self._lock:
+        with self._lock, memory_errors("go on with this answer"):
             for _ in self._events:
                 pass
         return self.reply

@@ -18,6 +18,7 @@ class GenerationOptions:
     stop: Iterable[str] = ()  # strings that end the answer; kept as a tuple
     reasoning_budget: int | None = None  # tokens of reasoning after which its end is forced; None: no limit
     tags: Tags | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
+    opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
 
     def __post_init__(self) -> None:

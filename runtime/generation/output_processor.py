@@ -1,6 +1,6 @@
 """Generated tokens to events: detokenized, reasoning set apart, stop strings found."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
@@ -9,6 +9,7 @@ from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
 
 Delta: TypeAlias = TextDelta | ThinkingDelta
+_MAX_CONTROLS = 0x800  # lone surrogates that there are
 
 
 class OutputProcessor:
@@ -19,6 +20,8 @@ class OutputProcessor:
     tokens: all of them. n_thinking: how many of those were spent on reasoning, its tags included. n_reasoned: how many
     came since its open tag, which is what a budget counts. stopped: whether a stop string has come.
     opened: as for `ReasoningParser`. lead: text that is left out where the answer begins with it.
+
+    A control token has no text, but a stop string may be one, or hold one: there it is a character that no text has.
     """
 
     def __init__(
@@ -28,7 +31,8 @@ class OutputProcessor:
         self.tokens: list[int] = []
         self.n_thinking = self.n_reasoned = 0
         self.stopped = False
-        self._decoder, self._stops = tokenizer.stream(), StopStringMatcher(stop)
+        stops, self._stop_controls = _with_controls(tokenizer, tuple(stop))
+        self._decoder, self._stops = tokenizer.stream(), StopStringMatcher(stops)
         self._parser = ReasoningParser(tags, opened) if tags else None
         ids = {tokenizer.id(tag): tag for tag in ((tags.open, tags.close) if tags else ())}
         self._hidden_tags = {id: tag for id, tag in ids.items() if id is not None and not tokenizer.piece(id)}
@@ -55,6 +59,8 @@ class OutputProcessor:
         """Take the next token; what there is to show of it."""
         self.tokens.append(token)
         text = self._decoder.feed(token)
+        if token in self._stop_controls:
+            text += self._stop_controls[token]
         if self._parser is None:
             return self._answer(text)
         if token in self._hidden_tags and not self._parser.answering:  # a control token, which has no text
@@ -66,11 +72,12 @@ class OutputProcessor:
         self.n_reasoned += before
         return self._reasoning(reasoning) + self._answer(answer)
 
-    def finish(self) -> list[Delta]:
-        """What was held back, at the end of the answer."""
+    def finish(self, *, cut: bool) -> list[Delta]:
+        """What was held back, at the end of the answer. cut: the model did not end it itself, and of a character that
+        is not whole nothing is text; what the model leaves unfinished is U+FFFD."""
         if self.stopped:
             return []
-        reasoning, answer = "", self._decoder.finish()
+        reasoning, answer = "", "" if cut else self._decoder.finish()
         if self._parser is not None:
             reasoning, answer = map("".join, zip(self._parser.feed(answer), self._parser.finish(), strict=True))
         deltas = self._reasoning(reasoning) + self._answer(answer)
@@ -83,6 +90,7 @@ class OutputProcessor:
         return self._parser.closing()
 
     def _reasoning(self, text: str) -> list[Delta]:
+        text = self._shown(text)
         if not text:
             return []
         self._thinking.append(text)
@@ -101,7 +109,29 @@ class OutputProcessor:
         return text
 
     def _answer_delta(self, text: str) -> list[Delta]:
+        text = self._shown(text)
         if not text:
             return []
         self._text.append(text)
         return [TextDelta(text)]
+
+    def _shown(self, text: str) -> str:
+        for character in self._stop_controls.values():
+            text = text.replace(character, "")
+        return text
+
+
+def _with_controls(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[list[str], dict[int, str]]:
+    """Stop strings with a character for each control token in them, and that character by the token's id.
+
+    The characters are lone surrogates, which no decoded text has.
+    """
+    characters: dict[int, str] = {}
+    stops = []
+    for string in stop:
+        for id in tokenizer.encode(string, special=True):
+            if not tokenizer.piece(id) and (text := tokenizer.text(id)) in string and len(characters) < _MAX_CONTROLS:
+                character = characters.setdefault(id, chr(0xD800 + len(characters)))
+                string = string.replace(text, character)
+        stops.append(string)
+    return stops, characters

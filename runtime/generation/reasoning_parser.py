@@ -43,7 +43,7 @@ class ReasoningParser:
     There is reasoning if the prompt has opened it, or if the reply begins with the open tag, white space aside; a tag
     further on is text like any other. Reasoning that is never closed is reasoning to the end. Newlines right behind
     either tag are dropped, all else is kept. The work per character does not depend on the length of the text.
-    opened: what the prompt has behind the open tag that it ends with; None if it does not end so.
+    opened: what the prompt has behind the open tag that the reply begins in; None if it does not begin in one.
     """
 
     def __init__(self, tags: Tags, opened: str | None = None) -> None:
@@ -53,7 +53,10 @@ class ReasoningParser:
         self._blank: list[str] = []  # at the start: white space, then what may become an open tag
         self._held = ""
         self._at_tag = True  # nothing but newlines since the last tag
-        self._empty, self._end = True, opened or ""  # the reasoning so far: only white space; its last characters
+        self._empty, self._end = (
+            not (opened or "").strip(),
+            (opened or "")[-2:],
+        )  # the reasoning so far: only white space; its last characters
 
     @property
     def thinking(self) -> bool:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from subbyte.errors import FormatError, ModelNotFound, SubbyteError
 from subbyte.runtime import arguments
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
+from subbyte.runtime.gguf.override import override
 from subbyte.runtime.gguf.shard import Shard
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.handles import Handle
@@ -45,19 +46,24 @@ class GGUF(Handle):
 
     instead = "open it again from its path"
 
-    def __init__(self, path: Path, shards: list[Shard]) -> None:
+    def __init__(
+        self, path: Path, shards: list[Shard], override_kv: Mapping[str, int | float | bool | str] | None = None
+    ) -> None:
         self.path, self._shards = path, shards
         self.version, self.size = shards[0].version, sum(shard.size for shard in shards)
         self.paths = tuple(shard.path for shard in shards)
         self.files = tuple(shard.file for shard in shards)
         self.identity = tuple(shard.identity for shard in shards)
-        self._metadata: Metadata | None = shards[0].metadata
+        self._metadata: Metadata | None = override(shards[0].metadata, override_kv or {})
         self._tensors: Mapping[str, TensorInfo] | None = MappingProxyType(_join_tensors(shards))
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> GGUF:
+    def open(
+        cls, path: str | os.PathLike[str], *, override_kv: Mapping[str, int | float | bool | str] | None = None
+    ) -> GGUF:
         """Maps a GGUF file; any shard of a split model opens all of it.
 
+        override_kv: values of metadata that count in place of the file's; ValueError for what can't be one.
         Raises FormatError (broken bytes or not GGUF), UnsupportedError (version, byte order, block type), ModelNotFound
         (no such file, a shard is missing) and ResourceError (can't be read or mapped).
         """
@@ -67,7 +73,7 @@ class GGUF(Handle):
         shards = [given if each == path else Shard(each) for each in paths]
         if len(shards) > 1:
             _check_shards(shards)
-        return cls(path, shards)
+        return cls(path, shards, override_kv)
 
     @property
     def metadata(self) -> Metadata:

@@ -104,10 +104,12 @@ def quantize(
         target_size = arguments.whole("target_size", target_size, 1, hint="bytes")
     overrides = [parse_override(each) for each in tensor_types]
     base = None if recipe is None else find_recipe(recipe)
-    importances = (
-        imatrix if isinstance(imatrix, Imatrix) or imatrix is None else Imatrix.open(arguments.path("imatrix", imatrix))
-    )
-    imatrix_name = "" if imatrix is None or isinstance(imatrix, Imatrix) else os.fspath(imatrix)
+    importances, imatrix_name = None, ""
+    if isinstance(imatrix, Imatrix):
+        importances = imatrix
+    elif imatrix is not None:
+        imatrix_name = arguments.path("imatrix", imatrix, "an Imatrix or a path (str or os.PathLike)")
+        importances = Imatrix.open(imatrix_name)
     with open_source("source", source) as gguf:
         _check_place(out, gguf, overwrite=overwrite or dry_run)
         _check_matched(overrides, gguf)

@@ -158,6 +158,8 @@ class ReportMeasurement(Measurement[Step, Report]):
     ) -> None:
         arguments.instance("options", options, EvalOptions)
         text = arguments.raw_texts("text", text)
+        if threads is not None:
+            arguments.whole("threads", threads)
         for name, size in (("prompt", prompt), ("generate", generate), ("repeats", repeats)):
             arguments.whole(name, size, 1)
         self._options, self._prompt, self._generate, self._repeats = options, prompt, generate, repeats

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime.store.builtin import BUILT_IN, Recommended, fetch
-from subbyte.runtime.text import did_you_mean
+from subbyte.runtime.text import did_you_mean, quoted
 from subbyte.runtime.types import Progress
 
 __all__ = [
@@ -58,7 +58,7 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
     not cached while `offline` (or HF_HUB_OFFLINE=1 is set), and ResourceError when network, disk or cache fail.
     """
     path = Path(name)
-    if os.path.isfile(path):  # unlike Path's own, no error for what is no possible path
+    if is_plain_file(path):
         return path
     text = os.fspath(name)
     if text in BUILT_IN:
@@ -76,6 +76,15 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
     if os.path.islink(path) or (os.path.exists(path) and not os.path.isdir(path)):
         return path  # no plain file: GGUF.open says what it is
     raise ModelNotFound(_unknown(text, path))
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether a regular file is there. Raises ModelNotFound for what can't be looked at, such as a name too long."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelNotFound(f"{quoted(str(path))}: {reason}; give a path or a model's name") from None
 
 
 def installed() -> list[Installed]:

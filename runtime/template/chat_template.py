@@ -10,7 +10,8 @@ from typing import Any
 from subbyte.errors import TemplateError
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template import helper as template_helper
-from subbyte.runtime.template.marks import Marks
+from subbyte.runtime.template.abilities import Abilities, Message, text_of
+from subbyte.runtime.template.marks import ROLES, Marks
 from subbyte.runtime.template.process import Failure
 
 CHATML = (
@@ -36,8 +37,10 @@ class ChatTemplate:
 
     `source` is the file's `tokenizer.chat_template`; without one (None or "") ChatML is used, or a transcript where the
     vocabulary has not its tokens, and a warning logged. Text in messages never becomes a control token
-    (`runtime/template/marks.py` says why), and a hostile template is stopped. Raises TemplateError, with the line, for
-    a template that can't be compiled, and ResourceError if no helper process can be started.
+    (`runtime/template/marks.py` says why), and a hostile template is stopped. Messages are given to the template in the
+    form that it shows (`runtime/template/abilities.py`); a warning says what is left out all the same. Raises
+    TemplateError, with the line, for a template that can't be compiled, and ResourceError if no helper process can be
+    started.
     """
 
     def __init__(self, source: str | None, tokenizer: Tokenizer) -> None:
@@ -52,23 +55,23 @@ class ChatTemplate:
         self._template = {"source": source, "marks": self._marks.controls(source), "roles": self._marks.roles()}
         self._run(self._template)
 
-    def render(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+    def render(self, messages: Sequence[Message], **variables: Any) -> str:
         """The prompt as text, with control tokens spelt out: to look at, not to be tokenized. Arguments as `encode`."""
         return self._marks.plain(self._render(messages, variables))
 
-    def encode(self, messages: Sequence[Mapping[str, Any]], **variables: Any) -> list[int]:
+    def encode(self, messages: Sequence[Message], **variables: Any) -> list[int]:
         """The prompt's token ids, with one BOS token if the model wants one.
 
-        `messages` have `role` and `content`; arguments of tool calls may be objects or, as in OpenAI's API, JSON text.
-        `variables` go to the template as JSON, above all `add_generation_prompt`
-        (default True), but for `now`, the `datetime` it sees (default: the current time).
+        `messages` have `role` and `content`, a text or a list of `{"type": "text", "text": …}`; arguments of tool calls
+        may be objects or, as in OpenAI's API, JSON text. `variables` go to the template as JSON, above all
+        `add_generation_prompt` (default True), but for `now`, the `datetime` it sees (default: the current time).
         Raises TemplateError if the template refuses the messages, fails, or takes too much; ValueError if messages or
         variables are not JSON; ResourceError if they are larger than 32 MiB or there is no helper process.
         """
         text = self._render(messages, variables)
         ids = self._marks.encode(text)
         self._check_once(text, ids, messages)
-        return ids if ids[:1] == [self._tokenizer.leading_bos] else self._tokenizer.with_bos(ids)
+        return ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)  # it may follow white space
 
     @cached_property
     def answer_lead(self) -> str:
@@ -88,7 +91,61 @@ class ChatTemplate:
         lead, answer, _ = history.removeprefix(prompt).partition("A")
         return lead if answer and history.startswith(prompt) and lead.isspace() else ""
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+    def generation_prompt(self, **variables: Any) -> str:
+        """What the template writes where an answer begins, as text; "" if it does not tell. Variables as `encode`."""
+        question = [{"role": "user", "content": "?"}]
+        try:
+            without, text = (
+                self.render(question, **{**variables, "add_generation_prompt": on}) for on in (False, True)
+            )
+        except TemplateError:
+            return ""
+        same = next((i for i, (a, b) in enumerate(zip(without, text, strict=False)) if a != b), len(without))
+        return text[same:]
+
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What the template shows of a conversation, and how; a warning says what it does not show."""
+
+        def attempt(messages: Sequence[Message]) -> str | None:
+            try:
+                return self._fill_in(messages, {})
+            except TemplateError as error:
+                if _met_a_bound(error):
+                    raise
+                return None
+
+        try:
+            found = Abilities.of(attempt)
+        except TemplateError:  # it is not tried further: each time would take as long
+            found = Abilities(dict.fromkeys(ROLES, "string"))
+        if found.forms["system"] is None:
+            _log.info("the chat template has no place for system text: it goes in front of the first message")
+        if found.forms["assistant"] is None:
+            _log.warning("the chat template leaves out the model's earlier answers")
+        return found
+
+    def _render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
+        text = self._render_first(messages, variables) if "abilities" not in self.__dict__ else None
+        if text is None:
+            text = self._fill_in(self.abilities.adapt(messages), variables)
+        _warn_if_dropped(text, messages)
+        return text
+
+    def _render_first(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str | None:
+        """The prompt for messages as they are; None if the template, once its abilities are known, needs other ones.
+
+        So one that takes too much does so once, before it is tried.
+        """
+        try:
+            text = self._fill_in(messages, variables)
+        except TemplateError as error:
+            if _met_a_bound(error) or self.abilities.adapt(messages) == [{**message} for message in messages]:
+                raise
+            return None
+        return text if self.abilities.adapt(messages) == [{**message} for message in messages] else None
+
+    def _fill_in(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
         marks, tokenizer = self._marks, self._tokenizer
         context = {"add_generation_prompt": True, "tools": None, "documents": None, **variables}
         now = context.pop("now", None) or datetime.now()
@@ -97,13 +154,11 @@ class ChatTemplate:
         given = [{**message} for message in messages]
         parsed = [_with_parsed_arguments(message) for message in given]
         try:
-            text = self._run({**request, "context": {**context, "messages": parsed}})
-        except TemplateError:
-            if parsed == given:
+            return self._run({**request, "context": {**context, "messages": parsed}})
+        except TemplateError as error:
+            if parsed == given or _met_a_bound(error):
                 raise
-            text = self._run({**request, "context": {**context, "messages": given}})  # for a template that wants text
-        _warn_if_dropped(text, messages)
-        return text
+            return self._run({**request, "context": {**context, "messages": given}})  # for a template that wants text
 
     def _run(self, request: Mapping[str, Any]) -> str:
         try:
@@ -113,11 +168,11 @@ class ChatTemplate:
             where = f" in line {failure.line}" if failure.line else ""
             raise TemplateError(f"the chat template fails{where}: {what}") from failure
 
-    def _check_once(self, text: str, ids: list[int], messages: Sequence[Mapping[str, Any]]) -> None:
+    def _check_once(self, text: str, ids: list[int], messages: Sequence[Message]) -> None:
         """Warn about a template that makes control tokens in a way marks can't follow, such as `'<' + '|im_end|>'`."""
         if self._checked or len(text) > _MAX_CHECKED:
             return
-        if any(self._marks.has_control(content) for m in messages if isinstance(content := m.get("content"), str)):
+        if any(self._marks.has_control(content) for m in messages if (content := text_of(m)) is not None):
             return  # rightly different
         self._checked = True
         if self._tokenizer.encode(self._marks.plain(text), special=True) != ids:
@@ -132,7 +187,7 @@ def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
     """
     if tokenizer.id("<|im_start|>") is not None and tokenizer.id("<|im_end|>") is not None:
         _log.warning("the model has no chat template: using ChatML, whose tokens it has")
-        return CHATML, ()
+        return CHATML, () if tokenizer.id("<|im_end|>") in tokenizer.eog else ("<|im_end|>",)
     _log.warning(
         "the model has no chat template: using a transcript (User: … Assistant: …), as for a base model; such a model "
         "was trained to continue text, not to answer (`subbyte generate` does that)"
@@ -161,7 +216,14 @@ def _parsed_call(call: Any) -> Any:
     return {**call, "arguments": arguments} if isinstance(arguments, dict) else call
 
 
-def _warn_if_dropped(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
-    content = messages[-1].get("content") if messages else None
-    if isinstance(content, str) and content.strip() not in text:
-        _log.warning("the chat template leaves out the text of the last message")
+def _met_a_bound(error: TemplateError) -> bool:
+    return isinstance(error.__cause__, Failure) and error.__cause__.bound
+
+
+def _warn_if_dropped(text: str, messages: Sequence[Message]) -> None:
+    """Warn where system text or the last message is not in the prompt; earlier ones may rightly be shortened."""
+    named = [("text of the last message", message) for message in messages[-1:]]
+    named += [("system text", message) for message in messages[:1] if message.get("role") == "system"]
+    for what, message in named:
+        if (text_of(message) or "").strip() not in text:
+            _log.warning("the chat template leaves out the %s", what)

@@ -5,6 +5,10 @@ wall around it: the process gives up files, processes and threads, the kernel bo
 one that oversteps is killed and replaced at the next request. A request is complete in itself, so nothing is lost with
 a process.
 
+A program that can't start a process, since it has no interpreter, may ask with the environment variable
+SUBBYTE_TEMPLATES_IN_PROCESS=1 that templates are rendered within it: then only the meters are left, for files that are
+trusted.
+
 One process serves all templates and threads of this one. It has a session of its own, so Ctrl-C at the terminal does
 not reach it, and it ends when its socket is closed, thus with this process at the latest. A fork starts its own.
 """
@@ -17,8 +21,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.template.limits import MAX_REQUEST, WAIT_SECONDS
-from subbyte.runtime.template.process import Process
+from subbyte.runtime.template.limits import IN_PROCESS, MAX_REQUEST, WAIT_SECONDS
+from subbyte.runtime.template.process import Failure, Process
 
 _lock = threading.RLock()
 _helper: Process | None = None
@@ -26,6 +30,8 @@ _helper: Process | None = None
 
 def start() -> None:
     """Start the process if there is none, without waiting until it is ready. Raises ResourceError."""
+    if _in_process():
+        return
     with _lock:
         _running()
 
@@ -44,7 +50,20 @@ def ask(request: Mapping[str, Any]) -> str:
     if len(data) > MAX_REQUEST:
         raise ResourceError(f"{len(data) >> 20} MiB of messages; a chat template takes at most {MAX_REQUEST >> 20} MiB")
     with _lock:
-        return _running().ask(data)
+        return _render_here(data) if _in_process() else _running().ask(data)
+
+
+def _in_process() -> bool:
+    return os.environ.get(IN_PROCESS) == "1"
+
+
+def _render_here(data: bytes) -> str:
+    from subbyte.runtime.template.worker import answer
+
+    reply = answer(data)
+    if "text" in reply:
+        return str(reply["text"])
+    raise Failure(reply["error"], reply["line"], bound=reply["bound"])
 
 
 def _running() -> Process:

@@ -10,3 +10,6 @@ PROCESS_MEMORY = 512 << 20  # bytes of address space
 PROCESS_SECONDS = 2.0  # of processor time to compile and render
 WAIT_SECONDS = 10.0  # for a reply, by the clock: long, since a busy machine is not the template's fault
 START_SECONDS = 60.0  # for the process to start: Python and jinja2 are read from disk
+
+PYTHON = "SUBBYTE_PYTHON"  # environment variable that names the interpreter of the process
+IN_PROCESS = "SUBBYTE_TEMPLATES_IN_PROCESS"  # environment variable; "1" renders without a process of its own

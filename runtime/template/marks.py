@@ -11,11 +11,22 @@ itself as a mark too, and where the vocabulary has a control token made of it an
 
 import re
 import secrets
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from subbyte.runtime.protocols import Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool", "developer", "function", "ipython", "environment", "model")
 _MAX_AFFIX = 16  # characters of a control token before and after the role in it
+_MAX_ROLE_TOKENS = 64  # control tokens with one role in them: each is looked for at each mark of the role
+
+
+class _RoleToken(NamedTuple):
+    """A control token made of a role: what stands in it before and after the role."""
+
+    before: str
+    after: str
+    id: int
 
 
 class Marks:
@@ -27,7 +38,7 @@ class Marks:
         self._open = f"\ue000{secrets.randbits(96)}."
         self._pattern = re.compile(re.escape(self._open) + r"([0-9.]*)\ue001")
         self._given: dict[str, int | str] = {}  # number of a mark: control token or role; a template can make up others
-        self._role_tokens: dict[tuple[str, str, str], int] = {}  # before, role, after: control token
+        self._role_tokens = {role: _role_tokens(tokenizer, role) for role in ROLES}
 
     def token(self, id: int | None) -> str:
         """What stands for a control token; "" for None."""
@@ -55,21 +66,24 @@ class Marks:
 
     def encode(self, text: str) -> list[int]:
         """Rendered text as token ids: control tokens where marks are, and nowhere else."""
-        before, *rest = self._pattern.split(text)
+        first, *rest = self._pattern.split(text)
         ids: list[int] = []
+        pieces, tail = [first], first[-_MAX_AFFIX:]  # the text since the last control token, and its end
         for number, after in zip(rest[::2], rest[1::2], strict=True):
             meaning = self._given.get(number, "")
+            left = 0
             if isinstance(meaning, str):
-                found = self._role_token(before, meaning, after) if meaning else None
-                if found is None:
-                    before += meaning + after
+                token = self._role_token(tail, meaning, after)
+                if token is None:
+                    pieces += [meaning, after]
+                    tail = (tail + meaning + after[-_MAX_AFFIX:])[-_MAX_AFFIX:]
                     continue
-                (left, _, right), meaning = found
-                before, after = before[: len(before) - len(left)], after[len(right) :]
-            ids += self._encode_plain(before, ids)
+                left, after, meaning = len(token.before), after[len(token.after) :], token.id
+            before = "".join(pieces)
+            ids += self._encode_plain(before[: len(before) - left], ids)
             ids.append(meaning)
-            before = after
-        return ids + self._encode_plain(before, ids)
+            pieces, tail = [after], after[-_MAX_AFFIX:]
+        return ids + self._encode_plain("".join(pieces), ids)
 
     def has_control(self, text: str) -> bool:
         """Whether `text`, read as template text, holds control tokens."""
@@ -81,16 +95,19 @@ class Marks:
     def _is_control(self, id: int) -> bool:
         return not self._tokenizer.piece(id)
 
-    def _role_token(self, before: str, role: str, after: str) -> tuple[tuple[str, str, str], int] | None:
-        """The control token made of the role, the end of `before` and the start of `after`: its parts and its id."""
-        for parts, known in self._role_tokens.items():
-            if parts[1] == role and before.endswith(parts[0]) and after.startswith(parts[2]):
-                return parts, known
-        for left in range(min(len(before), _MAX_AFFIX), 0, -1):
-            for right in range(min(len(after), _MAX_AFFIX), 0, -1):
-                parts = before[-left:], role, after[:right]
-                id = self._tokenizer.id("".join(parts))
-                if id is not None and self._is_control(id):
-                    self._role_tokens[parts] = id
-                    return parts, id
+    def _role_token(self, before: str, role: str, after: str) -> _RoleToken | None:
+        """The control token made of the role, the end of `before` and the start of `after`."""
+        for token in self._role_tokens.get(role, ()):
+            if before.endswith(token.before) and after.startswith(token.after):
+                return token
         return None
+
+
+def _role_tokens(tokenizer: Tokenizer, role: str) -> Sequence[_RoleToken]:
+    """The control tokens with text on both sides of the role, those with the longest text before it first."""
+    found = []
+    for id in tokenizer.controls_with(role, _MAX_ROLE_TOKENS):
+        before, _, after = tokenizer.text(id).partition(role)
+        if 0 < len(before) <= _MAX_AFFIX and 0 < len(after) <= _MAX_AFFIX:
+            found.append(_RoleToken(before, after, id))
+    return sorted(found, key=lambda token: (-len(token.before), -len(token.after)))

@@ -1,6 +1,7 @@
 """One process that renders chat templates, and how to talk to it: JSON behind its length in four bytes, both ways."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.template.limits import LARGEST, PROCESS_SECONDS, START_SECONDS, WAIT_SECONDS
+from subbyte.runtime.template.limits import IN_PROCESS, LARGEST, PROCESS_SECONDS, PYTHON, START_SECONDS, WAIT_SECONDS
 
 # The worker's modules are imported from where this one is, and jinja2 from where this process would: neither needs an
 # installation that a fresh Python finds. The packages stay empty: nothing else of them is needed.
 _START = """
 import sys
 from types import ModuleType
-folder, *sys.path = sys.argv[1:]
+folder, *path = sys.argv[1:]
+sys.path = path if sys.flags.no_site else sys.path + path
 sys.modules["subbyte"] = ModuleType("subbyte")
 sys.modules["subbyte.runtime"] = ModuleType("subbyte.runtime")
 sys.modules["subbyte.runtime.template"] = package = ModuleType("subbyte.runtime.template")
@@ -26,36 +28,55 @@ from subbyte.runtime.template.worker import main
 main()
 """
 _NEEDED = "chat templates run in a helper process"
+_WAYS_OUT = f"name a Python in {PYTHON}, or set {IN_PROCESS}=1 to render in this process"
 _NONSENSE = "its helper process replies with nonsense"
 
 
 class Failure(Exception):
-    """Rendering failed: why, and in which line of the template, or None."""
+    """Rendering failed: why, in which line of the template, or None, and whether a bound was met."""
 
-    def __init__(self, what: str, line: int | None) -> None:
+    def __init__(self, what: str, line: int | None, *, bound: bool) -> None:
         super().__init__(what)
-        self.what, self.line = what, line
+        self.what, self.line, self.bound = what, line, bound
+
+
+def _interpreter() -> tuple[str, bool]:
+    """The Python to start, and whether it is this program's own, whose modules it may import.
+
+    A program that is frozen, or has a Python within it, says in sys.executable what it is itself, or nothing. Then it
+    is the Python of the installation that it uses, if there is one. Raises ResourceError.
+    """
+    if named := os.environ.get(PYTHON):
+        return named, False
+    given = "" if getattr(sys, "frozen", False) else sys.executable or ""
+    installed = os.path.join(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    for path in (given if "py" in os.path.basename(given).lower() else "", installed, given):
+        if path and os.access(path, os.X_OK):
+            return path, True
+    raise ResourceError(f"{_NEEDED}, but there is no Python to start; {_WAYS_OUT}")
 
 
 class Process:
     """One process and the socket to it, which are in no known state after an error: `close` them then."""
 
     def __init__(self) -> None:
-        if not sys.executable or getattr(sys, "frozen", False):
-            raise ResourceError(f"{_NEEDED}, but there is no Python to start: sys.executable must be an interpreter")
-        options = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
+        self._python, own = _interpreter()
+        # One that was named has packages of its own, perhaps the only jinja2 that there is as files.
+        options = ["-I", *(["-S"] if own else []), *(["-B"] if sys.dont_write_bytecode else [])]
         path = [entry for entry in sys.path if isinstance(entry, str)]
         self._socket, theirs = socket.socketpair()
         self._is_ready = False
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, *options, "-c", _START, str(Path(__file__).parent), *path],
+                    [self._python, *options, "-c", _START, str(Path(__file__).parent), *path],
                     stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
                 self._socket.close()
-                raise ResourceError(f"{_NEEDED}, but {sys.executable} can't be started: {error.strerror}") from error
+                raise ResourceError(
+                    f"{_NEEDED}, but {self._python} can't be started: {error.strerror}; {_WAYS_OUT}"
+                ) from error
 
     @property
     def is_alive(self) -> bool:
@@ -70,17 +91,17 @@ class Process:
         try:
             reply = self._exchange(request)
         except (OSError, ValueError, RecursionError) as error:
-            raise Failure(_reason(error, self.close()), None) from error
+            raise Failure(_reason(error, self.close()), None, bound=True) from error
         except BaseException:  # a KeyboardInterrupt leaves a reply on its way
             self.close()
             raise
         match reply:
             case {"text": str(text)}:
                 return text
-            case {"error": str(what), "line": (int() | None) as line}:
-                raise Failure(what, line)
+            case {"error": str(what), "line": (int() | None) as line, "bound": bool(bound)}:
+                raise Failure(what, line, bound=bound)
         self.close()
-        raise Failure(_NONSENSE, None)
+        raise Failure(_NONSENSE, None, bound=True)
 
     def close(self) -> int:
         """End the process, which may have ended itself; its exit status, negative for a signal."""
@@ -106,7 +127,7 @@ class Process:
             self._receive(time.monotonic() + START_SECONDS, 2)
         except (OSError, ValueError) as error:
             how = "it takes too long" if isinstance(error, TimeoutError) else f"it ends with status {self.close()}"
-            raise ResourceError(f"{_NEEDED}, but {sys.executable} does not get ready: {how}") from error
+            raise ResourceError(f"{_NEEDED}, but {self._python} does not get ready: {how}; {_WAYS_OUT}") from error
         self._is_ready = True
 
     def _receive(self, deadline: float, most: int) -> Any:

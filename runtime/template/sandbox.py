@@ -42,6 +42,10 @@ _METHODS: dict[type, frozenset[str]] = {
 }
 
 
+class TooMuch(TemplateRuntimeError):
+    """A template that meets a bound."""
+
+
 class Role(str):
     """A role's name: compares as the plain name, but is written into text as a mark."""
 
@@ -90,7 +94,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             text.append(piece)
             n += len(piece)
             if n > self._largest:
-                raise TemplateRuntimeError(f"it writes more than {self._largest} characters")
+                raise TooMuch(f"it writes more than {self._largest} characters")
         return "".join(text)
 
     def _role(self, name: Any) -> Any:
@@ -105,7 +109,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Take `cost` (characters, items) off the budget."""
         self._left -= cost
         if cost > self._largest or self._left < 0 or thread_time() > self._deadline:
-            raise TemplateRuntimeError("it builds too much: texts or lists too large, or too many steps")
+            raise TooMuch("it builds too much: texts or lists too large, or too many steps")
 
     def text(self, value: object) -> str:
         """`str(value)`, paid for: what `{{ }}` writes."""

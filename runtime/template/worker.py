@@ -2,7 +2,8 @@
 
 `runtime/template/helper.py` tells why, `runtime/template/process.py` starts it. A request has the template's `source`,
 the `marks` for its control tokens, those for `roles`, and, if something is to be rendered, the variables as `context`
-(with `messages`) and the time as `now`. The reply is the `text`, or an `error` and the template's `line`, or null.
+(with `messages`) and the time as `now`. The reply is the `text`, or an `error` with the template's `line`, or null, and
+whether it met a `bound`.
 """
 
 import json
@@ -15,7 +16,7 @@ import jinja2.debug  # noqa: F401  (jinja2 itself imports it when a template fai
 from jinja2.exceptions import TemplateSyntaxError
 
 from subbyte.runtime.template.limits import PROCESS_MEMORY, PROCESS_SECONDS
-from subbyte.runtime.template.sandbox import FILENAME, Sandbox
+from subbyte.runtime.template.sandbox import FILENAME, Sandbox, TooMuch
 from subbyte.runtime.template.seccomp import only_compute
 
 _LIMITS = {
@@ -35,7 +36,7 @@ def main() -> None:
         _send(replies, {})
         while head := requests.read(4):
             signal.setitimer(signal.ITIMER_PROF, PROCESS_SECONDS)  # then SIGPROF ends the process
-            _send(replies, _answer(requests.read(int.from_bytes(head, "big"))))
+            _send(replies, answer(requests.read(int.from_bytes(head, "big"))))
 
 
 def _confine() -> None:
@@ -55,13 +56,15 @@ def _send(replies: BinaryIO, reply: object) -> None:
     replies.flush()
 
 
-def _answer(data: bytes) -> dict[str, Any]:
+def answer(data: bytes) -> dict[str, Any]:
+    """The reply to a request, which is JSON."""
     try:
         request = json.loads(data)
         sandbox = _compile(request["source"], tuple(request["marks"].items()), tuple(request["roles"].items()))
         return {"text": sandbox.render(request["context"], request["now"], len(data)) if "context" in request else ""}
     except Exception as error:
-        return {"error": _reason(error), "line": _line(error)}
+        bound = isinstance(error, (TooMuch, RecursionError, MemoryError))
+        return {"error": _reason(error), "line": _line(error), "bound": bound}
 
 
 @lru_cache(maxsize=4)  # the largest take 25 MiB each

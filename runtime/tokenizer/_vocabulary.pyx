@@ -9,6 +9,9 @@ from subbyte.errors import TokenizerError
 
 __all__ = ["CONTROL", "UNKNOWN", "USER_DEFINED", "UNUSED", "BYTE", "SpecialTokenMatcher", "Vocabulary"]
 
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *text, size_t n, const void *wanted, size_t n_wanted)
+
 cdef extern from "vocabulary.h" nogil:
     const uint32_t NO_ID
     enum: NO_MEMORY, MAX_SPECIAL, STRINGS_FINE, STRINGS_CUT_SHORT, STRINGS_TOO_LONG, STRINGS_WITHOUT_SPACE
@@ -167,6 +170,21 @@ cdef class Vocabulary:
         """The first token with exactly these bytes, or None."""
         cdef uint32_t id = index_find(&self.v.ids, text, len(text))
         return None if id == NO_ID else id
+
+    def containing(self, bytes text not None, int type, size_t limit):
+        """The first `limit` tokens of this type whose bytes hold `text`."""
+        cdef list found = []
+        cdef const uint8_t *wanted = text
+        cdef size_t n = len(text)
+        cdef uint32_t i
+        for i in range(self.v.tokens.n):
+            if self.v.types[i] == type and memmem(
+                self.v.tokens.data + self.v.tokens.at[i], string_length(&self.v.tokens, i), wanted, n
+            ) != NULL:
+                found.append(i)
+                if <size_t>len(found) >= limit:
+                    break
+        return found
 
     def make_control(self, uint64_t id):
         """Treat the token as a control token. For loading only, before `matcher`."""

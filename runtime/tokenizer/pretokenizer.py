@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+from unicodedata import is_normalized
 
 if TYPE_CHECKING:
-    from tokenizers import pre_tokenizers
+    from tokenizers import normalizers, pre_tokenizers
 
 DIGIT = r"\p{N}"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -26,6 +27,8 @@ QWEN2 = rf"{_WORDS}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_REST}"
 # Letters but a-z, then letters but A-Z: any other letter counts as both capital and small.
 _CAPITALS, _SMALL = r"[\p{L}&&[^a-z]]", r"[\p{L}&&[^A-Z]]"
 _SIGNS = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_REST}"
+# As QWEN2, with combining marks as letters.
+QWEN35 = rf"{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{_REST}"
 TEKKEN = rf"{_LEAD}{_CAPITALS}*{_SMALL}+|{_LEAD}{_CAPITALS}+{_SMALL}*|\p{{N}}|{_SIGNS}"
 # Here a contraction is the end of its word.
 GPT4O = (
@@ -46,11 +49,13 @@ class SplitRule:
     expressions:   Oniguruma expressions, in the order they are applied
     ignore_merges: a piece that is a token as a whole is taken as it is
     add_bos:       what a file without `tokenizer.ggml.add_bos_token` means
+    nfc:           text is normalized before it is split: letters with marks become the composed characters
     """
 
     expressions: tuple[str, ...]
     ignore_merges: bool = False
     add_bos: bool = False
+    nfc: bool = False
 
 
 # The names that llama.cpp gives these rules (src/llama-vocab.cpp), but for those of embedding models.
@@ -59,9 +64,13 @@ _NAMES = {
         (LLAMA3,), ignore_merges=True, add_bos=True
     ),
     "dbrx smaug-bpe glm4 chatglm-bpe": SplitRule((LLAMA3,)),
-    "qwen2 deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2": SplitRule((QWEN2,)),
-    "smollm starcoder refact command-r exaone codeshell minerva-7b mellum2": SplitRule((DIGIT, GPT2)),
-    "gpt-2 phi-2 exaone4 gigachat a.x-4.0 mellum mpt olmo jais trillion granite-docling": SplitRule((GPT2,)),
+    "qwen2 deepseek-r1-qwen": SplitRule((QWEN2,), nfc=True),
+    "qwen35": SplitRule((QWEN35,), nfc=True),
+    "kormo megrez stablelm2 hunyuan solar-open grok-2": SplitRule((QWEN2,)),
+    "smollm starcoder refact exaone codeshell minerva-7b mellum2": SplitRule((DIGIT, GPT2)),
+    "command-r": SplitRule((DIGIT, GPT2), nfc=True),
+    "gpt-2 phi-2 exaone4 gigachat a.x-4.0 mellum jais trillion granite-docling": SplitRule((GPT2,)),
+    "mpt olmo": SplitRule((GPT2,), nfc=True),  # the vocabulary of GPT-NeoX
     "gpt-4o llama4 kanana2 talkie minimax-m2": SplitRule((GPT4O,)),
     "tekken": SplitRule((TEKKEN,), ignore_merges=True, add_bos=True),
     "default": SplitRule((r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
@@ -85,8 +94,21 @@ class PreTokenizer:
 
         return Sequence([step(expression) for expression in self.rule.expressions])
 
+    @cached_property
+    def _nfc(self) -> normalizers.Normalizer:
+        from tokenizers.normalizers import NFC
+
+        return NFC()
+
+    def _normalized(self, text: str) -> str:
+        """`text` as the rule wants it; the version of Unicode that counts is that of `tokenizers`, not Python's."""
+        if not self.rule.nfc or is_normalized("NFC", text):  # nearly all texts are: looking is 100 times as fast
+            return text
+        return self._nfc.normalize_str(text)
+
     def split(self, text: str) -> Iterator[tuple[str, list[tuple[str, tuple[int, int]]]]]:
-        """Pairs of a part of the text and its pieces as (piece, (begin, end in characters of the part))."""
+        """Pairs of a part of the normalized text and its pieces as (piece, (begin, end in characters of the part))."""
+        text = self._normalized(text)
         begin = 0
         while begin < len(text):
             safe = _SAFE_CUT.search(text, begin + CHUNK)

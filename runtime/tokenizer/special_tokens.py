@@ -1,19 +1,23 @@
 """Special tokens: finding them in a text, and those that end a generation."""
 
+import logging
 import re
 from collections.abc import Iterator
 
 from subbyte.errors import TokenizerError
 from subbyte.runtime.gguf.metadata import Metadata
+from subbyte.runtime.gguf.values import INTEGERS, STRING
 from subbyte.runtime.tokenizer._vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary
 
-# A token with one of these texts ends a generation, whatever the file says of it.
+_log = logging.getLogger(__name__)
+
+# Tokens with these texts end a generation, where `find_eog` says that texts count.
 EOG_TEXTS = (
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
     "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>",
     "<eos>", "<turn|>", "<|tool_response>", "<\uff5cend▁of▁sentence\uff5c>", "[e~[",
 )  # fmt: skip
-# Where the file does not name the token by its key, the first of these texts that is in the vocabulary is it.
+# Where the file does not name the token by its key, the first of these texts that counts is it.
 FIM_TEXTS = {
     "fim_pad": ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
     "fim_rep": ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
@@ -23,19 +27,27 @@ KEEPS_SPACE = (b"<unk>", b"<s>", b"<|endoftext|>")
 SPACE = re.compile(rb"\s*")
 
 
-def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None) -> frozenset[int]:
+def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None, *, named: bool) -> frozenset[int]:
     """The ids of all end-of-generation tokens.
 
-    Makes control tokens of those found by their text: files type some of them as text, which would show them to users.
+    A text alone makes none: Gemma's `</s>` is HTML's. It counts for a control token; for others, which are made control
+    tokens by it, only where the file names no end, or the chat template writes it: some files type the end of a turn as
+    text, which would show it to users. named: whether `eos` is what the file says.
     """
-    eog = set() if eos is None else {eos}
-    for name in ("eot", "eom", *FIM_TEXTS):
-        id = token_id(metadata, vocabulary, name)
-        eog |= set() if id is None else {id}
-    by_text = [*EOG_TEXTS]
+
+    def counts(text: str) -> bool:
+        id = vocabulary.find(text.encode())
+        return id is not None and (vocabulary.type(id) == CONTROL or not named or text.encode() in template)
+
+    ids = {name: token_id(metadata, vocabulary, name) for name in ("eot", "eom", *FIM_TEXTS)}
+    named = named or ids["eot"] is not None or ids["eom"] is not None
+    written = metadata.entries.get("tokenizer.chat_template")
+    template = bytes(written.data) if written is not None and written.type == STRING else b""
+    eog = {id for id in (eos, *ids.values()) if id is not None}
+    by_text = [text for text in EOG_TEXTS if counts(text)]
     for name, texts in FIM_TEXTS.items():
-        if f"tokenizer.ggml.{name}_token_id" not in metadata:
-            by_text += [text for text in texts if vocabulary.find(text.encode()) is not None][:1]
+        if ids[name] is None:
+            by_text += [text for text in texts if counts(text)][:1]
     for text in by_text:
         id = vocabulary.find(text.encode())
         if id is not None:
@@ -45,9 +57,18 @@ def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None) -> fro
 
 
 def token_id(metadata: Metadata, vocabulary: Vocabulary, name: str) -> int | None:
-    """The id under `tokenizer.ggml.<name>_token_id`, or None; raises FormatError if the vocabulary lacks it."""
+    """The id under `tokenizer.ggml.<name>_token_id`; None without one, or, with a warning, if the vocabulary lacks it.
+
+    Files say 4294967295 or -1 for "none"; that is no reason to refuse all of them. Raises FormatError for no integer.
+    """
     key = f"tokenizer.ggml.{name}_token_id"
-    return metadata.u32(key, hi=len(vocabulary) - 1) if key in metadata else None
+    entry = metadata.entries.get(key)
+    if entry is not None and entry.type in INTEGERS and not 0 <= entry.data < len(vocabulary):
+        _log.warning(
+            "%s: %s is %d, but ids go up to %d: taken as not given", metadata.file, key, entry.data, len(vocabulary) - 1
+        )
+        return None
+    return metadata.u32(key) if entry is not None else None
 
 
 def find_suppressed(metadata: Metadata, vocabulary: Vocabulary) -> list[int]:

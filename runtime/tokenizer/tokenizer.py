@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from subbyte.errors import TokenizerError, UnsupportedError
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
-from subbyte.runtime.tokenizer._vocabulary import Vocabulary
+from subbyte.runtime.tokenizer._vocabulary import CONTROL, Vocabulary
 from subbyte.runtime.tokenizer.bpe import ByteLevelBPE
 from subbyte.runtime.tokenizer.decoder import StreamDecoder, piece_of
 from subbyte.runtime.tokenizer.pretokenizer import RULES
@@ -47,7 +47,7 @@ class Tokenizer:
         """The token ids of a text; bytes are UTF-8. What is not valid Unicode becomes U+FFFD.
 
         special: read control tokens written in the text as such; without it they are plain text
-        add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`)
+        add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`) and the text does not begin with it
         after:   the control token that the text follows; those of some models swallow white space
         limit:   only the first so many ids; of a huge text no more is looked at, where the scheme allows that
         """
@@ -61,6 +61,9 @@ class Tokenizer:
             first = isinstance(part, int)
             if limit is not None and len(ids) >= limit:
                 break
+        if add_bos and ids[:1] == [self.leading_bos]:
+            log.warning("the text begins with the BOS token %s: no second one is put before it", self.text(ids[0]))
+            add_bos = False
         return (self.with_bos(ids) if add_bos else ids)[:limit]
 
     @property
@@ -97,6 +100,10 @@ class Tokenizer:
     def id(self, text: str) -> int | None:
         """The id of the token that the file writes so, or None."""
         return self._vocabulary.find(_utf8(text))
+
+    def controls_with(self, text: str, limit: int) -> list[int]:
+        """The first `limit` control tokens whose text holds `text`."""
+        return self._vocabulary.containing(_utf8(text), CONTROL, limit)
 
     def _checked(self, id: int) -> int:
         number = operator.index(id)
@@ -161,7 +168,9 @@ def _tokenizer(
     """The tokenizer; the values given are those for a file that has no keys for them."""
     given_bos, given_eos = (token_id(metadata, scheme.vocabulary, name) for name in ("bos", "eos"))
     eos = eos if given_eos is None else given_eos
-    eog = find_eog(metadata, scheme.vocabulary, eos)  # before SpecialTokens: it may make control tokens
+    eog = find_eog(
+        metadata, scheme.vocabulary, eos, named=given_eos is not None
+    )  # before SpecialTokens: it may make control tokens
     return Tokenizer(
         scheme,
         SpecialTokens(scheme.vocabulary, strip=strips_space(metadata)),

@@ -103,6 +103,44 @@ def test_the_reasoning_format_of_a_model(source: str, name: str, format: Reasoni
     assert detect_reasoning_format(ChatTemplate(source, vocabulary), vocabulary, name) == format
 
 
+BEGINS_INSIDE = CHATML.replace("assistant\n'", "assistant\n<think>\nOkay, let me see what was asked of me here. '")
+NEVER_OPENED = CHATML + "{# </think> #}"
+
+
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, HiddenTags(bos="<s>"), NoTags(bos="<s>")])
+@pytest.mark.parametrize("again", ["", "<think>\n"])
+def test_a_template_that_begins_inside_reasoning_is_found_by_rendering(vocabulary: FakeTokenizer, again: str) -> None:
+    chat = make(f"{again}hm</think>\n\nFour", "fine</think>\nFive", source=BEGINS_INSIDE, vocabulary=vocabulary)
+    reply = chat.send("2+2?")
+    assert (reply.thinking, reply.text) == ("hm", "Four")
+    reply = chat.send("and <think>?")
+    assert (reply.thinking, reply.text) == ("fine", "Five")
+
+
+def test_a_question_does_not_open_reasoning() -> None:
+    assert make("Four", source=CHATML).send("What is <think>").text == "Four"
+    assert make("Four", source=QWEN3, thinking=False).send("<think> text").text == "Four"
+
+
+def test_a_budget_counts_in_reasoning_that_the_template_began() -> None:
+    chat = make("abcd", source=BEGINS_INSIDE, reasoning_budget=2)
+    reply = chat.send("2+2?")
+    assert (reply.thinking, reply.text) == ("ab\n", "cd")
+
+
+@pytest.mark.parametrize("source", [NEVER_OPENED, CHATML, QWEN3])
+def test_reasoning_that_nobody_opens_can_be_said_to_be_open(source: str) -> None:
+    vocabulary = NoTags(bos="<s>")
+    session = FakeSession(vocabulary.n_vocab, 1000, [*vocabulary.encode("hm</think>\n\nFour"), END])
+    template = ChatTemplate(source, vocabulary)
+    format = detect_reasoning_format(template, vocabulary)
+    options = GenerationOptions(Sampling(temperature=0))
+    reply = Chat(session, vocabulary, template, reasoning_format=format, options=options, reasoning="open").send("?")
+    assert (reply.thinking, reply.text) == ("hm", "Four")
+    with pytest.raises(ValueError, match='must be "auto" or "open"'):
+        Chat(session, vocabulary, template, reasoning="closed")  # type: ignore[arg-type]
+
+
 def test_a_vocabulary_with_tags_is_enough() -> None:
     assert detect_reasoning_format(ChatTemplate(CHATML, VOCABULARY), VOCABULARY) == ReasoningFormat(THINK)
 

@@ -93,7 +93,7 @@ def runtime(monkeypatch, tmp_path):
             raise errors.ModelNotFound("no model nowhere")
         return tmp_path / f"{name}.gguf"
 
-    def load(path, threads=None):
+    def load(path, threads=None, override_kv=None):
         fake.threads = threads
         if threads == 1000:
             raise ValueError("1000 threads; allowed are 1 to 256")

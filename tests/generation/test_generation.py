@@ -14,6 +14,7 @@ from subbyte.runtime.generation.decoder import PREFILL_CHUNK
 from subbyte.runtime.generation.events import Done, PrefillProgress, Reply, TextDelta
 from subbyte.runtime.generation.generation import Generation, complete
 from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
 
@@ -252,3 +253,31 @@ def test_a_generation_is_an_iterator() -> None:
     generation = answer(session("a"))
     iterator: Iterator[object] = iter(generation)
     assert iterator is generation
+
+
+@pytest.mark.parametrize(
+    ("stop", "script", "text"),
+    [
+        (["<s>"], "one<s>two", "one"),
+        (["<s>"], "<s>two", ""),
+        (["\n<s>us"], "a\n<s>b\n<s>user", "a\nb"),
+        (["<s>", "one"], "<s>", ""),
+        (["zz<s>"], "z<s>zz", "zzz"),
+        (["<s><s>"], "a<s>b<s><s>c", "ab"),
+    ],
+)
+def test_a_control_token_in_a_stop_string_stops(stop: list[str], script: str, text: str) -> None:
+    on = FakeSession(VOCABULARY.n_vocab, 1000, [*VOCABULARY.encode(script, special=True), END])
+    generation = answer(on, stop=stop)
+    reply = generation.run()
+    assert reply.text == text == generation.text
+    assert reply.stop_reason == ("eog" if text == "zzz" else "stop")
+
+
+@given(st.text(), st.integers(0, 30), st.booleans())
+def test_an_answer_cut_anywhere_has_no_half_character(text: str, n: int, tagged: bool) -> None:
+    ids = list(text.encode(errors="ignore"))
+    tags = Tags("<think>", "</think>") if tagged else None
+    reply = answer(FakeSession(VOCABULARY.n_vocab, 1000, [*ids, END]), max_tokens=n, tags=tags).run()
+    whole = bytes(ids[:n]).decode(errors="ignore")
+    assert reply.text + reply.thinking == whole or (tagged and "<" in whole)

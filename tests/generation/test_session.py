@@ -193,8 +193,34 @@ def test_a_file_rewritten_in_mid_step_is_told_as_that(path: Path, tmp_path: Path
 
 
 def test_memory_that_runs_out_in_a_step(model: sb.Model) -> None:
-    with pytest.raises(ResourceError, match="not enough memory"), model.runner(SessionOptions(8)).unchanged():
+    with (
+        pytest.raises(ResourceError, match="not enough memory to compute"),
+        model.runner(SessionOptions(8)).unchanged(),
+    ):
         raise MemoryError
+
+
+def test_memory_that_runs_out_elsewhere(path: Path, model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever Python can't allocate, a caller of the library gets an error of the library."""
+
+    def fail(*_: object, **__: object) -> Any:
+        raise MemoryError
+
+    for where, call in {
+        "subbyte.runtime.model.Weights": lambda: sb.load(path),
+        "subbyte.runtime.runner.Engine": lambda: model.session(8),
+        "subbyte.runtime.tokenizer.tokenizer.Tokenizer.encode": lambda: model.tokenize("the"),
+        "subbyte.runtime.score.Score": lambda: model.score("the thing"),
+        "subbyte.runtime.generation.decoder.Decoder.accept": lambda: model.generate("the", n_ctx=32).run(),
+        "subbyte.runtime.chat.chat.keep_cached_tokens": lambda: model.chat(n_ctx=64).send("the"),
+        "subbyte.runtime.evaluation.corpus.read_corpus": lambda: sb.perplexity(model, TEXT, n_ctx=32),
+        "subbyte.runtime.evaluation.perplexity.result_of": lambda: sb.perplexity(model, TEXT * 3, n_ctx=32),
+        "subbyte.runtime.inspect.heatmap.chart": lambda: sb.heatmap(path),
+        "subbyte.runtime.inspect.diff.compare_metadata": lambda: sb.diff(path, path),
+    }.items():
+        with monkeypatch.context() as patch, pytest.raises(ResourceError, match="not enough memory to"):
+            patch.setattr(where, fail)
+            call()
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda how: how.__name__)

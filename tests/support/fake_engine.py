@@ -81,6 +81,9 @@ class FakeTokenizer:
     def id(self, text: str) -> int | None:
         return self.ids.get(text)
 
+    def controls_with(self, text: str, limit: int) -> list[int]:
+        return [id for name, id in self.ids.items() if id >= self.first_control and text in name][:limit]
+
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
         return b"".join(self.piece(id, special=special) for id in ids).decode(errors="replace")
 

@@ -29,6 +29,8 @@ def tokenizer(name: str, path: Path) -> Tokenizer:
 
 
 def rendered(template: ChatTemplate, messages: list[dict[str, Any]], **variables: Any) -> str | None:
+    if messages[0]["role"] == "system" and template.abilities.forms["system"] is None:
+        return None  # the template refuses it, so that it goes to the first question
     try:
         return template.render(messages, now=NOW, **variables)
     except TemplateError:

@@ -214,7 +214,92 @@ def test_whatever_templates_are_written_with_is_rendered_as_hugging_face_does(ma
     macros += "{% macro g() %}<{{ caller() }}>{% endmacro %}"
     source = macros + "{% for m in messages %}" + manner + "{% endfor %}"
     messages = turns("a <b>&'é\"", " yo\nyo ", "end", system="\n S")
-    assert ChatTemplate(source, tokenizer()).render(messages) == hugging_face(source, messages)
+    template = ChatTemplate(source, tokenizer())
+    given = template.abilities.adapt(messages)
+    assert given == messages or (manner.count("'user'") and given == messages_without_system(messages))
+    assert template.render(messages) == hugging_face(source, given)
+
+
+def messages_without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    system, user, *others = messages
+    return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *others]
+
+
+TYPED = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
+    "{% if c['type'] == 'text' %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+)
+STRING_SYSTEM = (  # Llama 3.2 Vision's kind
+    "{% if messages[0].role == 'system' %}<<{{ messages[0].content | trim }}>>{% set messages = messages[1:] %}"
+    "{% endif %}{% for m in messages %}[|{{ m.role }}|]{% for c in m.content %}{{ c.text }}{% endfor %}\n{% endfor %}"
+)
+REFUSES = (  # Gemma 2's kind
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate') }}"
+    "{% endif %}[|{{ m.role }}|]{{ m.content | trim }}\n{% endfor %}"
+)
+IGNORES = (  # the first Mistral 7B's kind
+    "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% elif m.role == 'assistant' %}{{ m.content }}</s>{% endif %}{% endfor %}"
+)
+TYPED_USER_ALONE = "{% for m in messages if m.role == 'user' %}[INST] {{ m.content[0].text }} [/INST]{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (TYPED, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n"),
+        (STRING_SYSTEM, "<<S>>[|user|]Q"),
+        (REFUSES, "[|user|]S\n\nQ\n"),
+        (IGNORES, "[INST] S\n\nQ [/INST]"),
+        (TYPED_USER_ALONE, "[INST] S\n\nQ [/INST]"),
+        (GEMMA, "<s><start_of_turn>user\nS\n\nQ<end_of_turn>\n<start_of_turn>model\n"),
+    ],
+)
+@pytest.mark.parametrize("parts", [False, True])
+def test_text_is_given_in_the_form_that_the_template_shows(
+    source: str, text: str, parts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def content(said: str) -> Any:
+        return [{"type": "text", "text": said}] if parts else said
+
+    messages = [{"role": "system", "content": content("S")}, {"role": "user", "content": content("Q")}]
+    assert ChatTemplate(source, tokenizer()).render(messages) == text
+    assert "the last message" not in caplog.text and "system text" not in caplog.text
+    assert messages[1] == {"role": "user", "content": content("Q")}
+
+
+def test_what_a_template_leaves_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    template = ChatTemplate(TYPED_USER_ALONE, tokenizer())
+    template.render(turns("a", "b", "c"))
+    template.render(turns("a", "b", "c"))
+    assert caplog.text.count("leaves out the model's earlier answers") == 1
+    template = ChatTemplate("{% for m in messages[:2] %}{{ m.content }}{% endfor %}", tokenizer())
+    template.render(turns("Q", system="S"))
+    assert "text" not in caplog.text
+    template.render(turns("Q", "A", "Q2"))
+    assert "leaves out the text of the last message" in caplog.text
+
+
+def test_a_template_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    template, asked = ChatTemplate(IGNORES, tokenizer()), []
+    monkeypatch.setattr(template, "_run", lambda request, run=template._run: asked.append(0) or run(request))
+    template.render(turns("Q", system="S"))
+    n_first = len(asked)
+    template.render(turns("Q", "A", "R", system="S"))
+    assert n_first <= 8 and len(asked) == n_first + 1
+
+
+def test_role_marks_cost_no_look_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = tokenizer()
+    source = "{% for i in range(2000) %}[|{{ messages[0].role }}|]{{ i }}<<{{ messages[0].role }}>>{% endfor %}"
+    template = ChatTemplate(source, vocabulary)
+    monkeypatch.setattr(vocabulary, "id", lambda text: pytest.fail("the vocabulary is searched for each mark"))
+    monkeypatch.setattr(vocabulary, "controls_with", vocabulary.id)
+    monkeypatch.setattr(template, "_checked", True)
+    ids = template.encode(turns("Hi"))
+    assert vocabulary.controls(ids) == ["[|user|]"] * 2000
+    assert vocabulary.decode(ids[-20:]).endswith("1999<<user>>")
 
 
 def test_known_texts_of_the_families() -> None:
@@ -236,6 +321,7 @@ def test_one_bos_whoever_writes_it() -> None:
     for add_bos in (False, True):
         vocabulary = FakeTokenizer(bos="<s>", add_bos=add_bos)
         assert vocabulary.controls(ChatTemplate(GEMMA, vocabulary).encode(turns("Hi"))).count("<s>") == 1
+        assert vocabulary.controls(ChatTemplate("\n" + GEMMA, vocabulary).encode(turns("Hi"))).count("<s>") == 1
         ids = ChatTemplate(CHATML, vocabulary).encode(turns("Hi"))
         assert vocabulary.controls(ids).count("<s>") == add_bos
     assert ChatTemplate("{{ bos_token }}{{ messages[0].content }}", FakeTokenizer()).encode(turns("a")) == [97]

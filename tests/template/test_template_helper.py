@@ -53,8 +53,8 @@ def broken(worker: Callable[[str], None]) -> Callable[[str], ChatTemplate]:
         worker(f"""
 import ctypes, os
 from subbyte.runtime.template import worker as template_worker
-answer = template_worker._answer
-template_worker._answer = lambda data: ({expression}) if b'"context"' in data else answer(data)
+answer = template_worker.answer
+template_worker.answer = lambda data: ({expression}) if b'"context"' in data else answer(data)
 """)
         return template()
 
@@ -265,14 +265,27 @@ def _is_gone(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    ("executable", "message"),
-    [("", "no Python to start"), ("/nowhere/python", "No such file"), ("/bin/false", "ends with status 1")],
-)
-def test_where_no_process_can_be_started(executable: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+NOT_PYTHON = ["", None, "/nowhere/python", "/bin/false", "/bin/cat", "/usr/bin/yes"]
+
+
+@pytest.mark.parametrize("executable", NOT_PYTHON)
+def test_a_program_with_a_python_in_it_uses_that_of_its_installation(
+    executable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     end_helper()
     monkeypatch.setattr(sys, "executable", executable)
-    with pytest.raises(ResourceError, match=f"^chat templates run in a helper process, but .*{message}"):
+    assert works()
+
+
+@pytest.mark.parametrize("executable", NOT_PYTHON)
+def test_where_no_process_can_be_started_the_ways_out_are_told(
+    executable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_helper()
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "base_prefix", "/nowhere")
+    ways = "name a Python in SUBBYTE_PYTHON, or set SUBBYTE_TEMPLATES_IN_PROCESS=1"
+    with pytest.raises(ResourceError, match=f"^chat templates run in a helper process, but .*{ways}"):
         template()
     monkeypatch.undo()
     assert works()
@@ -281,8 +294,35 @@ def test_where_no_process_can_be_started(executable: str, message: str, monkeypa
 def test_a_frozen_program_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     end_helper()
     monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "base_prefix", "/nowhere")
     with pytest.raises(ResourceError, match="no Python to start"):
         template()
+
+
+def test_an_interpreter_that_is_named_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    named = tmp_path / "interpreter"
+    named.write_text(f'#!/bin/sh\necho used > {tmp_path}/used\nexec {sys.executable} "$@"\n')
+    named.chmod(0o755)
+    end_helper()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setenv("SUBBYTE_PYTHON", str(named))
+    assert works() and (tmp_path / "used").exists()
+    end_helper()
+    monkeypatch.setenv("SUBBYTE_PYTHON", "/nowhere/python")
+    with pytest.raises(ResourceError, match=r"/nowhere/python can't be started: No such file .*; name a Python"):
+        template()
+
+
+def test_a_program_may_render_in_its_own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    end_helper()
+    monkeypatch.setattr(template_helper, "Process", lambda: pytest.fail("a process is started"))
+    monkeypatch.setenv("SUBBYTE_TEMPLATES_IN_PROCESS", "1")
+    template_helper.start()
+    assert works()
+    with pytest.raises(TemplateError, match="in line 2: no"):
+        template("\n{{ raise_exception('no') }}").encode(HELLO)
+    with pytest.raises(TemplateError, match="builds too much"):
+        template("{% for i in range(99999) %}{{ 'a' * 99999 }}{% endfor %}").encode(HELLO)
 
 
 @pytest.mark.thorough

@@ -167,3 +167,11 @@ def test_the_white_space_of_a_chat_prompt_goes_too(tmp_path):
         tokenizer = load(tmp_path / "v.gguf", name=name, **PHI3)
         ids = ChatTemplate(template, tokenizer).encode([{"role": "user", "content": "a"}])
         assert tokenizer.decode(ids[1:], special=True) == joined  # without BOS
+
+
+def test_control_tokens_that_hold_a_text(tmp_path):
+    tokens = [*alphabet(), "[|user|]", "<user>", "[|us|]", "user", "<|user"]
+    types = [NORMAL] * 256 + [CONTROL, USER_DEFINED, CONTROL, CONTROL, CONTROL]
+    tokenizer = load(tmp_path / "v.gguf", **BPE, tokens=tokens, token_type=types)
+    assert tokenizer.controls_with("user", 9) == [256, 259, 260]
+    assert tokenizer.controls_with("user", 2) == [256, 259] and tokenizer.controls_with("é", 9) == []
