@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 _NAMES = {
     "errors": (
-        "ContextOverflow FormatError ModelChanged ModelNotFound ModelRefused NumericError "
+        "ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
         "ResourceError SessionBusy SubbyteError TemplateError TokenizerError UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",

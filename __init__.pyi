@@ -2,6 +2,7 @@
 
 from subbyte.errors import (
     ContextOverflow as ContextOverflow,
+    FileExists as FileExists,
     FormatError as FormatError,
     ModelChanged as ModelChanged,
     ModelNotFound as ModelNotFound,

@@ -58,6 +58,12 @@ class ResourceError(SubbyteError):
     exit_code = 4
 
 
+class FileExists(SubbyteError):
+    """A file is where one was to be written: of the same kind and not to be overwritten unasked, or of another kind."""
+
+    exit_code = 4
+
+
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
     """A context, or a decorator, in which MemoryError becomes ResourceError. what: was being done, for the message."""

@@ -23,10 +23,12 @@ def main() -> None:
 
 def _run() -> int:
     from subbyte.cli.main import run  # which imports all commands: 0.1 s
+    from subbyte.cli.terminal.interrupt import tidy_termination
 
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    return run(sys.argv[1:])
+    with tidy_termination():
+        return run(sys.argv[1:])
 
 
 def _leave(_: int, __: FrameType | None) -> None:

@@ -29,7 +29,7 @@ from subbyte.cli.commands import (
     report,
 )
 from subbyte.cli.terminal.console import prepare_streams, say, write_line
-from subbyte.errors import SubbyteError
+from subbyte.errors import FileExists, SubbyteError
 
 COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions
 USAGE, RESOURCE, RUNTIME, INTERRUPTED, PIPE_CLOSED = 2, 4, 5, 130, 141
@@ -101,6 +101,8 @@ def explain(error: Exception) -> tuple[int, str]:
         return USAGE, f"{error.format_message()} ({path} --help tells more)"
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
+    if isinstance(error, FileExists):  # the library names its own argument
+        return error.exit_code, str(error).replace("overwrite=True", "--overwrite")
     if isinstance(error, SubbyteError):
         return error.exit_code, str(error)
     if isinstance(error, OSError):

@@ -95,6 +95,9 @@ predict_option = click.option(
     "-n", "--predict", "max_tokens", type=click.IntRange(1), metavar="N",
     help="Maximum number of tokens to generate; default: until the model stops or the context is full.",
 )  # fmt: skip
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace a file of the same kind; no other is ever replaced."
+)
 preset_option = click.option(
     "--preset", metavar="NAME",
     help="Use a named set of the vendor's recommended sampling parameters; options beside it take precedence.",

@@ -43,6 +43,7 @@ NUMBERS: dict[str, Any] = {"type": options.numbers, "metavar": "N,...", "show_de
 )  # fmt: skip
 @options.activations_option("int8")
 @options.cache_type_option
+@options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
@@ -50,7 +51,7 @@ NUMBERS: dict[str, Any] = {"type": options.numbers, "metavar": "N,...", "show_de
 def bench(
     ctx: click.Context, model: str | None, synthetic: str | None, keep: Path | None, prompts: tuple[int, ...],
     generations: tuple[int, ...], depths: tuple[int, ...], threads: tuple[int, ...] | None, repeats: int,
-    activations: "Activations", cache_type: "CacheType", output: options.Output, verbose: bool,
+    activations: "Activations", cache_type: "CacheType", overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Benchmark prefill and generation.
 
@@ -60,7 +61,7 @@ def bench(
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; --synthetic takes its place.
     """
-    with _found(model, synthetic, keep, verbose) as path, options.usage_errors():
+    with _found(model, synthetic, keep, overwrite, verbose) as path, options.usage_errors():
         from subbyte.runtime.bench.bench import BenchMeasurement
 
         measurement = BenchMeasurement(
@@ -83,7 +84,9 @@ def bench(
 
 
 @contextmanager
-def _found(model: str | None, synthetic: str | None, keep: Path | None, verbose: bool) -> Iterator[Path]:
+def _found(
+    model: str | None, synthetic: str | None, keep: Path | None, overwrite: bool, verbose: bool
+) -> Iterator[Path]:
     """The model's file; a temporary one goes with the end of the block."""
     if (model is None) == (synthetic is None):
         raise click.UsageError("give either MODEL or --synthetic SHAPE:TYPE")
@@ -106,7 +109,7 @@ def _found(model: str | None, synthetic: str | None, keep: Path | None, verbose:
             if keep is None:
                 path = stack.enter_context(temporary(random, on_progress))
             else:
-                write(random, keep, on_progress)
+                write(random, keep, on_progress, overwrite=overwrite)
                 path = keep
         yield path
 

@@ -48,6 +48,7 @@ P = TypeVar("P")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
+@options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.override_kv_option
 @options.verbose_option
@@ -56,7 +57,8 @@ P = TypeVar("P")
 def compare(
     ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int | None,
     chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", resume: Path | None,
-    activations: "Activations", cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
+    activations: "Activations", cache_type: "CacheType", threads: int | None, overwrite: bool,
+    output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how far quantized models diverge from a base model.
 
@@ -79,7 +81,7 @@ def compare(
 
         evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
         comparison = CompareMeasurement(
-            reference, others, texts, evaluation, layers=layers, save_base=save_base, resume=resume
+            reference, others, texts, evaluation, layers=layers, save_base=save_base, overwrite=overwrite, resume=resume
         )
         attributions = []
         if by is not None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
+@options.overwrite_option
 @options.output_option("text", "json")
 @options.override_kv_option
 @options.verbose_option
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 def imatrix(
     ctx: click.Context, model: str, out: Path, files: tuple[str, ...], n_ctx: int, chunks: int | None, special: bool,
     process_output: bool, resume: Path | None, activations: "Activations", cache_type: "CacheType", threads: int | None,
+    overwrite: bool,
     output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Compute an importance matrix, for quantizing below 4 bits.
@@ -47,9 +49,12 @@ def imatrix(
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
     from subbyte.runtime.evaluation.options import EvalOptions
+    from subbyte.runtime.files import check_place
     from subbyte.runtime.imatrix.collect import ImatrixMeasurement
+    from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
     from subbyte.runtime.measurement import covered
 
+    check_place(out, IMATRIX_FILE, overwrite=overwrite)
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     started = time.perf_counter()
     loaded = open_model(model, threads, verbose=verbose)
@@ -60,7 +65,7 @@ def imatrix(
         )
         done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume))
         importances = measurement.result()
-        importances.save(out)
+        importances.save(out, overwrite=overwrite)
     chunks_done = covered(measurement.n_done, measurement.n_total)
     n_tensors, seconds = len(importances.squares), time.perf_counter() - started
     if output == "json":

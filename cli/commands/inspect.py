@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 @click.option(
     "--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the heatmap as an SVG image."
 )
+@options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 def inspect(
-    model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None, output: options.Output, verbose: bool
-) -> None:
+    model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None, overwrite: bool, output: options.Output,
+    verbose: bool,
+) -> None:  # fmt: skip
     """Show what a model file contains.
 
     Its metadata, the mix of block types, the bits per weight. As CSV: the block types, with --tensors the tensors, with
@@ -59,7 +61,7 @@ def inspect(
 
         picture = chart(gguf)
     if svg is not None:
-        svg.write_text(picture.svg(by), encoding="utf-8")
+        picture.save_svg(svg, by, overwrite=overwrite)
     if heatmap or output != "text":
         print_heatmap(output, picture, by)
 

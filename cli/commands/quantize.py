@@ -53,6 +53,7 @@ def size(text: str) -> int:
     "--target-size", type=size, metavar="SIZE", help="Instead of RECIPE: the largest of llama.cpp's mixtures that fits."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be written; needs no encoders.")
+@options.overwrite_option
 @options.threads_option()
 @options.output_option("text", "json", "csv", "md")
 @options.verbose_option
@@ -60,8 +61,8 @@ def size(text: str) -> int:
 @click.pass_context
 def quantize(
     ctx: click.Context, source: str, out: Path, recipe: str | None, imatrix: str | None,
-    tensor_types: tuple[str, ...], target_size: int | None, dry_run: bool, threads: int | None, output: options.Output,
-    verbose: bool,
+    tensor_types: tuple[str, ...], target_size: int | None, dry_run: bool, overwrite: bool, threads: int | None,
+    output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Quantize a model: write it in other block types, by a recipe.
 
@@ -75,7 +76,7 @@ def quantize(
     with options.usage_errors(), one_interrupt(), ProgressBar() as bar:
         result = write(
             path, out, recipe, imatrix=imatrix, tensor_types=tensor_types, target_size=target_size, threads=threads,
-            dry_run=dry_run, on_progress=bar.update,
+            dry_run=dry_run, overwrite=overwrite, on_progress=bar.update,
         )  # fmt: skip
     _print(output, options.command_line(ctx), result)
 

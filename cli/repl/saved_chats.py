@@ -4,20 +4,27 @@ import os
 from pathlib import Path
 
 from subbyte.cli.repl.context import ReplContext
+from subbyte.errors import FileExists
+
+OVERWRITE = "--overwrite"  # behind the name: the permission to replace a saved conversation
 
 
-def save(context: ReplContext, name: str) -> None:
+def save(context: ReplContext, argument: str) -> None:
     """Writes the conversation under that name."""
+    name = argument.removesuffix(OVERWRITE).rstrip()
     path = _path(context, name, "/save")
     path.parent.mkdir(parents=True, exist_ok=True)
-    context.chat.save(path)
+    try:
+        context.chat.save(path, overwrite=name != argument)
+    except FileExists as error:
+        raise FileExists(str(error).replace("overwrite=True", f"/save {name} {OVERWRITE}")) from None
     context.say(f"saved to {path}")
 
 
 def load(context: ReplContext, name: str) -> None:
     """Continues the conversation of that name."""
     path = _path(context, name, "/load")
-    if not path.exists():
+    if not os.path.lexists(path):
         names = ", ".join(saved_names(context.chats_dir)) or "none"
         raise ValueError(f"no conversation at {path}; saved ones: {names}")
     context.chat.load(path)
@@ -30,7 +37,7 @@ def saved_names(chats_dir: Path) -> list[str]:
 
 
 def _path(context: ReplContext, name: str, command: str) -> Path:
-    """Where a conversation of that name or path is; always a .json file, so that no other file is overwritten."""
+    """Where a conversation of that name or path is; always a .json file."""
     if not name:
         raise ValueError(f"{command} needs a name or a path")
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, no error for an unknown ~user

@@ -147,7 +147,7 @@ COMMANDS = {
     "/show": Command("/show", "show model, context and settings", _show),
     "/regen": Command("/regen", "answer the last message again", _regen),
     "/clear": Command("/clear", "clear the conversation", _clear),
-    "/save": Command("/save NAME", "save the conversation (NAME may be a path: ./talk.json)", save),
+    "/save": Command("/save NAME", "save the conversation (or ./talk.json); --overwrite behind it replaces one", save),
     "/load": Command("/load NAME", "load a saved conversation", load),
     "/stats": Command("/stats", "tokens and speed of the last answer", _stats),
     "/bye": Command("/bye", "leave", _bye),

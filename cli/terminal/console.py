@@ -163,10 +163,12 @@ def decode(data: bytes) -> str:
 
 
 def _read(file: BinaryIO, name: str, limit: int) -> bytes:
-    data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ResourceError(f"{name} is longer than {limit >> 20} MiB, the most that is read")
-    return data
+    from subbyte.runtime.files import UnfitFile, read_limited
+
+    try:
+        return read_limited(file, limit)
+    except UnfitFile as error:
+        raise ResourceError(f"{name}: {error.strerror}") from None
 
 
 def human_size(n_bytes: int) -> str:

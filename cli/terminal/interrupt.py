@@ -1,5 +1,6 @@
 """Ctrl-C: when an interrupt counts, and what a measurement keeps when one comes."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,34 @@ def run_measurement(measurement: "Measurement[P, Any]", show: Callable[[P], obje
         note(f"interrupted: results of {measurement.coverage}{go_on}", verbose=True)
         return False
     return True
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP came: what is under way tidies up, temporary files above all."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def tidy_termination() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP raise Terminated, at whose end the process dies of the signal; a second one kills.
+
+    A signal that whoever started the process has it ignore (nohup) stays ignored.
+    """
+
+    def end(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
+    try:
+        yield
+    except Terminated as terminated:
+        os.kill(os.getpid(), terminated.number)
 
 
 @contextmanager

@@ -131,9 +131,13 @@ class Chat(Handle):
             self._settle()
             self._messages, self._unanswered, self._now = [], None, datetime.now()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write system text and messages as JSON, whole or not at all. Raises ResourceError."""
-        write_conversation(arguments.path("path", path), self._system, self.messages)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
+
+        Raises ResourceError, and FileExists for any other file.
+        """
+        arguments.flag("overwrite", overwrite)
+        write_conversation(arguments.path("path", path), self._system, self.messages, overwrite=overwrite)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""

@@ -2,17 +2,21 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError
-from subbyte.runtime.files import atomic_write
+from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, read_regular
 from subbyte.runtime.records import Record
+from subbyte.runtime.text import printable
 
 Speaker: TypeAlias = Literal["user", "assistant"]
 _FORMAT = "subbyte-chat"
 _MAX_FILE = 1 << 26  # bytes
+_HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"subbyte-chat"')
+SAVED_CHAT = FileKind("a saved conversation", lambda head: _HEAD.match(head) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,21 @@ def clean(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def write_conversation(path: str | os.PathLike[str], system: str | None, messages: Sequence[Message]) -> None:
-    """Write a conversation; an older file stays as it was if that fails. Raises ResourceError."""
+def write_conversation(
+    path: str | os.PathLike[str], system: str | None, messages: Sequence[Message], *, overwrite: bool = False
+) -> None:
+    """Write a conversation; an older file stays as it was if that fails. Raises FileExists and ResourceError."""
     data = {"format": _FORMAT, "version": 1, "system": system, "messages": [_row(m) for m in messages]}
     try:
-        with atomic_write(path, sync=True, mode=0o600) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with (
+            atomic_write(path, SAVED_CHAT, overwrite=overwrite, sync=True, mode=0o600) as temporary,
+            temporary.open("w", encoding="utf-8") as file,
+        ):
             json.dump(data, file, ensure_ascii=False, indent=1)
             file.write("\n")
     except OSError as error:
-        raise ResourceError(f"{path}: the conversation can't be saved: {error.strerror or error}") from error
+        name = printable(str(path))
+        raise ResourceError(f"{name}: the conversation can't be saved: {error.strerror or error}") from error
 
 
 def _row(message: Message) -> dict[str, Any]:
@@ -49,21 +59,21 @@ def read_conversation(path: str | os.PathLike[str]) -> tuple[str | None, list[Me
 
     Raises ResourceError if the file can't be read, SubbyteError if it holds something else, and says what.
     """
+    name = printable(str(path))
     try:
-        with open(path, "rb") as file:
-            content = file.read(_MAX_FILE + 1)
+        content = read_regular(path, _MAX_FILE)
+    except UnfitFile as error:
+        raise SubbyteError(f"{name}: not a conversation saved by subbyte: {error.strerror}") from error
     except OSError as error:
-        raise ResourceError(f"{path}: the conversation can't be read: {error.strerror or error}") from error
-    if len(content) > _MAX_FILE:
-        raise SubbyteError(f"{path}: larger than {_MAX_FILE >> 20} MiB, too large for a conversation")
+        raise ResourceError(f"{name}: the conversation can't be read: {error.strerror or error}") from error
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise SubbyteError(f"{path}: not JSON, so not a conversation saved by subbyte: {error}") from error
+        raise SubbyteError(f"{name}: not JSON, so not a conversation saved by subbyte: {error}") from error
     try:
         return _checked(data)
     except ValueError as error:
-        raise SubbyteError(f"{path}: not a conversation saved by subbyte: {error}") from error
+        raise SubbyteError(f"{name}: not a conversation saved by subbyte: {error}") from error
 
 
 def _checked(data: Any) -> tuple[str | None, list[Message]]:

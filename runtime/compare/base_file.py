@@ -12,13 +12,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 from subbyte.errors import FormatError, ModelNotFound, ResourceError
 from subbyte.kernels import MAX_CTX
 from subbyte.runtime import arguments
-from subbyte.runtime.files import atomic_write
+from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, check_place, open_regular, write_failure
 from subbyte.runtime.gguf.cursor import DAMAGED
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.text import printable
@@ -36,6 +34,7 @@ Tokens = NDArray[np.int32]
 
 MAGIC = b"_logits_"
 MAX_TOKENS = 1 << 28  # of a file: they are held in memory
+BASE_FILE = FileKind("a base file", lambda head: head.startswith(MAGIC))
 LEAST_LOG_PROB = -16.0  # tokens that are less likely don't count in a divergence
 TOP_CODE = np.float32(65535)
 HEADER = struct.Struct("<8s3i")
@@ -143,33 +142,33 @@ def base_bytes(n_ctx: int, n_vocab: int, n_chunks: int) -> int:
     return HEADER.size + (4 * n_ctx + row_bytes * n_scored(n_ctx)) * n_chunks
 
 
-def _open(path: Path) -> FileIO:
+def _open(path: Path) -> BinaryIO:
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for a writer.
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return open_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelNotFound(f"{printable(str(path))}: there is no such file; give the path of a base file") from None
+    except UnfitFile as error:
+        raise FormatError(f"{printable(str(path))}: {error.strerror}; give the path of a base file") from None
     except OSError as error:
         raise ResourceError(f"{printable(str(path))}: can't be read: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise FormatError(f"{printable(str(path))}: is no regular file; give the path of a base file")
-    return file
 
 
 @contextmanager
-def write_base(path: str | os.PathLike[str], tokens: Tokens, n_vocab: int) -> Iterator[Callable[[Values], None]]:
+def write_base(
+    path: str | os.PathLike[str], tokens: Tokens, n_vocab: int, *, overwrite: bool = False
+) -> Iterator[Callable[[Values], None]]:
     """Gives a function that takes the next rows, logits [n, n_vocab]; tokens: int32 [n_chunks, n_ctx].
 
-    The file appears at the end of the block if all rows came, else not at all. Raises ResourceError where the disk is
-    too small or can't be written to.
+    The file appears at the end of the block if all rows came, else not at all. overwrite: also over a base file. Raises
+    FileExists for any other file, ResourceError where the disk is too small or can't be written to.
     """
     path = Path(path)
     n_chunks, n_ctx = tokens.shape
     left = n_chunks * n_scored(n_ctx)
     try:
+        check_place(path, BASE_FILE, overwrite=overwrite)
         _check_space(path, base_bytes(n_ctx, n_vocab, n_chunks))
-        with atomic_write(path) as temporary:
+        with atomic_write(path, BASE_FILE, overwrite=overwrite) as temporary:
             with temporary.open("wb") as file:
                 file.write(HEADER.pack(MAGIC, n_ctx, n_vocab, n_chunks) + tokens.astype("<i4").tobytes())
 
@@ -183,7 +182,7 @@ def write_base(path: str | os.PathLike[str], tokens: Tokens, n_vocab: int) -> It
             if left:
                 temporary.unlink()
     except OSError as error:
-        raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
+        raise write_failure(path, error) from error
 
 
 def encode(logits: Values) -> bytes:
@@ -203,5 +202,5 @@ def encode(logits: Values) -> bytes:
 def _check_space(path: Path, need: int) -> None:
     free = shutil.disk_usage(path.absolute().parent).free
     if free < need:
-        sizes = f"{path} needs {need / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
+        sizes = f"{printable(str(path))} needs {need / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free"
         raise ResourceError(f"{sizes}; make room or take fewer chunks")

@@ -14,7 +14,7 @@ import numpy as np
 from subbyte.kernels import Comparison
 from subbyte.runtime import arguments
 from subbyte.runtime.compare.alignment import align, as_base, base_model, check_same_shape
-from subbyte.runtime.compare.base_file import BaseFile, write_base
+from subbyte.runtime.compare.base_file import BASE_FILE, BaseFile, write_base
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
 from subbyte.runtime.compare.result import CompareRun
@@ -26,6 +26,7 @@ from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
+from subbyte.runtime.files import check_place
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.model import Models, as_models
@@ -61,10 +62,12 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         *,
         layers: bool = False,
         save_base: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
         resume: str | os.PathLike[str] | None = None,
     ) -> None:
         arguments.instance("options", options, EvalOptions)
         arguments.flag("layers", layers)
+        arguments.flag("overwrite", overwrite)
         if save_base is not None:
             save_base = arguments.path("save_base", save_base)
         if resume is not None:
@@ -76,15 +79,16 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         with ExitStack() as stack:
             base = as_base("base", base, stack)
             models = as_models("models", models, stack)
+            if save_base is not None:
+                base_model(base)
+                check_place(save_base, BASE_FILE, overwrite=overwrite)
             alignment = align(base, models, text, options)
             if layers:
                 check_same_shape(base_model(base), models)
-            if save_base is not None:
-                base_model(base)
             self._opened = stack.pop_all()
         self._base, self._models, self._options = base, models, options
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
-        self._layers, self._save_base = layers, save_base
+        self._layers, self._save_base, self._overwrite = layers, save_base, overwrite
         against = [] if isinstance(base, BaseFile) else [base.gguf]
         self._same = first_of_same([*(model.gguf for model in models), *against])
         self._seconds = 0.0
@@ -203,7 +207,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         if self._save_base is None:
             return ModelBase(self._base, forward)
         windows = np.stack([np.append(chunk.tokens, chunk.targets[-1:]) for chunk in self._corpus.chunks])
-        save = stack.enter_context(write_base(self._save_base, windows, self._n_vocab))
+        save = stack.enter_context(write_base(self._save_base, windows, self._n_vocab, overwrite=self._overwrite))
         return ModelBase(self._base, forward, save)
 
     def _measure(self, index: int, chunk: Chunk, base: Base, forwards: Sequence[Forward]) -> _ChunkFigures:
@@ -235,6 +239,7 @@ def compare(
     activations: Activations = "int8x2",
     layers: bool = False,
     save_base: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     resume: str | os.PathLike[str] | None = None,
     on_chunk: Callable[[CompareProgress], None] | None = None,
 ) -> CompareRun:
@@ -245,16 +250,17 @@ def compare(
     path. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
     what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the rounding of
     activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
-    to write a base file, 2 bytes a token of the vocabulary for each scored one. resume: a file that takes the figures
-    of each chunk; if it is there, the run goes on from it. on_chunk is called after each chunk; `CompareMeasurement`
-    keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError for
-    models that can't be compared, for a text shorter than two chunks, for numbers that leave nothing to score, and for
-    resume with save_base; NumericError and SubbyteError as `perplexity` does.
+    to write a base file, 2 bytes a token of the vocabulary for each scored one; overwrite: also over an older one, else
+    FileExists is raised. resume: a file that takes the figures of each chunk; if it is there, the run goes on from it.
+    on_chunk is called after each chunk; `CompareMeasurement` keeps the chunks of a run that is ended early. Memory does
+    not depend on n_ctx * n_vocab. Raises ValueError for models that can't be compared, for a text shorter than two
+    chunks, for numbers that leave nothing to score, and for resume with save_base; NumericError and SubbyteError as
+    `perplexity` does.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     arguments.callback("on_chunk", on_chunk)
     with CompareMeasurement(
-        base, models, text, options, layers=layers, save_base=save_base, resume=resume
+        base, models, text, options, layers=layers, save_base=save_base, overwrite=overwrite, resume=resume
     ) as measurement:
         return measurement.run(on_chunk)
 

@@ -26,7 +26,7 @@ from subbyte.errors import ResourceError, SubbyteError
 from subbyte.runtime.evaluation.corpus import Corpus
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats
-from subbyte.runtime.files import atomic_write, try_lock
+from subbyte.runtime.files import FileKind, atomic_write, try_lock
 from subbyte.runtime.model import Model
 from subbyte.runtime.text import printable, quoted
 
@@ -34,6 +34,8 @@ Figures: TypeAlias = Sequence[Floats]
 """Of one record: arrays of fixed shapes."""
 
 _FORMAT, _VERSION = "subbyte-", 2
+_MARK = json.dumps({"format": _FORMAT}).encode()[:-2]  # what the first line begins with
+CHECKPOINT = FileKind("a checkpoint", lambda head: head.startswith(_MARK))
 _MAX_HEADER = 1 << 20  # bytes
 _NUMBER_BYTES = 32  # that a number takes at most, with what is between it and the next
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: opening a FIFO must not wait for a writer
@@ -78,7 +80,7 @@ class Checkpoint:
     def replace(self, figures: Figures) -> None:
         """A record in place of those that are there; they stay until it is written."""
         try:
-            with self._opened_for_writing(), atomic_write(self.path) as temporary:
+            with self._opened_for_writing(), atomic_write(self.path, CHECKPOINT, overwrite=True) as temporary:
                 temporary.write_bytes(self._head + _line([array.tolist() for array in figures]))
             with self.path.open("rb") as file:
                 self._identity = _identity(file)

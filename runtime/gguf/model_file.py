@@ -152,7 +152,7 @@ def _shard_paths(given: Shard) -> list[Path]:
         wanted = f"PREFIX-{number:05}-of-{count:05}.gguf"
         raise FormatError(f"{given.file}: is part {number} of {count} of a split model; name the parts {wanted}")
     paths = [given.path.with_name(f"{match['prefix']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
-    missing = list(islice((printable(path.name) for path in paths if not path.exists()), _MAX_SHOWN))
+    missing = list(islice((printable(path.name) for path in paths if not os.path.exists(path)), _MAX_SHOWN))
     if missing:
         names = ", ".join(missing) + (" and maybe more" if len(missing) == _MAX_SHOWN else "")
         found = f"is part {number} of {count}, missing: {names}"

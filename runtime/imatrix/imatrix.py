@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,16 +20,19 @@ from numpy.typing import NDArray
 
 from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime import arguments
-from subbyte.runtime.files import atomic_write
+from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, open_regular, read_regular, write_failure
 from subbyte.runtime.gguf.cursor import DAMAGED, Cursor
 from subbyte.runtime.gguf.shard import MAGIC, Shard
 from subbyte.runtime.gguf.tensors import MAX_NAME_BYTES, MAX_TENSORS, TensorInfo
+from subbyte.runtime.gguf.values import STRING
 from subbyte.runtime.text import printable, quoted
 
 if TYPE_CHECKING:
     import gguf
 
 SQUARES, COUNTS, SUMS = ".in_sum2", ".counts", ".in_sum"
+_TYPE = b"general.type" + struct.pack("<IQ", STRING, len(b"imatrix")) + b"imatrix"
+IMATRIX_FILE = FileKind("an importance matrix", lambda head: head.startswith(MAGIC) and _TYPE in head)
 MAX_DATASETS = 1 << 10
 MAX_OLD_BYTES = 1 << 30
 MAX_ROW = 1 << 24  # weights; no model has a row like that
@@ -56,18 +60,20 @@ class Imatrix:
     def open(cls, path: str | os.PathLike[str]) -> Imatrix:
         """Read a file of either of llama.cpp's formats. Raises FormatError, ModelNotFound and ResourceError."""
         path = Path(arguments.path("path", path))
-        with suppress(OSError, ValueError):
-            if path.is_file():  # opening a pipe would wait for a writer
-                with path.open("rb") as file:
-                    if file.read(len(MAGIC)) != MAGIC:
-                        return _read_old(path)
+        with suppress(OSError), open_regular(path) as file:  # what can't be opened is told by the other reader
+            if file.read(len(MAGIC)) != MAGIC:
+                return _read_old(path)
         return _read_gguf(path)  # which says what is wrong with a file that can't be opened
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the GGUF format that llama-quantize reads; whole, or not at all. Raises ResourceError."""
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the GGUF format that llama-quantize reads; whole, or not at all. overwrite: also over such a file.
+
+        Raises ResourceError, and FileExists for any other file.
+        """
         path = Path(arguments.path("path", path))
+        arguments.flag("overwrite", overwrite)
         try:
-            with atomic_write(path) as temporary:
+            with atomic_write(path, IMATRIX_FILE, overwrite=overwrite) as temporary:
                 w = _writer(temporary)
                 w.add_array("imatrix.datasets", list(self.datasets) or ["(not known)"])
                 w.add_uint32("imatrix.chunk_count", self.chunk_count)
@@ -82,7 +88,7 @@ class Imatrix:
                 w.write_tensors_to_file()
                 w.close()
         except OSError as error:
-            raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
+            raise write_failure(path, error) from error
 
     def weights(self, name: str) -> NDArray[np.float32] | None:
         """The mean square of each column of a tensor's inputs, float32; None for a tensor that was not seen.
@@ -169,11 +175,14 @@ def _checked(file: str, squares: dict[str, Sums], counts: Mapping[str, Sums]) ->
 
 
 def _read_old(path: Path) -> Imatrix:
-    with path.open("rb") as file:
-        data = file.read(MAX_OLD_BYTES + 1)
-    cursor = Cursor(memoryview(data), printable(str(path)))
-    if len(data) > MAX_OLD_BYTES:
-        raise cursor.error("no importance matrix: none is so long", 0)
+    file = printable(str(path))
+    try:
+        data = read_regular(path, MAX_OLD_BYTES)
+    except UnfitFile as error:
+        raise FormatError(f"{file}: no importance matrix: {error.strerror}") from None
+    except OSError as error:
+        raise ResourceError(f"{file}: can't be read: {error.strerror or error}") from None
+    cursor = Cursor(memoryview(data), file)
     n_entries = cursor.u32("the number of tensors")
     if not 0 < n_entries <= MAX_TENSORS:
         raise cursor.error(f"no importance matrix: {n_entries} tensors, 1 to {MAX_TENSORS} are allowed", 0)

@@ -1,6 +1,7 @@
 """Where the bits of a file are: its matrices as a grid of layers and kinds of tensors, with the size of each kind."""
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from subbyte.runtime import arguments
+from subbyte.runtime.files import atomic_write, write_failure
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.names import split_name
 from subbyte.runtime.gguf.tensors import Size, size_of
 from subbyte.runtime.inspect.colours import LEAST_BITS, MOST_BITS, bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
-from subbyte.runtime.inspect.svg import CHAR, LINE, MARGIN, Canvas
+from subbyte.runtime.inspect.svg import CHAR, LINE, MARGIN, SVG_FILE, Canvas
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.text import printable
@@ -101,6 +103,17 @@ class Heatmap(Record, Tabular):
         """The picture as an SVG document, coloured by bits per weight or by block type."""
         arguments.choice("by", by, get_args(By))
         return draw(self, by).document()
+
+    def save_svg(self, path: str | os.PathLike[str], by: By = "bits", *, overwrite: bool = False) -> None:
+        """Writes the picture, whole or not at all. overwrite: also over an older one.
+
+        Raises ResourceError, and FileExists for any other file.
+        """
+        try:
+            with atomic_write(path, SVG_FILE, overwrite=overwrite) as temporary:
+                temporary.write_text(self.svg(by), encoding="utf-8")
+        except OSError as error:
+            raise write_failure(path, error) from error
 
     def _repr_html_(self) -> str:
         return f'<div style="overflow-x: auto">{draw(self, "bits").inline()}</div>'

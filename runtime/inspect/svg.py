@@ -5,12 +5,15 @@ Texts have the colour of what is around them (currentColor), so that they can be
 
 from html import escape
 
+from subbyte.runtime.files import FileKind
 from subbyte.runtime.inspect.colours import ink
 
 LINE = 19  # pixels from one line of text to the next
 CHAR = 6.8  # pixels of a character at most
 MARGIN = 14
 
+_MARK = "<metadata>subbyte heatmap</metadata>"
+SVG_FILE = FileKind("a heatmap", lambda head: head.startswith(b"<svg ") and _MARK.encode() in head)
 _FONT = "ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _STYLE = f".m{{font:11px {_FONT}}}.d{{font:11px {_FONT};opacity:.7}}.t{{font:bold 14px {_FONT}}}"
 _OF_A_FILE = ":root{color:#222;background:#fff}@media(prefers-color-scheme:dark){:root{color:#ddd;background:#181818}}"
@@ -55,7 +58,7 @@ class Canvas:
     def _svg(self, style: str) -> str:
         width, height = round(self._width + MARGIN), round(self._height + MARGIN)
         size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} fill="currentColor"><style>{style}</style>'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} fill="currentColor">{_MARK}<style>{style}</style>'
         return f"{head}{''.join(self._parts)}</svg>"
 
     def _grow(self, x: float, y: float) -> None:

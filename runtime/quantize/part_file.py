@@ -13,10 +13,13 @@ from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
-from subbyte.errors import ResourceError
-from subbyte.runtime.files import publish, try_lock
+from subbyte.errors import FileExists, ResourceError
+from subbyte.runtime.files import FileKind, open_regular, publish, try_lock
+from subbyte.runtime.gguf.shard import MAGIC
 from subbyte.runtime.gguf.writer import Layout
+from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
 
+MODEL_FILE = FileKind("a GGUF model", lambda head: head.startswith(MAGIC) and not IMATRIX_FILE.is_head(head))
 _log = logging.getLogger(__name__)
 
 
@@ -27,14 +30,15 @@ class PartFile:
     system are raised as ResourceError.
     """
 
-    def __init__(self, out: Path, layout: Layout, fingerprint: str) -> None:
-        self._out, self._layout = out, layout
+    def __init__(self, out: Path, layout: Layout, fingerprint: str, *, overwrite: bool = False) -> None:
+        self._out, self._layout, self._overwrite = out, layout, overwrite
         self.path = out.with_name(f"{out.name}.{fingerprint[:16]}.part")
         self.n_done = 0
 
     def __enter__(self) -> PartFile:
         try:
-            self._file: BinaryIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file: BinaryIO = os.fdopen(os.open(self.path, flags, 0o666), "r+b")
         except OSError as error:
             raise self._failure(error) from error
         try:
@@ -71,10 +75,10 @@ class PartFile:
         self.write(bytes(self._ends[self.n_done] - self._file.tell()))
 
     def publish(self) -> None:
-        """Gives the file, which is complete, its name; one of that name is replaced. What other runs left goes."""
+        """Gives the file, which is complete, its name; errors as for `files.publish`. What other runs left goes."""
         try:
             self._file.flush()
-            publish(self.path, self._out, sync=True)
+            publish(self.path, self._out, MODEL_FILE, overwrite=self._overwrite, sync=True)
         except OSError as error:
             raise self._failure(error) from error
         for other in self._others():
@@ -107,7 +111,10 @@ class PartFile:
                 self.path.unlink()
             found = f"{self._layout.end / 1e6:.0f} MB are needed and {(free + size) / 1e6:.0f} MB are free"
             raise ResourceError(f"{self._out}: {found}; make room or give another place")
-        if self._file.read(len(head)) == head:
+        begun = self._file.read(len(head))
+        if not head.startswith(begun):
+            raise FileExists(f"{self.path}: exists and was not begun by this command; remove it or give another place")
+        if begun == head:
             self.n_done = sum(end <= size for end in self._ends[1:])
             self._file.truncate(self._ends[self.n_done])
             self._file.seek(0, os.SEEK_END)
@@ -122,7 +129,7 @@ class PartFile:
 
 def _remove_if_unused(path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if try_lock(file):
                 path.unlink()
     except OSError:  # it is gone

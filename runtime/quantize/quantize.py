@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from subbyte.errors import ModelRefused, ResourceError
+from subbyte.errors import FileExists, ModelRefused
 from subbyte.kernels import MAX_THREADS
 from subbyte.runtime import arguments
-from subbyte.runtime.files import is_replaceable
+from subbyte.runtime.files import check_place, write_failure
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
@@ -24,7 +24,7 @@ from subbyte.runtime.machine import default_threads
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import quantized
-from subbyte.runtime.quantize.part_file import PartFile
+from subbyte.runtime.quantize.part_file import MODEL_FILE, PartFile
 from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
@@ -80,15 +80,16 @@ def quantize(
     target_size: int | None = None,
     threads: int | None = None,
     dry_run: bool = False,
+    overwrite: bool = False,
     on_progress: StepProgress | None = None,
 ) -> Quantized:
     """Writes a model in other block types; OUT appears when it is whole. Needs the extra `quantize`, but for a dry run.
 
     source: a path or a name, as for `load`, a `Model` or a `GGUF`. recipe: the name of a mixture, a TOML file, or a
     `Recipe`; or in its place target_size: the most bytes the file may have, for which the finest of llama.cpp's
-    mixtures is taken. tensor_types: "PATTERN=TYPE", which come before the recipe's rules. A run that was interrupted is
-    taken up by the same call. Raises ValueError, ModelRefused (importances are missing), NumericError, ResourceError,
-    ModelNotFound.
+    mixtures is taken. tensor_types: "PATTERN=TYPE", which come before the recipe's rules. overwrite: also over a model,
+    else FileExists is raised. A run that was interrupted is taken up by the same call. Raises ValueError, ModelRefused
+    (importances are missing), NumericError, ResourceError, ModelNotFound.
     """
     if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
@@ -97,6 +98,7 @@ def quantize(
     started, out = time.perf_counter(), Path(arguments.path("out", out))
     tensor_types = arguments.strings("tensor_types", tensor_types)
     arguments.flag("dry_run", dry_run)
+    arguments.flag("overwrite", overwrite)
     arguments.callback("on_progress", on_progress)
     if target_size is not None:
         target_size = arguments.whole("target_size", target_size, 1, hint="bytes")
@@ -109,7 +111,7 @@ def quantize(
         imatrix_name = arguments.path("imatrix", imatrix, "an Imatrix or a path (str or os.PathLike)")
         importances = Imatrix.open(imatrix_name)
     with open_source("source", source) as gguf:
-        _check_place(out, gguf)
+        _check_place(out, gguf, overwrite=overwrite or dry_run)
         _check_matched(overrides, gguf)
 
         def plan_of(recipe: Recipe) -> QuantPlan:
@@ -133,7 +135,9 @@ def quantize(
         else:
             check_importances(plan, importances)
             n_threads = threads or min(default_threads()[0], MAX_THREADS)
-            with PartFile(out, layout, _fingerprint(gguf, layout, importances)) as file, Encoder(n_threads) as encoder:
+            fingerprint = _fingerprint(gguf, layout, importances)
+            part = PartFile(out, layout, fingerprint, overwrite=overwrite)
+            with part as file, Encoder(n_threads) as encoder:
                 resumed = file.n_done
                 _write(gguf, plan, importances, file, encoder, on_progress)
                 file.publish()
@@ -190,19 +194,19 @@ def _fingerprint(gguf: GGUF, layout: Layout, imatrix: Imatrix | None) -> str:
     return hashlib.sha256(layout.head + repr(facts).encode()).hexdigest()
 
 
-def _check_place(out: Path, gguf: GGUF) -> None:
-    """Refuses an OUT that can't be replaced by a file, or that the model is read from, before hours of work."""
+def _check_place(out: Path, gguf: GGUF, *, overwrite: bool) -> None:
+    """Refuses an OUT that a model can't be written to, or that the model is read from, before hours of work."""
     try:
-        if out.exists():
-            status = out.stat()
-            itself = (status.st_size, status.st_mtime_ns, status.st_ino) in gguf.identity
-            if itself or not is_replaceable(out):
-                what = "the model itself" if itself else "no plain file"
-                raise ResourceError(f"{out}: is {what}, and would be replaced; give another place")
-        if not out.parent.is_dir():
-            raise ResourceError(f"{out}: there is no folder {out.parent}; make it or give another place")
+        target = check_place(out, MODEL_FILE, overwrite=True)
+        if target.exists():
+            status = target.stat()
+            if (status.st_size, status.st_mtime_ns, status.st_ino) in gguf.identity:
+                raise FileExists(
+                    f"{printable(str(out))}: is the model itself, which is never overwritten; give another place"
+                )
+        check_place(out, MODEL_FILE, overwrite=overwrite)
     except OSError as error:
-        raise ResourceError(f"can't write {out}: {error.strerror or error}; give another place") from error
+        raise write_failure(out, error) from error
 
 
 def _check_matched(rules: Sequence[Rule], gguf: GGUF) -> None:

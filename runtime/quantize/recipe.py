@@ -30,6 +30,7 @@ from typing import Any
 
 from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime import arguments
+from subbyte.runtime.files import UnfitFile, read_regular
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.published_mixes import MIXES
 from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
@@ -141,13 +142,12 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file. Raises FormatError and ResourceError."""
     file = printable(str(path))
     try:
-        with path.open("rb") as source:
-            data = source.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        data = read_regular(path, MAX_BYTES)
+    except UnfitFile as error:
+        raise FormatError(f"{file}: {error.strerror}; give a recipe's name or the path of a .toml file") from None
+    except OSError as error:
+        reason = error.strerror or error
         raise ResourceError(f"{file}: {reason}; give a recipe's name or the path of a .toml file") from None
-    if len(data) > MAX_BYTES:
-        raise FormatError(f"{file}: longer than {MAX_BYTES >> 10} KiB, which no recipe is")
     try:
         return parse_recipe(data.decode(), path.stem)
     except UnicodeDecodeError:

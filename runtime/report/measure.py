@@ -9,6 +9,7 @@ from pathlib import Path
 
 from subbyte.runtime.bench.bench import BenchMeasurement
 from subbyte.runtime.bench.result import Kind
+from subbyte.runtime.files import open_regular
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.measurement import Step
 from subbyte.runtime.model import Model
@@ -39,7 +40,7 @@ def digests(models: Sequence[GGUF]) -> Generator[Step, None, list[dict[str, str]
     def digest(path: Path) -> Generator[Step, None, str]:
         nonlocal done
         sha256 = hashlib.sha256()
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while data := file.read(HASHED_AT_ONCE):
                 sha256.update(data)
                 done += len(data)

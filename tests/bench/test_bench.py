@@ -281,7 +281,7 @@ def test_a_random_model_is_written_measured_and_deleted(
         (
             ("--synthetic", "llama-3.2-1b:Q4_K:1", "--keep", "/nowhere/x.gguf"),
             4,
-            "can't write /nowhere/x.gguf: No such",
+            "/nowhere/x.gguf: there is no folder /nowhere",
         ),
         (("m.gguf", "-p", "many"), 2, "'many' is not a whole number"),
         (("m.gguf", "-d", "1,,2"), 2, "'1,,2' is not a whole number, nor several separated by commas"),

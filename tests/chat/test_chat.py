@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import pickle
-import re
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -15,7 +14,7 @@ from fake_engine import CONTROL, FakeSession, FakeTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subbyte.errors import ContextOverflow, ResourceError, SessionBusy, SubbyteError, TemplateError
+from subbyte.errors import ContextOverflow, FileExists, ResourceError, SessionBusy, SubbyteError, TemplateError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
@@ -292,7 +291,6 @@ def test_save_and_load(tmp_path: Path) -> None:
     chat = make("é\n😀", system="S")
     chat.send("one\ud800")
     path = tmp_path / "chat.json"
-    path.write_text("old")
     chat.save(path)
     assert json.loads(path.read_text("utf-8")) == {
         "format": "subbyte-chat", "version": 1, "system": "S",
@@ -304,18 +302,50 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["chat.json"]
 
 
+def test_saving_overwrites_only_saved_conversations_and_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "package.json"
+    path.write_text('{"name": "mine", "format": "subbyte-chat"}')
+    for overwrite in (False, True):
+        with pytest.raises(FileExists, match="is not a saved conversation, so it is never overwritten"):
+            make().save(path, overwrite=overwrite)
+    assert json.loads(path.read_text())["name"] == "mine"
+    make(system="S").save(tmp_path / "chat.json")
+    with pytest.raises(FileExists, match="overwrite=True replaces it"):
+        make().save(tmp_path / "chat.json")
+    make(system="T").save(tmp_path / "chat.json", overwrite=True)
+    assert json.loads((tmp_path / "chat.json").read_text())["system"] == "T"
+
+
+def test_what_is_no_regular_file_is_not_loaded(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(SubbyteError, match="not a conversation saved by subbyte: a pipe, not a regular file"):
+        make().load(tmp_path / "pipe.json")
+    with pytest.raises(SubbyteError, match="a device, not a regular file"):
+        make().load("/dev/zero")
+    with pytest.raises(ResourceError, match="can't be read: File name too long"):
+        make().load("x" * 5000)
+
+
+def test_a_descriptor_is_not_loaded_and_stays_open(tmp_path: Path) -> None:
+    with (tmp_path / "chat.json").open("w") as file:
+        with pytest.raises(TypeError):
+            make().load(file.fileno())  # type: ignore[arg-type]
+        os.fstat(file.fileno())
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "chat.json"
-    path.write_text("old")
+    make().save(path)
+    old = path.read_bytes()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResourceError, match="can't be saved: No space left"):
-        make().save(path)
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["chat.json"]
-    with pytest.raises(ResourceError, match="No such file"):
+        make(system="new").save(path, overwrite=True)
+    assert path.read_bytes() == old and os.listdir(tmp_path) == ["chat.json"]
+    with pytest.raises(ResourceError, match="there is no folder"):
         make().save(tmp_path / "none" / "chat.json")
 
 
@@ -348,7 +378,7 @@ def test_files_that_are_no_conversation_are_refused_and_change_nothing(tmp_path:
         chat.load(path)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
     assert said(chat) == ["one", "a"] and chat.system == "S"
-    with pytest.raises(ResourceError, match=re.escape("can't be read")):
+    with pytest.raises(SubbyteError, match="a directory, not a regular file"):
         chat.load(tmp_path)
 
 

@@ -157,6 +157,29 @@ def test_save_and_load(tmp_path):
     assert text.endswith(f"error: no conversation at {tmp_path}/chats/second.json; saved ones: first\n")
 
 
+def test_saving_replaces_only_conversations_and_when_asked(tmp_path):
+    package = tmp_path / "package.json"
+    package.write_text('{"name": "mine"}')
+    for overwrite in ("", " --overwrite"):
+        text = talk(tmp_path, "hi", f"/save {tmp_path}/package{overwrite}")
+        assert text.endswith("package.json: exists and is not a saved conversation, so it is never overwritten; "
+                             "give another place\n")  # fmt: skip
+    assert package.read_text() == '{"name": "mine"}'
+    text = talk(tmp_path, "hi", "/save my talk", "more", "/save my talk")
+    assert text.endswith("my talk.json: a saved conversation exists; /save my talk --overwrite replaces it, "
+                         "or give another place\n")  # fmt: skip
+    assert "loaded 2 messages" in talk(tmp_path, "/load my talk")
+    assert "error" not in talk(tmp_path, "hi", "more", "/save my talk --overwrite")
+    assert "loaded 4 messages" in talk(tmp_path, "/load my talk")
+
+
+def test_a_pipe_is_not_loaded(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    text = talk(tmp_path, f"/load {tmp_path}/pipe", "/load " + "x" * 300, f"/load {tmp_path}/pipe/x")
+    assert "not a conversation saved by subbyte: a pipe" in text
+    assert text.count("error: ") == 3 and text.count("\n") == 3
+
+
 @pytest.mark.parametrize("name", ["..", ".", "/", "a\0b", "x" * 300, "/dev/null/x", "~nobody-of-that-name/x"])
 def test_a_bad_name_to_save_is_one_line(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,7 @@
-"""Fuzzes the parsers with atheris: python tests/fuzz/fuzz.py [--seconds 40] [--jobs 2] [TARGET ...]; default: all targets.
+"""Fuzzes the parsers with atheris: python tests/fuzz/fuzz.py [--seconds 40] [--jobs 2] [TARGET ...]; default: all.
 
 Each target runs in a process of its own, from its seeds and from what broke it before. An input that breaks it now is
-written to tests/fuzz/corpus/TARGET/, where ordinary tests go on trying it. Every run is a line of tests/fuzz/ledger.csv.
+written to tests/fuzz/corpus/TARGET/, where ordinary tests go on trying it. A run is a line of tests/fuzz/ledger.csv.
 """
 
 from __future__ import annotations

@@ -208,6 +208,7 @@ def test_damage_is_an_error_or_harmless(
     if old:
         path.write_bytes(old_format({"blk.0.a": (2, [1.0] * 20), "blk.1.a": (2, [1.0] * 20)}, struct.pack("<i", 1)))
     else:
+        path.unlink(missing_ok=True)
         found.save(path)
     data = bytearray(path.read_bytes())
     data[at % len(data)] = byte

@@ -215,7 +215,7 @@ def test_importances_that_do_not_fit(source: Path, imatrix: sb.Imatrix, tmp_path
     with pytest.raises(sb.ModelRefused, match=f"{name}.*256 weights.*999.*another model"):
         sb.quantize(source, tmp_path / "q.gguf", "IQ2_XS", imatrix=long)
     for rule in ("Q4_0", "IQ3_S", "IQ3_M", "IQ4_XS", "Q2_K"):
-        sb.quantize(source, tmp_path / "q.gguf", rule)
+        sb.quantize(source, tmp_path / "q.gguf", rule, overwrite=True)
 
 
 def test_sizes_to_fit(source: Path, imatrix: sb.Imatrix, tmp_path: Path) -> None:
@@ -292,15 +292,31 @@ def test_another_recipe_source_or_imatrix_does_not_take_it_up(
     assert set(tmp_path.iterdir()) == {copy, out}  # what was left over went with the first that ended
 
 
+def test_another_file_in_the_place_of_the_part_stays(source: Path, tmp_path: Path) -> None:
+    out, letter = tmp_path / "q.gguf", tmp_path / "letter"
+    with pytest.raises(KeyboardInterrupt):
+        sb.quantize(source, out, "Q8_0", on_progress=Stop(3, KeyboardInterrupt()))
+    (part,) = tmp_path.glob("*.part")
+    part.write_text("a letter")
+    with pytest.raises(sb.FileExists, match="was not begun by this command"):
+        sb.quantize(source, out, "Q8_0")
+    assert part.read_text() == "a letter"
+    part.rename(letter)
+    part.symlink_to(letter)
+    with pytest.raises(sb.ResourceError, match="can't write"):
+        sb.quantize(source, out, "Q8_0")
+    assert letter.read_text() == "a letter" and not out.exists()
+
+
 @pytest.mark.parametrize("error, left", [
     (KeyboardInterrupt(), 0), (sb.NumericError("x"), 0), (RuntimeError("x"), 0), (sb.NumericError("x"), 5),
 ])  # fmt: skip
 def test_a_run_that_fails_leaves_nothing(error: BaseException, left: int, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "q.gguf"
-    out.write_text("the old one")
+    out.write_text("GGUF, the old one")
     with pytest.raises(type(error)):
-        sb.quantize(source, out, "Q4_K_M", on_progress=Stop(left, error))
-    assert list(tmp_path.iterdir()) == [out] and out.read_text() == "the old one"
+        sb.quantize(source, out, "Q4_K_M", overwrite=True, on_progress=Stop(left, error))
+    assert list(tmp_path.iterdir()) == [out] and out.read_text() == "GGUF, the old one"
 
 
 KILLED = """
@@ -391,11 +407,33 @@ def test_places_that_would_destroy_something(source: Path, tmp_path: Path) -> No
     (tmp_path / "link").symlink_to(copy)
     (tmp_path / "folder").mkdir()
     for out, message in [(copy, "the model itself"), (tmp_path / "link", "the model itself"),
-                         (tmp_path / "folder", "no plain file"), (Path("/dev/null"), "no plain file"),
+                         (tmp_path / "folder", "a directory, which no file replaces"),
+                         (Path("/dev/null"), "a device, which no file replaces"),
                          (tmp_path / "none" / "q", "there is no folder")]:  # fmt: skip
-        with pytest.raises(sb.ResourceError, match=message):
-            sb.quantize(copy, out, "Q8_0")
+        for overwrite in (False, True):
+            with pytest.raises((sb.FileExists, sb.ResourceError), match=message):
+                sb.quantize(copy, out, "Q8_0", overwrite=overwrite)
     assert copy.read_bytes() == source.read_bytes()
+
+
+def test_only_models_are_overwritten_and_when_asked(source: Path, imatrix: sb.Imatrix, tmp_path: Path) -> None:
+    out, text, importances = tmp_path / "q.gguf", tmp_path / "text.gguf", tmp_path / "i.gguf"
+    text.write_text("a letter")
+    imatrix.save(importances)
+    for other in (text, importances):
+        before = other.read_bytes()
+        with pytest.raises(sb.FileExists, match="is not a GGUF model, so it is never overwritten"):
+            sb.quantize(source, other, "Q8_0", overwrite=True)
+        assert other.read_bytes() == before
+    sb.quantize(source, out, "Q8_0")
+    first = out.read_bytes()
+    with pytest.raises(sb.FileExists, match="a GGUF model exists; overwrite=True replaces it"):
+        sb.quantize(source, out, "Q4_0")
+    assert out.read_bytes() == first
+    sb.quantize(source, out, "Q4_0", dry_run=True)
+    sb.quantize(source, out, "Q4_0", overwrite=True)
+    assert len(out.read_bytes()) < len(first)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_model_that_changes_while_it_is_read(source: Path, tmp_path: Path) -> None:
@@ -463,7 +501,7 @@ def test_the_command(source: Path, imatrix: sb.Imatrix, tmp_path: Path, capsys: 
     assert run(["quantize", str(source), out, "IQ2_XS", "--imatrix", str(tmp_path / "i.gguf"), "-o", "json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["file_bytes"] == os.path.getsize(out) and facts["types"]["IQ2_XS"] > 0
-    assert run(["quantize", str(source), out, "--target-size", "5MB"]) == 0
+    assert run(["quantize", str(source), out, "--target-size", "5MB", "--overwrite"]) == 0
     assert os.path.getsize(out) <= 5_000_000
     for wrong in (["Q9"], [], ["Q8_0", "--target-size", "1GB"], ["Q8_0", "--tensor-type", "x"]):
         assert run(["quantize", str(source), out, *wrong]) == 2
@@ -476,7 +514,7 @@ def test_the_command_for_importances(source: Path, tmp_path: Path, capsys: pytes
     assert "chunks of 32 tokens" in capsys.readouterr().out
     found = sb.Imatrix.open(out)
     assert found.datasets == (str(tmp_path / "t.txt"),) and "output.weight" in found.squares
-    assert run(["imatrix", str(source), str(out), "-f", str(tmp_path / "t.txt")]) == 2
+    assert run(["imatrix", str(source), str(out), "-f", str(tmp_path / "t.txt"), "--overwrite"]) == 2
 
 
 @pytest.mark.parametrize("text, n_bytes", [

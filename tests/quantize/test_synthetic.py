@@ -13,7 +13,7 @@ import pytest
 from tiny_synthetic import LAYER, TINY
 
 import subbyte as sb
-from subbyte.errors import ResourceError
+from subbyte.errors import FileExists, ResourceError
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime.quantize.published_mixes import MIXES, TensorContext
 from subbyte.runtime.synthetic.blocks import random_blocks
@@ -229,11 +229,24 @@ def test_too_small_a_disk_is_told_before_anything_is_written(tmp_path: Path, mon
     assert not list(tmp_path.iterdir())
 
 
+def test_only_a_synthetic_model_is_overwritten_and_when_asked(tmp_path: Path) -> None:
+    path, real = tmp_path / "m.gguf", tmp_path / "real.gguf"
+    write(Synthetic(TINY, "Q8_0"), path)
+    with pytest.raises(FileExists, match="a synthetic model exists; overwrite=True replaces it"):
+        write(Synthetic(TINY, "Q4_K"), path)
+    before = path.read_bytes()
+    write(Synthetic(TINY, "Q4_0"), path, overwrite=True)
+    assert len(path.read_bytes()) < len(before)
+    real.write_bytes(before.replace(b"'s shape, ", b" Instruct "))
+    with pytest.raises(FileExists, match="is not a synthetic model, so it is never overwritten"):
+        write(Synthetic(TINY, "Q8_0"), real, overwrite=True)
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match=r"can't write .*: No such file or directory; give another place"):
+    with pytest.raises(ResourceError, match=r"there is no folder .*/nowhere; make it or give another place"):
         write(Synthetic(TINY, "Q8_0"), tmp_path / "nowhere" / "m.gguf")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ResourceError, match=r"can't write .*/folder: Is a directory"):
+    with pytest.raises(ResourceError, match=r"/folder: a directory, which no file replaces"):
         write(Synthetic(TINY, "Q8_0"), tmp_path / "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 

@@ -385,6 +385,12 @@ def test_cached_needs_no_heavy_imports(server: Server, monkeypatch: pytest.Monke
     assert done.stdout == f"{path}\n\n"
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "x/" * 3000, "a\0b", "hf:u/" + "x" * 300])
+def test_impossible_names_are_not_found(name: str) -> None:
+    with pytest.raises(ModelNotFound):
+        store.resolve(name, offline=True)
+
+
 # ---- the hub ----
 
 REPO = {
@@ -397,6 +403,20 @@ REPO = {
     "big/m-UD-Q2_K-00001-of-00002.gguf": b"one",
     "big/m-UD-Q2_K-00002-of-00002.gguf": b"two!",
 }
+
+
+@pytest.mark.parametrize("commit", [b"a" * 300, b"a" * 100_000, b"\xff", b"../..", b""])
+def test_a_damaged_ref_hides_no_other_model(commit: bytes) -> None:
+    from huggingface_hub import constants
+
+    for repo in ("models--u--damaged", "models--u--pipe"):
+        (Path(constants.HF_HUB_CACHE) / repo / "refs").mkdir(parents=True)
+    (Path(constants.HF_HUB_CACHE) / "models--u--damaged/refs/main").write_bytes(commit)
+    os.mkfifo(Path(constants.HF_HUB_CACHE) / "models--u--pipe/refs/main")
+    assert store.installed() == []
+    for name in ("smollm2", "hf:u/damaged", "hf:u/pipe"):
+        with pytest.raises(ModelNotFound):
+            store.resolve(name, offline=True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ file appears.
 
 import io
 import itertools
-import json
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from subbyte.errors import ContextOverflow
-from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.messages import Message, read_conversation, write_conversation
 from subbyte.runtime.chat.presets import Preset
 from subbyte.runtime.generation.events import (
     Done,
@@ -150,11 +149,11 @@ class FakeChat:
     def clear(self) -> None:
         self._messages, self._answer = [], None
 
-    def save(self, path: Path) -> None:
-        path.write_text(json.dumps([message.to_dict() for message in self.messages]))
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        write_conversation(path, None, self.messages, overwrite=overwrite)
 
     def load(self, path: Path) -> None:
-        self._messages, self._answer = [Message(**row) for row in json.loads(path.read_text())], None
+        self._messages, self._answer = read_conversation(path)[1], None
 
 
 def as_chat(fake: FakeChat) -> "Chat":
