@@ -131,11 +131,11 @@ def resume_option(note: str = "", what: str = "results of each chunk") -> Decora
     )  # fmt: skip
 
 
-def continuation(ctx: click.Context, resume: Path | None) -> str:
-    """How to go on with a measurement that was interrupted, behind what it covers."""
+def continuation(ctx: click.Context, resume: Path | None, *more: str) -> str:
+    """How to go on with a measurement that was interrupted, behind what it covers. more: options that it needs then."""
     if resume is None:
         return "; none are kept, --resume FILE would keep them"
-    return f", kept in {resume}; to go on: {command_line(ctx)}"
+    return f", kept in {resume}; to go on: {' '.join([command_line(ctx), *more])}"
 
 
 def command_line(ctx: click.Context) -> str:

@@ -63,7 +63,8 @@ def imatrix(
         measurement = ImatrixMeasurement(
             loaded, texts, evaluation, process_output=process_output, datasets=files, resume=resume
         )
-        done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume))
+        again = () if overwrite else ("--overwrite",)  # over what this run writes
+        done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume, *again))
         importances = measurement.result()
         importances.save(out, overwrite=overwrite)
     chunks_done = covered(measurement.n_done, measurement.n_total)

@@ -79,7 +79,8 @@ def parse(text: str) -> Synthetic:
     mixture = next((known for known in MIXES if known.lower() == mix.lower()), None)
     if mixture is None:
         raise ValueError(
-            f"no type {mix!r}{did_you_mean(mix, MIXES)}; SHAPE:TYPE[:LAYERS] has one of {', '.join(MIXES)}"
+            f"no type {mix!r}{did_you_mean(mix, MIXES)}; SHAPE:TYPE[:LAYERS] has a block type "
+            f"({', '.join(FORMATS)}) or a mixture such as Q4_K_M, DynamicGate-IQ2_XS or card-q4_k"
         )
     shape = SHAPES[name.lower()]
     if layers or rest.count(":"):

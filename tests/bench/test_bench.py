@@ -276,7 +276,11 @@ def test_a_random_model_is_written_measured_and_deleted(
         ((), 2, "give either MODEL or --synthetic SHAPE:TYPE"),
         (("m.gguf", "--synthetic", "llama-3-8b:Q4_K"), 2, "give either MODEL or --synthetic"),
         (("m.gguf", "--keep", "x"), 2, "--keep goes with --synthetic"),
-        (("--synthetic", "llama-3-8b:Q4_7"), 2, "no type 'Q4_7'; SHAPE:TYPE[:LAYERS] has one of F32, F16,"),
+        (
+            ("--synthetic", "llama-3-8b:Q4_7"),
+            2,
+            "no type 'Q4_7' (did you mean Q4_K or Q4_1 or Q4_0?); SHAPE:TYPE[:LAYERS] has a block type (F32, F16,",
+        ),
         (("--synthetic", "gpt:Q4_K"), 2, "no shape 'gpt'"),
         (
             ("--synthetic", "llama-3.2-1b:Q4_K:1", "--keep", "/nowhere/x.gguf"),

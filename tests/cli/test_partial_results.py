@@ -125,6 +125,7 @@ def test_the_command_that_goes_on_is_said_and_goes_on(
     command: list[str], covered: str, subbyte: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "the run"
+    Path("out.gguf").unlink(missing_ok=True)
     args = [*command, *SHORT, "--resume", str(file)]
     with monkeypatch.context() as patches:
         interrupt(patches, lambda n, progress: n == 2 if command[0] != "report" else progress[:2] == ("perplexity", 2))
@@ -133,7 +134,7 @@ def test_the_command_that_goes_on_is_said_and_goes_on(
         assert (tmp_path / "the run.blame-1").exists() == ("--blame" in command)
         begin, said = err.split("; to go on: ")
         assert begin == f"subbyte: interrupted: results of {covered}, kept in {file}"
-        assert shlex.split(said) == ["subbyte", *args]
+        assert shlex.split(said) == ["subbyte", *args, *(["--overwrite"] if command[0] == "imatrix" else [])]
     steps: list[object] = []
     for display in (ProgressBar, PerplexityProgress):
         monkeypatch.setattr(display, "update", lambda self, *progress: steps.append(progress))
@@ -150,6 +151,7 @@ def test_the_command_that_goes_on_is_said_and_goes_on(
 def test_a_checkpoint_that_is_none_is_refused_in_one_line(subbyte: Call, tmp_path: Path) -> None:
     note = tmp_path / "note"
     note.write_text("my precious note without newline")
+    Path("out.gguf").unlink(missing_ok=True)
     for command, _ in RESUMABLE.values():
         code, out, err = subbyte(*command, *SHORT, "--resume", str(note))
         assert (code, out) == (5, "") and err == (

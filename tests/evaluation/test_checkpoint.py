@@ -116,7 +116,7 @@ def test_what_is_done_is_not_measured_again(
 COMMANDS = {
     "perplexity": ["perplexity", "a.gguf", "b.gguf", "-f", "text", "-c", "48", "--resume", "run", "-o", "json"],
     "compare": ["compare", "a.gguf", "b.gguf", "-f", "text", "-c", "48", "--resume", "run", "-o", "json"],
-    "imatrix": ["imatrix", "a.gguf", "out.gguf", "-f", "text", "-c", "48", "--resume", "run"],
+    "imatrix": ["imatrix", "a.gguf", "out.gguf", "-f", "text", "-c", "48", "--resume", "run", "--overwrite"],
 }
 
 
@@ -384,7 +384,7 @@ def test_a_base_file_is_compared_by_content(models: list[sb.Model], tmp_path: Pa
 def test_a_report_goes_on_from_the_chunks_of_its_kind(
     paths: list[Path], models: list[sb.Model], tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {**SIZES, "prompt": 8, "generation": 2, "repeats": 1, "threads": 1}
+    options: dict[str, Any] = {**SIZES, "prompt": 8, "generate": 2, "repeats": 1, "threads": 1}
     measure_compare(models, tmp_path / "run")
     found = sb.report(paths[1:], TEXT, **options, base=paths[0], resume=tmp_path / "run")
     expected = sb.compare(models[0], models[1], TEXT, **SIZES)

@@ -28,7 +28,7 @@ def test_a_tensor_of_no_layer_is_left_out_with_a_warning(
     write_model(tmp_path / "m.gguf", tensors={name: np.zeros(64, np.float32)})
     with sb.load(tmp_path / "m.gguf") as model, model.session(8) as session:
         session.eval(TOKENS[:8])
-    assert caplog.messages == [f"{tmp_path / 'm.gguf'}: 1 tensors are not used, such as {name}"]
+    assert caplog.messages == [f"{tmp_path / 'm.gguf'}: 1 tensors are not used, such as {name!r}"]
 
 
 def test_a_context_length_of_4_billion_costs_nothing(tmp_path: Path) -> None:
