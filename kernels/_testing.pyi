@@ -38,9 +38,8 @@ def has_dot(isa: str, format: str) -> bool:
 def dot(isa: str, format: str, rows: Data, n_rows: int, x: Q8) -> NDArray[np.float32]:
     """Products of n_rows rows of blocks with the tokens of x, by the fused kernel: float32 [n_tokens, n_rows]."""
 
-def fold(isa: str, format: str, row: Data) -> tuple[NDArray[Any], int, NDArray[Any], NDArray[Any]] | None:
-    """Codes uint8 [k], bias, scales float32 [k / 256] and mins [k / 16] (nonsense where the format has none)
-    of one row, folded; None where that can't be."""
+def fold(isa: str, format: str, row: Data) -> tuple[NDArray[Any], int, NDArray[Any]] | None:
+    """Codes uint8 [k], their bias and factors float32 [k / 256] of one row, folded; None where that can't be."""
 
 def dot_codes(isa: str, format: str, rows: Data, n_rows: int, x: Q8) -> NDArray[np.float32]:
     """As dot for the first token of x, but by unpacking: float32 [n_rows]."""

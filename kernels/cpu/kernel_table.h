@@ -6,12 +6,14 @@
  *   many tokens  gemm     a panel of rows is unpacked once into the cache (unpack) and multiplied with every tile of tokens;
  *                         tokens lie in the vector lanes, weights are broadcast
  * Quantized weights meet int8 activations (one float scale per 32); floating-point weights meet float activations.
+ * Both ways give the same bits, in the order of sums that order.h lays down for every function here.
  *
  * No function here allocates, prints, fails or looks at anything but its arguments. Pointers need no alignment unless said. */
 #ifndef SUBBYTE_KERNEL_TABLE_H
 #define SUBBYTE_KERNEL_TABLE_H
 #include <stdint.h>
 #include "formats/formats.h"
+#include "order.h"
 
 enum { Q8_GROUP = 32, MAX_LANES = 16, MAX_TILES = 2, PANEL_ROWS = 48, FOLDED = 256, MAX_TABLES = 8 };
 
@@ -35,16 +37,18 @@ struct q8_tile {
     int32_t *sum;     /* [k / 16][lanes]: sums of 16 consecutive q */
 };
 
-/* Unpacked rows: weight = (code - bias) * scale - min; or folded ones, (code - bias - min) * scale. */
+/* Unpacked rows: weight = (code - bias) * scale * factor - min; of folded ones without scale. */
 struct panel {
     uint8_t *code;    /* [n_rows][k] */
-    float *scale;     /* [n_rows][k / group] */
-    float *min;       /* [n_rows][k / group], of folded rows [n_rows][k / 16]; only read when has_min */
+    float *scale;     /* [n_rows][k / group]: small integers where there is a factor */
+    float *factor;    /* [n_rows][k / 256]; only read when has_factor */
+    float *min;       /* [n_rows][k / min_group]; only read when has_min */
     int64_t k;
     int n_rows;       /* at most PANEL_ROWS */
     int group;        /* 16, 32, or FOLDED */
+    int min_group;    /* 16 or 32 */
     int bias;
-    int has_min;
+    int has_factor, has_min;
 };
 
 /* Keys and values of one KV head of one layer: a row of padded_row_bytes(format, head_dim) for each position, zeros behind head_dim. */
@@ -71,13 +75,12 @@ struct kernels {
     void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out,
                            int64_t out_stride);
     void (*dot_codes)(const struct panel *w, struct q8_row x, float *out);
-    /* One row of k weights to a panel's row: code [k], scale and min [k / group] (min untouched where the format has none). */
-    void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min);
-    /* What unpack made of a row, folded to groups of FOLDED weights = folded * (code - folded_bias - min), still a min for each
-     * 16: code and min change in place, scale [k / group] becomes folded [k / FOLDED], which may begin where scale does.
-     * For formats whose scales in a block are one float times small integers, if these times the codes fit a byte. NULL for
-     * the others, and for all where gemm takes no folded panels. */
-    void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min, float *folded);
+    /* One row of k weights to a panel's row: code [k], scale and min [k / group], factor [k / 256] (factor and min untouched where
+     * the format has none). */
+    void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factor, float *min);
+    /* Multiplies the scales of a row that unpack made into its codes, (code - bias) * scale + folded_bias, in place. For formats
+     * where these fit a byte. NULL for the others, and for all where gemm takes no folded panels. */
+    void (*fold[N_FORMATS])(int64_t k, uint8_t *code, const float *scale);
     int gemm_tiles;   /* that gemm takes, at most MAX_TILES */
     /* out[t * out_stride + r] = W[r] . x[t] for the rows of a panel and the first n_tokens of tiles that lie one after the other. */
     void (*gemm)(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride);
@@ -97,6 +100,8 @@ struct kernels {
     void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile);
     void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
                       int64_t out_stride);
+    /* out[r] = W[r] . x with one token, which is rounded so first. */
+    void (*dot_bf16)(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out);
     void (*f16_to_float)(const uint16_t *x, int64_t n, float *out);
     void (*float_to_f16)(const float *x, int64_t n, uint16_t *out);   /* round to nearest even */
 
@@ -134,13 +139,13 @@ struct kernels {
 
 #define LEAST_LOGIT (-1e30f)
 
-enum { KV_BLOCK = 64, MAX_SPLITS = 256 };
+enum { MAX_SPLITS = 256 };
 static inline int64_t split_row(int head_dim) { return head_dim + 2; }
-/* Floats of scratch that attention_prefill may use for n_head query heads. */
+/* Floats of scratch that attention may use for n_head query heads. */
 static inline int64_t attention_scratch(int n_head, int head_dim)
 {
     int64_t per_head = 2 * (int64_t)head_dim * MAX_LANES + 4 * MAX_LANES;      /* query and output tile, max, sum */
-    return n_head * per_head + 2 * (int64_t)KV_BLOCK * head_dim + 2 * (int64_t)KV_BLOCK * MAX_LANES;
+    return n_head * per_head + 2 * (int64_t)KV_BLOCK * (head_dim + MAX_LANES) + 2 * (int64_t)KV_BLOCK * MAX_LANES;
 }
 
 /* What each instruction set does better than the weaker ones, or than nothing: the folder of its name. */

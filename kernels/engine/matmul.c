@@ -2,7 +2,10 @@
 #include <string.h>
 #include "ops.h"
 
-enum { CHUNK_BYTES = 32 * 1024 };    /* of weights that a thread takes at a time of a small batch */
+enum {
+    CHUNK_BYTES = 32 * 1024,        /* of weights that a thread takes at a time of a small batch */
+    MIN_CHUNK_ROWS = 8
+};
 
 static int uses_q8(const struct step *s, const struct weight *w)
 {
@@ -30,16 +33,17 @@ static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, i
     const struct format_info *f = &format_info[w->format];
     const int64_t bytes = row_bytes(w->format, w->cols), n_groups = w->cols / f->group;
     folded = folded && s->kernels->fold[w->format];
-    panel->k = w->cols, panel->n_rows = n, panel->has_min = format_has_min(w->format);
-    panel->group = folded ? FOLDED : f->group;
+    panel->k = w->cols, panel->n_rows = n;
+    panel->has_factor = format_has_factor(w->format), panel->has_min = format_has_min(w->format);
+    panel->group = folded ? FOLDED : f->group, panel->min_group = f->group;
     panel->bias = folded ? folded_bias(w->format) : f->bias;
     for (int r = 0; r < n; r++) {
-        const uint8_t *row = w->data + (row0 + r) * bytes;
         uint8_t *code = panel->code + r * w->cols;
-        float *scale = panel->scale + r * n_groups, *min = panel->min + r * n_groups;
-        s->kernels->unpack[w->format](row, w->cols, code, scale, min);
+        float *scale = panel->scale + r * n_groups;
+        s->kernels->unpack[w->format](w->data + (row0 + r) * bytes, w->cols, code, scale, panel->factor + r * (w->cols / 256),
+                                      panel->min + r * n_groups);
         if (folded)
-            s->kernels->fold[w->format](row, w->cols, code, scale, min, panel->scale + r * (w->cols / FOLDED));
+            s->kernels->fold[w->format](w->cols, code, scale);
     }
 }
 
@@ -85,9 +89,11 @@ static void gemv_float(struct step *s, const struct weight *w, int64_t row0, int
         k->dot_float[w->format](w->data + row0 * bytes, n, w->cols, mine->row, out);
         return;
     }
-    for (int r = 0; r < n; r++) {
-        k->to_float[w->format](w->data + (row0 + r) * bytes, w->cols, mine->float_panel);
-        k->dot_float[FORMAT_F32]((const uint8_t *)mine->float_panel, 1, w->cols, mine->row, out + r);
+    for (int r = 0; r < n; r += PANEL_ROWS) {
+        int rows = n - r < PANEL_ROWS ? n - r : PANEL_ROWS;
+        for (int i = 0; i < rows; i++)
+            k->to_float[w->format](w->data + (row0 + r + i) * bytes, w->cols, mine->float_panel + i * w->cols);
+        k->dot_float[FORMAT_F32]((const uint8_t *)mine->float_panel, rows, w->cols, mine->row, out + r);
     }
 }
 
@@ -125,11 +131,14 @@ static void gemm_float(struct step *s, const struct weight *w, int64_t row0, int
     }
 }
 
-static void gemm_bf16(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, float *out,
-                             int64_t out_stride)
+static void multiply_bf16(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
+                          int64_t out_stride)
 {
     const uint8_t *rows = w->data + row0 * row_bytes(w->format, w->cols);
-    s->kernels->gemm_bf16(rows, n, w->cols, bf16_tile_at(s, 0, in.cols), in.n_tokens, out, out_stride);
+    if (in.n_tokens == 1)
+        s->kernels->dot_bf16(rows, n, w->cols, s->scratch->thread[thread].row, out);
+    else
+        s->kernels->gemm_bf16(rows, n, w->cols, bf16_tile_at(s, 0, in.cols), in.n_tokens, out, out_stride);
 }
 
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
@@ -140,10 +149,10 @@ void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n,
         gemv_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
     else if (uses_q8(s, w))
         gemm_q8(s, w, row0, n, in, thread, out, out_stride);
+    else if (uses_bf16(s, w))
+        multiply_bf16(s, w, row0, n, in, thread, out, out_stride);
     else if (in.n_tokens == 1)
         gemv_float(s, w, row0, n, thread, out);
-    else if (uses_bf16(s, w))
-        gemm_bf16(s, w, row0, n, in, out, out_stride);
     else
         gemm_float(s, w, row0, n, in, thread, out, out_stride);
 }
@@ -152,6 +161,6 @@ int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens)
 {
     if (!is_small_batch(s, n_tokens))
         return PANEL_ROWS;
-    int64_t rows = CHUNK_BYTES / row_bytes(w->format, w->cols) / 8 * 8;
-    return rows < 8 ? 8 : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : rows;
+    int64_t rows = CHUNK_BYTES / row_bytes(w->format, w->cols) / MIN_CHUNK_ROWS * MIN_CHUNK_ROWS;
+    return rows < MIN_CHUNK_ROWS ? MIN_CHUNK_ROWS : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : rows;
 }

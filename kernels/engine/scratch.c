@@ -29,6 +29,7 @@ static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const
                                                    take(a, lanes * (cols / 16 + 1) * 2)};
     t->panel.code = take(a, PANEL_ROWS * cols);
     t->panel.scale = take(a, groups * 4);
+    t->panel.factor = take(a, PANEL_ROWS * (cols / 256 + 1) * 4);
     t->panel.min = take(a, groups * 4);
     t->float_panel = take(a, PANEL_ROWS * cols * 4);
     /* gate and up of a panel for all tokens, or of a chunk for a small batch; or the rows of a tile */

@@ -12,7 +12,7 @@ struct segment {
 
 /* How activations meet quantized weights. */
 enum activations {
-    ACTIVATIONS_INT8,           /* int8 with a scale per 32: fast. BF16 weights meet many tokens as bf16, given gemm_bf16 */
+    ACTIVATIONS_INT8,           /* int8 with a scale per 32: fast. BF16 weights meet activations as bf16, given gemm_bf16 */
     ACTIVATIONS_INT8X2,         /* int8, and its quantization residual as int8 again: some 15 bits for twice the work */
     ACTIVATIONS_FLOAT,          /* float, weights through to_float: the slow baseline of the other two */
 };

@@ -39,6 +39,12 @@ static inline int format_has_min(enum format f)
     return format_info[f].group != 0 && format_info[f].bias == 0;
 }
 
+/* Whether the groups of a block have small integers for scales under one float, the block's factor: true of each block of 256. */
+static inline int format_has_factor(enum format f)
+{
+    return format_info[f].block == 256;
+}
+
 /* The bias of folded codes (kernel_table.h): of Q3_K, -4..3 times -32..31. */
 static inline int folded_bias(enum format f)
 {

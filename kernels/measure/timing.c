@@ -72,7 +72,7 @@ int time_unpack(const struct kernels *kernels, const struct weight *w, int64_t r
     for (int64_t i = 0; i < repeat * w->rows; i++) {
         int64_t row = i % w->rows, at = row % PANEL_ROWS;
         kernels->unpack[w->format](w->data + row * row_bytes(w->format, w->cols), w->cols, panel->code + at * w->cols,
-                                   panel->scale + at * groups, panel->min + at * groups);
+                                   panel->scale + at * groups, panel->factor + at * (w->cols / 256), panel->min + at * groups);
     }
     *seconds = seconds_since(start);
     scratch_free(scratch);

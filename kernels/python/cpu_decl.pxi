@@ -13,6 +13,7 @@ cdef extern from "cpu/kernel_table.h" nogil:
         const char *name
         int id, block, bytes, group, bias, max_code
     const format_info_t format_info[N_FORMATS]
+    int format_has_factor(int format)
     int format_has_min(int format)
     int folded_bias(int format)
     int64_t row_bytes(int format, int64_t k)
@@ -30,9 +31,10 @@ cdef extern from "cpu/kernel_table.h" nogil:
     struct panel:
         uint8_t *code
         float *scale
+        float *factor
         float *min
         int64_t k
-        int n_rows, group, bias, has_min
+        int n_rows, group, min_group, bias, has_factor, has_min
     struct kv_head:
         const void *k
         const void *v
@@ -49,9 +51,9 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*dot[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, q8_row x, int n_tokens, float *out,
                                int64_t out_stride) noexcept nogil
         void (*dot_codes)(const panel *w, q8_row x, float *out) noexcept nogil
-        void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) noexcept nogil
-        void (*fold[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, const float *scale, float *min,
-                                float *folded) noexcept nogil
+        void (*unpack[N_FORMATS])(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factor,
+                                  float *min) noexcept nogil
+        void (*fold[N_FORMATS])(int64_t k, uint8_t *code, const float *scale) noexcept nogil
         void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil
         void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out) noexcept nogil
         void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
@@ -61,6 +63,7 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile) noexcept nogil
         void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
                           int64_t out_stride) noexcept nogil
+        void (*dot_bf16)(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
         void (*f16_to_float)(const uint16_t *x, int64_t n, float *out) noexcept nogil
         void (*float_to_f16)(const float *x, int64_t n, uint16_t *out) noexcept nogil
         void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out) noexcept nogil

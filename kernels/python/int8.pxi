@@ -63,39 +63,39 @@ def dot(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):
 
 
 cdef class _Panel:
-    cdef object code, scale, min
+    cdef object code, scale, factor, min
     cdef panel panel
 
     def __init__(self, int format, int64_t k):
         groups = k // format_info[format].group
         self.code, self.scale = np.empty((PANEL_ROWS, k), np.uint8), np.empty((PANEL_ROWS, groups), np.float32)
+        self.factor = np.full((PANEL_ROWS, k // 256 + 1), np.inf, np.float32)
         self.min = np.full((PANEL_ROWS, groups), np.inf, np.float32)
         cdef uint8_t[:, ::1] code = self.code
         cdef float[:, ::1] scale = self.scale
+        cdef float[:, ::1] factor = self.factor
         cdef float[:, ::1] min = self.min
-        self.panel = panel(&code[0, 0], &scale[0, 0], &min[0, 0], k, 0, 0, 0, format_has_min(format))
+        self.panel = panel(&code[0, 0], &scale[0, 0], &factor[0, 0], &min[0, 0], k, 0, 0, format_info[format].group, 0,
+                           format_has_factor(format), format_has_min(format))
 
     cdef void fill(self, const kernels_t *table, int format, const uint8_t *rows, int n_rows, bint folded) noexcept nogil:
         """Unpacks rows, folded if that is asked for and the format can be."""
         cdef panel *p = &self.panel
         cdef int64_t groups = p.k // format_info[format].group
-        cdef const uint8_t *row
         cdef int r
         folded = folded and table.fold[format] != NULL
         p.n_rows = n_rows
         p.group = FOLDED if folded else format_info[format].group
         p.bias = folded_bias(format) if folded else format_info[format].bias
         for r in range(n_rows):
-            row = rows + r * row_bytes(format, p.k)
-            table.unpack[format](row, p.k, p.code + r * p.k, p.scale + r * groups, p.min + r * groups)
+            table.unpack[format](rows + r * row_bytes(format, p.k), p.k, p.code + r * p.k, p.scale + r * groups,
+                                 p.factor + r * (p.k // 256), p.min + r * groups)
             if folded:
-                table.fold[format](row, p.k, p.code + r * p.k, p.scale + r * groups, p.min + r * groups,
-                                   p.scale + r * (p.k // FOLDED))
+                table.fold[format](p.k, p.code + r * p.k, p.scale + r * groups)
 
 
 def fold(str isa, str format, const uint8_t[::1] row):
-    """Codes uint8 [k], bias, scales float32 [k / 256] and mins [k / 16] (nonsense where the format has none)
-    of one row, folded; None where that can't be."""
+    """Codes uint8 [k], their bias and factors float32 [k / 256] of one row, folded; None where that can't be."""
     cdef const kernels_t *table = table_of(isa)
     cdef int f = quantized_format(format)
     cdef int64_t k = row.shape[0] // format_info[f].bytes * format_info[f].block
@@ -104,7 +104,7 @@ def fold(str isa, str format, const uint8_t[::1] row):
         return None
     cdef _Panel p = _Panel(f, k)
     p.fill(table, f, &row[0], 1, True)
-    return p.code[0], p.panel.bias, p.scale.reshape(-1)[: k // FOLDED], p.min[0]
+    return p.code[0], p.panel.bias, p.factor.reshape(-1)[: k // 256]
 
 
 def dot_codes(str isa, str format, const uint8_t[::1] rows, int n_rows, Q8 x):

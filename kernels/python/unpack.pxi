@@ -18,7 +18,7 @@ def unpack(data, str format, str isa=None):
     cdef Py_buffer buffer
     cdef int64_t k
     cdef uint8_t[::1] code
-    cdef float[::1] scale, min
+    cdef float[::1] scale, factor, min
     cdef int group = format_info[f].group
     if group == 0:
         raise ValueError(f"{format} holds plain numbers, which have no codes")
@@ -27,11 +27,17 @@ def unpack(data, str format, str isa=None):
         k = count_weights(f, buffer.len)
         arrays = (np.empty(k, np.uint8), np.empty(k // group, np.float32),
                   np.zeros(k // group, np.float32) if format_has_min(f) else None)
+        factors = np.empty(k // 256, np.float32) if format_has_factor(f) else None
         code, scale, min = arrays
+        factor = factors
         with nogil:
-            table.unpack[f](<const uint8_t *>buffer.buf, k, &code[0], &scale[0], NULL if min is None else &min[0])
+            table.unpack[f](<const uint8_t *>buffer.buf, k, &code[0], &scale[0], NULL if factor is None else &factor[0],
+                            NULL if min is None else &min[0])
     finally:
         PyBuffer_Release(&buffer)
+    if factors is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            arrays[1].reshape(factors.size, -1)[:] *= factors[:, None]
     return arrays
 
 

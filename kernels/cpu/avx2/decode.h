@@ -1,7 +1,8 @@
 /* What the vector kernels know of each block format, in AVX2: for format F,
- *   codes_F(block, i)              the i-th 32 codes of a block, unsigned bytes in weight order
- *   scales_F(block, scale, min)    the scales of its groups, and their mins where it has some
- * dot_template.h makes the fused dot and the unpack of a format from these two. Layouts as in gguf-py's quants.py. */
+ *   codes_F(block, i)                          the i-th 32 codes of a block, unsigned bytes in weight order
+ *   scales_F(blocks, n, bytes, scale, min)     the scales of the groups of n blocks, 1 or 8 of 32, or 1 of 256; mins where it has some
+ *   factor_F(block)                            what all scales of a block of 256 are to be multiplied with
+ * dot_template.h makes the fused dot and the unpack of a format from these. Layouts as in gguf-py's quants.py. */
 #ifndef SUBBYTE_AVX2_DECODE_H
 #define SUBBYTE_AVX2_DECODE_H
 #include <immintrin.h>
@@ -48,16 +49,12 @@ FORCE_INLINE __m256i fifth_bit(__m256i codes, uint32_t bits)
 #endif
 }
 
-/* 8 bytes to 8 floats, times d. */
-FORCE_INLINE __m256 times(float d, __m256i ints) { return _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(ints)); }
-FORCE_INLINE void scale_u8(float d, uint64_t bytes, float *out)
-{
-    _mm256_storeu_ps(out, times(d, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))));
-}
-FORCE_INLINE void scale_s8(float d, __m128i bytes, float *out)
-{
-    _mm256_storeu_ps(out, times(d, _mm256_cvtepi8_epi32(bytes)));
-}
+/* 8 bytes to 8 floats. */
+FORCE_INLINE __m256 floats_u8(uint64_t bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))); }
+FORCE_INLINE __m256 floats_s8(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)); }
+
+/* The same times d. */
+FORCE_INLINE void min_u8(float d, uint64_t bytes, float *out) { _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(d), floats_u8(bytes))); }
 
 /* ---- blocks of 32: f16 d, [f16 m], [u32 fifth bits], 16 bytes of nibbles ---- */
 
@@ -131,6 +128,15 @@ FORCE_INLINE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale,
         _mm256_storeu_ps(scale, _mm256_castsi256_ps(bits));
 }
 
+/* Blocks of 32 have all in their scales. */
+#define factor_Q4_0 NULL
+#define factor_Q4_1 NULL
+#define factor_Q5_0 NULL
+#define factor_Q5_1 NULL
+#define factor_Q8_0 NULL
+#define factor_IQ4_NL NULL
+#define factor_MXFP4 NULL
+
 /* ---- blocks of 256 ---- */
 
 /* Eight 6-bit scales and mins in 12 bytes: bytes 0-3 and 4-7 hold scales and mins 0-3 in their low 6 bits, bytes 8-11 the
@@ -141,10 +147,12 @@ FORCE_INLINE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, 
     uint32_t s = load_u32(b + 4), m = load_u32(b + 8), low = load_u32(b + 12);
     uint64_t s_high = (low & 0x0f0f0f0f) | (s >> 2 & 0x30303030);
     uint64_t m_high = (low >> 4 & 0x0f0f0f0f) | (m >> 2 & 0x30303030);
-    scale_u8(load_f16(b), (s & 0x3f3f3f3f) | s_high << 32, scale);
-    scale_u8(load_f16(b + 2), (m & 0x3f3f3f3f) | m_high << 32, min);
+    _mm256_storeu_ps(scale, floats_u8((s & 0x3f3f3f3f) | s_high << 32));
+    min_u8(load_f16(b + 2), (m & 0x3f3f3f3f) | m_high << 32, min);
 }
 #define scales_Q5_K scales_Q4_K
+FORCE_INLINE float factor_Q4_K(const uint8_t *b) { return load_f16(b); }
+#define factor_Q5_K factor_Q4_K
 
 /* Q4_K: f16 d, f16 dmin, 12 bytes of scales, 4 x 32 bytes: low nibbles of 32 weights, high nibbles of the next 32. */
 FORCE_INLINE __m256i codes_Q4_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 2 * 32), i % 2 * 4, 15); }
@@ -169,9 +177,10 @@ FORCE_INLINE void scales_Q6_K(const uint8_t *b, int n, int bytes, float *scale, 
     (void)n, (void)bytes;
     (void)min;
     __m128i s = _mm_loadu_si128((const void *)(b + 192));
-    scale_s8(load_f16(b + 208), s, scale);
-    scale_s8(load_f16(b + 208), _mm_srli_si128(s, 8), scale + 8);
+    _mm256_storeu_ps(scale, floats_s8(s));
+    _mm256_storeu_ps(scale + 8, floats_s8(_mm_srli_si128(s, 8)));
 }
+FORCE_INLINE float factor_Q6_K(const uint8_t *b) { return load_f16(b + 208); }
 
 /* Q2_K: 16 bytes with a scale in the low and a min in the high nibble, 2 x 32 bytes of four bit pairs, f16 d, f16 dmin. */
 FORCE_INLINE __m256i codes_Q2_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 4 * 32), i % 4 * 2, 3); }
@@ -181,10 +190,11 @@ FORCE_INLINE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, 
     const uint64_t low = 0x0f0f0f0f0f0f0f0f;
     for (int i = 0; i < 2; i++) {
         uint64_t bytes = load_u64(b + 8 * i);
-        scale_u8(load_f16(b + 80), bytes & low, scale + 8 * i);
-        scale_u8(load_f16(b + 82), bytes >> 4 & low, min + 8 * i);
+        _mm256_storeu_ps(scale + 8 * i, floats_u8(bytes & low));
+        min_u8(load_f16(b + 82), bytes >> 4 & low, min + 8 * i);
     }
 }
+FORCE_INLINE float factor_Q2_K(const uint8_t *b) { return load_f16(b + 80); }
 
 /* Q3_K: 32 bytes whose bit i is the third of the i-th 32 weights, 2 x 32 bytes of four bit pairs, 12 bytes of scales, f16 d. */
 FORCE_INLINE __m256i codes_Q3_K(const uint8_t *b, int i)
@@ -203,9 +213,10 @@ FORCE_INLINE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, 
     uint64_t first = (low & nibble) | ((high << 4 | high << 34) & pair);
     uint64_t second = (low >> 4 & nibble) | ((high | high << 30) & pair);
     __m128i s = _mm_sub_epi8(_mm_set_epi64x((long long)second, (long long)first), _mm_set1_epi8(32));
-    scale_s8(load_f16(b + 108), s, scale);
-    scale_s8(load_f16(b + 108), _mm_srli_si128(s, 8), scale + 8);
+    _mm256_storeu_ps(scale, floats_s8(s));
+    _mm256_storeu_ps(scale + 8, floats_s8(_mm_srli_si128(s, 8)));
 }
+FORCE_INLINE float factor_Q3_K(const uint8_t *b) { return load_f16(b + 108); }
 
 /* IQ4_XS: f16 d, u16 upper bit pairs and 4 bytes of nibbles of the eight scales plus 32, 8 x 16 bytes as in IQ4_NL. */
 FORCE_INLINE __m256i codes_IQ4_XS(const uint8_t *b, int i) { return nibbles_of(b + 8 + 16 * i, levels_IQ4()); }
@@ -217,7 +228,8 @@ FORCE_INLINE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float *scale
     low = _mm256_and_si256(_mm256_srlv_epi32(low, _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)), _mm256_set1_epi32(15));
     high = _mm256_and_si256(_mm256_srlv_epi32(high, _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14)), _mm256_set1_epi32(3));
     __m256i s = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
-    _mm256_storeu_ps(scale, times(load_f16(b), s));
+    _mm256_storeu_ps(scale, _mm256_cvtepi32_ps(s));
 }
+FORCE_INLINE float factor_IQ4_XS(const uint8_t *b) { return load_f16(b); }
 
 #endif

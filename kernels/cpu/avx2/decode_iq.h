@@ -56,17 +56,17 @@ FORCE_INLINE __m256i four_sevens(__m256i dwords)
 /* Where instructions that take from two vectors, lane by lane, put dword i of eight. */
 FORCE_INLINE int laned(int i) { return (i & 1) | (i & 2) << 1 | (i & 4) >> 1; }
 
-/* d * (2 s + 1) for eight or sixteen s; d already has the book's unit in it. */
-FORCE_INLINE void odd_scales(float d, __m256i s, float *scale)
+/* 2 s + 1 for eight or sixteen s. */
+FORCE_INLINE void odd_scales(__m256i s, float *scale)
 {
-    _mm256_storeu_ps(scale, times(d, _mm256_add_epi32(_mm256_slli_epi32(s, 1), _mm256_set1_epi32(1))));
+    _mm256_storeu_ps(scale, _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(s, 1), _mm256_set1_epi32(1))));
 }
-FORCE_INLINE void odd_scales_nibbles(float d, const uint8_t *p, int n, float *scale)
+FORCE_INLINE void odd_scales_nibbles(const uint8_t *p, int n, float *scale)
 {
     __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
     for (int i = 0; i < n; i += 8) {
         __m256i eight = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(p + i / 2)), shift);
-        odd_scales(d, _mm256_and_si256(eight, _mm256_set1_epi32(15)), scale + i);
+        odd_scales(_mm256_and_si256(eight, _mm256_set1_epi32(15)), scale + i);
     }
 }
 
@@ -82,8 +82,9 @@ FORCE_INLINE void scales_IQ2_XXS(const uint8_t *b, int n, int bytes, float *scal
     (void)n, (void)bytes, (void)min;
     __m256i low = _mm256_srli_epi64(load32(b + 2), 60), high = _mm256_srli_epi64(load32(b + 34), 60);
     __m256i s = _mm256_or_si256(low, _mm256_slli_epi64(high, 32));                     /* 0 4 1 5 2 6 3 7 */
-    odd_scales(load_f16(b) * 0.125f, _mm256_permutevar8x32_epi32(s, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7)), scale);
+    odd_scales(_mm256_permutevar8x32_epi32(s, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7)), scale);
 }
+FORCE_INLINE float factor_IQ2_XXS(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE __m256i codes_IQ2_XS(const uint8_t *b, int i)
 {
@@ -95,8 +96,9 @@ FORCE_INLINE __m256i codes_IQ2_XS(const uint8_t *b, int i)
 FORCE_INLINE void scales_IQ2_XS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
-    odd_scales_nibbles(load_f16(b) * 0.125f, b + 66, 16, scale);
+    odd_scales_nibbles(b + 66, 16, scale);
 }
+FORCE_INLINE float factor_IQ2_XS(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE __m256i codes_IQ2_S(const uint8_t *b, int i)
 {
@@ -109,8 +111,9 @@ FORCE_INLINE __m256i codes_IQ2_S(const uint8_t *b, int i)
 FORCE_INLINE void scales_IQ2_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
-    odd_scales_nibbles(load_f16(b) * 0.125f, b + 74, 16, scale);
+    odd_scales_nibbles(b + 74, 16, scale);
 }
+FORCE_INLINE float factor_IQ2_S(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE __m256i codes_IQ3_XXS(const uint8_t *b, int i)
 {
@@ -122,8 +125,9 @@ FORCE_INLINE __m256i codes_IQ3_XXS(const uint8_t *b, int i)
 FORCE_INLINE void scales_IQ3_XXS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
-    odd_scales(load_f16(b) * 0.25f, _mm256_srli_epi32(load32(b + 66), 28), scale);
+    odd_scales(_mm256_srli_epi32(load32(b + 66), 28), scale);
 }
+FORCE_INLINE float factor_IQ3_XXS(const uint8_t *b) { return load_f16(b) * 0.25f; }
 
 FORCE_INLINE __m256i codes_IQ3_S(const uint8_t *b, int i)
 {
@@ -135,8 +139,9 @@ FORCE_INLINE __m256i codes_IQ3_S(const uint8_t *b, int i)
 FORCE_INLINE void scales_IQ3_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
-    odd_scales_nibbles(load_f16(b), b + 106, 8, scale);
+    odd_scales_nibbles(b + 106, 8, scale);
 }
+FORCE_INLINE float factor_IQ3_S(const uint8_t *b) { return load_f16(b); }
 
 /* IQ1's books hold t of -1, 0 or 1; codes count eighths: 8 (t + 1), and 2 more where 1/8 is added, not taken off. */
 FORCE_INLINE __m256i eighths(__m256i t, __m256i two_or_none)
@@ -156,8 +161,9 @@ FORCE_INLINE void scales_IQ1_S(const uint8_t *b, int n, int bytes, float *scale,
 {
     (void)n, (void)bytes, (void)min;
     __m256i s = _mm256_srli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(b + 34))), 12);
-    odd_scales(load_f16(b) * 0.125f, _mm256_and_si256(s, _mm256_set1_epi32(7)), scale);
+    odd_scales(_mm256_and_si256(s, _mm256_set1_epi32(7)), scale);
 }
+FORCE_INLINE float factor_IQ1_S(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE __m256i codes_IQ1_M(const uint8_t *b, int i)
 {
@@ -173,12 +179,17 @@ FORCE_INLINE void scales_IQ1_M(const uint8_t *b, int n, int bytes, float *scale,
 {
     (void)n, (void)bytes, (void)min;
     uint64_t words = load_u64(b + 48);
-    int d = (int)((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
     __m256i shift = _mm256_setr_epi32(0, 3, 6, 9, 16, 19, 22, 25);
     for (int i = 0; i < 2; i++) {
         __m256i s = _mm256_srlv_epi32(_mm256_set1_epi32((int)(words >> 32 * i)), shift);
-        odd_scales(_cvtsh_ss((uint16_t)d) * 0.125f, _mm256_and_si256(s, _mm256_set1_epi32(7)), scale + 8 * i);
+        odd_scales(_mm256_and_si256(s, _mm256_set1_epi32(7)), scale + 8 * i);
     }
+}
+FORCE_INLINE float factor_IQ1_M(const uint8_t *b)
+{
+    uint64_t words = load_u64(b + 48);
+    int d = (int)((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
+    return _cvtsh_ss((uint16_t)d) * 0.125f;
 }
 
 #endif

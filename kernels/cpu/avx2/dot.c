@@ -4,13 +4,11 @@
 
 /* Codes are at most 2 * bias, or 31 without one: up to bias 64 two products fit. Bigger codes lose their bias first (then they are
  * -128..127), and their sign moves to the activation. */
-FORCE_INLINE __m256i int_dot(__m256i codes, __m256i x, int bias)
+FORCE_INLINE __m256i dot_4(__m256i codes, __m256i x, int bias)
 {
     __m256i pairs;
     if (bias <= 64) {
         pairs = _mm256_maddubs_epi16(codes, x);
-        if (bias > 0)                                        /* the same for all rows: computed once for them */
-            pairs = _mm256_sub_epi16(pairs, _mm256_maddubs_epi16(_mm256_set1_epi8((char)bias), x));
     } else {
         __m256i w = _mm256_sub_epi8(codes, _mm256_set1_epi8((char)bias));
         pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
@@ -26,7 +24,6 @@ FORCE_INLINE __m256i int_dot(__m256i codes, __m256i x, int bias)
 
 void fill_avx2_dot(struct kernels *table)
 {
-    table->dot_codes = dot_codes;
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, SET_DOT(name) SET_UNPACK(name))
 #include "formats/formats.def"
 #undef FORMAT

@@ -1,152 +1,193 @@
-/* Fused dot and unpack, made from codes_F and scales_F of a format (decode.h). The file that includes this defines int_dot first:
- *   __m256i int_dot(__m256i codes, __m256i x, int bias)   sum of (code - bias) * x over each 4 neighbours, exact
- * A row is one sum over its groups in a fixed order, so its product does not depend on which rows are computed together. */
-#include "cpu/dot_tokens.h"
+/* Fused dot and unpack, made from codes_F, scales_F and factor_F of a format (decode.h). The file that includes this defines first
+ *   __m256i dot_4(__m256i codes, __m256i x, int bias)   sums over each 4 neighbours of (code - bias) * x if bias > 64, else code * x
+ * which are exact. */
+#include "chain.h"
 #include "decode.h"
 #include "decode_iq.h"
 #include "decode_ternary.h"
 
 typedef __m256i codes_fn(const uint8_t *block, int i);
 typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, float *min);
+typedef float factor_fn(const uint8_t *block);
+/* p of 256 weights of a row in the file: eight groups times n_tokens rows of activations. */
+typedef void sums_fn(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 out[MOST_TOKENS]);
 
-enum {
-    AHEAD = 8192,   /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
-    SUMS = 4,       /* independent sums, as an addition takes several cycles */
-#ifdef __AVX512VL__ /* tokens that meet a block while it is unpacked: the sums of each are in registers, of which there are 32 or 16 */
-    MOST_TOKENS = 4
-#else
-    MOST_TOKENS = 2
-#endif
-};
+/* What dot_4 has left of the bias: sums of x take it off later, for less than it costs to take it off each code. */
+FORCE_INLINE int bias_left(enum format f) { return format_info[f].bias > 64 ? 0 : format_info[f].bias; }
 
-FORCE_INLINE void fetch_ahead(const uint8_t *p, int n)
+/* Pairs of lanes of a, then of b, added; in the same way in both halves. fit: into 16 bits. Two shuffles do what vphaddd does, and
+ * sooner. */
+FORCE_INLINE __m256i add_pairs(__m256i a, __m256i b, int fit)
 {
-    for (int i = 0; i < n; i += 64)
-        _mm_prefetch((const char *)(p + AHEAD + i), _MM_HINT_T0);
+    if (fit)
+        return _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1));
+    __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+    return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)), _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd)));
 }
 
-FORCE_INLINE struct q8_row at(struct q8_row x, int64_t i)
+/* Sums of 16 codes times x, of vectors i .. i + 3: those of the lower halves, then those of the upper ones. */
+FORCE_INLINE __m256i add_four(enum format f, const __m256i fours[4])
 {
-    return (struct q8_row){x.q + i, x.scale + i / 32, x.sum + i / 16};
+    const int most = 4 * 127 * format_info[f].max_code, small = bias_left(f) == format_info[f].bias;
+    __m256i low = add_pairs(fours[0], fours[1], small && most <= INT16_MAX);
+    __m256i high = add_pairs(fours[2], fours[3], small && most <= INT16_MAX);
+    return add_pairs(low, high, small && 2 * most <= INT16_MAX);
 }
 
-/* Of n rows of k activations, the part from i on. */
-FORCE_INLINE void all_at(const struct q8_row *x, int n, int64_t i, struct q8_row *part)
+/* From add_four's sums of 256 weights to p. */
+FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], const float *scale, const int16_t *x_sum)
 {
-    for (int t = 0; t < n; t++)
-        part[t] = at(x[t], i);
-}
-
-FORCE_INLINE float sum_lanes(__m256 v)
-{
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-/* Scales of the i-th 32 weights, one to each lane of int_dot's result. */
-FORCE_INLINE __m256 lane_scales(const float *scale, int i, int group)
-{
-    if (group == 32)
-        return _mm256_broadcast_ss(scale + i);
-    __m256i pair = _mm256_broadcastq_epi64(_mm_loadl_epi64((const void *)(scale + 2 * i)));
-    return _mm256_permutevar_ps(_mm256_castsi256_ps(pair), _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
-}
-
-/* Eight scales of 32 activations to those of eight groups: of 32, or of 16 in the first or second half of 256. */
-FORCE_INLINE __m256 group_scales(const float *x_scale, int group, int half)
-{
-    __m256 scales = _mm256_loadu_ps(x_scale);
-    __m256i lanes = _mm256_add_epi32(_mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), _mm256_set1_epi32(4 * half));
-    return group == 32 ? scales : _mm256_permutevar8x32_ps(scales, lanes);
-}
-
-/* Sums of q in those groups. */
-FORCE_INLINE __m256 group_sums(const int16_t *sum, int group, int half)
-{
-    __m256i sums = group == 32 ? _mm256_madd_epi16(load32(sum), _mm256_set1_epi16(1))
-                               : _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(sum + 8 * half)));
-    return _mm256_cvtepi32_ps(sums);
-}
-
-/* The scales of 256 weights times those of x; the mins times what x sums up to are taken off the sums. */
-FORCE_INLINE void product_scales(enum format f, const float scale[16], const float min[16], struct q8_row x, float out[16], __m256 sums[SUMS])
-{
-    const int group = format_info[f].group;
-    for (int half = 0; half < 256 / group / 8; half++) {
-        __m256 x_scale = group_scales(x.scale, group, half);
-        if (format_has_min(f)) {
-            __m256 x_sum = _mm256_mul_ps(x_scale, group_sums(x.sum, group, half));
-            sums[half] = _mm256_fnmadd_ps(_mm256_loadu_ps(min + 8 * half), x_sum, sums[half]);
-        }
-        _mm256_storeu_ps(out + 8 * half, _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * half), x_scale));
+    const __m256i bias = _mm256_set1_epi16((short)bias_left(f));
+    if (format_info[f].group == 32) {
+        __m256i low = _mm256_permute2x128_si256(sums[0], sums[1], 0x20), high = _mm256_permute2x128_si256(sums[0], sums[1], 0x31);
+        __m256i sum = _mm256_add_epi32(low, high);
+        if (bias_left(f))
+            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), bias));
+        return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
     }
+    __m256 p[2];
+    for (int i = 0; i < 2; i++) {
+        __m256i sum = _mm256_permutevar8x32_epi32(sums[i], _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        if (bias_left(f)) {
+            __m256i of_x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(x_sum + 8 * i)));
+            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(of_x, bias));
+        }
+        p[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * i));
+    }
+    __m256d pairs = _mm256_castps_pd(_mm256_hadd_ps(p[0], p[1]));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
 }
 
-/* 256 weights of a row times n_tokens rows of activations, added to the sums of each. */
-FORCE_INLINE void dot_256(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
-                   __m256 sums[][SUMS])
+/* sums_fn of a format. */
+FORCE_INLINE void sums_256(enum format f, codes_fn codes, const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens,
+                           __m256 out[MOST_TOKENS])
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes;
-    float scale[16], min[16], both[MOST_TOKENS][16];
-    fetch_ahead(p, 256 / block * bytes);
-    scales(p, 256 / block, bytes, scale, min);
-    for (int t = 0; t < n_tokens; t++)
-        product_scales(f, scale, min, x[t], both[t], sums[t]);
-    #pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        __m256i c = codes(p + i * 32 / block * bytes, i % (block / 32));
+    __m256i sums[MOST_TOKENS][2];
+    #pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+        __m256i fours[MOST_TOKENS][4];
         #pragma GCC unroll 4
-        for (int t = 0; t < n_tokens; t++) {
-            __m256 product = _mm256_cvtepi32_ps(int_dot(c, load32(x[t].q + 32 * i), format_info[f].bias));
-            sums[t][i % SUMS] = _mm256_fmadd_ps(product, lane_scales(both[t], i, format_info[f].group), sums[t][i % SUMS]);
+        for (int j = 0; j < 4; j++) {
+            const int i = 4 * half + j;
+            __m256i c = codes(p + i * 32 / block * bytes, i % (block / 32));
+            #pragma GCC unroll 4
+            for (int t = 0; t < n_tokens; t++)
+                fours[t][j] = dot_4(c, load32(x[t].q + 32 * i), format_info[f].bias);
         }
+        #pragma GCC unroll 4
+        for (int t = 0; t < n_tokens; t++)
+            sums[t][half] = add_four(f, fours[t]);
     }
+    #pragma GCC unroll 4
+    for (int t = 0; t < n_tokens; t++)
+        out[t] = scale_sums(f, sums[t], scale, x[t].sum);
 }
 
-/* One block of 32 weights: what a row has beyond a multiple of 256. */
-FORCE_INLINE void dot_32(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
-                  __m256 sums[][SUMS])
+/* p of one block of 32 weights. */
+FORCE_INLINE float sum_32(enum format f, __m256i codes, float scale, struct q8_row x)
 {
-    float scale, min;
-    scales(p, 1, format_info[f].bytes, &scale, &min);
-    __m256i c = codes(p, 0);
-    for (int t = 0; t < n_tokens; t++) {
-        __m256 product = _mm256_cvtepi32_ps(int_dot(c, load32(x[t].q), format_info[f].bias));
-        sums[t][0] = _mm256_fmadd_ps(product, _mm256_set1_ps(scale * x[t].scale[0]), sums[t][0]);
-        if (format_has_min(f)) {
-            __m128 x_sum = _mm_set_ss(x[t].scale[0] * (float)(x[t].sum[0] + x[t].sum[1]));
-            sums[t][1] = _mm256_fnmadd_ps(_mm256_set1_ps(min), _mm256_zextps128_ps256(x_sum), sums[t][1]);
+    __m256i fours = dot_4(codes, load32(x.q), format_info[f].bias);
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    sum = _mm_hadd_epi32(sum, sum);
+    int all = _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
+    return (float)(all - bias_left(f) * (x.sum[0] + x.sum[1])) * scale;
+}
+
+/* xs times the sums of q for eight groups: of 32, or of 16 in the first or second half of 256. */
+FORCE_INLINE __m256 scaled_x_sums(struct q8_row x, int group, int half)
+{
+    __m256 scales = _mm256_loadu_ps(x.scale);
+    if (group == 32)
+        return _mm256_mul_ps(scales, _mm256_cvtepi32_ps(_mm256_madd_epi16(load32(x.sum), _mm256_set1_epi16(1))));
+    __m256i lanes = _mm256_add_epi32(_mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), _mm256_set1_epi32(4 * half));
+    __m256i sums = _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(x.sum + 8 * half)));
+    return _mm256_mul_ps(_mm256_permutevar8x32_ps(scales, lanes), _mm256_cvtepi32_ps(sums));
+}
+
+/* The chains of mins over 256 weights. */
+FORCE_INLINE __m256 add_mins(enum format f, const float *min, struct q8_row x, __m256 mins)
+{
+    for (int half = 0; half < 32 / format_info[f].group; half++)
+        mins = _mm256_fmadd_ps(_mm256_loadu_ps(min + 8 * half), scaled_x_sums(x, format_info[f].group, half), mins);
+    return mins;
+}
+
+/* Row r of a part: n weights from p on, rows of activations from there on; `ahead` is read later. */
+FORCE_INLINE void sum_part(enum format f, sums_fn sums, codes_fn codes, scales_fn scales, factor_fn factor, const uint8_t *p,
+                           const uint8_t *ahead, int64_t n, const struct q8_row *x, int n_tokens, int r, struct part *part,
+                           __m256 mins[MOST_TOKENS][CHAINS])
+{
+    const int block = format_info[f].block, bytes = format_info[f].bytes, step = 256 / block * bytes;
+    struct q8_row here[MOST_TOKENS];
+    int64_t i = 0;
+    for (; i + 256 <= n; i += 256, p += step, ahead += step) {
+        float scale[16], min[16];
+        __m256 out[MOST_TOKENS];
+        fetch(ahead, step);
+        all_at(x, n_tokens, i, here);
+        scales(p, 256 / block, bytes, scale, min);
+        sums(p, scale, here, n_tokens, out);
+        if (format_has_factor(f))
+            part->factor[i / 256][r] = factor(p);
+        for (int t = 0; t < n_tokens; t++) {
+            _mm256_storeu_ps(part->p[t][r] + i / 32, out[t]);
+            if (format_has_min(f))
+                mins[t][r] = add_mins(f, min, here[t], mins[t][r]);
+        }
+    }
+    for (; block == 32 && i < n; i += 32, p += bytes) {
+        float scale, min;
+        scales(p, 1, bytes, &scale, &min);
+        __m256i c = codes(p, 0);
+        for (int t = 0; t < n_tokens; t++) {
+            struct q8_row tail = at(x[t], i);
+            part->p[t][r][i / 32] = sum_32(f, c, scale, tail);
+            if (format_has_min(f)) {
+                float sum = tail.scale[0] * (float)(tail.sum[0] + tail.sum[1]), chains[MIN_CHAINS];
+                _mm256_storeu_ps(chains, mins[t][r]);
+                chains[i / 32 % MIN_CHAINS] = _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(min), _mm_set_ss(sum),
+                                                                         _mm_set_ss(chains[i / 32 % MIN_CHAINS])));
+                mins[t][r] = _mm256_loadu_ps(chains);
+            }
         }
     }
 }
 
 /* n_tokens is a constant, at most MOST_TOKENS. */
-FORCE_INLINE void dot_blocks(enum format f, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows, int64_t k,
-                    const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
+FORCE_INLINE void dot_rows(enum format f, sums_fn sums, codes_fn codes, scales_fn scales, factor_fn factor, const uint8_t *rows, int n_rows,
+                    int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
-    const int block = format_info[f].block, bytes = format_info[f].bytes;
-    for (int r = 0; r < n_rows; r++) {
-        __m256 sums[MOST_TOKENS][SUMS] = {0};
-        struct q8_row part[MOST_TOKENS];
-        const uint8_t *p = rows + r * row_bytes(f, k);
-        int64_t i = 0;
-        for (; i + 256 <= k; i += 256, p += 256 / block * bytes) {
-            all_at(x, n_tokens, i, part);
-            dot_256(f, codes, scales, p, part, n_tokens, sums);
+    const int64_t row = row_bytes(f, k);
+    struct part part;
+    memset(part.p, 0, sizeof part.p);           /* what rows lack, lanes have: zeros */
+    memset(part.factor, 0, sizeof part.factor);
+    for (int row0 = 0; row0 < n_rows; row0 += CHAINS) {
+        const int n = n_rows - row0 < CHAINS ? n_rows - row0 : CHAINS;
+        __m256 acc[MOST_TOKENS] = {0}, mins[MOST_TOKENS][CHAINS] = {0};
+        for (int64_t i = 0; i < k; i += PART) {
+            const int64_t length = k - i < PART ? k - i : PART, start = row_bytes(f, i);
+            struct q8_row here[MOST_TOKENS];
+            all_at(x, n_tokens, i, here);
+            for (int r = 0; r < n; r++)
+                sum_part(f, sums, codes, scales, factor, rows + (row0 + r) * row + start,
+                         later(rows, row, row0, r, start, row_bytes(f, length)), length, here, n_tokens, r, &part, mins);
+            for (int t = 0; t < n_tokens; t++)
+                acc[t] = chain(f, &part, t, length, here[t].scale, acc[t]);
         }
-        for (; block == 32 && i < k; i += 32, p += bytes) {
-            all_at(x, n_tokens, i, part);
-            dot_32(f, codes, scales, p, part, n_tokens, sums);
+        for (int t = 0; t < n_tokens; t++) {
+            float sum[CHAINS] = {0};
+            for (int r = 0; r < n && format_has_min(f); r++)
+                sum[r] = sum_lanes(mins[t][r]);
+            if (format_has_min(f))
+                acc[t] = _mm256_sub_ps(acc[t], _mm256_loadu_ps(sum));
+            _mm256_maskstore_ps(out + t * out_stride + row0, first_lanes(n), acc[t]);
         }
-        for (int t = 0; t < n_tokens; t++)
-            out[t * out_stride + r] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sums[t][0], sums[t][1]),
-                                                              _mm256_add_ps(sums[t][2], sums[t][3])));
     }
 }
 
-FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
-                      float *min)
+FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, factor_fn factor, const uint8_t *row, int64_t k, uint8_t *code,
+                      float *scale, float *factors, float *min)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, n_groups = block / format_info[f].group;
     for (int64_t b = 0; b < k / block; b++, row += bytes) {
@@ -154,6 +195,8 @@ FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, co
         #pragma GCC unroll 8
         for (int i = 0; i < block / 32; i++)
             c[i] = codes(row, i);
+        if (format_has_factor(f))
+            factors[b] = factor(row);
         scales(row, 1, bytes, scale + b * n_groups, min ? min + b * n_groups : NULL);
         #pragma GCC unroll 8
         for (int i = 0; i < block / 32; i++)     /* last: for all the compiler knows, a store changes the row */
@@ -161,42 +204,19 @@ FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, co
     }
 }
 
-/* Rows that were unpacked before. */
-FORCE_INLINE void dot_panel(const struct panel *w, int group, struct q8_row x, float *out)
-{
-    const int64_t n_groups = w->k / group;
-    for (int r = 0; r < w->n_rows; r++) {
-        const uint8_t *code = w->code + r * w->k;
-        const float *scale = w->scale + r * n_groups, *min = w->min + r * n_groups;
-        __m256 acc = _mm256_setzero_ps();
-        for (int64_t i = 0; i < w->k / 32; i++) {
-            __m256 scales = _mm256_mul_ps(lane_scales(scale + i * 32 / group, 0, group), _mm256_broadcast_ss(x.scale + i));
-            __m256i product = int_dot(load32(code + 32 * i), load32(x.q + 32 * i), w->bias);
-            acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(product), scales, acc);
-        }
-        out[r] = sum_lanes(acc);
-        for (int64_t g = 0; w->has_min && g < n_groups; g++) {
-            int sum = group == 16 ? x.sum[g] : x.sum[2 * g] + x.sum[2 * g + 1];
-            out[r] -= min[g] * (x.scale[g * group / 32] * (float)sum);
-        }
-    }
-}
-
-static inline void dot_codes(const struct panel *w, struct q8_row x, float *out)
-{
-    if (w->group == 16)
-        dot_panel(w, 16, x, out);
-    else
-        dot_panel(w, 32, x, out);
-}
-
 /* For each quantized format of formats.def. */
-#define DOT_32(name, n) dot_blocks(FORMAT_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
-#define DEFINE_DOT(name) DEFINE_DOT_OF(name, DOT_32)
-#define DEFINE_UNPACK(name) \
-    static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) \
+#define DEFINE_SUMS(name) \
+    FORCE_INLINE void sums_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 out[MOST_TOKENS]) \
     { \
-        unpack_row(FORMAT_##name, codes_##name, scales_##name, row, k, code, scale, min); \
+        sums_256(FORMAT_##name, codes_##name, p, scale, x, n_tokens, out); \
+    }
+#define DOT_ROWS(name, n) \
+    dot_rows(FORMAT_##name, sums_##name, codes_##name, scales_##name, factor_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DEFINE_DOT(name) DEFINE_SUMS(name) DEFINE_DOT_OF(name, DOT_ROWS)
+#define DEFINE_UNPACK(name) \
+    static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factors, float *min) \
+    { \
+        unpack_row(FORMAT_##name, codes_##name, scales_##name, factor_##name, row, k, code, scale, factors, min); \
     }
 #define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
 #define SET_UNPACK(name) table->unpack[FORMAT_##name] = unpack_##name;

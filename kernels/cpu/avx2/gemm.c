@@ -61,73 +61,117 @@ FORCE_INLINE void store_tile(const __m256 acc[ROWS], int n_rows, int n_tokens, f
         }
 }
 
-/* Rows in work: code [k], scale and min [k / group] of the first. */
+/* Rows in work: code [k], scale [n_scales], factor [n_factors] and min [n_mins] of the first. */
 struct rows {
     const uint8_t *code;
-    const float *scale, *min;
-    int64_t k, n_groups;
+    const float *scale, *factor, *min;
+    int64_t k, n_scales, n_factors, n_mins;
     int bias;
 };
 
-/* The g-th group of each row, added to the sums. */
-FORCE_INLINE void add_group(const struct rows *w, int n_rows, int64_t g, int group, int depth, int has_min,
-                     const struct q8_tile *x, __m256 acc[ROWS])
+/* The products of 32 weights of a row from code on, with their scales: p of order.h. sum: of the activations, by halves. */
+FORCE_INLINE __m256 scaled_sums(const uint8_t *code, const float *scale, int group, int depth, __m256i bias, const __m256i q[8],
+                                const __m256i start[2])
 {
-    const __m256i *sums = (const void *)(x->sum + g * group / 16 * LANES);
-    __m256i q[8], bias = _mm256_set1_epi8((char)w->bias);
-    for (int j = 0; j < group / 4; j++)
-        q[j] = _mm256_load_si256((const void *)(x->q + (g * group / 4 + j) * LANES * 4));
-    __m256i sum = _mm256_load_si256(sums), start = _mm256_setzero_si256();
     if (group == 32)
-        sum = _mm256_add_epi32(sum, _mm256_load_si256(sums + 1));
-    if (depth != SIGNED)
-        start = _mm256_mullo_epi32(sum, _mm256_set1_epi32(-w->bias));
+        return _mm256_mul_ps(_mm256_cvtepi32_ps(products(code, q, 8, depth, bias, start[0])), _mm256_broadcast_ss(scale));
+    __m256 first = _mm256_cvtepi32_ps(products(code, q, 4, depth, bias, start[0]));
+    __m256 second = _mm256_cvtepi32_ps(products(code + 16, q + 4, 4, depth, bias, start[1]));
+    return _mm256_fmadd_ps(second, _mm256_broadcast_ss(scale + 1), _mm256_mul_ps(first, _mm256_broadcast_ss(scale)));
+}
+
+/* The b-th 32 weights of each row, added to the chains. */
+FORCE_INLINE void add_32(const struct rows *w, int n_rows, int64_t b, int group, int depth, int has_min, const struct q8_tile *x,
+                         __m256 acc[ROWS], __m256 mins[ROWS][MIN_CHAINS])
+{
+    const __m256i *sums = (const void *)(x->sum + 2 * b * LANES), minus_bias = _mm256_set1_epi32(-w->bias);
+    const __m256 xs = _mm256_load_ps(x->scale + b * LANES);
+    __m256i q[8], bias = _mm256_set1_epi8((char)w->bias), start[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int j = 0; j < 8; j++)
+        q[j] = _mm256_load_si256((const void *)(x->q + (8 * b + j) * LANES * 4));
+    __m256i sum[2] = {_mm256_load_si256(sums), _mm256_load_si256(sums + 1)};
+    if (group == 32)
+        sum[0] = _mm256_add_epi32(sum[0], sum[1]);
+    for (int h = 0; h < 32 / group && depth != SIGNED && !has_min; h++)
+        start[h] = _mm256_mullo_epi32(sum[h], minus_bias);
     #pragma GCC unroll 4
     for (int i = 0; i < n_rows; i++) {
-        __m256i product = products(w->code + i * w->k + g * group, q, group / 4, depth, bias, start);
-        __m256 p = _mm256_mul_ps(_mm256_cvtepi32_ps(product), _mm256_broadcast_ss(w->scale + i * w->n_groups + g));
-        if (has_min)
-            p = _mm256_fnmadd_ps(_mm256_broadcast_ss(w->min + i * w->n_groups + g), _mm256_cvtepi32_ps(sum), p);
-        acc[i] = _mm256_fmadd_ps(p, _mm256_load_ps(x->scale + g * group / 32 * LANES), acc[i]);
+        const float *scale = w->scale + i * w->n_scales + b * 32 / group;
+        acc[i] = _mm256_fmadd_ps(scaled_sums(w->code + i * w->k + 32 * b, scale, group, depth, bias, q, start), xs, acc[i]);
     }
+    for (int h = 0; h < 32 / group && has_min; h++) {
+        const int64_t g = b * 32 / group + h;
+        __m256 x_sum = _mm256_mul_ps(xs, _mm256_cvtepi32_ps(sum[h]));
+        #pragma GCC unroll 4
+        for (int i = 0; i < n_rows; i++) {
+            __m256 *m = &mins[i][g % MIN_CHAINS];
+            *m = _mm256_fmadd_ps(_mm256_broadcast_ss(w->min + i * w->n_mins + g), x_sum, *m);
+        }
+    }
+}
+
+FORCE_INLINE __m256 add_chains(const __m256 m[MIN_CHAINS])
+{
+    return _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(m[0], m[4]), _mm256_add_ps(m[2], m[6])),
+                         _mm256_add_ps(_mm256_add_ps(m[1], m[5]), _mm256_add_ps(m[3], m[7])));
 }
 
 /* Rows r .. r + n_rows - 1 of a panel times a tile; n_rows is ROWS or 1. */
 FORCE_INLINE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int depth,
-                     int has_min, float *out, int64_t out_stride)
+                     int has_factor, int has_min, float *out, int64_t out_stride)
 {
-    const int64_t n_groups = w->k / group, g0 = r * n_groups;
-    const struct rows rows = {w->code + r * w->k, w->scale + g0, w->min + g0, w->k, n_groups, w->bias};
-    __m256 acc[ROWS];
-    for (int i = 0; i < n_rows; i++)
+    const int64_t n_scales = w->k / group, n_factors = w->k / 256, n_mins = w->k / w->min_group, n_blocks = w->k / 32;
+    const struct rows rows = {w->code + r * w->k, w->scale + r * n_scales, w->factor + r * n_factors, w->min + r * n_mins,
+                              w->k, n_scales, n_factors, n_mins, w->bias};
+    __m256 acc[ROWS], mins[ROWS][MIN_CHAINS];
+    for (int i = 0; i < n_rows; i++) {
         acc[i] = _mm256_setzero_ps();
-    for (int64_t g = 0; g < n_groups; g++)
-        add_group(&rows, n_rows, g, group, depth, has_min, x, acc);
+        for (int j = 0; j < MIN_CHAINS && has_min; j++)
+            mins[i][j] = _mm256_setzero_ps();
+    }
+    if (has_factor) {
+        for (int64_t b = 0; b < n_factors; b++) {
+            __m256 sum[ROWS];
+            for (int i = 0; i < n_rows; i++)
+                sum[i] = _mm256_setzero_ps();
+            for (int j = 0; j < 8; j++)
+                add_32(&rows, n_rows, 8 * b + j, group, depth, has_min, x, sum, mins);
+            for (int i = 0; i < n_rows; i++)
+                acc[i] = _mm256_fmadd_ps(sum[i], _mm256_broadcast_ss(rows.factor + i * n_factors + b), acc[i]);
+        }
+    } else {
+        for (int64_t b = 0; b < n_blocks; b++)
+            add_32(&rows, n_rows, b, group, depth, has_min, x, acc, mins);
+    }
+    for (int i = 0; i < n_rows && has_min; i++)
+        acc[i] = _mm256_sub_ps(acc[i], add_chains(mins[i]));
     store_tile(acc, n_rows, n_tokens, out + r, out_stride);
 }
 
-FORCE_INLINE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, int has_min,
-                    float *out, int64_t out_stride)
+FORCE_INLINE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, int has_factor,
+                    int has_min, float *out, int64_t out_stride)
 {
     int r = 0;
     for (; r + ROWS <= w->n_rows; r += ROWS)
-        some_rows(w, r, ROWS, x, n_tokens, group, depth, has_min, out, out_stride);
+        some_rows(w, r, ROWS, x, n_tokens, group, depth, has_factor, has_min, out, out_stride);
     for (; r < w->n_rows; r++)
-        some_rows(w, r, 1, x, n_tokens, group, depth, has_min, out, out_stride);
+        some_rows(w, r, 1, x, n_tokens, group, depth, has_factor, has_min, out, out_stride);
 }
 
-/* A copy of the loop for each case, so that depth, group and has_min are constants in it. */
+/* A copy of the loop for each case, so that depth, group and whether there are factors and mins are constants in it. */
 static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
 {
 #define CASE(d, m) \
     case 2 * d + m: \
         if (w->group == 16) \
-            all_rows(w, x, n_tokens, 16, d, m, out, out_stride); \
+            all_rows(w, x, n_tokens, 16, d, 1, m, out, out_stride); \
+        else if (w->has_factor) \
+            all_rows(w, x, n_tokens, 32, d, 1, m, out, out_stride); \
         else \
-            all_rows(w, x, n_tokens, 32, d, m, out, out_stride); \
+            all_rows(w, x, n_tokens, 32, d, 0, m, out, out_stride); \
         break;
     switch (2 * DEPTH_OF(w->bias) + (w->has_min != 0)) {
-    CASE(4, 0) CASE(4, 1) CASE(2, 0) CASE(2, 1) CASE(1, 0) CASE(1, 1) CASE(SIGNED, 0) CASE(SIGNED, 1)
+    CASE(4, 0) CASE(4, 1) CASE(2, 0) CASE(1, 0) CASE(SIGNED, 0)
     }
 #undef CASE
 }

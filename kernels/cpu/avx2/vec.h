@@ -89,7 +89,7 @@ static inline vec v_keep_lanes(vec a, int from, int to)
     return _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), a, _mm256_castsi256_ps(keep));
 }
 
-/* out[i] = the sum of the lanes of a[i]. */
+/* out[i] = the sum of the lanes of a[i]: neighbours first. */
 static inline void v_sum4(const vec a[4], float *out)
 {
     vec sums = _mm256_hadd_ps(_mm256_hadd_ps(a[0], a[1]), _mm256_hadd_ps(a[2], a[3]));
@@ -137,6 +137,24 @@ static inline vec v_rotate_pairs(vec a, vec c, vec s)
 static inline vec v_load_twice(const float *p, int64_t n)
 {
     return _mm256_permutevar8x32_ps(v_load_n(p, n < VLANES / 2 ? n : VLANES / 2), _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+}
+
+static inline vec v_set_pair(float even, float odd) { return _mm256_setr_ps(even, odd, even, odd, even, odd, even, odd); }
+
+/* From elements 0 .. 7 of four rows to elements 2 j and 2 j + 1 of all rows in a[j]. */
+static inline void v_transpose_pairs(vec a[4])
+{
+    __m256d r[4], b[4];
+    for (int i = 0; i < 4; i++)
+        r[i] = _mm256_castps_pd(a[i]);
+    for (int i = 0; i < 4; i += 2) {
+        b[i] = _mm256_unpacklo_pd(r[i], r[i + 1]);
+        b[i + 1] = _mm256_unpackhi_pd(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        a[i] = _mm256_castpd_ps(_mm256_permute2f128_pd(b[i], b[i + 2], 0x20));
+        a[i + 2] = _mm256_castpd_ps(_mm256_permute2f128_pd(b[i], b[i + 2], 0x31));
+    }
 }
 
 /* Row i, column j to row j, column i. */

@@ -1,97 +1,67 @@
-/* One token or few with VNNI, 64 weights at a time. What is left of a row, and rows that were unpacked before, go as with AVX2. */
+/* One token or few with VNNI, 64 weights at a time. What a row has beyond a multiple of 256 goes as with AVX2. */
 #include "dot_template.h"
 #include "cpu/kernel_table.h"
 #include "decode.h"
 
 typedef __m512i codes64_fn(const uint8_t *blocks, int i);
 
-/* Groups of 16 come as sixteen scales, groups of 32 as eight in the lower half. They were just stored in eights, and a wider load
- * would have to wait for those stores. */
-FORCE_INLINE __m512 load_scales(const float *p, int n_groups)
+/* Sums of 16 products, number 4 i + j from quarter j of vector i. */
+FORCE_INLINE __m512i sums_of_16(const __m512i fours[4])
 {
-    __m512 low = _mm512_castps256_ps512(_mm256_loadu_ps(p));
-    return n_groups == 16 ? _mm512_insertf32x8(low, _mm256_loadu_ps(p + 8), 1) : low;
+    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(fours[0], fours[1]), _mm512_unpackhi_epi32(fours[0], fours[1]));
+    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(fours[2], fours[3]), _mm512_unpackhi_epi32(fours[2], fours[3]));
+    __m512i sums = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), sums);
 }
 
-/* The scales of 256 weights times those of x; the mins times what x sums up to are taken off a sum. */
-FORCE_INLINE __m512 product_scales_wide(enum format f, const float *scale, const float *min, struct q8_row x, __m512 *sum)
+/* Pairs of lanes added. */
+FORCE_INLINE __m512i add_neighbours(__m512i v) { return _mm512_add_epi32(v, _mm512_shuffle_epi32(v, 0xb1)); }
+FORCE_INLINE __m256i even_lanes(__m512i v) { return _mm512_cvtepi64_epi32(v); }
+
+/* From sums of codes times x to p of order.h. Sixteen scales were just stored in eights, and a wider load would have to wait for
+ * those stores. */
+FORCE_INLINE __m256 scale_wide(enum format f, __m512i sums, const float *scale, const int16_t *x_sum)
 {
-    const int group = format_info[f].group, n_groups = 256 / group;
-    __m512 x_scale = _mm512_castps256_ps512(_mm256_loadu_ps(x.scale));
-    if (group == 16)
-        x_scale = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), x_scale);
-    if (format_has_min(f)) {
-        __m512i sums = group == 16 ? _mm512_cvtepi16_epi32(load32(x.sum))
-                                   : _mm512_zextsi256_si512(_mm256_madd_epi16(load32(x.sum), _mm256_set1_epi16(1)));
-        __m512 x_sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), x_scale);
-        *sum = group == 16 ? _mm512_fnmadd_ps(load_scales(min, n_groups), x_sum, *sum)
-                           : _mm512_mask3_fnmadd_ps(load_scales(min, n_groups), x_sum, *sum, 0x00ff);
+    const int bias = format_info[f].bias;
+    if (format_info[f].group == 32) {
+        __m256i sum = even_lanes(add_neighbours(sums));
+        if (bias)
+            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), _mm256_set1_epi16((short)bias)));
+        return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
     }
-    return _mm512_mul_ps(load_scales(scale, n_groups), x_scale);
+    if (bias)
+        sums = _mm512_sub_epi32(sums, _mm512_madd_epi16(_mm512_cvtepu16_epi32(load32(x_sum)), _mm512_set1_epi16((short)bias)));
+    __m512 scales = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(scale)), _mm256_loadu_ps(scale + 8), 1);
+    __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales);
+    p = _mm512_add_ps(p, _mm512_permute_ps(p, 0xb1));
+    return _mm256_castsi256_ps(even_lanes(_mm512_castps_si512(p)));
 }
 
-/* 256 weights of a row times n_tokens rows of activations. */
-FORCE_INLINE void dot_256_wide(enum format f, codes64_fn codes, scales_fn scales, const uint8_t *p, const struct q8_row *x, int n_tokens,
-                        __m512 sums[][4])
+/* sums_fn of a format. */
+FORCE_INLINE void sums_wide(enum format f, codes64_fn codes, const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens,
+                            __m256 out[MOST_TOKENS])
 {
-    const int group = format_info[f].group, n_blocks = 256 / format_info[f].block, bytes = format_info[f].bytes;
-    float scale[16], min[16];
-    __m512 both[MOST_TOKENS];
-    fetch_ahead(p, n_blocks * bytes);
-    scales(p, n_blocks, bytes, scale, min);
-    for (int t = 0; t < n_tokens; t++)
-        both[t] = product_scales_wide(f, scale, min, x[t], &sums[t][0]);
-    /* Lane l of vpdpbusd's result belongs to weights 4 l .. 4 l + 3. */
-    __m512i lane_group = group == 16 ? _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
-                                     : _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    __m512i fours[MOST_TOKENS][4];
     #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        __m512i c = codes(p, i), of_lane = _mm512_add_epi32(lane_group, _mm512_set1_epi32(i * 64 / group));
+        __m512i c = codes(p, i);
         #pragma GCC unroll 4
-        for (int t = 0; t < n_tokens; t++) {
-            __m512i q = _mm512_loadu_si512(x[t].q + 64 * i), start = _mm512_setzero_si512();
-            if (format_info[f].bias > 0)
-                start = _mm512_sub_epi32(start, _mm512_dpbusd_epi32(start, _mm512_set1_epi8((char)format_info[f].bias), q));
-            __m512 product = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start, c, q));
-            sums[t][i] = _mm512_fmadd_ps(product, _mm512_permutexvar_ps(of_lane, both[t]), sums[t][i]);
-        }
-    }
-}
-
-FORCE_INLINE float sum_all(const __m512 sums[4], const __m256 rest[SUMS])
-{
-    __m512 wide = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
-    __m256 half = _mm256_add_ps(_mm256_add_ps(rest[0], rest[1]), _mm512_castps512_ps256(wide));
-    return sum_lanes(_mm256_add_ps(half, _mm512_extractf32x8_ps(wide, 1)));
-}
-
-/* n_tokens is a constant, at most MOST_TOKENS. */
-FORCE_INLINE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes, scales_fn scales, const uint8_t *rows, int n_rows,
-                       int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
-{
-    const int block = format_info[f].block, bytes = format_info[f].bytes;
-    for (int r = 0; r < n_rows; r++) {
-        __m512 sums[MOST_TOKENS][4] = {0};
-        __m256 rest[MOST_TOKENS][SUMS] = {0};
-        struct q8_row part[MOST_TOKENS];
-        const uint8_t *p = rows + r * row_bytes(f, k);
-        int64_t i = 0;
-        for (; i + 256 <= k; i += 256, p += 256 / block * bytes) {
-            all_at(x, n_tokens, i, part);
-            dot_256_wide(f, codes64, scales, p, part, n_tokens, sums);
-        }
-        for (; block == 32 && i < k; i += 32, p += bytes) {
-            all_at(x, n_tokens, i, part);
-            dot_32(f, codes, scales, p, part, n_tokens, rest);
-        }
         for (int t = 0; t < n_tokens; t++)
-            out[t * out_stride + r] = sum_all(sums[t], rest[t]);
+            fours[t][i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, _mm512_loadu_si512(x[t].q + 64 * i));
     }
+    #pragma GCC unroll 4
+    for (int t = 0; t < n_tokens; t++)
+        out[t] = scale_wide(f, sums_of_16(fours[t]), scale, x[t].sum);
 }
 
+#define DEFINE_SUMS_64(name) \
+    FORCE_INLINE void sums64_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 out[MOST_TOKENS]) \
+    { \
+        sums_wide(FORMAT_##name, codes64_##name, p, scale, x, n_tokens, out); \
+    }
 #define DOT_64(name, n) \
-    dot_rows_64(FORMAT_##name, codes64_##name, codes_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
-#define DEFINE_DOT_64(name) DEFINE_DOT_OF(name, DOT_64)
+    dot_rows(FORMAT_##name, sums64_##name, codes_##name, scales_##name, factor_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DEFINE_DOT_64(name) DEFINE_SUMS_64(name) DEFINE_DOT_OF(name, DOT_64)
 
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_DOT_64(name))
 #include "formats/formats.def"
@@ -99,7 +69,6 @@ FORCE_INLINE void dot_rows_64(enum format f, codes64_fn codes64, codes_fn codes,
 
 void fill_avx512_dot(struct kernels *table)
 {
-    table->dot_codes = dot_codes;
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, SET_DOT(name))
 #include "formats/formats.def"
 #undef FORMAT

@@ -22,9 +22,10 @@ FORCE_INLINE floats i_to_float(ints a) { return _mm512_cvtepi32_ps(a); }
 FORCE_INLINE floats f_set(float x) { return _mm512_set1_ps(x); }
 FORCE_INLINE floats f_load(const float *p) { return _mm512_load_ps(p); }
 FORCE_INLINE void f_store(float *p, floats a) { _mm512_store_ps(p, a); }
+FORCE_INLINE floats f_add(floats a, floats b) { return _mm512_add_ps(a, b); }
+FORCE_INLINE floats f_sub(floats a, floats b) { return _mm512_sub_ps(a, b); }
 FORCE_INLINE floats f_mul(floats a, floats b) { return _mm512_mul_ps(a, b); }
 FORCE_INLINE floats f_fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
-FORCE_INLINE floats f_fnma(floats a, floats b, floats c) { return _mm512_fnmadd_ps(a, b, c); }
 
 #include "gemm_template.h"
 

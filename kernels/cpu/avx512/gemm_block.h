@@ -7,14 +7,16 @@
 #define SUBBYTE_AVX512_GEMM_BLOCK_H
 #include "cpu/kernel_table.h"
 
-/* Rows in work: code [k], scale [n_groups] and min [n_mins] of the first; and their tiles of tokens. */
+/* Rows in work: code [k], scale [n_scales], factor [n_factors] and min [n_mins] of the first; and their tiles of tokens. */
 struct block {
     const uint8_t *code;
-    const float *scale, *min;
-    int64_t k, n_groups, n_mins;
+    const float *scale, *factor, *min;
+    int64_t k, n_scales, n_factors, n_mins;
     ints minus_bias;
     struct q8_tile x[MAX_TILES];
 };
+
+typedef floats min_chains[BLOCK][MIN_CHAINS];
 
 FORCE_INLINE ints broadcast_4(const uint8_t *codes)
 {
@@ -50,96 +52,63 @@ FORCE_INLINE void multiply(const struct block *w, int n_rows, int n_tiles, int64
     }
 }
 
-/* The b-th 32 weights of each row, which share a scale. */
-FORCE_INLINE void add_32(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
+/* The b-th 32 weights of each row, their sums times the scales: p of order.h. Folded codes have none. */
+FORCE_INLINE void scaled_sums(const struct block *w, int n_rows, int n_tiles, int64_t b, int group, floats p[BLOCK])
 {
-    ints sum[MAX_TILES], product[BLOCK];
-    floats x_scale[MAX_TILES], x_sum[MAX_TILES];
-    for (int t = 0; t < n_tiles; t++) {
-        const int32_t *sums = w->x[t].sum + 2 * b * LANES;
-        sum[t] = i_add(i_load(sums), i_load(sums + LANES));
-        x_scale[t] = f_load(w->x[t].scale + b * LANES);
-        x_sum[t] = f_mul(i_to_float(sum[t]), x_scale[t]);
-    }
-    multiply(w, n_rows, n_tiles, 32 * b, 8, sum, product);
-    #pragma GCC unroll 12
-    for (int i = 0; i < n_rows; i++) {
-        floats scale = f_set(w->scale[i * w->n_groups + b]);
-        #pragma GCC unroll 2
-        for (int t = 0; t < n_tiles; t++) {
-            int at = i * n_tiles + t;
-            floats p = f_mul(i_to_float(product[at]), x_scale[t]);
-            acc[at] = f_fma(p, scale, acc[at]);
-            if (has_min)
-                acc[at] = f_fnma(f_set(w->min[i * w->n_mins + b]), x_sum[t], acc[at]);
-        }
-    }
-}
-
-/* The same where halves of them have scales of their own: these go first, then the two meet the scale of x together. */
-FORCE_INLINE void add_2x16(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
-{
-    floats both[BLOCK];
+    const int n_halves = group == 16 ? 2 : 1, n = 32 / n_halves;
     #pragma GCC unroll 2
-    for (int h = 0; h < 2; h++) {
-        const int64_t g = 2 * b + h;
-        ints product[BLOCK], sum[MAX_TILES];
-        for (int t = 0; t < n_tiles; t++)
-            sum[t] = i_load(w->x[t].sum + g * LANES);
-        multiply(w, n_rows, n_tiles, 16 * g, 4, sum, product);
+    for (int h = 0; h < n_halves; h++) {
+        ints sum[MAX_TILES], product[BLOCK];
+        for (int t = 0; t < n_tiles; t++) {
+            const int32_t *sums = w->x[t].sum + (2 * b + h) * LANES;
+            sum[t] = group == 16 ? i_load(sums) : i_add(i_load(sums), i_load(sums + LANES));
+        }
+        multiply(w, n_rows, n_tiles, 32 * b + 16 * h, n / 4, sum, product);
         #pragma GCC unroll 12
         for (int i = 0; i < n_rows; i++) {
-            floats scale = f_set(w->scale[i * w->n_groups + g]);
+            floats scale = group == FOLDED ? f_set(1) : f_set(w->scale[i * w->n_scales + n_halves * b + h]);
             #pragma GCC unroll 2
             for (int t = 0; t < n_tiles; t++) {
                 int at = i * n_tiles + t;
-                floats p = i_to_float(product[at]);
-                both[at] = h == 0 ? f_mul(p, scale) : f_fma(p, scale, both[at]);
-                if (has_min)
-                    both[at] = f_fnma(f_set(w->min[i * w->n_mins + g]), i_to_float(sum[t]), both[at]);
+                floats sum_of = i_to_float(product[at]);
+                p[at] = group == FOLDED ? sum_of : h == 0 ? f_mul(sum_of, scale) : f_fma(sum_of, scale, p[at]);
             }
         }
     }
-    #pragma GCC unroll 12
-    for (int at = 0; at < n_rows * n_tiles; at++)
-        acc[at] = f_fma(both[at], f_load(w->x[at % n_tiles].scale + b * LANES), acc[at]);
 }
 
-/* The b-th 32 weights of folded rows; their scale comes when 256 are done. Mins are of 16. */
-FORCE_INLINE void add_folded(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats folded[BLOCK])
+/* The same added to the chains. */
+FORCE_INLINE void add_32(const struct block *w, int n_rows, int n_tiles, int64_t b, int group, floats acc[BLOCK])
 {
-    ints sum[MAX_TILES], product[BLOCK];
-    floats x_scale[MAX_TILES], x_sum[2][MAX_TILES];
-    for (int t = 0; t < n_tiles; t++) {
-        const int32_t *sums = w->x[t].sum + 2 * b * LANES;
-        ints half[2] = {i_load(sums), i_load(sums + LANES)};
-        sum[t] = i_add(half[0], half[1]);
-        x_scale[t] = f_load(w->x[t].scale + b * LANES);
-        for (int h = 0; h < 2; h++)
-            x_sum[h][t] = f_mul(i_to_float(half[h]), x_scale[t]);
-    }
-    multiply(w, n_rows, n_tiles, 32 * b, 8, sum, product);
+    floats p[BLOCK];
+    scaled_sums(w, n_rows, n_tiles, b, group, p);
     #pragma GCC unroll 12
-    for (int i = 0; i < n_rows; i++)
+    for (int at = 0; at < n_rows * n_tiles; at++)
+        acc[at] = f_fma(p[at], f_load(w->x[at % n_tiles].scale + b * LANES), acc[at]);
+}
+
+/* The mins of the b-th 32 weights, added to theirs. */
+FORCE_INLINE void add_mins(const struct block *w, int n_rows, int n_tiles, int64_t b, int min_group, min_chains mins)
+{
+    for (int h = 0; h < 32 / min_group; h++) {
+        const int64_t g = b * 32 / min_group + h;
         #pragma GCC unroll 2
         for (int t = 0; t < n_tiles; t++) {
-            int at = i * n_tiles + t;
-            folded[at] = f_fma(i_to_float(product[at]), x_scale[t], folded[at]);
-            for (int h = 0; has_min && h < 2; h++)
-                folded[at] = f_fnma(f_set(w->min[i * w->n_mins + 2 * b + h]), x_sum[h][t], folded[at]);
+            const int32_t *sums = w->x[t].sum + (2 * b + h) * LANES;
+            ints sum = min_group == 16 ? i_load(sums) : i_add(i_load(sums), i_load(sums + LANES));
+            floats x_sum = f_mul(f_load(w->x[t].scale + b * LANES), i_to_float(sum));
+            #pragma GCC unroll 12
+            for (int i = 0; i < n_rows; i++) {
+                floats *m = &mins[i * n_tiles + t][g % MIN_CHAINS];
+                *m = f_fma(f_set(w->min[i * w->n_mins + g]), x_sum, *m);
+            }
         }
+    }
 }
 
-FORCE_INLINE void add_256(const struct block *w, int n_rows, int n_tiles, int64_t b, int has_min, floats acc[BLOCK])
+FORCE_INLINE floats add_chains(const floats m[MIN_CHAINS])
 {
-    floats folded[BLOCK];
-    for (int at = 0; at < n_rows * n_tiles; at++)
-        folded[at] = f_set(0);
-    for (int i = 0; i < 8; i++)
-        add_folded(w, n_rows, n_tiles, 8 * b + i, has_min, folded);
-    #pragma GCC unroll 12
-    for (int at = 0; at < n_rows * n_tiles; at++)
-        acc[at] = f_fma(folded[at], f_set(w->scale[at / n_tiles * w->n_groups + b]), acc[at]);
+    return f_add(f_add(f_add(m[0], m[4]), f_add(m[2], m[6])), f_add(f_add(m[1], m[5]), f_add(m[3], m[7])));
 }
 
 #endif

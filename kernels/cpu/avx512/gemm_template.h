@@ -10,19 +10,33 @@
 
 typedef float results[PANEL_ROWS][MAX_TILES * LANES];
 
-FORCE_INLINE void multiply_rows(const struct block *w, int n_rows, int n_tiles, int group, int has_min, float (*out)[MAX_TILES * LANES])
+/* Mins are of groups of 16 where codes are folded or scales are of 16, else of 32. */
+FORCE_INLINE void multiply_rows(const struct block *w, int n_rows, int n_tiles, int group, int has_factor, int has_min,
+                                float (*out)[MAX_TILES * LANES])
 {
     floats acc[BLOCK];
-    for (int i = 0; i < n_rows * n_tiles; i++)
+    min_chains mins;
+    const int block = has_factor ? 8 : 1, min_group = group == 32 ? 32 : 16;
+    for (int i = 0; i < n_rows * n_tiles; i++) {
         acc[i] = f_set(0);
-    for (int64_t b = 0; b < w->k / (group == FOLDED ? FOLDED : 32); b++)
-        switch (group) {
-        case 16: add_2x16(w, n_rows, n_tiles, b, has_min, acc); break;
-        case 32: add_32(w, n_rows, n_tiles, b, has_min, acc); break;
-        case FOLDED: add_256(w, n_rows, n_tiles, b, has_min, acc); break;
+        for (int j = 0; j < MIN_CHAINS && has_min; j++)
+            mins[i][j] = f_set(0);
+    }
+    for (int64_t b = 0; b < w->k / 32; b += block) {
+        floats sum[BLOCK];
+        for (int i = 0; i < n_rows * n_tiles && has_factor; i++)
+            sum[i] = f_set(0);
+        for (int j = 0; j < block; j++) {
+            add_32(w, n_rows, n_tiles, b + j, group, has_factor ? sum : acc);
+            if (has_min)
+                add_mins(w, n_rows, n_tiles, b + j, min_group, mins);
         }
+        #pragma GCC unroll 12
+        for (int i = 0; i < n_rows * n_tiles && has_factor; i++)
+            acc[i] = f_fma(sum[i], f_set(w->factor[i / n_tiles * w->n_factors + b / 8]), acc[i]);
+    }
     for (int i = 0; i < n_rows * n_tiles; i++)
-        f_store(out[i / n_tiles] + i % n_tiles * LANES, acc[i]);
+        f_store(out[i / n_tiles] + i % n_tiles * LANES, has_min ? f_sub(acc[i], add_chains(mins[i])) : acc[i]);
 }
 
 /* out[t * out_stride + r] = in[r][t] */
@@ -47,46 +61,48 @@ static void transpose(results in, int n_rows, int n_tokens, float *out, int64_t 
 }
 
 /* The last rows are taken with some of those before them, whose results are the same again. */
-FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_min, results out)
+FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_factor, int has_min,
+                                 results out)
 {
     const int at_once = n_tiles == 1 ? ROWS_OF_ONE : BLOCK / n_tiles;
-    const int64_t n_groups = w->k / group, n_mins = w->k / (group == FOLDED ? 16 : group);
+    const int64_t n_scales = w->k / (group == FOLDED ? w->min_group : group), n_factors = w->k / 256, n_mins = w->k / w->min_group;
     for (int r = 0; r < w->n_rows; r += at_once) {
         int first = r + at_once <= w->n_rows || w->n_rows < at_once ? r : w->n_rows - at_once;
-        struct block block = {w->code + first * w->k, w->scale + first * n_groups, w->min + first * n_mins, w->k, n_groups, n_mins,
-                              i_set(-w->bias), {x[0], x[n_tiles - 1]}};
-        if (w->n_rows >= at_once)
-            multiply_rows(&block, at_once, n_tiles, group, has_min, out + first);
-        else
-            for (; first < w->n_rows; first++, block.code += w->k, block.scale += n_groups, block.min += n_mins)
-                multiply_rows(&block, 1, n_tiles, group, has_min, out + first);
+        struct block block = {w->code + first * w->k, w->scale + first * n_scales, w->factor + first * n_factors,
+                              w->min + first * n_mins, w->k, n_scales, n_factors, n_mins, i_set(-w->bias), {x[0], x[n_tiles - 1]}};
+        if (w->n_rows >= at_once) {
+            multiply_rows(&block, at_once, n_tiles, group, has_factor, has_min, out + first);
+            continue;
+        }
+        for (; first < w->n_rows; first++) {
+            multiply_rows(&block, 1, n_tiles, group, has_factor, has_min, out + first);
+            block.code += w->k, block.scale += n_scales, block.factor += n_factors, block.min += n_mins;
+        }
     }
 }
 
-FORCE_INLINE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_min, float *out,
-                            int64_t out_stride)
+FORCE_INLINE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int has_factor,
+                            int has_min, float *out, int64_t out_stride)
 {
     _Alignas(64) results block;
     int64_t at = LANES * w->k;
     struct q8_tile tiles[MAX_TILES] = {*x, {x->q + at, x->scale + at / 32, x->sum + at / 16}};
     if (n_tokens > LANES)
-        multiply_tiles(w, tiles, 2, group, has_min, block);
+        multiply_tiles(w, tiles, 2, group, has_factor, has_min, block);
     else
-        multiply_tiles(w, tiles, 1, group, has_min, block);
+        multiply_tiles(w, tiles, 1, group, has_factor, has_min, block);
     transpose(block, w->n_rows, n_tokens, out, out_stride);
 }
 
-/* A copy of the loops for each case, so that group and has_min are constants in it. */
+/* A copy of the loops for each case, so that group and whether there are factors and mins are constants in it. */
 static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
 {
-    switch (w->group + (w->has_min != 0)) {
-    case 16: one_or_two_tiles(w, x, n_tokens, 16, 0, out, out_stride); break;
-    case 17: one_or_two_tiles(w, x, n_tokens, 16, 1, out, out_stride); break;
-    case 32: one_or_two_tiles(w, x, n_tokens, 32, 0, out, out_stride); break;
-    case 33: one_or_two_tiles(w, x, n_tokens, 32, 1, out, out_stride); break;
-    case FOLDED: one_or_two_tiles(w, x, n_tokens, FOLDED, 0, out, out_stride); break;
-    case FOLDED + 1: one_or_two_tiles(w, x, n_tokens, FOLDED, 1, out, out_stride); break;
+#define CASE(group, factor, min) \
+    case group + 2 * factor + min: one_or_two_tiles(w, x, n_tokens, group, factor, min, out, out_stride); break;
+    switch (w->group + 2 * (w->has_factor != 0) + (w->has_min != 0)) {
+    CASE(16, 1, 0) CASE(16, 1, 1) CASE(32, 0, 0) CASE(32, 0, 1) CASE(32, 1, 0) CASE(32, 1, 1) CASE(FOLDED, 1, 0) CASE(FOLDED, 1, 1)
     }
+#undef CASE
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* Many tokens times BF16 weights: vdpbf16ps adds two products to each of 16 floats, weights as the file has them. Rounding the
- * activations costs each of them at most 2^-8 of itself; products are exact, sums are rounded as those of floats are. */
+/* Many tokens times BF16 weights: vdpbf16ps adds two products to each of 16 floats, weights as the file has them. Rounding the activations costs each
+ * of them at most 2^-8 of itself; products are exact, sums are rounded as those of floats are. */
 #include "cpu/kernel_table.h"
 #include "vec.h"
 #include "cpu/vector/convert.h"
@@ -40,10 +40,12 @@ static void gemm_bf16(const uint8_t *rows, int n_rows, int64_t k, const uint16_t
 }
 
 void fill_avx512bf16_peak(struct kernels *table);      /* peak.c */
+void fill_avx512bf16_dot(struct kernels *table);       /* dot.c */
 
 void fill_avx512bf16(struct kernels *table)
 {
     fill_avx512bf16_peak(table);
     table->pack_bf16 = pack_bf16;
     table->gemm_bf16 = gemm_bf16;
+    fill_avx512bf16_dot(table);
 }

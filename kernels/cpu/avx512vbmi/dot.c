@@ -2,7 +2,7 @@
 #include "cpu/avx512/dot_template.h"
 #include "decode.h"
 
-enum { PART = 8192 };   /* as many activations of a token are brought in order at a time: they stay in the near caches */
+enum { ORDERED = 8192 };   /* as many activations of a token are brought in order at a time: they stay in the near caches */
 
 typedef void decode_fn(const uint8_t *b, const uint8_t *next, struct decoded *d);
 typedef __m512i weights_fn(const struct decoded *d, int v);
@@ -11,7 +11,7 @@ FORCE_INLINE int is_IQ1(enum format f) { return f == FORMAT_IQ1_S || f == FORMAT
 FORCE_INLINE int blocks_at_once(enum format f) { return f == FORMAT_IQ3_XXS || f == FORMAT_IQ3_S ? 1 : 2; }
 
 /* Sums over 4 neighbours of vectors v .. v + n - 1 times q. Signs go to q, since weights have to be unsigned. */
-FORCE_INLINE __m512 product(enum format f, weights_fn weights, const struct decoded *d, int v, int n, const int8_t *q)
+FORCE_INLINE __m512i product(enum format f, weights_fn weights, const struct decoded *d, int v, int n, const int8_t *q)
 {
     __m512i zero = _mm512_setzero_si512(), sum = zero, too_much = zero;
     #pragma GCC unroll 4
@@ -23,73 +23,85 @@ FORCE_INLINE __m512 product(enum format f, weights_fn weights, const struct deco
             x = _mm512_mask_sub_epi8(x, minus(d, v + i), zero, x);
         sum = _mm512_dpbusd_epi32(sum, weights(d, v + i), x);
     }
-    return _mm512_cvtepi32_ps(is_IQ1(f) ? _mm512_sub_epi32(sum, too_much) : sum);
+    return is_IQ1(f) ? _mm512_sub_epi32(sum, too_much) : sum;
 }
 
-/* A decoded block, from vector v on, times x, added to the sums. Two lanes share a scale. */
-FORCE_INLINE void add_block(enum format f, weights_fn weights, const struct decoded *d, int v, const float *scale, struct q8_row x,
-                     __m512 sums[2])
+/* Pairs of lanes added. */
+FORCE_INLINE __m256i add_pairs_64(__m512i v)
 {
-    __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    if (format_info[f].group == 32) {
-        __m256 scales = _mm256_mul_ps(_mm256_loadu_ps(scale), _mm256_loadu_ps(x.scale));
-        __m512 lane_scales = _mm512_permutexvar_ps(pairs, _mm512_castps256_ps512(scales));
-        sums[0] = _mm512_fmadd_ps(product(f, weights, d, v, 4, x.q), lane_scales, sums[0]);
-        return;
-    }
+    return _mm512_cvtepi64_epi32(_mm512_add_epi32(v, _mm512_shuffle_epi32(v, 0xb1)));
+}
+
+/* p of order.h of a decoded block, from vector v on. Two lanes are of one group. */
+FORCE_INLINE __m256 block_sums(enum format f, weights_fn weights, const struct decoded *d, int v, const float *scale, const int8_t *q)
+{
+    if (format_info[f].group == 32)
+        return _mm256_mul_ps(_mm256_cvtepi32_ps(add_pairs_64(product(f, weights, d, v, 4, q))), _mm256_loadu_ps(scale));
+    __m256 p[2];
     #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
-        __m256 scales = _mm256_mul_ps(_mm256_loadu_ps(scale + 8 * half), group_scales(x.scale, 16, half));
-        __m512 lane_scales = _mm512_permutexvar_ps(pairs, _mm512_castps256_ps512(scales));
-        sums[half] = _mm512_fmadd_ps(product(f, weights, d, v + 2 * half, 2, x.q + 128 * half), lane_scales, sums[half]);
+        __m256i sum = add_pairs_64(product(f, weights, d, v + 2 * half, 2, q + 128 * half));
+        p[half] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * half));
     }
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_hadd_ps(p[0], p[1])), 0xd8));
 }
 
-/* A row times n_tokens rows of activations. Its last block may be decoded alone: it then stands for two. */
-FORCE_INLINE void dot_row(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t n_blocks,
-                   const struct q8_row *x, int n_tokens, float out[MOST_TOKENS])
+/* Row r of a part: n_blocks from p on, `ahead` is read later; q of each token in the order of vectors. The last block may be decoded
+ * alone: it then stands for two. */
+FORCE_INLINE void sum_blocks(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, factor_fn factor, const uint8_t *p,
+                             const uint8_t *ahead, int64_t n_blocks, int8_t (*q)[ORDERED], int n_tokens, int r, struct part *part)
 {
     const int at_once = blocks_at_once(f), bytes = format_info[f].bytes;
-    __m512 sums[MOST_TOKENS][4] = {0};
-    for (int64_t i = 0; i < n_blocks; i += at_once, p += at_once * bytes) {
+    for (int64_t i = 0; i < n_blocks; i += at_once, p += at_once * bytes, ahead += at_once * bytes) {
         struct decoded d;
-        float scale[2][16];
         int n = n_blocks - i < at_once ? 1 : at_once;
-        fetch_ahead(p, at_once * bytes);
+        fetch(ahead, at_once * bytes);
         decode(p, p + (n - 1) * bytes, &d);
-        scales(p, 1, bytes, scale[0], NULL);
-        if (n == 2)
-            scales(p + bytes, 1, bytes, scale[1], NULL);
-        #pragma GCC unroll 4
-        for (int t = 0; t < n_tokens; t++) {
-            add_block(f, weights, &d, 0, scale[0], at(x[t], 256 * i), sums[t]);
-            if (n == 2)
-                add_block(f, weights, &d, 4, scale[1], at(x[t], 256 * (i + 1)), sums[t] + 2);
+        #pragma GCC unroll 2
+        for (int j = 0; j < at_once; j++) {
+            float scale[16];
+            if (j == n)
+                break;
+            scales(p + j * bytes, 1, bytes, scale, NULL);
+            part->factor[i + j][r] = factor(p + j * bytes);
+            #pragma GCC unroll 4
+            for (int t = 0; t < n_tokens; t++)
+                _mm256_storeu_ps(part->p[t][r] + 8 * (i + j), block_sums(f, weights, &d, 4 * j, scale, q[t] + 256 * (i + j)));
         }
     }
-    for (int t = 0; t < n_tokens; t++)
-        out[t] = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[t][0], sums[t][1]), _mm512_add_ps(sums[t][2], sums[t][3])));
 }
 
-/* n_tokens is a constant, at most MOST_TOKENS. */
-FORCE_INLINE void dot_rows_by_parts(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *rows,
-                             int n_rows, int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
+/* n_tokens is a constant, at most MOST_TOKENS. The chains of rows wait in `out` for the next activations in order. */
+FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, factor_fn factor,
+                                   const uint8_t *rows, int n_rows, int64_t k, const struct q8_row *x, int n_tokens, float *out,
+                                   int64_t out_stride)
 {
-    _Alignas(64) int8_t q[MOST_TOKENS][PART];
-    for (int64_t first = 0; first < k; first += PART) {
-        int64_t n = k - first < PART ? k - first : PART;
-        struct q8_row part[MOST_TOKENS];
-        for (int t = 0; t < n_tokens; t++) {
+    _Alignas(64) int8_t q[MOST_TOKENS][ORDERED];
+    const int64_t row = row_bytes(f, k);
+    struct part part;
+    memset(part.p, 0, sizeof part.p);           /* what rows lack, lanes have: zeros */
+    memset(part.factor, 0, sizeof part.factor);
+    for (int64_t first = 0; first < k; first += ORDERED) {
+        const int64_t n = k - first < ORDERED ? k - first : ORDERED;
+        for (int t = 0; t < n_tokens; t++)
             for (int64_t i = 0; i < n; i += 256)
                 from_file_order(x[t].q + first + i, format_info[f].group, q[t] + i);
-            part[t] = (struct q8_row){q[t], x[t].scale + first / 32, NULL};
-        }
-        for (int r = 0; r < n_rows; r++) {
-            const uint8_t *p = rows + r * row_bytes(f, k) + row_bytes(f, first);
-            float sum[MOST_TOKENS];
-            dot_row(f, decode, weights, scales, p, n / 256, part, n_tokens, sum);
+        for (int row0 = 0; row0 < n_rows; row0 += CHAINS) {
+            const int n_lanes = n_rows - row0 < CHAINS ? n_rows - row0 : CHAINS;
+            __m256 acc[MOST_TOKENS];
             for (int t = 0; t < n_tokens; t++)
-                out[t * out_stride + r] = first == 0 ? sum[t] : out[t * out_stride + r] + sum[t];
+                acc[t] = first == 0 ? _mm256_setzero_ps() : _mm256_maskload_ps(out + t * out_stride + row0, first_lanes(n_lanes));
+            for (int64_t i = 0; i < n; i += PART) {
+                const int64_t length = n - i < PART ? n - i : PART, start = row_bytes(f, first + i);
+                for (int r = 0; r < n_lanes; r++)
+                    sum_blocks(f, decode, weights, scales, factor, rows + (row0 + r) * row + start,
+                               later(rows, row, row0, r, start, row_bytes(f, length)), length / 256,
+                               (int8_t (*)[ORDERED])(q[0] + i), n_tokens, r, &part);
+                for (int t = 0; t < n_tokens; t++)
+                    acc[t] = chain(f, &part, t, length, x[t].scale + (first + i) / 32, acc[t]);
+            }
+            for (int t = 0; t < n_tokens; t++)
+                _mm256_maskstore_ps(out + t * out_stride + row0, first_lanes(n_lanes), acc[t]);
         }
     }
 }
@@ -102,8 +114,8 @@ FORCE_INLINE __m512i codes64(enum format f, weights_fn weights, const struct dec
     return _mm512_mask_sub_epi8(_mm512_add_epi8(bias, w), minus(d, v), bias, w);
 }
 
-FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, const uint8_t *p, int64_t k,
-                          uint8_t *code, float *scale)
+FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, factor_fn factor, const uint8_t *p,
+                          int64_t k, uint8_t *code, float *scale, float *factors)
 {
     const int at_once = blocks_at_once(f), bytes = format_info[f].bytes, group = format_info[f].group;
     for (int64_t i = 0; i < k / 256; i += at_once, p += at_once * bytes) {
@@ -111,8 +123,10 @@ FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn wei
         int n = k / 256 - i < at_once ? 1 : at_once;
         decode(p, p + (n - 1) * bytes, &d);
         to_file_order(&d, group, at_once == 1 ? 4 : 8);
-        for (int j = 0; j < n; j++)
+        for (int j = 0; j < n; j++) {
             scales(p + j * bytes, 1, bytes, scale + (i + j) * (256 / group), NULL);
+            factors[i + j] = factor(p + j * bytes);
+        }
         #pragma GCC unroll 8
         for (int v = 0; v < 4 * at_once; v++)
             if (v < 4 * n)
@@ -121,13 +135,14 @@ FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn wei
 }
 
 #define DOT_BOOK(name, n) \
-    dot_rows_by_parts(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, rows, n_rows, k, tokens, n, out, out_stride)
+    dot_rows_ordered(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, factor_##name, rows, n_rows, k, tokens, n, out, \
+                     out_stride)
 #define DEFINE(name) \
     DEFINE_DOT_OF(name, DOT_BOOK) \
-    static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) \
+    static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factors, float *min) \
     { \
         (void)min; \
-        unpack_by_book(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, row, k, code, scale); \
+        unpack_by_book(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, factor_##name, row, k, code, scale, factors); \
     }
 
 #define WEIGHTS_IQ1_S weights_IQ1

@@ -2,15 +2,14 @@
 #include "cpu/avx2/decode.h"
 
 /* Codes with a great bias, of bytes that have a sign in the file, are cheaper without it: their sign moves to the activation. */
-FORCE_INLINE __m256i int_dot(__m256i codes, __m256i x, int bias)
+FORCE_INLINE __m256i dot_4(__m256i codes, __m256i x, int bias)
 {
-    const __m256i zero = _mm256_setzero_si256(), all_bias = _mm256_set1_epi8((char)bias);
+    const __m256i zero = _mm256_setzero_si256();
     if (bias > 64) {
-        __m256i w = _mm256_sub_epi8(codes, all_bias);
+        __m256i w = _mm256_sub_epi8(codes, _mm256_set1_epi8((char)bias));
         return _mm256_dpbusd_avx_epi32(zero, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     }
-    __m256i sum = _mm256_dpbusd_avx_epi32(zero, codes, x);
-    return bias > 0 ? _mm256_sub_epi32(sum, _mm256_dpbusd_avx_epi32(zero, all_bias, x)) : sum;
+    return _mm256_dpbusd_avx_epi32(zero, codes, x);
 }
 
 #include "cpu/avx2/dot_template.h"
@@ -21,7 +20,6 @@ FORCE_INLINE __m256i int_dot(__m256i codes, __m256i x, int bias)
 
 void fill_avxvnni_dot(struct kernels *table)
 {
-    table->dot_codes = dot_codes;
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, SET_DOT(name))
 #include "formats/formats.def"
 #undef FORMAT

@@ -22,9 +22,10 @@ FORCE_INLINE floats i_to_float(ints a) { return _mm256_cvtepi32_ps(a); }
 FORCE_INLINE floats f_set(float x) { return _mm256_set1_ps(x); }
 FORCE_INLINE floats f_load(const float *p) { return _mm256_load_ps(p); }
 FORCE_INLINE void f_store(float *p, floats a) { _mm256_store_ps(p, a); }
+FORCE_INLINE floats f_add(floats a, floats b) { return _mm256_add_ps(a, b); }
+FORCE_INLINE floats f_sub(floats a, floats b) { return _mm256_sub_ps(a, b); }
 FORCE_INLINE floats f_mul(floats a, floats b) { return _mm256_mul_ps(a, b); }
 FORCE_INLINE floats f_fma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); }
-FORCE_INLINE floats f_fnma(floats a, floats b, floats c) { return _mm256_fnmadd_ps(a, b, c); }
 
 #include "cpu/avx512/gemm_template.h"
 

@@ -4,7 +4,8 @@
  *   scales_F(blocks, n, bytes, scale, min)
  *                        the scales of the groups of n blocks, four to a vector, and their mins where the format has some;
  *                        n is 1 for blocks of 256, 4 or 1 for blocks of 32 (then all lanes are alike)
- * dot_template.h and unpack.c make the kernels of a format from these two. Layouts as in gguf-py's quants.py. This file has the blocks
+ *   factor_F(block)      what all scales of a block of 256 are to be multiplied with
+ * dot_template.h and unpack.c make the kernels of a format from these. Layouts as in gguf-py's quants.py. This file has the blocks
  * of 32; the others are in decode_k.h, decode_ternary.h and decode_iq.h. */
 #ifndef SUBBYTE_NEON_DECODE_H
 #define SUBBYTE_NEON_DECODE_H
@@ -19,6 +20,7 @@
 struct codes { uint8x16_t low, high; };
 
 typedef struct codes codes_fn(const uint8_t *block, int i);
+typedef float factor_fn(const uint8_t *block);
 typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float32x4_t *scale, float32x4_t *min);
 
 FORCE_INLINE uint32_t load_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, sizeof v); return v; }
@@ -76,13 +78,19 @@ FORCE_INLINE struct codes fifth_bit(struct codes c, const uint8_t *bits)
     return (struct codes){c.low | (set.low & 16), c.high | (set.high & 16)};
 }
 
-/* Eight integers times d. */
-FORCE_INLINE void times(float d, int16x8_t ints, float32x4_t out[2])
+/* Eight integers as floats; the same times d. */
+FORCE_INLINE void to_floats(int16x8_t ints, float32x4_t out[2])
 {
-    out[0] = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(ints))), d);
-    out[1] = vmulq_n_f32(vcvtq_f32_s32(vmovl_high_s16(ints)), d);
+    out[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(ints)));
+    out[1] = vcvtq_f32_s32(vmovl_high_s16(ints));
 }
-FORCE_INLINE void times_u8(float d, uint8x8_t ints, float32x4_t out[2]) { times(d, vreinterpretq_s16_u16(vmovl_u8(ints)), out); }
+FORCE_INLINE void to_floats_u8(uint8x8_t ints, float32x4_t out[2]) { to_floats(vreinterpretq_s16_u16(vmovl_u8(ints)), out); }
+FORCE_INLINE void times_u8(float d, uint8x8_t ints, float32x4_t out[2])
+{
+    to_floats_u8(ints, out);
+    out[0] = vmulq_n_f32(out[0], d);
+    out[1] = vmulq_n_f32(out[1], d);
+}
 
 /* ---- blocks of 32: f16 d, [f16 m], [u32 fifth bits], 16 bytes of nibbles ---- */
 
@@ -119,6 +127,15 @@ FORCE_INLINE struct codes codes_MXFP4(const uint8_t *b, int i) { return nibbles_
 #define scales_Q5_1 scale_d_m
 #define scales_Q8_0 scale_d
 #define scales_IQ4_NL scale_d
+
+/* Blocks of 32 have all in their scales. */
+#define factor_Q4_0 NULL
+#define factor_Q4_1 NULL
+#define factor_Q5_0 NULL
+#define factor_Q5_1 NULL
+#define factor_Q8_0 NULL
+#define factor_IQ4_NL NULL
+#define factor_MXFP4 NULL
 
 /* MXFP4: a byte e, scale 2^(e - 128), as a float's bits. */
 FORCE_INLINE void scales_MXFP4(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)

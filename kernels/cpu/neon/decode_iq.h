@@ -36,19 +36,19 @@ FORCE_INLINE uint8x16_t four_sevens(uint32x4_t dwords)
     return vreinterpretq_u8_u32(vsliq_n_u32(dwords, all, 8)) & 127;
 }
 
-/* d * (2 s + 1) for eight s; d already has the book's unit in it. */
-FORCE_INLINE void odd_scales(float d, uint16x8_t s, float32x4_t scale[2])
+/* 2 s + 1 for eight s. */
+FORCE_INLINE void odd_scales(uint16x8_t s, float32x4_t scale[2])
 {
-    times(d, vreinterpretq_s16_u16(s << 1 | 1), scale);
+    to_floats(vreinterpretq_s16_u16(s << 1 | 1), scale);
 }
 /* n s, 8 or 16, two a byte. */
-FORCE_INLINE void odd_scales_nibbles(float d, const uint8_t *p, int n, float32x4_t *scale)
+FORCE_INLINE void odd_scales_nibbles(const uint8_t *p, int n, float32x4_t *scale)
 {
     uint8x8_t bytes = n == 16 ? vld1_u8(p) : vreinterpret_u8_u32(vdup_n_u32(load_u32(p)));
     uint8x16_t s = vzip1q_u8(vcombine_u8(bytes & 15, bytes), vcombine_u8(bytes >> 4, bytes));
-    odd_scales(d, vmovl_u8(vget_low_u8(s)), scale);
+    odd_scales(vmovl_u8(vget_low_u8(s)), scale);
     if (n == 16)
-        odd_scales(d, vmovl_high_u8(s), scale + 2);
+        odd_scales(vmovl_high_u8(s), scale + 2);
 }
 
 /* IQ2_XXS: pairs of dwords, indices and signs; of four of them, the signs. */
@@ -67,8 +67,9 @@ FORCE_INLINE struct codes codes_IQ2_XXS(const uint8_t *b, int i)
 FORCE_INLINE void scales_IQ2_XXS(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
     uint16x4_t first = vmovn_u32(signs_IQ2_XXS(b, 0) >> 28), second = vmovn_u32(signs_IQ2_XXS(b, 1) >> 28);
-    odd_scales(load_f16(b) * 0.125f, vcombine_u16(first, second), scale);
+    odd_scales(vcombine_u16(first, second), scale);
 }
+FORCE_INLINE float factor_IQ2_XXS(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE struct codes codes_IQ2_XS(const uint8_t *b, int i)
 {
@@ -80,8 +81,9 @@ FORCE_INLINE struct codes codes_IQ2_XS(const uint8_t *b, int i)
 }
 FORCE_INLINE void scales_IQ2_XS(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
-    odd_scales_nibbles(load_f16(b) * 0.125f, b + 66, 16, scale);
+    odd_scales_nibbles(b + 66, 16, scale);
 }
+FORCE_INLINE float factor_IQ2_XS(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE struct codes codes_IQ2_S(const uint8_t *b, int i)
 {
@@ -93,8 +95,9 @@ FORCE_INLINE struct codes codes_IQ2_S(const uint8_t *b, int i)
 }
 FORCE_INLINE void scales_IQ2_S(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
-    odd_scales_nibbles(load_f16(b) * 0.125f, b + 74, 16, scale);
+    odd_scales_nibbles(b + 74, 16, scale);
 }
+FORCE_INLINE float factor_IQ2_S(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE struct codes codes_IQ3_XXS(const uint8_t *b, int i)
 {
@@ -107,8 +110,9 @@ FORCE_INLINE struct codes codes_IQ3_XXS(const uint8_t *b, int i)
 FORCE_INLINE void scales_IQ3_XXS(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
     uint32x4_t first = vreinterpretq_u32_u8(vld1q_u8(b + 66)), second = vreinterpretq_u32_u8(vld1q_u8(b + 82));
-    odd_scales(load_f16(b) * 0.25f, vcombine_u16(vmovn_u32(first >> 28), vmovn_u32(second >> 28)), scale);
+    odd_scales(vcombine_u16(vmovn_u32(first >> 28), vmovn_u32(second >> 28)), scale);
 }
+FORCE_INLINE float factor_IQ3_XXS(const uint8_t *b) { return load_f16(b) * 0.25f; }
 
 FORCE_INLINE struct codes codes_IQ3_S(const uint8_t *b, int i)
 {
@@ -119,8 +123,9 @@ FORCE_INLINE struct codes codes_IQ3_S(const uint8_t *b, int i)
 }
 FORCE_INLINE void scales_IQ3_S(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
-    odd_scales_nibbles(load_f16(b), b + 106, 8, scale);
+    odd_scales_nibbles(b + 106, 8, scale);
 }
+FORCE_INLINE float factor_IQ3_S(const uint8_t *b) { return load_f16(b); }
 
 /* IQ1's books hold t of -1, 0 or 1; codes count eighths: 8 t, and 1 more or less. */
 FORCE_INLINE struct codes eighths(struct codes t, uint8x16_t low, uint8x16_t high)
@@ -140,8 +145,9 @@ FORCE_INLINE struct codes codes_IQ1_S(const uint8_t *b, int i)
 FORCE_INLINE void scales_IQ1_S(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
     uint16x8_t s = vreinterpretq_u16_u8(vld1q_u8(b + 34)) >> 12;
-    odd_scales(load_f16(b) * 0.125f, s & 7, scale);
+    odd_scales(s & 7, scale);
 }
+FORCE_INLINE float factor_IQ1_S(const uint8_t *b) { return load_f16(b) * 0.125f; }
 
 FORCE_INLINE struct codes codes_IQ1_M(const uint8_t *b, int i)
 {
@@ -158,12 +164,16 @@ FORCE_INLINE void scales_IQ1_M(const uint8_t *b, int n, int bytes, float32x4_t *
 {
     const int16x8_t s_at = {0, -3, -6, -9, 0, -3, -6, -9};
     uint16_t words[4] = {load_u16(b + 48), load_u16(b + 50), load_u16(b + 52), load_u16(b + 54)};
-    uint16_t bits = (uint16_t)(words[0] >> 12 | (words[1] >> 8 & 0xf0) | (words[2] >> 4 & 0xf00) | (words[3] & 0xf000));
-    float d = load_f16((const uint8_t *)&bits) * 0.125f;
     for (int i = 0; i < 2; i++) {
         uint16x8_t pair = vcombine_u16(vdup_n_u16(words[2 * i]), vdup_n_u16(words[2 * i + 1]));
-        odd_scales(d, vshlq_u16(pair, s_at) & 7, scale + 2 * i);
+        odd_scales(vshlq_u16(pair, s_at) & 7, scale + 2 * i);
     }
+}
+FORCE_INLINE float factor_IQ1_M(const uint8_t *b)
+{
+    uint16_t words[4] = {load_u16(b + 48), load_u16(b + 50), load_u16(b + 52), load_u16(b + 54)};
+    uint16_t bits = (uint16_t)(words[0] >> 12 | (words[1] >> 8 & 0xf0) | (words[2] >> 4 & 0xf00) | (words[3] & 0xf000));
+    return load_f16((const uint8_t *)&bits) * 0.125f;
 }
 
 #endif

@@ -25,10 +25,12 @@ FORCE_INLINE void scales_Q4_K(const uint8_t *b, int n, int bytes, float32x4_t *s
     uint8x8_t six = vld1_u8(b + 4), four = vreinterpret_u8_u32(vdup_n_u32(load_u32(b + 12)));
     uint8x8_t second = vsli_n_u8(vshl_u8(four, nibble_at) & 15, six >> 6, 4);          /* scales 4-7, mins 4-7 */
     uint32x2x2_t both = vzip_u32(vreinterpret_u32_u8(six & 63), vreinterpret_u32_u8(second));
-    times_u8(load_f16(b), vreinterpret_u8_u32(both.val[0]), scale);
+    to_floats_u8(vreinterpret_u8_u32(both.val[0]), scale);
     times_u8(load_f16(b + 2), vreinterpret_u8_u32(both.val[1]), min);
 }
 #define scales_Q5_K scales_Q4_K
+FORCE_INLINE float factor_Q4_K(const uint8_t *b) { return load_f16(b); }
+#define factor_Q5_K factor_Q4_K
 
 /* Q5_K: as Q4_K with 32 bytes before the nibbles, whose bit i is the fifth of the i-th 32 weights. */
 FORCE_INLINE struct codes codes_Q5_K(const uint8_t *b, int i)
@@ -46,9 +48,10 @@ FORCE_INLINE struct codes codes_Q6_K(const uint8_t *b, int i)
 FORCE_INLINE void scales_Q6_K(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
     int8x16_t s = vreinterpretq_s8_u8(vld1q_u8(b + 192));
-    times(load_f16(b + 208), vmovl_s8(vget_low_s8(s)), scale);
-    times(load_f16(b + 208), vmovl_high_s8(s), scale + 2);
+    to_floats(vmovl_s8(vget_low_s8(s)), scale);
+    to_floats(vmovl_high_s8(s), scale + 2);
 }
+FORCE_INLINE float factor_Q6_K(const uint8_t *b) { return load_f16(b + 208); }
 
 /* Q2_K: 16 bytes with a scale in the low and a min in the high nibble, 2 x 32 bytes of four bit pairs, f16 d, f16 dmin. */
 FORCE_INLINE struct codes codes_Q2_K(const uint8_t *b, int i) { return fields(load32(b + 16 + i / 4 * 32), i % 4 * 2, 3); }
@@ -56,10 +59,11 @@ FORCE_INLINE void scales_Q2_K(const uint8_t *b, int n, int bytes, float32x4_t *s
 {
     for (int i = 0; i < 2; i++) {
         uint8x8_t eight = vld1_u8(b + 8 * i);
-        times_u8(load_f16(b + 80), eight & 15, scale + 2 * i);
+        to_floats_u8(eight & 15, scale + 2 * i);
         times_u8(load_f16(b + 82), eight >> 4, min + 2 * i);
     }
 }
+FORCE_INLINE float factor_Q2_K(const uint8_t *b) { return load_f16(b + 80); }
 
 /* Q3_K: 32 bytes whose bit i is the third of the i-th 32 weights, 2 x 32 bytes of four bit pairs, 12 bytes of scales, f16 d. */
 FORCE_INLINE struct codes codes_Q3_K(const uint8_t *b, int i)
@@ -74,9 +78,10 @@ FORCE_INLINE void scales_Q3_K(const uint8_t *b, int n, int bytes, float32x4_t *s
     uint8x8_t low = vld1_u8(b + 96);
     uint8x16_t high = vshlq_u8(four_bytes(b + 104), pair_at) & 3;
     int8x16_t s = vreinterpretq_s8_u8(vsliq_n_u8(vcombine_u8(low & 15, low >> 4), high, 4)) - 32;
-    times(load_f16(b + 108), vmovl_s8(vget_low_s8(s)), scale);
-    times(load_f16(b + 108), vmovl_high_s8(s), scale + 2);
+    to_floats(vmovl_s8(vget_low_s8(s)), scale);
+    to_floats(vmovl_high_s8(s), scale + 2);
 }
+FORCE_INLINE float factor_Q3_K(const uint8_t *b) { return load_f16(b + 108); }
 
 /* IQ4_XS: f16 d, u16 upper bit pairs and 4 bytes of nibbles of the eight scales plus 32, 8 x 16 bytes as in IQ4_NL. */
 FORCE_INLINE struct codes codes_IQ4_XS(const uint8_t *b, int i) { return nibbles_of(b + 8 + 16 * i, vld1q_s8(iq4_values)); }
@@ -85,7 +90,8 @@ FORCE_INLINE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float32x4_t 
     const int16x8_t nibble_at = {0, -4, -8, -12, 0, -4, -8, -12}, pair_at = {0, -2, -4, -6, -8, -10, -12, -14};
     uint16x8_t low = vcombine_u16(vdup_n_u16(load_u16(b + 4)), vdup_n_u16(load_u16(b + 6)));
     uint16x8_t high = vshlq_u16(vdupq_n_u16(load_u16(b + 2)), pair_at) & 3;
-    times(load_f16(b), vreinterpretq_s16_u16((vshlq_u16(low, nibble_at) & 15) | high << 4) - 32, scale);
+    to_floats(vreinterpretq_s16_u16((vshlq_u16(low, nibble_at) & 15) | high << 4) - 32, scale);
 }
+FORCE_INLINE float factor_IQ4_XS(const uint8_t *b) { return load_f16(b); }
 
 #endif

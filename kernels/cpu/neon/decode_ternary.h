@@ -24,13 +24,15 @@ FORCE_INLINE struct codes codes_TQ1_0(const uint8_t *b, int i)
 }
 FORCE_INLINE void scales_TQ1_0(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
-    scale[0] = scale[1] = vdupq_n_f32(load_f16(b + 52));
+    scale[0] = scale[1] = vdupq_n_f32(1);
 }
+FORCE_INLINE float factor_TQ1_0(const uint8_t *b) { return load_f16(b + 52); }
 
 FORCE_INLINE struct codes codes_TQ2_0(const uint8_t *b, int i) { return fields(load32(b + i / 4 * 32), i % 4 * 2, 3); }
 FORCE_INLINE void scales_TQ2_0(const uint8_t *b, int n, int bytes, float32x4_t *scale, float32x4_t *min)
 {
-    scale[0] = scale[1] = vdupq_n_f32(load_f16(b + 64));
+    scale[0] = scale[1] = vdupq_n_f32(1);
 }
+FORCE_INLINE float factor_TQ2_0(const uint8_t *b) { return load_f16(b + 64); }
 
 #endif

@@ -39,13 +39,15 @@ FORCE_INLINE void unpack_blocks(enum format f, codes_fn codes, scales_fn scales,
         store_scales(min_of, n_groups, min);
 }
 
-FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, const uint8_t *row, int64_t k, uint8_t *code, float *scale,
-                      float *min)
+FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, factor_fn factor, const uint8_t *row, int64_t k, uint8_t *code,
+                      float *scale, float *factors, float *min)
 {
     const int block = format_info[f].block, n_groups = block / format_info[f].group, at_once = block == 32 ? 4 : 1;
     for (int64_t b = 0, n; b < k / block; b += n, row += n * format_info[f].bytes) {
         float *mins = format_has_min(f) ? min + b * n_groups : NULL;
         n = b + at_once <= k / block ? at_once : 1;
+        if (format_has_factor(f))
+            factors[b] = factor(row);
         if (n == at_once)
             unpack_blocks(f, codes, scales, row, at_once, code + b * block, scale + b * n_groups, mins);
         else
@@ -54,9 +56,9 @@ FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, co
 }
 
 #define DEFINE_UNPACK(name) \
-    static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *min) \
+    static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factors, float *min) \
     { \
-        unpack_row(FORMAT_##name, codes_##name, scales_##name, row, k, code, scale, min); \
+        unpack_row(FORMAT_##name, codes_##name, scales_##name, factor_##name, row, k, code, scale, factors, min); \
     }
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_UNPACK(name))
 #include "formats/formats.def"

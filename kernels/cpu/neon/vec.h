@@ -128,10 +128,13 @@ static inline vec v_keep_lanes(vec a, int from, int to)
 
 static inline float32x4_t v_fold(vec a) { return vaddq_f32(a.low, a.high); }
 
-/* out[i] = the sum of the lanes of a[i]. */
+/* out[i] = the sum of the lanes of a[i]: neighbours first. */
 static inline void v_sum4(const vec a[4], float *out)
 {
-    vst1q_f32(out, vpaddq_f32(vpaddq_f32(v_fold(a[0]), v_fold(a[1])), vpaddq_f32(v_fold(a[2]), v_fold(a[3]))));
+    float32x4_t p[4];
+    for (int i = 0; i < 4; i++)
+        p[i] = vpaddq_f32(a[i].low, a[i].high);
+    vst1q_f32(out, vpaddq_f32(vpaddq_f32(p[0], p[1]), vpaddq_f32(p[2], p[3])));
 }
 static inline float v_sum(vec a) { return vaddvq_f32(v_fold(a)); }
 static inline float v_greatest(vec a) { return vmaxvq_f32(vmaxq_f32(a.low, a.high)); }
@@ -173,6 +176,26 @@ static inline vec v_load_twice(const float *p, int64_t n)
 {
     float32x4_t four = n < VLANES / 2 ? v_load_n(p, n).low : vld1q_f32(p);
     return (vec){vzip1q_f32(four, four), vzip2q_f32(four, four)};
+}
+
+static inline vec v_set_pair(float even, float odd)
+{
+    float32x4_t four = {even, odd, even, odd};
+    return (vec){four, four};
+}
+
+/* From elements 0 .. 7 of four rows to elements 2 j and 2 j + 1 of all rows in a[j]. */
+static inline void v_transpose_pairs(vec a[4])
+{
+    float64x2_t low[4], high[4];
+    for (int i = 0; i < 4; i++) {
+        low[i] = vreinterpretq_f64_f32(a[i].low);
+        high[i] = vreinterpretq_f64_f32(a[i].high);
+    }
+    a[0] = (vec){vreinterpretq_f32_f64(vzip1q_f64(low[0], low[1])), vreinterpretq_f32_f64(vzip1q_f64(low[2], low[3]))};
+    a[1] = (vec){vreinterpretq_f32_f64(vzip2q_f64(low[0], low[1])), vreinterpretq_f32_f64(vzip2q_f64(low[2], low[3]))};
+    a[2] = (vec){vreinterpretq_f32_f64(vzip1q_f64(high[0], high[1])), vreinterpretq_f32_f64(vzip1q_f64(high[2], high[3]))};
+    a[3] = (vec){vreinterpretq_f32_f64(vzip2q_f64(high[0], high[1])), vreinterpretq_f32_f64(vzip2q_f64(high[2], high[3]))};
 }
 
 /* Row i, column j to row j, column i, for a square of 4. */

@@ -57,52 +57,73 @@ static void pack_q8(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile 
     }
 }
 
-static void dot_codes(const struct panel *w, struct q8_row x, float *out)
+/* A token of a tile; a row of activations is a tile of one lane. */
+struct token {
+    struct q8_tile x;
+    int lanes, t;
+};
+
+/* sum of (code - bias) * q over n weights from i on; with codes NULL of q alone. */
+static int32_t integer_sum(const uint8_t *code, int bias, struct token token, int64_t i, int n)
 {
-    int64_t n_groups = w->k / w->group;
-    for (int r = 0; r < w->n_rows; r++) {
-        float total = 0;
-        for (int64_t g = 0; g < n_groups; g++) {
-            const uint8_t *code = w->code + r * w->k + g * w->group;
-            const int8_t *q = x.q + g * w->group;
-            int32_t product = 0, sum = 0;
-            for (int i = 0; i < w->group; i++) {
-                product += (code[i] - w->bias) * q[i];
-                sum += q[i];
-            }
-            float x_scale = x.scale[g * w->group / Q8_GROUP];
-            total += w->scale[r * n_groups + g] * x_scale * (float)product;
-            if (w->has_min)
-                total -= w->min[r * n_groups + g] * x_scale * (float)sum;
-        }
-        out[r] = total;
+    int32_t sum = 0;
+    for (int64_t end = i + n; i < end; i++) {
+        int8_t q = token.x.q[(i / 4 * token.lanes + token.t) * 4 + i % 4];
+        sum += code ? (code[i] - bias) * q : q;
     }
+    return sum;
 }
 
-/* Products and sums are those of 16 weights, which share all there is to share. */
+/* 32 weights' integer sums times their scales, from weight i on: p of order.h. */
+static float scaled_sum(const struct panel *w, int r, struct token token, int64_t i)
+{
+    const uint8_t *code = w->code + r * w->k;
+    const float *scale = w->scale + r * (w->k / w->group);
+    if (w->group == FOLDED)
+        return (float)integer_sum(code, w->bias, token, i, 32);
+    float p = 0;
+    for (int64_t g = i / w->group; g < (i + 32) / w->group; g++)
+        p += (float)integer_sum(code, w->bias, token, g * w->group, w->group) * scale[g];
+    return p;
+}
+
+static float sum_of_mins(const struct panel *w, int r, struct token token)
+{
+    const int64_t n = w->k / w->min_group;
+    float m[MIN_CHAINS] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        float xs = token.x.scale[i * w->min_group / 32 * token.lanes + token.t];
+        float sum = xs * (float)integer_sum(NULL, 0, token, i * w->min_group, w->min_group);
+        m[i % MIN_CHAINS] = fmaf(w->min[r * n + i], sum, m[i % MIN_CHAINS]);
+    }
+    return ((m[0] + m[4]) + (m[2] + m[6])) + ((m[1] + m[5]) + (m[3] + m[7]));
+}
+
+static float product(const struct panel *w, int r, struct token token)
+{
+    float acc = 0;
+    const int block = w->has_factor ? 256 : 32;
+    for (int64_t b = 0; b < w->k / block; b++) {
+        float t = w->has_factor ? 0 : acc;
+        for (int64_t i = b * block; i < (b + 1) * block; i += 32)
+            t = fmaf(scaled_sum(w, r, token, i), token.x.scale[i / 32 * token.lanes + token.t], t);
+        acc = w->has_factor ? fmaf(t, w->factor[r * (w->k / 256) + b], acc) : t;
+    }
+    return w->has_min ? acc - sum_of_mins(w, r, token) : acc;
+}
+
+static void dot_codes(const struct panel *w, struct q8_row x, float *out)
+{
+    struct token token = {{x.q, x.scale, NULL}, 1, 0};
+    for (int r = 0; r < w->n_rows; r++)
+        out[r] = product(w, r, token);
+}
+
 static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
 {
-    int min_group = w->group == FOLDED ? 16 : w->group;
-    for (int r = 0; r < w->n_rows; r++) {
-        const uint8_t *code = w->code + r * w->k;
-        const float *scale = w->scale + r * (w->k / w->group), *min = w->min + r * (w->k / min_group);
-        for (int t = 0; t < n_tokens; t++) {
-            float total = 0;
-            for (int64_t first = 0; first < w->k; first += 16) {
-                int32_t product = 0, sum = 0;
-                for (int64_t i = first; i < first + 16; i++) {
-                    int8_t q = x->q[(i / 4 * LANES + t) * 4 + i % 4];
-                    product += (code[i] - w->bias) * q;
-                    sum += q;
-                }
-                float x_scale = x->scale[first / Q8_GROUP * LANES + t];
-                total += scale[first / w->group] * x_scale * (float)product;
-                if (w->has_min)
-                    total -= (w->group == FOLDED ? scale[first / FOLDED] : 1) * min[first / min_group] * x_scale * (float)sum;
-            }
-            out[t * out_stride + r] = total;
-        }
-    }
+    for (int r = 0; r < w->n_rows; r++)
+        for (int t = 0; t < n_tokens; t++)
+            out[t * out_stride + r] = product(w, r, (struct token){*x, LANES, t});
 }
 
 void fill_scalar_int8(struct kernels *table)

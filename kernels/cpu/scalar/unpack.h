@@ -1,12 +1,12 @@
 /* The readable reference of every quantized format: one function each, from a block to codes, scales and mins.
  *
- * unpack_<FORMAT>(block, code, scale, min): code [block], scale and min [block / group], so that weight i is
- * (code[i] - bias) * scale[i / group] - min[i / group]. min is left alone by the formats that have none. */
+ * unpack_<FORMAT>(block, code, scale, factor, min): code [block], scale and min [block / group], factor [1], so that weight i is
+ * (code[i] - bias) * (scale[i / group] * *factor) - min[i / group]. factor and min are left alone by the formats that have none. */
 #ifndef SUBBYTE_SCALAR_UNPACK_H
 #define SUBBYTE_SCALAR_UNPACK_H
 #include "formats/blocks.h"
 
-typedef void unpack_fn(const void *block, uint8_t *code, float *scale, float *min);
+typedef void unpack_fn(const void *block, uint8_t *code, float *scale, float *factor, float *min);
 
 #define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, unpack_fn unpack_##name;)
 #include "formats/formats.def"

@@ -17,51 +17,6 @@ void FILL(attention_decode)(struct kernels *table);
 void FILL(attention_prefill)(struct kernels *table);
 void FILL(float)(struct kernels *table);
 
-enum {
-    SUMS = 4,         /* independent sums, as a multiply-add takes several cycles */
-    AHEAD = 8192      /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
-};
-
-/* One row after the other, as memory is read fastest; few rows at once, which share the loads of x, were slower. */
-INLINE float dot_row(enum format format, const uint8_t *row, int64_t k, const float *x)
-{
-    const int64_t step = SUMS * VLANES;
-    vec sum[SUMS];
-    for (int s = 0; s < SUMS; s++)
-        sum[s] = v_set(0);
-    int64_t i = 0;
-    for (; i + step <= k; i += step) {
-        for (int64_t b = 0; b < row_bytes(format, step); b += 64)
-            __builtin_prefetch(row + row_bytes(format, i) + AHEAD + b);
-        for (int s = 0; s < SUMS; s++)
-            sum[s] = v_fma(v_load_as(format, row, i + s * VLANES, VLANES), v_load(x + i + s * VLANES), sum[s]);
-    }
-    for (; i < k; i += VLANES)
-        sum[0] = v_fma(v_load_as(format, row, i, k - i), v_load_n(x + i, k - i), sum[0]);
-    return v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
-}
-
-INLINE void dot_float_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
-{
-    for (int r = 0; r < n_rows; r++)
-        out[r] = dot_row(format, rows + r * row_bytes(format, k), k, x);
-}
-
-static void dot_f32(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
-{
-    dot_float_rows(FORMAT_F32, rows, n_rows, k, x, out);
-}
-
-static void dot_f16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
-{
-    dot_float_rows(FORMAT_F16, rows, n_rows, k, x, out);
-}
-
-static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
-{
-    dot_float_rows(FORMAT_BF16, rows, n_rows, k, x, out);
-}
-
 /* Floats are copied as anywhere, so F32 keeps the slot it has. */
 INLINE void row_to_float(enum format format, const uint8_t *row, int64_t k, float *out)
 {
@@ -110,9 +65,6 @@ static void float_to_f16(const float *x, int64_t n, uint16_t *out)
 void FILL(float)(struct kernels *table)
 {
     table->lanes = VLANES;
-    table->dot_float[FORMAT_F32] = dot_f32;
-    table->dot_float[FORMAT_F16] = dot_f16;
-    table->dot_float[FORMAT_BF16] = dot_bf16;
     table->to_float[FORMAT_F16] = f16_row_to_float;
     table->to_float[FORMAT_BF16] = bf16_row_to_float;
     table->pack_float = pack_float;

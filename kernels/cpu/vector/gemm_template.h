@@ -4,13 +4,14 @@
  * which takes a step along the rows: one float, or two bf16. */
 #ifndef SUBBYTE_VECTOR_GEMM_TEMPLATE_H
 #define SUBBYTE_VECTOR_GEMM_TEMPLATE_H
+#include "cpu/order.h"
 #include "convert.h"
 
 enum {
-    GEMM_TILES = 3,                   /* Some rows meet some tiles: their sums take three quarters of the registers, and each */
-    GEMM_ROWS = V_REGISTERS / 4,      /* load serves several multiplications. */
-    GEMM_AT_ONCE = 2 * GEMM_ROWS,     /* rows that are stored together */
-    GEMM_STEPS = 1024                 /* Of so many steps three tiles stay in the second cache, while all rows pass by. */
+    GEMM_TILES = V_REGISTERS == 32 ? 3 : 2,          /* Some rows meet some tiles: their sums, two chains of each, take three quarters */
+    GEMM_ROWS = V_REGISTERS == 32 ? 4 : 3,           /* of the registers, and each load serves several multiplications. */
+    GEMM_MOST_ROWS = 2 * GEMM_ROWS,                  /* that meet a single tile */
+    GEMM_AT_ONCE = V_REGISTERS == 32 ? 16 : 24       /* rows that are stored together */
 };
 
 struct gemm {
@@ -25,28 +26,38 @@ struct gemm {
     int64_t out_stride;
 };
 
-/* sums[t * GEMM_AT_ONCE + r][lane] of n_rows rows and n_tiles tiles, both constants where this is inlined, over n steps. What
- * lies `ahead` bytes further is fetched from memory meanwhile, unless that is 0. */
+/* A step of some rows and tiles, added to a chain of each. */
+INLINE void gemm_step(const uint8_t *rows, int64_t row_bytes, int n_rows, const float *tile, int64_t tile_floats, int n_tiles, vec *sum)
+{
+    vec x[GEMM_TILES];
+    for (int t = 0; t < n_tiles; t++)
+        x[t] = v_load(tile + t * tile_floats);
+    for (int r = 0; r < n_rows; r++)
+        for (int t = 0; t < n_tiles; t++)
+            sum[r * n_tiles + t] = multiply(sum[r * n_tiles + t], rows + r * row_bytes, x[t]);
+}
+
+/* sums[t * GEMM_AT_ONCE + r][lane] of n_rows rows and n_tiles tiles, both constants where this is inlined, over n steps, at most
+ * FLOAT_PART. What lies `ahead` bytes further is fetched from memory meanwhile, unless that is 0. */
 INLINE void gemm_sums(const uint8_t *rows, int64_t row_bytes, int n_rows, const float *tile, int64_t tile_floats, int n_tiles,
                       int64_t n, int64_t ahead, float *sums)
 {
-    vec sum[GEMM_ROWS * GEMM_TILES];
+    vec even[GEMM_ROWS * GEMM_TILES], odd[GEMM_ROWS * GEMM_TILES];
     for (int i = 0; i < n_rows * n_tiles; i++)
-        sum[i] = v_set(0);
-    for (int64_t i = 0; i < n; i++, rows += 4, tile += VLANES) {
-        vec x[GEMM_TILES];
+        even[i] = odd[i] = v_set(0);
+    int64_t i = 0;
+    for (; i + 2 <= n; i += 2, rows += 8, tile += 2 * VLANES) {
         if (ahead && i % (64 / 4) == 0)                        /* once a cache line */
             for (int r = 0; r < n_rows; r++)
                 __builtin_prefetch(rows + r * row_bytes + ahead);
-        for (int t = 0; t < n_tiles; t++)
-            x[t] = v_load(tile + t * tile_floats);
-        for (int r = 0; r < n_rows; r++)
-            for (int t = 0; t < n_tiles; t++)
-                sum[r * n_tiles + t] = multiply(sum[r * n_tiles + t], rows + r * row_bytes, x[t]);
+        gemm_step(rows, row_bytes, n_rows, tile, tile_floats, n_tiles, even);
+        gemm_step(rows + 4, row_bytes, n_rows, tile + VLANES, tile_floats, n_tiles, odd);
     }
+    if (i < n)
+        gemm_step(rows, row_bytes, n_rows, tile, tile_floats, n_tiles, even);
     for (int r = 0; r < n_rows; r++)
         for (int t = 0; t < n_tiles; t++)
-            v_store(sums + (t * GEMM_AT_ONCE + r) * VLANES, sum[r * n_tiles + t]);
+            v_store(sums + (t * GEMM_AT_ONCE + r) * VLANES, v_add(even[r * n_tiles + t], odd[r * n_tiles + t]));
 }
 
 /* out[t * stride + r] (+)= sums[r][t] */
@@ -69,11 +80,13 @@ INLINE void gemm_some(const struct gemm *g, int first, int n_tiles, int64_t i, i
 {
     const int64_t tile_floats = g->n_steps * VLANES;
     const float *tile = g->tiles + first * tile_floats + i * VLANES;
-    const int64_t ahead = g->in_memory && first == 0 ? GEMM_ROWS * g->row_bytes : 0;
+    const int64_t ahead = g->in_memory && first == 0 ? GEMM_MOST_ROWS * g->row_bytes : 0;
     for (int r0 = 0; r0 < g->n_rows; r0 += GEMM_AT_ONCE) {
         float sums[GEMM_TILES * GEMM_AT_ONCE * VLANES];
         const uint8_t *rows = g->rows + r0 * g->row_bytes + 4 * i;
         int n_rows = g->n_rows - r0 < GEMM_AT_ONCE ? g->n_rows - r0 : GEMM_AT_ONCE, r = 0;
+        for (; n_tiles == 1 && r + GEMM_MOST_ROWS <= n_rows; r += GEMM_MOST_ROWS)
+            gemm_sums(rows + r * g->row_bytes, g->row_bytes, GEMM_MOST_ROWS, tile, tile_floats, 1, n, ahead, sums + r * VLANES);
         for (; r + GEMM_ROWS <= n_rows; r += GEMM_ROWS)
             gemm_sums(rows + r * g->row_bytes, g->row_bytes, GEMM_ROWS, tile, tile_floats, n_tiles, n, ahead, sums + r * VLANES);
         for (; r < n_rows; r++)
@@ -86,22 +99,22 @@ INLINE void gemm_some(const struct gemm *g, int first, int n_tiles, int64_t i, i
     }
 }
 
-/* Each sum is taken in the same parts and order for any number of tokens and rows. */
+/* Of FLOAT_PART steps some tiles stay in the second cache, while all rows pass by. */
 static inline void gemm_all(const struct gemm *g)
 {
     const int n_tiles = (g->n_tokens + VLANES - 1) / VLANES;
-    for (int64_t i = 0; i < g->n_steps; i += GEMM_STEPS) {
-        int64_t n = g->n_steps - i < GEMM_STEPS ? g->n_steps - i : GEMM_STEPS;
+    for (int64_t i = 0; i < g->n_steps; i += FLOAT_PART) {
+        int64_t n = g->n_steps - i < FLOAT_PART ? g->n_steps - i : FLOAT_PART;
         for (int t = 0; t < n_tiles;)
             if (n_tiles - t == 1) {
                 gemm_some(g, t, 1, i, n);
                 t += 1;
-            } else if (n_tiles - t == 2 || n_tiles - t == 4) {         /* two and two are faster than three and one */
+            } else if (GEMM_TILES == 2 || n_tiles - t == 2 || n_tiles - t == 4) {         /* two and two are faster than three and one */
                 gemm_some(g, t, 2, i, n);
                 t += 2;
             } else {
-                gemm_some(g, t, 3, i, n);
-                t += 3;
+                gemm_some(g, t, GEMM_TILES, i, n);
+                t += GEMM_TILES;
             }
     }
 }

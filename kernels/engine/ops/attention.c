@@ -43,7 +43,7 @@ struct item {
 };
 
 /* Keys of each split but the last. */
-static int64_t split_keys(int n_rows, int lanes, int64_t n_keys, int head_dim)
+static int64_t split_length(int n_rows, int lanes, int64_t n_keys, int head_dim)
 {
     int64_t most = SPLIT_ELEMENTS / head_dim * (one_by_one(n_rows, lanes) ? 1 : TILE_SPLITS);
     if (most < KV_BLOCK)
@@ -82,7 +82,7 @@ static struct item item_at(const struct step *s, const struct attention *a, int6
     u.n = left < lanes ? left : lanes;
     u.first = first_key(a, position(seg, u.row));
     u.last = position(seg, u.row) + u.n;
-    u.keys = split_keys(u.n, lanes, u.last - u.first, a->head_dim);
+    u.keys = split_length(u.n, lanes, u.last - u.first, a->head_dim);
     u.n_splits = (u.last - u.first + u.keys - 1) / u.keys;
     return u;
 }
@@ -143,7 +143,7 @@ static struct scratch_need attention_need(const struct op *op, struct step_size 
 {
     const struct attention *a = op->parameters;
     int group = a->n_head / a->n_head_kv, n_items = ITEMS_PER_THREAD * size.n_threads, n_rows = 3 * size.lanes / 8;
-    int64_t short_split = SPLIT_ELEMENTS / a->head_dim + KV_BLOCK, long_split = split_keys(n_rows, size.lanes, size.n_ctx, a->head_dim);
+    int64_t short_split = SPLIT_ELEMENTS / a->head_dim + KV_BLOCK, long_split = split_length(n_rows, size.lanes, size.n_ctx, a->head_dim);
     int64_t one = group * (short_split > long_split ? short_split : long_split), tile = attention_scratch(group, a->head_dim);
     return (struct scratch_need){
         .thread_floats = (int64_t)group * a->head_dim + 16 + (one > tile ? one : tile),

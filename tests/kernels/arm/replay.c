@@ -22,9 +22,12 @@ static void replay_to_float(void)
 static void replay_unpack(void)
 {
     uint8_t *code = space(vector->bytes[1], 1);
-    float *scale = space(vector->bytes[2], 4), *min = space(vector->bytes[3], 4);
-    table->unpack[format](input(0, 1), vector->size[0], code, scale, min);
+    float *scale = space(vector->bytes[2], 4), *min = space(vector->bytes[3], 4), *factor = space(vector->size[0] / 64 + 4, 4);
+    table->unpack[format](input(0, 1), vector->size[0], code, scale, factor, min);
     compare_bytes("codes", code, 1);
+    const int64_t n_scales = vector->bytes[2] / 4, of_block = 256 / format_info[format].group;
+    for (int64_t i = 0; i < n_scales && format_has_factor(format); i++)
+        scale[i] *= factor[i / of_block];
     compare_floats("scales", scale, 2);
     compare_floats("mins", min, 3);
 }
@@ -80,7 +83,8 @@ static void replay_product(void)
     const uint8_t *rows = input(0, 1);
     const struct q8_row x = {input(1, 1), input(2, 4), input(3, 2)};
     struct panel w = {.code = space(PANEL_ROWS * k, 1), .scale = space(4 * PANEL_ROWS * k / group, 4),
-                      .min = space(4 * PANEL_ROWS * k / group, 4), .k = k, .has_min = format_has_min(format)};
+                      .factor = space(4 * PANEL_ROWS * (k / 256 + 1), 4), .min = space(4 * PANEL_ROWS * k / group, 4), .k = k,
+                      .min_group = (int)group, .has_factor = format_has_factor(format), .has_min = format_has_min(format)};
     const int64_t lanes = table->lanes, at_once = lanes * table->gemm_tiles, padded = (n_tokens + lanes - 1) / lanes * lanes;
     const struct q8_tile tiles = {space(padded * k, 64), space(padded * k / 8, 64), space(padded * k / 4, 64)};
     float *out = space(4 * n_tokens * n_rows, 4), *one = space(4 * n_rows, 4);
@@ -91,14 +95,13 @@ static void replay_product(void)
         w.n_rows = (int)smaller(PANEL_ROWS, n_rows - r), w.group = (int)group, w.bias = format_info[format].bias;
         for (int i = 0; i < w.n_rows; i++)
             table->unpack[format](rows + row_bytes(format, (r + i) * k), k, w.code + i * k, w.scale + i * k / group,
-                                  w.min + i * k / group);
+                                  w.factor + i * (k / 256), w.min + i * k / group);
         for (int64_t t = 0; t < n_tokens; t++) {
             table->dot_codes(&w, q8_token(x, t, k), one);
             compare_close("dot_codes", one, t * n_rows + r, w.n_rows, 4);
         }
         for (int i = 0; i < w.n_rows && table->fold[format]; i++) {
-            table->fold[format](rows + row_bytes(format, (r + i) * k), k, w.code + i * k, w.scale + i * k / group,
-                                w.min + i * k / group, w.scale + i * k / FOLDED);
+            table->fold[format](k, w.code + i * k, w.scale + i * k / group);
             w.group = FOLDED, w.bias = folded_bias(format);
         }
         for (int64_t t = 0; t < n_tokens; t += at_once) {
