@@ -125,7 +125,7 @@ struct kernels {
      * split_row(head_dim) floats: the sum of weight * value, then the greatest score, then the sum of weights, where weight =
      * exp(score - greatest). A split without visible keys: zeros, -FLT_MAX, zero. */
     /* One token, keys first..last-1, first <= last. q [n_head][head_dim], split [n_head][split_row];
-     * scratch: n_head * (last - first) floats. */
+     * scratch: attention_scratch(n_head, head_dim) floats, 64-byte aligned. */
     void (*attention_decode)(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
                              float *scratch, float *split);
     /* n_tokens (1..lanes) consecutive positions pos0.., of keys first..last-1 those that each sees: key j is visible to position i iff
@@ -133,13 +133,14 @@ struct kernels {
      * split [n_tokens][n_head][split_row]; scratch: attention_scratch(n_head, head_dim) floats, 64-byte aligned. */
     void (*attention_prefill)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv,
                               int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *split);
-    /* out[h] from n_splits (1..MAX_SPLITS) that lie split_stride floats apart, combined in that order. out [n_head][head_dim]. */
-    void (*combine_splits)(const float *split, int64_t split_stride, int n_splits, int n_head, int head_dim, float *out);
+    /* Makes of `total`, which is what came of some keys, what comes of them and the keys of the next split; both [n_head][split_row]. */
+    void (*merge_split)(const float *split, int n_head, int head_dim, float *total);
+    /* out[h] = softmax(scores) V from what came of all keys. out [n_head][head_dim]. */
+    void (*finish_attention)(const float *total, int n_head, int head_dim, float *out);
 };
 
 #define LEAST_LOGIT (-1e30f)
 
-enum { MAX_SPLITS = 256 };
 static inline int64_t split_row(int head_dim) { return head_dim + 2; }
 /* Floats of scratch that attention may use for n_head query heads. */
 static inline int64_t attention_scratch(int n_head, int head_dim)

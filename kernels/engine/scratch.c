@@ -81,6 +81,7 @@ struct scratch *scratch_new(const struct plan *p, const struct kernels *k, int n
         return NULL;
     m->n_batch = n_batch;
     m->n_threads = n_threads;
+    m->n_ctx = n_ctx;
     m->activations = activations;
     struct step_size size = {.lanes = k->lanes, .n_batch = n_batch, .n_threads = n_threads, .n_ctx = n_ctx};
     struct scratch_need need = {0};

@@ -33,6 +33,7 @@ enum { MAX_CHUNK_ROWS = 128, MAX_SMALL_BATCH = MAX_LANES / 2 };
 
 struct scratch {
     int n_batch, n_threads;
+    int64_t n_ctx;              /* of the longest cache */
     enum activations activations;
     float **slot;               /* [n_slots][n_batch][width] */
     struct q8_tile q8;          /* activations of the current operation, tile after tile */

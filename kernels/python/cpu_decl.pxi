@@ -6,7 +6,6 @@ cdef extern from "cpu/kernel_table.h" nogil:
         N_FORMATS
         PANEL_ROWS
         FOLDED
-        MAX_SPLITS
         MAX_TABLES
 
     struct format_info_t "format_info":
@@ -79,8 +78,8 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*attention_prefill)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,
                             int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch,
                             float *part) noexcept nogil
-        void (*combine_splits)(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim,
-                            float *out) noexcept nogil
+        void (*merge_split)(const float *split, int n_head, int head_dim, float *total) noexcept nogil
+        void (*finish_attention)(const float *total, int n_head, int head_dim, float *out) noexcept nogil
     int64_t attention_scratch(int n_head, int head_dim)
 
 

@@ -164,7 +164,7 @@ def attention_decode(isa: str, format: str, const float[:, ::1] q, const uint8_t
     check(n_head > 0 and head_dim > 0 and part.shape[0] == n_head and part.shape[1] == head_dim + 2
           and 0 <= first <= last <= k.shape[0], "q [n_head, head_dim], part [n_head, head_dim + 2]")
     cdef kv_head kv = kv_of(format, head_dim, k, v)
-    cdef Scratch scratch = Scratch(n_head * (last - first))
+    cdef Scratch scratch = Scratch(attention_scratch(n_head, head_dim))
     with nogil:
         table.attention_decode(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &part[0, 0])
 
@@ -189,9 +189,13 @@ def attention_prefill(isa: str, format: str, const float[:, :, ::1] q, const uin
 
 
 def combine_splits(isa: str, const float[:, :, ::1] parts, float[:, ::1] out) -> None:
+    """Splits [n_splits, n_head, head_dim + 2], merged in their order (merge_split, finish_attention), to [n_head, head_dim]."""
     cdef const kernels_t *table = table_of(isa)
-    check(0 < parts.shape[0] <= MAX_SPLITS and parts.shape[1] == out.shape[0] > 0 and out.shape[1] > 0
+    check(0 < parts.shape[0] and parts.shape[1] == out.shape[0] > 0 and out.shape[1] > 0
           and parts.shape[2] == out.shape[1] + 2, "parts [n_parts, n_head, head_dim + 2], out [n_head, head_dim]")
-    with nogil:
-        table.combine_splits(&parts[0, 0, 0], parts.shape[1] * parts.shape[2], <int>parts.shape[0], <int>out.shape[0],
-                          <int>out.shape[1], &out[0, 0])
+    cdef int n_head = <int>out.shape[0], head_dim = <int>out.shape[1]
+    cdef float[:, ::1] total = np.array(parts[0])
+    cdef int64_t i
+    for i in range(1, parts.shape[0]):
+        table.merge_split(&parts[i, 0, 0], n_head, head_dim, &total[0, 0])
+    table.finish_attention(&total[0, 0], n_head, head_dim, &out[0, 0])

@@ -27,90 +27,78 @@ static float score(const float *q, int head_dim, struct kv_head kv, int64_t key,
     return (float)sum * scale;
 }
 
-/* One query head over keys first..last-1; p takes last - first numbers. */
-static void attend_head(const float *q, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale, float *p, float *part)
+/* One query head over keys first .. last - 1, block by block, relative to the greatest score so far. */
+static void attend_head(const float *q, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale, float *part)
 {
-    float max = -FLT_MAX;                                   /* see max_sum_exp */
-    for (int64_t key = first; key < last; key++) {
-        p[key - first] = score(q, head_dim, kv, key, scale);
-        max = fmaxf(max, p[key - first]);
+    float *max = part + head_dim, *sum = part + head_dim + 1;
+    for (int d = 0; d < head_dim; d++)
+        part[d] = 0;
+    *max = -FLT_MAX;                                        /* see max_sum_exp */
+    *sum = 0;
+    for (int64_t end; first < last; first = end) {
+        end = (first / KV_BLOCK + 1) * KV_BLOCK < last ? (first / KV_BLOCK + 1) * KV_BLOCK : last;
+        float p[KV_BLOCK], new_max = *max;
+        for (int64_t key = first; key < end; key++) {
+            p[key - first] = score(q, head_dim, kv, key, scale);
+            new_max = fmaxf(new_max, p[key - first]);
+        }
+        double keep = expf(*max - new_max), total = 0;
+        for (int64_t i = 0; i < end - first; i++) {
+            p[i] = expf(p[i] - new_max);
+            total += p[i];
+        }
+        for (int d = 0; d < head_dim; d++) {
+            double value = 0;
+            for (int64_t key = first; key < end; key++)
+                value += (double)p[key - first] * element(kv.v, kv.format, head_dim, key, d);
+            part[d] = (float)(part[d] * keep + value);
+        }
+        *max = new_max;
+        *sum = (float)(*sum * keep + total);
     }
-    double sum = 0;
-    for (int64_t i = 0; i < last - first; i++) {
-        p[i] = expf(p[i] - max);
-        sum += p[i];
-    }
-    for (int d = 0; d < head_dim; d++) {
-        double value = 0;
-        for (int64_t key = first; key < last; key++)
-            value += (double)p[key - first] * element(kv.v, kv.format, head_dim, key, d);
-        part[d] = (float)value;
-    }
-    part[head_dim] = max;
-    part[head_dim + 1] = (float)sum;
 }
 
 static void attention_decode(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
                        float *scratch, float *part)
 {
     for (int h = 0; h < n_head; h++)
-        attend_head(q + h * head_dim, head_dim, kv, first, last, scale, scratch, part + h * split_row(head_dim));
-}
-
-/* The same with one pass over the keys and no memory for their weights: the part is summed relative to the greatest score so far, and
- * scaled down whenever a greater one comes. */
-static void attend_online(const float *q, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale, float *part)
-{
-    float max = -FLT_MAX, sum = 0;
-    for (int d = 0; d < head_dim; d++)
-        part[d] = 0;
-    for (int64_t key = first; key < last; key++) {
-        float s = score(q, head_dim, kv, key, scale);
-        float new_max = fmaxf(max, s);
-        float keep = expf(max - new_max), p = expf(s - new_max);
-        for (int d = 0; d < head_dim; d++)
-            part[d] = part[d] * keep + p * element(kv.v, kv.format, head_dim, key, d);
-        sum = sum * keep + p;
-        max = new_max;
-    }
-    part[head_dim] = max;
-    part[head_dim + 1] = sum;
+        attend_head(q + h * head_dim, head_dim, kv, first, last, scale, part + h * split_row(head_dim));
 }
 
 static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
                         int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part)
 {
-    (void)scratch;
     for (int t = 0; t < n_tokens; t++) {
         int64_t pos = pos0 + t, to = pos + 1 < last ? pos + 1 : last;
         int64_t from = window > 0 && pos - window >= first ? pos - window + 1 : first;
         for (int h = 0; h < n_head; h++, part += split_row(head_dim))
-            attend_online(q + t * q_stride + h * head_dim, head_dim, kv, from, to, scale, part);
+            attend_head(q + t * q_stride + h * head_dim, head_dim, kv, from, to, scale, part);
     }
 }
 
-static void combine_splits(const float *part, int64_t part_stride, int n_parts, int n_head, int head_dim, float *out)
+static void merge_split(const float *split, int n_head, int head_dim, float *total)
 {
-    for (int h = 0; h < n_head; h++, part += split_row(head_dim), out += head_dim) {
-        float max = -FLT_MAX;
-        for (int p = 0; p < n_parts; p++)
-            max = fmaxf(max, part[p * part_stride + head_dim]);
-        for (int d = 0; d < head_dim; d++) {
-            double value = 0, sum = 0;
-            for (int p = 0; p < n_parts; p++) {
-                const float *row = part + p * part_stride;
-                double weight = expf(row[head_dim] - max);
-                value += weight * row[d];
-                sum += weight * row[head_dim + 1];
-            }
-            out[d] = (float)(value / sum);
-        }
+    for (int h = 0; h < n_head; h++, split += split_row(head_dim), total += split_row(head_dim)) {
+        float max = fmaxf(total[head_dim], split[head_dim]);
+        double a = expf(total[head_dim] - max), b = expf(split[head_dim] - max);
+        for (int d = 0; d < head_dim; d++)
+            total[d] = (float)(total[d] * a + split[d] * b);
+        total[head_dim + 1] = (float)(total[head_dim + 1] * a + split[head_dim + 1] * b);
+        total[head_dim] = max;
     }
+}
+
+static void finish_attention(const float *total, int n_head, int head_dim, float *out)
+{
+    for (int h = 0; h < n_head; h++, total += split_row(head_dim), out += head_dim)
+        for (int d = 0; d < head_dim; d++)
+            out[d] = total[d] / total[head_dim + 1];
 }
 
 void fill_scalar_attention(struct kernels *table)
 {
     table->attention_decode = attention_decode;
     table->attention_prefill = attention_prefill;
-    table->combine_splits = combine_splits;
+    table->merge_split = merge_split;
+    table->finish_attention = finish_attention;
 }

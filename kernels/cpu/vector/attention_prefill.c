@@ -7,6 +7,7 @@
 #include "cpu/kernel_table.h"
 #include "convert.h"
 #include "exp.h"
+#include "lanes.h"
 #include "product.h"
 #include "transpose.h"
 
@@ -20,10 +21,10 @@ struct head {
     float *sum;       /* [VLANES]: of the weights, relative to max */
 };
 
-/* Keys first..first + n - 1, of which token t sees those in visible_from + t .. visible_to + t. */
+/* Keys first..first + n - 1, of which token t sees those in visible_from + t .. visible_to + t, but none before `start`. */
 struct block {
     const float *k, *v;
-    int64_t first, visible_from, visible_to;
+    int64_t first, start, visible_from, visible_to;
     int n;
 };
 
@@ -45,20 +46,15 @@ static void start(struct head head, const float *q, int64_t q_stride, int n_toke
     v_store(head.sum, v_set(0));
 }
 
-static int clamp_lane(int64_t t)
-{
-    return t < 0 ? 0 : t > VLANES ? VLANES : (int)t;
-}
-
 /* -infinity where a token does not see a key. */
 static void mask(const struct block *block, int n_tokens, float *scores)
 {
     int64_t last = block->first + block->n - 1;
-    if (block->first >= block->visible_from + n_tokens - 1 && last <= block->visible_to)
+    if (block->first >= block->start && block->first >= block->visible_from + n_tokens - 1 && last <= block->visible_to)
         return;
     for (int j = 0; j < block->n; j++) {
         int64_t key = block->first + j;
-        int from = clamp_lane(key - block->visible_to), to = clamp_lane(key - block->visible_from + 1);
+        int from = clamp_lane(key - block->visible_to), to = key < block->start ? 0 : clamp_lane(key - block->visible_from + 1);
         v_store(scores + j * VLANES, v_keep_lanes(v_load(scores + j * VLANES), from, to));
     }
 }
@@ -71,14 +67,20 @@ static vec weigh(struct head head, int n, float *scores)
         even = v_max(v_load(scores + j * VLANES), even);
         odd = v_max(v_load(scores + (j + 1 < n ? j + 1 : j) * VLANES), odd);
     }
-    vec max = v_max(even, odd), keep = v_exp(v_sub(old, max)), sum = v_set(0);
-    for (int j = 0; j < n; j++) {
-        vec weight = v_exp(v_sub(v_load(scores + j * VLANES), max));
-        v_store(scores + j * VLANES, weight);
-        sum = v_add(sum, weight);
+    vec max = v_max(even, odd), keep = v_exp(v_sub(old, max)), sum[VLANES];
+    for (int c = 0; c < VLANES; c++) {
+        sum[c] = v_set(0);
+        for (int j = c; j < n; j += VLANES) {
+            vec weight = v_exp(v_sub(v_load(scores + j * VLANES), max));
+            v_store(scores + j * VLANES, weight);
+            sum[c] = v_add(sum[c], weight);
+        }
     }
+    for (int half = VLANES / 2; half > 0; half /= 2)
+        for (int c = 0; c < half; c++)
+            sum[c] = v_add(sum[c], sum[c + half]);
     v_store(head.max, max);
-    v_store(head.sum, v_fma(v_load(head.sum), keep, sum));
+    v_store(head.sum, v_fma(v_load(head.sum), keep, sum[0]));
     return keep;
 }
 
@@ -143,11 +145,11 @@ static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, in
     float *scores = scratch + n_head * (2 * (int64_t)head_dim * VLANES + 2 * VLANES);
     float *k_space = scores + 2 * KV_BLOCK * VLANES, *v_space = k_space + KV_BLOCK * head_dim;
     int64_t row = split_row(head_dim);
-    struct block block = {.first = first, .visible_from = window ? pos0 - window + 1 : INT64_MIN / 2, .visible_to = pos0};
+    struct block block = {.first = first / KV_BLOCK * KV_BLOCK, .start = first, .visible_from = window ? pos0 - window + 1 : INT64_MIN / 2, .visible_to = pos0};
 
     for (int h = 0; h < n_head; h++)
         start(head_at(scratch, h, head_dim), q + h * head_dim, q_stride, n_tokens, head_dim, scale);
-    for (; block.first < last; block.first += KV_BLOCK) {
+    for (; block.first < last && first < last; block.first += KV_BLOCK) {
         block.n = last - block.first < KV_BLOCK ? (int)(last - block.first) : KV_BLOCK;
         block.k = rows_as_float(kv.k, kv.format, block.first, block.n, head_dim, k_space);
         block.v = rows_as_float(kv.v, kv.format, block.first, block.n, head_dim, v_space);

@@ -2,15 +2,14 @@
  *
  * The work is cut in work items: a few rows of one segment and the query heads of one KV head, so that keys are read once for all of
  * them. The keys of an item are cut in KV splits, as flash-decoding does. Where there are few items (one token, few KV heads) a split is
- * a task, and who finishes the last split of an item combines them; else an item is. Cuts depend on positions alone and splits are
- * combined in order: how many threads there are changes no bit of the result. */
+ * a task, and who finishes the last split of an item merges them; else an item is. Splits lie at fixed positions and are merged in
+ * order: neither how many rows an item has nor how many threads there are changes a bit of the result (cpu/order.h). */
 #include <string.h>
 #include "attention.h"
 
 enum {
-    SPLIT_ELEMENTS = 1 << 14,           /* of keys that a split of few rows has: 64 KB of keys and values in F16 */
-    TILE_SPLITS = 4,                    /* a split of a tile has so many times more */
-    ITEMS_PER_THREAD = 4                /* work items whose splits have room in memory */
+    MIN_ROOM = 256,                     /* rows of splits that have room in memory, for each work item */
+    ITEMS_PER_THREAD = 4                /* work items whose splits have */
 };
 
 /* Whether rows are attended one by one. Measured: attention_decode costs as much as 2 or 3 lanes of attention_prefill, which computes all. */
@@ -38,22 +37,8 @@ struct item {
     int row, n;                 /* rows of the step */
     int kv_head;
     int64_t first, last;        /* the keys that some of the rows sees */
-    int64_t keys;               /* of a split */
     int n_splits;
 };
-
-/* Keys of each split but the last. */
-static int64_t split_length(int n_rows, int lanes, int64_t n_keys, int head_dim)
-{
-    int64_t most = SPLIT_ELEMENTS / head_dim * (one_by_one(n_rows, lanes) ? 1 : TILE_SPLITS);
-    if (most < KV_BLOCK)
-        most = KV_BLOCK;
-    int64_t splits = (n_keys + most - 1) / most, allowed = MAX_SPLITS / n_rows;
-    if (splits > allowed)
-        splits = allowed;
-    int64_t even = (n_keys + splits - 1) / splits;
-    return (even + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK;
-}
 
 /* The first key that a position sees. */
 static int64_t first_key(const struct attention *a, int64_t pos)
@@ -82,8 +67,7 @@ static struct item item_at(const struct step *s, const struct attention *a, int6
     u.n = left < lanes ? left : lanes;
     u.first = first_key(a, position(seg, u.row));
     u.last = position(seg, u.row) + u.n;
-    u.keys = split_length(u.n, lanes, u.last - u.first, a->head_dim);
-    u.n_splits = (u.last - u.first + u.keys - 1) / u.keys;
+    u.n_splits = (u.last - 1) / split_keys(a->head_dim) - u.first / split_keys(a->head_dim) + 1;
     return u;
 }
 
@@ -98,7 +82,8 @@ static void attend_split(struct step *s, const struct op *op, const struct item 
 {
     const struct attention *a = op->parameters;
     int group = a->n_head / a->n_head_kv;
-    int64_t first = u->first + split * u->keys, end = first + u->keys, last = end < u->last ? end : u->last;
+    int64_t keys = split_keys(a->head_dim), start = (u->first / keys + split) * keys, end = start + keys;
+    int64_t first = start < u->first ? u->first : start, last = end < u->last ? end : u->last;
     int64_t n_q = (int64_t)group * a->head_dim, pos = position(u->seg, u->row);
     const float *q = queries(s, op, u->row, u->kv_head);
     float *space = s->scratch->thread[thread].floats;
@@ -122,32 +107,32 @@ static void attend_split(struct step *s, const struct op *op, const struct item 
     }
 }
 
-static void combine_splits(struct step *s, const struct op *op, const struct item *u, const float *splits)
+/* The result of an item from what came of all its keys. */
+static void finish_item(struct step *s, const struct op *op, const struct item *u, const float *total)
 {
     const struct attention *a = op->parameters;
     int group = a->n_head / a->n_head_kv, dst = op->out[0];
     float *out = s->scratch->slot[dst] + (int64_t)u->row * s->plan->width[dst] + (int64_t)u->kv_head * group * a->head_dim;
-    for (int t = 0; t < u->n; t++, splits += group * split_row(a->head_dim), out += s->plan->width[dst])
-        s->kernels->combine_splits(splits, split_stride(a, u->n), u->n_splits, group, a->head_dim, out);
+    for (int t = 0; t < u->n; t++, total += group * split_row(a->head_dim), out += s->plan->width[dst])
+        s->kernels->finish_attention(total, group, a->head_dim, out);
 }
 
 /* ---- the operation ---- */
 
-/* Floats for the splits of one item. */
-static int64_t item_floats(const struct attention *a)
+/* Floats for the splits of one item: all of a single row, or two of a tile. */
+static int64_t item_floats(const struct attention *a, int64_t n_ctx, int lanes)
 {
-    return MAX_SPLITS * split_stride(a, 1);
+    int64_t splits = n_ctx / split_keys(a->head_dim) + 2, rows = splits > MIN_ROOM ? splits : MIN_ROOM;
+    return rows * split_stride(a, 1) + 2 * split_stride(a, lanes);
 }
 
 static struct scratch_need attention_need(const struct op *op, struct step_size size)
 {
     const struct attention *a = op->parameters;
-    int group = a->n_head / a->n_head_kv, n_items = ITEMS_PER_THREAD * size.n_threads, n_rows = 3 * size.lanes / 8;
-    int64_t short_split = SPLIT_ELEMENTS / a->head_dim + KV_BLOCK, long_split = split_length(n_rows, size.lanes, size.n_ctx, a->head_dim);
-    int64_t one = group * (short_split > long_split ? short_split : long_split), tile = attention_scratch(group, a->head_dim);
+    int group = a->n_head / a->n_head_kv, n_items = ITEMS_PER_THREAD * size.n_threads;
     return (struct scratch_need){
-        .thread_floats = (int64_t)group * a->head_dim + 16 + (one > tile ? one : tile),
-        .shared_floats = n_items * item_floats(a),
+        .thread_floats = (int64_t)group * a->head_dim + 16 + attention_scratch(group, a->head_dim),
+        .shared_floats = n_items * item_floats(a, size.n_ctx, size.lanes),
         .n_counters = n_items,
     };
 }
@@ -161,12 +146,16 @@ static int64_t attention_position_bytes(const struct op *op, enum format format)
 static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struct team *team, int thread)
 {
     const struct attention *a = op->parameters;
-    float *splits = s->scratch->shared + thread * item_floats(a);
+    float *total = s->scratch->shared + thread * item_floats(a, s->scratch->n_ctx, s->kernels->lanes);
     for (int64_t i; (i = next_chunk(team, thread, n_tiles * a->n_head_kv)) >= 0;) {
         struct item u = item_at(s, a, n_tiles, i);
-        for (int split = 0; split < u.n_splits && !team_cancelled(team, thread); split++)
-            attend_split(s, op, &u, split, splits + split * split_stride(a, u.n), thread);
-        combine_splits(s, op, &u, splits);         /* of a cancelled step nobody reads the result */
+        float *next = total + split_stride(a, u.n);
+        attend_split(s, op, &u, 0, total, thread);
+        for (int split = 1; split < u.n_splits && !team_cancelled(team, thread); split++) {
+            attend_split(s, op, &u, split, next, thread);
+            s->kernels->merge_split(next, u.n * (a->n_head / a->n_head_kv), a->head_dim, total);
+        }
+        finish_item(s, op, &u, total);             /* of a cancelled step nobody reads the result */
     }
     return team_barrier(team, thread);
 }
@@ -182,14 +171,29 @@ static int run_splits(struct step *s, const struct op *op, int64_t n_tiles, stru
         struct item u = item_at(s, a, n_tiles, 0);
         for (; task >= u.n_splits; u = item_at(s, a, n_tiles, ++i))
             task -= u.n_splits;
-        float *splits = s->scratch->shared + i * item_floats(a);
+        float *splits = s->scratch->shared + i * item_floats(a, s->scratch->n_ctx, s->kernels->lanes);
         attend_split(s, op, &u, task, splits + task * split_stride(a, u.n), thread);
-        if (__atomic_add_fetch(&s->scratch->counter[i], 1, __ATOMIC_ACQ_REL) == u.n_splits) {
-            s->scratch->counter[i] = 0;
-            combine_splits(s, op, &u, splits);
-        }
+        if (__atomic_add_fetch(&s->scratch->counter[i], 1, __ATOMIC_ACQ_REL) < u.n_splits)
+            continue;
+        s->scratch->counter[i] = 0;
+        for (int split = 1; split < u.n_splits; split++)
+            s->kernels->merge_split(splits + split * split_stride(a, u.n), u.n * (a->n_head / a->n_head_kv), a->head_dim, splits);
+        finish_item(s, op, &u, splits);
     }
     return team_barrier(team, thread);
+}
+
+/* Whether the splits of every item have room at once, and there are not so many items that these keep all threads busy. */
+static int split_by_split(const struct step *s, const struct attention *a, int64_t n_tiles)
+{
+    if (n_tiles * a->n_head_kv > ITEMS_PER_THREAD * s->scratch->n_threads)
+        return 0;
+    for (int64_t i = 0; i < n_tiles; i++) {
+        struct item u = item_at(s, a, n_tiles, i * a->n_head_kv);
+        if (u.n_splits * split_stride(a, u.n) > item_floats(a, s->scratch->n_ctx, s->kernels->lanes))
+            return 0;
+    }
+    return 1;
 }
 
 static int run_attention(struct step *s, const struct op *op, struct team *team, int thread)
@@ -204,8 +208,7 @@ static int run_attention(struct step *s, const struct op *op, struct team *team,
             return 1;
     }
     int64_t n_tiles = count_tiles(s);
-    int many = n_tiles * a->n_head_kv > ITEMS_PER_THREAD * s->scratch->n_threads;
-    return (many ? run_items : run_splits)(s, op, n_tiles, team, thread);
+    return (split_by_split(s, a, n_tiles) ? run_splits : run_items)(s, op, n_tiles, team, thread);
 }
 
 static const char *check_attention(const struct plan *plan, const struct op *op)

@@ -1,8 +1,8 @@
 /* The end of a model: logits of the rows asked for, or the log-probability of one wanted token a row.
  *
  * Log-probabilities never need n_rows x n_vocab logits: the vocabulary is walked in chunks, each keeping
- * (max, sum of exp) a row. Chunks are a fixed part of the vocabulary and are merged in order, so the result does not
- * depend on the number of threads. */
+ * (max, sum of exp) a row. Chunks, and the panels that they consist of, are fixed parts of the vocabulary and are merged in order, so
+ * the result depends neither on the number of rows nor on that of threads. */
 #include <math.h>
 #include <string.h>
 #include "engine/operation.h"
@@ -91,7 +91,7 @@ static void add_to_partial(float *max, double *sum, float other_max, double othe
 
 static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread)
 {
-    int64_t n_vocab = output(s)->rows, rows = chunk_rows(s, output(s), in.n_tokens), at = chunk * s->scratch->n_batch;
+    int64_t n_vocab = output(s)->rows, rows = PANEL_ROWS, at = chunk * s->scratch->n_batch;
     int64_t row0 = chunk * VOCABULARY_CHUNK;
     float *max_of = partial_max(s) + at;
     double *sum_of = partial_sum(s) + at;

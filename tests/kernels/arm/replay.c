@@ -187,6 +187,15 @@ static int cut_keys(int64_t pos, int64_t last, int64_t end[3])
     return cut ? 2 : 1;
 }
 
+/* Splits that lie `stride` floats apart. */
+static void combine(const float *splits, int64_t stride, int n_splits, int n_head, int head_dim, float *total, float *out)
+{
+    memcpy(total, splits, 4 * n_head * split_row(head_dim));
+    for (int i = 1; i < n_splits; i++)
+        table->merge_split(splits + i * stride, n_head, head_dim, total);
+    table->finish_attention(total, n_head, head_dim, out);
+}
+
 /* sizes: n_tokens, n_head, head_dim, pos0, window, key to cut at or 0; number: scale. q, rows of k, rows of v;
  * results [n_tokens][n_head][head_dim] */
 static void replay_attention(void)
@@ -196,15 +205,15 @@ static void replay_attention(void)
     const int64_t width = n_head * head_dim, part = n_head * split_row(head_dim), alignment = format == FORMAT_F32 ? 4 : 2;
     const float *q = input(0, 4), scale = (float)vector->number;
     const struct kv_head kv = {input(1, alignment), input(2, alignment), format};
-    float *scratch = space(4 * attention_scratch(n_head, head_dim), 64), *scores = space(4 * n_head * (pos0 + n_tokens), 4);
+    float *scratch = space(4 * attention_scratch(n_head, head_dim), 64), *total = space(4 * part, 4);
     float *parts = space(4 * 2 * part, 4), *tile_parts = space(4 * 2 * part * table->lanes, 4), *out = space(4 * width, 4);
     int64_t end[3];
 
     for (int64_t t = 0; t < n_tokens; t++) {
         int n_parts = cut_keys(pos0 + t, pos0 + t + 1, end);
         for (int p = 0; p < n_parts; p++)
-            table->attention_decode(q + t * width, n_head, head_dim, kv, end[p], end[p + 1], scale, scores, parts + p * part);
-        table->combine_splits(parts, part, n_parts, n_head, head_dim, out);
+            table->attention_decode(q + t * width, n_head, head_dim, kv, end[p], end[p + 1], scale, scratch, parts + p * part);
+        combine(parts, part, n_parts, n_head, head_dim, total, out);
         compare_close("one", out, t * width, width, 3);
     }
     for (int64_t t = 0; t < n_tokens; t += table->lanes) {
@@ -213,7 +222,7 @@ static void replay_attention(void)
             table->attention_prefill(q + t * width, width, n, n_head, head_dim, kv, pos0 + t, window, end[p], end[p + 1], scale,
                                scratch, tile_parts + p * n * part);
         for (int i = 0; i < n; i++) {
-            table->combine_splits(tile_parts + i * part, n * part, n_parts, n_head, head_dim, out);
+            combine(tile_parts + i * part, n * part, n_parts, n_head, head_dim, total, out);
             compare_close("tile", out, (t + i) * width, width, 3);
         }
     }
