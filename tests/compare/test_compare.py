@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuts import ANOTHER_ROUNDING, assert_near
 from numpy.typing import NDArray
 from paths import ROOT
 from tiny_models import MIXED, N_VOCAB, swap_tokens, write_model
@@ -146,10 +145,10 @@ def test_batches_and_row_blocks_change_nothing(models: dict[str, sb.Model], monk
     monkeypatch.setattr(runner, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
     monkeypatch.setattr(lockstep, "BLOCK_BYTES", 5 * 4 * 268)
     parts = sb.compare(models["base"], models["low"], TEXT, n_ctx=N_CTX, chunks=4, layers=True)
-    assert_near(parts.per_token[0].kld, whole.per_token[0].kld)
-    assert_near(parts.per_token[0].loss, whole.per_token[0].loss, ANOTHER_ROUNDING)
+    np.testing.assert_array_equal(parts.per_token[0].kld, whole.per_token[0].kld)
+    np.testing.assert_array_equal(parts.per_token[0].loss, whole.per_token[0].loss)
     for a, b in zip(parts.layers[0], whole.layers[0], strict=True):
-        assert_near(np.array([a.relative, a.cosine]), np.array([b.relative, b.cosine]))
+        np.testing.assert_array_equal(np.array([a.relative, a.cosine]), np.array([b.relative, b.cosine]))
 
 
 def test_errors_behind_each_layer(models: dict[str, sb.Model]) -> None:
