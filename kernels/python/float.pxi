@@ -95,6 +95,14 @@ def gemm_bf16(isa: str, const uint8_t[::1] rows, const float[:, ::1] x, float[:,
             r += PANEL_ROWS
 
 
+def dot_bf16(isa: str, const uint8_t[::1] rows, const float[::1] x, float[::1] out) -> None:
+    cdef const kernels_t *table = table_of(isa)
+    check(table.dot_bf16 != NULL and x.shape[0] > 0 and x.shape[0] % 2 == 0 and out.shape[0] > 0
+          and rows.shape[0] == 2 * out.shape[0] * x.shape[0], "has_bf16(isa), rows of len(out) x len(x) weights, len(x) even")
+    with nogil:
+        table.dot_bf16(&rows[0], <int>out.shape[0], x.shape[0], &x[0], &out[0])
+
+
 def f16_to_float(isa: str, const uint16_t[::1] x, float[::1] out) -> None:
     check(x.shape[0] == out.shape[0] > 0, "x and out of one length")
     table_of(isa).f16_to_float(&x[0], x.shape[0], &out[0])

@@ -1,4 +1,5 @@
-"""The int8 kernels of every instruction set: quantize bit for bit, products against float64 with a stated bound.
+"""The int8 kernels of every instruction set: quantize and the order of products bit for bit, products against float64
+with a stated bound.
 
 The expected product uses the weights as unpacked, (code - bias) * scale - min, and the activations as quantized,
 q * scale; unpack itself is checked against gguf-py in test_formats.py. Integer sums within a group are exact, so what
@@ -103,6 +104,22 @@ def test_extreme_codes_do_not_overflow(isa: str, format: Format, pattern: int) -
     signs[3:] = np.where(np.random.default_rng(0).random((6, k)) < 0.5, -1, 1)
     for t in range(4):  # each of them first once, for dot
         assert_products(isa, format, rows, n_rows, _testing.quantize(isa, np.roll(signs, t, axis=0)))
+
+
+@each_format
+@each_isa
+def test_products_have_one_order(isa: str, format: Format) -> None:
+    """The same bits for any number of tokens, by any way, on every instruction set: kernels/cpu/order.h."""
+    for k in (256, 768, 2304, 4352) if format.block_size == 256 else (32, 96, 256, 320, 576, 2080, 4384):
+        rows, x = random_rows(format, 37, k), _testing.quantize("scalar", random_x(11, k))
+        expected = _testing.gemm("scalar", format.name, rows, 37, x)
+        np.testing.assert_array_equal(_testing.gemm(isa, format.name, rows, 37, x), expected)
+        for t in (0, 10):
+            np.testing.assert_array_equal(_testing.dot_codes(isa, format.name, rows, 37, token(x, t)), expected[t])
+        if _testing.has_dot(isa, format.name):
+            np.testing.assert_array_equal(_testing.dot(isa, format.name, rows, 37, x), expected)
+            one_by_one = [_testing.dot(isa, format.name, rows, 37, token(x, t))[0] for t in range(11)]
+            np.testing.assert_array_equal(one_by_one, expected)
 
 
 @each_format

@@ -94,6 +94,16 @@ static int close_to(double found, double expected, double bound)
     return fabs(found - expected) <= bound || found == expected || (isnan(found) && isnan(expected));
 }
 
+/* Two ways to the same numbers: the same bits, or both NaN. */
+static void compare_same(const char *what, const float *found, const float *expected, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++)
+        if (memcmp(&found[j], &expected[j], 4) != 0 && !(isnan(found[j]) && isnan(expected[j]))) {
+            fail(what, j, found[j], expected[j]);
+            return;
+        }
+}
+
 /* found[j] within array[i + 1][j] of array[i][j], for elements from..from + n - 1; all three are doubles in the file. */
 static void compare_close(const char *what, const float *found, int64_t from, int64_t n, int i)
 {
