@@ -91,7 +91,7 @@ def check_place(path: str | os.PathLike[str], kind: FileKind, *, overwrite: bool
         folder = printable(str(target.parent))
         raise ResourceError(f"{name}: there is no folder {folder}; make it or give another place")
     try:
-        mode = os.stat(target).st_mode
+        mode = os.stat(path).st_mode  # not of target: what /dev/stdout leads to may have no path
         if not stat.S_ISREG(mode):
             raise ResourceError(f"{name}: {kind_of(mode)}, which no file replaces; give another place")
         with open_regular(target) as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
-from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas, token_ids
+from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
 from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
 from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
@@ -284,7 +284,8 @@ class Model(Handle):
             prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)
         else:
             taken = "a text (str) or a list of token ids"
-            prompt = _token_ids("prompt", arguments.items("prompt", prompt, taken), self.config.n_vocab)
+            ids = arguments.items("prompt", prompt, taken)
+            prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
 
@@ -315,7 +316,8 @@ class Model(Handle):
         """The text of token ids; control tokens show as text only with special."""
         found = arguments.items("ids", ids, "a list of token ids")
         arguments.flag("special", special)
-        return self.tokenizer.decode(_token_ids("ids", found, self.tokenizer.n_vocab), special=special)
+        known = arguments.token_ids("ids", found, self.tokenizer.n_vocab).tolist()
+        return self.tokenizer.decode(known, special=special)
 
     def close(self) -> None:
         """Closes the file; sessions of the model raise SubbyteError from then on. Closing twice is no error."""
@@ -386,10 +388,3 @@ def as_models(
         return [as_model(name, models, stack, threads)]
     given = arguments.items(name, models, "a Model, a path or a model's name, or a list of them")
     return [as_model(f"{name}[{i}]", each, stack, threads) for i, each in enumerate(given)]
-
-
-def _token_ids(name: str, ids: list[int], n_vocab: int) -> list[int]:
-    try:
-        return [int(id) for id in token_ids(ids, n_vocab)]
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None

@@ -105,8 +105,8 @@ class Checkpoint:
     def _read(self, file: BufferedReader, n_records: int) -> None:
         self._identity = _identity(file)
         head = file.readline(_MAX_HEADER)
-        if self._head.startswith(head) and head != self._head:  # empty, or the run was killed in its first write
-            return
+        if not head or (CHECKPOINT.is_head(head) and self._head.startswith(head) and head != self._head):
+            return  # empty, or the run was killed in its first write
         self._check_header(head)
         self._head, self._end = head, len(head)
         limit = _NUMBER_BYTES * (1 + len(self._shapes) + sum(map(math.prod, self._shapes)))

@@ -21,6 +21,7 @@ import subbyte as sb
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 3000).tolist())
 N_CTX, CHUNKS = 48, 4
+FORMAT = b'{"format": "subbyte-'  # what tells a checkpoint from other JSON
 SIZES: dict[str, Any] = {"n_ctx": N_CTX, "chunks": CHUNKS}
 
 
@@ -89,7 +90,7 @@ def test_what_a_kill_leaves_resumes_to_the_same_figures(
     whole = file.read_bytes()
     lines = whole.splitlines(keepends=True)
     ends = np.cumsum([len(line) for line in lines]).tolist()
-    cuts = {0, 1, ends[0] - 1, ends[0], ends[1] - 1, ends[1], ends[1] + 9, ends[-1] - 9}
+    cuts = {0, len(FORMAT), ends[0] - 1, ends[0], ends[1] - 1, ends[1], ends[1] + 9, ends[-1] - 9}
     for cut in sorted(cuts):
         file.write_bytes(whole[:cut])
         assert measure(models, file) == expected
@@ -168,6 +169,8 @@ def without_times(value: Any) -> Any:
     "content",
     [
         b"a note without a newline",
+        b"{",
+        b'{"format": "',
         b"a note\nof two lines",
         b"\n\n",
         b"[1]\n",
