@@ -209,9 +209,9 @@ def _told(value: object) -> str:
     """A condition in a message."""
     if value is _MISSING:
         return "missing"
-    if isinstance(value, dict):
-        facts = f"{_told(value.get('bytes'))} bytes, sha256 {_told(value.get('sha256'))}"
-        return f"{quoted(str(value.get('name')))} ({facts})"
+    if isinstance(value, dict) and all(isinstance(value.get(fact), int | str) for fact in ("name", "bytes", "sha256")):
+        facts = f"{_told(value['bytes'])} bytes, sha256 {_told(value['sha256'])}"
+        return f"{quoted(str(value['name']))} ({facts})"
     if isinstance(value, str):
         return quoted(value, 12)
     return "none" if value is None else quoted(str(value)).strip("'\"")

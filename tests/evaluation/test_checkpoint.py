@@ -345,6 +345,21 @@ def test_the_message_names_the_one_thing_that_differs(
         measure_compare(models, file)
 
 
+def test_the_message_stays_short_whatever_the_file_says(models: list[sb.Model], tmp_path: Path) -> None:
+    file = tmp_path / "run"
+    measure_perplexity(models, file)
+    head, *records = file.read_bytes().splitlines(keepends=True)
+    nested: object = 1
+    for _ in range(500):
+        nested = {"bytes": nested}
+    for value in (nested, "x" * 100_000, {"name": "x", "bytes": [1] * 10_000, "sha256": ""}):
+        header = {**json.loads(head), "model 1": value}
+        file.write_bytes(b"".join([json.dumps(header).encode(), b"\n", *records]))
+        with pytest.raises(sb.SubbyteError, match="is of another run") as caught:
+            measure_perplexity(models, file)
+        assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize("edit", ["missing", "extra"])
 def test_a_null_that_is_missing_or_too_much(edit: str, models: list[sb.Model], tmp_path: Path) -> None:
     file = tmp_path / "run"
