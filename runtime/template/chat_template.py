@@ -200,13 +200,18 @@ class ChatTemplate:
             _log.warning("the chat template puts control tokens together from parts: they are sent as plain text")
 
 
+def is_base(source: str | None, tokenizer: Tokenizer) -> bool:
+    """Whether a model is taken for a base model: it has no chat template, and its vocabulary not ChatML's tokens."""
+    return not source and None in (tokenizer.id("<|im_start|>"), tokenizer.id("<|im_end|>"))
+
+
 def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
     """The template for a file that has none, and the strings that end an answer.
 
     Such a file is most often a base model's. It goes on with a transcript, but was not trained with the control tokens
     that its family's vocabulary has for turns: after them, Gemma-3-270m writes noise without end.
     """
-    if tokenizer.id("<|im_start|>") is not None and tokenizer.id("<|im_end|>") is not None:
+    if not is_base(None, tokenizer):
         _log.warning("the model has no chat template: using ChatML, whose tokens it has")
         return CHATML, () if tokenizer.id("<|im_end|>") in tokenizer.eog else ("<|im_end|>",)
     _log.warning(

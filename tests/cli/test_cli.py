@@ -131,13 +131,13 @@ def runtime(monkeypatch, tmp_path):
         model(name="smollm2", path=tmp_path / "smollm2.gguf", size=98_362_432, license="Apache-2.0"),
         model(name="hf:u/r", path=tmp_path / "r.gguf", size=7, license=None),
     ]
-    available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use")]
+    available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use", base=True)]
     gentle = model(sampling={"temperature": 0.2, "top_p": 0.9}, activations="int8x2")
     module(
         "store.resolve", resolve=resolve, installed=lambda: installed, available=lambda: available,
         recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
-    module("model", load=load)
+    module("model", load=load, is_base_model={installed[0].path: False, installed[1].path: None}.__getitem__)
     module("evaluation.perplexity", PerplexityMeasurement=PerplexityMeasurement)
     module("gguf.model_file", GGUF=GGUF)
     module("inspect.summary", summarize=lambda gguf: SUMMARY)
@@ -672,17 +672,20 @@ def test_ls(subbyte, tmp_path):
     code, out, err = subbyte("ls")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert (code, err) == (0, "") and lines == [
-        "name size license file",
+        "name size license kind file",
         f"smollm2 98.4 MB Apache-2.0 {tmp_path}/smollm2.gguf",
         f"hf:u/r 7 B {tmp_path}/r.gguf",
-        "gemma3-270m 238.2 MB Gemma Terms of Use not installed: subbyte pull gemma3-270m",
+        "gemma3-270m 238.2 MB Gemma Terms of Use base model not installed: subbyte pull gemma3-270m",
     ]
     facts = json.loads(subbyte("ls", "-o", "json")[1])
     assert [m["size"] for m in facts["models"]] == [98_362_432, 7]
-    assert facts["available"] == [{"name": "gemma3-270m", "size": 238_175_078, "license": "Gemma Terms of Use"}]
+    assert [m["base_model"] for m in facts["models"]] == [False, None]
+    gemma = {"name": "gemma3-270m", "size": 238_175_078, "license": "Gemma Terms of Use", "base_model": True}
+    assert facts["available"] == [gemma]
     rows = list(csv.DictReader(io.StringIO(subbyte("ls", "-o", "csv")[1])))
     assert [row["size"] for row in rows] == ["98362432", "7", "238175078"] and rows[2]["path"] == ""
-    assert subbyte("ls", "-o", "md")[1].startswith("| name | size | license | file |\n|---|--:|---|---|\n| smollm2 |")
+    head = "| name | size | license | kind | file |\n|---|--:|---|---|---|\n| smollm2 |"
+    assert subbyte("ls", "-o", "md")[1].startswith(head)
 
 
 # ---- the process: streams, signals, start

@@ -11,6 +11,8 @@ from paths import SHARED
 from vocabularies import model_file
 
 import subbyte as sb
+from subbyte.runtime.model import is_base_model
+from subbyte.runtime.store.builtin import BUILT_IN
 
 NAMES = {"smollm2": "smollm2", "gemma3-270m": "gemma-3-270m-Q4_K_M"}
 
@@ -95,3 +97,8 @@ def test_a_conversation_computes_only_what_is_new() -> None:
         first = chat.send("What is the capital of France?").usage
         second = chat.send("And of Italy?").usage
     assert first.reused == 0 and second.reused == first.prompt + first.completion
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_built_in_models_are_listed_as_what_their_files_are(name: str) -> None:
+    assert is_base_model(model_file(name)) is BUILT_IN[name].base
