@@ -183,13 +183,18 @@ def conditions_of(
     """What figures of another run must share with those of this one to be part of it.
 
     models: by what they are to the measurement. Files are compared by content: a copy, or one that was touched, is the
-    same. others: conditions of the measurement's own.
+    same; metadata given in place of a file's counts beside it. others: conditions of the measurement's own.
     """
     return {
         "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
         "activations": options.activations, "special": options.special, **others, "the text's sha256": corpus.sha256,
         "the first chunk's sha256": hashlib.sha256(corpus.chunks[0].tokens.astype("<i4").tobytes()).hexdigest(),
         **{role: file_facts(model.path, model.gguf.size, model.gguf.digest()) for role, model in models.items()},
+        **{
+            f"override_kv {key} of {role}": value
+            for role, model in models.items()
+            for key, value in sorted(model.gguf.override_kv.items())
+        },
     }  # fmt: skip
 
 

@@ -338,6 +338,11 @@ def test_the_message_names_the_one_thing_that_differs(
     assert (
         swapped.startswith(f"is of another run (model 1 is 'a.gguf' ({a} bytes") and f"'b.gguf' ({b} bytes" in swapped
     )
+    with sb.load(paths[0], threads=1, override_kv={"llama.rope.freq_base": 500.0}) as model:
+        named = "override_kv llama.rope.freq_base of model 1"
+        assert refusal([model, models[1]]) == (
+            f"is of another run ({named} is missing there, 500.0 here); give another file"
+        )
     with pytest.raises(sb.SubbyteError, match="is a checkpoint of 'subbyte-perplexity', 'subbyte-compare' is needed"):
         measure_compare(models, file)
 
