@@ -25,6 +25,7 @@ from subbyte.cli.main import explain
 from subbyte.cli.repl.settings import BY_NAME
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.statistics import Interval
 from subbyte.runtime.generation.events import TextDelta
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.tables import Table
@@ -64,7 +65,8 @@ class FakeModel:
 
 RUNNING = (12.61384, 28.65031)
 RESULT = PerplexityResult(
-    model="/models/m.gguf", ppl=28.65031, error=1.37896, bits_per_byte=1.23456, running=RUNNING, n_ctx=512, stride=None,
+    model="/models/m.gguf", ppl=28.65031, error=1.37896,
+    interval=Interval(28.65031, 26.02, 31.55, 0.95), bits_per_byte=1.23456, running=RUNNING, n_ctx=512, stride=None,
     chunks=2, total_chunks=2, n_tokens=1100, n_scored=510,
     text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5,
 )  # fmt: skip
@@ -537,6 +539,7 @@ def test_perplexity(subbyte, runtime, tmp_path):
         0,
         "[1]12.6138,[2]28.6503,\n"
         "PPL = 28.6503 ± 1.3790, 1.2346 bits per byte\n"
+        "95% interval of PPL: 26.0200 to 31.5500, by block bootstrap\n"
         "n_ctx 512, 2 chunks, 510 of 1100 tokens scored, int8x2 activations, q8_0 cache, 1.5 s\n"
         "text sha256 abc123\n",
         "",
