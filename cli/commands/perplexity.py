@@ -125,12 +125,12 @@ def _print_several(run: "PerplexityRun") -> None:
 
 
 def _conditions(result: "PerplexityResult") -> str:
-    from subbyte.runtime.measurement import covered
+    from subbyte.runtime.measurement import covered, scored
 
     stride = f", stride {result.stride}" if result.stride else ""
     chunks = covered(result.chunks, result.total_chunks)
     return (
-        f"n_ctx {result.n_ctx}{stride}, {chunks}, {result.n_scored} of {result.n_tokens} tokens scored, "
+        f"n_ctx {result.n_ctx}{stride}, {chunks}, {scored(result.n_scored, result.n_tokens)} scored, "
         f"{result.activations} activations, {result.cache_type} cache, {result.seconds:.1f} s\n"
         f"text sha256 {result.text_sha256}"
     )

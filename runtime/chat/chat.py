@@ -60,8 +60,6 @@ class Chat(Handle):
         variables: Mapping[str, Any] | None = None,
         reasoning: ReasoningStart = "auto",
     ) -> None:
-        if reasoning not in ("auto", "open"):
-            raise ValueError(f'reasoning is {reasoning!r:.80}, but must be "auto" or "open"')
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.variables = dict(variables or {})

@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -26,7 +25,7 @@ from subbyte.errors import ResourceError, SubbyteError
 from subbyte.runtime.evaluation.corpus import Corpus
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats
-from subbyte.runtime.files import FileKind, atomic_write, try_lock
+from subbyte.runtime.files import FileKind, atomic_write, open_regular, try_lock
 from subbyte.runtime.model import Model
 from subbyte.runtime.text import printable, quoted
 
@@ -38,7 +37,6 @@ _MARK = json.dumps({"format": _FORMAT}).encode()[:-2]  # what the first line beg
 CHECKPOINT = FileKind("a checkpoint", lambda head: head.startswith(_MARK))
 _MAX_HEADER = 1 << 20  # bytes
 _NUMBER_BYTES = 32  # that a number takes at most, with what is between it and the next
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: opening a FIFO must not wait for a writer
 _OTHER = "give another file"
 
 
@@ -92,15 +90,12 @@ class Checkpoint:
         raise SubbyteError(f"{self._name}: {reason}; {_OTHER}")
 
     def _opened(self) -> BufferedReader:
-        """For reading; made if there is none. Anything but a regular file is refused: a device has no end."""
+        """For reading; made if there is none."""
         try:
-            fd = os.open(self.path, _READ)
+            return BufferedReader(open_regular(self.path))
         except FileNotFoundError:
-            fd = os.open(self.path, _READ | os.O_CREAT | os.O_EXCL, 0o666)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            self.refuse("is no regular file")
-        return open(fd, "rb")
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return BufferedReader(open_regular(self.path))
 
     def _read(self, file: BufferedReader, n_records: int) -> None:
         self._identity = _identity(file)

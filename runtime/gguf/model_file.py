@@ -72,6 +72,8 @@ class GGUF(Handle):
         (no such file, a shard is missing) and ResourceError (can't be read or mapped).
         """
         path = Path(arguments.path("path", path))
+        if override_kv is not None:
+            override_kv = arguments.mapping("override_kv", override_kv)
         given = Shard(path)
         paths = _shard_paths(given)
         shards = [given if each == path else Shard(each) for each in paths]

@@ -207,7 +207,7 @@ def test_what_is_no_regular_file_is_refused(models: list[sb.Model], tmp_path: Pa
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for file in (fifo, Path("/dev/full"), Path("/dev/zero"), Path("/dev/null"), tmp_path):
-        with pytest.raises(sb.SubbyteError, match="is no regular file; give another file"):
+        with pytest.raises(sb.SubbyteError, match="not a regular file; give another file"):
             measure_perplexity(models, file)
 
 
