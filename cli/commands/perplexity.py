@@ -1,5 +1,6 @@
 """`subbyte perplexity`: how well models predict texts, as llama-perplexity measures it, and how sure their order is."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -111,8 +112,8 @@ def print_perplexity(output: options.Output, command: str, files: Sequence[str],
 def _print_one(result: "PerplexityResult") -> None:
     """The final value, and below it all that another needs to get the same."""
     write_line(f"PPL = {result.ppl:.4f} ± {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
-    interval = result.interval
-    write_line(f"{interval.level:.0%} interval of PPL: {interval.text(4, ' to ')}, by block bootstrap")
+    interval, how = result.interval, ", by block bootstrap" if math.isfinite(result.interval.high) else ""
+    write_line(f"{interval.level:.0%} interval of PPL: {interval.text(4, ' to ')}{how}")
     write_line(_conditions(result))
 
 
