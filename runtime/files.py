@@ -23,7 +23,7 @@ class UnfitFile(OSError):
     """No regular file, or one longer than what is read of its kind: whatever it is, not what was looked for."""
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
     """A regular file opened for reading, without a buffer; close it.
 
     A pipe would wait for its writer, a device may never end, and reading from one may do something. Raises UnfitFile
@@ -42,7 +42,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     if not stat.S_ISREG(mode := os.fstat(fd).st_mode):
         os.close(fd)
         raise UnfitFile(errno.EINVAL, f"{kind_of(mode)}, not a regular file", name)
-    return open(fd, "rb", buffering=0)
+    return io.FileIO(fd)
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:

@@ -330,6 +330,18 @@ class Model(Handle):
         self.close()
 
 
+def is_base_model(path: str | os.PathLike[str]) -> bool | None:
+    """Whether a file holds a base model, by the rule of `Model.chat`; None if the file can't be read as a model's."""
+    from subbyte.runtime.template.chat_template import is_base
+
+    try:
+        metadata = GGUF.open(path).metadata
+        source = metadata.str("tokenizer.chat_template", None)
+        return False if source else is_base(source, load_tokenizer(metadata))
+    except SubbyteError:
+        return None
+
+
 @memory_errors("load the model")
 def load(
     model: str | os.PathLike[str],

@@ -210,7 +210,7 @@ def test_what_is_no_regular_file_is_refused(models: list[sb.Model], tmp_path: Pa
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for file in (fifo, Path("/dev/full"), Path("/dev/zero"), Path("/dev/null"), tmp_path):
-        with pytest.raises(sb.SubbyteError, match="is no regular file; give another file"):
+        with pytest.raises(sb.SubbyteError, match="not a regular file; give another file"):
             measure_perplexity(models, file)
 
 
@@ -341,6 +341,11 @@ def test_the_message_names_the_one_thing_that_differs(
     assert (
         swapped.startswith(f"is of another run (model 1 is 'a.gguf' ({a} bytes") and f"'b.gguf' ({b} bytes" in swapped
     )
+    with sb.load(paths[0], threads=1, override_kv={"llama.rope.freq_base": 500.0}) as model:
+        named = "override_kv llama.rope.freq_base of model 1"
+        assert refusal([model, models[1]]) == (
+            f"is of another run ({named} is missing there, 500.0 here); give another file"
+        )
     with pytest.raises(sb.SubbyteError, match="is a checkpoint of 'subbyte-perplexity', 'subbyte-compare' is needed"):
         measure_compare(models, file)
 
