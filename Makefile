@@ -5,7 +5,7 @@
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make fuzz       under address and undefined-behaviour sanitizers: tests of kernels, what broke a parser once, and fuzzing of each
-#                 parser for SECONDS=40 (TARGETS=text: of one; ISAS=: all instruction sets; SANITIZED=tests/models: other tests)
+#                 parser for SECONDS=40 (TARGETS=text: of one; ISAS=: all instruction sets; SANITIZED=tests/kernels: other tests)
 # make check      ruff and mypy only
 # make dev        editable installation: changed C and Cython files are rebuilt on import
 # make clean      forget .venv and build/
@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
 SECONDS ?= 40
 ISAS ?= avx2,neon
-SANITIZED ?= tests/fuzz tests/kernels
+SANITIZED ?= tests/fuzz $(addprefix tests/kernels/test_,attention.py float_kernels.py formats.py int8.py)
 WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
