@@ -53,12 +53,16 @@ def main() -> int:
     from targets import TARGETS
 
     names = arguments.targets or list(TARGETS)
-    sanitizers = [name for name, mark in MARKS.items() if mark in Path(_native.__file__).read_bytes()]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
-        env = _with_coverage(Path(folder)) if "address" in sanitizers else dict(os.environ)
+        env = _with_coverage(Path(folder)) if "address" in sanitizers() else dict(os.environ)
         rows = list(pool.map(partial(fuzz, seconds=arguments.seconds, env=env), names))
-    _write(rows, ", ".join(sanitizers) or "none")
+    _write(rows)
     return int(any(row["broken"] for row in rows))
+
+
+def sanitizers() -> list[str]:
+    """Those that subbyte was built with."""
+    return [name for name, mark in MARKS.items() if mark in Path(_native.__file__).read_bytes()]
 
 
 def _with_coverage(folder: Path) -> dict[str, str]:
@@ -103,14 +107,15 @@ def fuzz(name: str, seconds: int, env: dict[str, str]) -> dict[str, object]:
     return row
 
 
-def _write(rows: list[dict[str, object]], sanitizers: str) -> None:
+def _write(rows: list[dict[str, object]]) -> None:
     new = not LEDGER.exists()
     head = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
     with LEDGER.open("a", newline="") as file:
         out = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
             out.writeheader()
-        about = {"date": date.today().isoformat(), "commit": head.stdout.strip(), "sanitizers": sanitizers}
+        built = ", ".join(sanitizers()) or "none"
+        about = {"date": date.today().isoformat(), "commit": head.stdout.strip(), "sanitizers": built}
         out.writerows({**about, **row} for row in rows)
 
 
