@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
 SECONDS ?= 40
 ISAS ?= avx2,neon
-SANITIZED ?= tests/fuzz $(addprefix tests/kernels/test_,attention.py float_kernels.py formats.py int8.py)
+SANITIZED ?= tests/fuzz $(addprefix tests/kernels/test_,float_kernels.py int8.py)
 WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
