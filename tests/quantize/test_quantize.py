@@ -275,6 +275,19 @@ def test_an_interrupted_run_is_taken_up(source: Path, tmp_path: Path, caplog: py
     assert set(tmp_path.iterdir()) == {whole, out}
 
 
+def test_the_part_lies_beside_what_a_link_points_to(source: Path, tmp_path: Path) -> None:
+    """Beside the link it might be on another file system, and could not take the place of OUT once it is whole."""
+    (tmp_path / "disk").mkdir()
+    link, target = tmp_path / "q.gguf", tmp_path / "disk" / "model.gguf"
+    link.symlink_to(target)
+    with pytest.raises(KeyboardInterrupt):
+        sb.quantize(source, link, "Q8_0", on_progress=Stop(3, KeyboardInterrupt()))
+    (part,) = (tmp_path / "disk").iterdir()
+    assert part.name.startswith("model.gguf.") and list(tmp_path.glob("*.part")) == []
+    assert sb.quantize(source, link, "Q8_0").resumed == 3
+    assert link.is_symlink() and list((tmp_path / "disk").iterdir()) == [target]
+
+
 def test_another_recipe_source_or_imatrix_does_not_take_it_up(
     source: Path, imatrix: sb.Imatrix, tmp_path: Path
 ) -> None:
