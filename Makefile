@@ -4,8 +4,8 @@
 # make test-slow  the slow tests; then what computes, under each weaker instruction set. .ci/run: make test test-slow fuzz
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
-# make fuzz       under address and undefined-behaviour sanitizers: tests of kernels, what broke a parser once, and fuzzing of each
-#                 parser for SECONDS=40 (TARGETS=text: of one; ISAS=: all instruction sets; SANITIZED=tests/kernels: other tests)
+# make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
+#                 for SECONDS=40 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
 # make check      ruff and mypy only
 # make dev        editable installation: changed C and Cython files are rebuilt on import
 # make clean      forget .venv and build/
@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
 SECONDS ?= 40
 ISAS ?= avx2,neon
-SANITIZED ?= tests/fuzz $(addprefix tests/kernels/test_,float_kernels.py int8.py)
+SANITIZED ?= tests/fuzz
 WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
@@ -40,8 +40,10 @@ test-fast: .venv/testable .venv/tools
 	@$(PYTEST) -q -m "not slow and not thorough and not model"
 
 # Tests of kernels go through all instruction sets by themselves; the others are run under the strongest one, then under the rest.
+# The hostile matrix is one file, whose tests go to any worker.
 test-slow: .venv/testable .venv/tools
-	@$(PYTEST) -m slow
+	@$(PYTEST) -m slow --ignore tests/hostile
+	@$(PYTEST) -m slow --dist load tests/hostile
 	@for isa in $$($(BIN)/python -c 'from subbyte.kernels import isas; print(*isas()[:-1])'); do \
 		echo "$$isa:"; SUBBYTE_ISA=$$isa $(PYTEST) -q -m "computes and not slow and not model" || exit; \
 	done
