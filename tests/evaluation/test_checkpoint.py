@@ -126,7 +126,7 @@ COMMANDS = {
 def test_a_killed_process_resumes_to_the_same_figures(command: list[str], paths: list[Path], tmp_path: Path) -> None:
     for path in paths:
         (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "text").write_bytes(TEXT * 4)
+    (tmp_path / "text").write_bytes(TEXT)
     start = [sys.executable, "-c", RUN, *command]
 
     def figures() -> Any:

@@ -62,7 +62,7 @@ def test_the_same_blocks_give_the_same_interval() -> None:
     assert block_bootstrap(blocks) == block_bootstrap(blocks)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_looking_again_and_again_finds_no_difference_where_there_is_none() -> None:
     """Without paying for its looks, such a run would be fooled about one time in four."""
     rng = np.random.default_rng(3)

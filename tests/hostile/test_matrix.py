@@ -151,6 +151,7 @@ def test_command_line(case: CommandCase, folder: Path) -> None:
     assert outcome.seconds < SECONDS and outcome.peak < BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.number} {c.what}: {c.line:.60}") for c in fault_cases.CASES])
 def test_fault(case: FaultCase, folder: Path) -> None:
     def work() -> tuple[int, str, str]:

@@ -123,13 +123,16 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 
-def cases() -> Iterator[tuple[str, str]]:
+def cases() -> Iterator[Any]:
     for name, function in FUNCTIONS.items():
         of: Any = NAMED.get(name)
         parameters = inspect.signature(of).parameters if of else {name.partition(".")[2]: None}
         for parameter in parameters:
             if parameter not in ("self", *function.anything):
-                yield name, parameter
+                yield pytest.param(name, parameter, marks=[pytest.mark.slow] if name in LONG else [])
+
+
+LONG = {"report", "bench"}  # which measure times for each value that is right
 
 
 def _named(name: str) -> Any:

@@ -56,8 +56,15 @@ def pure(type: str) -> Recipe:
     return Recipe(type, type, pure=True)
 
 
+SLOW_ENCODERS = {"IQ1_S", "IQ2_S", "IQ2_XS"}  # seconds for each
+
+
 @pytest.mark.parametrize(
-    "type, with_imatrix", [*product(WEIGHTS, [True]), *product(sorted(set(WEIGHTS) - NEED_IMATRIX), [False])]
+    "type, with_imatrix",
+    [
+        pytest.param(type, with_imatrix, marks=[pytest.mark.slow] if type in SLOW_ENCODERS else [])
+        for type, with_imatrix in [*product(WEIGHTS, [True]), *product(sorted(set(WEIGHTS) - NEED_IMATRIX), [False])]
+    ],
 )
 @pytest.mark.thorough
 def test_bytes_are_the_encoders(
