@@ -1,9 +1,11 @@
 # make chat       install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
 # make test       ruff, mypy and the tests but for the slow ones
 # make test-fast  ruff and the quick tests, on all processors: about a minute on two
-# make test-slow  the slow tests; then what computes, under each weaker instruction set. .ci/run: make test test-slow
+# make test-slow  the slow tests; then what computes, under each weaker instruction set. .ci/run: make test test-slow fuzz
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
+# make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
+#                 for SECONDS=40 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
 # make check      ruff and mypy only
 # make dev        editable installation: changed C and Cython files are rebuilt on import
 # make clean      forget .venv and build/
@@ -14,12 +16,15 @@ MODEL ?= smollm2
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
+SECONDS ?= 40
+ISAS ?= avx2,neon
+SANITIZED ?= tests/fuzz
 WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py __init__.pyi errors.py meson.build meson.options pyproject.toml
 
-.PHONY: chat test test-fast test-slow models reference check dev clean
+.PHONY: chat test test-fast test-slow models reference fuzz check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,8 +40,10 @@ test-fast: .venv/testable .venv/tools
 	@$(PYTEST) -q -m "not slow and not thorough and not model"
 
 # Tests of kernels go through all instruction sets by themselves; the others are run under the strongest one, then under the rest.
+# The hostile matrix is one file, whose tests go to any worker.
 test-slow: .venv/testable .venv/tools
-	@$(PYTEST) -m slow
+	@$(PYTEST) -m slow --ignore tests/hostile
+	@$(PYTEST) -m slow --dist load tests/hostile
 	@for isa in $$($(BIN)/python -c 'from subbyte.kernels import isas; print(*isas()[:-1])'); do \
 		echo "$$isa:"; SUBBYTE_ISA=$$isa $(PYTEST) -q -m "computes and not slow and not model" || exit; \
 	done
@@ -47,6 +54,21 @@ models: .venv/testable
 
 reference: .venv/testable .venv/tools .venv/reference
 	@$(BIN)/python -m pytest -k transformers
+
+# Python has no sanitizers in it, so gcc's are loaded before it. Left out are tests of what can't live with them: ThreadSanitizer,
+# and processes with little memory. Without atheris the rest is done all the same.
+UNDER_SANITIZERS = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1 \
+	.venv/fuzz/bin/python
+
+fuzz: .venv/fuzz/subbyte
+	@$(UNDER_SANITIZERS) -m pytest -q -n 2 -p no:cacheprovider $(SANITIZED) -m "not slow and not model" \
+		-k "not data_races and not chat_prompt and not every_way_to_a_result"
+	@if .venv/fuzz/bin/python -c 'import atheris' 2>/dev/null; then \
+		$(UNDER_SANITIZERS) tests/fuzz/fuzz.py --seconds $(SECONDS) $(TARGETS); \
+	else \
+		echo "no atheris for this Python; nothing was fuzzed" >&2; \
+	fi
 
 check: .venv/installed .venv/tools
 	@$(BIN)/ruff check
@@ -77,6 +99,22 @@ clean:
 .venv/tools: .venv/env pyproject.toml
 	@echo "Installing the test tools ..." >&2
 	@. .venv/env; $(PIP) install --group dev >&2 </dev/null
+	@touch $@
+
+.venv/fuzz/tools: .venv/env pyproject.toml
+	@echo "Installing the fuzzer ..." >&2
+	@. .venv/env; $(BIN)/python -m venv --clear --without-pip .venv/fuzz && $(PIP) --python .venv/fuzz/bin/python install --group dev >&2
+	@$(PIP) --python .venv/fuzz/bin/python install --only-binary :all: --group fuzz >&2 </dev/null || \
+		echo "could not install atheris; going on without it" >&2
+	@touch $@
+
+# By default one instruction set besides scalar, and little optimization: code with sanitizers takes long to compile.
+.venv/fuzz/subbyte: .venv/fuzz/tools $(SOURCES)
+	@echo "Building subbyte with sanitizers ..." >&2
+	@. .venv/env; PATH="$$PWD/.venv/fuzz/bin:$$PATH" $(PIP) --python .venv/fuzz/bin/python install . --no-build-isolation \
+		-Cbuild-dir=build/fuzz $(WITH_TESTS) -Csetup-args=-Disas=$(ISAS) -Csetup-args=-Db_sanitize=address,undefined \
+		-Csetup-args=-Db_lundef=false -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=false \
+		-Csetup-args=-Dc_args="-fno-sanitize-recover=undefined --param=asan-instrumentation-with-call-threshold=0" >&2 </dev/null
 	@touch $@
 
 # PyPI's torch brings gigabytes of CUDA, PyTorch's own index has one for CPUs. TORCH=torch takes what pip is set up for.

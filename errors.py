@@ -6,8 +6,10 @@ A message is one line that says where (file, place), what was found, what was al
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# C0 and C1 controls: names and texts from a file must not steer the terminal, nor look like another line of a log.
+# C0 and C1 controls, line separators, and what turns the order of text around: names and texts from a file must not
+# steer the terminal, nor look like another line of a log, nor read otherwise than they are.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 _IN_ONE_LINE = {**CONTROLS, **dict.fromkeys(map(ord, "\n\t"), " ")}
 
 

@@ -108,7 +108,7 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
         return RESOURCE, f"{error.filename}: {reason}" if error.filename else reason
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map" in str(error)):
         return RESOURCE, "not enough memory"
     return RUNTIME, f"internal error, {type(error).__name__}: {error} (--debug shows where)"
 

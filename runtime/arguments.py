@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from subbyte import kernels
 from subbyte.runtime.text import quoted
 
 T = TypeVar("T")
@@ -111,6 +113,16 @@ def path(name: str, value: object, taken: str = "a path (str or os.PathLike)") -
     if "\0" in found:
         raise ValueError(f"{name} is {shown(found)}, but must be {taken}, which has no null character")
     return found
+
+
+def token_ids(name: str, value: object, n_vocab: int) -> NDArray[np.int32]:
+    """Token ids below n_vocab, int32 [n]."""
+    try:
+        return kernels.token_ids(cast(Any, value), n_vocab)
+    except TypeError as error:
+        raise WrongKind(f"{name}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def callback(name: str, value: C) -> C:

@@ -23,7 +23,7 @@ class UnfitFile(OSError):
     """No regular file, or one longer than what is read of its kind: whatever it is, not what was looked for."""
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.FileIO:
     """A regular file opened for reading, without a buffer; close it.
 
     A pipe would wait for its writer, a device may never end, and reading from one may do something. Raises UnfitFile
@@ -42,7 +42,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     if not stat.S_ISREG(mode := os.fstat(fd).st_mode):
         os.close(fd)
         raise UnfitFile(errno.EINVAL, f"{kind_of(mode)}, not a regular file", name)
-    return open(fd, "rb", buffering=0)
+    return io.FileIO(fd)
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -91,7 +91,7 @@ def check_place(path: str | os.PathLike[str], kind: FileKind, *, overwrite: bool
         folder = printable(str(target.parent))
         raise ResourceError(f"{name}: there is no folder {folder}; make it or give another place")
     try:
-        mode = os.stat(target).st_mode
+        mode = os.stat(path).st_mode  # not of target: what /dev/stdout leads to may have no path
         if not stat.S_ISREG(mode):
             raise ResourceError(f"{name}: {kind_of(mode)}, which no file replaces; give another place")
         with open_regular(target) as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
-from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas, token_ids
+from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
 from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
 from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
@@ -284,7 +284,8 @@ class Model(Handle):
             prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)
         else:
             taken = "a text (str) or a list of token ids"
-            prompt = _token_ids("prompt", arguments.items("prompt", prompt, taken), self.config.n_vocab)
+            ids = arguments.items("prompt", prompt, taken)
+            prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
 
@@ -315,7 +316,8 @@ class Model(Handle):
         """The text of token ids; control tokens show as text only with special."""
         found = arguments.items("ids", ids, "a list of token ids")
         arguments.flag("special", special)
-        return self.tokenizer.decode(_token_ids("ids", found, self.tokenizer.n_vocab), special=special)
+        known = arguments.token_ids("ids", found, self.tokenizer.n_vocab).tolist()
+        return self.tokenizer.decode(known, special=special)
 
     def close(self) -> None:
         """Closes the file; sessions of the model raise SubbyteError from then on. Closing twice is no error."""
@@ -326,6 +328,18 @@ class Model(Handle):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def is_base_model(path: str | os.PathLike[str]) -> bool | None:
+    """Whether a file holds a base model, by the rule of `Model.chat`; None if the file can't be read as a model's."""
+    from subbyte.runtime.template.chat_template import is_base
+
+    try:
+        metadata = GGUF.open(path).metadata
+        source = metadata.str("tokenizer.chat_template", None)
+        return False if source else is_base(source, load_tokenizer(metadata))
+    except SubbyteError:
+        return None
 
 
 @memory_errors("load the model")
@@ -386,10 +400,3 @@ def as_models(
         return [as_model(name, models, stack, threads)]
     given = arguments.items(name, models, "a Model, a path or a model's name, or a list of them")
     return [as_model(f"{name}[{i}]", each, stack, threads) for i, each in enumerate(given)]
-
-
-def _token_ids(name: str, ids: list[int], n_vocab: int) -> list[int]:
-    try:
-        return [int(id) for id in token_ids(ids, n_vocab)]
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import memory_errors
-from subbyte.kernels import TryLock, token_ids
+from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.runner import Runner, Segment
@@ -60,7 +60,7 @@ class Session(Handle):
         arguments.callback("on_progress", on_progress)
         if arguments.text("logits", logits) not in ("last", "all", "none"):
             raise ValueError(f"logits = {logits!r}; allowed are 'last', 'all' and 'none'")
-        ids = token_ids(tokens, self._n_vocab)
+        ids = arguments.token_ids("tokens", tokens, self._n_vocab)
         first = {"last": max(len(ids) - 1, 0), "all": 0, "none": len(ids)}[logits]
         with self._lock, memory_errors("keep the logits"):
             rows = self._run(ids, range(first, len(ids)), on_progress=on_progress)
@@ -73,7 +73,8 @@ class Session(Handle):
 
         No logits are kept: memory does not grow with n_vocab.
         """
-        ids, wanted = token_ids(tokens, self._n_vocab), token_ids(targets, self._n_vocab)
+        ids = arguments.token_ids("tokens", tokens, self._n_vocab)
+        wanted = arguments.token_ids("targets", targets, self._n_vocab)
         first = arguments.whole("first", first, 0)
         if first + len(wanted) > len(ids):
             raise ValueError(f"{len(wanted)} targets from position first = {first} of {len(ids)} tokens")
@@ -93,7 +94,7 @@ class Session(Handle):
         """
         with self._lock:
             sequence = self._opened()[1]
-            n = sequence.common_prefix(token_ids(tokens, self._n_vocab).tolist()[:-1])
+            n = sequence.common_prefix(arguments.token_ids("tokens", tokens, self._n_vocab).tolist()[:-1])
             sequence.truncate(n)
         return n
 

@@ -9,6 +9,8 @@ import pytest
 COMPUTES = {"compare", "evaluation", "generation", "kernels", "models"}
 """Folders whose tests are run under every instruction set (`SUBBYTE_ISA`), but for those that go through all of them by
 a parameter `isa`: kernels do, and one forward pass."""
+ALIKE = {"test_checkpoint.py", "test_statistics.py", "test_tables.py", "test_soak.py"}
+"""Files there whose subject no instruction set changes."""
 
 # A shell starts background jobs (`make test &`) with SIGINT ignored, and Python then raises no KeyboardInterrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in COMPUTES and isinstance(item, pytest.Function):
+        if folder in COMPUTES and item.path.name not in ALIKE and isinstance(item, pytest.Function):
             parameters = item.callspec.params if hasattr(item, "callspec") else {}
             if "isa" not in parameters:
                 item.add_marker("computes")

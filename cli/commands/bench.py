@@ -10,7 +10,7 @@ import click
 from subbyte.cli import options
 from subbyte.cli.terminal.console import human_count, human_size, show_log, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
-from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
@@ -45,6 +45,7 @@ NUMBERS: dict[str, Any] = {"type": options.numbers, "metavar": "N,...", "show_de
 @options.cache_type_option
 @options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 @click.pass_context
@@ -61,11 +62,15 @@ def bench(
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; --synthetic takes its place.
     """
-    with _found(model, synthetic, keep, overwrite, verbose) as path, options.usage_errors():
+    with (
+        _found(model, synthetic, keep, overwrite, verbose) as name,
+        open_model(name, None if threads is None else threads[0], verbose=verbose) as loaded,
+        options.usage_errors(),
+    ):
         from subbyte.runtime.bench.bench import BenchMeasurement
 
         measurement = BenchMeasurement(
-            path,
+            loaded,
             prompt=[n for n in prompts if n],
             generate=[n for n in generations if n],
             depth=depths,
@@ -86,14 +91,14 @@ def bench(
 @contextmanager
 def _found(
     model: str | None, synthetic: str | None, keep: Path | None, overwrite: bool, verbose: bool
-) -> Iterator[Path]:
-    """The model's file; a temporary one goes with the end of the block."""
+) -> Iterator[str]:
+    """The model, as `open_model` takes it; a temporary file goes with the end of the block."""
     if (model is None) == (synthetic is None):
         raise click.UsageError("give either MODEL or --synthetic SHAPE:TYPE")
     if model is not None:
         if keep is not None:
             raise click.UsageError("--keep goes with --synthetic")
-        yield find_model(model, verbose=verbose)
+        yield model
         return
     from subbyte.runtime.synthetic.write import parse, temporary, write
 
@@ -111,7 +116,7 @@ def _found(
             else:
                 write(random, keep, on_progress, overwrite=overwrite)
                 path = keep
-        yield path
+        yield str(path)
 
 
 def print_bench(output: options.Output, command: str, result: "BenchResult") -> None:

@@ -149,11 +149,11 @@ def print_comparison(
 
 
 def _conditions(run: "CompareRun") -> tuple[str, ...]:
-    from subbyte.runtime.measurement import covered
+    from subbyte.runtime.measurement import covered, scored
 
     return (
         f"base {one_line(run.base)}",
-        f"n_ctx {run.n_ctx}, {covered(run.chunks, run.total_chunks)}, {run.n_scored} of {run.n_tokens} tokens scored, "
+        f"n_ctx {run.n_ctx}, {covered(run.chunks, run.total_chunks)}, {scored(run.n_scored, run.n_tokens)} scored, "
         f"{run.activations} activations, {run.cache_type} cache, {run.seconds:.1f} s",
         f"text sha256 {run.text_sha256}" if run.text_sha256 else "tokens of the base file",
     )

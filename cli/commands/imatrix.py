@@ -54,6 +54,8 @@ def imatrix(
     from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
     from subbyte.runtime.measurement import covered
 
+    if resume is not None and resume.resolve() == out.resolve():
+        raise click.UsageError(f"--resume {resume} is OUT: the sums so far need a file of their own")
     check_place(out, IMATRIX_FILE, overwrite=overwrite)
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     started = time.perf_counter()

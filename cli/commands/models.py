@@ -36,19 +36,27 @@ def pull(model: str, output: options.Output, verbose: bool) -> None:
 @options.debug_option
 def ls(output: options.Output) -> None:
     """List models: those installed, and those to download with `subbyte pull`."""
+    from subbyte.runtime.model import is_base_model
     from subbyte.runtime.store.resolve import available, installed
 
-    here: Models = [{"name": m.name, "size": m.size, "license": m.license, "path": str(m.path)} for m in installed()]
-    elsewhere: Models = [{"name": m.name, "size": m.size, "license": m.license} for m in available()]
+    here: Models = [
+        {"name": m.name, "size": m.size, "license": m.license, "base_model": is_base_model(m.path), "path": str(m.path)}
+        for m in installed()
+    ]
+    elsewhere: Models = [
+        {"name": m.name, "size": m.size, "license": m.license, "base_model": m.base} for m in available()
+    ]
     if output == "json":
         print_json({"models": here, "available": elsewhere})
         return
     if output == "csv":
-        print_csv([*here, *elsewhere], ("name", "size", "license", "path"))
+        print_csv([*here, *elsewhere], ("name", "size", "license", "base_model", "path"))
         return
-    rows = [(m["name"], human_size(m["size"]), m["license"] or "", m["path"]) for m in here]
-    rows += [
-        (m["name"], human_size(m["size"]), m["license"], f"not installed: subbyte pull {m['name']}") for m in elsewhere
-    ]
-    table = Table.of("", ("name", "size>", "license", "file"), rows)
+    rows = [_row(m, m["path"]) for m in here] + [_row(m, f"not installed: subbyte pull {m['name']}") for m in elsewhere]
+    table = Table.of("", ("name", "size>", "license", "kind", "file"), rows)
     print_markdown(table) if output == "md" else print_table(table)
+
+
+def _row(model: dict[str, Any], file: str) -> tuple[str, ...]:
+    kind = "base model" if model["base_model"] else ""
+    return model["name"], human_size(model["size"]), model["license"] or "", kind, file

@@ -1,5 +1,6 @@
 """`subbyte perplexity`: how well models predict texts, as llama-perplexity measures it, and how sure their order is."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -111,6 +112,8 @@ def print_perplexity(output: options.Output, command: str, files: Sequence[str],
 def _print_one(result: "PerplexityResult") -> None:
     """The final value, and below it all that another needs to get the same."""
     write_line(f"PPL = {result.ppl:.4f} ± {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
+    interval, how = result.interval, ", by block bootstrap" if math.isfinite(result.interval.high) else ""
+    write_line(f"{interval.level:.0%} interval of PPL: {interval.text(4, ' to ')}{how}")
     write_line(_conditions(result))
 
 
@@ -123,12 +126,12 @@ def _print_several(run: "PerplexityRun") -> None:
 
 
 def _conditions(result: "PerplexityResult") -> str:
-    from subbyte.runtime.measurement import covered
+    from subbyte.runtime.measurement import covered, scored
 
     stride = f", stride {result.stride}" if result.stride else ""
     chunks = covered(result.chunks, result.total_chunks)
     return (
-        f"n_ctx {result.n_ctx}{stride}, {chunks}, {result.n_scored} of {result.n_tokens} tokens scored, "
+        f"n_ctx {result.n_ctx}{stride}, {chunks}, {scored(result.n_scored, result.n_tokens)} scored, "
         f"{result.activations} activations, {result.cache_type} cache, {result.seconds:.1f} s\n"
         f"text sha256 {result.text_sha256}"
     )

@@ -10,7 +10,7 @@ import click
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
-from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
@@ -44,6 +44,7 @@ COUNT = click.IntRange(1)
 @options.cache_type_option
 @options.threads_option()
 @options.output_option("text", "json", "csv", "md")
+@options.override_kv_option
 @options.verbose_option
 @options.debug_option
 @click.pass_context
@@ -70,11 +71,11 @@ def report(
         from subbyte.runtime.report.report import ReportMeasurement
 
         texts = [read_bytes(file, MAX_CORPUS) for file in files]
-        paths = [find_model(model, verbose=verbose) for model in models]
-        reference = None if base is None else find_model(base, verbose=verbose)
+        loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
+        reference = None if base is None else stack.enter_context(open_model(base, threads, verbose=verbose))
         measurement = ReportMeasurement(
-            paths, texts, EvalOptions(n_ctx, chunks, cache_type, activations), base=reference, against=against,
-            threads=threads, prompt=prompt, generate=generate, repeats=repeats, resume=resume,
+            loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations), base=reference, against=against,
+            prompt=prompt, generate=generate, repeats=repeats, resume=resume,
         )  # fmt: skip
         stack.enter_context(measurement)
         bar = stack.enter_context(ProgressBar())

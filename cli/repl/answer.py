@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation
 
+FORGETS = "/clear forgets the conversation"
+
 
 def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
     """Starts and streams an answer; Ctrl-C ends it, and what has come stays in the conversation."""
@@ -23,7 +25,7 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
             show(generation, context.out, reasoning)
     except KeyboardInterrupt:
         context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
-        context.say("(stopped; /regen asks again)" if context.chat.unanswered is not None else "(stopped)")
+        context.say(f"(stopped; {_what_next(context)})")
     context.hide_thinking = reasoning.hidden
     if generation is not None:
         _count(context, generation.reply)
@@ -35,4 +37,11 @@ def _count(context: ReplContext, reply: "Reply") -> None:
     context.n_generated += reply.usage.completion
     context.seconds += reply.timings.generation
     if reply.stop_reason == "length":
-        context.say("(truncated: reached -n or the end of the context)")
+        full = reply.usage.prompt + reply.usage.completion > context.chat.n_ctx
+        context.say(
+            f"(truncated: {f'the context is full; {FORGETS}' if full else f'reached -n; {_what_next(context)}'})"
+        )
+
+
+def _what_next(context: ReplContext) -> str:
+    return "/regen asks again" if context.chat.unanswered is not None else "/continue goes on"

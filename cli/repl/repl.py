@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from subbyte.cli.repl import slash_commands
-from subbyte.cli.repl.answer import answer
+from subbyte.cli.repl.answer import FORGETS, answer
 from subbyte.cli.repl.blocks import unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.terminal.interrupt import no_interrupt
@@ -30,7 +30,7 @@ def run(context: ReplContext, read: Callable[[], str]) -> None:
             except EOFError:
                 return
             except ContextOverflow as error:
-                context.say(f"error: {error} (/clear forgets the conversation)")
+                context.say(f"error: {error} ({FORGETS})")
             except (SubbyteError, ValueError) as error:
                 context.say(f"error: {error}")
             except OSError as error:

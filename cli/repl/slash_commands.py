@@ -119,6 +119,10 @@ def _regen(context: ReplContext, _: str) -> None:
     answer(context, context.chat.regenerate)
 
 
+def _continue(context: ReplContext, _: str) -> None:
+    answer(context, context.chat.continue_answer)
+
+
 def _stats(context: ReplContext, _: str) -> None:
     last = context.chat.last
     if last is None:
@@ -146,6 +150,7 @@ COMMANDS = {
     "/preset": Command("/preset [NAME]", "list or apply the vendor's sampling presets", _preset),
     "/show": Command("/show", "show model, context and settings", _show),
     "/regen": Command("/regen", "answer the last message again", _regen),
+    "/continue": Command("/continue", "go on with an answer that was cut or stopped", _continue),
     "/clear": Command("/clear", "clear the conversation", _clear),
     "/save": Command("/save NAME", "save the conversation (or ./talk.json); --overwrite behind it replaces one", save),
     "/load": Command("/load NAME", "load a saved conversation", load),

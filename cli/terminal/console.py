@@ -5,6 +5,7 @@ Answers and results go to stdout, nothing else does; notes and progress go to st
 
 import logging
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -62,11 +63,15 @@ def styled(text: str, style: str = "") -> "Text":
     return Text(spelt_out(shown(text, sys.stdout)), style)
 
 
-def rich_console() -> "Console":
-    """What lays out styled text for stdout: fitted to a terminal, uncut in a pipe, which has no width."""
+def rich_console(*, stderr: bool = False) -> "Console":
+    """What lays out styled text: for stdout fitted to a terminal, uncut in a pipe, which has no width."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    class OurConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return OurConsole(stderr=stderr, width=None if stderr or sys.stdout.isatty() else PIPE_WIDTH)
 
 
 class _Clean:
@@ -154,6 +159,8 @@ def read_bytes(source: str, limit: int) -> bytes:
     if source == "-":
         return _read(sys.stdin.buffer, "standard input", limit)
     with Path(source).open("rb") as file:
+        if stat.S_ISCHR(os.fstat(file.fileno()).st_mode) and not file.isatty() and source != os.devnull:
+            raise ResourceError(f"{source}: a device, which may have no end; give a file, or - for standard input")
         return _read(file, source, limit)
 
 

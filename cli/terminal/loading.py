@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli.options import OVERRIDES, usage_errors
-from subbyte.cli.terminal.console import note, show_log
+from subbyte.cli.terminal.console import note, rich_console, show_log
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.runtime.text import one_line
 
@@ -66,11 +66,10 @@ def _download_bar(name: str) -> "Iterator[Callable[[int, int], None]]":
 
 def _new_bar() -> "Progress":
     from rich import progress
-    from rich.console import Console
 
     return progress.Progress(
         progress.TextColumn("downloading {task.description}", markup=False), progress.BarColumn(),
         progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TextColumn("left"),
         progress.TimeRemainingColumn(),
-        console=Console(stderr=True), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False,
+        console=rich_console(stderr=True), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from subbyte.cli.terminal.console import write_line
+from subbyte.cli.terminal.console import rich_console, write_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -76,12 +76,11 @@ class PerplexityProgress:
 
 def _bar(plot: "Plot | None") -> "Progress":
     from rich import progress
-    from rich.console import Console
 
     return (progress.Progress if plot is None else plot.above_bar)(
         progress.TextColumn("chunk"), progress.MofNCompleteColumn(), progress.BarColumn(),
         progress.TextColumn("{task.fields[ppl]}"), progress.TimeElapsedColumn(),
         progress.TextColumn("left"), progress.TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, refresh_per_second=4,
+        console=rich_console(stderr=True), transient=True, refresh_per_second=4,
         redirect_stdout=False,  # else rich would send our stdout to stderr
     )  # fmt: skip

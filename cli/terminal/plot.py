@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
+from subbyte.cli.terminal.console import rich_console
 from subbyte.errors import ResourceError
 from subbyte.runtime.text import one_line
 
@@ -33,7 +34,7 @@ class Plot:
 
     def __init__(self, models: Sequence[str]) -> None:
         self._plotext = _import_plotext()
-        self._console = Console(stderr=True)
+        self._console = rich_console(stderr=True)
         self._names = [one_line(Path(model).name) for model in models]
         self._chunks: list[ChunkResult] = []
         self._picture, self._drawn = Text(), -math.inf

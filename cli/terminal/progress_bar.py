@@ -3,6 +3,7 @@
 import sys
 from types import TracebackType
 
+from subbyte.cli.terminal.console import rich_console
 from subbyte.runtime.text import one_line
 
 
@@ -13,12 +14,11 @@ class ProgressBar:
         self._bar = None
         if sys.stderr.isatty():
             from rich import progress
-            from rich.console import Console
 
             self._bar = progress.Progress(
                 progress.BarColumn(), progress.TaskProgressColumn(), progress.TimeRemainingColumn(),
                 progress.TextColumn("{task.description}", markup=False),
-                console=Console(stderr=True), transient=True, refresh_per_second=4,
+                console=rich_console(stderr=True), transient=True, refresh_per_second=4,
                 redirect_stdout=False,  # else rich would send our stdout to stderr
             )  # fmt: skip
 

@@ -60,19 +60,19 @@ cdef int poll_signals(void *arg) noexcept with gil:
 
 
 cdef object whole_number(value):
-    """Python's or numpy's integers as int; a bool or anything else is a ValueError."""
+    """Python's or numpy's integers as int; a bool or anything else is a TypeError."""
     try:
         if not isinstance(value, (bool, np.bool_)):
             return operator.index(value)
     except TypeError:
         pass
-    raise ValueError(f"token ids must be integers, not {type(value).__name__}")
+    raise TypeError(f"token ids must be integers, not {type(value).__name__}")
 
 
 def token_ids(tokens, int64_t n_vocab):
-    """tokens as int32 [n]. Raises ValueError unless they are integers (no bool, no float) from 0 to n_vocab - 1."""
+    """tokens as int32 [n]. Raises TypeError unless they are integers (no bool, no float), ValueError for other ids."""
     if isinstance(tokens, (bytes, bytearray)):
-        raise ValueError("token ids must be integers, not a text's bytes")
+        raise TypeError("token ids must be integers, not a text's bytes")
     cdef list items
     try:
         items = list(tokens)   # our own: no __index__, nor another thread, can make it longer

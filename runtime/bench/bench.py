@@ -24,7 +24,7 @@ from subbyte.runtime.bench.roofline import Roofline, RooflineProbe, combine
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.model import Model, Models, as_model
+from subbyte.runtime.model import Model, Models, as_model, load
 from subbyte.runtime.session import Session
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 
@@ -188,7 +188,7 @@ def _with_threads(model: Models, threads: int | None, stack: ExitStack) -> Model
     if threads is not None:
         threads = arguments.whole("threads", threads)
     if isinstance(model, Model) and threads not in (None, model.n_threads):
-        model = model.path
+        return stack.enter_context(load(model.path, threads=threads, override_kv=model.gguf.override_kv))
     return as_model("model", model, stack, threads)
 
 

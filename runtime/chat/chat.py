@@ -4,23 +4,34 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
-from subbyte.errors import TemplateError, memory_errors
+from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
+from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.chat.settings import ChatSettings
-from subbyte.runtime.generation.events import Reply
+from subbyte.runtime.generation.events import Reply, StopReason
 from subbyte.runtime.generation.generation import Generation
-from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
+
+
+class _Ended(NamedTuple):
+    """The last answer in the conversation, as it was made: to go on with it from its very tokens."""
+
+    conversation: Conversation
+    start: AnswerStart
+    tokens: list[int]
+    message: Message
+    stop_reason: StopReason
 
 
 class Chat(Handle):
@@ -49,8 +60,6 @@ class Chat(Handle):
         variables: Mapping[str, Any] | None = None,
         reasoning: ReasoningStart = "auto",
     ) -> None:
-        if reasoning not in ("auto", "open"):
-            raise ValueError(f'reasoning is {reasoning!r:.80}, but must be "auto" or "open"')
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.variables = dict(variables or {})
@@ -59,6 +68,7 @@ class Chat(Handle):
         if self._begins_open and reasoning_format.tags is None:
             reasoning_format = replace(reasoning_format, tags=KNOWN_TAGS[0])
         self._reasoning_format = reasoning_format
+        self._starts = AnswerStarts(template, tokenizer, reasoning_format.tags)
         self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
@@ -66,6 +76,8 @@ class Chat(Handle):
         self._unanswered: str | None = None
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
+        self._follows: tuple[Conversation, AnswerStart] | None = None  # what `_answer` goes on from
+        self._ended: _Ended | None = None
         self._last: Reply | None = None
         self._seen: list[int] = []  # the last prompt and the tokens of its answer, as they are in the cache
         self._lock = TryLock("this conversation", "give each thread a chat of its own")
@@ -83,24 +95,46 @@ class Chat(Handle):
             self._settle()
             self.session.close()
 
-    def send(self, text: str) -> Reply:
-        """Sends a user message and waits for the reply. Errors as `stream`; Ctrl-C keeps what came in `messages`."""
+    def send(self, text: str, *, prefill: str = "") -> Reply:
+        """Sends a user message and waits for the reply. As `stream`; Ctrl-C keeps what came in `messages`."""
         with self._lock:
-            return self._answer_to(text).run()
+            return self._answer_to(text, prefill).run()
 
-    def stream(self, text: str) -> Generation:
+    def stream(self, text: str, *, prefill: str = "") -> Generation:
         """Sends a user message; iterate over the result for the events of the answer.
 
-        Raises ContextOverflow if the conversation no longer fits and TemplateError if the model's template refuses it,
-        both before anything is computed or changed.
+        prefill: how the answer begins; the model goes on from there, without reasoning. It is part of the answer's
+        text, but not of the events. Raises ContextOverflow if the conversation no longer fits and TemplateError if the
+        model's template refuses it, both before anything is computed or changed.
         """
         with self._lock:
-            return self._answer_to(text)
+            return self._answer_to(text, prefill)
 
-    def _answer_to(self, text: str) -> Generation:
+    def _answer_to(self, text: str, prefill: str) -> Generation:
         message = Message("user", clean(arguments.text("text", text)))
+        begun = Message("assistant", clean(arguments.text("prefill", prefill)))
         self._settle()
-        return self._reply_to([*self._messages, message])
+        return self._reply_to([*self._messages, message], begun if begun.content else None)
+
+    def continue_answer(self) -> Generation:
+        """Go on with the last answer where it was cut, by `max_tokens` or by an early end; it stays one message.
+
+        Its reasoning goes on, too, if it was cut there. Text, reasoning and tokens of the reply are the whole answer's,
+        usage and timings those of what is new. From a cut answer of this session it goes on token by token, as if there
+        had been no cut. Raises ValueError if there is no answer, or one that the model or a stop string ended.
+        """
+        with self._lock:
+            self._settle()
+            if self._unanswered is not None:
+                raise ValueError("there is no answer to continue: the last question was stopped before one came")
+            if not self._messages:
+                raise ValueError("there is no answer to continue: nothing was said yet")
+            *asked, answer = self._messages
+            ended = self._ended_as(self._conversation(asked), answer)
+            if ended is not None and ended.stop_reason in ("eog", "stop"):
+                by = "the model" if ended.stop_reason == "eog" else "a stop string"
+                raise ValueError(f"there is nothing to continue: {by} ended the last answer")
+            return self._reply_to(asked, answer)
 
     def regenerate(self) -> Generation:
         """Answer the last message again; the old answer is kept until something of the new one came."""
@@ -150,7 +184,7 @@ class Chat(Handle):
     def messages(self) -> list[Message]:
         """What was said so far, in turn by the user and the model, a running answer included; a copy."""
         answer = self._answer
-        if answer is None or not _came(answer):
+        if answer is None or not self._came(answer):
             return list(self._messages)
         return [*self._asked, Message("assistant", answer.text, answer.thinking)]
 
@@ -160,7 +194,7 @@ class Chat(Handle):
         if self._answer is None:
             return self._unanswered
         asked_anew = len(self._asked) <= len(self._messages)
-        return None if asked_anew or _came(self._answer) else self._asked[-1].content
+        return None if asked_anew or self._came(self._answer) else self._asked[-1].content
 
     @property
     def system(self) -> str | None:
@@ -236,25 +270,46 @@ class Chat(Handle):
         return self._answer.reply if self._answer else self._last
 
     @memory_errors("begin an answer")
-    def _reply_to(self, asked: list[Message]) -> Generation:
-        rendered = self._encode(asked)
-        if not rendered:
-            raise TemplateError("the chat template renders nothing for this conversation, so there is no prompt")
-        prompt = keep_cached_tokens(self._seen, rendered, self.tokenizer.piece)
-        tags = self._reasoning_format.tags
-        opened = "" if self._begins_open else self._opened_by_template() if tags else None
+    def _reply_to(self, asked: list[Message], begun: Message | None = None) -> Generation:
+        conversation = self._conversation(asked)
+        start = self._start(conversation, begun)
         options = GenerationOptions(
-            self.sampling, self.max_tokens, self.stop, self.reasoning_budget, tags, opened, self.template.answer_lead
-        )
-        answer = Generation(self.session, self.tokenizer, prompt, options, self._sampler)
-        self._asked, self._answer = asked, answer
+            self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
+            self.template.answer_lead,
+        )  # fmt: skip
+        answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
+        self._asked, self._follows, self._answer = asked, (conversation, start), answer
         return answer
 
-    def _encode(self, messages: list[Message]) -> list[int]:
+    def _conversation(self, messages: list[Message]) -> Conversation:
         system = self._reasoning_format.system(self._system, self._thinking)
         rows = [{"role": "system", "content": system}] if system is not None else []
         rows += [{"role": m.role, "content": m.content} for m in messages]
-        return self.template.encode(rows, **self._variables())
+        return Conversation(rows, self._variables())
+
+    def _start(self, conversation: Conversation, begun: Message | None) -> AnswerStart:
+        """Where the answer starts, in tokens of the cache where they spell the same."""
+        opened = "" if self._begins_open else self._opened_by_template()
+        if begun is None:
+            start = self._starts.new(conversation, opened)
+        elif (ended := self._ended_as(conversation, begun)) is not None:
+            return replace(ended.start, begun=Begun(ended.tokens, begun.content, begun.thinking))
+        else:
+            start = self._starts.within(conversation, begun, opened)
+        prompt = keep_cached_tokens(self._seen, start.prompt, self.tokenizer.piece)
+        return replace(start, prompt=prompt)
+
+    def _ended_as(self, conversation: Conversation, answer: Message) -> _Ended | None:
+        """How this answer to this conversation ended; None if that is not known."""
+        ended = self._ended
+        same = ended is not None and (ended.conversation, ended.message) == (conversation, answer)
+        return ended if same else None
+
+    def _came(self, answer: Generation) -> bool:
+        """Whether there is something of the answer, were it that the model chose to say nothing more."""
+        n_begun = len(self._follows[1].begun.tokens) if self._follows else 0
+        new = len(answer.tokens) > n_begun if n_begun else answer.text or answer.thinking
+        return bool(new) or answer.stop_reason in ("eog", "stop")
 
     def _variables(self) -> dict[str, Any]:
         return {"now": self._now, **self.variables, **self._reasoning_format.variables(self._thinking)}
@@ -271,14 +326,12 @@ class Chat(Handle):
         if self._answer is None:
             return
         self._answer.close()
+        if self._follows is not None and self._came(self._answer):
+            reply, message = self._answer.reply, self.messages[-1]
+            self._ended = _Ended(*self._follows, self._answer.tokens, message, reply.stop_reason)
         self._messages, self._unanswered = self.messages, self.unanswered
         self._seen = self._answer.prompt + self._answer.tokens
         self._last, self._answer = self._answer.reply, None
-
-
-def _came(answer: Generation) -> bool:
-    """Whether there is something of the answer, were it that the model chose to say nothing."""
-    return bool(answer.text or answer.thinking or answer.stop_reason in ("eog", "stop"))
 
 
 def _system_text(text: str | None) -> str | None:

@@ -30,8 +30,8 @@ class CompareRun(Record, Tabular):
     chunks: int
     total_chunks: int
     """of the whole text, or as many as were asked for: more than `chunks` where the run was ended early"""
-    n_tokens: int
-    """tokens of the whole text"""
+    n_tokens: int | None
+    """of the whole text; None where no more of it was tokenized than the chunks take"""
     n_scored: int
     text_sha256: str | None
     """None of a base file, which holds tokens only"""

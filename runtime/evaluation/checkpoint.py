@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -26,7 +25,7 @@ from subbyte.errors import ResourceError, SubbyteError
 from subbyte.runtime.evaluation.corpus import Corpus
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats
-from subbyte.runtime.files import FileKind, atomic_write, try_lock
+from subbyte.runtime.files import FileKind, atomic_write, open_regular, try_lock
 from subbyte.runtime.model import Model
 from subbyte.runtime.text import printable, quoted
 
@@ -38,7 +37,6 @@ _MARK = json.dumps({"format": _FORMAT}).encode()[:-2]  # what the first line beg
 CHECKPOINT = FileKind("a checkpoint", lambda head: head.startswith(_MARK))
 _MAX_HEADER = 1 << 20  # bytes
 _NUMBER_BYTES = 32  # that a number takes at most, with what is between it and the next
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: opening a FIFO must not wait for a writer
 _OTHER = "give another file"
 
 
@@ -92,21 +90,18 @@ class Checkpoint:
         raise SubbyteError(f"{self._name}: {reason}; {_OTHER}")
 
     def _opened(self) -> BufferedReader:
-        """For reading; made if there is none. Anything but a regular file is refused: a device has no end."""
+        """For reading; made if there is none."""
         try:
-            fd = os.open(self.path, _READ)
+            return BufferedReader(open_regular(self.path))
         except FileNotFoundError:
-            fd = os.open(self.path, _READ | os.O_CREAT | os.O_EXCL, 0o666)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            self.refuse("is no regular file")
-        return open(fd, "rb")
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return BufferedReader(open_regular(self.path))
 
     def _read(self, file: BufferedReader, n_records: int) -> None:
         self._identity = _identity(file)
         head = file.readline(_MAX_HEADER)
-        if self._head.startswith(head) and head != self._head:  # empty, or the run was killed in its first write
-            return
+        if not head or (CHECKPOINT.is_head(head) and self._head.startswith(head) and head != self._head):
+            return  # empty, or the run was killed in its first write
         self._check_header(head)
         self._head, self._end = head, len(head)
         limit = _NUMBER_BYTES * (1 + len(self._shapes) + sum(map(math.prod, self._shapes)))
@@ -183,13 +178,18 @@ def conditions_of(
     """What figures of another run must share with those of this one to be part of it.
 
     models: by what they are to the measurement. Files are compared by content: a copy, or one that was touched, is the
-    same. others: conditions of the measurement's own.
+    same; metadata given in place of a file's counts beside it. others: conditions of the measurement's own.
     """
     return {
         "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
         "activations": options.activations, "special": options.special, **others, "the text's sha256": corpus.sha256,
         "the first chunk's sha256": hashlib.sha256(corpus.chunks[0].tokens.astype("<i4").tobytes()).hexdigest(),
         **{role: file_facts(model.path, model.gguf.size, model.gguf.digest()) for role, model in models.items()},
+        **{
+            f"override_kv {key} of {role}": value
+            for role, model in models.items()
+            for key, value in sorted(model.gguf.override_kv.items())
+        },
     }  # fmt: skip
 
 
@@ -209,9 +209,9 @@ def _told(value: object) -> str:
     """A condition in a message."""
     if value is _MISSING:
         return "missing"
-    if isinstance(value, dict):
-        facts = f"{_told(value.get('bytes'))} bytes, sha256 {_told(value.get('sha256'))}"
-        return f"{quoted(str(value.get('name')))} ({facts})"
+    if isinstance(value, dict) and all(isinstance(value.get(fact), int | str) for fact in ("name", "bytes", "sha256")):
+        facts = f"{_told(value['bytes'])} bytes, sha256 {_told(value['sha256'])}"
+        return f"{quoted(str(value['name']))} ({facts})"
     if isinstance(value, str):
         return quoted(value, 12)
     return "none" if value is None else quoted(str(value)).strip("'\"")

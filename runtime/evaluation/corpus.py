@@ -45,14 +45,15 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Texts tokenized by one tokenizer. n_tokens: of all that was tokenized, also what lies outside of the chunks.
+    """Texts tokenized by one tokenizer, and cut.
 
+    n_tokens: of the whole texts, also outside of the chunks; None where no more was tokenized than the chunks take.
     sha256: of the texts, one after the other; None where only their tokens are known.
     """
 
     chunks: tuple[Chunk, ...]
     sha256: str | None
-    n_tokens: int
+    n_tokens: int | None
     n_ctx: int
     stride: int | None
 
@@ -152,7 +153,7 @@ def read_corpus(
     if not texts:
         raise ValueError("no text to measure on; give at least one")
     cut: list[Chunk] = []
-    digest, n_tokens = hashlib.sha256(), 0
+    digest, n_tokens, whole = hashlib.sha256(), 0, True
     bos = None if compat and stride else tokenizer.leading_bos
     for text in texts:
         data = text.encode("utf-8", "replace") if isinstance(text, str) else text
@@ -166,8 +167,9 @@ def read_corpus(
                 "give more text or a smaller context"
             )
         n_tokens += len(tokens)
+        whole = whole and (limit is None or len(tokens) < limit)
         cut += _cut(tokens, n_ctx, stride, bos)
-    return Corpus(tuple(cut[:chunks]), digest.hexdigest(), n_tokens, n_ctx, stride)
+    return Corpus(tuple(cut[:chunks]), digest.hexdigest(), n_tokens if whole else None, n_ctx, stride)
 
 
 def _enough(chunks: int, n_ctx: int, stride: int | None) -> int:

@@ -18,11 +18,15 @@ from subbyte.runtime.tables import Table, html, short_names
 
 @dataclass(frozen=True, slots=True)
 class PerplexityResult(Record):
-    """exp of the mean negative log-likelihood (natural log), with the standard error of independent tokens."""
+    """exp of the mean negative log-likelihood (natural log), with the standard error of independent tokens.
+
+    interval: of ppl, by block bootstrap as for differences of models, so that tokens need not be independent.
+    """
 
     model: str
     ppl: float
     error: float
+    interval: Interval
     bits_per_byte: float
     """code length over the bytes of the scored tokens: comparable between models of different vocabularies"""
     running: tuple[float, ...]
@@ -31,8 +35,8 @@ class PerplexityResult(Record):
     chunks: int
     total_chunks: int
     """of the whole text, or as many as were asked for: more than `chunks` where the run was ended early"""
-    n_tokens: int
-    """tokens of the whole text"""
+    n_tokens: int | None
+    """of the whole text; None where no more of it was tokenized than the chunks take"""
     n_scored: int
     text_sha256: str | None
     """None where only the text's tokens are known"""
@@ -69,7 +73,7 @@ class PerplexityRun(Record, Tabular):
     def delta(self, a: int, b: int) -> Delta:
         """Model a against model b, by their indices in `results`."""
         log_ratio = block_bootstrap((self.losses[a] - self.losses[b]).mean(axis=1), self.level)
-        ratio = Interval(exp(log_ratio.estimate), exp(log_ratio.low), exp(log_ratio.high), log_ratio.level)
+        ratio = _exp_of(log_ratio)
         identical = bool(self.same) and self.same[a] == self.same[b]
         verdict: Verdict = "identical" if identical else log_ratio.verdict
         return Delta(self.results[a].model, self.results[b].model, log_ratio, ratio, verdict)
@@ -90,7 +94,8 @@ class PerplexityRun(Record, Tabular):
         """A model each; delta, low, high and verdict: how it differs from the first one, in ln PPL."""
         rows = []
         for i, result in enumerate(self.results):
-            row = {name: value for name, value in result.to_dict().items() if name != "running"}
+            row = {name: value for name, value in result.to_dict().items() if name not in ("running", "interval")}
+            row |= {f"ppl_{end}": result.to_dict()["interval"][end] for end in ("low", "high")}
             delta = self.delta(i, 0)
             interval = delta.log_ratio.to_dict()
             row |= {"delta": interval["estimate"], **{name: interval[name] for name in ("low", "high", "level")}}
@@ -110,6 +115,10 @@ class PerplexityRun(Record, Tabular):
         return html(self.table())
 
 
+def _exp_of(interval: Interval) -> Interval:
+    return Interval(exp(interval.estimate), exp(interval.low), exp(interval.high), interval.level)
+
+
 def estimate(loss: float, error: float) -> tuple[float, float]:
     """(perplexity, its standard error) from the mean negative log-likelihood per token and the error of that."""
     ppl = exp(loss)
@@ -126,6 +135,7 @@ def result_of(model: Model, corpus: Corpus, losses: Floats, options: EvalOptions
         model=str(model.path),
         ppl=ppl,
         error=error,
+        interval=_exp_of(block_bootstrap(losses.mean(axis=1))),
         bits_per_byte=float(nll.sum()) / math.log(2) / n_bytes if n_bytes else math.nan,
         running=tuple(exp(float(mean)) for mean in so_far),
         n_ctx=corpus.n_ctx,

@@ -18,6 +18,7 @@ Verdict: TypeAlias = Literal["better", "worse", "undecided", "identical"]
 
 LEVEL = 0.95
 RESAMPLES = 4000
+MAX_DRAWS = 1 << 22  # held at once: of a long text there are many blocks
 MIN_BLOCKS = 4  # of less, a resample is too often the same block again and again
 FIRST_LOOK = 8  # chunks before a difference is first judged
 MAX_EXP = 709.0  # e to the power of more is no float64
@@ -108,12 +109,20 @@ def block_bootstrap(blocks: Floats, level: float = LEVEL, seed: int = 0) -> Inte
 def _studentized(centred: Floats, rng: np.random.Generator) -> Floats:
     """Resampled means over their own standard errors; those of a resample without spread are taken as infinite."""
     n = len(centred)
-    draws = centred[rng.integers(0, n, (RESAMPLES, n))]
-    error = draws.std(axis=1, ddof=1) / math.sqrt(n)
-    means = draws.mean(axis=1)
+    at_once = max(MAX_DRAWS // n, 1)
+    parts = [
+        _mean_and_deviation(centred, rng, min(at_once, RESAMPLES - i)) for i in range(0, RESAMPLES, at_once)
+    ]  # fmt: skip
+    means, deviations = map(np.concatenate, zip(*parts, strict=True))
+    error = deviations / math.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
         t: Floats = np.where(error > 0, means / error, np.copysign(np.inf, means))
     return t
+
+
+def _mean_and_deviation(values: Floats, rng: np.random.Generator, n_resamples: int) -> tuple[Floats, Floats]:
+    draws = values[rng.integers(0, len(values), (n_resamples, len(values)))]
+    return draws.mean(axis=1), draws.std(axis=1, ddof=1)
 
 
 class SequentialTest:

@@ -18,7 +18,7 @@ from subbyte.runtime.generation.logits_processors import (
     ReasoningBudget,
     SuppressedTokens,
 )
-from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.protocols import Tokenizer
@@ -48,7 +48,8 @@ class Decoder:
         events = decoder.finish()
 
     So one loop can drive one decoder or many. n_ctx: positions of the sequence. sampler: one that goes on from an
-    earlier answer; None: a new one. Raises ContextOverflow or ValueError for a prompt that can't be continued.
+    earlier answer; None: a new one. begun: what there is of the answer by now; it counts as prompt, but it is part of
+    text and tokens. Raises ContextOverflow or ValueError for a prompt that can't be continued.
     tokens: the ids that have come. n_computed: how many of prompt and answer the sequence must hold.
     ended: why the answer has ended, None while it has not.
     """
@@ -60,9 +61,11 @@ class Decoder:
         n_ctx: int,
         options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
         sampler: Sampler | None = None,
+        begun: Begun = Begun(),  # noqa: B008 (immutable)
     ) -> None:
         self.prompt = list(prompt)
-        _check(self.prompt, n_ctx)
+        self.given = [*self.prompt, *begun.tokens]  # all that is computed before the next token
+        _check(self.given, n_ctx)
         tags = options.tags
         opened = options.opened
         if tags and opened is None:
@@ -72,13 +75,14 @@ class Decoder:
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
         self._processors = _chain(tokenizer, self._sampler.sampling, options, self.output)
-        self._context = self.prompt.copy()
+        self._context = self.given.copy()
         self._logits: NDArray[np.float32] | None = None  # those that the next token is sampled from
         self._chunk_ends: deque[int] = deque()  # of the prompt's chunks still to compute; `begin` says which
         # The last token is chosen, but not computed: one more than the context has room for.
-        room = n_ctx - len(self.prompt) + 1
+        room = n_ctx - len(self.given) + 1
         self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
         self._cancelled = threading.Event()
+        self._begin_answer(begun)
 
     @property
     def tokens(self) -> list[int]:
@@ -93,13 +97,14 @@ class Decoder:
     @property
     def usage(self) -> Usage:
         """Tokens of the prompt and of what has come so far."""
-        return Usage(len(self.prompt), self.n_cached, len(self.tokens), self.output.n_thinking)
+        n_thinking = max(self.output.n_thinking - self._n_begun, 0)
+        return Usage(len(self.given), self.n_cached, self._n_new, n_thinking)
 
     def begin(self, n_cached: int) -> PrefillProgress:
-        """Takes the prompt's first n_cached tokens, at least one less than all, as computed by now."""
+        """Takes the first n_cached tokens of `given`, at least one less than all, as computed by now."""
         self.n_cached = self.n_computed = n_cached
-        self._chunk_ends = deque(_chunk_ends(n_cached, len(self.prompt)))
-        return PrefillProgress(0, len(self.prompt) - n_cached)
+        self._chunk_ends = deque(_chunk_ends(n_cached, len(self.given)))
+        return PrefillProgress(0, len(self.given) - n_cached)
 
     def cancel(self) -> None:
         """Asks for an early end, from any thread."""
@@ -112,9 +117,9 @@ class Decoder:
         if self.ended is not None:
             return None
         if self._chunk_ends:
-            return Wanted(self.prompt[self.n_computed : self._chunk_ends[0]], len(self._chunk_ends) == 1)
+            return Wanted(self.given[self.n_computed : self._chunk_ends[0]], len(self._chunk_ends) == 1)
         n_forced = len(self._forced())
-        if len(self.tokens) + max(n_forced, 1) > self._limit:
+        if self._n_new + max(n_forced, 1) > self._limit:
             self.ended = "length"
             return None
         if n_forced or self._logits is not None:
@@ -130,7 +135,7 @@ class Decoder:
             self._logits = logits
         if self._chunk_ends:
             self.n_computed = self._chunk_ends.popleft()
-            return (PrefillProgress(self.n_computed - self.n_cached, len(self.prompt) - self.n_cached),)
+            return (PrefillProgress(self.n_computed - self.n_cached, len(self.given) - self.n_cached),)
         if logits is not None:
             self.n_computed = len(self._context)
         token = self._choose()
@@ -152,6 +157,20 @@ class Decoder:
         if self.output.stopped:
             self.ended = "stop"
         return events
+
+    @property
+    def _n_begun(self) -> int:
+        return len(self.given) - len(self.prompt)
+
+    @property
+    def _n_new(self) -> int:
+        return len(self.tokens) - self._n_begun
+
+    def _begin_answer(self, begun: Begun) -> None:
+        self.output.begin(begun)
+        for token in begun.tokens:
+            for processor in self._processors:
+                processor.accept(token)
 
     def _forced(self) -> Sequence[int]:
         """Tokens that come next without logits."""

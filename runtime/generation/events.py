@@ -13,7 +13,8 @@ StopReason: TypeAlias = Literal["eog", "length", "stop", "cancelled"]
 class Usage(Record):
     """Tokens of one answer: in the prompt, how many of those came from the cache, and in the answer.
 
-    `thinking` of the `completion` were spent on reasoning, up to and with the tag that closes it.
+    `thinking` of the `completion` were spent on reasoning, up to and with the tag that closes it. What an answer was
+    begun with counts as prompt.
     """
 
     prompt: int
@@ -39,6 +40,7 @@ class Timings(Record):
 class Reply(Record):
     """An answer. `tokens` are the ids it was made of, without the end-of-generation token that closed it.
 
+    Of an answer that was continued, or begun by the caller, `text`, `thinking` and `tokens` are the whole.
     `thinking` is the reasoning that came before `text`, "" if none; the tags around it are only in `tokens`.
     `stop_string` is the one that ended it where `stop_reason` is "stop".
     """

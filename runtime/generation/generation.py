@@ -10,7 +10,7 @@ from subbyte.errors import SessionBusy, memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime.generation.decoder import Decoder, Wanted
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
-from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.sampling import Sampler
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
@@ -22,6 +22,7 @@ class Generation(Handle):
     `text`, `thinking`, `tokens` and `reply` hold what has come so far at any time, also after the iterator was left
     early, closed or interrupted by Ctrl-C. The session then holds the prompt and the tokens computed, and can be used
     further. A context manager, which closes it. sampler: one that goes on from an earlier answer; None: a new one.
+    begun: what there is of the answer by now: part of `text`, `thinking` and `tokens`, but not of the events.
     owns_session: the session is closed with the answer's end, however it comes to it.
     """
 
@@ -35,9 +36,10 @@ class Generation(Handle):
         options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
         sampler: Sampler | None = None,
         *,
+        begun: Begun = Begun(),  # noqa: B008 (immutable)
         owns_session: bool = False,
     ) -> None:
-        self._decoder = Decoder(tokenizer, prompt, session.n_ctx, options, sampler)
+        self._decoder = Decoder(tokenizer, prompt, session.n_ctx, options, sampler, begun)
         self._loop = _Loop(session, self._decoder, owns_session)
         self._events = self._loop.events()
         self._lock = TryLock("this answer", "cancel() it, or wait for its end")
@@ -79,22 +81,22 @@ class Generation(Handle):
 
     @property
     def prompt(self) -> list[int]:
-        """The ids that the answer goes on from."""
+        """The ids that the answer follows."""
         return self._decoder.prompt
 
     @property
     def tokens(self) -> list[int]:
-        """The ids of all tokens that have come."""
+        """The ids of all tokens that have come, those that the answer was begun with included."""
         return self._decoder.tokens
 
     @property
     def text(self) -> str:
-        """All text that was given out in `TextDelta` events."""
+        """All text that was given out in `TextDelta` events, behind what the answer was begun with."""
         return self._decoder.output.text
 
     @property
     def thinking(self) -> str:
-        """All reasoning that was given out in `ThinkingDelta` events."""
+        """All reasoning that was given out in `ThinkingDelta` events, behind what the answer was begun with."""
         return self._decoder.output.thinking
 
     @property
@@ -147,7 +149,7 @@ class _Loop:
 
     def _run(self) -> Generator[Event, None, None]:
         decoder = self._decoder
-        yield decoder.begin(self._session.reuse(decoder.prompt))
+        yield decoder.begin(self._session.reuse(decoder.given))
         while (wanted := decoder.wants()) is not None:
             prefilling, started = decoder.prefilling, perf_counter()
             logits = self._evaluate(wanted) if wanted.tokens else None

@@ -43,11 +43,13 @@ class SuppressedTokens(LogitsProcessor):
 
 
 class LogitBias(LogitsProcessor):
-    """Adds to the logits of some tokens. Raises ValueError for an id that the vocabulary does not have."""
+    """Adds to the logits of some tokens. Raises ValueError for an id that the vocabulary lacks, and if none is left."""
 
     def __init__(self, biases: Mapping[int, float], n_vocab: int) -> None:
         if wrong := [token for token in biases if token >= n_vocab]:
             raise ValueError(f"logit_bias names token {wrong[0]}, but the vocabulary has {n_vocab}, from 0 on")
+        if sum(bias == -math.inf for bias in biases.values()) == n_vocab:
+            raise ValueError("logit_bias bans every token; leave one that may come")
         self._ids, self._biases = np.array(list(biases), np.intp), np.array(list(biases.values()), np.float32)
 
     def apply(self, logits: NDArray[np.float32], context: Sequence[int]) -> None:

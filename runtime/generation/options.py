@@ -1,12 +1,21 @@
 """Options of a generation, as a value."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from subbyte.runtime import arguments
 from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The beginning of an answer that is there before it is made: its tokens, and what of it was shown by now."""
+
+    tokens: Sequence[int] = ()
+    text: str = ""
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)

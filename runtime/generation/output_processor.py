@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
+from subbyte.runtime.generation.options import Begun
 from subbyte.runtime.generation.reasoning_parser import ReasoningParser, Tags
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
@@ -37,6 +38,9 @@ class OutputProcessor:
         ids = {tokenizer.id(tag): tag for tag in ((tags.open, tags.close) if tags else ())}
         self._hidden_tags = {id: tag for id, tag in ids.items() if id is not None and not tokenizer.piece(id)}
         self._lead = lead
+        self._shown_text = self._shown_thinking = (
+            ""  # was shown before, though it may still become a stop string or tag
+        )
         self._text: list[str] = []
         self._thinking: list[str] = []
 
@@ -54,6 +58,15 @@ class OutputProcessor:
     def thinking(self) -> str:
         """The reasoning so far."""
         return "".join(self._thinking)
+
+    def begin(self, begun: Begun) -> None:
+        """Take the tokens that an answer was begun with, which are shown by now. ValueError: a stop string ends it."""
+        for token in begun.tokens:
+            self.add(token)
+            if self.stopped:
+                raise ValueError(f"the beginning of the answer has the stop string {self.stop_string!r} in it")
+        self._shown_text = _behind(begun.text, self.text)
+        self._shown_thinking = _behind(begun.thinking, self.thinking)
 
     def add(self, token: int) -> list[Delta]:
         """Take the next token; what there is to show of it."""
@@ -94,31 +107,36 @@ class OutputProcessor:
         if not text:
             return []
         self._thinking.append(text)
-        return [ThinkingDelta(text)]
+        text, self._shown_thinking = _without(text, self._shown_thinking)
+        return [ThinkingDelta(text)] if text else []
 
     def _answer(self, text: str) -> list[Delta]:
-        text, self.stopped = self._stops.feed(self._without_lead(text))
+        text, self._lead = _without(text, self._lead)
+        text, self.stopped = self._stops.feed(text)
         return self._answer_delta(text)
-
-    def _without_lead(self, text: str) -> str:
-        """The next text of the answer, behind what it may begin with."""
-        while text and text[0] == self._lead[:1]:
-            text, self._lead = text[1:], self._lead[1:]
-        if text:
-            self._lead = ""
-        return text
 
     def _answer_delta(self, text: str) -> list[Delta]:
         text = self._shown(text)
         if not text:
             return []
         self._text.append(text)
-        return [TextDelta(text)]
+        text, self._shown_text = _without(text, self._shown_text)
+        return [TextDelta(text)] if text else []
 
     def _shown(self, text: str) -> str:
         for character in self._stop_controls.values():
             text = text.replace(character, "")
         return text
+
+
+def _behind(text: str, start: str) -> str:
+    return text[len(start) :] if text.startswith(start) else ""
+
+
+def _without(text: str, start: str) -> tuple[str, str]:
+    """The next text behind `start`, which the whole may begin with, and what of `start` may still come."""
+    same = next((i for i, (a, b) in enumerate(zip(text, start, strict=False)) if a != b), min(len(text), len(start)))
+    return text[same:], start[same:] if same == len(text) else ""
 
 
 def _with_controls(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[list[str], dict[int, str]]:

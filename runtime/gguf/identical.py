@@ -29,7 +29,7 @@ def same_model(a: GGUF, b: GGUF) -> bool:
 
     Files that differ mostly do so in their tensor tables; else both are read up to the first byte that differs.
     """
-    if a.identity == b.identity:
+    if a.identity == b.identity and a.override_kv == b.override_kv:
         return True
     if {n: (t.type, t.shape) for n, t in a.tensors.items()} != {n: (t.type, t.shape) for n, t in b.tensors.items()}:
         return False

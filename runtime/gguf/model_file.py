@@ -43,6 +43,7 @@ class GGUF(Handle):
     files:    their names as messages show them
     identity: bytes, time of the last change and inode of each of them
     metadata: keys and values; of a split model those of the first shard
+    override_kv: what was given in place of the file's metadata
     tensors:  by name, in the order of the files
     """
 
@@ -56,7 +57,8 @@ class GGUF(Handle):
         self.paths = tuple(shard.path for shard in shards)
         self.files = tuple(shard.file for shard in shards)
         self.identity = tuple(shard.identity for shard in shards)
-        self._metadata: Metadata | None = override(shards[0].metadata, override_kv or {})
+        self.override_kv = dict(override_kv or {})
+        self._metadata: Metadata | None = override(shards[0].metadata, self.override_kv)
         self._tensors: Mapping[str, TensorInfo] | None = MappingProxyType(_join_tensors(shards))
 
     @classmethod
@@ -70,6 +72,8 @@ class GGUF(Handle):
         (no such file, a shard is missing) and ResourceError (can't be read or mapped).
         """
         path = Path(arguments.path("path", path))
+        if override_kv is not None:
+            override_kv = arguments.mapping("override_kv", override_kv)
         given = Shard(path)
         paths = _shard_paths(given)
         shards = [given if each == path else Shard(each) for each in paths]

@@ -111,7 +111,7 @@ def quantize(
         imatrix_name = arguments.path("imatrix", imatrix, "an Imatrix or a path (str or os.PathLike)")
         importances = Imatrix.open(imatrix_name)
     with open_source("source", source) as gguf:
-        _check_place(out, gguf, overwrite=overwrite or dry_run)
+        target = _check_place(out, gguf, overwrite=overwrite or dry_run)
         _check_matched(overrides, gguf)
 
         def plan_of(recipe: Recipe) -> QuantPlan:
@@ -136,7 +136,7 @@ def quantize(
             check_importances(plan, importances)
             n_threads = threads or min(default_threads()[0], MAX_THREADS)
             fingerprint = _fingerprint(gguf, layout, importances)
-            part = PartFile(out, layout, fingerprint, overwrite=overwrite)
+            part = PartFile(target, layout, fingerprint, overwrite=overwrite)
             with part as file, Encoder(n_threads) as encoder:
                 resumed = file.n_done
                 _write(gguf, plan, importances, file, encoder, on_progress)
@@ -194,8 +194,11 @@ def _fingerprint(gguf: GGUF, layout: Layout, imatrix: Imatrix | None) -> str:
     return hashlib.sha256(layout.head + repr(facts).encode()).hexdigest()
 
 
-def _check_place(out: Path, gguf: GGUF, *, overwrite: bool) -> None:
-    """Refuses an OUT that a model can't be written to, or that the model is read from, before hours of work."""
+def _check_place(out: Path, gguf: GGUF, *, overwrite: bool) -> Path:
+    """Where OUT may be written, links followed: the part beside a link might be on another file system.
+
+    Refuses an OUT that a model can't be written to, or that the model is read from, before hours of work.
+    """
     try:
         target = check_place(out, MODEL_FILE, overwrite=True)
         if target.exists():
@@ -204,7 +207,7 @@ def _check_place(out: Path, gguf: GGUF, *, overwrite: bool) -> None:
                 raise FileExists(
                     f"{printable(str(out))}: is the model itself, which is never overwritten; give another place"
                 )
-        check_place(out, MODEL_FILE, overwrite=overwrite)
+        return check_place(out, MODEL_FILE, overwrite=overwrite)
     except OSError as error:
         raise write_failure(out, error) from error
 

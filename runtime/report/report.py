@@ -20,7 +20,7 @@ from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
 from subbyte.runtime.machine import cpu_name
-from subbyte.runtime.measurement import Measurement, Step, covered
+from subbyte.runtime.measurement import Measurement, Step, covered, scored
 from subbyte.runtime.model import Model, Models, as_model, as_models
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
@@ -104,7 +104,7 @@ class Report(Record, Tabular):
         name_of = {row.model: name for row, name in zip(self.rows, self._names, strict=True)}
         against = [f"{name_of[row.model]} with {name_of[row.delta.b]}" for row in self.rows if row.delta]
         notes = [
-            f"PPL with its standard error over {result.n_scored} tokens of {result.n_tokens}: "
+            f"PPL with its standard error over {scored(result.n_scored, result.n_tokens)}: "
             f"{covered(result.chunks, result.total_chunks)} of {result.n_ctx}, {result.activations} activations, "
             f"{result.cache_type} cache; text sha256 "
             f"{result.text_sha256}."

@@ -28,6 +28,7 @@ class BuiltIn:
     size: int
     wheels: tuple[Wheel, ...]  # in the order of the pieces
     chat: Recommended = Recommended()
+    base: bool = False  # no chat template, as `runtime/template/chat_template.py` finds in the file
 
     def path(self, folder: Path) -> Path:
         return folder / f"{self.name}-{self.sha256[:8]}.gguf"
@@ -60,6 +61,7 @@ _MODELS = (
         "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         253_113_024,
         tuple(_gemma3_270m_part(n, size) for n, size in enumerate((56_634_990, 60_953_371, 59_882_045, 60_704_618), 1)),
+        base=True,
     ),
 )
 CACHED = FileKind("a cached model", lambda head: True)  # whatever has the name, which has a digest, was fetched before

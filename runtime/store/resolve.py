@@ -34,11 +34,15 @@ class Installed:
 
 @dataclass(frozen=True)
 class Available:
-    """A built-in model that is not in the cache yet: its name, the bytes of its file, the licence it comes under."""
+    """A built-in model that is not in the cache yet: its name, the bytes of its file, the licence it comes under.
+
+    base: whether it is a base model, as `runtime.model.is_base_model` finds in its file.
+    """
 
     name: str
     size: int
     license: str
+    base: bool
 
 
 def cache_folder() -> Path:
@@ -100,7 +104,7 @@ def available() -> list[Available]:
     """The built-in models that `resolve` would have to fetch."""
     folder = cache_folder()
     models = [model for model in BUILT_IN.values() if not model.is_cached(folder)]
-    return [Available(m.name, m.size, m.license) for m in models]
+    return [Available(m.name, m.size, m.license, m.base) for m in models]
 
 
 def recommended(model: str | os.PathLike[str]) -> Recommended:

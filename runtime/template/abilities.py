@@ -12,6 +12,7 @@ Message: TypeAlias = Mapping[str, Any]
 Form: TypeAlias = Literal["string", "parts"]
 
 _TEXTS = {role: f"4c8{i}zq7x0k{i}vw9" for i, role in enumerate(("system", "user", "assistant"))}  # no template has them
+MARKED_ANSWER = _TEXTS["assistant"]
 _CONVERSATIONS: Mapping[str, tuple[str, ...]] = {
     "user": ("user",),
     "system": ("system", "user"),

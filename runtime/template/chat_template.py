@@ -10,7 +10,7 @@ from typing import Any
 from subbyte.errors import TemplateError
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template import helper as template_helper
-from subbyte.runtime.template.abilities import Abilities, Message, text_of
+from subbyte.runtime.template.abilities import MARKED_ANSWER, Abilities, Message, text_of
 from subbyte.runtime.template.marks import ROLES, Marks
 from subbyte.runtime.template.process import Failure
 
@@ -55,20 +55,24 @@ class ChatTemplate:
         self._template = {"source": source, "marks": self._marks.controls(source), "roles": self._marks.roles()}
         self._run(self._template)
 
-    def render(self, messages: Sequence[Message], **variables: Any) -> str:
+    def render(self, messages: Sequence[Message], *, continue_final_message: bool = False, **variables: Any) -> str:
         """The prompt as text, with control tokens spelt out: to look at, not to be tokenized. Arguments as `encode`."""
-        return self._marks.plain(self._render(messages, variables))
+        return self._marks.plain(self._prompt(messages, continue_final_message, variables))
 
-    def encode(self, messages: Sequence[Message], **variables: Any) -> list[int]:
+    def encode(
+        self, messages: Sequence[Message], *, continue_final_message: bool = False, **variables: Any
+    ) -> list[int]:
         """The prompt's token ids, with one BOS token if the model wants one.
 
         `messages` have `role` and `content`, a text or a list of `{"type": "text", "text": …}`; arguments of tool calls
         may be objects or, as in OpenAI's API, JSON text. `variables` go to the template as JSON, above all
         `add_generation_prompt` (default True), but for `now`, the `datetime` it sees (default: the current time).
+        continue_final_message: the last message is the assistant's and stays open, so that the prompt ends with its
+        text; TemplateError if the template has no place for it, ValueError if it has no text, but a tool call.
         Raises TemplateError if the template refuses the messages, fails, or takes too much; ValueError if messages or
         variables are not JSON; ResourceError if they are larger than 32 MiB or there is no helper process.
         """
-        text = self._render(messages, variables)
+        text = self._prompt(messages, continue_final_message, variables)
         ids = self._marks.encode(text)
         self._check_once(text, ids, messages)
         return ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)  # it may follow white space
@@ -125,6 +129,23 @@ class ChatTemplate:
             _log.warning("the chat template leaves out the model's earlier answers")
         return found
 
+    def _prompt(self, messages: Sequence[Message], open: bool, variables: Mapping[str, Any]) -> str:
+        return self._render_open(messages, variables) if open else self._render(messages, variables)
+
+    def _render_open(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
+        """The prompt up to the end of the last message's text: rendered with a marked text, and cut where it stands."""
+        text = _text_to_continue(messages)
+        marked = [*messages[:-1], {**messages[-1], "content": MARKED_ANSWER}]
+        rendered = self._render(marked, {**variables, "add_generation_prompt": False})
+        before, *behind = rendered.split(MARKED_ANSWER)
+        asked = (text_of(messages[-2]) or "").strip() if len(messages) > 1 else ""
+        if len(behind) != 1 or (asked in behind[0] and asked not in before):
+            raise TemplateError(
+                "the chat template does not show an answer behind its question, so none can be begun or continued; "
+                "give another template"
+            )
+        return before + text
+
     def _render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
         text = self._render_first(messages, variables) if "abilities" not in self.__dict__ else None
         if text is None:
@@ -179,13 +200,18 @@ class ChatTemplate:
             _log.warning("the chat template puts control tokens together from parts: they are sent as plain text")
 
 
+def is_base(source: str | None, tokenizer: Tokenizer) -> bool:
+    """Whether a model is taken for a base model: it has no chat template, and its vocabulary not ChatML's tokens."""
+    return not source and None in (tokenizer.id("<|im_start|>"), tokenizer.id("<|im_end|>"))
+
+
 def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
     """The template for a file that has none, and the strings that end an answer.
 
     Such a file is most often a base model's. It goes on with a transcript, but was not trained with the control tokens
     that its family's vocabulary has for turns: after them, Gemma-3-270m writes noise without end.
     """
-    if tokenizer.id("<|im_start|>") is not None and tokenizer.id("<|im_end|>") is not None:
+    if not is_base(None, tokenizer):
         _log.warning("the model has no chat template: using ChatML, whose tokens it has")
         return CHATML, () if tokenizer.id("<|im_end|>") in tokenizer.eog else ("<|im_end|>",)
     _log.warning(
@@ -193,6 +219,18 @@ def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
         "was trained to continue text, not to answer (`subbyte generate` does that)"
     )
     return TRANSCRIPT, ("\n\nUser:", "\nUser:")
+
+
+def _text_to_continue(messages: Sequence[Message]) -> str:
+    """The text of the last message; ValueError if that is no answer with a text."""
+    if not messages or messages[-1].get("role") != "assistant":
+        raise ValueError("continue_final_message wants the assistant's message at the end")
+    if messages[-1].get("tool_calls"):
+        raise ValueError("a tool call can't be continued: continue_final_message wants a message with text alone")
+    text = text_of(messages[-1])
+    if text is None:
+        raise ValueError("continue_final_message wants a text, or parts of text alone, in the last message")
+    return text
 
 
 def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:

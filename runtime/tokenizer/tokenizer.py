@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from subbyte.errors import TokenizerError, UnsupportedError
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
-from subbyte.runtime.tokenizer._vocabulary import CONTROL, Vocabulary
+from subbyte.runtime.tokenizer._vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary
 from subbyte.runtime.tokenizer.bpe import ByteLevelBPE
 from subbyte.runtime.tokenizer.decoder import StreamDecoder, piece_of
 from subbyte.runtime.tokenizer.pretokenizer import RULES
@@ -48,11 +48,18 @@ class Tokenizer:
 
         special: read control tokens written in the text as such; without it they are plain text
         add_bos: put BOS in front if the model expects it (`Tokenizer.add_bos`) and the text does not begin with it
-        after:   the control token that the text follows; those of some models swallow white space
+        after:   the token that the text follows: control tokens of some models swallow white space, and behind text a
+                 text gets no space in front
         limit:   only the first so many ids; of a huge text no more is looked at, where the scheme allows that
         """
         ids: list[int] = []
-        first = True
+        if within := after is not None and self._vocabulary.type(self._checked(after)) not in (
+            CONTROL,
+            UNKNOWN,
+            USER_DEFINED,
+        ):
+            after = None
+        first = not within
         for part in self._specials.split(_utf8(text), special, after):
             if isinstance(part, int):
                 ids.append(part)

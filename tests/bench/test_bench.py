@@ -301,3 +301,13 @@ def test_a_random_model_is_written_measured_and_deleted(
 def test_errors_are_one_line(command_line: Any, tiny: Path, args: tuple[str, ...], code: int, found: str) -> None:
     got, out, err = command_line("bench", *(str(tiny) if arg == "TINY" else arg for arg in args))
     assert (got, out) == (code, "") and err.count("\n") == 1 and err.startswith("subbyte: ") and found in err
+
+
+def test_metadata_in_place_of_the_files_holds_for_every_number_of_threads(command_line: Any, tiny: Path) -> None:
+    with sb.load(tiny, threads=1, override_kv={"general.name": "other"}) as model:
+        assert sb.bench(model, prompt=4, generate=[], threads=[2], repeats=1).model["name"] == "other"
+    given = ("--override-kv", "general.name=str:other")
+    facts = json.loads(command_line("bench", str(tiny), *small("-o", "json"), *given)[1])
+    assert facts["model"]["name"] == "other"
+    code, _, err = command_line("bench", str(tiny), *small(), "--override-kv", "llama.block_count=int:0")
+    assert code == 3 and "llama.block_count" in err

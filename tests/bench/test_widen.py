@@ -57,6 +57,7 @@ def test_other_architectures_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_smollm2_with_rows_of_768(tmp_path: Path) -> None:
     path = model_file("smollm2")
     widen(path, tmp_path / "wide.gguf", 768)

@@ -137,7 +137,7 @@ def test_reasoning_that_nobody_opens_can_be_said_to_be_open(source: str) -> None
     options = GenerationOptions(Sampling(temperature=0))
     reply = Chat(session, vocabulary, template, reasoning_format=format, options=options, reasoning="open").send("?")
     assert (reply.thinking, reply.text) == ("hm", "Four")
-    with pytest.raises(ValueError, match='must be "auto" or "open"'):
+    with pytest.raises(ValueError, match="must be 'auto' or 'open'"):
         Chat(session, vocabulary, template, reasoning="closed")  # type: ignore[arg-type]
 
 

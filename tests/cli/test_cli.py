@@ -25,6 +25,7 @@ from subbyte.cli.main import explain
 from subbyte.cli.repl.settings import BY_NAME
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.statistics import Interval
 from subbyte.runtime.generation.events import TextDelta
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.tables import Table
@@ -64,7 +65,8 @@ class FakeModel:
 
 RUNNING = (12.61384, 28.65031)
 RESULT = PerplexityResult(
-    model="/models/m.gguf", ppl=28.65031, error=1.37896, bits_per_byte=1.23456, running=RUNNING, n_ctx=512, stride=None,
+    model="/models/m.gguf", ppl=28.65031, error=1.37896,
+    interval=Interval(28.65031, 26.02, 31.55, 0.95), bits_per_byte=1.23456, running=RUNNING, n_ctx=512, stride=None,
     chunks=2, total_chunks=2, n_tokens=1100, n_scored=510,
     text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5,
 )  # fmt: skip
@@ -131,13 +133,13 @@ def runtime(monkeypatch, tmp_path):
         model(name="smollm2", path=tmp_path / "smollm2.gguf", size=98_362_432, license="Apache-2.0"),
         model(name="hf:u/r", path=tmp_path / "r.gguf", size=7, license=None),
     ]
-    available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use")]
+    available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use", base=True)]
     gentle = model(sampling={"temperature": 0.2, "top_p": 0.9}, activations="int8x2")
     module(
         "store.resolve", resolve=resolve, installed=lambda: installed, available=lambda: available,
         recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
-    module("model", load=load)
+    module("model", load=load, is_base_model={installed[0].path: False, installed[1].path: None}.__getitem__)
     module("evaluation.perplexity", PerplexityMeasurement=PerplexityMeasurement)
     module("gguf.model_file", GGUF=GGUF)
     module("inspect.summary", summarize=lambda gguf: SUMMARY)
@@ -502,7 +504,7 @@ def test_a_file_that_is_not_there(subbyte, tmp_path):
 
 def test_a_text_without_end(subbyte):
     code, out, err = subbyte("generate", "m", "-f", "/dev/zero")
-    assert (code, out) == (4, "") and "longer than 64 MiB" in err
+    assert (code, out) == (4, "") and err.startswith("subbyte: /dev/zero: a device, which may have no end; give a file")
 
 
 def test_the_type_of_the_cache(subbyte, runtime, stdin):
@@ -537,6 +539,7 @@ def test_perplexity(subbyte, runtime, tmp_path):
         0,
         "[1]12.6138,[2]28.6503,\n"
         "PPL = 28.6503 ± 1.3790, 1.2346 bits per byte\n"
+        "95% interval of PPL: 26.0200 to 31.5500, by block bootstrap\n"
         "n_ctx 512, 2 chunks, 510 of 1100 tokens scored, int8x2 activations, q8_0 cache, 1.5 s\n"
         "text sha256 abc123\n",
         "",
@@ -672,17 +675,20 @@ def test_ls(subbyte, tmp_path):
     code, out, err = subbyte("ls")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert (code, err) == (0, "") and lines == [
-        "name size license file",
+        "name size license kind file",
         f"smollm2 98.4 MB Apache-2.0 {tmp_path}/smollm2.gguf",
         f"hf:u/r 7 B {tmp_path}/r.gguf",
-        "gemma3-270m 238.2 MB Gemma Terms of Use not installed: subbyte pull gemma3-270m",
+        "gemma3-270m 238.2 MB Gemma Terms of Use base model not installed: subbyte pull gemma3-270m",
     ]
     facts = json.loads(subbyte("ls", "-o", "json")[1])
     assert [m["size"] for m in facts["models"]] == [98_362_432, 7]
-    assert facts["available"] == [{"name": "gemma3-270m", "size": 238_175_078, "license": "Gemma Terms of Use"}]
+    assert [m["base_model"] for m in facts["models"]] == [False, None]
+    gemma = {"name": "gemma3-270m", "size": 238_175_078, "license": "Gemma Terms of Use", "base_model": True}
+    assert facts["available"] == [gemma]
     rows = list(csv.DictReader(io.StringIO(subbyte("ls", "-o", "csv")[1])))
     assert [row["size"] for row in rows] == ["98362432", "7", "238175078"] and rows[2]["path"] == ""
-    assert subbyte("ls", "-o", "md")[1].startswith("| name | size | license | file |\n|---|--:|---|---|\n| smollm2 |")
+    head = "| name | size | license | kind | file |\n|---|--:|---|---|---|\n| smollm2 |"
+    assert subbyte("ls", "-o", "md")[1].startswith(head)
 
 
 # ---- the process: streams, signals, start

@@ -52,7 +52,7 @@ def test_tables_in_llama_cpps_order(compare: Call) -> None:
     for label in labels:
         at = out.index(f"\n{label} ", at + 1)
     assert out.count("Blame: KLD of the base with one part of q") == 2 and "F32 → Q4_0" in out
-    assert "n_ctx 64, 5 chunks, 155 of 1" in out and "text sha256 " in out
+    assert "n_ctx 64, 5 chunks, 155 tokens scored, " in out and "text sha256 " in out
 
 
 def test_json(compare: Call) -> None:
@@ -117,7 +117,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
 def test_ctrl_c_shows_what_was_measured(compare: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     interrupt(monkeypatch, 2)
     code, out, err = compare("base.gguf", "q4.gguf", *SHORT, "--save-base", str(tmp_path / "x"), "--blame", "kind")
-    assert code == 130 and "n_ctx 64, 2 of 5 chunks, 62 of" in out and "Blame" not in out
+    assert code == 130 and "n_ctx 64, 2 of 5 chunks, 62 tokens scored" in out and "Blame" not in out
     assert err == (
         "subbyte: interrupted: results of 2 of 5 chunks\n"
         f"subbyte: {tmp_path / 'x'} was not written: it needs all chunks\n"

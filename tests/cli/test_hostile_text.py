@@ -15,8 +15,11 @@ from tiny_models import MIXED, write_model
 
 from subbyte.cli.main import cli
 
-ESCAPES = "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\r\x08"  # of a terminal's title, screen and colours, in both ways
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+ESCAPES = (
+    "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\r\x08"  # of a terminal's title, screen and colours, in both ways
+    "\u202e\u2066\u2028"  # what turns the order of text around, and begins a line
+)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 MODEL, BASE, REFUSED, TEXT, RECIPE = (f"{name}{ESCAPES}" for name in ("m", "base", "refused", "text", "recipe"))
 MEASURED = ("-f", TEXT, "-c", "32", "--chunks", "2")
 

@@ -62,7 +62,8 @@ def test_perplexity(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_perplexity_as_text(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, lambda n, _: n == 3)
     code, out, _ = subbyte("perplexity", "a.gguf", *SHORT)
-    assert code == 130 and "PPL = " in out and "3 of 5 chunks, 93 of" in out
+    assert code == 130 and "PPL = " in out and "95% interval of PPL: too few chunks\n" in out
+    assert "3 of 5 chunks, 93 tokens scored" in out
 
 
 def test_nothing_is_shown_before_the_first_chunk(subbyte: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_ctrl_c_within_hidden_reasoning(chat):
     chat.see("(Ctrl-T shows it)")
     chat.keys("gone" + 2 * CTRL_T)
     chat.keys(CTRL_C)
-    chat.see("(stopped)")
+    chat.see("(stopped")
     chat.prompt()
     assert "Ctrl-T" not in chat.text.splitlines()[-5] and chat.text.splitlines()[-5].startswith("thought for ")
     chat.keys(CTRL_D)
@@ -104,7 +104,7 @@ def test_ctrl_z_where_no_shell_could_go_on(chat):
     chat.see("(Ctrl-T shows it)")
     chat.keys(CTRL_T)
     chat.keys(CTRL_C)
-    chat.see("(stopped)")
+    chat.see("(stopped")
     assert "kept" not in chat.text
 
 

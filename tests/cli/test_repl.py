@@ -58,6 +58,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ("/hlep", "unknown command /hlep; did you mean /help or /clear?\n"),
         ("/", "unknown command /; /help lists the commands\n"),
         ("/regen", "error: nothing was said yet\n"),
+        ("/continue", "error: there is no answer to continue: nothing was said yet\n"),
         ("/save", "error: /save needs a name or a path\n"),
         ("/set temprature 1", "error: unknown setting temprature; did you mean temperature?\n"),
         ("/set top_k many", "error: top_k is a whole number, not 'many'\n"),
@@ -82,7 +83,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ('/system """', 'error: the block has no """ at its end\n'),
         ("/save\nmy life", 'error: /save takes one line; a message that begins so goes between """ and """\n'),
         ("fail", "error: the context of 1000 tokens is full (/clear forgets the conversation)\n"),
-        ("cut", "You said: cut\n(truncated: reached -n or the end of the context)\n\n"),
+        ("cut", "You said: cut\n(truncated: reached -n; /continue goes on)\n\n"),
     ],
 )
 def test_one_line(tmp_path, line, answer):
@@ -137,6 +138,19 @@ def test_ctrl_c_while_the_question_is_read_says_how_to_ask_again(tmp_path):
     )
 
 
+def test_a_cut_answer_goes_on(tmp_path):
+    text = talk(tmp_path, "cut", "/continue")
+    assert text == "You said: cut\n(truncated: reached -n; /continue goes on)\n\nand so on\n\n"
+
+
+def test_a_full_context_is_not_said_to_go_on(tmp_path):
+    chat = FakeChat()
+    chat.n_ctx = 29
+    assert talk(tmp_path, "cut", chat=chat) == (
+        "You said: cut\n(truncated: the context is full; /clear forgets the conversation)\n\n"
+    )
+
+
 def test_ctrl_c_keeps_what_has_come(tmp_path):
     class Interrupted(FakeChat):
         def _words(self, text):
@@ -144,7 +158,7 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
             raise KeyboardInterrupt
 
     chat = Interrupted()
-    assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped)\n\n")
+    assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped; /continue goes on)\n\n")
     assert chat.messages[-1].content == "half an "
 
 
@@ -229,7 +243,7 @@ def test_text_streams_and_ctrl_c_stops_it(chat, tmp_path):
     chat.keys("slow\r")
     chat.see("You said: slow 0 1 2 3")  # the answer has no end of its own
     chat.keys(CTRL_C)
-    chat.see("(stopped)")
+    chat.see("(stopped")
     chat.prompt()
     assert "^C" not in chat.text
     chat.keys("next\r")

@@ -21,6 +21,7 @@ import subbyte as sb
 
 TEXT = bytes(np.random.default_rng(0).integers(97, 123, 3000).tolist())
 N_CTX, CHUNKS = 48, 4
+FORMAT = b'{"format": "subbyte-'  # what tells a checkpoint from other JSON
 SIZES: dict[str, Any] = {"n_ctx": N_CTX, "chunks": CHUNKS}
 
 
@@ -89,7 +90,7 @@ def test_what_a_kill_leaves_resumes_to_the_same_figures(
     whole = file.read_bytes()
     lines = whole.splitlines(keepends=True)
     ends = np.cumsum([len(line) for line in lines]).tolist()
-    cuts = {0, 1, ends[0] - 1, ends[0], ends[1] - 1, ends[1], ends[1] + 9, ends[-1] - 9}
+    cuts = {0, len(FORMAT), ends[0] - 1, ends[0], ends[1] - 1, ends[1], ends[1] + 9, ends[-1] - 9}
     for cut in sorted(cuts):
         file.write_bytes(whole[:cut])
         assert measure(models, file) == expected
@@ -125,7 +126,7 @@ COMMANDS = {
 def test_a_killed_process_resumes_to_the_same_figures(command: list[str], paths: list[Path], tmp_path: Path) -> None:
     for path in paths:
         (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "text").write_bytes(TEXT * 4)
+    (tmp_path / "text").write_bytes(TEXT)
     start = [sys.executable, "-c", RUN, *command]
 
     def figures() -> Any:
@@ -168,6 +169,8 @@ def without_times(value: Any) -> Any:
     "content",
     [
         b"a note without a newline",
+        b"{",
+        b'{"format": "',
         b"a note\nof two lines",
         b"\n\n",
         b"[1]\n",
@@ -207,7 +210,7 @@ def test_what_is_no_regular_file_is_refused(models: list[sb.Model], tmp_path: Pa
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for file in (fifo, Path("/dev/full"), Path("/dev/zero"), Path("/dev/null"), tmp_path):
-        with pytest.raises(sb.SubbyteError, match="is no regular file; give another file"):
+        with pytest.raises(sb.SubbyteError, match="not a regular file; give another file"):
             measure_perplexity(models, file)
 
 
@@ -338,8 +341,28 @@ def test_the_message_names_the_one_thing_that_differs(
     assert (
         swapped.startswith(f"is of another run (model 1 is 'a.gguf' ({a} bytes") and f"'b.gguf' ({b} bytes" in swapped
     )
+    with sb.load(paths[0], threads=1, override_kv={"llama.rope.freq_base": 500.0}) as model:
+        named = "override_kv llama.rope.freq_base of model 1"
+        assert refusal([model, models[1]]) == (
+            f"is of another run ({named} is missing there, 500.0 here); give another file"
+        )
     with pytest.raises(sb.SubbyteError, match="is a checkpoint of 'subbyte-perplexity', 'subbyte-compare' is needed"):
         measure_compare(models, file)
+
+
+def test_the_message_stays_short_whatever_the_file_says(models: list[sb.Model], tmp_path: Path) -> None:
+    file = tmp_path / "run"
+    measure_perplexity(models, file)
+    head, *records = file.read_bytes().splitlines(keepends=True)
+    nested: object = 1
+    for _ in range(500):
+        nested = {"bytes": nested}
+    for value in (nested, "x" * 100_000, {"name": "x", "bytes": [1] * 10_000, "sha256": ""}):
+        header = {**json.loads(head), "model 1": value}
+        file.write_bytes(b"".join([json.dumps(header).encode(), b"\n", *records]))
+        with pytest.raises(sb.SubbyteError, match="is of another run") as caught:
+            measure_perplexity(models, file)
+        assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("edit", ["missing", "extra"])

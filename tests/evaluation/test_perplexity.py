@@ -28,6 +28,7 @@ def test_together_as_alone(pair: list[Path]) -> None:
             assert result.running == alone.running and result.error == alone.error
             assert losses.shape == (result.chunks, 31) and result.n_scored == losses.size
             assert result.running[-1] == pytest.approx(result.ppl)
+            assert result.interval.estimate == pytest.approx(result.ppl) and result.interval.low < result.ppl
             n_bytes = sum(len(model.detokenize([t])) for t in range(97, 98)) * result.n_scored
             assert n_bytes <= result.n_scored / result.bits_per_byte * losses.mean() / np.log(2) * 1.0001
         delta = run.delta(1, 0)

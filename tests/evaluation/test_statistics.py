@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from subbyte.runtime.evaluation import statistics
 from subbyte.runtime.evaluation.statistics import FIRST_LOOK, Floats, SequentialTest, block_bootstrap, mean_error
 
 RUNS = 1500
@@ -61,7 +62,7 @@ def test_the_same_blocks_give_the_same_interval() -> None:
     assert block_bootstrap(blocks) == block_bootstrap(blocks)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_looking_again_and_again_finds_no_difference_where_there_is_none() -> None:
     """Without paying for its looks, such a run would be fooled about one time in four."""
     rng = np.random.default_rng(3)
@@ -80,3 +81,10 @@ def test_error_of_a_mean() -> None:
     mean, error = mean_error(np.array([1.0, 2.0, 4.0]))
     assert mean == pytest.approx(7 / 3) and error == pytest.approx(np.std([1, 2, 4]) / math.sqrt(2))
     assert math.isinf(mean_error(np.ones(1))[1])
+
+
+def test_an_interval_of_many_blocks_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = np.random.default_rng(1).normal(1.0, 1.0, 300)
+    whole = block_bootstrap(blocks)
+    monkeypatch.setattr(statistics, "MAX_DRAWS", 7 * 300)
+    assert block_bootstrap(blocks) == whole

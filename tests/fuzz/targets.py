@@ -9,20 +9,25 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gguf
 import numpy as np
 from gguf_builder import STR, pair, seed, tensor, u32
 from gguf_builder import gguf as build
 from paths import ROOT
-from tiny_models import write_model
+from tiny_models import N_VOCAB, SHAPES, write_hyper_parameters, write_model
 from vocabularies import SPM_TOKENS, SPM_TYPES, alphabet, payload
 
 from subbyte.errors import SubbyteError
+from subbyte.models import architecture, check_unread
 from subbyte.runtime.chat.messages import Message, read_conversation, write_conversation
 from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
+from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures
+from subbyte.runtime.evaluation.losses import are_losses
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import summarize
@@ -81,6 +86,26 @@ def _model_seeds() -> Iterable[bytes]:
     yield _written(lambda path: write_model(path, "gemma3", shape={**SMALL, "window": 4}))
     yield _written(lambda path: write_model(path, "phi3", shape={**SMALL, "n_rot": 4, "n_ctx_orig": 32}))
     yield _written(lambda path: write_model(path, "qwen3", shape=SMALL))
+
+
+def _config(data: bytes) -> None:
+    with GGUF.open(_file(data)) as file:
+        name = file.metadata.str("general.architecture")
+        config = architecture(name).configure(file.metadata, N_VOCAB)
+        check_unread(file.metadata.unused(f"{name}."), config)
+
+
+def _write_config(path: Path, arch: str) -> None:
+    writer = gguf.GGUFWriter(path, arch)
+    write_hyper_parameters(writer, arch, SHAPES[arch], {})
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+def _config_seeds() -> Iterable[bytes]:
+    for arch in SHAPES:
+        yield _written(partial(_write_config, arch=arch))
 
 
 # ---- vocabularies, and texts
@@ -161,6 +186,37 @@ def _write_base(path: Path) -> None:
         write(np.random.default_rng(0).standard_normal((n_scored(8), 9)).astype(np.float32))
 
 
+def _open_checkpoint(path: Path) -> Checkpoint:
+    def is_sound(figures: Figures) -> bool:
+        return all(map(are_losses, figures))
+
+    return Checkpoint(path, "perplexity", {"n_ctx": 8, "text": "abc"}, [(3,), (2, 2)], 3, is_sound)
+
+
+def _checkpoint(data: bytes) -> None:
+    """What is no checkpoint stays as it was; one that is keeps its records, and the one that comes to them."""
+    path = _file(data)
+    try:
+        checkpoint = _open_checkpoint(path)
+    except SubbyteError:
+        assert path.read_bytes() == data
+        raise
+    checkpoint.add(RECORD)
+    again = _open_checkpoint(path).records
+    expected = [*checkpoint.records, RECORD][:3]
+    assert len(again) == len(expected)
+    assert all(np.array_equal(a, b) for a, b in zip(chain(*again), chain(*expected), strict=True))
+
+
+RECORD = [np.full(3, 0.5), np.full((2, 2), 1e-3)]
+
+
+def _checkpoint_seed(path: Path) -> None:
+    checkpoint = _open_checkpoint(path)
+    checkpoint.add(RECORD)
+    checkpoint.add([of * 3 for of in RECORD])
+
+
 def _conversation_seed(path: Path) -> None:
     write_conversation(path, "Be kind.", [Message("user", "hi"), Message("assistant", "hello", "hm")])
 
@@ -168,11 +224,13 @@ def _conversation_seed(path: Path) -> None:
 TARGETS: dict[str, Target] = {
     "gguf": Target(_gguf, lambda: [seed()]),
     "model": Target(_model, _model_seeds),
+    "config": Target(_config, _config_seeds),
     "vocabulary": Target(_vocabulary, lambda: map(_vocabulary_file, (BPE, SPM))),
     "text": Target(_text, lambda: [b"abc  abc\n\n don't 12345 <|x|>", "é 你好 👩\u200d👧 ▁a".encode(), b"\xff\xfe a"]),
     "template": Target(_template, lambda: [path.read_bytes() for path in TEMPLATES.glob("*.jinja")]),
     "imatrix": Target(_imatrix, _imatrix_seeds),
     "base_file": Target(_base_file, lambda: [_written(_write_base)]),
+    "checkpoint": Target(_checkpoint, lambda: [b"", _written(_checkpoint_seed)]),
     "recipe": Target(
         lambda data: read_recipe(_file(data)),
         lambda: [format_recipe(Recipe.named(name)).encode() for name in ("Q4_K_M", "DynamicGate-IQ2_XS")],

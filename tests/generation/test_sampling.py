@@ -236,6 +236,8 @@ def test_logit_bias_adds_and_bans() -> None:
     assert logits.tolist() == [0, 2.5, 0, -math.inf, 0]
     with pytest.raises(ValueError, match="token 5, but the vocabulary has 5"):
         LogitBias({5: 1.0}, 5)
+    with pytest.raises(ValueError, match="bans every token; leave one"):
+        LogitBias(dict.fromkeys(range(5), -math.inf), 5)
 
 
 def dry_penalties(

@@ -266,6 +266,13 @@ def test_tokens_that_are_none(session: Session, tokens: Any) -> None:
         assert session.tokens == [5]
 
 
+@pytest.mark.parametrize("tokens", [[1.0], [True], [None], ["a"], "abc", b"abc", 5, None], ids=str)
+def test_what_is_no_token_id_is_a_type_error_that_names_the_argument(session: Session, tokens: Any) -> None:
+    for name, call in {"tokens": session.eval, "targets": lambda ids: session.logprobs([1], ids)}.items():
+        with pytest.raises(TypeError, match=f"^{name}: token ids "):
+            call(tokens)
+
+
 class Growing(list[Any]):
     """A sequence that is longer when it is walked than it says."""
 

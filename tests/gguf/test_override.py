@@ -8,6 +8,7 @@ from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.errors import FormatError
+from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.override import parse_override
 
@@ -66,3 +67,11 @@ def test_commands_take_it(path: Path, command_line: Any) -> None:
     assert code == 3 and "llama.context_length" in err
     code, _, err = command_line(*line, "llama.context_length=3")
     assert code == 2 and "KEY=TYPE:VALUE" in err
+
+
+def test_a_model_with_other_metadata_is_not_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_model(path)
+    other = {"llama.rope.freq_base": 500.0}
+    files = [GGUF.open(path), GGUF.open(path, override_kv=other), GGUF.open(path, override_kv=other), GGUF.open(path)]
+    assert first_of_same(files) == (0, 1, 1, 0)

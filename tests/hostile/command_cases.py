@@ -130,6 +130,7 @@ LINES: list[tuple[str, int, str] | tuple[str, int, str, str]] = [
     ("chat MODEL --reasoning-budget -1", USAGE, "--reasoning-budget", "hello\n"),
     ("chat MODEL -o csv", USAGE, "-o", "hello\n"),
     ("chat MODEL -c 1", RUNTIME, "context", "hello\n"),
+    ("imatrix MODEL ./out.gguf -f TEXT -c 64 --chunks 2 --resume out.gguf", USAGE, "a file of their own"),
 ]  # fmt: skip
 
 CASES = [CommandCase(f"X{i:02}", *case) for i, case in enumerate(LINES, 1)]

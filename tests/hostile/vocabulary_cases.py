@@ -87,6 +87,18 @@ SENTENCEPIECE: list[tuple[Any, ...]] = [
     ("a space prefix of text", {"add_space_prefix": "yes"}, FormatError, "add_space_prefix"),
 ]  # fmt: skip
 
+SPECIAL_IDS = ("bos", "eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
+OTHER_IDS = ("unknown", "padding", "seperator", "mask", "cls", "fim_pre", "fim_suf", "fim_mid")  # which nobody reads
+NO_IDS: dict[str, Any] = {"-1": -1, "n_vocab": N_VOCAB, "2^32-1": 2**32 - 1, "2^63": (U64, u64(2**63))}
+NO_NUMBERS: dict[str, Any] = {"of text": "1", "of many": [1, 2], "of a fraction": 1.0, "of a bool": True}
+IDS: list[tuple[Any, ...]] = [
+    *[(f"{name} {what}", {f"{name}_token_id": id}, None) for name in SPECIAL_IDS for what, id in NO_IDS.items()],
+    *[(f"{name} {what}", {f"{name}_token_id": id}, FormatError, f"{name}_token_id")
+      for name in SPECIAL_IDS for what, id in NO_NUMBERS.items()],
+    *[(f"{name} {what}", {f"{name}_token_id": id}, None)
+      for name in OTHER_IDS for what, id in {"-1": -1, "n_vocab": N_VOCAB, "of text": "1"}.items()],
+]  # fmt: skip
+
 
 def _case(what: str, changes: dict[str, Any], *end: Any) -> tuple[Any, ...]:
     return what, metadata({f"tokenizer.ggml.{key}": value for key, value in changes.items()}), *end
@@ -94,5 +106,6 @@ def _case(what: str, changes: dict[str, Any], *end: Any) -> tuple[Any, ...]:
 
 CASES = [
     *section("V", [_case(*case) for case in BPE]),
+    *section("K", [_case(*case) for case in IDS]),
     *section("W", [_case(what, {**WHOLE, **changes}, *end) for what, changes, *end in SENTENCEPIECE]),
 ]

@@ -11,6 +11,8 @@ from paths import SHARED
 from vocabularies import model_file
 
 import subbyte as sb
+from subbyte.runtime.model import is_base_model
+from subbyte.runtime.store.builtin import BUILT_IN
 
 NAMES = {"smollm2": "smollm2", "gemma3-270m": "gemma-3-270m-Q4_K_M"}
 
@@ -70,8 +72,33 @@ def test_greedy_smollm2_answers_sensibly(question: str, answer: str) -> None:
         assert answer in chat.send(question).text
 
 
+def test_a_cut_answer_goes_on_as_if_it_were_not() -> None:
+    question, options = "Tell me about the city of Paris.", {**AS_BUILT_IN, "max_tokens": 24}
+    with sb.load(model_file("smollm2")) as model:
+        with model.chat(**options) as chat:
+            whole = chat.send(question)
+        with model.chat(**{**options, "max_tokens": 8}) as chat:
+            chat.send(question)
+            second = chat.continue_answer().run()
+            third = chat.continue_answer().run()
+            assert len(chat.messages) == 2 and chat.messages[1].content == third.text
+    assert third.tokens == whole.tokens and third.text == whole.text
+    assert second.usage.prompt - second.usage.reused == 1 and second.usage.completion == 8
+
+
+def test_a_begun_answer_goes_on() -> None:
+    with sb.load(model_file("smollm2")) as model, model.chat(**AS_BUILT_IN) as chat:
+        reply = chat.send("What is the capital of France?", prefill="Certainly! In one word:")
+        assert reply.text.startswith("Certainly! In one word: Paris") and chat.messages[1].content == reply.text
+
+
 def test_a_conversation_computes_only_what_is_new() -> None:
     with sb.load(model_file("smollm2")) as model, model.chat(**AS_BUILT_IN) as chat:
         first = chat.send("What is the capital of France?").usage
         second = chat.send("And of Italy?").usage
     assert first.reused == 0 and second.reused == first.prompt + first.completion
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_built_in_models_are_listed_as_what_their_files_are(name: str) -> None:
+    assert is_base_model(model_file(name)) is BUILT_IN[name].base

@@ -102,10 +102,10 @@ FUNCTIONS: dict[str, Function] = {
     "blame": Function(lambda p: sb.blame, lambda p: {"base": p.model, **options()(p)}),
     "imatrix": Function(lambda p: sb.imatrix, options()),
     "report": Function(
-        lambda p: sb.report, options("models", prompt=1, generation=1, repeats=1), ("prompt", "generation", "repeats")
+        lambda p: sb.report, options("models", prompt=1, generate=1, repeats=1), ("prompt", "generate", "repeats")
     ),
     "bench": Function(
-        lambda p: sb.bench, lambda p: {"model": p.model, "prompts": [1], "generations": [1], "repeats": 1}, ("repeats",)
+        lambda p: sb.bench, lambda p: {"model": p.model, "prompt": [1], "generate": [1], "repeats": 1}, ("repeats",)
     ),
     "heatmap": Function(lambda p: sb.heatmap, lambda p: {"model": p.model}),
     "Heatmap.svg": Function(lambda p: sb.heatmap(p.model).svg, lambda p: {"by": "bits"}),
@@ -123,13 +123,16 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 
-def cases() -> Iterator[tuple[str, str]]:
+def cases() -> Iterator[Any]:
     for name, function in FUNCTIONS.items():
         of: Any = NAMED.get(name)
         parameters = inspect.signature(of).parameters if of else {name.partition(".")[2]: None}
         for parameter in parameters:
             if parameter not in ("self", *function.anything):
-                yield name, parameter
+                yield pytest.param(name, parameter, marks=[pytest.mark.slow] if name in LONG else [])
+
+
+LONG = {"report", "bench"}  # which measure times for each value that is right
 
 
 def _named(name: str) -> Any:
@@ -176,15 +179,24 @@ def _says(error: Exception, parameter: str) -> bool:
     """Whether the message says in other words what the argument is for."""
     words = {
         "tokens": "token", "targets": "token", "n": "tokens", "n_ctx": "context", "isa": "instruction set",
-        "thinking": "think", "models": "model", "name": "recipe", "type": "recipe", "depths": "nothing to measure",
+        "thinking": "think", "models": "model", "name": "recipe", "type": "recipe", "depth": "nothing to measure",
         "threads": "nothing to measure",
     }  # fmt: skip
     return words.get(parameter, "?") in str(error)
 
 
 def _takes(name: str, parameter: str, kind: str) -> bool:
-    number = ("temperature", "min_p", "top_p", "repeat_penalty")
-    return kind == "fraction" and parameter in number
+    numbers = (
+        "temperature",
+        "min_p",
+        "top_p",
+        "repeat_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "dry_multiplier",
+        "dry_base",
+    )
+    return parameter in numbers if kind == "fraction" else (parameter, kind) == ("override_kv", "dict")
 
 
 def test_numbers_of_numpy_are_numbers(place: Place) -> None:
@@ -225,10 +237,10 @@ def test_a_model_is_taken_as_object_path_or_name(place: Place) -> None:
     assert sb.compare(model, model, TEXT, **options).results[0].kld.value == pytest.approx(0, abs=1e-6)
     assert sb.blame(model, place.model, TEXT, **options).groups == ()
     assert sb.imatrix(model, TEXT, **options).chunk_count == 2
-    sizes: dict[str, Any] = {"prompts": [2], "generations": [], "repeats": 1}
+    sizes: dict[str, Any] = {"prompt": [2], "generate": [], "repeats": 1}
     assert sb.bench(model, **sizes).measured[0].case.n_tokens == 2
     assert sb.bench(place.model, threads=[1, 2], **sizes).measured[1].case.threads == 2
-    quick: dict[str, Any] = {"prompt": 2, "generation": 1, "repeats": 1, **options}
+    quick: dict[str, Any] = {"prompt": 2, "generate": 1, "repeats": 1, **options}
     assert sb.report(model, TEXT, **quick).rows[0].perplexity.ppl == pytest.approx(expected)
     assert sb.report([place.model, model], TEXT, against=place.model, **quick).rows[1].delta is not None
     assert sb.heatmap(model) == sb.heatmap(place.model) == sb.heatmap(place.model.gguf)

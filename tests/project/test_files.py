@@ -82,6 +82,16 @@ def test_a_file_of_ours_is_overwritten_when_asked(tmp_path: Path) -> None:
             check_place(odd, OURS)
 
 
+def test_what_has_a_descriptor_and_no_path_is_told_before_the_work() -> None:
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(ResourceError, match="a pipe, which no file replaces"):
+            check_place(f"/dev/fd/{writer}", OURS)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_an_empty_file_is_filled(tmp_path: Path) -> None:
     path = tmp_path / "out"  # as mktemp makes it
     path.touch()

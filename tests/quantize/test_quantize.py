@@ -56,8 +56,15 @@ def pure(type: str) -> Recipe:
     return Recipe(type, type, pure=True)
 
 
+SLOW_ENCODERS = {"IQ1_S", "IQ2_S", "IQ2_XS"}  # seconds for each
+
+
 @pytest.mark.parametrize(
-    "type, with_imatrix", [*product(WEIGHTS, [True]), *product(sorted(set(WEIGHTS) - NEED_IMATRIX), [False])]
+    "type, with_imatrix",
+    [
+        pytest.param(type, with_imatrix, marks=[pytest.mark.slow] if type in SLOW_ENCODERS else [])
+        for type, with_imatrix in [*product(WEIGHTS, [True]), *product(sorted(set(WEIGHTS) - NEED_IMATRIX), [False])]
+    ],
 )
 @pytest.mark.thorough
 def test_bytes_are_the_encoders(
@@ -273,6 +280,19 @@ def test_an_interrupted_run_is_taken_up(source: Path, tmp_path: Path, caplog: py
     result = sb.quantize(source, out, "Q4_K_M")
     assert result.resumed == 7 and out.read_bytes() == whole.read_bytes()
     assert set(tmp_path.iterdir()) == {whole, out}
+
+
+def test_the_part_lies_beside_what_a_link_points_to(source: Path, tmp_path: Path) -> None:
+    """Beside the link it might be on another file system, and could not take the place of OUT once it is whole."""
+    (tmp_path / "disk").mkdir()
+    link, target = tmp_path / "q.gguf", tmp_path / "disk" / "model.gguf"
+    link.symlink_to(target)
+    with pytest.raises(KeyboardInterrupt):
+        sb.quantize(source, link, "Q8_0", on_progress=Stop(3, KeyboardInterrupt()))
+    (part,) = (tmp_path / "disk").iterdir()
+    assert part.name.startswith("model.gguf.") and list(tmp_path.glob("*.part")) == []
+    assert sb.quantize(source, link, "Q8_0").resumed == 3
+    assert link.is_symlink() and list((tmp_path / "disk").iterdir()) == [target]
 
 
 def test_another_recipe_source_or_imatrix_does_not_take_it_up(

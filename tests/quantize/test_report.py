@@ -198,3 +198,22 @@ def test_a_wrong_command_is_one_line(
     assert run(["report", str(files["standard"]), "-f", str(text), *more]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_metadata_in_place_of_the_files(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, other = tmp_path / "text.txt", "llama.rope.freq_base=float:50"
+    text.write_text(TEXT)
+    args = ["report", str(files["standard"]), "-f", str(text), "-c", "64", "--chunks", "2",
+            "-p", "8", "-n", "2", "-r", "1", "-t", "1", "--resume", str(tmp_path / "run"), "-o", "json"]  # fmt: skip
+    found = []
+    for more in ([], ["--override-kv", other]):
+        assert run([*args, *more]) == (5 if more else 0)
+        shown = capsys.readouterr()
+        assert ("override_kv llama.rope.freq_base of model 1 is missing there, 50.0 here" in shown.err) == bool(more)
+        (tmp_path / "run").unlink() if more else None
+        found.append(shown.out)
+    assert run([*args, "--override-kv", other]) == 0
+    ppl = [json.loads(out)["rows"][0]["perplexity"]["ppl"] for out in (found[0], capsys.readouterr().out)]
+    assert ppl[0] != ppl[1]

@@ -143,7 +143,7 @@ def test_names() -> None:
         ("llama-3-8b", "no type ''"),
         (
             "llama-3-8b:Q4_7",
-            "no type 'Q4_7' (did you mean Q4_K or Q4_1 or Q4_0?); SHAPE:TYPE[:LAYERS] has one of F32, F16,",
+            "no type 'Q4_7' (did you mean Q4_K or Q4_1 or Q4_0?); SHAPE:TYPE[:LAYERS] has a block type (F32, F16,",
         ),
         ("llama-3-8b:Q4_K:", "'' layers"),
         ("llama-3-8b:Q4_K:0", "'0' layers; llama-3-8b has 1 to 32"),

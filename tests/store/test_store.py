@@ -16,8 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tiny_models import write_model
 
+import subbyte as sb
 from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.runtime.model import is_base_model
 from subbyte.runtime.store import builtin, hub
 from subbyte.runtime.store import resolve as store
 
@@ -596,3 +599,12 @@ def test_quant_tags() -> None:
         "Q8_0/m-F16.gguf": "F16",
     }
     assert {name: hub.quant_tag(name) for name in tags} == tags
+
+
+def test_base_models_are_told_as_the_chat_tells_them(tmp_path, caplog):
+    base, broken = tmp_path / "base.gguf", tmp_path / "broken.gguf"
+    write_model(base)
+    broken.write_bytes(base.read_bytes()[:200])
+    assert [is_base_model(path) for path in (base, broken, tmp_path / "none.gguf")] == [True, None, None]
+    with sb.load(base, threads=1) as model, model.chat(n_ctx=32):
+        assert "as for a base model" in caplog.text

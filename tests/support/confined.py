@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HANG = 30  # seconds of processor time after which the kernel ends the process
+LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)  # which a fault may lower, softly
 STUCK = 300  # seconds of waiting, whatever else the machine does, after which nothing happens any more
 
 
@@ -46,16 +47,25 @@ def confined(work: Callable[[], Any]) -> Outcome:
     return Outcome(value, usage.ru_utime + usage.ru_stime, peak)
 
 
-def run_command(*args: str, stdin: str = "") -> tuple[int, str, str]:
-    """Runs a command line in this process, which must be a forked one; exit code, stdout, stderr."""
+def run_command(*args: str, stdin: str = "", fault: Callable[[], object] = lambda: None) -> tuple[int, str, str]:
+    """Runs a command line in this process, which must be a forked one; exit code, stdout, stderr.
+
+    fault: what is done to the process right before, such as taking its memory or stdout away.
+    """
     from subbyte.cli.main import run
 
     files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
     os.pwrite(files[0], stdin.encode(), 0)
     for number, file in enumerate(files):
         os.dup2(file, number)
+    limits = [(what, resource.getrlimit(what)[0]) for what in LIMITS]
+    fault()
     sys.stdin, sys.stdout, sys.stderr = (open(n, "rw"[n > 0], closefd=False) for n in range(3))
-    code = run(args)
+    try:
+        code = run(args)
+    finally:
+        for what, soft in limits:
+            resource.setrlimit(what, (soft, resource.getrlimit(what)[1]))
     sys.stdout.flush()
     sys.stderr.flush()
     out, err = (os.pread(file, 1 << 24, 0).decode(errors="replace") for file in files[1:])

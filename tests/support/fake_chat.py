@@ -118,6 +118,12 @@ class FakeChat:
         self._answer = FakeAnswer(self._events("again: " + self._messages[-1].content))
         return self._answer
 
+    def continue_answer(self) -> FakeAnswer:
+        if self._answer is None:
+            raise ValueError("there is no answer to continue: nothing was said yet")
+        self._answer = FakeAnswer([TextDelta("and so on")])
+        return self._answer
+
     def _events(self, text: str) -> Iterator[Event]:
         if text.startswith("long"):
             yield PrefillProgress(512, 2048)

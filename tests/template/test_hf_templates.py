@@ -98,3 +98,12 @@ def test_each_template_says_where_it_is_from() -> None:
     sources = (FOLDER / "README.md").read_text()
     assert {path.stem for path in FOLDER.glob("*.jinja")} == set(FAMILIES)
     assert all(f"| {name} |" in sources for name in FAMILIES)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.thorough
+def test_an_open_answer_is_the_beginning_of_the_whole_one(name: str, tmp_path: Path) -> None:
+    template = ChatTemplate(source(name), tokenizer(name, tmp_path / "v.gguf"))
+    said = turns("Hello?", "Sure, well", system="Be kind." if template.abilities.forms["system"] else None)
+    open = template.render(said, continue_final_message=True, now=NOW)
+    assert template.render(said, add_generation_prompt=False, now=NOW).startswith(open) and open.endswith("Sure, well")

@@ -396,3 +396,16 @@ def test_of_a_huge_text_only_the_beginning_is_split(bpe, monkeypatch):
     monkeypatch.setattr(PreTokenizer, "split", counted)
     bpe.encode("a word and another\n" * 100_000, limit=100)
     assert len(parts) == 1
+
+
+def test_text_behind_text_gets_no_space_in_front(tmp_path):
+    tokens = ["<unk>", "</s>", "<0x0A>", "\u2581", "a", "b", "\u2581a"]
+    types = [2, 3, 6, 1, 1, 1, 1]
+    tokenizer = load(
+        tmp_path / "v.gguf", model="llama", tokens=tokens, token_type=types, scores=[0.0] * 7, bos_token_id=1,
+        eos_token_id=1,
+    )  # fmt: skip
+    assert tokenizer.encode("a") == tokenizer.encode("a", after=1) == [6]
+    assert tokenizer.encode("a", after=5) == tokenizer.encode("a", after=2) == [4]
+    with pytest.raises(ValueError, match="7"):
+        tokenizer.encode("a", after=7)
