@@ -32,8 +32,11 @@ def run_measurement(measurement: "Measurement[P, Any]", show: Callable[[P], obje
     return True
 
 
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP came: what is under way tidies up, temporary files above all."""
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP came: what is under way tidies up, temporary files above all.
+
+    A SystemExit, since an event loop, as the prompt has one, lets no other exception out of a task.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)

@@ -1,10 +1,13 @@
-"""Ctrl-C from the first moment of a command to its last: exit code 130 and no traceback."""
+"""Ctrl-C from the first moment of a command to its last: exit code 130 and no traceback; signals that end it."""
 
+import asyncio
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from subbyte.cli.terminal.interrupt import Terminated
 
 # Sends SIGINT when a module is asked for; "exit" when the interpreter is torn down.
 PROGRAM = """
@@ -42,3 +45,16 @@ def test_ctrl_c_at_any_moment(when: str, ignored: str) -> None:
 def restore_sigint() -> None:
     """A shell starts background jobs (`make test &`) with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_signal_that_ends_the_process_leaves_an_event_loop() -> None:
+    """The prompt's, too, whatever task the signal comes in: a chat must not outlive its terminal."""
+
+    async def task() -> None:
+        raise Terminated(signal.SIGHUP)
+
+    async def loop() -> None:
+        await asyncio.wait([asyncio.ensure_future(task())])
+
+    with pytest.raises(Terminated):
+        asyncio.run(loop())

@@ -21,7 +21,7 @@ from subbyte.runtime.evaluation.forward import Forward
 from subbyte.runtime.types import SessionOptions
 
 Floats = NDArray[np.float64]
-TEXT = bytes(np.random.default_rng(0).integers(97, 123, 3000).tolist())
+TEXT = bytes(np.random.default_rng(0).integers(97, 123, 1500).tolist())
 N_CTX = 48
 TYPES = {"base": ["F32"], "high": ["Q8_0", "BF16"], "low": ["Q4_0", "Q5_1", "TQ2_0", "F16", "Q4_1"]}
 
