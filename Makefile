@@ -1,6 +1,6 @@
 # make chat       install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
 # make test       ruff, mypy and the tests but for the slow ones
-# make test-fast  ruff and the quick tests, on all processors: about a minute on two
+# make test-fast  ruff and the quick tests, on all processors: a minute and a half on two
 # make test-slow  the slow tests; then what computes, under each weaker instruction set. .ci/run: make test test-slow fuzz
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped

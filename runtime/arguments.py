@@ -125,6 +125,11 @@ def token_ids(name: str, value: object, n_vocab: int) -> NDArray[np.int32]:
         raise ValueError(f"{name}: {error}") from None
 
 
+def optional_path(name: str, value: object) -> str | None:
+    """A path, or None."""
+    return None if value is None else path(name, value)
+
+
 def callback(name: str, value: C) -> C:
     """Something to call, or None."""
     if value is not None and not callable(value):

@@ -72,8 +72,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
         arguments.instance("options", options, EvalOptions)
         if text is not None:
             text = arguments.raw_texts("text", text)
-        if resume is not None:
-            resume = arguments.path("resume", resume)
+        resume = arguments.optional_path("resume", resume)
         with ExitStack() as stack:
             base = base_model(as_base("base", base, stack))
             model = as_model("model", model, stack)

@@ -70,10 +70,9 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         arguments.flag("overwrite", overwrite)
         if save_base is not None:
             save_base = arguments.path("save_base", save_base)
-        if resume is not None:
-            resume = arguments.path("resume", resume)
-            if save_base is not None:
-                raise ValueError("a base file needs all chunks of one run; give save_base or resume, not both")
+        resume = arguments.optional_path("resume", resume)
+        if resume is not None and save_base is not None:
+            raise ValueError("a base file needs all chunks of one run; give save_base or resume, not both")
         if text is not None:
             text = arguments.raw_texts("text", text)
         with ExitStack() as stack:

@@ -57,8 +57,7 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
         self._options, self._until_decided = options, arguments.flag("until_decided", until_decided)
         arguments.instance("options", options, EvalOptions)
         arguments.flag("compat", compat)
-        if resume is not None:
-            resume = arguments.path("resume", resume)
+        resume = arguments.optional_path("resume", resume)
         text = arguments.raw_texts("text", text)
         self._test = SequentialTest(LEVEL)
         self._checkpoint = None

@@ -51,8 +51,7 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         self._options, self._process_output = options, arguments.flag("process_output", process_output)
         arguments.instance("options", options, EvalOptions)
         datasets = arguments.strings("datasets", datasets)
-        if resume is not None:
-            resume = arguments.path("resume", resume)
+        resume = arguments.optional_path("resume", resume)
         text = arguments.raw_texts("text", text)
         with ExitStack() as stack:
             self._model = as_model("model", model, stack)

@@ -76,6 +76,13 @@ def _is_one_line(message: str, path: Path) -> bool:
     return message.isprintable() and len(message.replace(str(path.parent), "")) < 700
 
 
+def _check_refusal(err: str, path: Path) -> None:
+    """A command's stderr is one line that says why it refused, behind warnings if there are any."""
+    *warnings, last = err.splitlines()
+    assert last.startswith("subbyte: ") and err.endswith("\n") and _is_one_line(last, path), err
+    assert all(line.startswith("subbyte: warning: ") for line in warnings), err
+
+
 @each_file
 def test_library(case: FileCase, tmp_path: Path, good: tuple[Path, NDArray[np.float32]]) -> None:
     path = tmp_path / "m.gguf"
@@ -103,9 +110,7 @@ def test_command(case: FileCase, tmp_path: Path) -> None:
         assert code == 0 and out, err
     else:
         assert (code, out) == (case.error.exit_code, ""), err
-        *warnings, last = err.splitlines()
-        assert last.startswith("subbyte: ") and err.endswith("\n") and _is_one_line(last, path), err
-        assert all(line.startswith("subbyte: warning: ") for line in warnings), err
+        _check_refusal(err, path)
     assert outcome.seconds < SECONDS and outcome.peak < _bound(path)
 
 
@@ -144,9 +149,8 @@ def test_command_line(case: CommandCase, folder: Path) -> None:
     code, out, err = outcome.value
     assert code == case.code and case.says in out + err, (code, out, err)
     if code and case.line:
-        *warnings, last = err.splitlines()
-        assert out == "" and last.startswith("subbyte: ") and _is_one_line(last, folder), err
-        assert all(line.startswith("subbyte: warning: ") for line in warnings), err
+        assert out == "", out
+        _check_refusal(err, folder)
     assert sorted(path.name for path in folder.iterdir()) == before  # a refused command leaves nothing behind
     assert outcome.seconds < SECONDS and outcome.peak < BYTES
 
