@@ -5,7 +5,7 @@
 #include "codebooks.h"
 
 /* Each macro turns a level into the byte it stands for. */
-#define IQ1_BYTE(level) ((uint64_t)0x0100ff >> 8 * (level) & 255)
+#define IQ1_BYTE(level) ((uint64_t)8 * (level))
 #define IQ2_BYTE(level) ((uint64_t)0x2b1908 >> 8 * (level) & 255)
 #define IQ3XXS_BYTE(level) (0x3e342c241c140c04u >> 8 * (level) & 255)
 #define IQ3S_BYTE(level) ((uint32_t)2 * (level) + 1)

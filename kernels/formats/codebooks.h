@@ -2,12 +2,16 @@
  *
  * They belong to the file format, as its authors chose them: llama.cpp writes files with them, gguf-py carries the same
  * (quants.py, against which tests/kernels/test_formats.py compares each). An entry of a grid holds the magnitudes of 8 (IQ1,
- * IQ2) or 4 (IQ3) consecutive weights, one a byte, the first in the lowest byte. Those of IQ1 carry their sign. */
+ * IQ2) or 4 (IQ3) consecutive weights, one a byte, the first in the lowest byte. Of IQ1's weights, -1, 0 and 1, it holds 8 (w + 1). */
 #ifndef SUBBYTE_CODEBOOKS_H
 #define SUBBYTE_CODEBOOKS_H
 #include <stdint.h>
 
-extern const uint64_t iq1_grid[2048];      /* IQ1_S, IQ1_M: -1, 0, 1 */
+#define FORMATS_WITH_BOOKS(F) F(IQ1_S) F(IQ1_M) F(IQ2_XXS) F(IQ2_XS) F(IQ2_S) F(IQ3_XXS) F(IQ3_S)
+#define FORMATS_WITHOUT_BOOKS(F) F(Q4_0) F(Q4_1) F(Q5_0) F(Q5_1) F(Q8_0) F(Q2_K) F(Q3_K) F(Q4_K) F(Q5_K) F(Q6_K) F(IQ4_NL) F(IQ4_XS) \
+    F(TQ1_0) F(TQ2_0) F(MXFP4)
+
+extern const uint64_t iq1_grid[2048];      /* IQ1_S, IQ1_M: 0, 8, 16 */
 extern const uint64_t iq2xxs_grid[256];    /* 8, 25, 43 */
 extern const uint64_t iq2xs_grid[512];     /* 8, 25, 43 */
 extern const uint64_t iq2s_grid[1024];     /* 8, 25, 43 */

@@ -12,17 +12,17 @@ enum {
     CHAINS = 8,         /* rows at once */
     PART = 2048,        /* weights of a row, whose sums stay in the first cache */
     AHEAD = 8192,       /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
-#ifdef __AVX512VL__     /* tokens that meet a block while it is unpacked: the sums of each are in registers, of which there are 32 or 16 */
+#ifdef __AVX512VL__     /* tokens that meet a block while it is unpacked */
     MOST_TOKENS = 4
 #else
-    MOST_TOKENS = 2
+    MOST_TOKENS = 8
 #endif
 };
 
 /* What the first half leaves of a part of CHAINS rows. */
 struct part {
     float p[MOST_TOKENS][CHAINS][PART / 32];
-    float factor[PART / 256][CHAINS];
+    uint16_t half[PART / 256][CHAINS];       /* of blocks of 256: times factor_unit, their factors */
 };
 
 FORCE_INLINE void fetch(const uint8_t *p, int n)
@@ -70,6 +70,11 @@ FORCE_INLINE void transpose_sums(const float *p, __m256 v[CHAINS])
         v[g] = _mm256_castsi256_ps(square[g]);
 }
 
+FORCE_INLINE __m256 factors(enum format f, const uint16_t *half)
+{
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const void *)half)), _mm256_set1_ps(factor_unit(f)));
+}
+
 /* The chains of all rows, over the first n weights of a part; xs: scales of their activations. */
 FORCE_INLINE __m256 chain(enum format f, const struct part *part, int t, int64_t n, const float *xs, __m256 acc)
 {
@@ -78,7 +83,7 @@ FORCE_INLINE __m256 chain(enum format f, const struct part *part, int t, int64_t
         transpose_sums(part->p[t][0] + 8 * b, v);
         for (int g = 0; g < 8; g++)
             sum = _mm256_fmadd_ps(v[g], _mm256_broadcast_ss(xs + g), sum);
-        acc = format_has_factor(f) ? _mm256_fmadd_ps(sum, _mm256_loadu_ps(part->factor[b]), acc) : sum;
+        acc = format_has_factor(f) ? _mm256_fmadd_ps(sum, factors(f, part->half[b]), acc) : sum;
     }
     if (n % 256) {
         __m256 v[CHAINS];

@@ -1,15 +1,27 @@
 /* What the vector kernels know of each block format, in AVX2: for format F,
- *   codes_F(block, i)                          the i-th 32 codes of a block, unsigned bytes in weight order
+ *   codes_F(block, i)                          the i-th 32 codes of a block, unsigned bytes in weight order; signed ones, without
+ *                                              their bias, where is_signed(F)
  *   scales_F(blocks, n, bytes, scale, min)     the scales of the groups of n blocks, 1 or 8 of 32, or 1 of 256; mins where it has some
- *   factor_F(block)                            what all scales of a block of 256 are to be multiplied with
+ *   half_F(block)                              the float of a block of 256, as bits: times factor_unit(F) what all scales are to be
+ *                                              multiplied with
  * dot_template.h makes the fused dot and the unpack of a format from these. Layouts as in gguf-py's quants.py. */
 #ifndef SUBBYTE_AVX2_DECODE_H
 #define SUBBYTE_AVX2_DECODE_H
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
+#include "formats/formats.h"
 
 #define FORCE_INLINE static inline __attribute__((always_inline))
+
+/* Codes that vpmaddubsw could not take as unsigned bytes: of two products, one might not fit. */
+FORCE_INLINE int is_signed(enum format f) { return format_info[f].bias > 64; }
+
+/* Code books hold eighths or quarters. */
+FORCE_INLINE float factor_unit(enum format f)
+{
+    return f == FORMAT_IQ3_XXS ? 0.25f : f == FORMAT_IQ1_S || f == FORMAT_IQ1_M || f == FORMAT_IQ2_XXS || f == FORMAT_IQ2_XS || f == FORMAT_IQ2_S ? 0.125f : 1;
+}
 
 FORCE_INLINE __m256i load32(const void *p) { return _mm256_loadu_si256(p); }
 FORCE_INLINE uint64_t load_u64(const uint8_t *p) { uint64_t v; memcpy(&v, p, sizeof v); return v; }
@@ -89,23 +101,14 @@ FORCE_INLINE __m256i codes_Q4_0(const uint8_t *b, int i) { (void)i; return nibbl
 FORCE_INLINE __m256i codes_Q4_1(const uint8_t *b, int i) { (void)i; return nibbles(b + 4); }
 FORCE_INLINE __m256i codes_Q5_0(const uint8_t *b, int i) { (void)i; return fifth_bit(nibbles(b + 6), load_u32(b + 2)); }
 FORCE_INLINE __m256i codes_Q5_1(const uint8_t *b, int i) { (void)i; return fifth_bit(nibbles(b + 8), load_u32(b + 4)); }
-FORCE_INLINE __m256i codes_Q8_0(const uint8_t *b, int i)
-{
-    (void)i;
-    return _mm256_xor_si256(load32(b + 2), _mm256_set1_epi8((char)0x80));
-}
+FORCE_INLINE __m256i codes_Q8_0(const uint8_t *b, int i) { (void)i; return load32(b + 2); }
 #define scales_Q4_0 scale_d
 #define scales_Q4_1 scale_d_m
 #define scales_Q5_0 scale_d
 #define scales_Q5_1 scale_d_m
 #define scales_Q8_0 scale_d
 
-/* The 16 levels of IQ4_NL and IQ4_XS, -127..113, plus 127. */
-FORCE_INLINE __m128i levels_IQ4(void)
-{
-    return _mm_setr_epi8(0, 23, 44, 62, 78, 92, 105, 117, (char)128, (char)140, (char)152, (char)165, (char)180, (char)196,
-                         (char)216, (char)240);
-}
+FORCE_INLINE __m128i levels_IQ4(void) { return _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113); }
 FORCE_INLINE __m256i codes_IQ4_NL(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 2, levels_IQ4()); }
 #define scales_IQ4_NL scale_d
 
@@ -129,13 +132,13 @@ FORCE_INLINE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale,
 }
 
 /* Blocks of 32 have all in their scales. */
-#define factor_Q4_0 NULL
-#define factor_Q4_1 NULL
-#define factor_Q5_0 NULL
-#define factor_Q5_1 NULL
-#define factor_Q8_0 NULL
-#define factor_IQ4_NL NULL
-#define factor_MXFP4 NULL
+#define half_Q4_0 NULL
+#define half_Q4_1 NULL
+#define half_Q5_0 NULL
+#define half_Q5_1 NULL
+#define half_Q8_0 NULL
+#define half_IQ4_NL NULL
+#define half_MXFP4 NULL
 
 /* ---- blocks of 256 ---- */
 
@@ -151,8 +154,8 @@ FORCE_INLINE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, 
     min_u8(load_f16(b + 2), (m & 0x3f3f3f3f) | m_high << 32, min);
 }
 #define scales_Q5_K scales_Q4_K
-FORCE_INLINE float factor_Q4_K(const uint8_t *b) { return load_f16(b); }
-#define factor_Q5_K factor_Q4_K
+FORCE_INLINE uint16_t half_Q4_K(const uint8_t *b) { return load_u16(b); }
+#define half_Q5_K half_Q4_K
 
 /* Q4_K: f16 d, f16 dmin, 12 bytes of scales, 4 x 32 bytes: low nibbles of 32 weights, high nibbles of the next 32. */
 FORCE_INLINE __m256i codes_Q4_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 2 * 32), i % 2 * 4, 15); }
@@ -180,7 +183,7 @@ FORCE_INLINE void scales_Q6_K(const uint8_t *b, int n, int bytes, float *scale, 
     _mm256_storeu_ps(scale, floats_s8(s));
     _mm256_storeu_ps(scale + 8, floats_s8(_mm_srli_si128(s, 8)));
 }
-FORCE_INLINE float factor_Q6_K(const uint8_t *b) { return load_f16(b + 208); }
+FORCE_INLINE uint16_t half_Q6_K(const uint8_t *b) { return load_u16(b + 208); }
 
 /* Q2_K: 16 bytes with a scale in the low and a min in the high nibble, 2 x 32 bytes of four bit pairs, f16 d, f16 dmin. */
 FORCE_INLINE __m256i codes_Q2_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 4 * 32), i % 4 * 2, 3); }
@@ -194,7 +197,7 @@ FORCE_INLINE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, 
         min_u8(load_f16(b + 82), bytes >> 4 & low, min + 8 * i);
     }
 }
-FORCE_INLINE float factor_Q2_K(const uint8_t *b) { return load_f16(b + 80); }
+FORCE_INLINE uint16_t half_Q2_K(const uint8_t *b) { return load_u16(b + 80); }
 
 /* Q3_K: 32 bytes whose bit i is the third of the i-th 32 weights, 2 x 32 bytes of four bit pairs, 12 bytes of scales, f16 d. */
 FORCE_INLINE __m256i codes_Q3_K(const uint8_t *b, int i)
@@ -216,7 +219,7 @@ FORCE_INLINE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, 
     _mm256_storeu_ps(scale, floats_s8(s));
     _mm256_storeu_ps(scale + 8, floats_s8(_mm_srli_si128(s, 8)));
 }
-FORCE_INLINE float factor_Q3_K(const uint8_t *b) { return load_f16(b + 108); }
+FORCE_INLINE uint16_t half_Q3_K(const uint8_t *b) { return load_u16(b + 108); }
 
 /* IQ4_XS: f16 d, u16 upper bit pairs and 4 bytes of nibbles of the eight scales plus 32, 8 x 16 bytes as in IQ4_NL. */
 FORCE_INLINE __m256i codes_IQ4_XS(const uint8_t *b, int i) { return nibbles_of(b + 8 + 16 * i, levels_IQ4()); }
@@ -230,6 +233,6 @@ FORCE_INLINE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float *scale
     __m256i s = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
     _mm256_storeu_ps(scale, _mm256_cvtepi32_ps(s));
 }
-FORCE_INLINE float factor_IQ4_XS(const uint8_t *b) { return load_f16(b); }
+FORCE_INLINE uint16_t half_IQ4_XS(const uint8_t *b) { return load_u16(b); }
 
 #endif

@@ -1,60 +1,87 @@
-/* Code book formats, as decode.h has the others: entries of the books are loaded one by one. blocks.h draws the blocks. */
+/* Code book formats, in three steps, since what can be done for a whole block at once is cheap and what is done for each entry of a
+ * book is not: for format F
+ *   look_up_F(block, &l)              numbers of the entries where the block has them in pieces, and signs as one bit a weight
+ *   magnitudes_F(block, &l, i)        the entries of the i-th 32 weights, loaded one by one
+ *   codes_F(block, &l, i)             the same with their signs: the codes of decode.h
+ * blocks.h draws the blocks. IQ1's magnitudes are its codes but for what is added to all of 8 or 32 neighbours. */
 #ifndef SUBBYTE_AVX2_DECODE_IQ_H
 #define SUBBYTE_AVX2_DECODE_IQ_H
 #include "formats/codebooks.h"
 #include "decode.h"
+
+struct looked_up {
+    _Alignas(32) uint16_t index[64];
+    _Alignas(32) uint32_t signs[8];       /* one bit a weight, 1 for minus */
+};
+
+/* Makes the compiler load what was stored: it would take numbers out of vectors one by one, for twice as many instructions. */
+FORCE_INLINE void in_memory(struct looked_up *l) { __asm__ volatile("" : "+m"(*l)); }
 
 /* Four entries of 8 weights, eight of 4. */
 FORCE_INLINE __m256i four_entries(const uint64_t *grid, int a, int b, int c, int d)
 {
     return _mm256_setr_epi64x((int64_t)grid[a], (int64_t)grid[b], (int64_t)grid[c], (int64_t)grid[d]);
 }
-FORCE_INLINE __m256i eight_entries(const uint32_t *grid, const int index[8])
+FORCE_INLINE __m256i eight_entries(const uint32_t *grid, int a, int b, int c, int d, int e, int f, int g, int h)
 {
-    return _mm256_setr_epi32((int)grid[index[0]], (int)grid[index[1]], (int)grid[index[2]], (int)grid[index[3]],
-                             (int)grid[index[4]], (int)grid[index[5]], (int)grid[index[6]], (int)grid[index[7]]);
+    return _mm256_setr_epi32((int)grid[a], (int)grid[b], (int)grid[c], (int)grid[d], (int)grid[e], (int)grid[f], (int)grid[g], (int)grid[h]);
 }
 
-/* bias - magnitude for weight j of 8 where bit j of their sign byte is set, else bias + magnitude. Each of the 8 bytes of
- * sign_bytes holds their sign byte. */
-FORCE_INLINE __m256i with_signs(__m256i magnitudes, __m256i sign_bytes, int bias)
+#define FOUR_ENTRIES(grid, p) four_entries(grid, (p)[0], (p)[1], (p)[2], (p)[3])
+#define EIGHT_ENTRIES(grid, p) eight_entries(grid, (p)[0], (p)[1], (p)[2], (p)[3], (p)[4], (p)[5], (p)[6], (p)[7])
+
+/* Each of 4 bytes eight times. */
+FORCE_INLINE __m256i spread(uint32_t four_bytes)
+{
+    __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    return _mm256_shuffle_epi8(_mm256_set1_epi32((int)four_bytes), byte_of);
+}
+
+/* -1 for the weights of the i-th 32 that are minus, else 0. */
+FORCE_INLINE __m256i where_minus(const struct looked_up *l, int i)
 {
     __m256i bit_of = _mm256_set1_epi64x((int64_t)0x8040201008040201);
-    __m256i minus = _mm256_cmpeq_epi8(_mm256_and_si256(sign_bytes, bit_of), bit_of);           /* -1 where set */
+    return _mm256_cmpeq_epi8(_mm256_and_si256(spread(l->signs[i]), bit_of), bit_of);
+}
+
+/* bias - magnitude where minus, else bias + magnitude. */
+FORCE_INLINE __m256i with_signs(__m256i magnitudes, __m256i minus, int bias)
+{
     return _mm256_add_epi8(_mm256_xor_si256(magnitudes, minus), _mm256_sub_epi8(_mm256_set1_epi8((char)bias), minus));
 }
 
-/* Each of 4 sign bytes eight times: those of 32 weights. */
-FORCE_INLINE __m256i spread(__m256i four_bytes)
-{
-    __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    return _mm256_shuffle_epi8(four_bytes, byte_of);
-}
-
-/* One sign a bit. */
-FORCE_INLINE __m256i sign_bits(const uint8_t *p) { return spread(_mm256_set1_epi32((int)load_u32(p))); }
-
-/* Bytes of 7 sign bits for all 256 weights, of which dword i is wanted: the eighth sign makes the number of minuses even. */
-FORCE_INLINE __m256i even_sign_bits(__m256i sevens, int i)
+/* Bytes of 7 sign bits to bytes of 8, of which the last makes the number of minuses even. */
+FORCE_INLINE __m256i even_sign_bits(__m256i sevens)
 {
     __m256i folded = _mm256_and_si256(_mm256_xor_si256(sevens, _mm256_srli_epi16(sevens, 4)), _mm256_set1_epi8(15));
     __m128i odd = _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0);   /* bits in 0..15 */
-    __m256i eights = _mm256_or_si256(sevens, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(odd), folded));
-    return spread(_mm256_permutevar8x32_epi32(eights, _mm256_set1_epi32(i)));
+    return _mm256_or_si256(sevens, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(odd), folded));
 }
 
-/* The lower 28 bits of dwords to bytes of 7. */
+/* The lower 28 bits of dwords to bytes of 7: what lies above bit 7, 15 and 23 moves up by one, which is to be added to itself. */
 FORCE_INLINE __m256i four_sevens(__m256i dwords)
 {
-    __m256i first = _mm256_and_si256(dwords, _mm256_set1_epi32(0x7f));
-    __m256i second = _mm256_and_si256(_mm256_slli_epi32(dwords, 1), _mm256_set1_epi32(0x7f00));
-    __m256i third = _mm256_and_si256(_mm256_slli_epi32(dwords, 2), _mm256_set1_epi32(0x7f0000));
-    __m256i fourth = _mm256_and_si256(_mm256_slli_epi32(dwords, 3), _mm256_set1_epi32(0x7f000000));
-    return _mm256_or_si256(_mm256_or_si256(first, second), _mm256_or_si256(third, fourth));
+    __m256i v = _mm256_and_si256(dwords, _mm256_set1_epi32(0x0fffffff));
+    v = _mm256_add_epi32(v, _mm256_and_si256(v, _mm256_set1_epi32(~0x7f)));
+    v = _mm256_add_epi32(v, _mm256_and_si256(v, _mm256_set1_epi32(~0x7fff)));
+    return _mm256_add_epi32(v, _mm256_and_si256(v, _mm256_set1_epi32(~0x7fffff)));
 }
 
-/* Where instructions that take from two vectors, lane by lane, put dword i of eight. */
-FORCE_INLINE int laned(int i) { return (i & 1) | (i & 2) << 1 | (i & 4) >> 1; }
+FORCE_INLINE void store_signs(struct looked_up *l, __m256i bits) { _mm256_store_si256((void *)l->signs, bits); }
+
+/* Sixteen entry numbers: low bytes from q on, and above them `high`. */
+FORCE_INLINE void store_indices(uint16_t *index, const uint8_t *q, __m256i high)
+{
+    _mm256_store_si256((void *)index, _mm256_or_si256(_mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)q)), high));
+}
+
+/* High bits of sixteen numbers, `mask` above their low byte, from words that move left by the exponents of `powers`, four or eight at
+ * a time. Each of the words is byte byte_of[j] of v, or that and the next. */
+FORCE_INLINE __m256i high_bits(__m128i v, __m256i bytes_of, __m256i powers, int mask)
+{
+    __m256i words = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(v), bytes_of);
+    return _mm256_and_si256(_mm256_mullo_epi16(words, powers), _mm256_set1_epi16((short)mask));
+}
 
 /* 2 s + 1 for eight or sixteen s. */
 FORCE_INLINE void odd_scales(__m256i s, float *scale)
@@ -70,92 +97,143 @@ FORCE_INLINE void odd_scales_nibbles(const uint8_t *p, int n, float *scale)
     }
 }
 
-FORCE_INLINE __m256i codes_IQ2_XXS(const uint8_t *b, int i)
+/* ---- IQ2_XXS ---- */
+
+/* The odd dwords of a block: four times 7 signs and a scale of 4 bits each. */
+FORCE_INLINE __m256i sign_words_IQ2_XXS(const uint8_t *b)
 {
-    const uint8_t *q = b + 2 + 8 * i;
     __m256 low = _mm256_castsi256_ps(load32(b + 2)), high = _mm256_castsi256_ps(load32(b + 34));
-    __m256i sevens = four_sevens(_mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd)));
-    return with_signs(four_entries(iq2xxs_grid, q[0], q[1], q[2], q[3]), even_sign_bits(sevens, laned(i)), 43);
+    __m256d odd = _mm256_castps_pd(_mm256_shuffle_ps(low, high, 0xdd));
+    return _mm256_castpd_si256(_mm256_permute4x64_pd(odd, 0xd8));
+}
+FORCE_INLINE void look_up_IQ2_XXS(const uint8_t *b, struct looked_up *l)
+{
+    store_signs(l, even_sign_bits(four_sevens(sign_words_IQ2_XXS(b))));
+}
+FORCE_INLINE __m256i magnitudes_IQ2_XXS(const uint8_t *b, const struct looked_up *l, int i)
+{
+    (void)l;
+    return FOUR_ENTRIES(iq2xxs_grid, b + 2 + 8 * i);
 }
 FORCE_INLINE void scales_IQ2_XXS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
-    __m256i low = _mm256_srli_epi64(load32(b + 2), 60), high = _mm256_srli_epi64(load32(b + 34), 60);
-    __m256i s = _mm256_or_si256(low, _mm256_slli_epi64(high, 32));                     /* 0 4 1 5 2 6 3 7 */
-    odd_scales(_mm256_permutevar8x32_epi32(s, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7)), scale);
+    odd_scales(_mm256_srli_epi32(sign_words_IQ2_XXS(b), 28), scale);
 }
-FORCE_INLINE float factor_IQ2_XXS(const uint8_t *b) { return load_f16(b) * 0.125f; }
+FORCE_INLINE uint16_t half_IQ2_XXS(const uint8_t *b) { return load_u16(b); }
 
-FORCE_INLINE __m256i codes_IQ2_XS(const uint8_t *b, int i)
+/* ---- IQ2_XS ---- */
+
+FORCE_INLINE void look_up_IQ2_XS(const uint8_t *b, struct looked_up *l)
 {
-    uint64_t q = load_u64(b + 2 + 8 * i);
-    __m256i magnitudes = four_entries(iq2xs_grid, q & 511, q >> 16 & 511, q >> 32 & 511, q >> 48 & 511);
-    __m256i sevens = _mm256_packus_epi16(_mm256_srli_epi16(load32(b + 2), 9), _mm256_srli_epi16(load32(b + 34), 9));
-    return with_signs(magnitudes, even_sign_bits(sevens, laned(i)), 43);
+    __m256i low = load32(b + 2), high = load32(b + 34), nine = _mm256_set1_epi16(511);
+    _mm256_store_si256((void *)l->index, _mm256_and_si256(low, nine));
+    _mm256_store_si256((void *)(l->index + 16), _mm256_and_si256(high, nine));
+    __m256i sevens = _mm256_packus_epi16(_mm256_srli_epi16(low, 9), _mm256_srli_epi16(high, 9));
+    store_signs(l, even_sign_bits(_mm256_permute4x64_epi64(sevens, 0xd8)));
+}
+FORCE_INLINE __m256i magnitudes_IQ2_XS(const uint8_t *b, const struct looked_up *l, int i)
+{
+    (void)b;
+    return FOUR_ENTRIES(iq2xs_grid, l->index + 4 * i);
 }
 FORCE_INLINE void scales_IQ2_XS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
     odd_scales_nibbles(b + 66, 16, scale);
 }
-FORCE_INLINE float factor_IQ2_XS(const uint8_t *b) { return load_f16(b) * 0.125f; }
+FORCE_INLINE uint16_t half_IQ2_XS(const uint8_t *b) { return load_u16(b); }
 
-FORCE_INLINE __m256i codes_IQ2_S(const uint8_t *b, int i)
+/* ---- IQ2_S ---- */
+
+FORCE_INLINE void look_up_IQ2_S(const uint8_t *b, struct looked_up *l)
 {
-    const uint8_t *q = b + 2 + 4 * i;
-    int high = b[66 + i];
-    __m256i magnitudes = four_entries(iq2s_grid, q[0] | (high << 8 & 0x300), q[1] | (high << 6 & 0x300),
-                                      q[2] | (high << 4 & 0x300), q[3] | (high << 2 & 0x300));
-    return with_signs(magnitudes, sign_bits(b + 34 + 4 * i), 43);
+    const __m256i byte_of = _mm256_setr_epi16(0x8000, 0x8000, 0x8000, 0x8000, 0x8001, 0x8001, 0x8001, 0x8001,
+                                              0x8002, 0x8002, 0x8002, 0x8002, 0x8003, 0x8003, 0x8003, 0x8003);
+    const __m256i powers = _mm256_set1_epi64x(0x0004001000400100);
+    for (int i = 0; i < 2; i++)
+        store_indices(l->index + 16 * i, b + 2 + 16 * i, high_bits(_mm_cvtsi32_si128((int)load_u32(b + 66 + 4 * i)), byte_of, powers, 0x300));
+    store_signs(l, load32(b + 34));
+}
+FORCE_INLINE __m256i magnitudes_IQ2_S(const uint8_t *b, const struct looked_up *l, int i)
+{
+    (void)b;
+    return FOUR_ENTRIES(iq2s_grid, l->index + 4 * i);
 }
 FORCE_INLINE void scales_IQ2_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
     odd_scales_nibbles(b + 74, 16, scale);
 }
-FORCE_INLINE float factor_IQ2_S(const uint8_t *b) { return load_f16(b) * 0.125f; }
+FORCE_INLINE uint16_t half_IQ2_S(const uint8_t *b) { return load_u16(b); }
 
-FORCE_INLINE __m256i codes_IQ3_XXS(const uint8_t *b, int i)
+/* ---- IQ3_XXS ---- */
+
+FORCE_INLINE void look_up_IQ3_XXS(const uint8_t *b, struct looked_up *l) { store_signs(l, even_sign_bits(four_sevens(load32(b + 66)))); }
+FORCE_INLINE __m256i magnitudes_IQ3_XXS(const uint8_t *b, const struct looked_up *l, int i)
 {
-    int index[8];
-    for (int j = 0; j < 8; j++)
-        index[j] = b[2 + 8 * i + j];
-    return with_signs(eight_entries(iq3xxs_grid, index), even_sign_bits(four_sevens(load32(b + 66)), i), 62);
+    (void)l;
+    return EIGHT_ENTRIES(iq3xxs_grid, b + 2 + 8 * i);
 }
 FORCE_INLINE void scales_IQ3_XXS(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
     odd_scales(_mm256_srli_epi32(load32(b + 66), 28), scale);
 }
-FORCE_INLINE float factor_IQ3_XXS(const uint8_t *b) { return load_f16(b) * 0.25f; }
+FORCE_INLINE uint16_t half_IQ3_XXS(const uint8_t *b) { return load_u16(b); }
 
-FORCE_INLINE __m256i codes_IQ3_S(const uint8_t *b, int i)
+/* ---- IQ3_S ---- */
+
+FORCE_INLINE void look_up_IQ3_S(const uint8_t *b, struct looked_up *l)
 {
-    int index[8];
-    for (int j = 0; j < 8; j++)
-        index[j] = b[2 + 8 * i + j] | (b[66 + i] << (8 - j) & 256);
-    return with_signs(eight_entries(iq3s_grid, index), sign_bits(b + 74 + 4 * i), 15);
+    const __m256i byte_of = _mm256_setr_epi16(0x8000, 0x8000, 0x8000, 0x8000, 0x8000, 0x8000, 0x8000, 0x8000,
+                                              0x8001, 0x8001, 0x8001, 0x8001, 0x8001, 0x8001, 0x8001, 0x8001);
+    const __m256i powers = _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
+    for (int i = 0; i < 4; i++)
+        store_indices(l->index + 16 * i, b + 2 + 16 * i, high_bits(_mm_cvtsi32_si128(load_u16(b + 66 + 2 * i)), byte_of, powers, 0x100));
+    store_signs(l, load32(b + 74));
+}
+FORCE_INLINE __m256i magnitudes_IQ3_S(const uint8_t *b, const struct looked_up *l, int i)
+{
+    (void)b;
+    return EIGHT_ENTRIES(iq3s_grid, l->index + 8 * i);
 }
 FORCE_INLINE void scales_IQ3_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
     odd_scales_nibbles(b + 106, 8, scale);
 }
-FORCE_INLINE float factor_IQ3_S(const uint8_t *b) { return load_f16(b); }
+FORCE_INLINE uint16_t half_IQ3_S(const uint8_t *b) { return load_u16(b); }
 
-/* IQ1's books hold t of -1, 0 or 1; codes count eighths: 8 (t + 1), and 2 more where 1/8 is added, not taken off. */
-FORCE_INLINE __m256i eighths(__m256i t, __m256i two_or_none)
+/* ---- IQ1_S: eighths, 2 more where 1/8 is added and not taken off ---- */
+
+FORCE_INLINE void look_up_IQ1_S(const uint8_t *b, struct looked_up *l)
 {
-    return _mm256_add_epi8(_mm256_slli_epi16(_mm256_add_epi8(t, _mm256_set1_epi8(1)), 3), two_or_none);
+    /* bits 3 j and on of a word: three times to the left, and of j = 3 to the right */
+    const __m256i bytes_of = _mm256_setr_epi16(0x0100, 0x0100, 0x0100, 0x0908, 0x0302, 0x0302, 0x0302, 0x0b0a,
+                                               0x0504, 0x0504, 0x0504, 0x0d0c, 0x0706, 0x0706, 0x0706, 0x0f0e);
+    const __m256i powers = _mm256_set1_epi64x(0x0001000400200100);
+    for (int i = 0; i < 2; i++) {
+        __m128i words = _mm_loadl_epi64((const void *)(b + 34 + 8 * i)), halved = _mm_srli_epi16(words, 1);
+        store_indices(l->index + 16 * i, b + 2 + 16 * i, high_bits(_mm_unpacklo_epi64(words, halved), bytes_of, powers, 0x700));
+    }
 }
-
-FORCE_INLINE __m256i codes_IQ1_S(const uint8_t *b, int i)
+FORCE_INLINE __m256i magnitudes_IQ1_S(const uint8_t *b, const struct looked_up *l, int i)
 {
-    const uint8_t *q = b + 2 + 4 * i;
-    int high = load_u16(b + 34 + 2 * i);
-    __m256i t = four_entries(iq1_grid, q[0] | (high << 8 & 0x700), q[1] | (high << 5 & 0x700),
-                             q[2] | (high << 2 & 0x700), q[3] | (high >> 1 & 0x700));
-    return eighths(t, _mm256_set1_epi8(high >> 15 ? 0 : 2));
+    (void)b;
+    return FOUR_ENTRIES(iq1_grid, l->index + 4 * i);
+}
+FORCE_INLINE __m256i codes_IQ1_S(const uint8_t *b, const struct looked_up *l, int i)
+{
+    return _mm256_or_si256(magnitudes_IQ1_S(b, l, i), _mm256_set1_epi8(b[35 + 2 * i] >> 7 ? 0 : 2));
+}
+/* What is too much in magnitudes, as 16 bits for each 16 weights: 9 or 7. */
+FORCE_INLINE __m256i biases_IQ1_S(const uint8_t *b)
+{
+    const __m256i twice = _mm256_setr_epi16(0x0100, 0x0100, 0x0302, 0x0302, 0x0504, 0x0504, 0x0706, 0x0706,
+                                            0x0908, 0x0908, 0x0b0a, 0x0b0a, 0x0d0c, 0x0d0c, 0x0f0e, 0x0f0e);
+    __m256i words = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)(b + 34))), twice);
+    return _mm256_add_epi16(_mm256_set1_epi16(7), _mm256_slli_epi16(_mm256_srli_epi16(words, 15), 1));
 }
 FORCE_INLINE void scales_IQ1_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
@@ -163,18 +241,27 @@ FORCE_INLINE void scales_IQ1_S(const uint8_t *b, int n, int bytes, float *scale,
     __m256i s = _mm256_srli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(b + 34))), 12);
     odd_scales(_mm256_and_si256(s, _mm256_set1_epi32(7)), scale);
 }
-FORCE_INLINE float factor_IQ1_S(const uint8_t *b) { return load_f16(b) * 0.125f; }
+FORCE_INLINE uint16_t half_IQ1_S(const uint8_t *b) { return load_u16(b); }
 
-FORCE_INLINE __m256i codes_IQ1_M(const uint8_t *b, int i)
+/* ---- IQ1_M: the same for every 8 weights; the place of signs holds these 2 or 0 ---- */
+
+FORCE_INLINE void look_up_IQ1_M(const uint8_t *b, struct looked_up *l)
 {
-    const uint8_t *q = b + 4 * i;
-    int high = load_u16(b + 32 + 2 * i);
-    __m256i t = four_entries(iq1_grid, q[0] | (high << 8 & 0x700), q[1] | (high << 4 & 0x700),
-                             q[2] | (high & 0x700), q[3] | (high >> 4 & 0x700));
-    __m256i at_bit = _mm256_srlv_epi64(_mm256_set1_epi64x(high), _mm256_setr_epi64x(2, 6, 10, 14));          /* minus: 2 */
-    __m256i spread = _mm256_setr_epi64x(0, 0x0808080808080808, 0, 0x0808080808080808);
-    return eighths(t, _mm256_andnot_si256(_mm256_shuffle_epi8(at_bit, spread), _mm256_set1_epi8(2)));
+    const __m256i byte_of = _mm256_setr_epi16(0x8000, 0x8000, 0x8001, 0x8001, 0x8002, 0x8002, 0x8003, 0x8003,
+                                              0x8004, 0x8004, 0x8005, 0x8005, 0x8006, 0x8006, 0x8007, 0x8007);
+    const __m256i powers = _mm256_set1_epi32(0x00100100);
+    for (int i = 0; i < 2; i++)
+        store_indices(l->index + 16 * i, b + 16 * i, high_bits(_mm_loadl_epi64((const void *)(b + 32 + 8 * i)), byte_of, powers, 0x700));
+    __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)(b + 32)));
+    __m256i halves = _mm256_or_si256(words, _mm256_slli_epi16(words, 4));                      /* bit 3 of each byte: minus */
+    store_signs(l, _mm256_andnot_si256(_mm256_srli_epi16(halves, 2), _mm256_set1_epi8(2)));
 }
+FORCE_INLINE __m256i magnitudes_IQ1_M(const uint8_t *b, const struct looked_up *l, int i)
+{
+    (void)b;
+    return _mm256_or_si256(FOUR_ENTRIES(iq1_grid, l->index + 4 * i), spread(l->signs[i]));
+}
+#define codes_IQ1_M magnitudes_IQ1_M
 FORCE_INLINE void scales_IQ1_M(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes, (void)min;
@@ -185,11 +272,22 @@ FORCE_INLINE void scales_IQ1_M(const uint8_t *b, int n, int bytes, float *scale,
         odd_scales(_mm256_and_si256(s, _mm256_set1_epi32(7)), scale + 8 * i);
     }
 }
-FORCE_INLINE float factor_IQ1_M(const uint8_t *b)
+FORCE_INLINE uint16_t half_IQ1_M(const uint8_t *b)
 {
     uint64_t words = load_u64(b + 48);
-    int d = (int)((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
-    return _cvtsh_ss((uint16_t)d) * 0.125f;
+    return (uint16_t)((words >> 12 & 0xf) | (words >> 24 & 0xf0) | (words >> 36 & 0xf00) | (words >> 48 & 0xf000));
 }
+
+#define CODES_WITH_SIGNS(name) \
+    FORCE_INLINE __m256i codes_##name(const uint8_t *b, const struct looked_up *l, int i) \
+    { \
+        return with_signs(magnitudes_##name(b, l, i), where_minus(l, i), format_info[FORMAT_##name].bias); \
+    }
+CODES_WITH_SIGNS(IQ2_XXS)
+CODES_WITH_SIGNS(IQ2_XS)
+CODES_WITH_SIGNS(IQ2_S)
+CODES_WITH_SIGNS(IQ3_XXS)
+CODES_WITH_SIGNS(IQ3_S)
+#undef CODES_WITH_SIGNS
 
 #endif

@@ -34,7 +34,7 @@ FORCE_INLINE void scales_TQ1_0(const uint8_t *b, int n, int bytes, float *scale,
     (void)n, (void)bytes, (void)min;
     _mm256_storeu_ps(scale, _mm256_set1_ps(1));
 }
-FORCE_INLINE float factor_TQ1_0(const uint8_t *b) { return load_f16(b + 52); }
+FORCE_INLINE uint16_t half_TQ1_0(const uint8_t *b) { return load_u16(b + 52); }
 
 FORCE_INLINE __m256i codes_TQ2_0(const uint8_t *b, int i) { return field(load32(b + i / 4 * 32), i % 4 * 2, 3); }
 FORCE_INLINE void scales_TQ2_0(const uint8_t *b, int n, int bytes, float *scale, float *min)
@@ -42,6 +42,6 @@ FORCE_INLINE void scales_TQ2_0(const uint8_t *b, int n, int bytes, float *scale,
     (void)n, (void)bytes, (void)min;
     _mm256_storeu_ps(scale, _mm256_set1_ps(1));
 }
-FORCE_INLINE float factor_TQ2_0(const uint8_t *b) { return load_f16(b + 64); }
+FORCE_INLINE uint16_t half_TQ2_0(const uint8_t *b) { return load_u16(b + 64); }
 
 #endif

@@ -1,19 +1,50 @@
-/* Fused dot and unpack, made from codes_F, scales_F and factor_F of a format (decode.h). The file that includes this defines first
- *   __m256i dot_4(__m256i codes, __m256i x, int bias)   sums over each 4 neighbours of (code - bias) * x if bias > 64, else code * x
- * which are exact. */
+/* Fused dot and unpack, made from codes_F, scales_F and factor_F of a format (decode.h, decode_iq.h). The file that includes this
+ * defines first
+ *   __m256i fours(__m256i codes, __m256i x)    sums over each 4 neighbours of codes, unsigned bytes of at most 128, times x, exactly
+ *
+ * Codes with a small bias are multiplied as they are, and sums of x take the bias off later. The sign of other weights moves to x:
+ * of bytes that have one (codes_F with a great bias), and of book entries, whose signs are bits elsewhere. */
 #include "chain.h"
 #include "decode.h"
 #include "decode_iq.h"
 #include "decode_ternary.h"
 
-typedef __m256i codes_fn(const uint8_t *block, int i);
-typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, float *min);
-typedef float factor_fn(const uint8_t *block);
-/* p of 256 weights of a row in the file: eight groups times n_tokens rows of activations. */
-typedef void sums_fn(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 out[MOST_TOKENS]);
+/* The i-th 32 of 256 weights from p on: what is multiplied, and -1 where a book entry is minus. */
+struct operand { __m256i codes, minus; };
 
-/* What dot_4 has left of the bias: sums of x take it off later, for less than it costs to take it off each code. */
-FORCE_INLINE int bias_left(enum format f) { return format_info[f].bias > 64 ? 0 : format_info[f].bias; }
+typedef __m256i codes_fn(const uint8_t *block);
+typedef void all_codes_fn(const uint8_t *p, __m256i codes[8]);
+typedef struct operand operand_fn(const uint8_t *p, const struct looked_up *l, int i);
+typedef void look_up_fn(const uint8_t *block, struct looked_up *l);
+typedef void scales_fn(const uint8_t *blocks, int n, int bytes, float *scale, float *min);
+typedef uint16_t half_fn(const uint8_t *block);
+/* p of order.h of 256 weights of a row in the file: eight groups times n_tokens rows of activations. */
+typedef void sums_fn(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 *out);
+
+FORCE_INLINE int signs_apart(enum format f)
+{
+    return f == FORMAT_IQ2_XXS || f == FORMAT_IQ2_XS || f == FORMAT_IQ2_S || f == FORMAT_IQ3_XXS || f == FORMAT_IQ3_S;
+}
+
+/* Codes times x, and what that has too much of x. */
+FORCE_INLINE __m256i code_product(enum format f, __m256i codes, __m256i x)
+{
+    return is_signed(f) ? fours(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)) : fours(codes, x);
+}
+FORCE_INLINE int code_bias(enum format f) { return is_signed(f) ? 0 : format_info[f].bias; }
+
+/* The same of operands. */
+FORCE_INLINE __m256i operand_product(enum format f, struct operand w, __m256i x)
+{
+    return signs_apart(f) ? fours(w.codes, _mm256_sub_epi8(_mm256_xor_si256(x, w.minus), w.minus)) : code_product(f, w.codes, x);
+}
+FORCE_INLINE __m256i operand_biases(enum format f, const uint8_t *p)
+{
+    return f == FORMAT_IQ1_S ? biases_IQ1_S(p) : _mm256_set1_epi16((short)(signs_apart(f) ? 0 : code_bias(f)));
+}
+
+/* No code is greater, no magnitude of a code with sign: magnitudes go up to the bias. */
+FORCE_INLINE int greatest(enum format f, int with_sign) { return with_sign ? format_info[f].bias : format_info[f].max_code; }
 
 /* Pairs of lanes of a, then of b, added; in the same way in both halves. fit: into 16 bits. Two shuffles do what vphaddd does, and
  * sooner. */
@@ -25,32 +56,30 @@ FORCE_INLINE __m256i add_pairs(__m256i a, __m256i b, int fit)
     return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)), _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd)));
 }
 
-/* Sums of 16 codes times x, of vectors i .. i + 3: those of the lower halves, then those of the upper ones. */
-FORCE_INLINE __m256i add_four(enum format f, const __m256i fours[4])
+/* Sums of 16 products with codes of at most `most`, from four vectors of fours: those of the lower halves, then of the upper ones. */
+FORCE_INLINE __m256i add_four(int most, const __m256i four[4])
 {
-    const int most = 4 * 127 * format_info[f].max_code, small = bias_left(f) == format_info[f].bias;
-    __m256i low = add_pairs(fours[0], fours[1], small && most <= INT16_MAX);
-    __m256i high = add_pairs(fours[2], fours[3], small && most <= INT16_MAX);
-    return add_pairs(low, high, small && 2 * most <= INT16_MAX);
+    __m256i low = add_pairs(four[0], four[1], 4 * 127 * most <= INT16_MAX);
+    __m256i high = add_pairs(four[2], four[3], 4 * 127 * most <= INT16_MAX);
+    return add_pairs(low, high, 8 * 127 * most <= INT16_MAX);
 }
 
-/* From add_four's sums of 256 weights to p. */
-FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], const float *scale, const int16_t *x_sum)
+/* From add_four's sums of 256 weights to p. biases: what these have too much of x, in 16 bits for each 16 weights, if anything. */
+FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], int biased, __m256i biases, const float *scale, const int16_t *x_sum)
 {
-    const __m256i bias = _mm256_set1_epi16((short)bias_left(f));
     if (format_info[f].group == 32) {
         __m256i low = _mm256_permute2x128_si256(sums[0], sums[1], 0x20), high = _mm256_permute2x128_si256(sums[0], sums[1], 0x31);
         __m256i sum = _mm256_add_epi32(low, high);
-        if (bias_left(f))
-            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), bias));
+        if (biased)
+            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), biases));
         return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
     }
     __m256 p[2];
     for (int i = 0; i < 2; i++) {
         __m256i sum = _mm256_permutevar8x32_epi32(sums[i], _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-        if (bias_left(f)) {
+        if (biased) {
             __m256i of_x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(x_sum + 8 * i)));
-            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(of_x, bias));
+            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(of_x, biases));
         }
         p[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * i));
     }
@@ -58,40 +87,61 @@ FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], const float
     return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
 }
 
-/* sums_fn of a format. */
-FORCE_INLINE void sums_256(enum format f, codes_fn codes, const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens,
-                           __m256 out[MOST_TOKENS])
+/* sums_fn of a format for a constant number of tokens, at most 4: all that they need of a block stays in registers. */
+FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand, const uint8_t *p, const float *scale,
+                           const struct q8_row *x, int n_tokens, __m256 *out)
 {
-    const int block = format_info[f].block, bytes = format_info[f].bytes;
-    __m256i sums[MOST_TOKENS][2];
+    struct looked_up l;
+    look_up(p, &l);
+    in_memory(&l);
+    __m256i sums[4][2];
     #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
-        __m256i fours[MOST_TOKENS][4];
+        __m256i four[4][4];
         #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
-            const int i = 4 * half + j;
-            __m256i c = codes(p + i * 32 / block * bytes, i % (block / 32));
+            struct operand w = operand(p, &l, 4 * half + j);
             #pragma GCC unroll 4
             for (int t = 0; t < n_tokens; t++)
-                fours[t][j] = dot_4(c, load32(x[t].q + 32 * i), format_info[f].bias);
+                four[t][j] = operand_product(f, w, load32(x[t].q + 32 * (4 * half + j)));
         }
         #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++)
-            sums[t][half] = add_four(f, fours[t]);
+            sums[t][half] = add_four(greatest(f, is_signed(f) || signs_apart(f)), four[t]);
     }
     #pragma GCC unroll 4
     for (int t = 0; t < n_tokens; t++)
-        out[t] = scale_sums(f, sums[t], scale, x[t].sum);
+        out[t] = scale_sums(f, sums[t], !signs_apart(f) && code_bias(f), operand_biases(f, p), scale, x[t].sum);
+}
+
+/* The same for any number of tokens: codes wait in the first cache. */
+FORCE_INLINE void sums_of_few(enum format f, all_codes_fn all_codes, const uint8_t *p, const float *scale, const struct q8_row *x,
+                              int n_tokens, __m256 *out)
+{
+    __m256i codes[8];
+    all_codes(p, codes);
+    for (int t = 0; t < n_tokens; t++) {
+        __m256i sums[2];
+        #pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            __m256i four[4];
+            #pragma GCC unroll 4
+            for (int j = 0; j < 4; j++)
+                four[j] = code_product(f, codes[4 * half + j], load32(x[t].q + 32 * (4 * half + j)));
+            sums[half] = add_four(greatest(f, is_signed(f)), four);
+        }
+        out[t] = scale_sums(f, sums, code_bias(f) != 0, _mm256_set1_epi16((short)code_bias(f)), scale, x[t].sum);
+    }
 }
 
 /* p of one block of 32 weights. */
 FORCE_INLINE float sum_32(enum format f, __m256i codes, float scale, struct q8_row x)
 {
-    __m256i fours = dot_4(codes, load32(x.q), format_info[f].bias);
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    __m256i four = code_product(f, codes, load32(x.q));
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
     sum = _mm_hadd_epi32(sum, sum);
     int all = _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
-    return (float)(all - bias_left(f) * (x.sum[0] + x.sum[1])) * scale;
+    return (float)(all - code_bias(f) * (x.sum[0] + x.sum[1])) * scale;
 }
 
 /* xs times the sums of q for eight groups: of 32, or of 16 in the first or second half of 256. */
@@ -114,7 +164,7 @@ FORCE_INLINE __m256 add_mins(enum format f, const float *min, struct q8_row x, _
 }
 
 /* Row r of a part: n weights from p on, rows of activations from there on; `ahead` is read later. */
-FORCE_INLINE void sum_part(enum format f, sums_fn sums, codes_fn codes, scales_fn scales, factor_fn factor, const uint8_t *p,
+FORCE_INLINE void sum_part(enum format f, sums_fn sums, codes_fn codes, scales_fn scales, half_fn half, const uint8_t *p,
                            const uint8_t *ahead, int64_t n, const struct q8_row *x, int n_tokens, int r, struct part *part,
                            __m256 mins[MOST_TOKENS][CHAINS])
 {
@@ -129,7 +179,7 @@ FORCE_INLINE void sum_part(enum format f, sums_fn sums, codes_fn codes, scales_f
         scales(p, 256 / block, bytes, scale, min);
         sums(p, scale, here, n_tokens, out);
         if (format_has_factor(f))
-            part->factor[i / 256][r] = factor(p);
+            part->half[i / 256][r] = half(p);
         for (int t = 0; t < n_tokens; t++) {
             _mm256_storeu_ps(part->p[t][r] + i / 32, out[t]);
             if (format_has_min(f))
@@ -139,7 +189,7 @@ FORCE_INLINE void sum_part(enum format f, sums_fn sums, codes_fn codes, scales_f
     for (; block == 32 && i < n; i += 32, p += bytes) {
         float scale, min;
         scales(p, 1, bytes, &scale, &min);
-        __m256i c = codes(p, 0);
+        __m256i c = codes(p);
         for (int t = 0; t < n_tokens; t++) {
             struct q8_row tail = at(x[t], i);
             part->p[t][r][i / 32] = sum_32(f, c, scale, tail);
@@ -154,14 +204,14 @@ FORCE_INLINE void sum_part(enum format f, sums_fn sums, codes_fn codes, scales_f
     }
 }
 
-/* n_tokens is a constant, at most MOST_TOKENS. */
-FORCE_INLINE void dot_rows(enum format f, sums_fn sums, codes_fn codes, scales_fn scales, factor_fn factor, const uint8_t *rows, int n_rows,
+/* n_tokens is at most MOST_TOKENS. */
+FORCE_INLINE void dot_rows(enum format f, sums_fn sums, codes_fn codes, scales_fn scales, half_fn half, const uint8_t *rows, int n_rows,
                     int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     const int64_t row = row_bytes(f, k);
     struct part part;
     memset(part.p, 0, sizeof part.p);           /* what rows lack, lanes have: zeros */
-    memset(part.factor, 0, sizeof part.factor);
+    memset(part.half, 0, sizeof part.half);
     for (int row0 = 0; row0 < n_rows; row0 += CHAINS) {
         const int n = n_rows - row0 < CHAINS ? n_rows - row0 : CHAINS;
         __m256 acc[MOST_TOKENS] = {0}, mins[MOST_TOKENS][CHAINS] = {0};
@@ -170,7 +220,7 @@ FORCE_INLINE void dot_rows(enum format f, sums_fn sums, codes_fn codes, scales_f
             struct q8_row here[MOST_TOKENS];
             all_at(x, n_tokens, i, here);
             for (int r = 0; r < n; r++)
-                sum_part(f, sums, codes, scales, factor, rows + (row0 + r) * row + start,
+                sum_part(f, sums, codes, scales, half, rows + (row0 + r) * row + start,
                          later(rows, row, row0, r, start, row_bytes(f, length)), length, here, n_tokens, r, &part, mins);
             for (int t = 0; t < n_tokens; t++)
                 acc[t] = chain(f, &part, t, length, here[t].scale, acc[t]);
@@ -186,37 +236,92 @@ FORCE_INLINE void dot_rows(enum format f, sums_fn sums, codes_fn codes, scales_f
     }
 }
 
-FORCE_INLINE void unpack_row(enum format f, codes_fn codes, scales_fn scales, factor_fn factor, const uint8_t *row, int64_t k, uint8_t *code,
-                      float *scale, float *factors, float *min)
+FORCE_INLINE void unpack_row(enum format f, all_codes_fn all_codes, codes_fn codes, scales_fn scales, half_fn half, const uint8_t *row,
+                             int64_t k, uint8_t *code, float *scale, float *factors, float *min)
 {
     const int block = format_info[f].block, bytes = format_info[f].bytes, n_groups = block / format_info[f].group;
+    const __m256i bias = _mm256_set1_epi8((char)(is_signed(f) ? format_info[f].bias : 0));
     for (int64_t b = 0; b < k / block; b++, row += bytes) {
         __m256i c[8];
-        #pragma GCC unroll 8
-        for (int i = 0; i < block / 32; i++)
-            c[i] = codes(row, i);
+        if (block == 256)
+            all_codes(row, c);
+        else
+            c[0] = codes(row);
         if (format_has_factor(f))
-            factors[b] = factor(row);
+            factors[b] = _cvtsh_ss(half(row)) * factor_unit(f);
         scales(row, 1, bytes, scale + b * n_groups, min ? min + b * n_groups : NULL);
         #pragma GCC unroll 8
         for (int i = 0; i < block / 32; i++)     /* last: for all the compiler knows, a store changes the row */
-            _mm256_storeu_si256((void *)(code + b * block + 32 * i), c[i]);
+            _mm256_storeu_si256((void *)(code + b * block + 32 * i), is_signed(f) ? _mm256_add_epi8(c[i], bias) : c[i]);
     }
 }
 
-/* For each quantized format of formats.def. */
-#define DEFINE_SUMS(name) \
-    FORCE_INLINE void sums_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 out[MOST_TOKENS]) \
+/* A format without book, codes_F(block, i); with one, codes_F(block, looked up, i). */
+FORCE_INLINE void no_look_up(const uint8_t *p, struct looked_up *l) { (void)p, (void)l; }
+#define DEFINE_PLAIN(name) \
+    FORCE_INLINE __m256i codes_at_##name(const uint8_t *p, int i) \
     { \
-        sums_256(FORMAT_##name, codes_##name, p, scale, x, n_tokens, out); \
+        const int block = format_info[FORMAT_##name].block, bytes = format_info[FORMAT_##name].bytes; \
+        return codes_##name(p + i * 32 / block * bytes, i % (block / 32)); \
+    } \
+    FORCE_INLINE struct operand operand_##name(const uint8_t *p, const struct looked_up *l, int i) \
+    { \
+        return (void)l, (struct operand){codes_at_##name(p, i), _mm256_setzero_si256()}; \
+    } \
+    FORCE_INLINE __m256i first_codes_##name(const uint8_t *p) { return codes_##name(p, 0); } \
+    FORCE_INLINE void all_codes_##name(const uint8_t *p, __m256i codes[8]) \
+    { \
+        for (int i = 0; i < 8; i++) \
+            codes[i] = codes_at_##name(p, i); \
+    } \
+    DEFINE_SUMS(name, no_look_up)
+#define DEFINE_BOOK(name) \
+    FORCE_INLINE struct operand operand_##name(const uint8_t *p, const struct looked_up *l, int i) \
+    { \
+        return (struct operand){magnitudes_##name(p, l, i), signs_apart(FORMAT_##name) ? where_minus(l, i) : _mm256_setzero_si256()}; \
+    } \
+    FORCE_INLINE void all_codes_##name(const uint8_t *p, __m256i codes[8]) \
+    { \
+        struct looked_up l; \
+        look_up_##name(p, &l); \
+        in_memory(&l); \
+        for (int i = 0; i < 8; i++) \
+            codes[i] = codes_##name(p, &l, i); \
+    } \
+    DEFINE_SUMS(name, look_up_##name)
+#define DEFINE_SUMS(name, look_up) \
+    FORCE_INLINE void sums_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 *out) \
+    { \
+        sums_256(FORMAT_##name, look_up, operand_##name, p, scale, x, n_tokens, out); \
+    } \
+    FORCE_INLINE void few_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 *out) \
+    { \
+        sums_of_few(FORMAT_##name, all_codes_##name, p, scale, x, n_tokens, out); \
     }
-#define DOT_ROWS(name, n) \
-    dot_rows(FORMAT_##name, sums_##name, codes_##name, scales_##name, factor_##name, rows, n_rows, k, tokens, n, out, out_stride)
-#define DEFINE_DOT(name) DEFINE_SUMS(name) DEFINE_DOT_OF(name, DOT_ROWS)
-#define DEFINE_UNPACK(name) \
+FORMATS_WITHOUT_BOOKS(DEFINE_PLAIN)
+FORMATS_WITH_BOOKS(DEFINE_BOOK)
+#define DOT_ROWS(name, codes, sums, n) \
+    dot_rows(FORMAT_##name, sums##_##name, codes, scales_##name, half_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DEFINE_DOT(name, codes) \
+    static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride) \
+    { \
+        for (int t = 0, n; t < n_tokens; t += n, out += n * out_stride) { \
+            struct q8_row tokens[MOST_TOKENS]; \
+            n = n_tokens - t < MOST_TOKENS ? n_tokens - t : MOST_TOKENS; \
+            for (int i = 0; i < n; i++) \
+                tokens[i] = q8_token(x, t + i, k); \
+            if (n == 1) \
+                DOT_ROWS(name, codes, sums, 1); \
+            else if (n == 2) \
+                DOT_ROWS(name, codes, sums, 2); \
+            else \
+                DOT_ROWS(name, codes, few, n); \
+        } \
+    }
+#define DEFINE_UNPACK(name, codes) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factors, float *min) \
     { \
-        unpack_row(FORMAT_##name, codes_##name, scales_##name, factor_##name, row, k, code, scale, factors, min); \
+        unpack_row(FORMAT_##name, all_codes_##name, codes, scales_##name, half_##name, row, k, code, scale, factors, min); \
     }
 #define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
 #define SET_UNPACK(name) table->unpack[FORMAT_##name] = unpack_##name;

@@ -1,9 +1,8 @@
-/* What avx2/decode.h does 32 codes at a time, 64 at a time: codes64_F(blocks, i) is the i-th 64 codes of 256 weights of format F.
- * Scales are the same. */
+/* What avx2/decode.h does 32 codes at a time, 64 at a time: codes64_F(blocks, i) is the i-th 64 codes of 256 weights of format F,
+ * which has no code book. Scales are the same, and no codes are signed. */
 #ifndef SUBBYTE_AVX512_DECODE_H
 #define SUBBYTE_AVX512_DECODE_H
 #include "cpu/avx2/decode.h"
-#include "cpu/avx2/decode_iq.h"
 #include "cpu/avx2/decode_ternary.h"
 
 /* Two vectors of 32 bytes or less as one; the same twice. */
@@ -60,7 +59,8 @@ FORCE_INLINE __m512i codes64_Q8_0(const uint8_t *b, int i)
     b += 68 * i;
     return _mm512_xor_si512(join(load32(b + 2), load32(b + 36)), _mm512_set1_epi8((char)0x80));
 }
-FORCE_INLINE __m512i codes64_IQ4_NL(const uint8_t *b, int i) { return look_up(levels_IQ4(), codes64_Q4_0(b, i)); }
+FORCE_INLINE __m128i biased_IQ4(void) { return _mm_add_epi8(levels_IQ4(), _mm_set1_epi8(127)); }
+FORCE_INLINE __m512i codes64_IQ4_NL(const uint8_t *b, int i) { return look_up(biased_IQ4(), codes64_Q4_0(b, i)); }
 FORCE_INLINE __m512i codes64_MXFP4(const uint8_t *b, int i)
 {
     b += 34 * i;
@@ -91,7 +91,7 @@ FORCE_INLINE __m512i codes64_Q3_K(const uint8_t *b, int i)
 FORCE_INLINE __m512i codes64_IQ4_XS(const uint8_t *b, int i)
 {
     b += 8 + 32 * i;
-    return look_up(levels_IQ4(), nibbles64(b, b + 16));
+    return look_up(biased_IQ4(), nibbles64(b, b + 16));
 }
 FORCE_INLINE __m512i codes64_TQ2_0(const uint8_t *b, int i) { return fields(twice(b + i / 2 * 32), i % 2 * 4, i % 2 * 4 + 2, 3); }
 
@@ -122,15 +122,5 @@ FORCE_INLINE __m512i codes64_TQ1_0(const uint8_t *b, int i)
     return digits64(bytes, _mm512_inserti32x4(powers(9, 27, 81, 0), of_four, 3));
 }
 
-/* Two times 32: little is done to all 64 at once. */
-#define CODES_TWICE(name) \
-    FORCE_INLINE __m512i codes64_##name(const uint8_t *b, int i) { return join(codes_##name(b, 2 * i), codes_##name(b, 2 * i + 1)); }
-CODES_TWICE(IQ1_S)
-CODES_TWICE(IQ1_M)
-CODES_TWICE(IQ2_XXS)
-CODES_TWICE(IQ2_XS)
-CODES_TWICE(IQ2_S)
-CODES_TWICE(IQ3_XXS)
-CODES_TWICE(IQ3_S)
-
 #endif
+

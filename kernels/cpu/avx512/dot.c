@@ -39,33 +39,32 @@ FORCE_INLINE __m256 scale_wide(enum format f, __m512i sums, const float *scale, 
 
 /* sums_fn of a format. */
 FORCE_INLINE void sums_wide(enum format f, codes64_fn codes, const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens,
-                            __m256 out[MOST_TOKENS])
+                            __m256 *out)
 {
-    __m512i fours[MOST_TOKENS][4];
+    __m512i four[MOST_TOKENS][4];
     #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         __m512i c = codes(p, i);
         #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++)
-            fours[t][i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, _mm512_loadu_si512(x[t].q + 64 * i));
+            four[t][i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, _mm512_loadu_si512(x[t].q + 64 * i));
     }
     #pragma GCC unroll 4
     for (int t = 0; t < n_tokens; t++)
-        out[t] = scale_wide(f, sums_of_16(fours[t]), scale, x[t].sum);
+        out[t] = scale_wide(f, sums_of_16(four[t]), scale, x[t].sum);
 }
 
 #define DEFINE_SUMS_64(name) \
-    FORCE_INLINE void sums64_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 out[MOST_TOKENS]) \
+    FORCE_INLINE void sums64_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 *out) \
     { \
         sums_wide(FORMAT_##name, codes64_##name, p, scale, x, n_tokens, out); \
     }
-#define DOT_64(name, n) \
-    dot_rows(FORMAT_##name, sums64_##name, codes_##name, scales_##name, factor_##name, rows, n_rows, k, tokens, n, out, out_stride)
+#define DOT_64(name, n) DOT_ROWS(name, first_codes_##name, sums64, n)
 #define DEFINE_DOT_64(name) DEFINE_SUMS_64(name) DEFINE_DOT_OF(name, DOT_64)
+#define BOOK(name) DEFINE_DOT(name, NULL)       /* little is done to 64 entries at once */
 
-#define FORMAT(name, id, block, bytes, group, bias, max_code) QUANTIZED(group, DEFINE_DOT_64(name))
-#include "formats/formats.def"
-#undef FORMAT
+FORMATS_WITHOUT_BOOKS(DEFINE_DOT_64)
+FORMATS_WITH_BOOKS(BOOK)
 
 void fill_avx512_dot(struct kernels *table)
 {

@@ -48,7 +48,7 @@ FORCE_INLINE __m256 block_sums(enum format f, weights_fn weights, const struct d
 
 /* Row r of a part: n_blocks from p on, `ahead` is read later; q of each token in the order of vectors. The last block may be decoded
  * alone: it then stands for two. */
-FORCE_INLINE void sum_blocks(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, factor_fn factor, const uint8_t *p,
+FORCE_INLINE void sum_blocks(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, half_fn half, const uint8_t *p,
                              const uint8_t *ahead, int64_t n_blocks, int8_t (*q)[ORDERED], int n_tokens, int r, struct part *part)
 {
     const int at_once = blocks_at_once(f), bytes = format_info[f].bytes;
@@ -63,7 +63,7 @@ FORCE_INLINE void sum_blocks(enum format f, decode_fn decode, weights_fn weights
             if (j == n)
                 break;
             scales(p + j * bytes, 1, bytes, scale, NULL);
-            part->factor[i + j][r] = factor(p + j * bytes);
+            part->half[i + j][r] = half(p + j * bytes);
             #pragma GCC unroll 4
             for (int t = 0; t < n_tokens; t++)
                 _mm256_storeu_ps(part->p[t][r] + 8 * (i + j), block_sums(f, weights, &d, 4 * j, scale, q[t] + 256 * (i + j)));
@@ -72,7 +72,7 @@ FORCE_INLINE void sum_blocks(enum format f, decode_fn decode, weights_fn weights
 }
 
 /* n_tokens is a constant, at most MOST_TOKENS. The chains of rows wait in `out` for the next activations in order. */
-FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, factor_fn factor,
+FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, half_fn half,
                                    const uint8_t *rows, int n_rows, int64_t k, const struct q8_row *x, int n_tokens, float *out,
                                    int64_t out_stride)
 {
@@ -80,7 +80,7 @@ FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn w
     const int64_t row = row_bytes(f, k);
     struct part part;
     memset(part.p, 0, sizeof part.p);           /* what rows lack, lanes have: zeros */
-    memset(part.factor, 0, sizeof part.factor);
+    memset(part.half, 0, sizeof part.half);
     for (int64_t first = 0; first < k; first += ORDERED) {
         const int64_t n = k - first < ORDERED ? k - first : ORDERED;
         for (int t = 0; t < n_tokens; t++)
@@ -94,7 +94,7 @@ FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn w
             for (int64_t i = 0; i < n; i += PART) {
                 const int64_t length = n - i < PART ? n - i : PART, start = row_bytes(f, first + i);
                 for (int r = 0; r < n_lanes; r++)
-                    sum_blocks(f, decode, weights, scales, factor, rows + (row0 + r) * row + start,
+                    sum_blocks(f, decode, weights, scales, half, rows + (row0 + r) * row + start,
                                later(rows, row, row0, r, start, row_bytes(f, length)), length / 256,
                                (int8_t (*)[ORDERED])(q[0] + i), n_tokens, r, &part);
                 for (int t = 0; t < n_tokens; t++)
@@ -114,7 +114,7 @@ FORCE_INLINE __m512i codes64(enum format f, weights_fn weights, const struct dec
     return _mm512_mask_sub_epi8(_mm512_add_epi8(bias, w), minus(d, v), bias, w);
 }
 
-FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, factor_fn factor, const uint8_t *p,
+FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn weights, scales_fn scales, half_fn half, const uint8_t *p,
                           int64_t k, uint8_t *code, float *scale, float *factors)
 {
     const int at_once = blocks_at_once(f), bytes = format_info[f].bytes, group = format_info[f].group;
@@ -125,7 +125,7 @@ FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn wei
         to_file_order(&d, group, at_once == 1 ? 4 : 8);
         for (int j = 0; j < n; j++) {
             scales(p + j * bytes, 1, bytes, scale + (i + j) * (256 / group), NULL);
-            factors[i + j] = factor(p + j * bytes);
+            factors[i + j] = _cvtsh_ss(half(p + j * bytes)) * factor_unit(f);
         }
         #pragma GCC unroll 8
         for (int v = 0; v < 4 * at_once; v++)
@@ -135,14 +135,14 @@ FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn wei
 }
 
 #define DOT_BOOK(name, n) \
-    dot_rows_ordered(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, factor_##name, rows, n_rows, k, tokens, n, out, \
+    dot_rows_ordered(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, half_##name, rows, n_rows, k, tokens, n, out, \
                      out_stride)
 #define DEFINE(name) \
     DEFINE_DOT_OF(name, DOT_BOOK) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factors, float *min) \
     { \
         (void)min; \
-        unpack_by_book(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, factor_##name, row, k, code, scale, factors); \
+        unpack_by_book(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, half_##name, row, k, code, scale, factors); \
     }
 
 #define WEIGHTS_IQ1_S weights_IQ1
@@ -152,8 +152,6 @@ FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn wei
 #define WEIGHTS_IQ2_S weights_IQ2
 #define WEIGHTS_IQ3_XXS weights_IQ3_XXS
 #define WEIGHTS_IQ3_S weights_IQ3_S
-
-#define FORMATS_WITH_BOOKS(F) F(IQ1_S) F(IQ1_M) F(IQ2_XXS) F(IQ2_XS) F(IQ2_S) F(IQ3_XXS) F(IQ3_S)
 
 FORMATS_WITH_BOOKS(DEFINE)
 

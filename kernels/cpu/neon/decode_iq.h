@@ -127,10 +127,10 @@ FORCE_INLINE void scales_IQ3_S(const uint8_t *b, int n, int bytes, float32x4_t *
 }
 FORCE_INLINE float factor_IQ3_S(const uint8_t *b) { return load_f16(b); }
 
-/* IQ1's books hold t of -1, 0 or 1; codes count eighths: 8 t, and 1 more or less. */
-FORCE_INLINE struct codes eighths(struct codes t, uint8x16_t low, uint8x16_t high)
+/* IQ1's book holds 8 (t + 1) for t of -1, 0 or 1; codes count eighths: 8 t, and 1 more or less. */
+FORCE_INLINE struct codes eighths(struct codes entries, uint8x16_t low, uint8x16_t high)
 {
-    return (struct codes){(t.low << 3) + low, (t.high << 3) + high};
+    return (struct codes){entries.low + (low - 8), entries.high + (high - 8)};
 }
 
 FORCE_INLINE struct codes codes_IQ1_S(const uint8_t *b, int i)

@@ -4,7 +4,7 @@
 #include "formats/half.h"
 #include "unpack.h"
 
-enum { IQ2_BIAS = 43, IQ3_XXS_BIAS = 62, IQ3_S_BIAS = 15, IQ1_BIAS = 9 };   /* the greatest magnitudes of the books */
+enum { IQ2_BIAS = 43, IQ3_XXS_BIAS = 62, IQ3_S_BIAS = 15 };   /* the greatest magnitudes of the books */
 
 /* Eight weights: byte i of magnitudes, negative where bit i of signs is set. */
 static void put_signed(uint64_t magnitudes, unsigned signs, int bias, uint8_t *code)
@@ -15,13 +15,11 @@ static void put_signed(uint64_t magnitudes, unsigned signs, int bias, uint8_t *c
     }
 }
 
-/* Eight weights of IQ1: t +- 1/8 with t from the book, as 8 t +- 1. */
+/* Eight weights of IQ1, t +- 1/8 as eighths, with 8 (t + 1) from the book. */
 static void put_ternary(uint64_t entry, int minus, uint8_t *code)
 {
-    for (int i = 0; i < 8; i++) {
-        int t = (int8_t)(entry >> 8 * i & 255);
-        code[i] = (uint8_t)(8 * t + (minus ? -1 : 1) + IQ1_BIAS);
-    }
+    for (int i = 0; i < 8; i++)
+        code[i] = (uint8_t)((entry >> 8 * i & 255) + (minus ? 0 : 2));
 }
 
 static uint64_t two_entries(const uint32_t *grid, int first, int second)
