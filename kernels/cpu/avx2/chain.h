@@ -10,20 +10,24 @@
 
 enum {
     CHAINS = 8,         /* rows at once */
-    PART = 2048,        /* weights of a row, whose sums stay in the first cache */
-    AHEAD = 8192,       /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
-#ifdef __AVX512VL__     /* tokens that meet a block while it is unpacked */
-    MOST_TOKENS = 4
-#else
-    MOST_TOKENS = 8
-#endif
+    PART = 8192,        /* weights of a row, whose sums stay in the first cache: of one token, less of more */
+    AHEAD = 8192        /* bytes to fetch ahead of use; the processor's own prefetch stops at each 4 KB page */
 };
+
+/* Weights of a part for n tokens. */
+FORCE_INLINE int64_t part_weights(int n_tokens) { return PART / 256 / n_tokens * 256; }
 
 /* What the first half leaves of a part of CHAINS rows. */
 struct part {
-    float p[MOST_TOKENS][CHAINS][PART / 32];
+    float p[CHAINS * PART / 32];             /* [n_tokens][CHAINS][part_weights / 32] */
+    float x_sums[PART / 16];                 /* [n_tokens][part_weights / group] */
     uint16_t half[PART / 256][CHAINS];       /* of blocks of 256: times factor_unit, their factors */
 };
+
+FORCE_INLINE float *sums_of(struct part *part, int n_tokens, int t, int r)
+{
+    return part->p + (t * CHAINS + r) * (part_weights(n_tokens) / 32);
+}
 
 FORCE_INLINE void fetch(const uint8_t *p, int n)
 {
@@ -52,22 +56,24 @@ FORCE_INLINE void all_at(const struct q8_row *x, int n, int64_t i, struct q8_row
         part[t] = at(x[t], i);
 }
 
-FORCE_INLINE float sum_lanes(__m256 v)
-{
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-/* Eight groups of each row: p, [CHAINS][PART / 32], from those of one group in the lanes of each row to the reverse. */
-FORCE_INLINE void transpose_sums(const float *p, __m256 v[CHAINS])
+/* Rows to lanes: eight vectors, `stride` floats apart. */
+FORCE_INLINE void transpose(const float *p, int64_t stride, __m256 v[8])
 {
     __m256i square[8];
     for (int r = 0; r < 8; r++)
-        square[r] = _mm256_castps_si256(_mm256_loadu_ps(p + r * (PART / 32)));
+        square[r] = _mm256_castps_si256(_mm256_loadu_ps(p + r * stride));
     transpose_8x8(square);
     for (int g = 0; g < 8; g++)
         v[g] = _mm256_castsi256_ps(square[g]);
+}
+
+/* The lanes of each of eight vectors added up, as order.h says of mins. */
+FORCE_INLINE __m256 add_lanes(const __m256 mins[8])
+{
+    __m256 m[8];
+    transpose((const float *)mins, 8, m);
+    return _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(m[0], m[4]), _mm256_add_ps(m[2], m[6])),
+                         _mm256_add_ps(_mm256_add_ps(m[1], m[5]), _mm256_add_ps(m[3], m[7])));
 }
 
 FORCE_INLINE __m256 factors(enum format f, const uint16_t *half)
@@ -75,20 +81,23 @@ FORCE_INLINE __m256 factors(enum format f, const uint16_t *half)
     return _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const void *)half)), _mm256_set1_ps(factor_unit(f)));
 }
 
-/* The chains of all rows, over the first n weights of a part; xs: scales of their activations. */
-FORCE_INLINE __m256 chain(enum format f, const struct part *part, int t, int64_t n, const float *xs, __m256 acc)
+/* The chains of a token over the first n weights of a part; xs: scales of its activations. */
+FORCE_INLINE __m256 chain(enum format f, struct part *part, int n_tokens, int t, int64_t n, const float *xs, __m256 acc)
 {
-    for (int64_t b = 0; b < n / 256; b++, xs += 8) {
-        __m256 v[CHAINS], sum = format_has_factor(f) ? _mm256_setzero_ps() : acc;
-        transpose_sums(part->p[t][0] + 8 * b, v);
+    const float *p = sums_of(part, n_tokens, t, 0);
+    const int64_t stride = part_weights(n_tokens) / 32;
+    __m256 v[CHAINS];
+    int64_t i = 0;
+    for (; i + 256 <= n; i += 256, xs += 8) {
+        __m256 sum = format_has_factor(f) ? _mm256_setzero_ps() : acc;
+        transpose(p + i / 32, stride, v);
         for (int g = 0; g < 8; g++)
             sum = _mm256_fmadd_ps(v[g], _mm256_broadcast_ss(xs + g), sum);
-        acc = format_has_factor(f) ? _mm256_fmadd_ps(sum, factors(f, part->half[b]), acc) : sum;
+        acc = format_has_factor(f) ? _mm256_fmadd_ps(sum, factors(f, part->half[i / 256]), acc) : sum;
     }
-    if (n % 256) {
-        __m256 v[CHAINS];
-        transpose_sums(part->p[t][0] + n / 256 * 8, v);
-        for (int g = 0; g < n % 256 / 32; g++)
+    if (format_info[f].block == 32 && i < n) {
+        transpose(p + i / 32, stride, v);
+        for (int g = 0; g < (n - i) / 32; g++)
             acc = _mm256_fmadd_ps(v[g], _mm256_broadcast_ss(xs + g), acc);
     }
     return acc;

@@ -61,12 +61,12 @@ FORCE_INLINE __m256i fifth_bit(__m256i codes, uint32_t bits)
 #endif
 }
 
-/* 8 bytes to 8 floats. */
-FORCE_INLINE __m256 floats_u8(uint64_t bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))); }
+/* The lower 8 bytes to 8 floats. */
+FORCE_INLINE __m256 floats_u8(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)); }
 FORCE_INLINE __m256 floats_s8(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)); }
 
 /* The same times d. */
-FORCE_INLINE void min_u8(float d, uint64_t bytes, float *out) { _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(d), floats_u8(bytes))); }
+FORCE_INLINE void store_mins(float d, __m128i bytes, float *out) { _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(d), floats_u8(bytes))); }
 
 /* ---- blocks of 32: f16 d, [f16 m], [u32 fifth bits], 16 bytes of nibbles ---- */
 
@@ -91,10 +91,18 @@ FORCE_INLINE void scale_d(const uint8_t *b, int n, int bytes, float *scale, floa
 
 FORCE_INLINE void scale_d_m(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
-    load_f16s(b, n, bytes, scale);
-    load_f16s(b + 2, n, bytes, min);
-    for (int i = 0; i < n; i++)
-        min[i] = -min[i];
+    if (n == 1) {
+        scale[0] = load_f16(b);
+        min[0] = -load_f16(b + 2);
+        return;
+    }
+    __m256i v = _mm256_setr_epi32((int)load_u32(b), (int)load_u32(b + bytes), (int)load_u32(b + 2 * bytes), (int)load_u32(b + 3 * bytes),
+                                  (int)load_u32(b + 4 * bytes), (int)load_u32(b + 5 * bytes), (int)load_u32(b + 6 * bytes),
+                                  (int)load_u32(b + 7 * bytes));
+    const __m256i first_of_pairs = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    v = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(v, first_of_pairs), 0xd8);
+    _mm256_storeu_ps(scale, _mm256_cvtph_ps(_mm256_castsi256_si128(v)));
+    _mm256_storeu_ps(min, _mm256_xor_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)), _mm256_set1_ps(-0.0f)));
 }
 
 FORCE_INLINE __m256i codes_Q4_0(const uint8_t *b, int i) { (void)i; return nibbles(b + 2); }
@@ -147,11 +155,12 @@ FORCE_INLINE void scales_MXFP4(const uint8_t *b, int n, int bytes, float *scale,
 FORCE_INLINE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
-    uint32_t s = load_u32(b + 4), m = load_u32(b + 8), low = load_u32(b + 12);
-    uint64_t s_high = (low & 0x0f0f0f0f) | (s >> 2 & 0x30303030);
-    uint64_t m_high = (low >> 4 & 0x0f0f0f0f) | (m >> 2 & 0x30303030);
-    _mm256_storeu_ps(scale, floats_u8((s & 0x3f3f3f3f) | s_high << 32));
-    min_u8(load_f16(b + 2), (m & 0x3f3f3f3f) | m_high << 32, min);
+    __m128i v = _mm_loadu_si128((const void *)(b + 4)), first = _mm_and_si128(v, _mm_set1_epi8(0x3f));
+    __m128i low = _mm_and_si128(_mm_srlv_epi32(_mm_shuffle_epi32(v, 0xaa), _mm_setr_epi32(0, 4, 0, 4)), _mm_set1_epi8(15));
+    __m128i second = _mm_or_si128(low, _mm_and_si128(_mm_srli_epi16(v, 2), _mm_set1_epi8(0x30)));
+    __m128i both = _mm_unpacklo_epi32(first, second);
+    _mm256_storeu_ps(scale, floats_u8(both));
+    store_mins(load_f16(b + 2), _mm_unpackhi_epi64(both, both), min);
 }
 #define scales_Q5_K scales_Q4_K
 FORCE_INLINE uint16_t half_Q4_K(const uint8_t *b) { return load_u16(b); }
@@ -190,12 +199,13 @@ FORCE_INLINE __m256i codes_Q2_K(const uint8_t *b, int i) { return field(load32(b
 FORCE_INLINE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
-    const uint64_t low = 0x0f0f0f0f0f0f0f0f;
-    for (int i = 0; i < 2; i++) {
-        uint64_t bytes = load_u64(b + 8 * i);
-        _mm256_storeu_ps(scale + 8 * i, floats_u8(bytes & low));
-        min_u8(load_f16(b + 82), bytes >> 4 & low, min + 8 * i);
-    }
+    __m128i v = _mm_loadu_si128((const void *)b), nibble = _mm_set1_epi8(15);
+    __m128i s = _mm_and_si128(v, nibble), m = _mm_and_si128(_mm_srli_epi16(v, 4), nibble);
+    const float dmin = load_f16(b + 82);
+    _mm256_storeu_ps(scale, floats_u8(s));
+    _mm256_storeu_ps(scale + 8, floats_u8(_mm_unpackhi_epi64(s, s)));
+    store_mins(dmin, m, min);
+    store_mins(dmin, _mm_unpackhi_epi64(m, m), min + 8);
 }
 FORCE_INLINE uint16_t half_Q2_K(const uint8_t *b) { return load_u16(b + 80); }
 

@@ -6,10 +6,10 @@ FORCE_INLINE __m256i fours(__m256i codes, __m256i x) { return _mm256_madd_epi16(
 
 #include "dot_template.h"
 
-#define PLAIN(name) DEFINE_DOT(name, first_codes_##name) DEFINE_UNPACK(name, first_codes_##name)
-#define BOOK(name) DEFINE_DOT(name, NULL) DEFINE_UNPACK(name, NULL)
-FORMATS_WITHOUT_BOOKS(PLAIN)
-FORMATS_WITH_BOOKS(BOOK)
+FORMATS_WITHOUT_BOOKS(DEFINE_DOT_PLAIN)
+FORMATS_WITHOUT_BOOKS(DEFINE_UNPACK_PLAIN)
+FORMATS_WITH_BOOKS(DEFINE_DOT_BOOK)
+FORMATS_WITH_BOOKS(DEFINE_UNPACK_BOOK)
 
 void fill_avx2_dot(struct kernels *table)
 {

@@ -87,17 +87,17 @@ FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], int biased,
     return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
 }
 
-/* sums_fn of a format for a constant number of tokens, at most 4: all that they need of a block stays in registers. */
+/* sums_fn of a format. */
 FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand, const uint8_t *p, const float *scale,
                            const struct q8_row *x, int n_tokens, __m256 *out)
 {
     struct looked_up l;
     look_up(p, &l);
     in_memory(&l);
-    __m256i sums[4][2];
+    __m256i sums[MOST_TOKENS][2];
     #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
-        __m256i four[4][4];
+        __m256i four[MOST_TOKENS][4];
         #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             struct operand w = operand(p, &l, 4 * half + j);
@@ -114,26 +114,6 @@ FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand
         out[t] = scale_sums(f, sums[t], !signs_apart(f) && code_bias(f), operand_biases(f, p), scale, x[t].sum);
 }
 
-/* The same for any number of tokens: codes wait in the first cache. */
-FORCE_INLINE void sums_of_few(enum format f, all_codes_fn all_codes, const uint8_t *p, const float *scale, const struct q8_row *x,
-                              int n_tokens, __m256 *out)
-{
-    __m256i codes[8];
-    all_codes(p, codes);
-    for (int t = 0; t < n_tokens; t++) {
-        __m256i sums[2];
-        #pragma GCC unroll 2
-        for (int half = 0; half < 2; half++) {
-            __m256i four[4];
-            #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++)
-                four[j] = code_product(f, codes[4 * half + j], load32(x[t].q + 32 * (4 * half + j)));
-            sums[half] = add_four(greatest(f, is_signed(f)), four);
-        }
-        out[t] = scale_sums(f, sums, code_bias(f) != 0, _mm256_set1_epi16((short)code_bias(f)), scale, x[t].sum);
-    }
-}
-
 /* p of one block of 32 weights. */
 FORCE_INLINE float sum_32(enum format f, __m256i codes, float scale, struct q8_row x)
 {
@@ -144,23 +124,51 @@ FORCE_INLINE float sum_32(enum format f, __m256i codes, float scale, struct q8_r
     return (float)(all - code_bias(f) * (x.sum[0] + x.sum[1])) * scale;
 }
 
-/* xs times the sums of q for eight groups: of 32, or of 16 in the first or second half of 256. */
-FORCE_INLINE __m256 scaled_x_sums(struct q8_row x, int group, int half)
+/* xs times the sums of q for the groups of n activations: what a min is multiplied with. */
+FORCE_INLINE void scale_x_sums(int group, struct q8_row x, int64_t n, float *out)
 {
-    __m256 scales = _mm256_loadu_ps(x.scale);
-    if (group == 32)
-        return _mm256_mul_ps(scales, _mm256_cvtepi32_ps(_mm256_madd_epi16(load32(x.sum), _mm256_set1_epi16(1))));
-    __m256i lanes = _mm256_add_epi32(_mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), _mm256_set1_epi32(4 * half));
-    __m256i sums = _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)(x.sum + 8 * half)));
-    return _mm256_mul_ps(_mm256_permutevar8x32_ps(scales, lanes), _mm256_cvtepi32_ps(sums));
+    int64_t i = 0;
+    for (; i + 256 <= n; i += 256, x = at(x, 256), out += 256 / group)
+        if (group == 32) {
+            __m256 sums = _mm256_cvtepi32_ps(_mm256_madd_epi16(load32(x.sum), _mm256_set1_epi16(1)));
+            _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_loadu_ps(x.scale), sums));
+        } else {
+            for (int j = 0; j < 16; j++)
+                out[j] = x.scale[j / 2] * (float)x.sum[j];
+        }
+    for (; i < n; i += 32, x = at(x, 32))                  /* blocks of 32 have groups of 32 */
+        *out++ = x.scale[0] * (float)(x.sum[0] + x.sum[1]);
+}
+
+FORCE_INLINE float *x_sums_of(enum format f, struct part *part, int n_tokens, int t)
+{
+    return part->x_sums + t * (part_weights(n_tokens) / format_info[f].group);
 }
 
 /* The chains of mins over 256 weights. */
-FORCE_INLINE __m256 add_mins(enum format f, const float *min, struct q8_row x, __m256 mins)
+FORCE_INLINE __m256 add_mins(enum format f, const float *min, const float *x_sums, __m256 mins)
 {
-    for (int half = 0; half < 32 / format_info[f].group; half++)
-        mins = _mm256_fmadd_ps(_mm256_loadu_ps(min + 8 * half), scaled_x_sums(x, format_info[f].group, half), mins);
+    for (int i = 0; i < 256 / format_info[f].group; i += MIN_CHAINS)
+        mins = _mm256_fmadd_ps(_mm256_loadu_ps(min + i), _mm256_loadu_ps(x_sums + i), mins);
     return mins;
+}
+
+/* A block of 32 weights that is not one of eight: number g of row r. */
+FORCE_INLINE void sum_one_block(enum format f, codes_fn codes, scales_fn scales, const uint8_t *p, int64_t g, const struct q8_row *x,
+                                int n_tokens, int r, struct part *part, __m256 mins[MOST_TOKENS][CHAINS])
+{
+    float scale, min;
+    scales(p, 1, format_info[f].bytes, &scale, &min);
+    __m256i c = codes(p);
+    for (int t = 0; t < n_tokens; t++) {
+        sums_of(part, n_tokens, t, r)[g] = sum_32(f, c, scale, at(x[t], 32 * g));
+        if (format_has_min(f)) {
+            float chains[MIN_CHAINS], *m = chains + g % MIN_CHAINS;
+            _mm256_storeu_ps(chains, mins[t][r]);
+            *m = _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(min), _mm_set_ss(x_sums_of(f, part, n_tokens, t)[g]), _mm_set_ss(*m)));
+            mins[t][r] = _mm256_loadu_ps(chains);
+        }
+    }
 }
 
 /* Row r of a part: n weights from p on, rows of activations from there on; `ahead` is read later. */
@@ -181,57 +189,41 @@ FORCE_INLINE void sum_part(enum format f, sums_fn sums, codes_fn codes, scales_f
         if (format_has_factor(f))
             part->half[i / 256][r] = half(p);
         for (int t = 0; t < n_tokens; t++) {
-            _mm256_storeu_ps(part->p[t][r] + i / 32, out[t]);
+            _mm256_storeu_ps(sums_of(part, n_tokens, t, r) + i / 32, out[t]);
             if (format_has_min(f))
-                mins[t][r] = add_mins(f, min, here[t], mins[t][r]);
+                mins[t][r] = add_mins(f, min, x_sums_of(f, part, n_tokens, t) + i / format_info[f].group, mins[t][r]);
         }
     }
-    for (; block == 32 && i < n; i += 32, p += bytes) {
-        float scale, min;
-        scales(p, 1, bytes, &scale, &min);
-        __m256i c = codes(p);
-        for (int t = 0; t < n_tokens; t++) {
-            struct q8_row tail = at(x[t], i);
-            part->p[t][r][i / 32] = sum_32(f, c, scale, tail);
-            if (format_has_min(f)) {
-                float sum = tail.scale[0] * (float)(tail.sum[0] + tail.sum[1]), chains[MIN_CHAINS];
-                _mm256_storeu_ps(chains, mins[t][r]);
-                chains[i / 32 % MIN_CHAINS] = _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(min), _mm_set_ss(sum),
-                                                                         _mm_set_ss(chains[i / 32 % MIN_CHAINS])));
-                mins[t][r] = _mm256_loadu_ps(chains);
-            }
-        }
-    }
+    for (; block == 32 && i < n; i += 32, p += bytes)
+        sum_one_block(f, codes, scales, p, i / 32, x, n_tokens, r, part, mins);
 }
 
-/* n_tokens is at most MOST_TOKENS. */
+/* n_tokens is a constant, at most MOST_TOKENS. */
 FORCE_INLINE void dot_rows(enum format f, sums_fn sums, codes_fn codes, scales_fn scales, half_fn half, const uint8_t *rows, int n_rows,
                     int64_t k, const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     const int64_t row = row_bytes(f, k);
     struct part part;
-    memset(part.p, 0, sizeof part.p);           /* what rows lack, lanes have: zeros */
-    memset(part.half, 0, sizeof part.half);
     for (int row0 = 0; row0 < n_rows; row0 += CHAINS) {
         const int n = n_rows - row0 < CHAINS ? n_rows - row0 : CHAINS;
         __m256 acc[MOST_TOKENS] = {0}, mins[MOST_TOKENS][CHAINS] = {0};
-        for (int64_t i = 0; i < k; i += PART) {
-            const int64_t length = k - i < PART ? k - i : PART, start = row_bytes(f, i);
+        if (n < CHAINS)
+            memset(&part, 0, sizeof part);                 /* what rows lack, lanes have: zeros */
+        for (int64_t i = 0; i < k; i += part_weights(n_tokens)) {
+            const int64_t length = k - i < part_weights(n_tokens) ? k - i : part_weights(n_tokens), start = row_bytes(f, i);
             struct q8_row here[MOST_TOKENS];
             all_at(x, n_tokens, i, here);
+            for (int t = 0; t < n_tokens && format_has_min(f); t++)
+                scale_x_sums(format_info[f].group, here[t], length, x_sums_of(f, &part, n_tokens, t));
             for (int r = 0; r < n; r++)
                 sum_part(f, sums, codes, scales, half, rows + (row0 + r) * row + start,
                          later(rows, row, row0, r, start, row_bytes(f, length)), length, here, n_tokens, r, &part, mins);
             for (int t = 0; t < n_tokens; t++)
-                acc[t] = chain(f, &part, t, length, here[t].scale, acc[t]);
+                acc[t] = chain(f, &part, n_tokens, t, length, here[t].scale, acc[t]);
         }
         for (int t = 0; t < n_tokens; t++) {
-            float sum[CHAINS] = {0};
-            for (int r = 0; r < n && format_has_min(f); r++)
-                sum[r] = sum_lanes(mins[t][r]);
-            if (format_has_min(f))
-                acc[t] = _mm256_sub_ps(acc[t], _mm256_loadu_ps(sum));
-            _mm256_maskstore_ps(out + t * out_stride + row0, first_lanes(n), acc[t]);
+            __m256 sum = format_has_min(f) ? _mm256_sub_ps(acc[t], add_lanes(mins[t])) : acc[t];
+            _mm256_maskstore_ps(out + t * out_stride + row0, first_lanes(n), sum);
         }
     }
 }
@@ -293,31 +285,15 @@ FORCE_INLINE void no_look_up(const uint8_t *p, struct looked_up *l) { (void)p, (
     FORCE_INLINE void sums_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 *out) \
     { \
         sums_256(FORMAT_##name, look_up, operand_##name, p, scale, x, n_tokens, out); \
-    } \
-    FORCE_INLINE void few_##name(const uint8_t *p, const float *scale, const struct q8_row *x, int n_tokens, __m256 *out) \
-    { \
-        sums_of_few(FORMAT_##name, all_codes_##name, p, scale, x, n_tokens, out); \
     }
 FORMATS_WITHOUT_BOOKS(DEFINE_PLAIN)
 FORMATS_WITH_BOOKS(DEFINE_BOOK)
 #define DOT_ROWS(name, codes, sums, n) \
     dot_rows(FORMAT_##name, sums##_##name, codes, scales_##name, half_##name, rows, n_rows, k, tokens, n, out, out_stride)
-#define DEFINE_DOT(name, codes) \
-    static void dot_##name(const uint8_t *rows, int n_rows, int64_t k, struct q8_row x, int n_tokens, float *out, int64_t out_stride) \
-    { \
-        for (int t = 0, n; t < n_tokens; t += n, out += n * out_stride) { \
-            struct q8_row tokens[MOST_TOKENS]; \
-            n = n_tokens - t < MOST_TOKENS ? n_tokens - t : MOST_TOKENS; \
-            for (int i = 0; i < n; i++) \
-                tokens[i] = q8_token(x, t + i, k); \
-            if (n == 1) \
-                DOT_ROWS(name, codes, sums, 1); \
-            else if (n == 2) \
-                DOT_ROWS(name, codes, sums, 2); \
-            else \
-                DOT_ROWS(name, codes, few, n); \
-        } \
-    }
+#define DOT_PLAIN(name, n) DOT_ROWS(name, first_codes_##name, sums, n)
+#define DOT_BOOK(name, n) DOT_ROWS(name, NULL, sums, n)
+#define DEFINE_DOT_PLAIN(name) DEFINE_DOT_OF(name, DOT_PLAIN)
+#define DEFINE_DOT_BOOK(name) DEFINE_DOT_OF(name, DOT_BOOK)
 #define DEFINE_UNPACK(name, codes) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factors, float *min) \
     { \
@@ -325,3 +301,5 @@ FORMATS_WITH_BOOKS(DEFINE_BOOK)
     }
 #define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
 #define SET_UNPACK(name) table->unpack[FORMAT_##name] = unpack_##name;
+#define DEFINE_UNPACK_PLAIN(name) DEFINE_UNPACK(name, first_codes_##name)
+#define DEFINE_UNPACK_BOOK(name) DEFINE_UNPACK(name, NULL)

@@ -61,10 +61,9 @@ FORCE_INLINE void sums_wide(enum format f, codes64_fn codes, const uint8_t *p, c
     }
 #define DOT_64(name, n) DOT_ROWS(name, first_codes_##name, sums64, n)
 #define DEFINE_DOT_64(name) DEFINE_SUMS_64(name) DEFINE_DOT_OF(name, DOT_64)
-#define BOOK(name) DEFINE_DOT(name, NULL)       /* little is done to 64 entries at once */
 
 FORMATS_WITHOUT_BOOKS(DEFINE_DOT_64)
-FORMATS_WITH_BOOKS(BOOK)
+FORMATS_WITH_BOOKS(DEFINE_DOT_BOOK)          /* 32 at a time: little is done to 64 entries at once */
 
 void fill_avx512_dot(struct kernels *table)
 {

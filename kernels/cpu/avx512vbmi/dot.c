@@ -66,7 +66,7 @@ FORCE_INLINE void sum_blocks(enum format f, decode_fn decode, weights_fn weights
             part->half[i + j][r] = half(p + j * bytes);
             #pragma GCC unroll 4
             for (int t = 0; t < n_tokens; t++)
-                _mm256_storeu_ps(part->p[t][r] + 8 * (i + j), block_sums(f, weights, &d, 4 * j, scale, q[t] + 256 * (i + j)));
+                _mm256_storeu_ps(sums_of(part, n_tokens, t, r) + 8 * (i + j), block_sums(f, weights, &d, 4 * j, scale, q[t] + 256 * (i + j)));
         }
     }
 }
@@ -79,8 +79,6 @@ FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn w
     _Alignas(64) int8_t q[MOST_TOKENS][ORDERED];
     const int64_t row = row_bytes(f, k);
     struct part part;
-    memset(part.p, 0, sizeof part.p);           /* what rows lack, lanes have: zeros */
-    memset(part.half, 0, sizeof part.half);
     for (int64_t first = 0; first < k; first += ORDERED) {
         const int64_t n = k - first < ORDERED ? k - first : ORDERED;
         for (int t = 0; t < n_tokens; t++)
@@ -88,17 +86,20 @@ FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn w
                 from_file_order(x[t].q + first + i, format_info[f].group, q[t] + i);
         for (int row0 = 0; row0 < n_rows; row0 += CHAINS) {
             const int n_lanes = n_rows - row0 < CHAINS ? n_rows - row0 : CHAINS;
+            if (n_lanes < CHAINS)
+                memset(&part, 0, sizeof part);             /* what rows lack, lanes have: zeros */
             __m256 acc[MOST_TOKENS];
             for (int t = 0; t < n_tokens; t++)
                 acc[t] = first == 0 ? _mm256_setzero_ps() : _mm256_maskload_ps(out + t * out_stride + row0, first_lanes(n_lanes));
-            for (int64_t i = 0; i < n; i += PART) {
-                const int64_t length = n - i < PART ? n - i : PART, start = row_bytes(f, first + i);
+            for (int64_t i = 0; i < n; i += part_weights(n_tokens)) {
+                const int64_t length = n - i < part_weights(n_tokens) ? n - i : part_weights(n_tokens);
+                const int64_t start = row_bytes(f, first + i);
                 for (int r = 0; r < n_lanes; r++)
                     sum_blocks(f, decode, weights, scales, half, rows + (row0 + r) * row + start,
                                later(rows, row, row0, r, start, row_bytes(f, length)), length / 256,
                                (int8_t (*)[ORDERED])(q[0] + i), n_tokens, r, &part);
                 for (int t = 0; t < n_tokens; t++)
-                    acc[t] = chain(f, &part, t, length, x[t].scale + (first + i) / 32, acc[t]);
+                    acc[t] = chain(f, &part, n_tokens, t, length, x[t].scale + (first + i) / 32, acc[t]);
             }
             for (int t = 0; t < n_tokens; t++)
                 _mm256_maskstore_ps(out + t * out_stride + row0, first_lanes(n_lanes), acc[t]);
@@ -134,11 +135,11 @@ FORCE_INLINE void unpack_by_book(enum format f, decode_fn decode, weights_fn wei
     }
 }
 
-#define DOT_BOOK(name, n) \
+#define DOT_ORDERED(name, n) \
     dot_rows_ordered(FORMAT_##name, decode_##name, WEIGHTS_##name, scales_##name, half_##name, rows, n_rows, k, tokens, n, out, \
                      out_stride)
 #define DEFINE(name) \
-    DEFINE_DOT_OF(name, DOT_BOOK) \
+    DEFINE_DOT_OF(name, DOT_ORDERED) \
     static void unpack_##name(const uint8_t *row, int64_t k, uint8_t *code, float *scale, float *factors, float *min) \
     { \
         (void)min; \

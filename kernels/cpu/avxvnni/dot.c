@@ -5,10 +5,8 @@ FORCE_INLINE __m256i fours(__m256i codes, __m256i x) { return _mm256_dpbusd_avx_
 
 #include "cpu/avx2/dot_template.h"
 
-#define PLAIN(name) DEFINE_DOT(name, first_codes_##name)
-#define BOOK(name) DEFINE_DOT(name, NULL)
-FORMATS_WITHOUT_BOOKS(PLAIN)
-FORMATS_WITH_BOOKS(BOOK)
+FORMATS_WITHOUT_BOOKS(DEFINE_DOT_PLAIN)
+FORMATS_WITH_BOOKS(DEFINE_DOT_BOOK)
 
 void fill_avxvnni_dot(struct kernels *table)
 {

@@ -11,7 +11,6 @@
 #include "transpose.h"
 
 enum {
-    MOST_TOKENS = 4,    /* tokens that meet a block while it is unpacked */
     CHAINS = 4,         /* rows at once */
     PART = 2048         /* weights of a row, whose sums stay in the first cache */
 };
