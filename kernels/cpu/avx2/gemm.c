@@ -11,6 +11,7 @@ enum {
     TILES = 2,
     BLOCK = ROWS * TILES,       /* vectors of results in work */
     PART = 512,                 /* weights of a row: two tiles' activations for them stay in the first cache for all rows */
+    MIN_PART = 4096,            /* the same for mins */
     BYTES = 0                   /* depth of codes that don't fit seven bits */
 };
 
@@ -47,7 +48,7 @@ struct prepared {
     __m256i start[PART / 8], magnitude[PART / 4], flip[PART / 4];
 };
 
-/* ROWS rows of a panel from some weight on; past the last row of the panel it again. */
+/* ROWS rows of a panel from some weight on. */
 struct rows {
     const uint8_t *code[ROWS];
     const float *scale[ROWS], *factor[ROWS];
@@ -80,14 +81,16 @@ FORCE_INLINE void multiply(const struct rows *w, const struct part *x, int n_til
         #pragma GCC unroll 4
         for (int i = 0; i < ROWS; i++) {
             __m256i codes = broadcast_4(w->code[i] + 4 * (at + j));
+            IN_ORDER(codes);
             #pragma GCC unroll 2
             for (int t = 0; t < n_tiles; t++) {
                 __m256i products = _mm256_maddubs_epi16(codes, q[t]), *sum = pairs + i * n_tiles + t;
-                if (j == 0)
-                    *sum = kind.has_bias ? _mm256_add_epi16(products, x[t].start[at / kind.depth]) : products;
+                if (j > 0)
+                    __asm__("vpaddw %1, %0, %0" : "+x"(*sum) : "x"(products));
                 else
-                    *sum = _mm256_add_epi16(products, *sum);
-                IN_ORDER(*sum);
+                    *sum = products;
+                if (j == 0 && kind.has_bias)
+                    __asm__("vpaddw %1, %0, %0" : "+x"(*sum) : "m"(x[t].start[at / kind.depth]));
             }
         }
     }
@@ -97,22 +100,27 @@ FORCE_INLINE void multiply(const struct rows *w, const struct part *x, int n_til
 FORCE_INLINE void multiply_bytes(const struct rows *w, const struct part *x, int n_tiles, int b, __m256i sum[BLOCK])
 {
     #pragma GCC unroll 8
-    for (int j = 8 * b; j < 8 * b + 8; j++) {
+    for (int j = 0; j < 8; j++) {
         __m256i q[TILES], flip[TILES];
         #pragma GCC unroll 2
         for (int t = 0; t < n_tiles; t++) {
-            q[t] = x[t].q[j], flip[t] = x[t].flip[j];
+            q[t] = x[t].q[8 * b + j], flip[t] = x[t].flip[8 * b + j];
             IN_ORDER(q[t]);
             IN_ORDER(flip[t]);
         }
         #pragma GCC unroll 4
         for (int i = 0; i < ROWS; i++) {
-            __m256i codes = broadcast_4(w->code[i] + 4 * j);
+            __m256i codes = broadcast_4(w->code[i] + 32 * b + 4 * j);
             #pragma GCC unroll 2
             for (int t = 0; t < n_tiles; t++) {
-                __m256i *s = sum + i * n_tiles + t, pairs = _mm256_maddubs_epi16(q[t], _mm256_xor_si256(codes, flip[t]));
-                *s = _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)), j == 8 * b ? x[t].start[b] : *s);
-                IN_ORDER(*s);
+                __m256i pairs = _mm256_maddubs_epi16(q[t], _mm256_xor_si256(codes, flip[t])), *s = sum + i * n_tiles + t;
+                __m256i products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                if (j > 0)
+                    __asm__("vpaddd %1, %0, %0" : "+x"(*s) : "x"(products));
+                else
+                    *s = products;
+                if (j == 0)
+                    __asm__("vpaddd %1, %0, %0" : "+x"(*s) : "m"(x[t].start[b]));
             }
         }
     }
@@ -137,7 +145,9 @@ FORCE_INLINE void sum_32(const struct rows *w, const struct part *x, int n_tiles
             #pragma GCC unroll 2
             for (int t = 0; t < n_tiles; t++) {
                 __m256i *s = sum + i * n_tiles + t, part = _mm256_madd_epi16(pairs[i * n_tiles + t], scale);
-                *s = c == 0 ? part : _mm256_add_epi32(*s, part);
+                if (c > 0)
+                    __asm__("vpaddd %1, %0, %0" : "+x"(part) : "xm"(*s));
+                *s = part;
             }
         }
     }
@@ -159,21 +169,25 @@ FORCE_INLINE void add_32(const struct rows *w, const struct part *x, int n_tiles
         }
 }
 
-static struct rows rows_at(const struct panel *w, int r, int64_t k0, int n, struct kind kind)
+/* Past the last row it again. */
+static inline int64_t row_of(const struct panel *w, int r)
 {
-    struct rows rows;
+    return r < w->n_rows ? r : w->n_rows - 1;
+}
+
+FORCE_INLINE void find_rows(const struct panel *w, int r, int64_t k0, int n, struct kind kind, struct rows *rows)
+{
     for (int i = 0; i < ROWS; i++) {
-        const int64_t row = r + i < w->n_rows ? r + i : w->n_rows - 1;
-        rows.code[i] = w->code + row * w->k + k0;
-        rows.scale[i] = w->scale + (row * w->k + k0) / kind.group;
-        rows.factor[i] = w->factor + (row * w->k + k0) / 256;
+        const int64_t row = row_of(w, r + i);
+        rows->code[i] = w->code + row * w->k + k0;
+        rows->scale[i] = w->scale + (row * w->k + k0) / kind.group;
+        rows->factor[i] = w->factor + (row * w->k + k0) / 256;
         for (int g = 0; g < n / kind.group && kind.has_factor && kind.depth != BYTES; g += 8) {
-            __m256i scales = _mm256_cvtps_epi32(_mm256_loadu_ps(rows.scale[i] + g));
+            __m256i scales = _mm256_cvtps_epi32(_mm256_loadu_ps(rows->scale[i] + g));
             scales = _mm256_blend_epi16(scales, _mm256_slli_epi32(scales, 16), 0xaa);
-            _mm256_storeu_si256((void *)(rows.scale_pairs[i] + g), scales);
+            _mm256_storeu_si256((void *)(rows->scale_pairs[i] + g), scales);
         }
     }
-    return rows;
 }
 
 /* n weights of each row, added to the chains in out. */
@@ -240,39 +254,64 @@ FORCE_INLINE struct part prepare(const struct q8_tile *x, int64_t k0, int n, int
     return (struct part){kind.depth == BYTES ? memory->magnitude : q, memory->flip, memory->start, x->scale + k0 / 32 * LANES};
 }
 
-FORCE_INLINE __m256 add_chains(__m256 m[MIN_CHAINS][8], int i)
+/* The mins of ROWS rows times n groups' sums, added to the chains. */
+FORCE_INLINE void add_mins(const float *const min[ROWS], const __m256 (*x_sum)[TILES], int n_tiles, int n,
+                           __m256 chains[MIN_CHAINS][BLOCK])
+{
+    for (int c = 0; c < MIN_CHAINS; c++) {
+        __m256 m[BLOCK];
+        for (int i = 0; i < ROWS * n_tiles; i++)
+            m[i] = chains[c][i];
+        for (int g = c; g < n; g += MIN_CHAINS)
+            #pragma GCC unroll 4
+            for (int i = 0; i < ROWS; i++)
+                #pragma GCC unroll 2
+                for (int t = 0; t < n_tiles; t++)
+                    m[i * n_tiles + t] = _mm256_fmadd_ps(_mm256_broadcast_ss(min[i] + g), x_sum[g][t], m[i * n_tiles + t]);
+        for (int i = 0; i < ROWS * n_tiles; i++)
+            chains[c][i] = m[i];
+    }
+}
+
+FORCE_INLINE __m256 add_chains(__m256 m[MIN_CHAINS][BLOCK], int i)
 {
     return _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(m[0][i], m[4][i]), _mm256_add_ps(m[2][i], m[6][i])),
                          _mm256_add_ps(_mm256_add_ps(m[1][i], m[5][i]), _mm256_add_ps(m[3][i], m[7][i])));
 }
 
-/* Takes the mins of all rows off the sums of a tile: 8 rows at a time, chain by chain. */
-FORCE_INLINE void subtract_mins(const struct panel *w, const struct q8_tile *x, int min_group, float (*out)[TILES * LANES])
+/* Sums of groups of activations as floats. */
+FORCE_INLINE void sum_groups(const struct q8_tile *x, int n_tiles, int64_t k0, int n, int group, __m256 (*out)[TILES])
 {
-    const int64_t n = w->k / min_group;
-    const __m256i *sums = (const void *)x->sum;
-    for (int r = 0; r < w->n_rows; r += 8) {
-        __m256 m[MIN_CHAINS][8];
-        const float *min[8];
-        for (int i = 0; i < 8; i++)
-            min[i] = w->min + (r + i < w->n_rows ? r + i : w->n_rows - 1) * n;
-        for (int c = 0; c < MIN_CHAINS; c++) {
-            __m256 chain[8];
-            for (int i = 0; i < 8; i++)
-                chain[i] = _mm256_setzero_ps();
-            for (int64_t g = c; g < n; g += MIN_CHAINS) {
-                __m256i sum = min_group == 16 ? sums[g] : _mm256_add_epi32(sums[2 * g], sums[2 * g + 1]);
-                __m256 x_sum = _mm256_mul_ps(_mm256_load_ps(x->scale + g * min_group / 32 * LANES), _mm256_cvtepi32_ps(sum));
-                #pragma GCC unroll 8
-                for (int i = 0; i < 8; i++)
-                    chain[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(min[i] + g), x_sum, chain[i]);
-            }
-            for (int i = 0; i < 8; i++)
-                m[c][i] = chain[i];
+    for (int t = 0; t < n_tiles; t++) {
+        const __m256i *sums = (const void *)(x[t].sum + k0 / 16 * LANES);
+        const float *scale = x[t].scale + k0 / 32 * LANES;
+        for (int g = 0; g < n / group; g++) {
+            __m256i sum = group == 16 ? sums[g] : _mm256_add_epi32(sums[2 * g], sums[2 * g + 1]);
+            out[g][t] = _mm256_mul_ps(_mm256_load_ps(scale + g * group / 32 * LANES), _mm256_cvtepi32_ps(sum));
         }
-        for (int i = 0; i < 8; i++)
-            _mm256_store_ps(out[r + i], _mm256_sub_ps(_mm256_load_ps(out[r + i]), add_chains(m, i)));
     }
+}
+
+/* Takes the mins off all sums. */
+FORCE_INLINE void subtract_mins(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, results out)
+{
+    __m256 x_sum[MIN_PART / 16][TILES], chains[PANEL_ROWS / ROWS][MIN_CHAINS][BLOCK];
+    memset(chains, 0, sizeof chains);
+    for (int64_t k0 = 0; k0 < w->k; k0 += MIN_PART) {
+        const int n = (int)(w->k - k0 < MIN_PART ? w->k - k0 : MIN_PART);
+        sum_groups(x, n_tiles, k0, n, group, x_sum);
+        for (int r = 0; r < w->n_rows; r += ROWS) {
+            const float *min[ROWS];
+            for (int i = 0; i < ROWS; i++)
+                min[i] = w->min + (row_of(w, r + i) * w->k + k0) / group;
+            add_mins(min, x_sum, n_tiles, n / group, chains[r / ROWS]);
+        }
+    }
+    for (int r = 0; r < w->n_rows; r += ROWS)
+        for (int i = 0; i < ROWS * n_tiles; i++) {
+            float *sum = out[r + i / n_tiles] + i % n_tiles * LANES;
+            _mm256_store_ps(sum, _mm256_sub_ps(_mm256_load_ps(sum), add_chains(chains[r / ROWS], i)));
+        }
 }
 
 FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, struct kind kind, results out)
@@ -284,12 +323,13 @@ FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x,
         for (int t = 0; t < n_tiles; t++)
             part[t] = prepare(x + t, k0, n, w->bias, kind, memory + t);
         for (int r = 0; r < w->n_rows; r += ROWS) {
-            struct rows rows = rows_at(w, r, k0, n, kind);
+            struct rows rows;
+            find_rows(w, r, k0, n, kind, &rows);
             multiply_part(&rows, part, n_tiles, n, kind, out + r);
         }
     }
-    for (int t = 0; t < n_tiles && !kind.has_bias; t++)
-        subtract_mins(w, x + t, kind.group, (float (*)[TILES * LANES])(out[0] + t * LANES));
+    if (!kind.has_bias)
+        subtract_mins(w, x, n_tiles, kind.group, out);
 }
 
 FORCE_INLINE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, struct kind kind, float *out,
