@@ -64,50 +64,53 @@ FORCE_INLINE __m256i broadcast_4(const uint8_t *codes)
     return _mm256_set1_epi32(four);
 }
 
-/* To the compiler another v: else it would make trees of sums, all of whose parts it can't hold in registers. */
-#define IN_ORDER(v) __asm__("" : "+x"(v))
+/* sum += x in place. The compiler left to itself makes trees of additions, whose parts it can't hold in registers. */
+#define ADD_16(sum, x) __asm__("vpaddw %1, %0, %0" : "+x"(sum) : "xm"(x))
+#define ADD_32(sum, x) __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "xm"(x))
 
-/* pairs[i][t] = (codes - bias) of row i times activations of tile t, depth * 4 of them from vector `at` on. */
+/* Loads a vector, once: the compiler would do so for each use. */
+FORCE_INLINE __m256i load_once(const __m256i *p)
+{
+    __m256i v = *p;
+    __asm__("" : "+x"(v));
+    return v;
+}
+
+/* pairs[i * n_tiles + t] = (codes - bias) of row i times activations of tile t, depth * 4 of them from vector `at` on. */
 FORCE_INLINE void multiply(const struct rows *w, const struct part *x, int n_tiles, int at, struct kind kind, __m256i pairs[BLOCK])
 {
     #pragma GCC unroll 8
     for (int j = 0; j < kind.depth; j++) {
         __m256i q[TILES];
         #pragma GCC unroll 2
-        for (int t = 0; t < n_tiles; t++) {
-            q[t] = x[t].q[at + j];
-            IN_ORDER(q[t]);
-        }
+        for (int t = 0; t < n_tiles; t++)
+            q[t] = load_once(x[t].q + at + j);
         #pragma GCC unroll 4
         for (int i = 0; i < ROWS; i++) {
             __m256i codes = broadcast_4(w->code[i] + 4 * (at + j));
-            IN_ORDER(codes);
             #pragma GCC unroll 2
             for (int t = 0; t < n_tiles; t++) {
                 __m256i products = _mm256_maddubs_epi16(codes, q[t]), *sum = pairs + i * n_tiles + t;
                 if (j > 0)
-                    __asm__("vpaddw %1, %0, %0" : "+x"(*sum) : "x"(products));
+                    ADD_16(*sum, products);
                 else
                     *sum = products;
                 if (j == 0 && kind.has_bias)
-                    __asm__("vpaddw %1, %0, %0" : "+x"(*sum) : "m"(x[t].start[at / kind.depth]));
+                    ADD_16(*sum, x[t].start[at / kind.depth]);
             }
         }
     }
 }
 
-/* The same for 32 BYTES. */
+/* The same for 32 BYTES, summed up. */
 FORCE_INLINE void multiply_bytes(const struct rows *w, const struct part *x, int n_tiles, int b, __m256i sum[BLOCK])
 {
     #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) {
         __m256i q[TILES], flip[TILES];
         #pragma GCC unroll 2
-        for (int t = 0; t < n_tiles; t++) {
-            q[t] = x[t].q[8 * b + j], flip[t] = x[t].flip[8 * b + j];
-            IN_ORDER(q[t]);
-            IN_ORDER(flip[t]);
-        }
+        for (int t = 0; t < n_tiles; t++)
+            q[t] = load_once(x[t].q + 8 * b + j), flip[t] = load_once(x[t].flip + 8 * b + j);
         #pragma GCC unroll 4
         for (int i = 0; i < ROWS; i++) {
             __m256i codes = broadcast_4(w->code[i] + 32 * b + 4 * j);
@@ -116,11 +119,11 @@ FORCE_INLINE void multiply_bytes(const struct rows *w, const struct part *x, int
                 __m256i pairs = _mm256_maddubs_epi16(q[t], _mm256_xor_si256(codes, flip[t])), *s = sum + i * n_tiles + t;
                 __m256i products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
                 if (j > 0)
-                    __asm__("vpaddd %1, %0, %0" : "+x"(*s) : "x"(products));
+                    ADD_32(*s, products);
                 else
                     *s = products;
                 if (j == 0)
-                    __asm__("vpaddd %1, %0, %0" : "+x"(*s) : "m"(x[t].start[b]));
+                    ADD_32(*s, x[t].start[b]);
             }
         }
     }
@@ -146,7 +149,7 @@ FORCE_INLINE void sum_32(const struct rows *w, const struct part *x, int n_tiles
             for (int t = 0; t < n_tiles; t++) {
                 __m256i *s = sum + i * n_tiles + t, part = _mm256_madd_epi16(pairs[i * n_tiles + t], scale);
                 if (c > 0)
-                    __asm__("vpaddd %1, %0, %0" : "+x"(part) : "xm"(*s));
+                    ADD_32(part, *s);
                 *s = part;
             }
         }
@@ -314,6 +317,13 @@ FORCE_INLINE void subtract_mins(const struct panel *w, const struct q8_tile *x, 
         }
 }
 
+/* While all rows meet a part of the activations, the next part comes from the last cache, a share of it with each rows. */
+static inline void prefetch_share(const int8_t *next, int r)
+{
+    for (int i = r * (PART * LANES / PANEL_ROWS); i < (r + ROWS) * (PART * LANES / PANEL_ROWS); i += 64)
+        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
+}
+
 FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, struct kind kind, results out)
 {
     struct prepared memory[TILES];
@@ -324,6 +334,8 @@ FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x,
             part[t] = prepare(x + t, k0, n, w->bias, kind, memory + t);
         for (int r = 0; r < w->n_rows; r += ROWS) {
             struct rows rows;
+            for (int t = 0; t < n_tiles; t++)
+                prefetch_share(x[t].q + (k0 + n) * LANES, r);
             find_rows(w, r, k0, n, kind, &rows);
             multiply_part(&rows, part, n_tiles, n, kind, out + r);
         }
@@ -351,7 +363,8 @@ static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, f
 #define KEY(group, depth, has_factor, has_bias) ((group) * 100 + (depth) * 4 + ((has_factor) != 0) * 2 + ((has_bias) != 0))
 #define CASE(...) \
     case KEY(__VA_ARGS__): one_or_two_tiles(w, x, n_tokens, (struct kind){__VA_ARGS__}, out, out_stride); break;
-    switch (KEY(w->group, DEPTH_OF(w->bias, w->max_code) > w->group / 4 ? w->group / 4 : DEPTH_OF(w->bias, w->max_code), w->has_factor, !w->has_min)) {
+    const int depth = DEPTH_OF(w->bias, w->max_code);
+    switch (KEY(w->group, depth > w->group / 4 ? w->group / 4 : depth, w->has_factor, !w->has_min)) {
     CASE(32, 8, 0, 0) CASE(32, 8, 0, 1) CASE(32, 8, 1, 0) CASE(32, 8, 1, 1)
     CASE(32, 4, 0, 0) CASE(32, 4, 1, 0) CASE(32, 2, 1, 1) CASE(32, BYTES, 0, 1) CASE(32, BYTES, 1, 1)
     CASE(16, 4, 1, 0) CASE(16, 4, 1, 1) CASE(16, 2, 1, 1)
