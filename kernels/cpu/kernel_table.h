@@ -47,7 +47,7 @@ struct panel {
     int n_rows;       /* at most PANEL_ROWS */
     int group;        /* 16, 32, or FOLDED */
     int min_group;    /* 16 or 32 */
-    int bias;
+    int bias, max_code;
     int has_factor, has_min;
 };
 

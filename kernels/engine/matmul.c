@@ -36,7 +36,7 @@ static void unpack_panel(struct step *s, const struct weight *w, int64_t row0, i
     panel->k = w->cols, panel->n_rows = n;
     panel->has_factor = format_has_factor(w->format), panel->has_min = format_has_min(w->format);
     panel->group = folded ? FOLDED : f->group, panel->min_group = f->group;
-    panel->bias = folded ? folded_bias(w->format) : f->bias;
+    panel->bias = folded ? folded_bias(w->format) : f->bias, panel->max_code = folded ? UINT8_MAX : f->max_code;
     for (int r = 0; r < n; r++) {
         uint8_t *code = panel->code + r * w->cols;
         float *scale = panel->scale + r * n_groups;

@@ -33,7 +33,7 @@ cdef extern from "cpu/kernel_table.h" nogil:
         float *factor
         float *min
         int64_t k
-        int n_rows, group, min_group, bias, has_factor, has_min
+        int n_rows, group, min_group, bias, max_code, has_factor, has_min
     struct kv_head:
         const void *k
         const void *v

@@ -75,7 +75,7 @@ cdef class _Panel:
         cdef float[:, ::1] scale = self.scale
         cdef float[:, ::1] factor = self.factor
         cdef float[:, ::1] min = self.min
-        self.panel = panel(&code[0, 0], &scale[0, 0], &factor[0, 0], &min[0, 0], k, 0, 0, format_info[format].group, 0,
+        self.panel = panel(&code[0, 0], &scale[0, 0], &factor[0, 0], &min[0, 0], k, 0, 0, format_info[format].group, 0, 0,
                            format_has_factor(format), format_has_min(format))
 
     cdef void fill(self, const kernels_t *table, int format, const uint8_t *rows, int n_rows, bint folded) noexcept nogil:
@@ -87,6 +87,7 @@ cdef class _Panel:
         p.n_rows = n_rows
         p.group = FOLDED if folded else format_info[format].group
         p.bias = folded_bias(format) if folded else format_info[format].bias
+        p.max_code = 255 if folded else format_info[format].max_code
         for r in range(n_rows):
             table.unpack[format](rows + r * row_bytes(format, p.k), p.k, p.code + r * p.k, p.scale + r * groups,
                                  p.factor + r * (p.k // 256), p.min + r * groups)

@@ -1,11 +1,70 @@
-/* Many tokens with AVX2: 8 tokens in the lanes, 4 rows at a time, the weights broadcast four codes at a time. */
+/* Many tokens with AVX2: 8 tokens in the lanes, 4 rows by two tiles of them at a time, weights broadcast four codes at a time.
+ *
+ * What bounds it on Zen 3: vector operations. The pipes could do four a cycle; of vpmaddubsw, each with a vpaddw that waits for
+ * it, they do 1.6 pairs. For 32 weights of a row and 8 tokens there are, beside 4 broadcasts and 2 loads:
+ *   codes to 16    8 vpmaddubsw, 7 vpaddw (8 with a bias), vpmaddwd, conversion, vmulps unless there is a factor, fma: 18 to 20
+ *   codes to 32    in halves: a vpmaddwd and a vpaddd more, as for groups of 16: 19 to 21
+ *   codes to 64    in quarters: 25
+ *   bytes          8 vpxor, 8 vpmaddubsw, 8 vpmaddwd, 8 vpaddd and the same floats: 35; 16 of them for two pipes
+ *   mins           a fma more
+ * They take 7.0 to 7.6, 8.4, 10.5, 11.8 and 0.9 cycles with activations in the first cache. */
 #include <string.h>
 #include "cpu/kernel_table.h"
 #include "transpose.h"
 
 #define FORCE_INLINE static inline __attribute__((always_inline))
 
-enum { LANES = 8, ROWS = 4, SIGNED = 0 };
+enum {
+    LANES = 8,
+    ROWS = 4,
+    TILES = 2,
+    BLOCK = ROWS * TILES,       /* vectors of results in work */
+    PART = 512,                 /* weights of a row: two tiles' activations for them stay in the first cache for all rows */
+    MIN_PART = 4096,            /* the same for mins */
+    BYTES = 0                   /* depth of codes that don't fit seven bits */
+};
+
+_Static_assert(PANEL_ROWS % 8 == 0 && PART % 256 == 0, "rows and blocks come whole");
+
+/* The facts about a format that the loops are compiled for. */
+struct kind {
+    int group, depth, has_factor, has_bias;
+};
+
+/* How many results of vpmaddubsw, two products each, an int16 lane can add up: 8, 4 or 2, at most a group. It is the sum of
+ * (code - bias) * q that must fit, and may wrap around on its way; but vpmaddubsw, of unsigned codes, saturates: BYTES. */
+#define DEPTH_OF(bias, max_code) \
+    (MAGNITUDE(bias, max_code) > 64 ? BYTES : MAGNITUDE(bias, max_code) > 32 ? 2 : MAGNITUDE(bias, max_code) > 16 ? 4 : 8)
+#define MAGNITUDE(bias, max_code) ((bias) > (max_code) - (bias) ? (bias) : (max_code) - (bias))
+
+#define FORMAT(name, id, block, bytes, group, bias, max_code) \
+    _Static_assert(DEPTH_OF(bias, max_code) * 2 * MAGNITUDE(bias, max_code) * 127 <= INT16_MAX, #name " overflows 16 bits"); \
+    _Static_assert(DEPTH_OF(bias, max_code) == BYTES || 2 * max_code * 127 <= INT16_MAX, #name " saturates"); \
+    _Static_assert(DEPTH_OF(bias, max_code) != BYTES || bias == 127 || bias == 128, #name " has another bias");
+#include "formats/formats.def"
+#undef FORMAT
+
+/* A part of a tile's activations, as the loops want it. */
+struct part {
+    const __m256i *q;           /* [n / 4]: four of each token; of BYTES their magnitudes */
+    const __m256i *flip;        /* [n / 4]: only of BYTES, what the codes are xored with */
+    const __m256i *start;       /* [n / 4 / depth]: what sums of pairs start with; of BYTES [n / 32], sums of 32 */
+    const float *scale;         /* [n / 32][LANES] */
+};
+
+/* Memory for it. */
+struct prepared {
+    __m256i start[PART / 8], magnitude[PART / 4], flip[PART / 4];
+};
+
+/* ROWS rows of a panel from some weight on. */
+struct rows {
+    const uint8_t *code[ROWS];
+    const float *scale[ROWS], *factor[ROWS];
+    int32_t scale_pairs[ROWS][PART / 16];      /* where there is a factor: scales as two equal int16 */
+};
+
+typedef float results[PANEL_ROWS][TILES * LANES];
 
 FORCE_INLINE __m256i broadcast_4(const uint8_t *codes)
 {
@@ -14,171 +73,320 @@ FORCE_INLINE __m256i broadcast_4(const uint8_t *codes)
     return _mm256_set1_epi32(four);
 }
 
-/* How many results of vpmaddubsw, two products each, an int16 lane can add up; longer chains measured slower than these.
- * SIGNED: not even one; such codes lose their bias first and their sign moves to the activation. */
-#define DEPTH_OF(bias) ((bias) > 64 ? SIGNED : (bias) > 32 ? 1 : (bias) > 16 ? 2 : 4)
+/* sum += x in place. The compiler left to itself makes trees of additions, whose parts it can't hold in registers. */
+#define ADD_EPI16(sum, x) __asm__("vpaddw %1, %0, %0" : "+x"(sum) : "xm"(x))
+#define ADD_EPI32(sum, x) __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "xm"(x))
 
-#define FORMAT(name, id, block, bytes, group, bias, max_code) \
-    _Static_assert(DEPTH_OF(bias) * 2 * max_code * 127 <= INT16_MAX, #name " overflows 16 bits");
-#include "formats/formats.def"
-#undef FORMAT
-
-/* sum plus the products of a row's n * 4 codes with n vectors of activations. */
-FORCE_INLINE __m256i products(const uint8_t *code, const __m256i *x, int n, int depth, __m256i bias, __m256i sum)
+/* Loads a vector, once: the compiler would do so for each use. */
+FORCE_INLINE __m256i load_once(const __m256i *p)
 {
-    const int step = depth == SIGNED ? 1 : depth;
+    __m256i v = *p;
+    __asm__("" : "+x"(v));
+    return v;
+}
+
+/* pairs[i * n_tiles + t] = (codes - bias) of row i times activations of tile t, depth * 4 of them from vector `at` on. */
+FORCE_INLINE void multiply(const struct rows *w, const struct part *x, int n_tiles, int at, struct kind kind,
+                           __m256i pairs[BLOCK])
+{
     #pragma GCC unroll 8
-    for (int i = 0; i < n; i += step) {
-        __m256i pairs = _mm256_setzero_si256();
-        #pragma GCC unroll 8
-        for (int j = i; j < i + step; j++) {
-            __m256i w = broadcast_4(code + 4 * j);
-            if (depth == SIGNED) {
-                w = _mm256_sub_epi8(w, bias);
-                pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x[j], w));
-            } else {
-                pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w, x[j]));
+    for (int j = 0; j < kind.depth; j++) {
+        __m256i q[TILES];
+        #pragma GCC unroll 2
+        for (int t = 0; t < n_tiles; t++)
+            q[t] = load_once(x[t].q + at + j);
+        #pragma GCC unroll 4
+        for (int i = 0; i < ROWS; i++) {
+            __m256i codes = broadcast_4(w->code[i] + 4 * (at + j));
+            #pragma GCC unroll 2
+            for (int t = 0; t < n_tiles; t++) {
+                __m256i products = _mm256_maddubs_epi16(codes, q[t]), *sum = pairs + i * n_tiles + t;
+                if (j > 0)
+                    ADD_EPI16(*sum, products);
+                else
+                    *sum = products;
+                if (j == 0 && kind.has_bias)
+                    ADD_EPI16(*sum, x[t].start[at / kind.depth]);
             }
         }
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
-    return sum;
 }
 
-FORCE_INLINE void store_tile(const __m256 acc[ROWS], int n_rows, int n_tokens, float *out, int64_t out_stride)
+/* The same for 32 BYTES, summed up. */
+FORCE_INLINE void multiply_bytes(const struct rows *w, const struct part *x, int n_tiles, int b, __m256i sum[BLOCK])
 {
-    __m256i v[8];
-    for (int r = 0; r < 8; r++)
-        v[r] = r < n_rows ? _mm256_castps_si256(acc[r]) : _mm256_setzero_si256();
-    transpose_8x8(v);
     #pragma GCC unroll 8
-    for (int t = 0; t < LANES; t++)
-        if (t < n_tokens) {
-            if (n_rows == 1)
-                out[t * out_stride] = _mm256_cvtss_f32(_mm256_castsi256_ps(v[t]));
-            else
-                _mm_storeu_ps(out + t * out_stride, _mm_castsi128_ps(_mm256_castsi256_si128(v[t])));
+    for (int j = 0; j < 8; j++) {
+        __m256i q[TILES], flip[TILES];
+        #pragma GCC unroll 2
+        for (int t = 0; t < n_tiles; t++)
+            q[t] = load_once(x[t].q + 8 * b + j), flip[t] = load_once(x[t].flip + 8 * b + j);
+        #pragma GCC unroll 4
+        for (int i = 0; i < ROWS; i++) {
+            __m256i codes = broadcast_4(w->code[i] + 32 * b + 4 * j);
+            #pragma GCC unroll 2
+            for (int t = 0; t < n_tiles; t++) {
+                __m256i pairs = _mm256_maddubs_epi16(q[t], _mm256_xor_si256(codes, flip[t])), *s = sum + i * n_tiles + t;
+                __m256i products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                if (j > 0)
+                    ADD_EPI32(*s, products);
+                else
+                    *s = products;
+                if (j == 0)
+                    ADD_EPI32(*s, x[t].start[b]);
+            }
         }
+    }
 }
 
-/* Rows in work: code [k], scale [n_scales], factor [n_factors] and min [n_mins] of the first. */
-struct rows {
-    const uint8_t *code;
-    const float *scale, *factor, *min;
-    int64_t k, n_scales, n_factors, n_mins;
-    int bias;
-};
-
-/* The products of 32 weights of a row from code on, with their scales: p of order.h. sum: of the activations, by halves. */
-FORCE_INLINE __m256 scaled_sums(const uint8_t *code, const float *scale, int group, int depth, __m256i bias, const __m256i q[8],
-                                const __m256i start[2])
+/* Integer sums of the b-th 32 weights, times the scales where these are integers too; of BYTES without. */
+FORCE_INLINE void sum_32(const struct rows *w, const struct part *x, int n_tiles, int b, struct kind kind, __m256i sum[BLOCK])
 {
-    if (group == 32)
-        return _mm256_mul_ps(_mm256_cvtepi32_ps(products(code, q, 8, depth, bias, start[0])), _mm256_broadcast_ss(scale));
-    __m256 first = _mm256_cvtepi32_ps(products(code, q, 4, depth, bias, start[0]));
-    __m256 second = _mm256_cvtepi32_ps(products(code + 16, q + 4, 4, depth, bias, start[1]));
-    return _mm256_fmadd_ps(second, _mm256_broadcast_ss(scale + 1), _mm256_mul_ps(first, _mm256_broadcast_ss(scale)));
+    if (kind.depth == BYTES) {
+        multiply_bytes(w, x, n_tiles, b, sum);
+        return;
+    }
+    const int n_chunks = 8 / kind.depth;
+    #pragma GCC unroll 4
+    for (int c = 0; c < n_chunks; c++) {
+        __m256i pairs[BLOCK];
+        multiply(w, x, n_tiles, 8 * b + c * kind.depth, kind, pairs);
+        #pragma GCC unroll 4
+        for (int i = 0; i < ROWS; i++) {
+            int group = (32 * b + 32 / n_chunks * c) / kind.group;
+            __m256i scale = kind.has_factor ? _mm256_set1_epi32(w->scale_pairs[i][group]) : _mm256_set1_epi16(1);
+            #pragma GCC unroll 2
+            for (int t = 0; t < n_tiles; t++) {
+                __m256i *s = sum + i * n_tiles + t, part = _mm256_madd_epi16(pairs[i * n_tiles + t], scale);
+                if (c > 0)
+                    ADD_EPI32(part, *s);
+                *s = part;
+            }
+        }
+    }
 }
 
 /* The b-th 32 weights of each row, added to the chains. */
-FORCE_INLINE void add_32(const struct rows *w, int n_rows, int64_t b, int group, int depth, int has_min, const struct q8_tile *x,
-                         __m256 acc[ROWS], __m256 mins[ROWS][MIN_CHAINS])
+FORCE_INLINE void add_32(const struct rows *w, const struct part *x, int n_tiles, int b, struct kind kind, __m256 acc[BLOCK])
 {
-    const __m256i *sums = (const void *)(x->sum + 2 * b * LANES), minus_bias = _mm256_set1_epi32(-w->bias);
-    const __m256 xs = _mm256_load_ps(x->scale + b * LANES);
-    __m256i q[8], bias = _mm256_set1_epi8((char)w->bias), start[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    for (int j = 0; j < 8; j++)
-        q[j] = _mm256_load_si256((const void *)(x->q + (8 * b + j) * LANES * 4));
-    __m256i sum[2] = {_mm256_load_si256(sums), _mm256_load_si256(sums + 1)};
-    if (group == 32)
-        sum[0] = _mm256_add_epi32(sum[0], sum[1]);
-    for (int h = 0; h < 32 / group && depth != SIGNED && !has_min; h++)
-        start[h] = _mm256_mullo_epi32(sum[h], minus_bias);
+    __m256i sum[BLOCK];
+    sum_32(w, x, n_tiles, b, kind, sum);
     #pragma GCC unroll 4
-    for (int i = 0; i < n_rows; i++) {
-        const float *scale = w->scale + i * w->n_scales + b * 32 / group;
-        acc[i] = _mm256_fmadd_ps(scaled_sums(w->code + i * w->k + 32 * b, scale, group, depth, bias, q, start), xs, acc[i]);
-    }
-    for (int h = 0; h < 32 / group && has_min; h++) {
-        const int64_t g = b * 32 / group + h;
-        __m256 x_sum = _mm256_mul_ps(xs, _mm256_cvtepi32_ps(sum[h]));
-        #pragma GCC unroll 4
-        for (int i = 0; i < n_rows; i++) {
-            __m256 *m = &mins[i][g % MIN_CHAINS];
-            *m = _mm256_fmadd_ps(_mm256_broadcast_ss(w->min + i * w->n_mins + g), x_sum, *m);
+    for (int i = 0; i < ROWS; i++)
+        #pragma GCC unroll 2
+        for (int t = 0; t < n_tiles; t++) {
+            __m256 p = _mm256_cvtepi32_ps(sum[i * n_tiles + t]), *a = acc + i * n_tiles + t;
+            if (kind.depth == BYTES || !kind.has_factor)
+                p = _mm256_mul_ps(p, _mm256_broadcast_ss(w->scale[i] + b));
+            *a = _mm256_fmadd_ps(p, _mm256_load_ps(x[t].scale + b * LANES), *a);
+        }
+}
+
+/* Past the last row it again. */
+static inline int64_t row_of(const struct panel *w, int r)
+{
+    return r < w->n_rows ? r : w->n_rows - 1;
+}
+
+/* Rows r .. r + ROWS - 1, their n weights from k0 on. */
+FORCE_INLINE void find_rows(const struct panel *w, int r, int64_t k0, int n, struct kind kind, struct rows *rows)
+{
+    for (int i = 0; i < ROWS; i++) {
+        const int64_t row = row_of(w, r + i);
+        rows->code[i] = w->code + row * w->k + k0;
+        rows->scale[i] = w->scale + (row * w->k + k0) / kind.group;
+        rows->factor[i] = w->factor + (row * w->k + k0) / 256;
+        for (int g = 0; g < n / kind.group && kind.has_factor && kind.depth != BYTES; g += 8) {
+            __m256i scales = _mm256_cvtps_epi32(_mm256_loadu_ps(rows->scale[i] + g));
+            scales = _mm256_blend_epi16(scales, _mm256_slli_epi32(scales, 16), 0xaa);
+            _mm256_storeu_si256((void *)(rows->scale_pairs[i] + g), scales);
         }
     }
 }
 
-FORCE_INLINE __m256 add_chains(const __m256 m[MIN_CHAINS])
+/* n weights of each row, added to the chains in out. */
+FORCE_INLINE void multiply_part(const struct rows *w, const struct part *x, int n_tiles, int n, struct kind kind,
+                                float (*out)[TILES * LANES])
 {
-    return _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(m[0], m[4]), _mm256_add_ps(m[2], m[6])),
-                         _mm256_add_ps(_mm256_add_ps(m[1], m[5]), _mm256_add_ps(m[3], m[7])));
-}
-
-/* Rows r .. r + n_rows - 1 of a panel times a tile; n_rows is ROWS or 1. */
-FORCE_INLINE void some_rows(const struct panel *w, int r, int n_rows, const struct q8_tile *x, int n_tokens, int group, int depth,
-                     int has_factor, int has_min, float *out, int64_t out_stride)
-{
-    const int64_t n_scales = w->k / group, n_factors = w->k / 256, n_mins = w->k / w->min_group, n_blocks = w->k / 32;
-    const struct rows rows = {w->code + r * w->k, w->scale + r * n_scales, w->factor + r * n_factors, w->min + r * n_mins,
-                              w->k, n_scales, n_factors, n_mins, w->bias};
-    __m256 acc[ROWS], mins[ROWS][MIN_CHAINS];
-    for (int i = 0; i < n_rows; i++) {
-        acc[i] = _mm256_setzero_ps();
-        for (int j = 0; j < MIN_CHAINS && has_min; j++)
-            mins[i][j] = _mm256_setzero_ps();
-    }
-    if (has_factor) {
-        for (int64_t b = 0; b < n_factors; b++) {
-            __m256 sum[ROWS];
-            for (int i = 0; i < n_rows; i++)
+    __m256 acc[BLOCK];
+    for (int i = 0; i < ROWS * n_tiles; i++)
+        acc[i] = _mm256_load_ps(out[i / n_tiles] + i % n_tiles * LANES);
+    if (kind.has_factor) {
+        for (int b = 0; b < n / 256; b++) {
+            __m256 sum[BLOCK];
+            for (int i = 0; i < ROWS * n_tiles; i++)
                 sum[i] = _mm256_setzero_ps();
             for (int j = 0; j < 8; j++)
-                add_32(&rows, n_rows, 8 * b + j, group, depth, has_min, x, sum, mins);
-            for (int i = 0; i < n_rows; i++)
-                acc[i] = _mm256_fmadd_ps(sum[i], _mm256_broadcast_ss(rows.factor + i * n_factors + b), acc[i]);
+                add_32(w, x, n_tiles, 8 * b + j, kind, sum);
+            for (int i = 0; i < ROWS * n_tiles; i++)
+                acc[i] = _mm256_fmadd_ps(sum[i], _mm256_broadcast_ss(w->factor[i / n_tiles] + b), acc[i]);
         }
     } else {
-        for (int64_t b = 0; b < n_blocks; b++)
-            add_32(&rows, n_rows, b, group, depth, has_min, x, acc, mins);
+        for (int b = 0; b < n / 32; b++)
+            add_32(w, x, n_tiles, b, kind, acc);
     }
-    for (int i = 0; i < n_rows && has_min; i++)
-        acc[i] = _mm256_sub_ps(acc[i], add_chains(mins[i]));
-    store_tile(acc, n_rows, n_tokens, out + r, out_stride);
+    for (int i = 0; i < ROWS * n_tiles; i++)
+        _mm256_store_ps(out[i / n_tiles] + i % n_tiles * LANES, acc[i]);
 }
 
-FORCE_INLINE void all_rows(const struct panel *w, const struct q8_tile *x, int n_tokens, int group, int depth, int has_factor,
-                    int has_min, float *out, int64_t out_stride)
+/* Sums start at -bias times the activations, which takes the bias out of all codes. */
+static void prepare_starts(const __m256i *q, int n, int depth, int bias, __m256i *start)
 {
-    int r = 0;
-    for (; r + ROWS <= w->n_rows; r += ROWS)
-        some_rows(w, r, ROWS, x, n_tokens, group, depth, has_factor, has_min, out, out_stride);
-    for (; r < w->n_rows; r++)
-        some_rows(w, r, 1, x, n_tokens, group, depth, has_factor, has_min, out, out_stride);
+    for (int c = 0; c < n / 4 / depth; c++) {
+        __m256i sum = _mm256_setzero_si256();
+        for (int j = 0; j < depth; j++)
+            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), q[c * depth + j]));
+        start[c] = _mm256_mullo_epi16(sum, _mm256_set1_epi16((short)-bias));
+    }
 }
 
-/* A copy of the loop for each case, so that depth, group and whether there are factors and mins are constants in it. */
+/* Signed bytes w = code - 128 times q as |q| times w or -w, which vpmaddubsw can do. A flipped w is one less than -w: sums start
+ * at what that makes, and at what the bias is short of 128. sums: of 16 activations. */
+static void prepare_bytes(const __m256i *q, const __m256i *sums, int n, int bias, struct prepared *out)
+{
+    const __m256i sign = _mm256_set1_epi8((char)0x80);
+    for (int b = 0; b < n / 32; b++) {
+        __m256i negative = _mm256_setzero_si256(), sum = _mm256_add_epi32(sums[2 * b], sums[2 * b + 1]);
+        for (int j = 8 * b; j < 8 * b + 8; j++) {
+            __m256i below = _mm256_cmpgt_epi8(_mm256_setzero_si256(), q[j]);
+            __m256i magnitude = _mm256_abs_epi8(q[j]), of_negative = _mm256_and_si256(magnitude, below);
+            out->magnitude[j] = magnitude, out->flip[j] = _mm256_xor_si256(below, sign);
+            negative = _mm256_add_epi16(negative, _mm256_maddubs_epi16(of_negative, _mm256_set1_epi8(1)));
+        }
+        negative = _mm256_madd_epi16(negative, _mm256_set1_epi16(1));
+        out->start[b] = _mm256_add_epi32(negative, _mm256_mullo_epi32(sum, _mm256_set1_epi32(128 - bias)));
+    }
+}
+
+FORCE_INLINE struct part prepare(const struct q8_tile *x, int64_t k0, int n, int bias, struct kind kind, struct prepared *memory)
+{
+    const __m256i *q = (const void *)(x->q + k0 * LANES), *sums = (const void *)(x->sum + k0 / 16 * LANES);
+    if (kind.depth == BYTES)
+        prepare_bytes(q, sums, n, bias, memory);
+    else if (kind.has_bias)
+        prepare_starts(q, n, kind.depth, bias, memory->start);
+    return (struct part){kind.depth == BYTES ? memory->magnitude : q, memory->flip, memory->start, x->scale + k0 / 32 * LANES};
+}
+
+/* The mins of ROWS rows times n groups' sums, added to the chains. */
+FORCE_INLINE void add_mins(const float *const min[ROWS], const __m256 (*x_sum)[TILES], int n_tiles, int n,
+                           __m256 chains[MIN_CHAINS][BLOCK])
+{
+    for (int c = 0; c < MIN_CHAINS; c++) {
+        __m256 m[BLOCK];
+        for (int i = 0; i < ROWS * n_tiles; i++)
+            m[i] = chains[c][i];
+        for (int g = c; g < n; g += MIN_CHAINS)
+            #pragma GCC unroll 4
+            for (int i = 0; i < ROWS; i++)
+                #pragma GCC unroll 2
+                for (int t = 0; t < n_tiles; t++)
+                    m[i * n_tiles + t] = _mm256_fmadd_ps(_mm256_broadcast_ss(min[i] + g), x_sum[g][t], m[i * n_tiles + t]);
+        for (int i = 0; i < ROWS * n_tiles; i++)
+            chains[c][i] = m[i];
+    }
+}
+
+FORCE_INLINE __m256 add_chains(__m256 m[MIN_CHAINS][BLOCK], int i)
+{
+    return _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(m[0][i], m[4][i]), _mm256_add_ps(m[2][i], m[6][i])),
+                         _mm256_add_ps(_mm256_add_ps(m[1][i], m[5][i]), _mm256_add_ps(m[3][i], m[7][i])));
+}
+
+/* Sums of groups of activations as floats. */
+FORCE_INLINE void sum_groups(const struct q8_tile *x, int n_tiles, int64_t k0, int n, int group, __m256 (*out)[TILES])
+{
+    for (int t = 0; t < n_tiles; t++) {
+        const __m256i *sums = (const void *)(x[t].sum + k0 / 16 * LANES);
+        const float *scale = x[t].scale + k0 / 32 * LANES;
+        for (int g = 0; g < n / group; g++) {
+            __m256i sum = group == 16 ? sums[g] : _mm256_add_epi32(sums[2 * g], sums[2 * g + 1]);
+            out[g][t] = _mm256_mul_ps(_mm256_load_ps(scale + g * group / 32 * LANES), _mm256_cvtepi32_ps(sum));
+        }
+    }
+}
+
+/* Takes the mins off all sums. */
+FORCE_INLINE void subtract_mins(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, results out)
+{
+    __m256 x_sum[MIN_PART / 16][TILES], chains[PANEL_ROWS / ROWS][MIN_CHAINS][BLOCK];
+    memset(chains, 0, sizeof chains);
+    for (int64_t k0 = 0; k0 < w->k; k0 += MIN_PART) {
+        const int n = (int)(w->k - k0 < MIN_PART ? w->k - k0 : MIN_PART);
+        sum_groups(x, n_tiles, k0, n, group, x_sum);
+        for (int r = 0; r < w->n_rows; r += ROWS) {
+            const float *min[ROWS];
+            for (int i = 0; i < ROWS; i++)
+                min[i] = w->min + (row_of(w, r + i) * w->k + k0) / group;
+            add_mins(min, x_sum, n_tiles, n / group, chains[r / ROWS]);
+        }
+    }
+    for (int r = 0; r < w->n_rows; r += ROWS)
+        for (int i = 0; i < ROWS * n_tiles; i++) {
+            float *sum = out[r + i / n_tiles] + i % n_tiles * LANES;
+            _mm256_store_ps(sum, _mm256_sub_ps(_mm256_load_ps(sum), add_chains(chains[r / ROWS], i)));
+        }
+}
+
+/* While all rows meet a part of the activations, the next part comes from the last cache, a share of it with each rows. */
+static inline void prefetch_share(const int8_t *next, int r)
+{
+    for (int i = r * (PART * LANES / PANEL_ROWS); i < (r + ROWS) * (PART * LANES / PANEL_ROWS); i += 64)
+        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
+}
+
+FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, struct kind kind, results out)
+{
+    struct prepared memory[TILES];
+    for (int64_t k0 = 0; k0 < w->k; k0 += PART) {
+        const int n = (int)(w->k - k0 < PART ? w->k - k0 : PART);
+        struct part part[TILES];
+        for (int t = 0; t < n_tiles; t++)
+            part[t] = prepare(x + t, k0, n, w->bias, kind, memory + t);
+        for (int r = 0; r < w->n_rows; r += ROWS) {
+            struct rows rows;
+            for (int t = 0; t < n_tiles; t++)
+                prefetch_share(x[t].q + (k0 + n) * LANES, r);
+            find_rows(w, r, k0, n, kind, &rows);
+            multiply_part(&rows, part, n_tiles, n, kind, out + r);
+        }
+    }
+    if (!kind.has_bias)
+        subtract_mins(w, x, n_tiles, kind.group, out);
+}
+
+FORCE_INLINE void one_or_two_tiles(const struct panel *w, const struct q8_tile *x, int n_tokens, struct kind kind, float *out,
+                                   int64_t out_stride)
+{
+    _Alignas(32) results block = {0};
+    const int64_t at = LANES * w->k;
+    struct q8_tile tiles[TILES] = {*x, {x->q + at, x->scale + at / 32, x->sum + at / 16}};
+    if (n_tokens > LANES)
+        multiply_tiles(w, tiles, 2, kind, block);
+    else
+        multiply_tiles(w, tiles, 1, kind, block);
+    store_transposed(block[0], TILES * LANES, w->n_rows, n_tokens, out, out_stride);
+}
+
+/* A copy of the loop for each case that there is, so that its facts are constants in it. */
 static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
 {
-#define CASE(d, m) \
-    case 2 * d + m: \
-        if (w->group == 16) \
-            all_rows(w, x, n_tokens, 16, d, 1, m, out, out_stride); \
-        else if (w->has_factor) \
-            all_rows(w, x, n_tokens, 32, d, 1, m, out, out_stride); \
-        else \
-            all_rows(w, x, n_tokens, 32, d, 0, m, out, out_stride); \
-        break;
-    switch (2 * DEPTH_OF(w->bias) + (w->has_min != 0)) {
-    CASE(4, 0) CASE(4, 1) CASE(2, 0) CASE(1, 0) CASE(SIGNED, 0)
+#define KEY(group, depth, has_factor, has_bias) ((group) * 100 + (depth) * 4 + ((has_factor) != 0) * 2 + ((has_bias) != 0))
+#define CASE(...) \
+    case KEY(__VA_ARGS__): one_or_two_tiles(w, x, n_tokens, (struct kind){__VA_ARGS__}, out, out_stride); break;
+    const int depth = DEPTH_OF(w->bias, w->max_code);
+    switch (KEY(w->group, depth > w->group / 4 ? w->group / 4 : depth, w->has_factor, !w->has_min)) {
+    CASE(32, 8, 0, 0) CASE(32, 8, 0, 1) CASE(32, 8, 1, 0) CASE(32, 8, 1, 1)
+    CASE(32, 4, 0, 0) CASE(32, 4, 1, 0) CASE(32, 2, 1, 1) CASE(32, BYTES, 0, 1) CASE(32, BYTES, 1, 1)
+    CASE(16, 4, 1, 0) CASE(16, 4, 1, 1) CASE(16, 2, 1, 1)
     }
 #undef CASE
+#undef KEY
 }
 
 void fill_avx2_gemm(struct kernels *table)
 {
     table->gemm = gemm;
-    table->gemm_tiles = 1;
-    memset(table->fold, 0, sizeof table->fold);                /* vpmaddubsw would overflow with folded codes */
+    table->gemm_tiles = TILES;
+    memset(table->fold, 0, sizeof table->fold);                /* vpmaddwd by scales costs no more than by ones */
 }

@@ -23,4 +23,25 @@ static inline __attribute__((always_inline)) void transpose_8x8(__m256i v[8])
     }
 }
 
+/* out[t * out_stride + r] = in[r * in_stride + t]; in is 32-byte aligned, of strides that are multiples of 8. */
+static inline void store_transposed(const float *in, int in_stride, int n_rows, int n_tokens, float *out, int64_t out_stride)
+{
+    int r = 0;
+    for (; r + 8 <= n_rows; r += 8)
+        for (int t = 0; t < n_tokens; t += 8) {
+            __m256i v[8];
+            #pragma GCC unroll 8
+            for (int i = 0; i < 8; i++)
+                v[i] = _mm256_load_si256((const void *)(in + (r + i) * in_stride + t));
+            transpose_8x8(v);
+            #pragma GCC unroll 8
+            for (int i = 0; i < 8; i++)
+                if (t + i < n_tokens)
+                    _mm256_storeu_si256((void *)(out + (t + i) * out_stride + r), v[i]);
+        }
+    for (; r < n_rows; r++)
+        for (int t = 0; t < n_tokens; t++)
+            out[t * out_stride + r] = in[r * in_stride + t];
+}
+
 #endif

@@ -39,27 +39,6 @@ FORCE_INLINE void multiply_rows(const struct block *w, int n_rows, int n_tiles, 
         f_store(out[i / n_tiles] + i % n_tiles * LANES, has_min ? f_sub(acc[i], add_chains(mins[i])) : acc[i]);
 }
 
-/* out[t * out_stride + r] = in[r][t] */
-static void transpose(results in, int n_rows, int n_tokens, float *out, int64_t out_stride)
-{
-    int r = 0;
-    for (; r + 8 <= n_rows; r += 8)
-        for (int t = 0; t < n_tokens; t += 8) {
-            __m256i v[8];
-            #pragma GCC unroll 8
-            for (int i = 0; i < 8; i++)
-                v[i] = _mm256_load_si256((const void *)(in[r + i] + t));
-            transpose_8x8(v);
-            #pragma GCC unroll 8
-            for (int i = 0; i < 8; i++)
-                if (t + i < n_tokens)
-                    _mm256_storeu_si256((void *)(out + (t + i) * out_stride + r), v[i]);
-        }
-    for (; r < n_rows; r++)
-        for (int t = 0; t < n_tokens; t++)
-            out[t * out_stride + r] = in[r][t];
-}
-
 /* The last rows are taken with some of those before them, whose results are the same again. */
 FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, int has_factor, int has_min,
                                  results out)
@@ -91,7 +70,7 @@ FORCE_INLINE void one_or_two_tiles(const struct panel *w, const struct q8_tile *
         multiply_tiles(w, tiles, 2, group, has_factor, has_min, block);
     else
         multiply_tiles(w, tiles, 1, group, has_factor, has_min, block);
-    transpose(block, w->n_rows, n_tokens, out, out_stride);
+    store_transposed(block[0], MAX_TILES * LANES, w->n_rows, n_tokens, out, out_stride);
 }
 
 /* A copy of the loops for each case, so that group and whether there are factors and mins are constants in it. */

@@ -84,7 +84,7 @@ static void replay_product(void)
     const struct q8_row x = {input(1, 1), input(2, 4), input(3, 2)};
     struct panel w = {.code = space(PANEL_ROWS * k, 1), .scale = space(4 * PANEL_ROWS * k / group, 4),
                       .factor = space(4 * PANEL_ROWS * (k / 256 + 1), 4), .min = space(4 * PANEL_ROWS * k / group, 4), .k = k,
-                      .min_group = (int)group, .has_factor = format_has_factor(format), .has_min = format_has_min(format)};
+                      .min_group = (int)group, .max_code = format_info[format].max_code, .has_factor = format_has_factor(format), .has_min = format_has_min(format)};
     const int64_t lanes = table->lanes, at_once = lanes * table->gemm_tiles, padded = (n_tokens + lanes - 1) / lanes * lanes;
     const struct q8_tile tiles = {space(padded * k, 64), space(padded * k / 8, 64), space(padded * k / 4, 64)};
     float *out = space(4 * n_tokens * n_rows, 4), *one = space(4 * n_rows, 4), *dots = space(4 * n_tokens * n_rows, 4);
@@ -103,7 +103,7 @@ static void replay_product(void)
         }
         for (int i = 0; i < w.n_rows && table->fold[format]; i++) {
             table->fold[format](k, w.code + i * k, w.scale + i * k / group);
-            w.group = FOLDED, w.bias = folded_bias(format);
+            w.group = FOLDED, w.bias = folded_bias(format), w.max_code = UINT8_MAX;
         }
         for (int64_t t = 0; t < n_tokens; t += at_once) {
             struct q8_tile tile = tile_at(tiles, t * k);
