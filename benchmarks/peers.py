@@ -71,17 +71,6 @@ def jobs(models: Sequence[str], synthetics: Sequence[str]) -> Iterator[Job]:
             yield Job(label, name if name in FORMATS else None, partial(synthetic.temporary, synthetic.parse(label)))
 
 
-def shown_command(
-    models: Sequence[str], synthetics: Sequence[str], rounds: int, setting: Setting, peers: Sequence[Peer]
-) -> str:
-    """The command that measures this again, with files' names and PATH instead of paths."""
-    limit = os.environ.get("SUBBYTE_ISA")
-    words = [f"SUBBYTE_ISA={limit} python" if limit else "python", "benchmarks/peers.py"]
-    words += [Path(model).name for model in models] + [f"--synthetic {text}" for text in synthetics]
-    words.append(f"--rounds {rounds} --prompt {setting.prompt} --generation {setting.generation}")
-    return " ".join([*words, f"--threads {setting.threads}", *(peer.option for peer in peers)])
-
-
 def take_turns(engines: Sequence[Engine], limits: Engine, rounds: int) -> tuple[dict[str, Rates], Rates]:
     """Rates of every engine and the limits beside them, round by round. Every other round goes backwards."""
     rates: dict[str, Rates] = {engine.name: {what: [] for what in WHAT} for engine in engines}
@@ -142,7 +131,9 @@ def main(
     setting, failed = Setting(processor(), best_isa(), threads, prompt, generation), False
     try:
         records, todo, peers = load(results), list(jobs(models, synthetics)), selection.peers(peer_python, programs)
-        command = shown_command(models, synthetics, rounds, setting, peers)
+        words = [Path(model).name for model in models] + [f"--synthetic {text}" for text in synthetics]
+        words.append(f"--rounds {rounds} --prompt {prompt} --generation {generation}")
+        command = selection.shown_command("peers.py", words, threads, peers)
         if todo and not peers:
             raise ValueError("no peer to compare with; give --llama-bench NAME=PATH or --peer-python PYTHON")
         if todo:

@@ -74,6 +74,13 @@ def named_program(text: str) -> tuple[str, str]:
     return name, path
 
 
+def shown_command(script: str, words: Sequence[str], threads: int, peers: Sequence[Peer]) -> str:
+    """The command that measures this again, with PATH instead of the peers' paths. words: the script's own options."""
+    limit = os.environ.get("SUBBYTE_ISA")
+    python = f"SUBBYTE_ISA={limit} python" if limit else "python"
+    return " ".join([python, f"benchmarks/{script}", *words, f"--threads {threads}", *(peer.option for peer in peers)])
+
+
 def _worker(name: str, python: str, module: str, model: Path, setting: Setting) -> Worker:
     words = (model, setting.prompt, setting.generation, setting.threads)
     return Worker(name, [python, "-m", module, *map(str, words)])

@@ -19,6 +19,7 @@ from engines import selection
 from engines.llama_bench import LlamaBench, parse
 from engines.selection import named_program
 from engines.turns import EngineError, Worker
+from logged_engine import LoggedEngine
 from processor import processor
 from tables.document import put_table
 from tables.kernels_table import HEAD, Result, table_row
@@ -110,25 +111,10 @@ def test_an_engine_that_hangs_is_killed() -> None:
         worker.run("prompt")
 
 
-class FakeEngine:
-    """Notes its turns; its rates are 1, 2, 3, ..."""
-
-    about: dict[str, str] = {}  # noqa: RUF012
-
-    def __init__(self, name: str, log: list[str]) -> None:
-        self.name, self._log, self._rates = name, log, count(1)
-
-    def run(self, what: str) -> float:
-        self._log.append(f"{self.name} {what}")
-        return float(next(self._rates))
-
-    def close(self) -> None: ...
-
-
 def test_engines_take_turns_and_limits_stand_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "PAUSE", 0)
     log: list[str] = []
-    a, b = FakeEngine("a", log), FakeEngine("b", log)
+    a, b = LoggedEngine("a", log), LoggedEngine("b", log)
     rates, limits = peers.take_turns([a, b], a, 2)
     forth = ["a prompt", "b prompt", "a prompt limit", "a generation", "b generation", "a generation limit"]
     back = ["b prompt", "a prompt", "a prompt limit", "b generation", "a generation", "a generation limit"]
@@ -225,9 +211,9 @@ def test_peers_need_names_of_their_own(python: str | None, names: list[str], pro
 def test_the_command_shown_has_no_paths(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUBBYTE_ISA", "avx2")
     found = selection.peers("/opt/python", [f"ik_llama.cpp={program}"])
-    assert peers.shown_command(["dir/a.gguf"], ["llama-3.2-1b:all:8"], 3, SETTING, found) == (
-        "SUBBYTE_ISA=avx2 python benchmarks/peers.py a.gguf --synthetic llama-3.2-1b:all:8 --rounds 3 --prompt 256 "
-        "--generation 48 --threads 2 --peer-python PYTHON --llama-bench ik_llama.cpp=PATH"
+    assert selection.shown_command("peers.py", ["a.gguf", "--rounds 3"], 2, found) == (
+        "SUBBYTE_ISA=avx2 python benchmarks/peers.py a.gguf --rounds 3 --threads 2 --peer-python PYTHON "
+        "--llama-bench ik_llama.cpp=PATH"
     )
 
 
