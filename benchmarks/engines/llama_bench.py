@@ -5,18 +5,24 @@ first prompt to touch the memory it works in, so each turn has two repetitions a
 """
 
 import json
+import re
 import subprocess
+from contextlib import suppress
 from typing import Any
 
 from engines.turns import EngineError
 
 
-def parse(text: str) -> list[dict[str, Any]]:
-    """The tests in llama-bench's -o json output, whatever else it printed around them. Raises ValueError."""
-    tests = json.loads(text[text.find("[") : text.rfind("]") + 1])
-    if not isinstance(tests, list) or not all(isinstance(test, dict) and test.get("samples_ts") for test in tests):
-        raise ValueError("no list of tests with samples_ts")
-    return tests
+def parse(text: str) -> dict[str, Any]:
+    """The only test in llama-bench's -o json output, whatever libraries printed before it. Raises ValueError."""
+    tests: list[dict[str, Any]] = []
+    for words in re.findall(r"\{[^{}]*\}", text):  # a test has no objects inside
+        with suppress(ValueError):
+            tests.append(json.loads(words))
+    tests = [test for test in tests if test.get("samples_ts")]
+    if len(tests) != 1:
+        raise ValueError(f"{len(tests)} tests with samples_ts in its output, not 1")
+    return tests[0]
 
 
 class LlamaBench:
@@ -50,9 +56,8 @@ class LlamaBench:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineError(f"{self.name}, asked for {what!r}: {error}") from None
         try:
-            (test,) = parse(done.stdout)
+            return parse(done.stdout)
         except ValueError as error:
             last = (done.stderr.strip().splitlines() or [""])[-1]
             how = f"ended with status {done.returncode} and no result ({error}): {last}"
             raise EngineError(f"{self.name}, asked for {what!r}, {how}") from None
-        return test

@@ -142,12 +142,12 @@ LLAMA_BENCH = """#!{python}
 import json, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 assert options["-o"] == "json" and options["-b"] == options["-ub"] == "512" and options["-r"] == "2"
-print("load_backend: loaded a backend")
+print("load_backend: loaded [a] backend\\n[\\n{{size}} tensors:")
 n_prompt, n_gen = int(options["-p"]), int(options["-n"])
 if options["-m"] == "broken.gguf":
     sys.exit("error: failed to load model")
-print(json.dumps([{{"build_commit": "8337e4cd3", "n_prompt": n_prompt, "n_gen": n_gen, "n_threads": int(options["-t"]),
-                    "avg_ns": 10 ** 9, "avg_ts": 1.0, "samples_ts": [1.0, n_prompt + 10.0 * n_gen]}}], indent=2))
+print(json.dumps({{"build_commit": "8337e4cd3", "n_prompt": n_prompt, "n_gen": n_gen, "n_threads": int(options["-t"]),
+                    "avg_ns": 10 ** 9, "avg_ts": 1.0, "samples_ts": [1.0, n_prompt + 10.0 * n_gen]}}, indent=2), "]")
 """
 
 
