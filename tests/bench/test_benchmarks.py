@@ -23,7 +23,7 @@ from logged_engine import LoggedEngine
 from processor import processor
 from tables.document import put_table
 from tables.kernels_table import HEAD, Result, table_row
-from tables.peers_table import better_peer, render, summary, verdict
+from tables.peers_table import aim, better_peer, peak_aim, render, summary, verdict
 from tables.published import ik_lead
 from tables.records import Rates, Record, Setting, load, paired, put, save
 
@@ -334,6 +334,29 @@ def test_aims(format: str | None, what: str, factor: float, expected: str) -> No
     r = record(format)
     slower = {name: [rate * factor for rate in values] for name, values in r.rates["subbyte"].items()}
     assert verdict(replace(r, rates={**r.rates, "subbyte": slower}), what) == expected
+
+
+@pytest.mark.parametrize(
+    "format, what, expected",
+    [
+        ("IQ2_S", "prompt", "met"),  # 2 / 1.26 against 1.25, 60 % of the peak
+        ("F16", "prompt", "missed: 85%"),
+        ("Q8_0", "prompt", "met"),
+        ("Q4_K", "generation", "met"),
+    ],
+)
+def test_aims_with_avx2(format: str, what: str, expected: str) -> None:
+    assert verdict(replace(record(format), setting=replace(SETTING, isa="avx2")), what) == expected
+
+
+def test_aims_depend_on_the_instruction_set() -> None:
+    def aims(format: str, isa: str) -> list[float | None]:
+        of = replace(record(format), setting=replace(SETTING, isa=isa))
+        return [aim(of, "prompt"), aim(of, "generation"), peak_aim(of)]
+
+    assert [aims("Q4_K", isa) for isa in ("avx2", "avx512")] == [[1.25, 1.05, 0.55], [1.25, 0.97, 0.6]]
+    assert [aims("IQ4_XS", isa) for isa in ("avx2", "avx512")] == [[1.25, 1.05, 0.4], [1.25, 0.97, 0.6]]
+    assert [aims("BF16", isa) for isa in ("avx2", "avx512")] == [[1.25, 1.05, 0.85], [1.1, 0.97, 0.6]]
 
 
 def test_tables_are_in_the_order_of_the_types() -> None:
