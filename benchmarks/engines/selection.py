@@ -53,6 +53,8 @@ def peers(python: str | None, programs: Sequence[str]) -> list[Peer]:
     """Those named by the two options. Raises ValueError for what names none."""
     found = []
     if python is not None:
+        if shutil.which(python) is None:
+            raise ValueError(f"--peer-python {python}: no such program; give a Python that imports llama_cpp")
         module = "engines.llama_cpp_engine"
         found.append(Peer(LLAMA_CPP, "--peer-python PYTHON", partial(_worker, LLAMA_CPP, python, module)))
     for text in programs:

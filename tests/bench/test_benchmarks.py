@@ -196,13 +196,13 @@ def test_a_program_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_any_number_of_peers_may_be_named(program: str) -> None:
-    found = selection.peers("python3", [f"{name}={program}" for name in ("ik_llama.cpp", "older", "newer")])
+    found = selection.peers(sys.executable, [f"{name}={program}" for name in ("ik_llama.cpp", "older", "newer")])
     assert [peer.name for peer in found] == ["llama.cpp", "ik_llama.cpp", "older", "newer"]
     assert found[1].option == "--llama-bench ik_llama.cpp=PATH"
     assert selection.peers(None, []) == []
 
 
-@pytest.mark.parametrize("python, names", [("python3", ["llama.cpp"]), (None, ["a", "a"]), (None, ["subbyte"])])
+@pytest.mark.parametrize("python, names", [(sys.executable, ["llama.cpp"]), (None, ["a", "a"]), (None, ["subbyte"])])
 def test_peers_need_names_of_their_own(python: str | None, names: list[str], program: str) -> None:
     with pytest.raises(ValueError, match=f"two engines are called {names[0]}; give"):
         selection.peers(python, [f"{name}={program}" for name in names])
@@ -210,7 +210,7 @@ def test_peers_need_names_of_their_own(python: str | None, names: list[str], pro
 
 def test_the_command_shown_has_no_paths(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUBBYTE_ISA", "avx2")
-    found = selection.peers("/opt/python", [f"ik_llama.cpp={program}"])
+    found = selection.peers(sys.executable, [f"ik_llama.cpp={program}"])
     assert selection.shown_command("peers.py", ["a.gguf", "--rounds 3"], 2, found) == (
         "SUBBYTE_ISA=avx2 python benchmarks/peers.py a.gguf --rounds 3 --threads 2 --peer-python PYTHON "
         "--llama-bench ik_llama.cpp=PATH"
@@ -222,6 +222,7 @@ def test_the_command_shown_has_no_paths(program: str, monkeypatch: pytest.Monkey
     [
         (["model.gguf"], "no peer to compare with; give --llama-bench NAME=PATH or --peer-python PYTHON"),
         (["--llama-bench", "llama-bench"], "--llama-bench llama-bench: expected NAME=PATH, such as "),
+        (["--peer-python", "/nowhere/python"], "--peer-python /nowhere/python: no such program; give a Python"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:
