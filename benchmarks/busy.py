@@ -103,8 +103,8 @@ def parse_loops(text: str) -> list[int]:
 @click.command(help=__doc__)
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--loops", default="1,2", metavar="N,N,...", help="Numbers of busy loops.")
-@click.option("--rounds", default=5, type=click.IntRange(1), help="Turns of each engine beside each number of loops.")
-@click.option("--generation", default=64, type=click.IntRange(1), help="Tokens generated.")
+@click.option("--rounds", default=3, type=click.IntRange(1), help="Turns of each engine beside each number of loops.")
+@click.option("--generation", default=32, type=click.IntRange(1), help="Tokens generated.")
 @click.option("--threads", default=default_threads()[0], type=click.IntRange(1), help="Of every engine.")
 @selection.peer_python
 @selection.llama_bench

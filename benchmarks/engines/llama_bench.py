@@ -1,7 +1,7 @@
 """A llama-bench program, llama.cpp's or ik_llama.cpp's, as an engine that takes turns: each turn is a run of it.
 
 Loading the model is outside what llama-bench times. So is its warm-up; ik_llama.cpp's is of one token, which leaves the
-first prompt to touch the memory it works in, so each turn has two repetitions and the second counts.
+first prompt to touch the memory it works in, so prompts have two repetitions and the second counts.
 """
 
 import json
@@ -48,7 +48,8 @@ class LlamaBench:
         """Nothing runs between turns."""
 
     def _test(self, what: str, prompt: int, generation: int) -> dict[str, Any]:
-        sizes = {"-p": prompt, "-n": generation, "-t": self._threads, "-b": 512, "-ub": 512, "-r": 2}
+        repetitions = 2 if prompt else 1
+        sizes = {"-p": prompt, "-n": generation, "-t": self._threads, "-b": 512, "-ub": 512, "-r": repetitions}
         words = [str(word) for size in sizes.items() for word in size]
         command = [self._program, "-m", self._path, *words, "-o", "json"]
         try:
