@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+OURS, LLAMA_CPP, IK = "subbyte", "llama.cpp", "ik_llama.cpp"  # names of engines that the tables know
+
 Rates = dict[str, list[float]]  # of "prompt" and "generation", one value a round
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What must be equal for two records to be of one table."""
+    """What must be equal for two records to be of one table. isa: subbyte's; the peers are to be built for it."""
 
     machine: str
     isa: str
@@ -22,16 +24,26 @@ class Setting:
 
 @dataclass(frozen=True)
 class Record:
-    """One model: the tokens/s of every engine and what the machine's limits allow (`limits`), round by round."""
+    """One model: the tokens/s of every engine and what the machine's limits allow (`limits`), round by round.
+
+    failed: the reasons of peers that could not run it, by name.
+    """
 
     model: str  # a file's stem, or shape:type:layers
     format: str | None  # of a synthetic model
     mib: float
     date: str
     setting: Setting
+    command: str  # without the paths of models and peers
     versions: dict[str, str]
     rates: dict[str, Rates]
     limits: Rates
+    failed: dict[str, str]
+
+    @property
+    def peers(self) -> list[str]:
+        """Those that were tried, whether they ran it or not."""
+        return [name for name in (*self.rates, *self.failed) if name != OURS]
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,17 @@ import numpy as np
 import peers
 import pytest
 from calibrated import measure
+from click.testing import CliRunner
+from engines import selection
 from engines.llama_bench import LlamaBench, parse
+from engines.selection import named_program
 from engines.turns import EngineError, Worker
+from logged_engine import LoggedEngine
+from processor import processor
 from tables.document import put_table
 from tables.kernels_table import HEAD, Result, table_row
-from tables.peers_table import better_peer, render, summary, verdict
-from tables.published import ik_ratio
+from tables.peers_table import aim, better_peer, peak_aim, render, summary, verdict
+from tables.published import ik_lead
 from tables.records import Rates, Record, Setting, load, paired, put, save
 
 from subbyte.kernels import FORMATS, _testing, dequantize
@@ -106,25 +111,10 @@ def test_an_engine_that_hangs_is_killed() -> None:
         worker.run("prompt")
 
 
-class FakeEngine:
-    """Notes its turns; its rates are 1, 2, 3, ..."""
-
-    about: dict[str, str] = {}  # noqa: RUF012
-
-    def __init__(self, name: str, log: list[str]) -> None:
-        self.name, self._log, self._rates = name, log, count(1)
-
-    def run(self, what: str) -> float:
-        self._log.append(f"{self.name} {what}")
-        return float(next(self._rates))
-
-    def close(self) -> None: ...
-
-
 def test_engines_take_turns_and_limits_stand_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "PAUSE", 0)
+    monkeypatch.setattr(selection, "PAUSE", 0)
     log: list[str] = []
-    a, b = FakeEngine("a", log), FakeEngine("b", log)
+    a, b = LoggedEngine("a", log), LoggedEngine("b", log)
     rates, limits = peers.take_turns([a, b], a, 2)
     forth = ["a prompt", "b prompt", "a prompt limit", "a generation", "b generation", "a generation limit"]
     back = ["b prompt", "a prompt", "a prompt limit", "b generation", "a generation", "a generation limit"]
@@ -151,13 +141,14 @@ def test_a_synthetic_model_that_does_not_exist_is_refused() -> None:
 LLAMA_BENCH = """#!{python}
 import json, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-assert options["-o"] == "json" and options["-b"] == options["-ub"] == "512" and options["-r"] == "1"
-print("load_backend: loaded a backend")
+assert options["-o"] == "json" and options["-b"] == options["-ub"] == "512"
+assert options["-r"] == ("1" if options["-p"] == "0" else "2")
+print("load_backend: loaded [a] backend\\n[\\n{{size}} tensors:")
 n_prompt, n_gen = int(options["-p"]), int(options["-n"])
 if options["-m"] == "broken.gguf":
     sys.exit("error: failed to load model")
-print(json.dumps([{{"build_commit": "8337e4cd3", "n_prompt": n_prompt, "n_gen": n_gen, "n_threads": int(options["-t"]),
-                    "avg_ns": 10 ** 9, "avg_ts": n_prompt + 10.0 * n_gen, "samples_ts": [1.0]}}], indent=2))
+print(json.dumps({{"build_commit": "8337e4cd3", "n_prompt": n_prompt, "n_gen": n_gen, "n_threads": int(options["-t"]),
+                    "avg_ns": 10 ** 9, "avg_ts": 1.0, "samples_ts": [1.0, n_prompt + 10.0 * n_gen]}}, indent=2), "]")
 """
 
 
@@ -169,7 +160,7 @@ def program(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_llama_bench_program_takes_turns(program: str) -> None:
+def test_a_llama_bench_program_takes_turns_and_the_second_prompt_counts(program: str) -> None:
     bench = LlamaBench("ik_llama.cpp", program, "model.gguf", 256, 48, 2)
     assert (bench.run("prompt"), bench.run("generation")) == (256, 480)
     assert bench.about == {"version": "ik_llama.cpp 8337e4cd3"}
@@ -177,23 +168,82 @@ def test_a_llama_bench_program_takes_turns(program: str) -> None:
 
 def test_a_llama_bench_program_that_fails_says_why(program: str) -> None:
     with pytest.raises(EngineError, match=r"ended with status 1 and no result .*: error: failed to load model$"):
-        LlamaBench("ik", program, "broken.gguf", 256, 48, 2).run("prompt")
+        LlamaBench("ik", program, "broken.gguf", 256, 48, 2)
     with pytest.raises(EngineError, match="No such file"):
-        LlamaBench("ik", "/nowhere/llama-bench", "model.gguf", 256, 48, 2).run("prompt")
+        LlamaBench("ik", "/nowhere/llama-bench", "model.gguf", 256, 48, 2)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '[{"n_prompt": 1}]', "[1]", "error: [unknown] option"])
+@pytest.mark.parametrize("text", ["", "{}", '[{"samples_ts": []}]', "[1]", "error: [unknown] option"])
 def test_other_output_is_no_result(text: str) -> None:
     with pytest.raises(ValueError):
         parse(text)
 
 
+def test_a_program_has_a_name_and_a_path(program: str) -> None:
+    assert named_program(f"ik_llama.cpp={program}") == ("ik_llama.cpp", program)
+
+
+@pytest.mark.parametrize("text", ["{}", "={}", "name=", "a/b={}", "a|b={}"])
+def test_a_program_without_a_name_is_refused(text: str, program: str) -> None:
+    with pytest.raises(ValueError, match=r"expected NAME=PATH, such as llama\.cpp="):
+        named_program(text.format(program))
+
+
+def test_a_program_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "llama-bench").touch()
+    for path in (tmp_path, tmp_path / "nothing", tmp_path / "llama-bench"):
+        with pytest.raises(ValueError, match=f"^--llama-bench ik={path}: {path} is no program; give the path of"):
+            named_program(f"ik={path}")
+
+
+def test_any_number_of_peers_may_be_named(program: str) -> None:
+    found = selection.peers(sys.executable, [f"{name}={program}" for name in ("ik_llama.cpp", "older", "newer")])
+    assert [peer.name for peer in found] == ["llama.cpp", "ik_llama.cpp", "older", "newer"]
+    assert found[1].option == "--llama-bench ik_llama.cpp=PATH"
+    assert selection.peers(None, []) == []
+
+
+@pytest.mark.parametrize("python, names", [(sys.executable, ["llama.cpp"]), (None, ["a", "a"]), (None, ["subbyte"])])
+def test_peers_need_names_of_their_own(python: str | None, names: list[str], program: str) -> None:
+    with pytest.raises(ValueError, match=f"two engines are called {names[0]}; give"):
+        selection.peers(python, [f"{name}={program}" for name in names])
+
+
+def test_the_command_shown_has_no_paths(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUBBYTE_ISA", "avx2")
+    found = selection.peers(sys.executable, [f"ik_llama.cpp={program}"])
+    assert selection.shown_command("peers.py", ["a.gguf", "--rounds 3"], 2, found) == (
+        "SUBBYTE_ISA=avx2 python benchmarks/peers.py a.gguf --rounds 3 --threads 2 --peer-python PYTHON "
+        "--llama-bench ik_llama.cpp=PATH"
+    )
+
+
 @pytest.mark.parametrize(
-    "text, expected",
-    [("/opt/llama-bench", ("llama-bench", "/opt/llama-bench")), ("ik_llama.cpp=/a=b/c", ("ik_llama.cpp", "/a=b/c"))],
+    "words, message",
+    [
+        (["model.gguf"], "no peer to compare with; give --llama-bench NAME=PATH or --peer-python PYTHON"),
+        (["--llama-bench", "llama-bench"], "--llama-bench llama-bench: expected NAME=PATH, such as "),
+        (["--peer-python", "/nowhere/python"], "--peer-python /nowhere/python: no such program; give a Python"),
+    ],
 )
-def test_a_program_may_have_a_name(text: str, expected: tuple[str, str]) -> None:
-    assert peers.named_program(text) == expected
+def test_what_cannot_be_compared_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").touch()
+    words = [str(tmp_path / word) if word.endswith("gguf") else word for word in words]
+    result = CliRunner().invoke(peers.main, [*words, "--results", str(tmp_path / "r.json")])
+    assert result.exit_code == 1 and result.stderr.startswith(f"Error: {message}") and result.stderr.count("\n") == 1
+
+
+# ---- the machine ----
+
+
+def test_processors_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    cpuinfo = tmp_path / "proc" / "cpuinfo"
+    one = "processor\t: 0\ncpu family\t: {}\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n\n"
+    cpuinfo.write_text(one.format(25) * 2)
+    assert processor(tmp_path) == "AMD EPYC (family 25, model 1)"
+    cpuinfo.write_text("processor\t: 0\nCPU part\t: 0xd0b\n")
+    assert "family" not in processor(tmp_path)
 
 
 # ---- ratios, aims, tables ----
@@ -210,8 +260,9 @@ def record(format: str | None = "IQ2_S", **peers: Rates) -> Record:
     theirs = rates([300, 100, 310], [30, 20, 31])
     named = {name.replace("_", " "): rate for name, rate in peers.items()}
     return Record(
-        f"shape:{format}:8" if format else "smollm2", format, 358.4, "2026-11-22", SETTING, {"subbyte": "subbyte 1"},
-        {"subbyte": ours, "llama.cpp": theirs, **named}, rates([1000, 500, 1000], [100, 100, 100]),
+        f"shape:{format}:8" if format else "smollm2", format, 358.4, "2026-11-22", SETTING,
+        "python benchmarks/peers.py", {"subbyte": "subbyte 1"}, {"subbyte": ours, "llama.cpp": theirs, **named},
+        rates([1000, 500, 1000], [100, 100, 100]), {},
     )  # fmt: skip
 
 
@@ -225,19 +276,35 @@ def test_ratios_are_of_one_round_each() -> None:
 
 
 def test_the_better_peer_is_llama_cpp_times_the_published_lead() -> None:
-    lead = 387 / 330
-    assert ik_ratio("IQ2_S", "prompt") == pytest.approx(lead)
     better = better_peer(record(), "prompt")
-    assert better.name == "llama.cpp x 1.17" and better.ratio.median == pytest.approx(2 / lead)
+    assert better.name == "llama.cpp x 1.17" and better.ratio.median == pytest.approx(2 / 1.17)
+
+
+@pytest.mark.parametrize(
+    "isa, name",
+    [
+        ("avx2", "llama.cpp x 1.26"), ("avxvnni", "llama.cpp x 1.26"), ("avx512", "llama.cpp x 1.17"),
+        ("avx512bf16", "llama.cpp x 1.17"), ("neondot", "llama.cpp"), ("scalar", "llama.cpp"),
+    ],
+)  # fmt: skip
+def test_the_published_lead_is_that_of_the_instruction_set(isa: str, name: str) -> None:
+    assert better_peer(replace(record(), setting=replace(SETTING, isa=isa)), "prompt").name == name
+
+
+def test_published_leads_are_what_was_measured() -> None:
+    assert ik_lead("avx2", "Q4_1", "prompt") == 2.97  # 2.70 / 0.91
+    assert ik_lead("avx2", "IQ3_XXS", "generation") == 0.76  # 1.10 / 1.44
+    assert ik_lead("avx512", "smollm2", "prompt") == 3.59 and ik_lead("avx2", "smollm2", "prompt") is None
+    assert ik_lead("avx512", "Q5_1", "prompt") == 4.5 and ik_lead("avx2", "Q5_1", "prompt") is None
 
 
 def test_a_published_lag_does_not_slow_llama_cpp() -> None:
-    assert (ik_ratio("Q5_K", "prompt") or 0) < 1
+    assert (ik_lead("avx512", "Q5_K", "prompt") or 0) < 1
     assert better_peer(record("Q5_K"), "prompt").name == "llama.cpp"
 
 
 def test_without_a_published_figure_llama_cpp_is_the_better_peer() -> None:
-    assert ik_ratio("TQ1_0", "prompt") is None and ik_ratio("MXFP4", "generation") is None
+    assert ik_lead("avx512", "TQ1_0", "prompt") is None and ik_lead("avx512", "MXFP4", "generation") is None
     assert better_peer(record("MXFP4"), "generation").name == "llama.cpp"
 
 
@@ -245,6 +312,7 @@ def test_a_measured_ik_llama_cpp_takes_the_place_of_the_published_figure() -> No
     slow = rates([100, 100, 100], [10, 10, 10])
     measured = replace(record(), rates={**record().rates, "ik_llama.cpp": slow})
     assert better_peer(measured, "prompt").name == "llama.cpp"
+    assert better_peer(replace(record(), failed={"ik_llama.cpp": "refused"}), "prompt").name == "llama.cpp"
     assert better_peer(record(other=rates([900] * 3, [90] * 3)), "prompt").name == "other"
 
 
@@ -270,26 +338,69 @@ def test_aims(format: str | None, what: str, factor: float, expected: str) -> No
     assert verdict(replace(r, rates={**r.rates, "subbyte": slower}), what) == expected
 
 
+@pytest.mark.parametrize(
+    "format, what, expected",
+    [
+        ("IQ2_S", "prompt", "met"),  # 2 / 1.26 against 1.25, 60 % of the peak
+        ("F16", "prompt", "missed: 85%"),
+        ("Q8_0", "prompt", "met"),
+        ("Q4_K", "generation", "met"),
+    ],
+)
+def test_aims_with_avx2(format: str, what: str, expected: str) -> None:
+    assert verdict(replace(record(format), setting=replace(SETTING, isa="avx2")), what) == expected
+
+
+def test_aims_depend_on_the_instruction_set() -> None:
+    def aims(format: str, isa: str) -> list[float | None]:
+        of = replace(record(format), setting=replace(SETTING, isa=isa))
+        return [aim(of, "prompt"), aim(of, "generation"), peak_aim(of)]
+
+    assert [aims("Q4_K", isa) for isa in ("avx2", "avx512")] == [[1.25, 1.05, 0.55], [1.25, 0.97, 0.6]]
+    assert [aims("IQ4_XS", isa) for isa in ("avx2", "avx512")] == [[1.25, 1.05, 0.4], [1.25, 0.97, 0.6]]
+    assert [aims("BF16", isa) for isa in ("avx2", "avx512")] == [[1.25, 1.05, 0.85], [1.1, 0.97, 0.6]]
+
+
 def test_tables_are_in_the_order_of_the_types() -> None:
-    other = replace(record("F16"), setting=replace(SETTING, isa="avx2"))
-    text = render([record(None), record("IQ2_S"), record("Q4_K"), other])
+    (text,) = render([record(None), record("IQ2_S"), record("Q4_K")]).values()
     firsts = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
-    head = "| type or model"
-    assert firsts == [head, "| F16", head, "| F16", *[head, "| Q4_K", "| IQ2_S", "| smollm2"] * 2]
+    assert firsts == ["| type or model", "| Q4_K", "| IQ2_S", "| smollm2"] * 2
+    assert text.startswith("    python benchmarks/peers.py\n\n")
     assert "A processor, 2 threads, instruction set avx512; subbyte 1; 3 rounds; 2026-11-22." in text
     row = next(line for line in text.splitlines() if line.startswith("| IQ2_S"))
     assert row == "| IQ2_S | 358 | 600.0 | 60% | 300.0 | 2.00 [2.00 .. 3.00] | llama.cpp x 1.17 | 1.71 | met |"
 
 
+def test_machines_and_instruction_sets_have_tables_of_their_own() -> None:
+    settings = [replace(SETTING, isa="avx2"), replace(SETTING, machine="Another", isa="avx2"), SETTING]
+    longer = replace(record("F16"), setting=replace(SETTING, prompt=512))
+    found = render([longer, *(replace(record("F16"), setting=setting) for setting in settings)])
+    assert set(found) == {"peers: A processor, avx2", "peers: Another, avx2", "peers: A processor, avx512"}
+    assert [text.count("type or model") for name, text in sorted(found.items())] == [2, 4, 2]
+    assert all("A processor" not in text for name, text in found.items() if "Another" in name)
+
+
+def test_every_peer_has_its_columns() -> None:
+    ik = {"ik_llama.cpp": rates([400, 200, 410], [50, 25, 51])}
+    measured = replace(record(), rates={**ik, **record().rates})
+    head, _, row = next(iter(render([measured]).values())).splitlines()[6:9]
+    columns = "subbyte | of the peak | llama.cpp | ratio | ik_llama.cpp | ratio | better peer | ratio | aim |"
+    assert head == f"| type or model | MiB | {columns}"
+    figures = "600.0 | 60% | 300.0 | 2.00 [2.00 .. 3.00] | 400.0 | 1.50 [1.50 .. 1.51] | ik_llama.cpp | 1.50 | met |"
+    assert row == f"| IQ2_S | 358 | {figures}"
+
+
 def test_a_peer_that_ran_for_some_models_only_leaves_cells_empty() -> None:
-    text = render([record("Q4_K"), record("IQ2_S", other=rates([300] * 3, [30] * 3))])
+    failed = replace(record("Q5_K"), failed={"other": "other, asked for 'start': unknown type"})
+    (text,) = render([record("Q4_K"), failed, record("IQ2_S", other=rates([300] * 3, [30] * 3))]).values()
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in lines[:4]}) == 1
+    assert len({line.count("|") for line in lines[:5]}) == 1
     assert "2.00 [2.00 .. 3.00] |  |  |" in lines[2]
+    assert "2.00 [2.00 .. 3.00] | failed |  |" in lines[3]
 
 
 def test_a_summary_is_one_line() -> None:
-    assert "\n" not in summary(record()) and "1.71 x the better peer, aim met" in summary(record())
+    assert "\n" not in summary(record()) and "1.71 x the better peer (llama.cpp x 1.17), aim met" in summary(record())
 
 
 def test_records_survive_their_file(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def known_options(command: click.Command) -> set[str]:
 @each_page
 def test_options_named_in_the_text_exist(page: str) -> None:
     folders = [ROOT / "benchmarks", ROOT / "tests" / "support"]
-    scripts = "".join(script.read_text() for folder in folders for script in folder.glob("*.py"))
+    scripts = "".join(script.read_text() for folder in folders for script in folder.rglob("*.py"))
     known = known_options(cli) | LLAMA_CPP | {"--help"} | set(re.findall(r'"(--[\w-]+)"', scripts))
     named = {span.split()[0].partition("=")[0] for span in doc_pages.inline(text_of(page)) if span.startswith("--")}
     assert named <= known
