@@ -106,15 +106,8 @@ TEXT = (ROOT / "benchmarks/alice.txt").read_text()
 @pytest.mark.slow
 @pytest.mark.model
 def test_gemma3_270m_goes_on_past_its_window_as_if_computed_again() -> None:
-    """Turns of a text, each with 24 greedy tokens, in one session; and each of them anew, computed from the start.
-
-    Activations are rounded before they meet quantized weights, so the two ways differ a little. The best token must be
-    the same wherever the best two are further apart than twice the greatest difference found anywhere. On an AMD Zen 5
-    (avx512bf16) that was 0.028, the median 0.006; it left 3 tokens of 384 undecided, and all 384 were the same.
-    """
-    differences: list[float] = []
-    margins: list[float] = []
-    same: list[bool] = []
+    """Turns of a text, each with 24 greedy tokens, in one session; and each of them anew, computed from the start."""
+    n_tokens = 0
     with sb.load(model_file("gemma3-270m")) as model:
         window = max(of.parameters.get("window", 0) for of in model.plan.operations)
         session = partial(model.session, 3 * window, activations="int8x2")
@@ -126,16 +119,9 @@ def test_gemma3_270m_goes_on_past_its_window_as_if_computed_again() -> None:
                 begin, rows = going.n_past + len(turn) - 1, [going.eval(turn)]
                 while len(rows) < 24:
                     rows.append(going.eval([int(rows[-1].argmax())]))
+                n_tokens += len(rows)
                 anew.rewind(0)
                 anew.eval(going.tokens[:begin], "none")
-                expected = anew.eval(going.tokens[begin:], "all")
-                second, best = np.partition(expected, -2, axis=1)[:, -2:].T
-                margins += (best - second).tolist()
-                same += (np.argmax(rows, axis=1) == expected.argmax(1)).tolist()
-                differences += np.abs(np.stack(rows) - expected).max(1).tolist()
+                np.testing.assert_array_equal(anew.eval(going.tokens[begin:], "all"), np.stack(rows))
             assert going.n_past > 2.5 * window
-    decided = np.array(margins) > 2 * max(differences)
-    found = f"{len(same)} tokens, {sum(same)} the same, {sum(~decided)} undecided, differences {max(differences):.4f}"
-    print(f"{found}, median {np.median(differences):.4f}")
-    assert np.all(np.array(same)[decided]), found
-    assert max(differences) < 0.1 and decided.mean() > 0.97, found
+    assert n_tokens > 300
