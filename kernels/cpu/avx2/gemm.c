@@ -268,14 +268,14 @@ FORCE_INLINE struct part prepare(const struct q8_tile *x, int64_t k0, int n, int
     return (struct part){kind.depth == BYTES ? memory->magnitude : q, memory->flip, memory->start, x->scale + k0 / 32 * LANES};
 }
 
-/* The mins of ROWS rows times n groups' sums, added to the chains. */
-FORCE_INLINE void add_mins(const float *const min[ROWS], const __m256 (*x_sum)[TILES], int n_tiles, int n,
+/* The mins of ROWS rows times n groups' sums, added to the chains, or the first of them. */
+FORCE_INLINE void add_mins(const float *const min[ROWS], const __m256 (*x_sum)[TILES], int n_tiles, int n, int first,
                            __m256 chains[MIN_CHAINS][BLOCK])
 {
     for (int c = 0; c < MIN_CHAINS; c++) {
         __m256 m[BLOCK];
         for (int i = 0; i < ROWS * n_tiles; i++)
-            m[i] = chains[c][i];
+            m[i] = first ? _mm256_setzero_ps() : chains[c][i];
         for (int g = c; g < n; g += MIN_CHAINS)
             #pragma GCC unroll 4
             for (int i = 0; i < ROWS; i++)
@@ -310,7 +310,6 @@ FORCE_INLINE void sum_groups(const struct q8_tile *x, int n_tiles, int64_t k0, i
 FORCE_INLINE void subtract_mins(const struct panel *w, const struct q8_tile *x, int n_tiles, int group, results out)
 {
     __m256 x_sum[MIN_PART / 16][TILES], chains[PANEL_ROWS / ROWS][MIN_CHAINS][BLOCK];
-    memset(chains, 0, sizeof chains);
     for (int64_t k0 = 0; k0 < w->k; k0 += MIN_PART) {
         const int n = (int)(w->k - k0 < MIN_PART ? w->k - k0 : MIN_PART);
         sum_groups(x, n_tiles, k0, n, group, x_sum);
@@ -318,7 +317,7 @@ FORCE_INLINE void subtract_mins(const struct panel *w, const struct q8_tile *x, 
             const float *min[ROWS];
             for (int i = 0; i < ROWS; i++)
                 min[i] = w->min + (row_of(w, r + i) * w->k + k0) / group;
-            add_mins(min, x_sum, n_tiles, n / group, chains[r / ROWS]);
+            add_mins(min, x_sum, n_tiles, n / group, k0 == 0, chains[r / ROWS]);
         }
     }
     for (int r = 0; r < w->n_rows; r += ROWS)
