@@ -5,7 +5,7 @@
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
-#                 for SECONDS=40 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
+#                 for SECONDS=20 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
 # make check      ruff and mypy only
 # make dev        editable installation: changed C and Cython files are rebuilt on import
 # make clean      forget .venv and build/
@@ -16,7 +16,7 @@ MODEL ?= smollm2
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
-SECONDS ?= 40
+SECONDS ?= 20
 ISAS ?= avx2,neon
 SANITIZED ?= tests/fuzz
 WITH_TESTS := -Csetup-args=-Dtests=true
