@@ -1,35 +1,13 @@
-/* Many tokens with AVX2: 8 tokens in the lanes, 4 rows by two tiles of them at a time, weights broadcast four codes at a time.
- *
- * What bounds it on Zen 3: vector operations. The pipes could do four a cycle; of vpmaddubsw, each with a vpaddw that waits for
- * it, they do 1.6 pairs. For 32 weights of a row and 8 tokens there are, beside 4 broadcasts and 2 loads:
- *   codes to 16    8 vpmaddubsw, 7 vpaddw (8 with a bias), vpmaddwd, conversion, vmulps unless there is a factor, fma: 18 to 20
- *   codes to 32    in halves: a vpmaddwd and a vpaddd more, as for groups of 16: 19 to 21
- *   codes to 64    in quarters: 25
- *   bytes          8 vpxor, 8 vpmaddubsw, 8 vpmaddwd, 8 vpaddd and the same floats: 35; 16 of them for two pipes
- *   mins           a fma more
- * They take 7.0 to 7.6, 8.4, 10.5, 11.8 and 0.9 cycles with activations in the first cache. */
+/* Many tokens with AVX2: 8 tokens in the lanes, 4 rows by two tiles of them at a time, weights broadcast four codes at a time. The
+ * loops are gemm_loops.h; here is what they need, and what comes before and after. */
 #include <string.h>
 #include "cpu/kernel_table.h"
+#include "gemm_loops.h"
 #include "transpose.h"
 
-#define FORCE_INLINE static inline __attribute__((always_inline))
-
-enum {
-    LANES = 8,
-    ROWS = 4,
-    TILES = 2,
-    BLOCK = ROWS * TILES,       /* vectors of results in work */
-    PART = 512,                 /* weights of a row: two tiles' activations for them stay in the first cache for all rows */
-    MIN_PART = 4096,            /* the same for mins */
-    BYTES = 0                   /* depth of codes that don't fit seven bits */
-};
+enum { MIN_PART = 4096 };       /* of weights of a row: the sums of their activations stay in the first cache */
 
 _Static_assert(PANEL_ROWS % 8 == 0 && PART % 256 == 0, "rows and blocks come whole");
-
-/* The facts about a format that the loops are compiled for. */
-struct kind {
-    int group, depth, has_factor, has_bias;
-};
 
 /* How many results of vpmaddubsw, two products each, an int16 lane can add up: 8, 4 or 2, at most a group. It is the sum of
  * (code - bias) * q that must fit, and may wrap around on its way; but vpmaddubsw, of unsigned codes, saturates: BYTES. */
@@ -44,143 +22,12 @@ struct kind {
 #include "formats/formats.def"
 #undef FORMAT
 
-/* A part of a tile's activations, as the loops want it. */
-struct part {
-    const __m256i *q;           /* [n / 4]: four of each token; of BYTES their magnitudes */
-    const __m256i *flip;        /* [n / 4]: only of BYTES, what the codes are xored with */
-    const __m256i *start;       /* [n / 4 / depth]: what sums of pairs start with; of BYTES [n / 32], sums of 32 */
-    const float *scale;         /* [n / 32][LANES] */
-};
+typedef float results[PANEL_ROWS][TILES * LANES];
 
-/* Memory for it. */
+/* Memory for a part of a tile. */
 struct prepared {
     __m256i start[PART / 8], magnitude[PART / 4], flip[PART / 4];
 };
-
-/* ROWS rows of a panel from some weight on. */
-struct rows {
-    const uint8_t *code[ROWS];
-    const float *scale[ROWS], *factor[ROWS];
-    int32_t scale_pairs[ROWS][PART / 16];      /* where there is a factor: scales as two equal int16 */
-};
-
-typedef float results[PANEL_ROWS][TILES * LANES];
-
-FORCE_INLINE __m256i broadcast_4(const uint8_t *codes)
-{
-    int32_t four;
-    __builtin_memcpy(&four, codes, sizeof four);
-    return _mm256_set1_epi32(four);
-}
-
-/* sum += x in place. The compiler left to itself makes trees of additions, whose parts it can't hold in registers. */
-#define ADD_EPI16(sum, x) __asm__("vpaddw %1, %0, %0" : "+x"(sum) : "xm"(x))
-#define ADD_EPI32(sum, x) __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "xm"(x))
-
-/* Loads a vector, once: the compiler would do so for each use. */
-FORCE_INLINE __m256i load_once(const __m256i *p)
-{
-    __m256i v = *p;
-    __asm__("" : "+x"(v));
-    return v;
-}
-
-/* pairs[i * n_tiles + t] = (codes - bias) of row i times activations of tile t, depth * 4 of them from vector `at` on. */
-FORCE_INLINE void multiply(const struct rows *w, const struct part *x, int n_tiles, int at, struct kind kind,
-                           __m256i pairs[BLOCK])
-{
-    #pragma GCC unroll 8
-    for (int j = 0; j < kind.depth; j++) {
-        __m256i q[TILES];
-        #pragma GCC unroll 2
-        for (int t = 0; t < n_tiles; t++)
-            q[t] = load_once(x[t].q + at + j);
-        #pragma GCC unroll 4
-        for (int i = 0; i < ROWS; i++) {
-            __m256i codes = broadcast_4(w->code[i] + 4 * (at + j));
-            #pragma GCC unroll 2
-            for (int t = 0; t < n_tiles; t++) {
-                __m256i products = _mm256_maddubs_epi16(codes, q[t]), *sum = pairs + i * n_tiles + t;
-                if (j > 0)
-                    ADD_EPI16(*sum, products);
-                else
-                    *sum = products;
-                if (j == 0 && kind.has_bias)
-                    ADD_EPI16(*sum, x[t].start[at / kind.depth]);
-            }
-        }
-    }
-}
-
-/* The same for 32 BYTES, summed up. */
-FORCE_INLINE void multiply_bytes(const struct rows *w, const struct part *x, int n_tiles, int b, __m256i sum[BLOCK])
-{
-    #pragma GCC unroll 8
-    for (int j = 0; j < 8; j++) {
-        __m256i q[TILES], flip[TILES];
-        #pragma GCC unroll 2
-        for (int t = 0; t < n_tiles; t++)
-            q[t] = load_once(x[t].q + 8 * b + j), flip[t] = load_once(x[t].flip + 8 * b + j);
-        #pragma GCC unroll 4
-        for (int i = 0; i < ROWS; i++) {
-            __m256i codes = broadcast_4(w->code[i] + 32 * b + 4 * j);
-            #pragma GCC unroll 2
-            for (int t = 0; t < n_tiles; t++) {
-                __m256i pairs = _mm256_maddubs_epi16(q[t], _mm256_xor_si256(codes, flip[t])), *s = sum + i * n_tiles + t;
-                __m256i products = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-                if (j > 0)
-                    ADD_EPI32(*s, products);
-                else
-                    *s = products;
-                if (j == 0)
-                    ADD_EPI32(*s, x[t].start[b]);
-            }
-        }
-    }
-}
-
-/* Integer sums of the b-th 32 weights, times the scales where these are integers too; of BYTES without. */
-FORCE_INLINE void sum_32(const struct rows *w, const struct part *x, int n_tiles, int b, struct kind kind, __m256i sum[BLOCK])
-{
-    if (kind.depth == BYTES) {
-        multiply_bytes(w, x, n_tiles, b, sum);
-        return;
-    }
-    const int n_chunks = 8 / kind.depth;
-    #pragma GCC unroll 4
-    for (int c = 0; c < n_chunks; c++) {
-        __m256i pairs[BLOCK];
-        multiply(w, x, n_tiles, 8 * b + c * kind.depth, kind, pairs);
-        #pragma GCC unroll 4
-        for (int i = 0; i < ROWS; i++) {
-            int group = (32 * b + 32 / n_chunks * c) / kind.group;
-            __m256i scale = kind.has_factor ? _mm256_set1_epi32(w->scale_pairs[i][group]) : _mm256_set1_epi16(1);
-            #pragma GCC unroll 2
-            for (int t = 0; t < n_tiles; t++) {
-                __m256i *s = sum + i * n_tiles + t, part = _mm256_madd_epi16(pairs[i * n_tiles + t], scale);
-                if (c > 0)
-                    ADD_EPI32(part, *s);
-                *s = part;
-            }
-        }
-    }
-}
-
-/* The b-th 32 weights of each row, added to the chains. */
-FORCE_INLINE void add_32(const struct rows *w, const struct part *x, int n_tiles, int b, struct kind kind, __m256 acc[BLOCK])
-{
-    __m256i sum[BLOCK];
-    sum_32(w, x, n_tiles, b, kind, sum);
-    #pragma GCC unroll 4
-    for (int i = 0; i < ROWS; i++)
-        #pragma GCC unroll 2
-        for (int t = 0; t < n_tiles; t++) {
-            __m256 p = _mm256_cvtepi32_ps(sum[i * n_tiles + t]), *a = acc + i * n_tiles + t;
-            if (kind.depth == BYTES || !kind.has_factor)
-                p = _mm256_mul_ps(p, _mm256_broadcast_ss(w->scale[i] + b));
-            *a = _mm256_fmadd_ps(p, _mm256_load_ps(x[t].scale + b * LANES), *a);
-        }
-}
 
 /* Past the last row it again. */
 static inline int64_t row_of(const struct panel *w, int r)
@@ -202,31 +49,6 @@ FORCE_INLINE void find_rows(const struct panel *w, int r, int64_t k0, int n, str
             _mm256_storeu_si256((void *)(rows->scale_pairs[i] + g), scales);
         }
     }
-}
-
-/* n weights of each row, added to the chains in out. */
-FORCE_INLINE void multiply_part(const struct rows *w, const struct part *x, int n_tiles, int n, struct kind kind,
-                                float (*out)[TILES * LANES])
-{
-    __m256 acc[BLOCK];
-    for (int i = 0; i < ROWS * n_tiles; i++)
-        acc[i] = _mm256_load_ps(out[i / n_tiles] + i % n_tiles * LANES);
-    if (kind.has_factor) {
-        for (int b = 0; b < n / 256; b++) {
-            __m256 sum[BLOCK];
-            for (int i = 0; i < ROWS * n_tiles; i++)
-                sum[i] = _mm256_setzero_ps();
-            for (int j = 0; j < 8; j++)
-                add_32(w, x, n_tiles, 8 * b + j, kind, sum);
-            for (int i = 0; i < ROWS * n_tiles; i++)
-                acc[i] = _mm256_fmadd_ps(sum[i], _mm256_broadcast_ss(w->factor[i / n_tiles] + b), acc[i]);
-        }
-    } else {
-        for (int b = 0; b < n / 32; b++)
-            add_32(w, x, n_tiles, b, kind, acc);
-    }
-    for (int i = 0; i < ROWS * n_tiles; i++)
-        _mm256_store_ps(out[i / n_tiles] + i % n_tiles * LANES, acc[i]);
 }
 
 /* Sums start at -bias times the activations, which takes the bias out of all codes. */
