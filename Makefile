@@ -1,7 +1,7 @@
 # make chat       install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
 # make test       ruff, mypy and the tests but for the slow ones
 # make test-fast  ruff and the quick tests, on all processors: a minute and a half on two
-# make test-slow  the slow tests; then what computes, under each weaker instruction set. .ci/run: make test test-slow fuzz
+# make test-slow  the slow tests; then what computes, but for tests of seconds, under each weaker instruction set. .ci/run: make test test-slow fuzz
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
@@ -45,7 +45,7 @@ test-slow: .venv/testable .venv/tools
 	@$(PYTEST) -m slow --ignore tests/hostile
 	@$(PYTEST) -m slow --dist load tests/hostile
 	@for isa in $$($(BIN)/python -c 'from subbyte.kernels import isas; print(*isas()[:-1])'); do \
-		echo "$$isa:"; SUBBYTE_ISA=$$isa $(PYTEST) -q -m "computes and not slow and not model" || exit; \
+		echo "$$isa:"; SUBBYTE_ISA=$$isa $(PYTEST) -q -m "computes and not slow and not thorough and not model" || exit; \
 	done
 
 models: .venv/testable
