@@ -19,7 +19,7 @@
  *     acc   <- fma(t, factor, acc)
  *   formats with mins, one for each group, number i of the row:
  *     m[i % 8] <- fma(min, xs * (float)(sum of q), m[i % 8])
- *     out   = acc - (((m0 + m4) + (m2 + m6)) + ((m1 + m5) + (m3 + m7)))
+ *     out   = acc - SUM_OF_MINS(m, )
  *   int8x2: the product with q, plus the product with the residual's q.
  *   Scales of 32 weights of the same kind may meet as integers or floats, before or after their bias is taken off: p is the same.
  *
@@ -54,6 +54,10 @@ enum {
     MIN_CHAINS = 8,
     KV_BLOCK = 64
 };
+
+/* The chains m[0] at .. m[7] at added up: floats or vectors of them; `at` is an index of each, or nothing. */
+#define SUM_OF_MINS(m, at) \
+    ((((m)[0] at + (m)[4] at) + ((m)[2] at + (m)[6] at)) + (((m)[1] at + (m)[5] at) + ((m)[3] at + (m)[7] at)))
 
 /* Keys of a split: a thread's task where there are few heads, and 64 to 128 KB of keys and values in F16. */
 static inline int64_t split_keys(int64_t head_dim)

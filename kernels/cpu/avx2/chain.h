@@ -1,12 +1,12 @@
 /* The second half of a product with one token or few, in the order of order.h: eight rows in the lanes, one chain each.
  *
- * The first half takes row after row, as memory is read fastest, and leaves p of order.h for each 32 weights. Where these are as
- * many as a part of eight rows has, they change from rows to lanes. */
+ * The first half takes row after row, as memory is read fastest, and leaves p of order.h for each 32 weights. When all eight rows of
+ * a part have theirs, they change from rows to lanes. */
 #ifndef SUBBYTE_AVX2_CHAIN_H
 #define SUBBYTE_AVX2_CHAIN_H
 #include "cpu/dot_tokens.h"
 #include "decode.h"
-#include "transpose.h"
+#include "vec.h"
 
 enum {
     CHAINS = 8,         /* rows at once */
@@ -56,24 +56,12 @@ FORCE_INLINE void all_at(const struct q8_row *x, int n, int64_t i, struct q8_row
         part[t] = at(x[t], i);
 }
 
-/* Rows to lanes: eight vectors, `stride` floats apart. */
-FORCE_INLINE void transpose(const float *p, int64_t stride, __m256 v[8])
+/* Rows, `stride` floats apart, to lanes. */
+FORCE_INLINE void load_transposed(const float *p, int64_t stride, vec v[CHAINS])
 {
-    __m256i square[8];
-    for (int r = 0; r < 8; r++)
-        square[r] = _mm256_castps_si256(_mm256_loadu_ps(p + r * stride));
-    transpose_8x8(square);
-    for (int g = 0; g < 8; g++)
-        v[g] = _mm256_castsi256_ps(square[g]);
-}
-
-/* The lanes of each of eight vectors added up, as order.h says of mins. */
-FORCE_INLINE __m256 add_lanes(const __m256 mins[8])
-{
-    __m256 m[8];
-    transpose((const float *)mins, 8, m);
-    return _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(m[0], m[4]), _mm256_add_ps(m[2], m[6])),
-                         _mm256_add_ps(_mm256_add_ps(m[1], m[5]), _mm256_add_ps(m[3], m[7])));
+    for (int r = 0; r < CHAINS; r++)
+        v[r] = v_load(p + r * stride);
+    v_transpose(v);
 }
 
 FORCE_INLINE __m256 factors(enum format f, const uint16_t *half)
@@ -86,26 +74,21 @@ FORCE_INLINE __m256 chain(enum format f, struct part *part, int n_tokens, int t,
 {
     const float *p = sums_of(part, n_tokens, t, 0);
     const int64_t stride = part_weights(n_tokens) / 32;
-    __m256 v[CHAINS];
+    vec v[CHAINS];
     int64_t i = 0;
     for (; i + 256 <= n; i += 256, xs += 8) {
         __m256 sum = format_has_factor(f) ? _mm256_setzero_ps() : acc;
-        transpose(p + i / 32, stride, v);
+        load_transposed(p + i / 32, stride, v);
         for (int g = 0; g < 8; g++)
             sum = _mm256_fmadd_ps(v[g], _mm256_broadcast_ss(xs + g), sum);
         acc = format_has_factor(f) ? _mm256_fmadd_ps(sum, factors(f, part->half[i / 256]), acc) : sum;
     }
     if (format_info[f].block == 32 && i < n) {
-        transpose(p + i / 32, stride, v);
+        load_transposed(p + i / 32, stride, v);
         for (int g = 0; g < (n - i) / 32; g++)
             acc = _mm256_fmadd_ps(v[g], _mm256_broadcast_ss(xs + g), acc);
     }
     return acc;
-}
-
-FORCE_INLINE __m256i first_lanes(int n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
 #endif

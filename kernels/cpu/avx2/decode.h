@@ -17,10 +17,14 @@
 /* Codes that vpmaddubsw could not take as unsigned bytes: of two products, one might not fit. */
 FORCE_INLINE int is_signed(enum format f) { return format_info[f].bias > 64; }
 
-/* Code books hold eighths or quarters. */
+/* Some code books hold eighths or quarters. */
 FORCE_INLINE float factor_unit(enum format f)
 {
-    return f == FORMAT_IQ3_XXS ? 0.25f : f == FORMAT_IQ1_S || f == FORMAT_IQ1_M || f == FORMAT_IQ2_XXS || f == FORMAT_IQ2_XS || f == FORMAT_IQ2_S ? 0.125f : 1;
+    switch (f) {
+    case FORMAT_IQ1_S: case FORMAT_IQ1_M: case FORMAT_IQ2_XXS: case FORMAT_IQ2_XS: case FORMAT_IQ2_S: return 0.125f;
+    case FORMAT_IQ3_XXS: return 0.25f;
+    default: return 1;
+    }
 }
 
 FORCE_INLINE __m256i load32(const void *p) { return _mm256_loadu_si256(p); }
@@ -66,7 +70,10 @@ FORCE_INLINE __m256 floats_u8(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_
 FORCE_INLINE __m256 floats_s8(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)); }
 
 /* The same times d. */
-FORCE_INLINE void store_mins(float d, __m128i bytes, float *out) { _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(d), floats_u8(bytes))); }
+FORCE_INLINE void store_mins(float d, __m128i bytes, float *out)
+{
+    _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(d), floats_u8(bytes)));
+}
 
 /* ---- blocks of 32: f16 d, [f16 m], [u32 fifth bits], 16 bytes of nibbles ---- */
 
@@ -116,6 +123,7 @@ FORCE_INLINE __m256i codes_Q8_0(const uint8_t *b, int i) { (void)i; return load3
 #define scales_Q5_1 scale_d_m
 #define scales_Q8_0 scale_d
 
+/* The 16 levels of IQ4_NL and IQ4_XS. */
 FORCE_INLINE __m128i levels_IQ4(void) { return _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113); }
 FORCE_INLINE __m256i codes_IQ4_NL(const uint8_t *b, int i) { (void)i; return nibbles_of(b + 2, levels_IQ4()); }
 #define scales_IQ4_NL scale_d
@@ -163,8 +171,9 @@ FORCE_INLINE void scales_Q4_K(const uint8_t *b, int n, int bytes, float *scale, 
     store_mins(load_f16(b + 2), _mm_unpackhi_epi64(both, both), min);
 }
 #define scales_Q5_K scales_Q4_K
-FORCE_INLINE uint16_t half_Q4_K(const uint8_t *b) { return load_u16(b); }
-#define half_Q5_K half_Q4_K
+FORCE_INLINE uint16_t half_first(const uint8_t *b) { return load_u16(b); }
+#define half_Q4_K half_first
+#define half_Q5_K half_first
 
 /* Q4_K: f16 d, f16 dmin, 12 bytes of scales, 4 x 32 bytes: low nibbles of 32 weights, high nibbles of the next 32. */
 FORCE_INLINE __m256i codes_Q4_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 2 * 32), i % 2 * 4, 15); }
@@ -243,6 +252,6 @@ FORCE_INLINE void scales_IQ4_XS(const uint8_t *b, int n, int bytes, float *scale
     __m256i s = _mm256_sub_epi32(_mm256_or_si256(low, _mm256_slli_epi32(high, 4)), _mm256_set1_epi32(32));
     _mm256_storeu_ps(scale, _mm256_cvtepi32_ps(s));
 }
-FORCE_INLINE uint16_t half_IQ4_XS(const uint8_t *b) { return load_u16(b); }
+#define half_IQ4_XS half_first
 
 #endif

@@ -1,4 +1,4 @@
-/* Fused dot and unpack, made from codes_F, scales_F and factor_F of a format (decode.h, decode_iq.h). The file that includes this
+/* Fused dot and unpack, made from codes_F, scales_F and half_F of a format (decode.h, decode_iq.h). The file that includes this
  * defines first
  *   __m256i fours(__m256i codes, __m256i x)    sums over each 4 neighbours of codes, unsigned bytes of at most 128, times x, exactly
  *
@@ -25,26 +25,26 @@ FORCE_INLINE int signs_apart(enum format f)
 {
     return f == FORMAT_IQ2_XXS || f == FORMAT_IQ2_XS || f == FORMAT_IQ2_S || f == FORMAT_IQ3_XXS || f == FORMAT_IQ3_S;
 }
+FORCE_INLINE int sign_moves(enum format f) { return is_signed(f) || signs_apart(f); }
 
-/* Codes times x, and what that has too much of x. */
-FORCE_INLINE __m256i code_product(enum format f, __m256i codes, __m256i x)
-{
-    return is_signed(f) ? fours(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes)) : fours(codes, x);
-}
-FORCE_INLINE int code_bias(enum format f) { return is_signed(f) ? 0 : format_info[f].bias; }
+/* What is multiplied is at most this: magnitudes go up to the bias. */
+FORCE_INLINE int greatest(enum format f) { return sign_moves(f) ? format_info[f].bias : format_info[f].max_code; }
 
-/* The same of operands. */
-FORCE_INLINE __m256i operand_product(enum format f, struct operand w, __m256i x)
+FORCE_INLINE __m256i product(enum format f, struct operand w, __m256i x)
 {
-    return signs_apart(f) ? fours(w.codes, _mm256_sub_epi8(_mm256_xor_si256(x, w.minus), w.minus)) : code_product(f, w.codes, x);
-}
-FORCE_INLINE __m256i operand_biases(enum format f, const uint8_t *p)
-{
-    return f == FORMAT_IQ1_S ? biases_IQ1_S(p) : _mm256_set1_epi16((short)(signs_apart(f) ? 0 : code_bias(f)));
+    if (is_signed(f))
+        return fours(_mm256_abs_epi8(w.codes), _mm256_sign_epi8(x, w.codes));
+    if (signs_apart(f))
+        return fours(w.codes, _mm256_sub_epi8(_mm256_xor_si256(x, w.minus), w.minus));
+    return fours(w.codes, x);
 }
 
-/* No code is greater, no magnitude of a code with sign: magnitudes go up to the bias. */
-FORCE_INLINE int greatest(enum format f, int with_sign) { return with_sign ? format_info[f].bias : format_info[f].max_code; }
+/* What products have too much of x, and whether they have: 16 bits for each 16 of 256 weights. */
+FORCE_INLINE int is_biased(enum format f) { return !sign_moves(f) && format_info[f].bias; }
+FORCE_INLINE __m256i biases(enum format f, const uint8_t *p)
+{
+    return f == FORMAT_IQ1_S ? biases_IQ1_S(p) : _mm256_set1_epi16((short)format_info[f].bias);
+}
 
 /* Pairs of lanes of a, then of b, added; in the same way in both halves. fit: into 16 bits. Two shuffles do what vphaddd does, and
  * sooner. */
@@ -64,22 +64,22 @@ FORCE_INLINE __m256i add_four(int most, const __m256i four[4])
     return add_pairs(low, high, 8 * 127 * most <= INT16_MAX);
 }
 
-/* From add_four's sums of 256 weights to p. biases: what these have too much of x, in 16 bits for each 16 weights, if anything. */
-FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], int biased, __m256i biases, const float *scale, const int16_t *x_sum)
+/* From add_four's sums of 256 weights to p. */
+FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], __m256i bias, const float *scale, const int16_t *x_sum)
 {
     if (format_info[f].group == 32) {
         __m256i low = _mm256_permute2x128_si256(sums[0], sums[1], 0x20), high = _mm256_permute2x128_si256(sums[0], sums[1], 0x31);
         __m256i sum = _mm256_add_epi32(low, high);
-        if (biased)
-            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), biases));
+        if (is_biased(f))
+            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), bias));
         return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
     }
     __m256 p[2];
     for (int i = 0; i < 2; i++) {
         __m256i sum = _mm256_permutevar8x32_epi32(sums[i], _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-        if (biased) {
+        if (is_biased(f)) {
             __m256i of_x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(x_sum + 8 * i)));
-            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(of_x, biases));
+            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(of_x, bias));
         }
         p[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * i));
     }
@@ -110,25 +110,25 @@ FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand
             struct operand w = operand(p, &l, 4 * half + j);
             #pragma GCC unroll 4
             for (int t = 0; t < n_tokens; t++)
-                four[t][j] = operand_product(f, w, load32(x[t].q + 32 * (4 * half + j)));
+                four[t][j] = product(f, w, load32(x[t].q + 32 * (4 * half + j)));
         }
         #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++)
-            sums[t][half] = add_four(greatest(f, is_signed(f) || signs_apart(f)), four[t]);
+            sums[t][half] = add_four(greatest(f), four[t]);
     }
     #pragma GCC unroll 4
     for (int t = 0; t < n_tokens; t++)
-        out[t] = scale_sums(f, sums[t], !signs_apart(f) && code_bias(f), operand_biases(f, p), scale, x[t].sum);
+        out[t] = scale_sums(f, sums[t], biases(f, p), scale, x[t].sum);
 }
 
 /* p of one block of 32 weights. */
 FORCE_INLINE float sum_32(enum format f, __m256i codes, float scale, struct q8_row x)
 {
-    __m256i four = code_product(f, codes, load32(x.q));
+    __m256i four = product(f, (struct operand){codes, _mm256_setzero_si256()}, load32(x.q));
     __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
     sum = _mm_hadd_epi32(sum, sum);
     int all = _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
-    return (float)(all - code_bias(f) * (x.sum[0] + x.sum[1])) * scale;
+    return (float)(is_biased(f) ? all - format_info[f].bias * (x.sum[0] + x.sum[1]) : all) * scale;
 }
 
 /* xs times the sums of q for the groups of n activations: what a min is multiplied with. */
@@ -229,8 +229,12 @@ FORCE_INLINE void dot_rows(enum format f, sums_fn sums, codes_fn codes, scales_f
                 acc[t] = chain(f, &part, n_tokens, t, length, here[t].scale, acc[t]);
         }
         for (int t = 0; t < n_tokens; t++) {
-            __m256 sum = format_has_min(f) ? _mm256_sub_ps(acc[t], add_lanes(mins[t])) : acc[t];
-            _mm256_maskstore_ps(out + t * out_stride + row0, first_lanes(n), sum);
+            if (format_has_min(f)) {
+                vec m[MIN_CHAINS];
+                load_transposed((const float *)mins[t], VLANES, m);
+                acc[t] = v_sub(acc[t], SUM_OF_MINS(m, ));
+            }
+            v_store_n(out + t * out_stride + row0, n, acc[t]);
         }
     }
 }
@@ -295,6 +299,8 @@ FORCE_INLINE void no_look_up(const uint8_t *p, struct looked_up *l) { (void)p, (
     }
 FORMATS_WITHOUT_BOOKS(DEFINE_PLAIN)
 FORMATS_WITH_BOOKS(DEFINE_BOOK)
+
+/* dot and unpack of formats of both kinds. */
 #define DOT_ROWS(name, codes, sums, n) \
     dot_rows(FORMAT_##name, sums##_##name, codes, scales_##name, half_##name, rows, n_rows, k, tokens, n, out, out_stride)
 #define DOT_PLAIN(name, n) DOT_ROWS(name, first_codes_##name, sums, n)
@@ -306,7 +312,7 @@ FORMATS_WITH_BOOKS(DEFINE_BOOK)
     { \
         unpack_row(FORMAT_##name, all_codes_##name, codes, scales_##name, half_##name, row, k, code, scale, factors, min); \
     }
-#define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
-#define SET_UNPACK(name) table->unpack[FORMAT_##name] = unpack_##name;
 #define DEFINE_UNPACK_PLAIN(name) DEFINE_UNPACK(name, first_codes_##name)
 #define DEFINE_UNPACK_BOOK(name) DEFINE_UNPACK(name, NULL)
+#define SET_DOT(name) table->dot[FORMAT_##name] = dot_##name;
+#define SET_UNPACK(name) table->unpack[FORMAT_##name] = unpack_##name;

@@ -109,12 +109,6 @@ FORCE_INLINE void add_mins(const float *const min[ROWS], const __m256 (*x_sum)[T
     }
 }
 
-FORCE_INLINE __m256 add_chains(__m256 m[MIN_CHAINS][BLOCK], int i)
-{
-    return _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(m[0][i], m[4][i]), _mm256_add_ps(m[2][i], m[6][i])),
-                         _mm256_add_ps(_mm256_add_ps(m[1][i], m[5][i]), _mm256_add_ps(m[3][i], m[7][i])));
-}
-
 /* Sums of groups of activations as floats. */
 FORCE_INLINE void sum_groups(const struct q8_tile *x, int n_tiles, int64_t k0, int n, int group, __m256 (*out)[TILES])
 {
@@ -145,7 +139,7 @@ FORCE_INLINE void subtract_mins(const struct panel *w, const struct q8_tile *x, 
     for (int r = 0; r < w->n_rows; r += ROWS)
         for (int i = 0; i < ROWS * n_tiles; i++) {
             float *sum = out[r + i / n_tiles] + i % n_tiles * LANES;
-            _mm256_store_ps(sum, _mm256_sub_ps(_mm256_load_ps(sum), add_chains(chains[r / ROWS], i)));
+            _mm256_store_ps(sum, _mm256_sub_ps(_mm256_load_ps(sum), SUM_OF_MINS(chains[r / ROWS], [i])));
         }
 }
 

@@ -106,9 +106,4 @@ FORCE_INLINE void add_mins(const struct block *w, int n_rows, int n_tiles, int64
     }
 }
 
-FORCE_INLINE floats add_chains(const floats m[MIN_CHAINS])
-{
-    return f_add(f_add(f_add(m[0], m[4]), f_add(m[2], m[6])), f_add(f_add(m[1], m[5]), f_add(m[3], m[7])));
-}
-
 #endif

@@ -31,12 +31,14 @@ FORCE_INLINE void multiply_rows(const struct block *w, int n_rows, int n_tiles, 
             if (has_min)
                 add_mins(w, n_rows, n_tiles, b + j, min_group, mins);
         }
+        if (!has_factor)
+            continue;
         #pragma GCC unroll 12
-        for (int i = 0; i < n_rows * n_tiles && has_factor; i++)
+        for (int i = 0; i < n_rows * n_tiles; i++)
             acc[i] = f_fma(sum[i], f_set(w->factor[i / n_tiles * w->n_factors + b / 8]), acc[i]);
     }
     for (int i = 0; i < n_rows * n_tiles; i++)
-        f_store(out[i / n_tiles] + i % n_tiles * LANES, has_min ? f_sub(acc[i], add_chains(mins[i])) : acc[i]);
+        f_store(out[i / n_tiles] + i % n_tiles * LANES, has_min ? f_sub(acc[i], SUM_OF_MINS(mins[i], )) : acc[i]);
 }
 
 /* The last rows are taken with some of those before them, whose results are the same again. */

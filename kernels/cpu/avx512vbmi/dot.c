@@ -66,7 +66,7 @@ FORCE_INLINE void sum_blocks(enum format f, decode_fn decode, weights_fn weights
             part->half[i + j][r] = half(p + j * bytes);
             #pragma GCC unroll 4
             for (int t = 0; t < n_tokens; t++)
-                _mm256_storeu_ps(sums_of(part, n_tokens, t, r) + 8 * (i + j), block_sums(f, weights, &d, 4 * j, scale, q[t] + 256 * (i + j)));
+                v_store(sums_of(part, n_tokens, t, r) + 8 * (i + j), block_sums(f, weights, &d, 4 * j, scale, q[t] + 256 * (i + j)));
         }
     }
 }
@@ -90,7 +90,7 @@ FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn w
                 memset(&part, 0, sizeof part);             /* what rows lack, lanes have: zeros */
             __m256 acc[MOST_TOKENS];
             for (int t = 0; t < n_tokens; t++)
-                acc[t] = first == 0 ? _mm256_setzero_ps() : _mm256_maskload_ps(out + t * out_stride + row0, first_lanes(n_lanes));
+                acc[t] = first == 0 ? _mm256_setzero_ps() : v_load_n(out + t * out_stride + row0, n_lanes);
             for (int64_t i = 0; i < n; i += part_weights(n_tokens)) {
                 const int64_t length = n - i < part_weights(n_tokens) ? n - i : part_weights(n_tokens);
                 const int64_t start = row_bytes(f, first + i);
@@ -102,7 +102,7 @@ FORCE_INLINE void dot_rows_ordered(enum format f, decode_fn decode, weights_fn w
                     acc[t] = chain(f, &part, n_tokens, t, length, x[t].scale + (first + i) / 32, acc[t]);
             }
             for (int t = 0; t < n_tokens; t++)
-                _mm256_maskstore_ps(out + t * out_stride + row0, first_lanes(n_lanes), acc[t]);
+                v_store_n(out + t * out_stride + row0, n_lanes, acc[t]);
         }
     }
 }

@@ -197,7 +197,6 @@ FORCE_INLINE void dot_rows(enum format f, codes_fn codes, scales_fn scales, fact
                     const struct q8_row *x, int n_tokens, float *out, int64_t out_stride)
 {
     struct part part;
-    memset(&part, 0, sizeof part);              /* what rows lack, lanes have: zeros */
     for (int row0 = 0; row0 < n_rows; row0 += CHAINS) {
         const int n = n_rows - row0 < CHAINS ? n_rows - row0 : CHAINS;
         float32x4_t acc[MOST_TOKENS], mins[MOST_TOKENS][CHAINS][2];
@@ -206,6 +205,8 @@ FORCE_INLINE void dot_rows(enum format f, codes_fn codes, scales_fn scales, fact
         for (int t = 0; t < n_tokens; t++)
             for (int r = 0; r < CHAINS; r++)
                 mins[t][r][0] = mins[t][r][1] = vdupq_n_f32(0);
+        if (n < CHAINS)
+            memset(&part, 0, sizeof part);      /* what rows lack, lanes have: zeros */
         for (int64_t i = 0; i < k; i += PART) {
             const int64_t end = k - i < PART ? k : i + PART;
             for (int r = 0; r < n; r++)

@@ -57,11 +57,6 @@ FORCE_INLINE void add_mins(const struct rows *w, int n_rows, int64_t b, int grou
     }
 }
 
-FORCE_INLINE float32x4_t add_chains(const float32x4_t m[MIN_CHAINS][2], int h)
-{
-    return ((m[0][h] + m[4][h]) + (m[2][h] + m[6][h])) + ((m[1][h] + m[5][h]) + (m[3][h] + m[7][h]));
-}
-
 /* Rows become neighbours: out[t * out_stride + i] = acc[i], lane t. */
 FORCE_INLINE void store_tile(float32x4_t acc[ROWS][2], int n_rows, int n_tokens, float *out, int64_t out_stride)
 {
@@ -111,7 +106,7 @@ FORCE_INLINE void some_rows(const struct panel *w, int r, int n_rows, const stru
     }
     for (int i = 0; i < n_rows && has_min; i++)
         for (int h = 0; h < 2; h++)
-            acc[i][h] = vsubq_f32(acc[i][h], add_chains(mins[i], h));
+            acc[i][h] = vsubq_f32(acc[i][h], SUM_OF_MINS(mins[i], [h]));
     store_tile(acc, n_rows, n_tokens, out + r, out_stride);
 }
 

@@ -96,7 +96,7 @@ static float sum_of_mins(const struct panel *w, int r, struct token token)
         float sum = xs * (float)integer_sum(NULL, 0, token, i * w->min_group, w->min_group);
         m[i % MIN_CHAINS] = fmaf(w->min[r * n + i], sum, m[i % MIN_CHAINS]);
     }
-    return ((m[0] + m[4]) + (m[2] + m[6])) + ((m[1] + m[5]) + (m[3] + m[7]));
+    return SUM_OF_MINS(m, );
 }
 
 static float product(const struct panel *w, int r, struct token token)

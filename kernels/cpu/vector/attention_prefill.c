@@ -145,7 +145,8 @@ static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, in
     float *scores = scratch + n_head * (2 * (int64_t)head_dim * VLANES + 2 * VLANES);
     float *k_space = scores + 2 * KV_BLOCK * VLANES, *v_space = k_space + KV_BLOCK * head_dim;
     int64_t row = split_row(head_dim);
-    struct block block = {.first = first / KV_BLOCK * KV_BLOCK, .start = first, .visible_from = window ? pos0 - window + 1 : INT64_MIN / 2, .visible_to = pos0};
+    struct block block = {.first = first / KV_BLOCK * KV_BLOCK, .start = first,
+                          .visible_from = window ? pos0 - window + 1 : INT64_MIN / 2, .visible_to = pos0};
 
     for (int h = 0; h < n_head; h++)
         start(head_at(scratch, h, head_dim), q + h * head_dim, q_stride, n_tokens, head_dim, scale);
