@@ -30,7 +30,7 @@ FORCE_INLINE int sign_moves(enum format f) { return is_signed(f) || signs_apart(
 /* What is multiplied is at most this: magnitudes go up to the bias. */
 FORCE_INLINE int greatest(enum format f) { return sign_moves(f) ? format_info[f].bias : format_info[f].max_code; }
 
-FORCE_INLINE __m256i product(enum format f, struct operand w, __m256i x)
+FORCE_INLINE __m256i operand_product(enum format f, struct operand w, __m256i x)
 {
     if (is_signed(f))
         return fours(_mm256_abs_epi8(w.codes), _mm256_sign_epi8(x, w.codes));
@@ -110,7 +110,7 @@ FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand
             struct operand w = operand(p, &l, 4 * half + j);
             #pragma GCC unroll 4
             for (int t = 0; t < n_tokens; t++)
-                four[t][j] = product(f, w, load32(x[t].q + 32 * (4 * half + j)));
+                four[t][j] = operand_product(f, w, load32(x[t].q + 32 * (4 * half + j)));
         }
         #pragma GCC unroll 4
         for (int t = 0; t < n_tokens; t++)
@@ -124,7 +124,7 @@ FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand
 /* p of one block of 32 weights. */
 FORCE_INLINE float sum_32(enum format f, __m256i codes, float scale, struct q8_row x)
 {
-    __m256i four = product(f, (struct operand){codes, _mm256_setzero_si256()}, load32(x.q));
+    __m256i four = operand_product(f, (struct operand){codes, _mm256_setzero_si256()}, load32(x.q));
     __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
     sum = _mm_hadd_epi32(sum, sum);
     int all = _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
