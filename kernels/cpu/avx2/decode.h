@@ -67,9 +67,21 @@ FORCE_INLINE __m256i fifth_bit(__m256i codes, uint32_t bits)
 
 /* The lower 8 bytes to 8 floats. */
 FORCE_INLINE __m256 floats_u8(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)); }
-FORCE_INLINE __m256 floats_s8(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)); }
 
-/* The same times d. */
+/* Groups of 16 have integer scales: scale_words_F, 16 bits for each of sixteen groups, of which these are the floats. */
+FORCE_INLINE void store_words(__m256i words, float *out)
+{
+    _mm256_storeu_ps(out, _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(words))));
+    _mm256_storeu_ps(out + 8, _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(words, 1))));
+}
+#define SCALES_OF_WORDS(name) \
+    FORCE_INLINE void scales_##name(const uint8_t *b, int n, int bytes, float *scale, float *min) \
+    { \
+        (void)n, (void)bytes, (void)min; \
+        store_words(scale_words_##name(b), scale); \
+    }
+
+/* 8 bytes times d. */
 FORCE_INLINE void store_mins(float d, __m128i bytes, float *out)
 {
     _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(d), floats_u8(bytes)));
@@ -193,26 +205,22 @@ FORCE_INLINE __m256i codes_Q6_K(const uint8_t *b, int i)
     __m256i at_4 = j < 2 ? _mm256_slli_epi16(high, 4 - 2 * j) : _mm256_srli_epi16(high, 2 * j - 4);
     return _mm256_or_si256(low, _mm256_and_si256(at_4, _mm256_set1_epi8(0x30)));
 }
-FORCE_INLINE void scales_Q6_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
-{
-    (void)n, (void)bytes;
-    (void)min;
-    __m128i s = _mm_loadu_si128((const void *)(b + 192));
-    _mm256_storeu_ps(scale, floats_s8(s));
-    _mm256_storeu_ps(scale + 8, floats_s8(_mm_srli_si128(s, 8)));
-}
+FORCE_INLINE __m256i scale_words_Q6_K(const uint8_t *b) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(b + 192))); }
+SCALES_OF_WORDS(Q6_K)
 FORCE_INLINE uint16_t half_Q6_K(const uint8_t *b) { return load_u16(b + 208); }
 
 /* Q2_K: 16 bytes with a scale in the low and a min in the high nibble, 2 x 32 bytes of four bit pairs, f16 d, f16 dmin. */
 FORCE_INLINE __m256i codes_Q2_K(const uint8_t *b, int i) { return field(load32(b + 16 + i / 4 * 32), i % 4 * 2, 3); }
+FORCE_INLINE __m256i scale_words_Q2_K(const uint8_t *b)
+{
+    return _mm256_cvtepu8_epi16(_mm_and_si128(_mm_loadu_si128((const void *)b), _mm_set1_epi8(15)));
+}
 FORCE_INLINE void scales_Q2_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
 {
     (void)n, (void)bytes;
-    __m128i v = _mm_loadu_si128((const void *)b), nibble = _mm_set1_epi8(15);
-    __m128i s = _mm_and_si128(v, nibble), m = _mm_and_si128(_mm_srli_epi16(v, 4), nibble);
+    __m128i m = _mm_and_si128(_mm_srli_epi16(_mm_loadu_si128((const void *)b), 4), _mm_set1_epi8(15));
     const float dmin = load_f16(b + 82);
-    _mm256_storeu_ps(scale, floats_u8(s));
-    _mm256_storeu_ps(scale + 8, floats_u8(_mm_unpackhi_epi64(s, s)));
+    store_words(scale_words_Q2_K(b), scale);
     store_mins(dmin, m, min);
     store_mins(dmin, _mm_unpackhi_epi64(m, m), min + 8);
 }
@@ -226,18 +234,15 @@ FORCE_INLINE __m256i codes_Q3_K(const uint8_t *b, int i)
 }
 /* Sixteen scales plus 32 of 6 bits: 8 bytes hold the low nibbles of scales 0-7 and 8-15, 4 bytes the upper two bits, of four
  * scales at each shift. */
-FORCE_INLINE void scales_Q3_K(const uint8_t *b, int n, int bytes, float *scale, float *min)
+FORCE_INLINE __m256i scale_words_Q3_K(const uint8_t *b)
 {
-    (void)n, (void)bytes;
-    (void)min;
     const uint64_t nibble = 0x0f0f0f0f0f0f0f0f, pair = 0x3030303030303030;
     uint64_t low = load_u64(b + 96), high = load_u32(b + 104);
     uint64_t first = (low & nibble) | ((high << 4 | high << 34) & pair);
     uint64_t second = (low >> 4 & nibble) | ((high | high << 30) & pair);
-    __m128i s = _mm_sub_epi8(_mm_set_epi64x((long long)second, (long long)first), _mm_set1_epi8(32));
-    _mm256_storeu_ps(scale, floats_s8(s));
-    _mm256_storeu_ps(scale + 8, floats_s8(_mm_srli_si128(s, 8)));
+    return _mm256_sub_epi16(_mm256_cvtepu8_epi16(_mm_set_epi64x((long long)second, (long long)first)), _mm256_set1_epi16(32));
 }
+SCALES_OF_WORDS(Q3_K)
 FORCE_INLINE uint16_t half_Q3_K(const uint8_t *b) { return load_u16(b + 108); }
 
 /* IQ4_XS: f16 d, u16 upper bit pairs and 4 bytes of nibbles of the eight scales plus 32, 8 x 16 bytes as in IQ4_NL. */

@@ -88,25 +88,17 @@ FORCE_INLINE __m256i high_bits(__m128i v, __m256i bytes_of, __m256i powers, int 
     return _mm256_and_si256(_mm256_mullo_epi16(words, powers), _mm256_set1_epi16((short)mask));
 }
 
-/* 2 s + 1 for eight or sixteen s. */
+/* 2 s + 1 for eight s. */
 FORCE_INLINE void odd_scales(__m256i s, float *scale)
 {
     _mm256_storeu_ps(scale, _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(s, 1), _mm256_set1_epi32(1))));
 }
-FORCE_INLINE void odd_scales_nibbles(const uint8_t *p, int n, float *scale)
+/* The same for sixteen nibbles, as words. */
+FORCE_INLINE __m256i odd_words(const uint8_t *nibbles)
 {
-    __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-    for (int i = 0; i < n; i += 8) {
-        __m256i eight = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(p + i / 2)), shift);
-        odd_scales(_mm256_and_si256(eight, _mm256_set1_epi32(15)), scale + i);
-    }
+    __m128i v = _mm_loadl_epi64((const void *)nibbles), s = _mm_and_si128(_mm_unpacklo_epi8(v, _mm_srli_epi16(v, 4)), _mm_set1_epi8(15));
+    return _mm256_cvtepu8_epi16(_mm_add_epi8(_mm_add_epi8(s, s), _mm_set1_epi8(1)));
 }
-#define SCALES_IN_NIBBLES(name, at) \
-    FORCE_INLINE void scales_##name(const uint8_t *b, int n, int bytes, float *scale, float *min) \
-    { \
-        (void)n, (void)bytes, (void)min; \
-        odd_scales_nibbles(b + at, 256 / format_info[FORMAT_##name].group, scale); \
-    }
 
 /* ---- IQ2_XXS ---- */
 
@@ -140,7 +132,8 @@ FORCE_INLINE void look_up_IQ2_XS(const uint8_t *b, struct looked_up *l)
     store_signs(l, even_sign_bits(_mm256_permute4x64_epi64(sevens, 0xd8)));
 }
 MAGNITUDES(IQ2_XS, FOUR_ENTRIES(iq2xs_grid, l->index + 4 * i))
-SCALES_IN_NIBBLES(IQ2_XS, 66)
+FORCE_INLINE __m256i scale_words_IQ2_XS(const uint8_t *b) { return odd_words(b + 66); }
+SCALES_OF_WORDS(IQ2_XS)
 #define half_IQ2_XS half_first
 
 /* ---- IQ2_S ---- */
@@ -156,7 +149,8 @@ FORCE_INLINE void look_up_IQ2_S(const uint8_t *b, struct looked_up *l)
     store_signs(l, load32(b + 34));
 }
 MAGNITUDES(IQ2_S, FOUR_ENTRIES(iq2s_grid, l->index + 4 * i))
-SCALES_IN_NIBBLES(IQ2_S, 74)
+FORCE_INLINE __m256i scale_words_IQ2_S(const uint8_t *b) { return odd_words(b + 74); }
+SCALES_OF_WORDS(IQ2_S)
 #define half_IQ2_S half_first
 
 /* ---- IQ3_XXS ---- */
@@ -183,7 +177,13 @@ FORCE_INLINE void look_up_IQ3_S(const uint8_t *b, struct looked_up *l)
     store_signs(l, load32(b + 74));
 }
 MAGNITUDES(IQ3_S, EIGHT_ENTRIES(iq3s_grid, l->index + 8 * i))
-SCALES_IN_NIBBLES(IQ3_S, 106)
+FORCE_INLINE void scales_IQ3_S(const uint8_t *b, int n, int bytes, float *scale, float *min)
+{
+    (void)n, (void)bytes, (void)min;
+    __m256i shift = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+    __m256i s = _mm256_srlv_epi32(_mm256_set1_epi32((int)load_u32(b + 106)), shift);
+    odd_scales(_mm256_and_si256(s, _mm256_set1_epi32(15)), scale);
+}
 #define half_IQ3_S half_first
 
 /* ---- IQ1_S: eighths, 2 more where 1/8 is added and not taken off ---- */
@@ -236,16 +236,17 @@ FORCE_INLINE void look_up_IQ1_M(const uint8_t *b, struct looked_up *l)
 }
 MAGNITUDES(IQ1_M, _mm256_or_si256(FOUR_ENTRIES(iq1_grid, l->index + 4 * i), spread(l->signs[i])))
 #define codes_IQ1_M magnitudes_IQ1_M
-FORCE_INLINE void scales_IQ1_M(const uint8_t *b, int n, int bytes, float *scale, float *min)
+/* 2 s + 1 of sixteen s, four of three bits from the lowest on in each of four words: to bit 9 and on, then to bit 1. */
+FORCE_INLINE __m256i scale_words_IQ1_M(const uint8_t *b)
 {
-    (void)n, (void)bytes, (void)min;
-    uint64_t words = load_u64(b + 48);
-    __m256i shift = _mm256_setr_epi32(0, 3, 6, 9, 16, 19, 22, 25);
-    for (int i = 0; i < 2; i++) {
-        __m256i s = _mm256_srlv_epi32(_mm256_set1_epi32((int)(words >> 32 * i)), shift);
-        odd_scales(_mm256_and_si256(s, _mm256_set1_epi32(7)), scale + 8 * i);
-    }
+    const __m256i word_of = _mm256_setr_epi16(0x0100, 0x0100, 0x0100, 0x0100, 0x0302, 0x0302, 0x0302, 0x0302,
+                                              0x0504, 0x0504, 0x0504, 0x0504, 0x0706, 0x0706, 0x0706, 0x0706);
+    const __m256i powers = _mm256_set1_epi64x(0x0001000800400200);
+    __m256i words = _mm256_shuffle_epi8(_mm256_set1_epi64x((long long)load_u64(b + 48)), word_of);
+    __m256i twice = _mm256_and_si256(_mm256_srli_epi16(_mm256_mullo_epi16(words, powers), 8), _mm256_set1_epi16(14));
+    return _mm256_or_si256(twice, _mm256_set1_epi16(1));
 }
+SCALES_OF_WORDS(IQ1_M)
 FORCE_INLINE uint16_t half_IQ1_M(const uint8_t *b)
 {
     uint64_t words = load_u64(b + 48);

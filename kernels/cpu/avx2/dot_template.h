@@ -56,35 +56,59 @@ FORCE_INLINE __m256i add_pairs(__m256i a, __m256i b, int fit)
     return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)), _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd)));
 }
 
-/* Sums of 16 products with codes of at most `most`, from four vectors of fours: those of the lower halves, then of the upper ones. */
-FORCE_INLINE __m256i add_four(int most, const __m256i four[4])
+/* Sums of 8 products with codes of at most `most`, from four vectors of fours: two of each lower half, then two of each upper one. */
+struct eights { __m256i low, high; };
+FORCE_INLINE struct eights add_four(int most, const __m256i four[4])
 {
-    __m256i low = add_pairs(four[0], four[1], 4 * 127 * most <= INT16_MAX);
-    __m256i high = add_pairs(four[2], four[3], 4 * 127 * most <= INT16_MAX);
-    return add_pairs(low, high, 8 * 127 * most <= INT16_MAX);
+    const int fit = 4 * 127 * most <= INT16_MAX;
+    return (struct eights){add_pairs(four[0], four[1], fit), add_pairs(four[2], four[3], fit)};
 }
 
-/* From add_four's sums of 256 weights to p. */
-FORCE_INLINE __m256 scale_sums(enum format f, const __m256i sums[2], __m256i bias, const float *scale, const int16_t *x_sum)
+/* Dwords in the order of 32 weights each, from sums of the halves of four and of four others. */
+FORCE_INLINE __m256i add_halves(__m256i a, __m256i b)
 {
-    if (format_info[f].group == 32) {
-        __m256i low = _mm256_permute2x128_si256(sums[0], sums[1], 0x20), high = _mm256_permute2x128_si256(sums[0], sums[1], 0x31);
-        __m256i sum = _mm256_add_epi32(low, high);
-        if (is_biased(f))
-            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), bias));
-        return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+/* p of 256 weights with groups of 32. bias: what these have too much of x, 16 bits for each 16 weights. */
+FORCE_INLINE __m256 scale_groups_32(enum format f, const struct eights sums[2], __m256i bias, const float *scale, const int16_t *x_sum)
+{
+    const int fit = 8 * 127 * greatest(f) <= INT16_MAX;
+    __m256i sum = add_halves(add_pairs(sums[0].low, sums[0].high, fit), add_pairs(sums[1].low, sums[1].high, fit));
+    if (is_biased(f))
+        sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), bias));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
+}
+
+/* p of 256 weights with groups of 16, whose integer scales make integers of p: sums of 8 meet them in vpmaddwd where they fit. */
+FORCE_INLINE __m256 scale_groups_16(enum format f, const struct eights sums[2], __m256i scale, const int16_t *x_sum)
+{
+    const __m256i even_first = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    __m256i apart = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(scale, even_first), 0xd8), scaled[2];
+    __m256i twice[2] = {_mm256_unpacklo_epi16(apart, apart), _mm256_unpackhi_epi16(apart, apart)};
+    for (int i = 0; i < 2; i++)
+        if (8 * 127 * greatest(f) <= INT16_MAX)
+            scaled[i] = _mm256_madd_epi16(_mm256_packs_epi32(sums[i].low, sums[i].high), twice[i]);
+        else
+            scaled[i] = _mm256_mullo_epi32(add_pairs(sums[i].low, sums[i].high, 0), _mm256_srai_epi32(twice[i], 16));
+    __m256i sum = add_halves(scaled[0], scaled[1]);
+    if (is_biased(f)) {
+        __m256i bias = _mm256_mullo_epi16(scale, _mm256_set1_epi16((short)format_info[f].bias));
+        sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(load32(x_sum), bias));
     }
-    __m256 p[2];
-    for (int i = 0; i < 2; i++) {
-        __m256i sum = _mm256_permutevar8x32_epi32(sums[i], _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-        if (is_biased(f)) {
-            __m256i of_x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(x_sum + 8 * i)));
-            sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(of_x, bias));
-        }
-        p[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale + 8 * i));
+    return _mm256_cvtepi32_ps(sum);
+}
+
+FORCE_INLINE __m256i scale_words(enum format f, const uint8_t *p)
+{
+    switch (f) {
+    case FORMAT_Q2_K: return scale_words_Q2_K(p);
+    case FORMAT_Q3_K: return scale_words_Q3_K(p);
+    case FORMAT_Q6_K: return scale_words_Q6_K(p);
+    case FORMAT_IQ2_XS: return scale_words_IQ2_XS(p);
+    case FORMAT_IQ2_S: return scale_words_IQ2_S(p);
+    default: return scale_words_IQ1_M(p);
     }
-    __m256d pairs = _mm256_castps_pd(_mm256_hadd_ps(p[0], p[1]));
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
 }
 
 /* sums_fn of a format.
@@ -101,7 +125,7 @@ FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand
     struct looked_up l;
     look_up(p, &l);
     in_memory(&l);
-    __m256i sums[MOST_TOKENS][2];
+    struct eights sums[MOST_TOKENS][2];
     #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
         __m256i four[MOST_TOKENS][4];
@@ -118,7 +142,8 @@ FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand
     }
     #pragma GCC unroll 4
     for (int t = 0; t < n_tokens; t++)
-        out[t] = scale_sums(f, sums[t], biases(f, p), scale, x[t].sum);
+        out[t] = format_info[f].group == 16 ? scale_groups_16(f, sums[t], scale_words(f, p), x[t].sum)
+                                            : scale_groups_32(f, sums[t], biases(f, p), scale, x[t].sum);
 }
 
 /* p of one block of 32 weights. */
