@@ -139,7 +139,13 @@ static inline vec v_load_twice(const float *p, int64_t n)
     return _mm256_permutevar8x32_ps(v_load_n(p, n < VLANES / 2 ? n : VLANES / 2), _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
 }
 
-static inline vec v_set_pair(float even, float odd) { return _mm256_setr_ps(even, odd, even, odd, even, odd, even, odd); }
+/* (p0, p1, p0, p1, ...), where n is 1: (p0, 0, p0, 0, ...). The compiler makes shuffles of pairs that are not loaded as doubles. */
+static inline vec v_load_pair(const float *p, int64_t n)
+{
+    double pair = 0;
+    memcpy(&pair, p, n > 1 ? 2 * sizeof *p : sizeof *p);
+    return _mm256_castpd_ps(_mm256_set1_pd(pair));
+}
 
 /* From elements 0 .. 7 of four rows to elements 2 j and 2 j + 1 of all rows in a[j]. */
 static inline void v_transpose_pairs(vec a[4])

@@ -178,9 +178,12 @@ static inline vec v_load_twice(const float *p, int64_t n)
     return (vec){vzip1q_f32(four, four), vzip2q_f32(four, four)};
 }
 
-static inline vec v_set_pair(float even, float odd)
+/* (p0, p1, p0, p1, ...), where n is 1: (p0, 0, p0, 0, ...). */
+static inline vec v_load_pair(const float *p, int64_t n)
 {
-    float32x4_t four = {even, odd, even, odd};
+    double pair = 0;
+    memcpy(&pair, p, n > 1 ? 2 * sizeof *p : sizeof *p);
+    float32x4_t four = vreinterpretq_f32_f64(vdupq_n_f64(pair));
     return (vec){four, four};
 }
 

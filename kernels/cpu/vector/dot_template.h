@@ -24,7 +24,7 @@ INLINE vec add_steps(enum format format, const uint8_t *rows, int64_t row_bytes,
         weights[r] = r < n_rows ? load_weights(format, rows + r * row_bytes, i, n) : v_set(0);
     v_transpose_pairs(weights);
     for (int j = 0; j < VLANES / 2 && 2 * j < n; j++)
-        sum = multiply_steps(sum, weights[j], 2 * j + 1 < n ? v_set_pair(x[i + 2 * j], x[i + 2 * j + 1]) : v_set_pair(x[i + 2 * j], 0));
+        sum = multiply_steps(sum, weights[j], v_load_pair(x + i + 2 * j, n - 2 * j));
     return sum;
 }
 
