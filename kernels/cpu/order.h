@@ -33,7 +33,7 @@
  *   score = chain over the elements, fma(k, q * scale, score)
  *   Keys are cut into blocks at multiples of KV_BLOCK, and into splits at multiples of split_keys(head_dim). Of a split:
  *     max'  = greatest of max and the block's scores         w = exp(score - max')      keep = exp(max - max')
- *     l     = chains of w over the keys j, j + VLANES, ...   of the block, added up as v_sum does
+ *     l     = chains of w over the keys j, j + VLANES, ...   of the block, their upper half added to the lower until one is left
  *     o[d]  = chain over the block's keys, fma(v, w, o[d])
  *     sum   <- fma(sum, keep, l)          out[d] <- fma(out[d], keep, o[d])
  *   Splits are merged first to last: a = exp(max - max'), b = exp(split's max - max'),

@@ -117,8 +117,7 @@ FORCE_INLINE __m256i scale_words(enum format f, const uint8_t *p)
  * two multiplications, two vector loads or three others): products 16 (vpmaddubsw, vpmaddwd) and their sums 17 where 16 bits hold
  * those of four, else 21; loading and storing 13. Unpacking is 16 for nibbles, 40 for 6 bits. A book of entries of 8 costs 32 loads
  * of their numbers, 32 of entries and 24 to join these (entries of 4: twice that), signs 4 to spread and 2 to apply for each 32
- * weights, and making them ready 16. So gcc 12 makes 91 of Q4_K, 72 to 132 of other formats without book, 159 of IQ1_S, 194 of IQ2_XXS,
- * 298 of IQ3_S; chain.h adds 6 to 8. */
+ * weights, and making them ready 16. chain.h adds 6 to 8. benchmarks/instructions.py counts what the compiler makes of it. */
 FORCE_INLINE void sums_256(enum format f, look_up_fn look_up, operand_fn operand, const uint8_t *p, const float *scale,
                            const struct q8_row *x, int n_tokens, __m256 *out)
 {
