@@ -18,6 +18,7 @@ from statistics import median
 
 import click
 import numpy as np
+from engines import selection
 from peers import jobs
 from processor import processor
 from tables.document import put_table
@@ -95,9 +96,9 @@ def main(
                 rows.append(row(job.format or job.model, measure(path, numbers, steps, threads, rounds)))
             click.echo(rows[-1], err=True)
         words = [Path(model).name for model in models] + [f"--synthetic {text}" for text in synthetics]
-        words.append(f"--sequences {sequences} --rounds {rounds} --steps {steps} --threads {threads}")
+        words.append(f"--sequences {sequences} --rounds {rounds} --steps {steps}")
         text = "\n\n".join([
-            f"    python benchmarks/sequences.py {' '.join(words)}",
+            f"    {selection.shown_command('sequences.py', words, threads, [])}",
             f"{machine}, {threads} threads, instruction set {isa}; subbyte {version('subbyte')}; {rounds} rounds; "
             f"{date.today().isoformat()}. Tokens/s by number of sequences:",
             "\n".join(rows),

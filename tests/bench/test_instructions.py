@@ -35,7 +35,7 @@ def test_a_loop_around_a_loop_is_not_innermost() -> None:
 
 
 def test_blocks_of_32_on_arm_are_128_weights_a_loop() -> None:
-    loops = [[text.replace("jne", "b.ne") for text in products("sdot", 8 * n, 10)] for n in (1, 2)]
+    loops = [products("sdot", 8 * n, 10) for n in (1, 2)]
     text = listing("dot_Q4_0.constprop.0", *loops).replace("jne", "b.ne")
     assert instructions.count(text) == {"Q4_0": {1: 38, 2: 54}}
     assert instructions.count(text.replace("Q4_0", "Q4_K")) == {"Q4_K": {1: 27}}
@@ -55,7 +55,5 @@ def test_files_that_are_no_objects_are_refused_in_one_line(tmp_path: Path) -> No
     path.write_bytes(b"no object")
     for objdump in ("objdump", "no-such-objdump"):
         result = CliRunner().invoke(instructions.main, [str(path), f"--objdump={objdump}"])
-        assert result.exit_code == 1
-        assert (
-            result.stderr.startswith(f"Error: {path}: {objdump} does not read it (") and result.stderr.count("\n") == 1
-        )
+        assert result.exit_code == 1 and result.stderr.count("\n") == 1
+        assert result.stderr.startswith(f"Error: {path}: {objdump} does not read it (")

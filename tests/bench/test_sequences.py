@@ -31,6 +31,7 @@ def test_every_number_of_sequences_in_turns(monkeypatch: pytest.MonkeyPatch, tmp
         return as_it_is(self, segments, targets)
 
     monkeypatch.setattr(Runner, "step", step)
+    monkeypatch.setenv("SUBBYTE_ISA", "scalar")
     document = tmp_path / "d.md"
     machine, isa = sequences.processor(), sequences.best_isa()
     document.write_text(f"<!-- sequences: {machine}, {isa} -->\n<!-- end of sequences: {machine}, {isa} -->\n")
@@ -38,7 +39,9 @@ def test_every_number_of_sequences_in_turns(monkeypatch: pytest.MonkeyPatch, tmp
     result = CliRunner().invoke(sequences.main, options)
     assert result.exit_code == 0, result.output
     assert steps == 3 * [1] + 3 * [3] + 3 * [3] + 3 * [1]
-    assert "| type or model | 1 | 3 | of 1 |" in document.read_text() and "\n| Q4_K | " in document.read_text()
+    text = document.read_text()
+    assert "| type or model | 1 | 3 | of 1 |" in text and "\n| Q4_K | " in text
+    assert "    SUBBYTE_ISA=scalar python benchmarks/sequences.py --synthetic tiny:Q4_K --sequences 3 " in text
     assert not [path for path in tmp_path.iterdir() if path != document]
 
 
