@@ -116,9 +116,11 @@ def read_base(
     if not experts and meta.u32(a + "expert_count", 0):
         raise UnsupportedError(f"{a}expert_count: {architecture} is supported without routed experts")
     n_ctx_train = meta.u32(a + "context_length", lo=1)
+    # With experts came blocks at the end that predict further tokens: what comes before them is a model without.
+    n_predict = meta.u32(a + "nextn_predict_layers", 0, hi=len(layers) - 1) if experts else 0
     return BaseConfig(
         architecture=architecture,
-        n_layer=len(layers),
+        n_layer=len(layers) - n_predict,
         n_embd=n_embd,
         head_dim=head_dim,
         n_ctx_train=n_ctx_train,

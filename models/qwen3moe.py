@@ -6,8 +6,9 @@ GGUF architecture: qwen3moe. Qwen Team, "Qwen3 Technical Report" (2025). The wei
 from dataclasses import dataclass
 
 from subbyte.models._config import Config, read_config
-from subbyte.models._experts import ExpertsConfig, experts, read_experts
+from subbyte.models._experts import ExpertsConfig, read_experts
 from subbyte.models._graph import Graph
+from subbyte.models._layers import feed_forward, self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
 
@@ -30,14 +31,9 @@ def forward(g: Graph, c: Qwen3MoeConfig, w: Weights) -> None:
         b = w.block(layer)
 
         n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        q, k, v = g.linears(n, *b.qkv(c.n_embd, c.n_q, c.n_kv))
-        a = g.attention(
-            q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, rope=rope, eps=c.eps,
-            q_norm=b.vector("attn_q_norm", c.head_dim), k_norm=b.vector("attn_k_norm", c.head_dim),
-        )  # fmt: skip
-        x = x + g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        x = x + self_attention(g, n, b, c, rope=rope)
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        x = x + g.experts(n, experts(b, c.n_embd, c.experts), "silu")
+        x = x + feed_forward(g, n, b, c, layer)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))

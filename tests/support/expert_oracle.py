@@ -31,7 +31,8 @@ def sigmoid(x: F64) -> F64:
 
 def softmax(x: F64) -> F64:
     p = np.exp(x - x.max())
-    return p / p.sum()
+    total: F64 = p / p.sum()
+    return total
 
 
 def swiglu(gate: F64, up: F64) -> F64:
