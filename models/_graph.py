@@ -156,11 +156,16 @@ class Graph:
         q_norm: Vector | None = None,
         k_norm: Vector | None = None,
         eps: float = 0.0,
+        sinks: Vector | None = None,
+        temperature_scale: float = 0.0,
+        temperature_length: int = 0,
     ) -> Value:
         """softmax(scale * q @ K^T) @ V over the cached keys and values, k and v appended first.
 
         rope: None for none. scale defaults to 1/sqrt(head_dim). q_norm, k_norm: RMSNorm of each head, before rope.
-        window: how many positions a query sees, its own included; 0 for all.
+        window: how many positions a query sees, its own included; 0 for all. sinks [n_head]: the score of a key more,
+        whose value is 0, in each query head's softmax. temperature_scale, temperature_length: queries at position pos
+        are multiplied by 1 + temperature_scale * ln(1 + floor(pos / temperature_length)), which sharpens attention.
         """
         out = Value(self, q.width)
 
@@ -171,7 +176,8 @@ class Graph:
         self.record(
             "attention", [q, k, v], [out], cost=cost, n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim,
             rope=-1 if rope is None else rope, scale=head_dim**-0.5 if scale is None else scale, window=window,
-            q_norm=q_norm, k_norm=k_norm, head_eps=eps,
+            q_norm=q_norm, k_norm=k_norm, head_eps=eps, sinks=sinks,
+            temperature_scale=temperature_scale, temperature_length=temperature_length,
         )  # fmt: skip
         return out
 

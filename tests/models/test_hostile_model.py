@@ -139,7 +139,7 @@ def plan(n_rope: int = 2) -> Plan:
 
 HEADS = {
     "n_head": 2, "n_head_kv": 1, "head_dim": 4, "rope": -1, "window": 0, "scale": 1.0, "q_norm": None, "k_norm": None,
-    "head_eps": 0.0,
+    "head_eps": 0.0, "sinks": None, "temperature_scale": 0.0, "temperature_length": 0,
 }  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def attention(reads: list[int], dst: int, n_rope: int = 2, **wrong: Any) -> None
 def test_plans_of_right_shapes_are_not_refused() -> None:
     linear([1], (weight(8, 8), np.ones(8)), norm=np.ones(8))
     glu(1, weight(8, 8), weight(8, 8))
-    attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4))
+    attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4), sinks=np.ones(2), temperature_scale=0.1, temperature_length=8)
     ended = plan()
     ended.add("lm_head", [0], [], [(weight(5, 8), None)], softcap=0.0)
     with pytest.raises(ValueError, match="the plan has its head"):
@@ -200,6 +200,8 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: attention([0, 2, 3], 1, rope=1),
         lambda: attention([0, 2, 3], 1, n_rope=3, rope=0),
         lambda: attention([0, 2, 3], 1, q_norm=np.ones(3)),
+        lambda: attention([0, 2, 3], 1, sinks=np.ones(1)),
+        lambda: attention([0, 2, 3], 1, temperature_scale=0.1),
         lambda: plan().add("lm_head", [0], [], [(weight(5, 4), None)], softcap=0.0),
         lambda: plan().add("lm_head", [0], [], [(None, None)], softcap=0.0),
         lambda: Engine(plan(), n_batch=1, n_threads=1, n_ctx=1),
