@@ -64,21 +64,37 @@ class Attention:
         of = {**self.arguments, **changes}
         w = {name: matrix.astype(np.float64) for name, matrix in self.matrices.items()}
         q, k, v = ((w["embd"] @ w[p].T).reshape(N, -1, HEAD_DIM) for p in "qkv")
+        if not of.get("norm_after_rope"):
+            q, k = self.normed(q, k)
         q, k = (tiny_models.rope(z, tiny_models.frequencies(HEAD_DIM), 1.0, False) for z in (q, k))
+        if of.get("norm_after_rope"):
+            q, k = self.normed(q, k)
         if of.get("temperature_scale"):
             periods = np.arange(N) // of["temperature_length"]
             q *= (1 + of["temperature_scale"] * np.log(1 + periods))[:, None, None]
         scale = of.get("scale", HEAD_DIM**-0.5)
-        a = tiny_models.attention(q, k, v, scale, of.get("window", 0), of.get("sinks")).reshape(N, -1)
+        a = tiny_models.attention(q, k, v, scale, of.get("window", 0), of.get("sinks"), of.get("softcap") or 0)
+        a = a.reshape(N, -1)
         return tiny_models.rms(w["embd"] + a @ w["output"].T, np.ones(N_EMBD, np.float32)) @ w["head"].T
+
+    def normed(self, q: F64, k: F64) -> tuple[F64, F64]:
+        if "q_norm" not in self.arguments:
+            return q, k
+        return tiny_models.rms(q, self.arguments["q_norm"]), tiny_models.rms(k, self.arguments["k_norm"])
 
 
 SINKS = np.float32([0, 3, -2, 8, 30, -30])
 VARIANTS = {
     "sinks": {"sinks": SINKS},
     "sinks with a window": {"sinks": SINKS, "window": 140},
+    "soft cap": {"softcap": 2.0, "scale": 0.3, "window": 140},
+    "soft cap and sinks": {"softcap": 2.0, "scale": 0.3, "sinks": SINKS},
+    "norms after rope": {
+        "q_norm": np.geomspace(0.2, 5, HEAD_DIM, dtype=np.float32), "norm_after_rope": True, "eps": 1e-5,
+        "k_norm": np.geomspace(5, 0.2, HEAD_DIM, dtype=np.float32),
+    },
     "temperature": {"temperature_scale": 0.7, "temperature_length": 50, "scale": 0.5},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("isa", isas())
@@ -90,7 +106,7 @@ def test_logits_equal_numpy_however_tokens_are_cut(name: str, isa: str) -> None:
     assert np.abs(whole - expected).max() < 3e-5
     for steps in STEPS[1:] if isa != "scalar" else STEPS[2:]:
         np.testing.assert_array_equal(case.logits(steps, isa, threads=1 + len(steps) % 3), whole)
-    for argument in VARIANTS[name].keys() - {"window", "scale", "temperature_length"}:  # none of them is passed over
+    for argument in VARIANTS[name].keys() & {"sinks", "softcap", "norm_after_rope", "temperature_scale"}:
         assert np.abs(expected - case.expected(**{argument: None})).max() > 0.05
 
 

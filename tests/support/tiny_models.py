@@ -229,10 +229,10 @@ def rope(x: F64, frequencies: F64, magnitude: float, interleaved: bool) -> F64:
     return out
 
 
-def attention(q: F64, k: F64, v: F64, scale: float, window: int, sinks: F32 | None = None) -> F64:
+def attention(q: F64, k: F64, v: F64, scale: float, window: int, sinks: F32 | None = None, softcap: float = 0) -> F64:
     """q [n, heads, d] over k, v [n, kv heads, d]; causal, and `window` positions back if > 0.
 
-    sinks [heads]: scores that take part in each softmax, of nothing.
+    sinks [heads]: scores that take part in each softmax, of nothing. softcap: of scores, if > 0.
     """
     n, heads, _ = q.shape
     group = heads // k.shape[1]
@@ -240,7 +240,8 @@ def attention(q: F64, k: F64, v: F64, scale: float, window: int, sinks: F32 | No
     hidden = (back < 0) | ((back >= window) if window else False)
     out = np.empty_like(q)
     for h in range(heads):
-        scores = np.where(hidden, -np.inf, q[:, h] @ k[:, h // group].T * scale)
+        scores = q[:, h] @ k[:, h // group].T * scale
+        scores = np.where(hidden, -np.inf, softcap * np.tanh(scores / softcap) if softcap else scores)
         sink = -np.inf if sinks is None else float(sinks[h])
         most = np.maximum(scores.max(-1, keepdims=True), sink)
         p = np.exp(scores - most)

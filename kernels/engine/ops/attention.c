@@ -97,13 +97,14 @@ static void attend_split(struct step *s, const struct op *op, const struct item 
     }
     struct kv_head kv = cache_head(op, u->seg->cache, u->kv_head);
     if (!one_by_one(u->n, s->kernels->lanes)) {
-        s->kernels->attention_prefill(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, space, out);
+        s->kernels->attention_prefill(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, a->softcap,
+                                      space, out);
         return;
     }
     for (int t = 0; t < u->n; t++, q += s->plan->width[op->in[Q]], out += group * split_row(a->head_dim)) {
         int64_t from = first_key(a, pos + t), to = pos + t + 1 < last ? pos + t + 1 : last;
         from = from < first ? first : from;
-        s->kernels->attention_decode(q, group, a->head_dim, kv, from < to ? from : to, to, a->scale, space, out);
+        s->kernels->attention_decode(q, group, a->head_dim, kv, from < to ? from : to, to, a->scale, a->softcap, space, out);
     }
 }
 
@@ -261,6 +262,8 @@ static const struct field fields[] = {
     FIELD(FLOAT, attention, temperature_scale),
     FIELD(FLOAT, attention, scale),
     FIELD(FLOAT, attention, head_eps),
+    FIELD(FLOAT, attention, softcap),
+    FIELD(INT, attention, norm_after_rope),
     FIELD(VECTOR, attention, q_norm),
     FIELD(VECTOR, attention, k_norm),
     FIELD(VECTOR, attention, sinks),

@@ -10,7 +10,9 @@ struct attention {
     int64_t temperature_length; /* of a query at position pos the scores are multiplied by */
     float temperature_scale;    /* 1 + temperature_scale * ln(1 + pos / temperature_length), a whole quotient; 0: by nothing */
     float scale, head_eps;
-    struct vector q_norm, k_norm; /* [head_dim] or none: RMSNorm of every head before rope */
+    float softcap;              /* scores become softcap * tanh(score / softcap), if > 0 */
+    int64_t norm_after_rope;    /* whether heads are normed after it instead of before */
+    struct vector q_norm, k_norm; /* [head_dim] or none: RMSNorm of every head */
     struct vector sinks;        /* [n_head] or none: the score of a key that every query sees, whose value is 0 */
 };
 

@@ -55,10 +55,12 @@ static void rotate_heads(const struct step *s, const struct op *op, float *heads
     const struct rope *rope = a->rope < 0 ? NULL : &s->plan->rope[a->rope];
     int64_t at = rope ? table_row(s, a->rope, row) : 0;
     for (int h = 0; h < n_head; h++, heads += a->head_dim) {
-        if (norm)
+        if (norm && !a->norm_after_rope)
             s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
         if (rope)
             s->kernels->rope(heads, rope->n_pairs, s->scratch->cos + at, s->scratch->sin + at, rope->interleaved);
+        if (norm && a->norm_after_rope)
+            s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
     }
 }
 
