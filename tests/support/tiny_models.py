@@ -237,17 +237,23 @@ def rope(x: F64, frequencies: F64, magnitude: float, interleaved: bool) -> F64:
     return out
 
 
-def attention(q: F64, k: F64, v: F64, scale: float, window: int) -> F64:
-    """q [n, heads, d] over k, v [n, kv heads, d]; causal, and `window` positions back if > 0."""
+def attention(q: F64, k: F64, v: F64, scale: float, window: int, sinks: F32 | None = None, softcap: float = 0) -> F64:
+    """q [n, heads, d] over k, v [n, kv heads, d]; causal, and `window` positions back if > 0.
+
+    sinks [heads]: scores that take part in each softmax, of nothing. softcap: of scores, if > 0.
+    """
     n, heads, _ = q.shape
     group = heads // k.shape[1]
     back = np.arange(n)[:, None] - np.arange(n)[None, :]
     hidden = (back < 0) | ((back >= window) if window else False)
     out = np.empty_like(q)
     for h in range(heads):
-        scores = np.where(hidden, -np.inf, q[:, h] @ k[:, h // group].T * scale)
-        p = np.exp(scores - scores.max(-1, keepdims=True))
-        out[:, h] = p / p.sum(-1, keepdims=True) @ v[:, h // group]
+        scores = q[:, h] @ k[:, h // group].T * scale
+        scores = np.where(hidden, -np.inf, softcap * np.tanh(scores / softcap) if softcap else scores)
+        sink = -np.inf if sinks is None else float(sinks[h])
+        most = np.maximum(scores.max(-1, keepdims=True), sink)
+        p = np.exp(scores - most)
+        out[:, h] = p / (p.sum(-1, keepdims=True) + np.exp(sink - most)) @ v[:, h // group]
     return out
 
 
