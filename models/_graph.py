@@ -42,6 +42,9 @@ class Normed:
     def add_to(self, x: Value) -> Value:
         return self.into(x, accumulate=True)
 
+    def computed(self) -> Value:
+        return self.into(Value(self.value.graph, self.value.width), accumulate=False)
+
     def into(self, out: Value, *, accumulate: bool) -> Value:
         out.graph.record("norm", [self.value], [out], norm=self.weight, eps=self.eps, accumulate=accumulate)
         return out
@@ -61,7 +64,7 @@ class Projection:
     def add_to(self, x: Value) -> Value:
         input = self.input
         if isinstance(input, Normed) and input.value is x:  # some rows would be added while others still read x
-            input = input.into(Value(x.graph, x.width), accumulate=False)
+            input = input.computed()
         return x.graph.record_linear(input, [self.linear], [x], accumulate=True, scale=self.scale)
 
     def value(self) -> Value:

@@ -3,7 +3,7 @@
 What a family does otherwise than these is written out in its own file.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from subbyte.models._experts import ExpertsConfig, experts
 from subbyte.models._graph import Graph, Normed, Projection, Routed, Value
@@ -41,20 +41,31 @@ class Mixes(Protocol):
 
 
 def self_attention(
-    g: Graph, x: Value | Normed, b: Weights, c: Attends, *, rope: int | None, window: int = 0
+    g: Graph,
+    x: Value | Normed,
+    b: Weights,
+    c: Attends,
+    *,
+    rope: int | None,
+    whole_norms: bool = False,
+    **variant: Any,
 ) -> Projection:
-    """attn_output @ attention(attn_q @ x, attn_k @ x, attn_v @ x), with head norms if the layer has them.
+    """attn_output @ attention(attn_q @ x, attn_k @ x, attn_v @ x), with norms of queries and keys if the layer has them.
 
-    rope: None for none. window: how many positions a query sees, its own included; 0 for all.
+    rope: None for none. whole_norms: queries and keys are normed before they are cut into heads, not head by head.
+    variant: what `Graph.attention` has besides.
     """
 
     def head_norm(name: str) -> Vector | None:
-        return b.vector(name, c.head_dim) if name in b else None
+        return b.vector(name, c.head_dim) if name in b and not whole_norms else None
 
     q, k, v = g.linears(x, *b.qkv(c.n_embd, c.n_q, c.n_kv))
+    if whole_norms:
+        q = g.rms_norm(q, b.vector("attn_q_norm", c.n_q), c.eps).computed()
+        k = g.rms_norm(k, b.vector("attn_k_norm", c.n_kv), c.eps).computed()
     a = g.attention(
-        q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, rope=rope, window=window, eps=c.eps,
-        q_norm=head_norm("attn_q_norm"), k_norm=head_norm("attn_k_norm"),
+        q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, rope=rope, eps=c.eps,
+        q_norm=head_norm("attn_q_norm"), k_norm=head_norm("attn_k_norm"), **variant,
     )  # fmt: skip
     return g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
 
