@@ -41,6 +41,10 @@ class Normed:
     def add_to(self, x: Value) -> Value:
         return self.into(x, accumulate=True)
 
+    def computed(self) -> Value:
+        """A value of its own."""
+        return self.into(Value(self.value.graph, self.value.width), accumulate=False)
+
     def into(self, out: Value, *, accumulate: bool) -> Value:
         out.graph.record("norm", [self.value], [out], norm=self.weight, eps=self.eps, accumulate=accumulate)
         return out
@@ -60,7 +64,7 @@ class Projection:
     def add_to(self, x: Value) -> Value:
         input = self.input
         if isinstance(input, Normed) and input.value is x:  # some rows would be added while others still read x
-            input = input.into(Value(x.graph, x.width), accumulate=False)
+            input = input.computed()
         return x.graph.record_linear(input, [self.linear], [x], accumulate=True, scale=self.scale)
 
     def value(self) -> Value:
@@ -157,8 +161,8 @@ class Graph:
 
     def attention(
         self,
-        q: Value,
-        k: Value,
+        q: Value | Normed,
+        k: Value | Normed,
         v: Value,
         *,
         n_head: int,
@@ -184,6 +188,7 @@ class Graph:
         each query head's softmax. temperature_scale, temperature_length: queries at position pos are multiplied by
         1 + temperature_scale * ln(1 + floor(pos / temperature_length)), which sharpens attention.
         """
+        q, k = (x.computed() if isinstance(x, Normed) else x for x in (q, k))
         out = Value(self, q.width)
 
         def cost(n: int, depth: int) -> OperationCost:

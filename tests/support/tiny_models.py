@@ -37,9 +37,20 @@ DECI = {"n_layer": 9, "n_embd": 64, "head_dim": 16,
 
 SHAPES: dict[str, Shape] = {
     "llama": LLAMA, "qwen2": LLAMA, "exaone": LLAMA, "qwen3": QWEN3, "gemma3": GEMMA3, "exaone4": EXAONE4, "deci": DECI,
-    "phi3": PHI3,
+    "phi3": PHI3, "arcee": LLAMA, "ernie4_5": LLAMA, "gemma": LLAMA, "gemma2": {**LLAMA, "n_layer": 3, "window": 8},
+    "glm4": {**LLAMA, "head_dim": 32, "n_rot": 16}, "granite": LLAMA, "hunyuan-dense": LLAMA, "minicpm": LLAMA,
+    "mistral3": LLAMA, "olmo2": {**LLAMA, "n_layer": 5, "window": 8}, "seed_oss": LLAMA,
+    "smollm3": {**LLAMA, "n_layer": 5},
 }  # fmt: skip
-PERIODS = {"gemma3": 6, "exaone4": 4}  # one layer in so many has no window
+PERIODS = {"gemma2": 2, "gemma3": 6, "exaone4": 4, "olmo2": 4}  # one layer in so many has no window
+KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
+    "gemma2": {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0},
+    "granite": {"embedding_scale": 3.0, "residual_scale": 0.4, "attention.scale": 0.125, "logit_scale": 1.25},
+    "minicpm": {"embedding_scale": 3.0, "residual_scale": 0.4, "logit_scale": 1.25},
+    "mistral3": {"attention.temperature_scale": 0.3, "rope.scaling.original_context_length": 16},
+}
+GEMMAS = ("gemma", "gemma2", "gemma3")
+NEIGHBOURS = ("llama", "deci", "arcee", "ernie4_5", "glm4", "granite", "minicpm", "mistral3", "smollm3")  # rope turns
 
 
 def byte_alphabet() -> list[str]:
@@ -79,7 +90,7 @@ def tensor_shapes(arch: str, s: Shape, n_vocab: int = N_VOCAB) -> dict[str, tupl
     """Names and numpy shapes (rows first) of a model's tensors."""
     n = s["n_embd"]
     shapes: dict[str, tuple[int, ...]] = {"token_embd": (n_vocab, n), "output_norm": (n,)}
-    if arch != "gemma3":
+    if arch not in (*GEMMAS, "hunyuan-dense"):
         shapes["output"] = (n_vocab, n)
     if arch == "phi3":
         shapes |= {"rope_factors_short": (s["n_rot"] // 2,), "rope_factors_long": (s["n_rot"] // 2,)}
@@ -101,14 +112,22 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
     if arch == "phi3":
         block |= {"attn_qkv": (q + 2 * kv, n), "ffn_up": (2 * ff, n)}
         del block["attn_q"], block["attn_k"], block["attn_v"], block["ffn_gate"]
-    if arch == "qwen2":
+    if arch == "glm4":
+        block["ffn_up"] = (2 * ff, n)
+    if arch in ("arcee", "glm4"):
+        del block["ffn_gate"]
+    if arch in ("glm4", "qwen2", "seed_oss"):
         block |= {"attn_q.bias": (q,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
-    if arch in ("exaone4", "gemma3", "qwen3"):
+    if arch in ("exaone4", "gemma3", "hunyuan-dense", "qwen3"):
         block |= {"attn_q_norm": (s["head_dim"],), "attn_k_norm": (s["head_dim"],)}
-    if arch in ("exaone4", "gemma3"):
+    if arch == "olmo2":
+        block |= {"attn_q_norm": (q,), "attn_k_norm": (kv,)}
+    if arch in ("exaone4", "gemma2", "gemma3", "glm4", "olmo2"):
         block |= {"post_attention_norm": (n,), "post_ffw_norm": (n,)}
-    if arch == "exaone4":
+    if arch in ("exaone4", "olmo2"):
         del block["attn_norm"], block["ffn_norm"]
+    if arch == "seed_oss":
+        block["post_attention_norm"] = block.pop("ffn_norm")
     return block
 
 
@@ -192,13 +211,15 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
         "feed_forward_length": s["n_ff"],
         "attention.head_count": s["n_head"], "attention.head_count_kv": s["n_head_kv"],
         "attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"],
-        "attention.layer_norm_rms_epsilon": 1e-5,
+        "attention.layer_norm_rms_epsilon": 1e-5, **KEYS.get(arch, {}),
     }  # fmt: skip
     if "window" in s:
         values["attention.sliding_window"] = s["window"]
     if "n_rot" in s:
-        values |= {"rope.dimension_count": s["n_rot"], "rope.scaling.original_context_length": s["n_ctx_orig"],
-                   "rope.scaling.attn_factor": PHI3_MAGNITUDE}  # fmt: skip
+        values["rope.dimension_count"] = s["n_rot"]
+    if "n_ctx_orig" in s:
+        values["rope.scaling.original_context_length"] = s["n_ctx_orig"]
+        values["rope.scaling.attn_factor"] = PHI3_MAGNITUDE
     for key, value in {**values, **other}.items():
         adders: dict[type, Callable[[str, Any], None]] = {
             float: w.add_float32, int: w.add_uint32, str: w.add_string, list: w.add_array,
@@ -260,7 +281,7 @@ def gelu(x: F64) -> F64:
 def unfused(b: dict[str, F32], s: dict[str, int]) -> dict[str, F32]:
     """A layer's matrices, with those that attn_qkv and a double ffn_up stand for."""
     b, n_q, n_kv = dict(b), s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"]
-    fused = "ffn_gate" not in b
+    fused = "ffn_gate" not in b and len(b.get("ffn_up", ())) == 2 * s["n_ff"]
     for end in ("", ".bias"):
         if f"attn_qkv{end}" in b:
             b[f"attn_q{end}"], b[f"attn_k{end}"], b[f"attn_v{end}"] = np.split(b[f"attn_qkv{end}"], [n_q, n_q + n_kv])
@@ -284,13 +305,13 @@ def forward(
 
     rotary: other frequencies and magnitude.
     """
-    s = shape or SHAPES[arch]
-    plain = frequencies(s["head_dim"]), 1.0
+    s, keys = shape or SHAPES[arch], KEYS.get(arch, {})
+    plain = frequencies(s["n_rot"] if "n_rot" in s else s["head_dim"]), 1.0
     if arch == "phi3" and rotary is None:
         rotary = frequencies(s["n_rot"]) / w["rope_factors_long"], PHI3_MAGNITUDE
-    gemma = arch == "gemma3"
-    n, d = len(tokens), s["head_dim"]
-    x = w["token_embd"][tokens].astype(np.float64) * (s["n_embd"] ** 0.5 if gemma else 1)
+    residual_scale = keys.get("residual_scale", 1.0)
+    x = w["token_embd"][tokens].astype(np.float64)
+    x *= s["n_embd"] ** 0.5 if arch in GEMMAS else keys.get("embedding_scale", 1.0)
     for i in range(s["n_layer"]):
         b = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"blk.{i}.")}
         b = unfused(b, layer_shape(s, i))
@@ -298,18 +319,54 @@ def forward(
             a = rms(x, b["attn_norm"]) if "attn_norm" in b else x
             if "attn_q" in b:
                 window = s["window"] if "window" in s and (i + 1) % PERIODS[arch] else 0
-                q, k, v = (linear(a, b, f"attn_{p}").reshape(n, -1, d) for p in "qkv")
-                if "attn_q_norm" in b:
-                    q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
-                if arch != "exaone4" or window or "window" not in s:
-                    turn = plain if gemma and window else rotary or plain
-                    q, k = (rope(z, *turn, arch in ("llama", "deci")) for z in (q, k))
-                a = attention(q, k, v, d**-0.5, window).reshape(n, -1)
+                turn = plain if arch in ("gemma3", "olmo2") and window else rotary or plain
+                a = attend(arch, a, b, s["head_dim"], turn if has_rope(arch, s, i, window) else None, window)
             a = linear(a, b, "attn_output")
-            x = x + (rms(a, b["post_attention_norm"]) if "post_attention_norm" in b else a)
+            post_norm = b.get("post_attention_norm") if arch != "seed_oss" else None
+            x = x + residual_scale * (a if post_norm is None else rms(a, post_norm))
         if "ffn_down" in b:
-            h = rms(x, b["ffn_norm"]) if "ffn_norm" in b else x
-            f = (gelu if gemma else silu)(linear(h, b, "ffn_gate")) * linear(h, b, "ffn_up")
-            f = linear(f, b, "ffn_down")
-            x = x + (rms(f, b["post_ffw_norm"]) if "post_ffw_norm" in b else f)
-    return rms(x, w["output_norm"]) @ w.get("output", w["token_embd"]).T
+            norm = b.get("post_attention_norm" if arch == "seed_oss" else "ffn_norm")
+            f = linear(feed_forward(arch, x if norm is None else rms(x, norm), b), b, "ffn_down")
+            x = x + residual_scale * (rms(f, b["post_ffw_norm"]) if "post_ffw_norm" in b else f)
+    return head(arch, rms(x, w["output_norm"]), w)
+
+
+def head(arch: str, x: F64, w: dict[str, F32]) -> F64:
+    keys = KEYS.get(arch, {})
+    logits = x @ w.get("output", w["token_embd"]).T / keys.get("logit_scale", 1.0)
+    cap = keys.get("final_logit_softcapping")
+    return cap * np.tanh(logits / cap) if cap else logits
+
+
+def has_rope(arch: str, s: Shape, layer: int, window: int) -> bool:
+    if arch == "smollm3":
+        return (layer + 1) % 4 != 0
+    return arch != "exaone4" or window > 0 or "window" not in s
+
+
+def attend(arch: str, x: F64, b: dict[str, F32], head_dim: int, turn: tuple[F64, float] | None, window: int) -> F64:
+    """What attention makes of a layer's input, before attn_output. turn: frequencies and magnitude of rope."""
+    n, keys = len(x), KEYS.get(arch, {})
+    q, k, v = (linear(x, b, f"attn_{p}") for p in "qkv")
+    if arch == "olmo2":
+        q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
+    q, k, v = (z.reshape(n, -1, head_dim) for z in (q, k, v))
+    norm_heads = "attn_q_norm" in b and arch != "olmo2"
+    if norm_heads and arch != "hunyuan-dense":
+        q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
+    if turn:
+        q, k = (rope(z, *turn, arch in NEIGHBOURS) for z in (q, k))
+    if norm_heads and arch == "hunyuan-dense":
+        q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
+    if arch == "mistral3":
+        periods = np.arange(n) // keys["rope.scaling.original_context_length"]
+        q = q * (1 + keys["attention.temperature_scale"] * np.log(1 + periods))[:, None, None]
+    scale, softcap = keys.get("attention.scale", head_dim**-0.5), keys.get("attn_logit_softcapping", 0.0)
+    return attention(q, k, v, scale, window, softcap=softcap).reshape(n, -1)
+
+
+def feed_forward(arch: str, x: F64, b: dict[str, F32]) -> F64:
+    """What ffn_down is multiplied with."""
+    if arch == "arcee":
+        return np.maximum(linear(x, b, "ffn_up"), 0) ** 2
+    return (gelu if arch in GEMMAS else silu)(linear(x, b, "ffn_gate")) * linear(x, b, "ffn_up")
