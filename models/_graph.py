@@ -43,6 +43,7 @@ class Normed:
         return self.into(x, accumulate=True)
 
     def computed(self) -> Value:
+        """A value of its own."""
         return self.into(Value(self.value.graph, self.value.width), accumulate=False)
 
     def into(self, out: Value, *, accumulate: bool) -> Value:
@@ -207,8 +208,8 @@ class Graph:
 
     def attention(
         self,
-        q: Value,
-        k: Value,
+        q: Value | Normed,
+        k: Value | Normed,
         v: Value,
         *,
         n_head: int,
@@ -234,6 +235,7 @@ class Graph:
         each query head's softmax. temperature_scale, temperature_length: queries at position pos are multiplied by
         1 + temperature_scale * ln(1 + floor(pos / temperature_length)), which sharpens attention.
         """
+        q, k = (x.computed() if isinstance(x, Normed) else x for x in (q, k))
         out = Value(self, q.width)
 
         def cost(n: int, depth: int) -> OperationCost:
