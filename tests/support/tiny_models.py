@@ -42,6 +42,10 @@ SHAPES: dict[str, Shape] = {
     "mistral3": LLAMA, "olmo2": {**LLAMA, "n_layer": 5, "window": 8}, "seed_oss": LLAMA,
     "smollm3": {**LLAMA, "n_layer": 5},
 }  # fmt: skip
+VARIATIONS = {
+    "ernie4_5", "gemma", "glm4", "granite", "hunyuan-dense", "minicpm", "mistral3", "olmo2", "seed_oss", "smollm3",
+}  # fmt: skip
+"""What these have of their own is done to one row alone: others stand for them where steps are cut and types mixed."""
 PERIODS = {"gemma2": 2, "gemma3": 6, "exaone4": 4, "olmo2": 4}  # one layer in so many has no window
 KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
     "gemma2": {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0},
