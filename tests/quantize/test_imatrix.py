@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tiny_models import SHAPES, write_model
 
 import subbyte as sb
+from subbyte.runtime.imatrix.expert_use import ExpertUse, expert_use, never_chosen
 
 TEXT = "the thin man and the other one are in an old inn near the river, " * 6
 N_CTX = 40
@@ -65,7 +66,7 @@ def test_sums_are_those_of_plain_numpy(arch: str, tmp_path: Path) -> None:
         assert result.squares[name] == pytest.approx((x * x).sum(axis=0)[None], rel=1e-4, abs=1e-6)
         assert result.sums[name] == pytest.approx(x.sum(axis=0)[None], rel=1e-4, abs=1e-4)
         assert result.counts[name] == [3 * N_CTX]
-        assert result.weights(name) == pytest.approx((x * x).mean(axis=0), rel=1e-4, abs=1e-6)
+        assert result.weights(name)[0] == pytest.approx((x * x).mean(axis=0), rel=1e-4, abs=1e-6)
     assert (result.chunk_count, result.chunk_size) == (3, N_CTX)
     assert all(name.startswith("blk.") for name in without.squares) and len(without.squares) == len(result.squares) - 1
 
@@ -110,7 +111,7 @@ def test_gguf_format_is_read_by_others_and_by_us(found: sb.Imatrix, tmp_path: Pa
     assert back.sums.keys() == found.sums.keys()
     theirs = libgguf.load_imatrix(tmp_path / "i.gguf")
     assert theirs.keys() == found.squares.keys()
-    assert all(np.array_equal(theirs[name], found.weights(name)) for name in theirs)
+    assert all(np.array_equal(theirs[name], found.weights(name).reshape(-1)) for name in theirs)
     reader = gguf.GGUFReader(tmp_path / "i.gguf")
     assert reader.fields["general.type"].contents() == "imatrix" and "general.architecture" not in reader.fields
     shapes = {tensor.name: tensor.shape.tolist() for tensor in reader.tensors}
@@ -131,15 +132,24 @@ def test_the_older_format(tmp_path: Path) -> None:
     for tail, chunks, names in [(b"", 0, ()), (struct.pack("<ii", 7, 5) + b"a.txt", 7, ("a.txt",))]:
         (tmp_path / "i.dat").write_bytes(old_format(entries, tail))
         result = sb.Imatrix.open(tmp_path / "i.dat")
-        assert result.weights("blk.0.attn_q.weight").tolist() == [2.0, 0.5, 0.0]
-        assert result.weights("blk.0.ffn_up.weight").tolist() == [1.5]
+        assert result.weights("blk.0.attn_q.weight").tolist() == [[2.0, 0.5, 0.0]]
+        assert result.weights("blk.0.ffn_up.weight").tolist() == [[1.5]]
         assert (result.chunk_count, result.datasets) == (chunks, names)
     assert libgguf.load_imatrix(tmp_path / "i.dat")["blk.0.attn_q.weight"].tolist() == [2.0, 0.5, 0.0]
 
 
 def test_what_was_never_reached_has_weights_of_one(tmp_path: Path) -> None:
-    result = sb.Imatrix({"a": np.array([[4.0, 8.0], [0, 0]])}, {"a": np.array([2.0, 0])}, {}, (), 1, 512)
-    assert result.weights("a").tolist() == [2, 4, 1, 1] and result.weights("b") is None
+    """An expert, too: libgguf reads what we write as llama-quantize does, and a sentence names those experts."""
+    name = "blk.3.ffn_up_exps.weight"
+    result = sb.Imatrix({name: np.array([[4.0, 8.0], [0, 0]])}, {name: np.array([2.0, 0])}, {}, (), 1, 512)
+    assert result.weights(name).tolist() == [[2, 4], [1, 1]] and result.weights("b") is None
+    result.save(tmp_path / "i.gguf")
+    assert libgguf.load_imatrix(tmp_path / "i.gguf")[name].tolist() == [2, 4, 1, 1]
+    assert same(result, sb.Imatrix.open(tmp_path / "i.gguf"))
+    shapes = {tensor.name: tensor.shape.tolist() for tensor in gguf.GGUFReader(tmp_path / "i.gguf").tensors}
+    assert shapes == {f"{name}.counts": [1, 2], f"{name}.in_sum2": [2, 2]}
+    assert expert_use(result) == [ExpertUse(3, (2, 0))]
+    assert "never chosen have no importances" in (told := never_chosen(result) or "") and "layer 3: 1 of 2;" in told
 
 
 @pytest.mark.parametrize("data, message", [
