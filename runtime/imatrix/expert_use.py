@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from subbyte.errors import ModelRefused
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.records import Record
@@ -40,6 +41,22 @@ def expert_use(imatrix: Imatrix) -> list[ExpertUse]:
         if layer is not None and len(counts) > 1:
             layers.setdefault(layer, ExpertUse(layer, tuple(np.rint(counts).astype(np.int64).tolist())))
     return [layers[layer] for layer in sorted(layers)]
+
+
+def checked_use(imatrix: Imatrix, n_expert: int, model: str) -> list[ExpertUse]:
+    """The layers with experts, for a model with so many of them.
+
+    Raises ModelRefused for a dense model, and for an importance matrix without such counts, or of another model.
+    """
+    if not n_expert:
+        raise ModelRefused(f"{model}: a dense model, which has no experts")
+    layers = expert_use(imatrix)
+    if not layers:
+        raise ModelRefused("the importance matrix counts no experts; make one of this model with `subbyte imatrix`")
+    if odd := [of for of in layers if len(of.counts) != n_expert]:
+        found = f"layer {odd[0].layer} has {n_expert} experts, the importance matrix has {len(odd[0].counts)}"
+        raise ModelRefused(f"{model}: {found}; it was made from another model")
+    return layers
 
 
 def never_chosen(imatrix: Imatrix) -> str | None:
