@@ -56,10 +56,12 @@ class Config(BaseConfig):
         return self.n_head_kv * self.head_dim
 
 
-def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope: bool = False) -> Config:
+def read_config(
+    meta: Metadata, architecture: str, n_vocab: int, *, partial_rope: bool = False, experts: bool = False
+) -> Config:
     """The hyper-parameters of an architecture whose layers are all alike.
 
-    partial_rope: whether it may rotate only the first part of a head.
+    partial_rope: whether it may rotate only the first part of a head. experts: whether it may have routed experts.
     """
     layers = read_layers(meta, architecture, lo=1)
     for field, key in LAYER_KEYS.items():
@@ -67,7 +69,8 @@ def read_config(meta: Metadata, architecture: str, n_vocab: int, *, partial_rope
         if len(set(values)) > 1:
             found = f"{architecture}.{key} differs between layers ({values[:8]} …)"
             raise UnsupportedError(f"{found}; {architecture} is supported with the same for all")
-    return Config(**vars(read_base(meta, architecture, n_vocab, layers, partial_rope=partial_rope)), **vars(layers[0]))
+    base = read_base(meta, architecture, n_vocab, layers, partial_rope=partial_rope, experts=experts)
+    return Config(**vars(base), **vars(layers[0]))
 
 
 def read_layers(meta: Metadata, architecture: str, *, lo: int) -> list[Layer]:
@@ -87,7 +90,13 @@ def read_layers(meta: Metadata, architecture: str, *, lo: int) -> list[Layer]:
 
 
 def read_base(
-    meta: Metadata, architecture: str, n_vocab: int, layers: list[Layer], *, partial_rope: bool = False
+    meta: Metadata,
+    architecture: str,
+    n_vocab: int,
+    layers: list[Layer],
+    *,
+    partial_rope: bool = False,
+    experts: bool = False,
 ) -> BaseConfig:
     """The hyper-parameters that all layers share. Heads are by default as long as layer 0 has it."""
     a = f"{architecture}."
@@ -104,12 +113,14 @@ def read_base(
         raise UnsupportedError(
             f"{a}attention.value_length = {value_length} differs from key_length = {head_dim}; they must be equal"
         )
-    if meta.u32(a + "expert_count", 0):
-        raise UnsupportedError(f"{a}expert_count: mixtures of experts are not supported")
+    if not experts and meta.u32(a + "expert_count", 0):
+        raise UnsupportedError(f"{a}expert_count: {architecture} is supported without routed experts")
     n_ctx_train = meta.u32(a + "context_length", lo=1)
+    # With experts came blocks at the end that predict further tokens: what comes before them is a model without.
+    n_predict = meta.u32(a + "nextn_predict_layers", 0, hi=len(layers) - 1) if experts else 0
     return BaseConfig(
         architecture=architecture,
-        n_layer=len(layers),
+        n_layer=len(layers) - n_predict,
         n_embd=n_embd,
         head_dim=head_dim,
         n_ctx_train=n_ctx_train,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subbyte.kernels import OperationCost, Plan
+from subbyte.models._experts import Experts
 from subbyte.models._rope import Angles
 from subbyte.models._weights import Linear, Vector
 
@@ -25,8 +26,8 @@ class Value:
     graph: Graph
     width: int
 
-    def __add__(self, other: Projection | Normed) -> Value:
-        """The residual stream: this value with a projection or a norm added in place; the old value is gone."""
+    def __add__(self, other: Projection | Normed | Routed) -> Value:
+        """The residual stream: this value with what a part of the layer gives added in place; the old value is gone."""
         return other.add_to(self)
 
 
@@ -62,6 +63,31 @@ class Projection:
     def value(self) -> Value:
         graph = parts(self.input)[0].graph
         return graph.record_linear(self.input, [self.linear], [Value(graph, self.linear.weight.rows)], accumulate=False)
+
+
+@dataclass(eq=False)
+class Routed:
+    """The sum over the experts that each token went to, not recorded before it is known what it is added to."""
+
+    hidden: list[Value]  # of the routed experts, the routing, and of the shared expert if there is one
+    experts: Experts
+    scale: float
+
+    def add_to(self, x: Value) -> Value:
+        return self.into(x, accumulate=True)
+
+    def value(self) -> Value:
+        graph = self.hidden[0].graph
+        return self.into(Value(graph, self.experts.n_embd), accumulate=False)
+
+    def into(self, out: Value, *, accumulate: bool) -> Value:
+        e = self.experts
+        out.graph.record(
+            "experts_down", self.hidden, [out], e.down_matrices, cost=e.cost_of(e.down_matrices),
+            n_expert=e.routing.n_expert, n_used=e.routing.n_used, accumulate=accumulate, scale=self.scale,
+            down_scale=e.down_scale,
+        )  # fmt: skip
+        return out
 
 
 def parts(x: Value | Normed) -> tuple[Value, Vector | None, float]:
@@ -120,9 +146,9 @@ class Graph:
         self.record("embed", [], [x], [token_embd], scale=scale)
         return x
 
-    def rms_norm(self, x: Value | Projection, weight: Vector, eps: float) -> Normed:
+    def rms_norm(self, x: Value | Projection | Routed, weight: Vector, eps: float) -> Normed:
         """x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich, 2019)."""
-        return Normed(x.value() if isinstance(x, Projection) else x, weight, eps)
+        return Normed(x if isinstance(x, Value) else x.value(), weight, eps)
 
     def linear(self, x: Value | Normed, linear: Linear) -> Projection:
         """linear.weight @ x + linear.bias."""
@@ -140,6 +166,24 @@ class Graph:
         out = Value(self, gate.weight.rows)
         self.record("glu", [value], [out], [gate, up], norm=norm, eps=eps, activation=activation)
         return out
+
+    def experts(self, x: Value | Normed, e: Experts, activation: str, scale: float = 1.0) -> Routed:
+        """scale * sum of weight * down @ (activation(gate @ x) * (up @ x)) over the experts that a token goes to.
+
+        The router's logits decide which these are and their weights (Shazeer et al., "Outrageously Large Neural
+        Networks", 2017); the shared expert, if there is one, is for every token.
+        """
+        value, norm, eps = parts(x)
+        logits = self.linears(x, *e.routers)
+        hidden = [Value(self, e.routing.n_used * e.n_ff), Value(self, 2 * e.routing.n_used + 1)]
+        if e.shared is not None:
+            hidden.append(Value(self, e.shared.up.weight.rows))
+        self.record(
+            "experts_up", [value, *logits], hidden, e.up_matrices, norm=norm, eps=eps, cost=e.cost_of(e.up_matrices),
+            **vars(e.routing), selection_bias=e.selection_bias, activation=activation, fused=e.fused,
+            gate_scale=e.gate_scale, up_scale=e.up_scale,
+        )  # fmt: skip
+        return Routed(hidden, e, scale)
 
     def attention(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -47,6 +48,13 @@ class Linear:
         ]
 
 
+def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Without ones at its end, which say nothing: a vector of n may be written as n x 1."""
+    while len(shape) > 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
 class Weights:
     """The tensors whose names start with `prefix`, asked for by the rest of their name.
 
@@ -70,15 +78,18 @@ class Weights:
         tensor = self.tensors.get(name)
         if tensor is None:
             raise FormatError(f"tensor {name} is missing; the model needs it with shape {list(shape)}: {HINT}")
-        if tuple(tensor.shape) != shape:
+        if _trimmed(tensor.shape) != _trimmed(shape):
             found = f"{tensor.file}: tensor {name} has shape {list(tensor.shape)}"
             raise FormatError(f"{found}; the model's hyper-parameters ask for {list(shape)}: {HINT}")
         return tensor
 
     def vector(self, name: str, n: int, suffix: str = "weight") -> Vector:
         """A norm's weight or a bias, float32 [n]."""
-        full = f"{self.prefix}{name}.{suffix}"
-        tensor = self._find(full, (n,))
+        return self._floats(f"{self.prefix}{name}.{suffix}", (n,))
+
+    def _floats(self, full: str, shape: tuple[int, ...]) -> Vector:
+        """All numbers of a tensor that is not quantized."""
+        tensor = self._find(full, shape)
         if tensor.type not in VECTOR_TYPES:
             found = f"{tensor.file}: tensor {full} has type {tensor.type}"
             raise UnsupportedError(f"{found}; a vector must be one of {', '.join(VECTOR_TYPES)}: {HINT}")
@@ -86,16 +97,47 @@ class Weights:
 
     def linear(self, name: str, n_in: int, n_out: int) -> Linear:
         """The matrix `name.weight` [n_in, n_out] with `name.bias` [n_out] if the file has one."""
+        return Linear(self._matrix(name, (n_in, n_out)), self.bias(name, n_out))
+
+    def _matrix(self, name: str, shape: tuple[int, ...]) -> Weight:
+        """A tensor as a matrix whose row length is shape[0]."""
         full = f"{self.prefix}{name}.weight"
-        tensor = self._find(full, (n_in, n_out))
+        tensor = self._find(full, shape)
         if tensor.type not in FORMATS:
             found = f"{tensor.file}: tensor {full} has type {tensor.type}"
             raise UnsupportedError(f"{found}; a matrix must be one of {', '.join(FORMATS)}: {HINT}")
-        return Linear(Weight(tensor.data, tensor.type, n_out, n_in, full), self.bias(name, n_out))
+        return Weight(tensor.data, tensor.type, math.prod(shape[1:]), shape[0], full)
+
+    def experts(self, name: str, n_in: int, n_out: int, n_expert: int) -> Linear:
+        """The matrices of all experts, one after the other, as one: `name.weight` [n_in, n_out, n_expert].
+
+        With `name.bias` [n_out, n_expert] if the file has one.
+        """
+        self._refuse_single_experts(name)
+        weight = self._matrix(name, (n_in, n_out, n_expert))
+        full = f"{self.prefix}{name}.bias"
+        bias = self._floats(full, (n_out, n_expert)) if full in self.tensors else None
+        return Linear(weight, bias)
+
+    def _refuse_single_experts(self, name: str) -> None:
+        single = f"{self.prefix}{name.removesuffix('_exps')}.0.weight"
+        if f"{self.prefix}{name}.weight" not in self.tensors and single in self.tensors:
+            raise UnsupportedError(
+                f"tensor {single}: a tensor for each expert, as files of before April 2024 have; {name} with all of "
+                f"them in one is supported: convert the model again, or get a newer file of it"
+            )
+
+    def scale(self, name: str, n_expert: int) -> Vector | None:
+        """`name.scale` [n_expert], a factor of each expert's products, if the file has one."""
+        return self.vector(name, n_expert, "scale") if f"{self.prefix}{name}.scale" in self.tensors else None
 
     def bias(self, name: str, n: int) -> Vector | None:
         """`name.bias` [n] if the file has one."""
         return self.vector(name, n, "bias") if f"{self.prefix}{name}.bias" in self.tensors else None
+
+    def row(self, name: str, n: int) -> Linear:
+        """The vector `name.weight` [n] as a matrix of one row: a logit of each token."""
+        return Linear(self._matrix(name, (n, 1)))
 
     def qkv(self, n_embd: int, n_q: int, n_kv: int) -> list[Linear]:
         """attn_q, attn_k and attn_v, or the rows of a fused attn_qkv that stands for them."""

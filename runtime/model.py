@@ -88,7 +88,12 @@ class Model(Handle):
     def _check_unused(self, names: Set[str]) -> None:
         """Refuses tensors without which the results are wrong: those of its layers, and biases. Others only warn."""
         layers = range(self.config.n_layer)
-        if missed := [name for name in names if name.endswith(".bias") or layer_of(name) in layers]:
+
+        def matters(name: str) -> bool:
+            layer = layer_of(name)
+            return name.endswith(".bias") if layer is None else layer in layers
+
+        if missed := [name for name in names if matters(name)]:
             found = f"tensor {min(missed)} is no part of {self.config.architecture} as it is computed here"
             raise UnsupportedError(f"{found}; leaving it out would change the results: get a file without it")
         if names:

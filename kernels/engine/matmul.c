@@ -64,10 +64,11 @@ static void gemv_rows(struct step *s, const struct weight *w, int64_t row0, int 
 }
 
 /* With INT8X2 the residuals of the tokens follow them as so many tokens more: each block is unpacked once for both. */
-static void gemv_q8(struct step *s, const struct weight *w, int64_t row0, int n, int n_tokens, int thread, float *out,
-                          int64_t out_stride)
+static void gemv_q8(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
+                    int64_t out_stride)
 {
-    struct q8_row x = n_tokens == 1 ? s->scratch->thread[thread].q8 : s->scratch->small_batch;
+    struct q8_row x = in->at.rows;
+    int n_tokens = in->n_tokens;
     float both[2 * MAX_SMALL_BATCH * MAX_CHUNK_ROWS];
     if (s->scratch->activations != ACTIVATIONS_INT8X2) {
         gemv_rows(s, w, row0, n, x, n_tokens, thread, out, out_stride);
@@ -80,45 +81,45 @@ static void gemv_q8(struct step *s, const struct weight *w, int64_t row0, int n,
     }
 }
 
-static void gemv_float(struct step *s, const struct weight *w, int64_t row0, int n, int thread, float *out)
+static void gemv_float(struct step *s, const struct weight *w, int64_t row0, int n, const float *x, int thread, float *out)
 {
     const struct kernels *k = s->kernels;
-    struct thread_scratch *mine = &s->scratch->thread[thread];
+    float *panel = s->scratch->thread[thread].float_panel;
     int64_t bytes = row_bytes(w->format, w->cols);
     if (k->dot_float[w->format]) {
-        k->dot_float[w->format](w->data + row0 * bytes, n, w->cols, mine->row, out);
+        k->dot_float[w->format](w->data + row0 * bytes, n, w->cols, x, out);
         return;
     }
     for (int r = 0; r < n; r += PANEL_ROWS) {
         int rows = n - r < PANEL_ROWS ? n - r : PANEL_ROWS;
         for (int i = 0; i < rows; i++)
-            k->to_float[w->format](w->data + (row0 + r + i) * bytes, w->cols, mine->float_panel + i * w->cols);
-        k->dot_float[FORMAT_F32]((const uint8_t *)mine->float_panel, rows, w->cols, mine->row, out + r);
+            k->to_float[w->format](w->data + (row0 + r + i) * bytes, w->cols, panel + i * w->cols);
+        k->dot_float[FORMAT_F32]((const uint8_t *)panel, rows, w->cols, x, out + r);
     }
 }
 
-static void gemm_q8(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
-                           float *out, int64_t out_stride)
+static void gemm_q8(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
+                    int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
     int lanes = s->kernels->lanes, at_once = lanes * s->kernels->gemm_tiles;
     float residual[MAX_TILES * MAX_LANES * PANEL_ROWS];
     unpack_panel(s, w, row0, n, 1, panel);
-    for (int first = 0; first < in.n_tokens; first += at_once, out += at_once * out_stride) {
-        struct q8_tile x = q8_tile_at(s, s->scratch->q8, first / lanes, in.cols);
-        int tokens = in.n_tokens - first < at_once ? in.n_tokens - first : at_once;
+    for (int first = 0; first < in->n_tokens; first += at_once, out += at_once * out_stride) {
+        struct q8_tile x = q8_tile_at(in->at.q8, first * in->cols);
+        int tokens = in->n_tokens - first < at_once ? in->n_tokens - first : at_once;
         s->kernels->gemm(panel, &x, tokens, out, out_stride);
         if (s->scratch->activations != ACTIVATIONS_INT8X2)
             continue;
-        x = q8_tile_at(s, s->scratch->residual, first / lanes, in.cols);
+        x = q8_tile_at(in->at.residual, first * in->cols);
         s->kernels->gemm(panel, &x, tokens, residual, PANEL_ROWS);
         for (int t = 0; t < tokens; t++)
             s->kernels->add(out + t * out_stride, residual + t * PANEL_ROWS, n);
     }
 }
 
-static void gemm_float(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread,
-                              float *out, int64_t out_stride)
+static void gemm_float(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
+                       int64_t out_stride)
 {
     const struct kernels *k = s->kernels;
     float *panel = s->scratch->thread[thread].float_panel;
@@ -127,32 +128,32 @@ static void gemm_float(struct step *s, const struct weight *w, int64_t row0, int
         int rows = n - r < PANEL_ROWS ? n - r : PANEL_ROWS;
         for (int i = 0; i < rows; i++)
             k->to_float[w->format](w->data + (row0 + r + i) * bytes, w->cols, panel + i * w->cols);
-        k->gemm_float(panel, rows, w->cols, float_tile_at(s, 0, in.cols), in.n_tokens, out + r, out_stride);
+        k->gemm_float(panel, rows, w->cols, in->at.tile, in->n_tokens, out + r, out_stride);
     }
 }
 
-static void multiply_bf16(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
+static void multiply_bf16(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, float *out,
                           int64_t out_stride)
 {
     const uint8_t *rows = w->data + row0 * row_bytes(w->format, w->cols);
-    if (in.n_tokens == 1)
-        s->kernels->dot_bf16(rows, n, w->cols, s->scratch->thread[thread].row, out);
+    if (in->n_tokens == 1)
+        s->kernels->dot_bf16(rows, n, w->cols, in->at.row, out);
     else
-        s->kernels->gemm_bf16(rows, n, w->cols, bf16_tile_at(s, 0, in.cols), in.n_tokens, out, out_stride);
+        s->kernels->gemm_bf16(rows, n, w->cols, in->at.bf16_tile, in->n_tokens, out, out_stride);
 }
 
-void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
+void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
                     int64_t out_stride)
 {
     *s->scratch->thread[thread].weight_bytes += n * row_bytes(w->format, w->cols);
-    if (uses_q8(s, w) && is_small_batch(s, in.n_tokens))
-        gemv_q8(s, w, row0, n, in.n_tokens, thread, out, out_stride);
+    if (uses_q8(s, w) && is_small_batch(s, in->n_tokens))
+        gemv_q8(s, w, row0, n, in, thread, out, out_stride);
     else if (uses_q8(s, w))
         gemm_q8(s, w, row0, n, in, thread, out, out_stride);
     else if (uses_bf16(s, w))
-        multiply_bf16(s, w, row0, n, in, thread, out, out_stride);
-    else if (in.n_tokens == 1)
-        gemv_float(s, w, row0, n, thread, out);
+        multiply_bf16(s, w, row0, n, in, out, out_stride);
+    else if (in->n_tokens == 1)
+        gemv_float(s, w, row0, n, in->at.row, thread, out);
     else
         gemm_float(s, w, row0, n, in, thread, out, out_stride);
 }

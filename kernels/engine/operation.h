@@ -31,6 +31,8 @@ struct step_size {
 struct scratch_need {
     int64_t thread_floats;      /* of each thread: thread_scratch.floats */
     int64_t shared_floats;      /* scratch.shared */
+    int64_t thread_q8;          /* values of each thread: thread_scratch.q8 */
+    int64_t prepared;           /* values of its inputs, where it has more of them than tokens: scratch.prepared */
     int n_counters;             /* scratch.counter: zero between operations */
 };
 

@@ -9,17 +9,32 @@ void fill_rope_tables(struct step *s, struct team *team, int thread);
 
 /* ---- quantize_input.c: the input of projections ---- */
 
-struct input {                  /* one row in each thread's own scratch, or rows or tiles in the shared one */
+/* Where the input of projections comes from: token t has row rows[t] (or t, if rows is NULL) of x. */
+struct source {
+    const float *x;
+    int64_t stride;
+    const int32_t *rows;
+    const float *norm;          /* RMSNorm weight applied first, or NULL */
+    float eps;
+};
+
+/* The input of projections made ready, in the forms that their weights need. */
+struct input {
     int n_tokens;
     int64_t cols;
     int need_q8, need_bf16, need_float;
+    struct prepared at;         /* where it is */
 };
-/* Makes x row rows[t] (or t, if rows is NULL) ready for every token of `in`. Many tokens: ends with a barrier, whose answer it
- * returns. */
-int prepare(struct step *s, const float *x, int64_t stride, const int32_t *rows, const float *norm, float eps,
-            struct input in, struct team *team, int thread);
+/* Makes a source ready for all tokens of `in`: one in each thread's own memory, more in what all share, ending with a barrier, whose
+ * answer it returns. */
+int prepare(struct step *s, const struct source *source, struct input *in, struct team *team, int thread);
 /* The same of in[0] for all tokens and matrices of an operation; sets `in`. */
 int prepare_op(struct step *s, const struct op *op, struct input *in, struct team *team, int thread);
+/* Its parts, for operations that make several inputs ready at once: how many tasks one takes, each of them, to in->at. */
+int prepare_tasks(const struct step *s, const struct input *in);
+void prepare_task(struct step *s, const struct source *source, const struct input *in, int task, int thread);
+/* One token, to in->at, which is the calling thread's own. */
+void prepare_one(struct step *s, const struct source *source, const struct input *in, int thread);
 
 /* ---- matmul.c: rows of a matrix times a prepared input ---- */
 
@@ -28,7 +43,18 @@ void add_need(const struct step *s, const struct weight *w, struct input *in);
 /* How many rows of w one chunk takes: what multiply_panel gets as n at most. */
 int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens);
 /* out[t * out_stride + r] = rows row0 .. row0 + n - 1 times all tokens of the prepared input. */
-void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, struct input in, int thread, float *out,
+void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
                     int64_t out_stride);
+
+/* ---- activations of gated linear units ---- */
+
+#define ACTIVATIONS "silu gelu"
+enum { SILU, GELU };            /* in that order */
+
+/* out[n] = activation(gate) * up */
+static inline void activate(const struct kernels *kernels, int64_t activation, const float *gate, const float *up, int64_t n, float *out)
+{
+    (activation == SILU ? kernels->silu_mul : kernels->gelu_mul)(gate, up, n, out);
+}
 
 #endif

@@ -19,14 +19,25 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const struct kernels *k, int n_batch, struct arena *a)
+/* Rows of so many values, all together. */
+static struct q8_row take_rows(struct arena *a, int64_t values)
+{
+    return (struct q8_row){take(a, values), take(a, values / 32 * 4), take(a, values / 16 * 2)};
+}
+
+static struct q8_tile take_tiles(struct arena *a, int64_t values)
+{
+    return (struct q8_tile){take(a, values), take(a, values / 32 * 4), take(a, values / 16 * 4)};
+}
+
+static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const struct kernels *k, int n_batch,
+                           struct scratch_need need, struct arena *a)
 {
     int64_t cols = p->max_cols, lanes = k->lanes, groups = PANEL_ROWS * cols / 16 + PANEL_ROWS;
     t->row = take(a, cols * 4);
     t->weight_bytes = take(a, sizeof *t->weight_bytes);
-    for (int i = 0; i < 2; i++)
-        *(i ? &t->residual : &t->q8) = (struct q8_row){take(a, lanes * cols), take(a, lanes * (cols / 32 + 1) * 4),
-                                                   take(a, lanes * (cols / 16 + 1) * 2)};
+    t->q8 = take_rows(a, max64(lanes * cols, need.thread_q8));
+    t->residual = take_rows(a, lanes * cols);
     t->panel.code = take(a, PANEL_ROWS * cols);
     t->panel.scale = take(a, groups * 4);
     t->panel.factor = take(a, PANEL_ROWS * (cols / 256 + 1) * 4);
@@ -34,6 +45,7 @@ static void lay_out_thread(struct thread_scratch *t, const struct plan *p, const
     t->float_panel = take(a, PANEL_ROWS * cols * 4);
     /* gate and up of a panel for all tokens, or of a chunk for a small batch; or the rows of a tile */
     t->out = take(a, 4 * max64(lanes * cols, max64(2 * (int64_t)n_batch * PANEL_ROWS, 2 * MAX_SMALL_BATCH * MAX_CHUNK_ROWS)));
+    t->floats = take(a, need.thread_floats * 4);
 }
 
 static void lay_out(struct scratch *m, const struct plan *p, const struct kernels *k, struct scratch_need need, struct arena *a)
@@ -41,14 +53,15 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
     int64_t rows = (m->n_batch + k->lanes - 1) / k->lanes * k->lanes, pairs = 0;
     for (int i = 0; i < p->n_slots; i++)
         m->slot[i] = take(a, (int64_t)m->n_batch * p->width[i] * 4);
-    for (int i = 0; i < 2; i++)
-        *(i ? &m->residual : &m->q8) = (struct q8_tile){take(a, rows * p->max_cols),
-                                                    take(a, rows * (p->max_cols / 32 + 1) * 4),
-                                                    take(a, rows * (p->max_cols / 16 + 1) * 4)};
-    m->small_batch = (struct q8_row){take(a, 2 * MAX_SMALL_BATCH * p->max_cols), take(a, 2 * MAX_SMALL_BATCH * (p->max_cols / 32 + 1) * 4),
-                             take(a, 2 * MAX_SMALL_BATCH * (p->max_cols / 16 + 1) * 2)};
-    m->tile = take(a, rows * p->max_cols * 4);
-    m->bf16_tile = take(a, rows * p->max_cols * 2);
+    int64_t values = max64(rows * p->max_cols, need.prepared);
+    m->prepared = (struct prepared){
+        .row = take(a, values * 4),
+        .rows = take_rows(a, 2 * max64(MAX_SMALL_BATCH * p->max_cols, need.prepared)),
+        .q8 = take_tiles(a, values),
+        .residual = take_tiles(a, values),
+        .tile = take(a, values * 4),
+        .bf16_tile = take(a, values * 2),
+    };
     for (int i = 0; i < p->n_ropes; i++)
         pairs += p->rope[i].n_pairs;
     m->cos = take(a, m->n_batch * pairs * 4);
@@ -56,10 +69,8 @@ static void lay_out(struct scratch *m, const struct plan *p, const struct kernel
     m->shared = take(a, need.shared_floats * 4);
     m->counter = take(a, need.n_counters * 4);
     m->n_counters = need.n_counters;
-    for (int i = 0; i < m->n_threads; i++) {
-        lay_out_thread(&m->thread[i], p, k, m->n_batch, a);
-        m->thread[i].floats = take(a, need.thread_floats * 4);
-    }
+    for (int i = 0; i < m->n_threads; i++)
+        lay_out_thread(&m->thread[i], p, k, m->n_batch, need, a);
 }
 
 static void add_need_of(const struct op *op, struct step_size size, struct scratch_need *most)
@@ -69,6 +80,8 @@ static void add_need_of(const struct op *op, struct step_size size, struct scrat
     struct scratch_need need = op->kind->scratch(op, size);
     most->thread_floats = max64(most->thread_floats, need.thread_floats);
     most->shared_floats = max64(most->shared_floats, need.shared_floats);
+    most->prepared = max64(most->prepared, need.prepared);
+    most->thread_q8 = max64(most->thread_q8, need.thread_q8);
     most->n_counters = (int)max64(most->n_counters, need.n_counters);
 }
 

@@ -17,10 +17,21 @@ enum activations {
     ACTIVATIONS_FLOAT,          /* float, weights through to_float: the slow baseline of the other two */
 };
 
+/* Where activations lie that are ready to meet weights, as rows or as tiles one after the other. */
+struct prepared {
+    float *row;                 /* of one token: [cols] */
+    struct q8_row rows;         /* of a small batch: each token's, then (INT8X2) the quantization residual of each */
+    struct q8_tile q8;
+    struct q8_tile residual;    /* the quantization residual (INT8X2) */
+    float *tile;                /* the same as floats: [tile][cols][lanes] */
+    uint16_t *bf16_tile;        /* the same as bf16: [tile][cols / 2][lanes][2] */
+};
+
 /* What one thread needs for itself. */
 struct thread_scratch {
     float *row;                 /* [max_cols] */
-    struct q8_row q8;           /* `lanes` rows: one token and its residual (INT8X2); or tokens on their way to a tile */
+    struct q8_row q8;           /* `lanes` rows, or what an operation asks for: one token and its residual (INT8X2); or tokens on their
+                                 * way to a tile */
     struct q8_row residual;     /* `lanes` rows on their way to a tile: the quantization residual (INT8X2) */
     struct panel panel;         /* PANEL_ROWS x max_cols */
     float *float_panel;         /* [PANEL_ROWS][max_cols] */
@@ -36,11 +47,7 @@ struct scratch {
     int64_t n_ctx;              /* of the longest cache */
     enum activations activations;
     float **slot;               /* [n_slots][n_batch][width] */
-    struct q8_tile q8;          /* activations of the current operation, tile after tile */
-    struct q8_tile residual;    /* their quantization residual (INT8X2) */
-    struct q8_row small_batch;  /* or as rows, if they are a small batch: each token's, then (INT8X2) the residual of each */
-    float *tile;                /* the same as floats: [tile][cols][lanes] */
-    uint16_t *bf16_tile;        /* the same as bf16: [tile][cols / 2][lanes][2] */
+    struct prepared prepared;   /* activations of the current operation */
     float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */
     struct thread_scratch *thread;
     float *shared;              /* what an operation asks for, see scratch_need */
@@ -80,21 +87,10 @@ void scratch_free(struct scratch *scratch);
 /* 0, POOL_CANCELLED or an errno. */
 int step_run(struct step *step, int (*poll)(void *), void *poll_arg);
 
-/* Tile t of those that lie one after the other in the shared buffers. */
-static inline struct q8_tile q8_tile_at(const struct step *s, struct q8_tile all, int tile, int64_t cols)
+/* What lies behind the first n values of tiles one after the other. */
+static inline struct q8_tile q8_tile_at(struct q8_tile all, int64_t n)
 {
-    int64_t lanes = s->kernels->lanes, at = tile * lanes * cols;
-    return (struct q8_tile){all.q + at, all.scale + at / 32, all.sum + at / 16};
-}
-
-static inline float *float_tile_at(const struct step *s, int tile, int64_t cols)
-{
-    return s->scratch->tile + (int64_t)tile * s->kernels->lanes * cols;
-}
-
-static inline uint16_t *bf16_tile_at(const struct step *s, int tile, int64_t cols)
-{
-    return s->scratch->bf16_tile + (int64_t)tile * s->kernels->lanes * cols;
+    return (struct q8_tile){all.q + n, all.scale + n / 32, all.sum + n / 16};
 }
 
 /* Whether so many tokens meet quantized weights row by row (gemv), and not as tiles (gemm). Measured: dot of one token costs as much as

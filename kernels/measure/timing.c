@@ -27,10 +27,10 @@ struct job {
     double seconds;
 };
 
-static void multiply_all(struct job *job, struct input in)
+static void multiply_all(struct job *job, const struct input *in)
 {
     const struct weight *w = job->weight;
-    int64_t rows = chunk_rows(&job->step, w, in.n_tokens);
+    int64_t rows = chunk_rows(&job->step, w, in->n_tokens);
     for (int64_t row = 0; row < w->rows; row += rows)
         multiply_panel(&job->step, w, row, w->rows - row < rows ? w->rows - row : rows, in, 0, job->out + row, w->rows);
 }
@@ -41,11 +41,11 @@ static void run_job(struct team *team, int thread, void *arg)
     const struct weight *w = job->weight;
     struct input in = {.n_tokens = job->step.n_tokens, .cols = w->cols};
     add_need(&job->step, w, &in);
-    if (prepare(&job->step, job->x, w->cols, NULL, NULL, 0, in, team, thread))
+    if (prepare(&job->step, &(struct source){.x = job->x, .stride = w->cols}, &in, team, thread))
         return;
     int64_t start = now_ns(CLOCK_THREAD_CPUTIME_ID);
     for (int64_t i = 0; i < job->repeat; i++)
-        multiply_all(job, in);
+        multiply_all(job, &in);
     job->seconds = seconds_since(start);
 }
 

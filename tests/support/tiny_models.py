@@ -11,6 +11,7 @@ from typing import Any
 import gguf
 import numpy as np
 from blocks import Bytes, random_matrix
+from expert_oracle import expert_tensors, routed_experts
 from gguf.quants import dequantize, quantize
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ QWEN3 = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_head_kv": 2, "head_dim": 24
 GEMMA3 = {"n_layer": 7, "n_embd": 64, "n_head": 4, "n_head_kv": 1, "head_dim": 32, "n_ff": 96, "window": 8}
 PHI3 = {**LLAMA, "n_rot": 12, "n_ctx_orig": 32}
 PHI3_MAGNITUDE = 1.25
+MOE = {"n_expert": 7, "n_used": 3, "n_ff_exp": 32}
 EXAONE4 = {**LLAMA, "n_layer": 5, "window": 8}
 # Layers of every kind: with n_head 0 no attention, with n_head_kv 0 linear attention, with n_ff 0 no feed-forward part.
 DECI = {"n_layer": 9, "n_embd": 64, "head_dim": 16,
@@ -37,7 +39,7 @@ DECI = {"n_layer": 9, "n_embd": 64, "head_dim": 16,
 
 SHAPES: dict[str, Shape] = {
     "llama": LLAMA, "qwen2": LLAMA, "exaone": LLAMA, "qwen3": QWEN3, "gemma3": GEMMA3, "exaone4": EXAONE4, "deci": DECI,
-    "phi3": PHI3,
+    "phi3": PHI3, "qwen3moe": {**QWEN3, **MOE},
 }  # fmt: skip
 PERIODS = {"gemma3": 6, "exaone4": 4}  # one layer in so many has no window
 
@@ -98,12 +100,15 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
         block |= {"attn_norm": (n,), "attn_output": (n, n)}
     if ff:
         block |= {"ffn_norm": (n,), "ffn_gate": (ff, n), "ffn_up": (ff, n), "ffn_down": (n, ff)}
+    if "n_expert" in s:
+        del block["ffn_gate"], block["ffn_up"], block["ffn_down"]
+        block |= expert_tensors(s)
     if arch == "phi3":
         block |= {"attn_qkv": (q + 2 * kv, n), "ffn_up": (2 * ff, n)}
         del block["attn_q"], block["attn_k"], block["attn_v"], block["ffn_gate"]
     if arch == "qwen2":
         block |= {"attn_q.bias": (q,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
-    if arch in ("exaone4", "gemma3", "qwen3"):
+    if arch in ("exaone4", "gemma3", "qwen3", "qwen3moe"):
         block |= {"attn_q_norm": (s["head_dim"],), "attn_k_norm": (s["head_dim"],)}
     if arch in ("exaone4", "gemma3"):
         block |= {"post_attention_norm": (n,), "post_ffw_norm": (n,)}
@@ -143,7 +148,7 @@ def write_model(
     for i, (name, dims) in enumerate(tensor_shapes(arch, s, n_vocab + n_unused).items()):
         kind = gguf.GGMLQuantizationType[types[i % len(types)] if types and len(dims) > 1 else "F32"]
         values = rng.standard_normal(dims)
-        values = (1 + 0.1 * values if len(dims) == 1 else values / np.sqrt(dims[1])).astype(np.float32)
+        values = (1 + 0.1 * values if len(dims) == 1 else values / np.sqrt(dims[-1])).astype(np.float32)
         blocks = quantize(values, kind)
         weights[name] = dequantize(blocks, kind).reshape(dims)
         tensors.setdefault(name if name.endswith(".bias") else f"{name}.weight", (blocks, kind.name))
@@ -196,6 +201,9 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
     }  # fmt: skip
     if "window" in s:
         values["attention.sliding_window"] = s["window"]
+    if "n_expert" in s:
+        values |= {"expert_count": s["n_expert"], "expert_used_count": s["n_used"],
+                   "expert_feed_forward_length": s["n_ff_exp"]}  # fmt: skip
     if "n_rot" in s:
         values |= {"rope.dimension_count": s["n_rot"], "rope.scaling.original_context_length": s["n_ctx_orig"],
                    "rope.scaling.attn_factor": PHI3_MAGNITUDE}  # fmt: skip
@@ -306,4 +314,6 @@ def forward(
             f = (gelu if gemma else silu)(linear(h, b, "ffn_gate")) * linear(h, b, "ffn_up")
             f = linear(f, b, "ffn_down")
             x = x + (rms(f, b["post_ffw_norm"]) if "post_ffw_norm" in b else f)
+        if "ffn_down_exps" in b:
+            x = x + routed_experts(rms(x, b["ffn_norm"]), b, s["n_used"])
     return rms(x, w["output_norm"]) @ w.get("output", w["token_embd"]).T

@@ -5,8 +5,6 @@ struct glu {
     int64_t activation;
 };
 
-enum { SILU, GELU };            /* as in `fields` */
-
 static int run_glu(struct step *s, const struct op *op, struct team *team, int thread)
 {
     const struct glu *p = op->parameters;
@@ -20,15 +18,14 @@ static int run_glu(struct step *s, const struct op *op, struct team *team, int t
     for (int64_t chunk; (chunk = next_chunk(team, thread, n_chunks)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = gate->weight.rows - row0 < rows ? gate->weight.rows - row0 : rows;
-        multiply_panel(s, &gate->weight, row0, n, in, thread, g, n);
-        multiply_panel(s, &up->weight, row0, n, in, thread, u, n);
+        multiply_panel(s, &gate->weight, row0, n, &in, thread, g, n);
+        multiply_panel(s, &up->weight, row0, n, &in, thread, u, n);
         for (int t = 0; t < s->n_tokens; t++) {
             if (gate->bias)
                 s->kernels->add(g + t * n, gate->bias + row0, n);
             if (up->bias)
                 s->kernels->add(u + t * n, up->bias + row0, n);
-            (p->activation == SILU ? s->kernels->silu_mul : s->kernels->gelu_mul)(
-                g + t * n, u + t * n, n, s->scratch->slot[op->out[0]] + t * stride + row0);
+            activate(s->kernels, p->activation, g + t * n, u + t * n, n, s->scratch->slot[op->out[0]] + t * stride + row0);
         }
     }
     return team_barrier(team, thread);
@@ -42,7 +39,7 @@ static const char *check_glu(const struct plan *plan, const struct op *op)
     return matrix_fits(plan, op, 0, width) && matrix_fits(plan, op, 1, width) ? NULL : "matrices from the input to the slot";
 }
 
-static const struct field fields[] = {CHOICE(glu, activation, "silu gelu"), {0}};
+static const struct field fields[] = {CHOICE(glu, activation, ACTIVATIONS), {0}};
 
 const struct operation op_glu = {
     .name = "glu", .fields = fields, .parameter_bytes = sizeof(struct glu), .run = run_glu, .check = check_glu,

@@ -43,7 +43,7 @@ static int run_linear(struct step *s, const struct op *op, struct team *team, in
         const struct weight *w = &op->matrix[i].weight;
         int64_t rows = chunk_rows(s, w, s->n_tokens), row0 = (chunk - (i ? end[i - 1] : 0)) * rows;
         int n = w->rows - row0 < rows ? w->rows - row0 : rows;
-        multiply_panel(s, w, row0, n, in, thread, out, n);
+        multiply_panel(s, w, row0, n, &in, thread, out, n);
         store_rows(s, op, i, row0, n, out);
     }
     return team_barrier(team, thread);

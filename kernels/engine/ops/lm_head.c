@@ -54,7 +54,7 @@ static void soften(float *x, int n, float cap)
 
 /* Logits of vocabulary rows row0 .. row0 + n - 1 for all head rows, [n_head_rows][n], into the thread's scratch. Whether all are
  * finite is seen here, before softcap would make a plain number of infinity, or a sum of exponentials nothing of -infinity. */
-static float *logits_panel(struct step *s, struct input in, int64_t row0, int n, int thread)
+static float *logits_panel(struct step *s, const struct input *in, int64_t row0, int n, int thread)
 {
     float *out = s->scratch->thread[thread].out;
     float softcap = ((const struct lm_head *)s->plan->head.parameters)->softcap;
@@ -66,9 +66,9 @@ static float *logits_panel(struct step *s, struct input in, int64_t row0, int n,
     return out;
 }
 
-static int run_logits(struct step *s, struct input in, struct team *team, int thread)
+static int run_logits(struct step *s, const struct input *in, struct team *team, int thread)
 {
-    int64_t n_vocab = output(s)->rows, rows = chunk_rows(s, output(s), in.n_tokens);
+    int64_t n_vocab = output(s)->rows, rows = chunk_rows(s, output(s), in->n_tokens);
     for (int64_t chunk; (chunk = next_chunk(team, thread, (n_vocab + rows - 1) / rows)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = n_vocab - row0 < rows ? n_vocab - row0 : rows;
@@ -89,7 +89,7 @@ static void add_to_partial(float *max, double *sum, float other_max, double othe
     }
 }
 
-static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread)
+static void log_chunk(struct step *s, const struct input *in, int64_t chunk, int thread)
 {
     int64_t n_vocab = output(s)->rows, rows = PANEL_ROWS, at = chunk * s->scratch->n_batch;
     int64_t row0 = chunk * VOCABULARY_CHUNK;
@@ -114,7 +114,7 @@ static void log_chunk(struct step *s, struct input in, int64_t chunk, int thread
     }
 }
 
-static int run_logprob(struct step *s, struct input in, struct team *team, int thread)
+static int run_logprob(struct step *s, const struct input *in, struct team *team, int thread)
 {
     int64_t n_chunks = vocabulary_chunks(&s->plan->head), n_batch = s->scratch->n_batch;
     for (int64_t chunk; (chunk = next_chunk(team, thread, n_chunks)) >= 0;)
@@ -140,9 +140,10 @@ static int run_lm_head(struct step *s, const struct op *op, struct team *team, i
     const struct weight *w = &op->matrix[0].weight;
     struct input in = {.n_tokens = s->n_head_rows, .cols = w->cols};
     add_need(s, w, &in);
-    if (prepare(s, s->scratch->slot[op->in[0]], s->plan->width[op->in[0]], s->head_row, op->norm, op->eps, in, team, thread))
+    struct source hidden = {s->scratch->slot[op->in[0]], s->plan->width[op->in[0]], s->head_row, op->norm, op->eps};
+    if (prepare(s, &hidden, &in, team, thread))
         return 1;
-    return s->head == HEAD_LOGITS ? run_logits(s, in, team, thread) : run_logprob(s, in, team, thread);
+    return s->head == HEAD_LOGITS ? run_logits(s, &in, team, thread) : run_logprob(s, &in, team, thread);
 }
 
 static const char *check_lm_head(const struct plan *plan, const struct op *op)
