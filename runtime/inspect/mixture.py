@@ -4,11 +4,10 @@ import re
 from dataclasses import dataclass
 
 from subbyte.runtime.gguf.model_file import GGUF, Metadata
-from subbyte.runtime.gguf.names import split_name
+from subbyte.runtime.gguf.names import is_routed, split_name
 from subbyte.runtime.gguf.values import ARRAY
 
 MAX_LAYERS = 512
-_TOGETHER = re.compile(r"ffn_(gate|up|down|gate_up)_exps\.")  # the experts of a layer in one tensor
 _ALONE = re.compile(r"ffn_(gate|up|down)\.\d+\.")  # one expert, as before 2024
 
 
@@ -44,7 +43,7 @@ def mixture(gguf: GGUF) -> Mixture | None:
             if not rest.endswith("token_embd.weight") or "output.weight" not in gguf.tensors:
                 n_active, active_bytes = n_active + tensor.n_weights, active_bytes + tensor.n_bytes
             continue
-        n_of = n_expert if _ALONE.match(rest) else tensor.shape[-1] if _TOGETHER.match(rest) else 0
+        n_of = n_expert if _ALONE.match(rest) else tensor.shape[-1] if is_routed(rest) else 0
         n_weights += tensor.n_weights if n_of else 0
         if layer < n_layer - n_further:
             n_used = used[min(layer, len(used) - 1)] if n_of else 1
