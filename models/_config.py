@@ -12,6 +12,7 @@ from subbyte.models._rope import Rope, read_rope
 MAX_LAYERS = 1024
 MAX_WIDTH = 2**20
 MAX_HEAD_DIM = 2**12
+MAX_SCALE = 1e6
 MIN_EPS = 1e-12  # with 0 a row of zeros would be divided by 0
 LAYER_KEYS = {"n_head": "attention.head_count", "n_head_kv": "attention.head_count_kv", "n_ff": "feed_forward_length"}
 
@@ -128,6 +129,11 @@ def read_base(
         eps=meta.f32(a + "attention.layer_norm_rms_epsilon", lo=MIN_EPS, hi=1.0),
         rope=read_rope(meta, a, head_dim, n_ctx_train, partial=partial_rope),
     )
+
+
+def read_scale(meta: Metadata, key: str, default: float = 1.0) -> float:
+    """A factor of some part of the computation; 0 means none, as in llama.cpp."""
+    return meta.f32(key, default, lo=0.0, hi=MAX_SCALE) or 1.0
 
 
 def read_windows(meta: Metadata, architecture: str, n_layer: int, *, window: int, period: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ do in one go is joined (a norm with the projections that read it, a projection w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from subbyte.kernels import OperationCost, Plan
@@ -42,6 +42,10 @@ class Normed:
     def add_to(self, x: Value) -> Value:
         return self.into(x, accumulate=True)
 
+    def computed(self) -> Value:
+        """A value of its own."""
+        return self.into(Value(self.value.graph, self.value.width), accumulate=False)
+
     def into(self, out: Value, *, accumulate: bool) -> Value:
         out.graph.record("norm", [self.value], [out], norm=self.weight, eps=self.eps, accumulate=accumulate)
         return out
@@ -49,20 +53,25 @@ class Normed:
 
 @dataclass(eq=False)
 class Projection:
-    """linear @ input, not recorded before it is known whether it is added to something."""
+    """scale * (linear @ input), not recorded before it is known whether it is added to something."""
 
     input: Value | Normed
     linear: Linear
+    scale: float = 1.0
+
+    def __rmul__(self, scale: float) -> Projection:
+        return replace(self, scale=scale * self.scale)
 
     def add_to(self, x: Value) -> Value:
         input = self.input
         if isinstance(input, Normed) and input.value is x:  # some rows would be added while others still read x
-            input = input.into(Value(x.graph, x.width), accumulate=False)
-        return x.graph.record_linear(input, [self.linear], [x], accumulate=True)
+            input = input.computed()
+        return x.graph.record_linear(input, [self.linear], [x], accumulate=True, scale=self.scale)
 
     def value(self) -> Value:
         graph = parts(self.input)[0].graph
-        return graph.record_linear(self.input, [self.linear], [Value(graph, self.linear.weight.rows)], accumulate=False)
+        out = Value(graph, self.linear.weight.rows)
+        return graph.record_linear(self.input, [self.linear], [out], accumulate=False, scale=self.scale)
 
 
 @dataclass(eq=False)
@@ -71,7 +80,10 @@ class Routed:
 
     hidden: list[Value]  # of the routed experts, the routing, and of the shared expert if there is one
     experts: Experts
-    scale: float
+    scale: float = 1.0
+
+    def __rmul__(self, scale: float) -> Routed:
+        return replace(self, scale=scale * self.scale)
 
     def add_to(self, x: Value) -> Value:
         return self.into(x, accumulate=True)
@@ -130,9 +142,11 @@ class Graph:
         """An operation of kernels/engine/ops/; norm, eps: RMSNorm of the first value it reads. See `Plan.add`."""
         self.operations.append(Node(kind, reads, writes, linears, norm, eps, cost, parameters))
 
-    def record_linear(self, x: Value | Normed, linears: list[Linear], outs: list[Value], *, accumulate: bool) -> Value:
+    def record_linear(
+        self, x: Value | Normed, linears: list[Linear], outs: list[Value], *, accumulate: bool, scale: float = 1.0
+    ) -> Value:
         value, norm, eps = parts(x)
-        self.record("linear", [value], outs, linears, norm=norm, eps=eps, accumulate=accumulate)
+        self.record("linear", [value], outs, linears, norm=norm, eps=eps, accumulate=accumulate, scale=scale)
         return outs[0]
 
     def rope(self, angles: Angles, *, interleaved: bool) -> int:
@@ -161,14 +175,21 @@ class Graph:
         return outs
 
     def glu(self, x: Value | Normed, gate: Linear, up: Linear, activation: str) -> Value:
-        """activation(gate @ x) * (up @ x); activation is "silu" (SwiGLU) or "gelu" (GeGLU, tanh form)."""
+        """activation(gate @ x) * (up @ x); "silu" (SwiGLU), "gelu" (GeGLU, tanh form), "relu"."""
+        return self.record_glu(x, [gate, up], activation)
+
+    def relu_squared(self, x: Value | Normed, up: Linear) -> Value:
+        """max(up @ x, 0)^2 (So et al., "Primer", 2021)."""
+        return self.record_glu(x, [up], "relu")
+
+    def record_glu(self, x: Value | Normed, linears: list[Linear], activation: str) -> Value:
         value, norm, eps = parts(x)
-        out = Value(self, gate.weight.rows)
-        self.record("glu", [value], [out], [gate, up], norm=norm, eps=eps, activation=activation)
+        out = Value(self, linears[0].weight.rows)
+        self.record("glu", [value], [out], linears, norm=norm, eps=eps, activation=activation)
         return out
 
-    def experts(self, x: Value | Normed, e: Experts, activation: str, scale: float = 1.0) -> Routed:
-        """scale * sum of weight * down @ (activation(gate @ x) * (up @ x)) over the experts that a token goes to.
+    def experts(self, x: Value | Normed, e: Experts, activation: str) -> Routed:
+        """The sum of weight * down @ (activation(gate @ x) * (up @ x)) over the experts that a token goes to.
 
         The router's logits decide which these are and their weights (Shazeer et al., "Outrageously Large Neural
         Networks", 2017); the shared expert, if there is one, is for every token.
@@ -183,12 +204,12 @@ class Graph:
             **vars(e.routing), selection_bias=e.selection_bias, activation=activation, fused=e.fused,
             gate_scale=e.gate_scale, up_scale=e.up_scale,
         )  # fmt: skip
-        return Routed(hidden, e, scale)
+        return Routed(hidden, e)
 
     def attention(
         self,
-        q: Value,
-        k: Value,
+        q: Value | Normed,
+        k: Value | Normed,
         v: Value,
         *,
         n_head: int,
@@ -199,13 +220,22 @@ class Graph:
         window: int = 0,
         q_norm: Vector | None = None,
         k_norm: Vector | None = None,
+        norm_after_rope: bool = False,
         eps: float = 0.0,
+        softcap: float = 0.0,
+        sinks: Vector | None = None,
+        temperature_scale: float = 0.0,
+        temperature_length: int = 0,
     ) -> Value:
         """softmax(scale * q @ K^T) @ V over the cached keys and values, k and v appended first.
 
-        rope: None for none. scale defaults to 1/sqrt(head_dim). q_norm, k_norm: RMSNorm of each head, before rope.
-        window: how many positions a query sees, its own included; 0 for all.
+        rope: None for none. scale defaults to 1/sqrt(head_dim). q_norm, k_norm: RMSNorm of each head, before rope
+        unless norm_after_rope. window: how many positions a query sees, its own included; 0 for all. softcap: scores
+        become softcap * tanh(score / softcap), if > 0. sinks [n_head]: the score of a key more, whose value is 0, in
+        each query head's softmax. temperature_scale, temperature_length: queries at position pos are multiplied by
+        1 + temperature_scale * ln(1 + floor(pos / temperature_length)), which sharpens attention.
         """
+        q, k = (x.computed() if isinstance(x, Normed) else x for x in (q, k))
         out = Value(self, q.width)
 
         def cost(n: int, depth: int) -> OperationCost:
@@ -215,13 +245,14 @@ class Graph:
         self.record(
             "attention", [q, k, v], [out], cost=cost, n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim,
             rope=-1 if rope is None else rope, scale=head_dim**-0.5 if scale is None else scale, window=window,
-            q_norm=q_norm, k_norm=k_norm, head_eps=eps,
+            q_norm=q_norm, k_norm=k_norm, norm_after_rope=norm_after_rope, head_eps=eps, softcap=softcap, sinks=sinks,
+            temperature_scale=temperature_scale, temperature_length=temperature_length,
         )  # fmt: skip
         return out
 
-    def head(self, x: Normed, output: Linear, softcap: float = 0.0) -> None:
-        """logits = output @ x, softened to softcap * tanh(logits / softcap) if softcap > 0. The last operation."""
-        self.record("lm_head", [x.value], [], [output], norm=x.weight, eps=x.eps, softcap=softcap)
+    def head(self, x: Normed, output: Linear, softcap: float = 0.0, scale: float = 1.0) -> None:
+        """logits = scale * (output @ x), then softcap * tanh(logits / softcap) if softcap > 0. The last operation."""
+        self.record("lm_head", [x.value], [], [output], norm=x.weight, eps=x.eps, scale=scale, softcap=softcap)
 
     def plan(self) -> Plan:
         """The recorded operations, with a slot of memory for every value."""

@@ -43,7 +43,9 @@ class Rope:
 
     n_rot: how many values of a head are turned. factor: how many times the context was stretched, from n_ctx_orig.
     yarn: fast_turns, slow_turns: of the pairs at the ends of its ramp (beta_fast, beta_slow); extrapolation: how much
-    of their frequency the fast pairs keep (ext_factor), 0: as linear.
+    of their frequency the fast pairs keep (ext_factor), 0: as linear; sharpness: what queries and keys are multiplied
+    by where a file says it (attn_factor, which llama.cpp passes over) in place of yarn's own number, of which
+    log_multiplier takes so much back (mscale_all_dim).
     """
 
     n_rot: int
@@ -55,6 +57,8 @@ class Rope:
     fast_turns: float = FAST_TURNS
     slow_turns: float = SLOW_TURNS
     extrapolation: float = 1.0
+    sharpness: float | None = None
+    log_multiplier: float = 0.0
 
     def angles(self, w: Weights | None = None) -> Angles:
         """The frequencies, divided by the factors among the tensors w.
@@ -100,8 +104,12 @@ class Rope:
     @property
     def magnitude(self) -> float:
         """yarn makes attention sharper, so that it does not blur over the longer context."""
-        sharper = self.kind == "yarn" and self.extrapolation > 0.0
-        return self.attn_factor * (1.0 + 0.1 * math.log(max(1.0, self.factor)) if sharper else 1.0)
+        if self.sharpness is not None:
+            return self.attn_factor * self.sharpness
+        if self.kind != "yarn" or self.extrapolation == 0.0:
+            return self.attn_factor
+        stretch = 0.1 * math.log(max(1.0, self.factor))
+        return self.attn_factor * (1.0 + stretch) / (1.0 + self.log_multiplier * stretch)
 
 
 def read_rope(meta: Metadata, a: str, head_dim: int, n_ctx_train: int, *, partial: bool) -> Rope:
@@ -120,18 +128,19 @@ def read_rope(meta: Metadata, a: str, head_dim: int, n_ctx_train: int, *, partia
         raise UnsupportedError(
             f"{scaling}yarn_ext_factor = {extrapolation:g} with {scaling}type = {kind!r}; only yarn has it"
         )
-    attn_factors = [
+    attn_factor, yarn_attn_factor = (
         meta.f32(scaling + name, 1.0, lo=1 / MAX_ATTN_FACTOR, hi=MAX_ATTN_FACTOR)
         for name in ("attn_factor", "yarn_attn_factor")
-    ]
+    )
     return Rope(
         n_rot=n_rot,
         freq_base=meta.f32(a + "rope.freq_base", 10000.0, lo=MIN_FREQ_BASE),
         kind=kind,
         factor=factor,
         n_ctx_orig=meta.u32(scaling + "original_context_length", n_ctx_train, lo=1),
-        attn_factor=math.prod(attn_factors),
+        attn_factor=attn_factor,
         fast_turns=meta.f32(scaling + "yarn_beta_fast", FAST_TURNS, lo=1 / MAX_TURNS, hi=MAX_TURNS),
         slow_turns=meta.f32(scaling + "yarn_beta_slow", SLOW_TURNS, lo=1 / MAX_TURNS, hi=MAX_TURNS),
         extrapolation=extrapolation if extrapolation >= 0.0 else 1.0,
+        sharpness=yarn_attn_factor if scaling + "yarn_attn_factor" in meta else None,
     )

@@ -7,9 +7,9 @@ bias that balances their load, and weighted by probability alone.
 from dataclasses import dataclass
 
 from subbyte.models._config import Config, read_config
+from subbyte.models._decoder import decoder
 from subbyte.models._experts import ExpertsConfig, read_experts
 from subbyte.models._graph import Graph
-from subbyte.models._layers import feed_forward, self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
 
@@ -25,16 +25,4 @@ def configure(meta: Metadata, n_vocab: int) -> Ernie45MoeConfig:
 
 
 def forward(g: Graph, c: Ernie45MoeConfig, w: Weights) -> None:
-    rope = g.rope(c.rope.angles(w), interleaved=True)
-
-    x = g.embed(w.linear("token_embd", c.n_embd, c.n_vocab))
-    for layer in range(c.n_layer):
-        b = w.block(layer)
-
-        n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        x = x + self_attention(g, n, b, c, rope=rope)
-
-        n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        x = x + feed_forward(g, n, b, c, layer)
-
-    g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))
+    decoder(g, c, w, interleaved=True, routed=c.experts)

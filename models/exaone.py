@@ -5,10 +5,10 @@ GGUF architecture: exaone. LG AI Research, "EXAONE 3.5: Series of Large Language
 """
 
 from subbyte.models._config import Config, read_config
+from subbyte.models._decoder import decoder
 from subbyte.models._graph import Graph
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
-from subbyte.models.llama import decoder
 
 
 def configure(meta: Metadata, n_vocab: int) -> Config:

@@ -36,6 +36,6 @@ def forward(g: Graph, c: Glm4MoeConfig, w: Weights) -> None:
         x = x + self_attention(g, n, b, c, rope=rope)
 
         n = g.rms_norm(x, b.vector("post_attention_norm", c.n_embd), c.eps)
-        x = x + feed_forward(g, n, b, c, layer)
+        x = x + feed_forward(g, n, b, c, layer, c.experts)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))

@@ -1,39 +1,30 @@
-"""Llama 2 and 3, Mistral, SmolLM2 and their many fine-tunes: grouped-query attention, rope, SwiGLU.
+"""Llama 2 and 3, Mistral, Mixtral, SmolLM2 and their many fine-tunes: grouped-query attention, rope, SwiGLU.
 
-GGUF architecture: llama. Touvron et al., "LLaMA: Open and Efficient Foundation Language Models" (2023). The rows of
-attn_q and attn_k are stored in the order that makes rope rotate neighbours (2p, 2p + 1). Files of Llama 3.1 and later
-carry its frequency factors as rope_freqs.
+GGUF architecture: llama. Touvron et al., "LLaMA: Open and Efficient Foundation Language Models" (2023); with experts,
+Jiang et al., "Mixtral of Experts" (2024). The rows of attn_q and attn_k are stored in the order that makes rope rotate
+neighbours (2p, 2p + 1). Files of Llama 3.1 and later carry its frequency factors as rope_freqs.
 """
 
+from dataclasses import dataclass
+
 from subbyte.models._config import Config, read_config
+from subbyte.models._decoder import decoder
+from subbyte.models._experts import ExpertsConfig, read_experts
 from subbyte.models._graph import Graph
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
 
 
-def configure(meta: Metadata, n_vocab: int) -> Config:
-    return read_config(meta, "llama", n_vocab)
+@dataclass(frozen=True)
+class LlamaConfig(Config):
+    experts: ExpertsConfig | None
 
 
-def forward(g: Graph, c: Config, w: Weights) -> None:
-    decoder(g, c, w, interleaved=True)
+def configure(meta: Metadata, n_vocab: int) -> LlamaConfig:
+    c = read_config(meta, "llama", n_vocab, experts=True)
+    mixture = meta.u32("llama.expert_count", 0) > 0
+    return LlamaConfig(**vars(c), experts=read_experts(meta, "llama", n_ff=c.n_ff) if mixture else None)
 
 
-def decoder(g: Graph, c: Config, w: Weights, *, interleaved: bool) -> None:
-    """The whole model; architectures that store their rows otherwise rotate halves (p, p + n_rot / 2) of a head."""
-    rope = g.rope(c.rope.angles(w), interleaved=interleaved)
-
-    x = g.embed(w.linear("token_embd", c.n_embd, c.n_vocab))
-    for layer in range(c.n_layer):
-        b = w.block(layer)
-
-        n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        q, k, v = g.linears(n, *b.qkv(c.n_embd, c.n_q, c.n_kv))
-        a = g.attention(q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, rope=rope)
-        x = x + g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
-
-        n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        f = g.glu(n, *b.gate_up(c.n_embd, c.n_ff), "silu")
-        x = x + g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
-
-    g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))
+def forward(g: Graph, c: LlamaConfig, w: Weights) -> None:
+    decoder(g, c, w, interleaved=True, routed=c.experts)

@@ -7,10 +7,10 @@ some of these models were trained with is not applied.
 """
 
 from subbyte.models._config import Config, read_config
+from subbyte.models._decoder import decoder
 from subbyte.models._graph import Graph
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
-from subbyte.models.llama import decoder
 
 
 def configure(meta: Metadata, n_vocab: int) -> Config:

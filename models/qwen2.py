@@ -4,10 +4,10 @@ GGUF architecture: qwen2. Qwen Team, "Qwen2 Technical Report" (2024). Rope rotat
 """
 
 from subbyte.models._config import Config, read_config
+from subbyte.models._decoder import decoder
 from subbyte.models._graph import Graph
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
-from subbyte.models.llama import decoder
 
 
 def configure(meta: Metadata, n_vocab: int) -> Config:

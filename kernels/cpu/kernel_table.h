@@ -112,6 +112,9 @@ struct kernels {
     void (*rope)(float *head, int n_pairs, const float *cos, const float *sin, int interleaved);
     void (*silu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* gate / (1 + exp(-gate)) * up */
     void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* tanh form of GELU, times up */
+    void (*relu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* max(gate, 0) * up */
+    /* g / (1 + exp(-1.702 g)) * (u + 1) of g = min(gate, 7) and u = up cut to -7..7 */
+    void (*clamped_silu_mul)(const float *gate, const float *up, int64_t n, float *out);
     void (*add)(float *x, const float *y, int64_t n);                              /* x += y */
     void (*scale)(float *x, float s, int64_t n);                                   /* x *= s */
     /* log-sum-exp over n logits as (max, sum of exp(x - max)); the online form merges two such pairs. */
@@ -121,18 +124,20 @@ struct kernels {
     double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n);
 
     /* ---- attention: n_head query heads that share one KV head ----
-     * softmax(scale * q[h] . K^T) V over all keys is combined from splits of the keys. What a query head makes of a split is a row of
+     * softmax(soften(scale * q[h] . K^T)) V over all keys is combined from splits of the keys, where soften(x) is
+     * softcap * tanh(x / softcap) if softcap > 0, else x. What a query head makes of a split is a row of
      * split_row(head_dim) floats: the sum of weight * value, then the greatest score, then the sum of weights, where weight =
      * exp(score - greatest). A split without visible keys: zeros, -FLT_MAX, zero. */
     /* One token, keys first..last-1, first <= last. q [n_head][head_dim], split [n_head][split_row];
      * scratch: attention_scratch(n_head, head_dim) floats, 64-byte aligned. */
     void (*attention_decode)(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
-                             float *scratch, float *split);
+                             float softcap, float *scratch, float *split);
     /* n_tokens (1..lanes) consecutive positions pos0.., of keys first..last-1 those that each sees: key j is visible to position i iff
      * j <= i and (window == 0 or i - j < window). Head h of token t lies at q + t * q_stride + h * head_dim;
      * split [n_tokens][n_head][split_row]; scratch: attention_scratch(n_head, head_dim) floats, 64-byte aligned. */
     void (*attention_prefill)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv,
-                              int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *split);
+                              int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float softcap, float *scratch,
+                              float *split);
     /* Makes of `total`, which is what came of some keys, what comes of them and the keys of the next split; both [n_head][split_row]. */
     void (*merge_split)(const float *split, int n_head, int head_dim, float *total);
     /* out[h] = softmax(scores) V from what came of all keys. out [n_head][head_dim]. */

@@ -30,7 +30,7 @@
  *   The scalar table sums in double from the first weight to the last instead, for any number of tokens as well.
  *
  * Attention, for a token and a query head, keys and values as floats:
- *   score = chain over the elements, fma(k, q * scale, score)
+ *   score = chain over the elements, fma(k, q * scale, score); with a soft cap, cap * tanh(score * (1 / cap)) of that
  *   Keys are cut into blocks at multiples of KV_BLOCK, and into splits at multiples of split_keys(head_dim). Of a split:
  *     max'  = greatest of max and the block's scores         w = exp(score - max')      keep = exp(max - max')
  *     l     = chains of w over the keys j, j + VLANES, ...   of the block, their upper half added to the lower until one is left

@@ -48,13 +48,18 @@ void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n,
 
 /* ---- activations of gated linear units ---- */
 
-#define ACTIVATIONS "silu gelu"
-enum { SILU, GELU };            /* in that order */
+#define ACTIVATIONS "silu gelu relu clamped_silu"
+enum { SILU, GELU, RELU, CLAMPED_SILU };        /* in that order */
 
-/* out[n] = activation(gate) * up */
+/* out[n] = activation(gate) * up; without a gate, up is both. */
 static inline void activate(const struct kernels *kernels, int64_t activation, const float *gate, const float *up, int64_t n, float *out)
 {
-    (activation == SILU ? kernels->silu_mul : kernels->gelu_mul)(gate, up, n, out);
+    switch (activation) {
+    case SILU: kernels->silu_mul(gate, up, n, out); break;
+    case GELU: kernels->gelu_mul(gate, up, n, out); break;
+    case RELU: kernels->relu_mul(gate, up, n, out); break;
+    default: kernels->clamped_silu_mul(gate, up, n, out);
+    }
 }
 
 #endif

@@ -69,15 +69,17 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*rope)(float *head, int n_pairs, const float *cos, const float *sin, int interleaved) noexcept nogil
         void (*silu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
         void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
+        void (*relu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
+        void (*clamped_silu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
         void (*add)(float *x, const float *y, int64_t n) noexcept nogil
         void (*scale)(float *x, float s, int64_t n) noexcept nogil
         void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
         double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n) noexcept nogil
         void (*attention_decode)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last,
-                           float scale, float *scratch, float *part) noexcept nogil
+                           float scale, float softcap, float *scratch, float *part) noexcept nogil
         void (*attention_prefill)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,
-                            int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float *scratch,
-                            float *part) noexcept nogil
+                            int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float softcap,
+                            float *scratch, float *part) noexcept nogil
         void (*merge_split)(const float *split, int n_head, int head_dim, float *total) noexcept nogil
         void (*finish_attention)(const float *total, int n_head, int head_dim, float *out) noexcept nogil
     int64_t attention_scratch(int n_head, int head_dim)

@@ -134,6 +134,16 @@ def gelu_mul(isa: str, const float[::1] gate, const float[::1] up, float[::1] ou
     table_of(isa).gelu_mul(&gate[0], &up[0], gate.shape[0], &out[0])
 
 
+def relu_mul(isa: str, const float[::1] gate, const float[::1] up, float[::1] out) -> None:
+    check(gate.shape[0] == up.shape[0] == out.shape[0] > 0, "gate, up and out of one length")
+    table_of(isa).relu_mul(&gate[0], &up[0], gate.shape[0], &out[0])
+
+
+def clamped_silu_mul(isa: str, const float[::1] gate, const float[::1] up, float[::1] out) -> None:
+    check(gate.shape[0] == up.shape[0] == out.shape[0] > 0, "gate, up and out of one length")
+    table_of(isa).clamped_silu_mul(&gate[0], &up[0], gate.shape[0], &out[0])
+
+
 def add(isa: str, float[::1] x, const float[::1] y) -> None:
     check(x.shape[0] == y.shape[0] > 0, "x and y of one length")
     table_of(isa).add(&x[0], &y[0], x.shape[0])
@@ -166,7 +176,7 @@ cdef kv_head kv_of(str format, int head_dim, const uint8_t[:, ::1] k, const uint
 
 
 def attention_decode(isa: str, format: str, const float[:, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
-               int64_t first, int64_t last, float scale, float[:, ::1] part) -> None:
+               int64_t first, int64_t last, float scale, float[:, ::1] part, float softcap=0) -> None:
     cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[0], head_dim = <int>q.shape[1]
     check(n_head > 0 and head_dim > 0 and part.shape[0] == n_head and part.shape[1] == head_dim + 2
@@ -174,11 +184,12 @@ def attention_decode(isa: str, format: str, const float[:, ::1] q, const uint8_t
     cdef kv_head kv = kv_of(format, head_dim, k, v)
     cdef Scratch scratch = Scratch(attention_scratch(n_head, head_dim))
     with nogil:
-        table.attention_decode(&q[0, 0], n_head, head_dim, kv, first, last, scale, scratch.start, &part[0, 0])
+        table.attention_decode(&q[0, 0], n_head, head_dim, kv, first, last, scale, softcap, scratch.start, &part[0, 0])
 
 
 def attention_prefill(isa: str, format: str, const float[:, :, ::1] q, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v,
-                int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float[:, :, ::1] part) -> None:
+                int64_t pos0, int64_t window, int64_t first, int64_t last, float scale, float[:, :, ::1] part,
+                float softcap=0) -> None:
     cdef const kernels_t *table = table_of(isa)
     cdef int n_head = <int>q.shape[1], head_dim = <int>q.shape[2]
     cdef int64_t n_tokens = q.shape[0], stride = q.shape[1] * q.shape[2], t = 0, n, start
@@ -192,7 +203,7 @@ def attention_prefill(isa: str, format: str, const float[:, :, ::1] q, const uin
             n = min(n_tokens - t, <int64_t>table.lanes)
             start = max(first, pos0 + t - window + 1) if window else first
             table.attention_prefill(&q[t, 0, 0], stride, <int>n, n_head, head_dim, kv, pos0 + t, window, start,
-                              min(last, pos0 + t + n), scale, scratch.start, &part[t, 0, 0])
+                              min(last, pos0 + t + n), scale, softcap, scratch.start, &part[t, 0, 0])
             t += n
 
 

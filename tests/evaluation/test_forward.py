@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import SHAPES, write_mixed_model, write_model
+from tiny_models import SHAPES, head, write_mixed_model, write_model
 
 import subbyte as sb
 from subbyte.kernels import compare_logits, isas
@@ -100,9 +100,8 @@ def test_inputs_of_all_projections(arch: str, tmp_path: Path) -> None:
                 assert x.shape[1] == weights[name.removesuffix(".weight")].shape[1]
         matrices = {f"{name}.weight" for name, value in weights.items() if value.ndim == 2}
         assert seen.keys() | {"token_embd.weight"} == matrices
-        output = weights.get("output", weights["token_embd"])
-        head = next(x for name, x in seen.items() if name in ("output.weight", "token_embd.weight"))
-        assert head @ output.T == pytest.approx(whole(model), abs=1e-4)
+        last = next(x for name, x in seen.items() if name in ("output.weight", "token_embd.weight"))
+        assert head(arch, last, weights) == pytest.approx(whole(model), abs=1e-4)
         np.testing.assert_array_equal(forward.logits(range(1)), whole(model)[:1])
 
 

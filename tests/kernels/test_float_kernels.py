@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from float_oracle import SUBNORMAL, Cache, U, attention, cache, cache_of, gates, normal, stored, sum_bound, visible
+from float_oracle import (
+    SUBNORMAL,
+    Cache,
+    U,
+    attention,
+    cache,
+    cache_of,
+    clamped_silu,
+    gates,
+    normal,
+    stored,
+    sum_bound,
+    visible,
+)
 from numpy.typing import NDArray
 
 from subbyte.kernels import _testing as kernels
@@ -20,6 +33,7 @@ Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
 ISAS = isas()
+ACTIVATIONS = (kernels.silu_mul, kernels.gelu_mul, kernels.relu_mul, kernels.clamped_silu_mul)
 SIZES = [*range(1, 68), 576, 1000, 1536, 4099]
 each_isa = pytest.mark.parametrize("isa", ISAS)
 
@@ -340,12 +354,32 @@ def test_gelu(isa: str) -> None:
 
 
 @each_isa
+def test_relu(isa: str) -> None:
+    x = gates()
+    up, out = normal(np.random.default_rng(9), x.size), np.empty(x.size, np.float32)
+    kernels.relu_mul(isa, x, up, out)
+    assert np.array_equal(out, np.maximum(x, 0) * up)
+
+
+@each_isa
+def test_clamped_silu(isa: str) -> None:
+    x = gates()
+    up, out = 6 * normal(np.random.default_rng(9), x.size), np.empty(x.size, np.float32)
+    kernels.clamped_silu_mul(isa, x, up, out)
+    assert_within(out, *clamped_silu(x, up))
+    at_the_ends, expected = np.float32([7, 8, np.inf, 1, 1, 1]), np.float32([0, 0, 0, 7, 9, -9])
+    out = np.empty(6, np.float32)
+    kernels.clamped_silu_mul(isa, at_the_ends, expected, out)
+    assert out[0] == out[1] == out[2] and out[3] == out[4] == pytest.approx(-4 / 3 * out[5])
+
+
+@each_isa
 @pytest.mark.parametrize("n", SIZES)
 def test_elementwise_tails(isa: str, n: int) -> None:
     """Short and odd lengths give what the long run gives, and nothing is written past the end."""
     rng = np.random.default_rng(n)
     x, y = normal(rng, n + 1)[1:], normal(rng, n + 3)[3:]
-    for kernel in (kernels.silu_mul, kernels.gelu_mul):
+    for kernel in ACTIVATIONS:
         out, one = np.full(n + 1, 7, np.float32), np.empty(1, np.float32)
         kernel(isa, x, y, out[:n])
         assert out[n] == 7
@@ -395,7 +429,7 @@ def test_nan_is_not_lost(isa: str) -> None:
         x, one, out = np.ones(n, np.float32), np.ones(n, np.float32), np.empty(n, np.float32)
         x[at] = np.nan
         assert np.isnan(kernels.max_sum_exp(isa, x)[1])
-        for kernel in (kernels.silu_mul, kernels.gelu_mul):
+        for kernel in ACTIVATIONS:
             kernel(isa, x, one, out)
             assert np.isnan(out[at]) and np.isnan(out).sum() == 1
         kernels.rms_norm(isa, x, one, 1e-5, out)
@@ -410,23 +444,23 @@ def parts(q: Floats, n: int) -> Floats:
     return np.full((n, *q.shape[:-1], q.shape[-1] + 2), np.nan, np.float32)
 
 
-def attention_decode(isa: str, q: Floats, c: Cache, cuts: Sequence[int], scale: float) -> Floats:
+def attention_decode(isa: str, q: Floats, c: Cache, cuts: Sequence[int], scale: float, softcap: float = 0) -> Floats:
     """One token, q [n_head, head_dim], over keys cuts[0] .. cuts[-1] - 1, in parts that begin at the cuts."""
     room, out = parts(q, len(cuts) - 1), np.empty_like(q)
     for part, first, last in zip(room, cuts, cuts[1:], strict=False):
-        kernels.attention_decode(isa, c.format, q, c.k_rows, c.v_rows, first, last, scale, part)
+        kernels.attention_decode(isa, c.format, q, c.k_rows, c.v_rows, first, last, scale, part, softcap)
     kernels.combine_splits(isa, room, out)
     return out
 
 
 def attention_prefill(
-    isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float, cuts: Sequence[int] = ()
+    isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float, cuts: Sequence[int] = (), softcap: float = 0
 ) -> Floats:
     """Tokens at pos0.., q [n_tokens, n_head, head_dim], in parts: from the first visible key, and from the cuts."""
     ends = [max(pos0 - window + 1, 0) if window else 0, *cuts, pos0 + len(q)]
     room, out = parts(q, len(ends) - 1), np.empty_like(q)
     for part, first, last in zip(room, ends, ends[1:], strict=False):
-        kernels.attention_prefill(isa, c.format, q, c.k_rows, c.v_rows, pos0, window, first, last, scale, part)
+        kernels.attention_prefill(isa, c.format, q, c.k_rows, c.v_rows, pos0, window, first, last, scale, part, softcap)
     for t in range(len(q)):
         kernels.combine_splits(isa, np.ascontiguousarray(room[:, t]), out[t])
     return out
@@ -448,14 +482,14 @@ def test_attention_decode(isa: str, head_dim: int, format: str) -> None:
         assert_within(attention_decode(isa, q, c, (first, last), head_dim**-0.5), expected, bound)
 
 
-def check_tile(isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float) -> None:
+def check_tile(isa: str, q: Floats, c: Cache, pos0: int, window: int, scale: float, softcap: float = 0) -> None:
     """attention_prefill against the oracle, and attention_decode token by token: the same bits."""
-    out = attention_prefill(isa, q, c, pos0, window, scale)
+    out = attention_prefill(isa, q, c, pos0, window, scale, softcap=softcap)
     for t in range(q.shape[0]):
         keys = visible(pos0 + t, window)
-        expected, bound = attention(q[t], c.k, c.v, keys, scale)
+        expected, bound = attention(q[t], c.k, c.v, keys, scale, softcap)
         assert_within(out[t], expected, bound)
-        assert np.array_equal(out[t], attention_decode(isa, q[t], c, (keys.start, keys.stop), scale))
+        assert np.array_equal(out[t], attention_decode(isa, q[t], c, (keys.start, keys.stop), scale, softcap))
 
 
 @each_isa
@@ -468,6 +502,28 @@ def test_attention_prefill(isa: str, pos0: int, window: int, format: str) -> Non
     for (n_head, head_dim), n_tokens in itertools.product(shapes, [*range(1, kernels.lanes(isa) + 1), 40]):
         c = cache(rng, pos0 + n_tokens, head_dim, format)
         check_tile(isa, normal(rng, n_tokens, n_head, head_dim), c, pos0, window, head_dim**-0.5)
+
+
+@each_isa
+@each_format
+@pytest.mark.parametrize("softcap", [0.5, 50])
+def test_soft_caps(isa: str, softcap: float, format: str) -> None:
+    """Scores far below the cap, about it, and far above."""
+    rng = np.random.default_rng(22)
+    c = cache(rng, 150, 40, format)
+    for factor, n_head in [(0.01, 1), (1, 2), (10, 3), (1e4, 9)]:
+        check_tile(isa, normal(rng, 16, n_head, 40) * np.float32(factor), c, 134, 100, 1.0, softcap)
+
+
+@each_isa
+def test_a_soft_cap_is_close_wherever_the_score_is(isa: str) -> None:
+    """Two keys of scores 0 and x with values 0 and 1 give 1 / (1 + exp(-cap tanh(x / cap)))."""
+    x = np.concatenate([np.linspace(-40, 40, 20_001), np.geomspace(1e-7, 3e38, 999)]).astype(np.float32)[:, None]
+    keys = np.float32([[0], [1]])
+    out = attention_decode(isa, x, cache_of(keys, keys, "F32"), (0, 2), 1.0, 4.0)
+    soft = 4 * np.tanh(x.astype(np.float64) / 4)
+    expected = 1 / (1 + np.exp(-soft))
+    assert_within(out, expected, expected * (4 * U + 8 * U * np.abs(soft)))
 
 
 @each_isa
@@ -589,7 +645,7 @@ def test_no_row_kernel_leaves_its_arrays(isa: str, guarded: Guarded) -> None:
     for n in [1, 2, 5, 7, 8, 9, 15, 16, 17, 31, 33]:
         x, y, z, out = (guarded.copy(normal(rng, n)) for _ in range(4))
         half = guarded.copy(normal(rng, n).astype(np.float16).view(np.uint16))
-        for kernel in (kernels.silu_mul, kernels.gelu_mul):
+        for kernel in ACTIVATIONS:
             kernel(isa, x, y, out)
         kernels.rms_norm(isa, x, y, 1e-5, out)
         kernels.add(isa, x, y)

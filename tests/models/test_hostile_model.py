@@ -139,12 +139,13 @@ def plan(n_rope: int = 2) -> Plan:
 
 HEADS = {
     "n_head": 2, "n_head_kv": 1, "head_dim": 4, "rope": -1, "window": 0, "scale": 1.0, "q_norm": None, "k_norm": None,
-    "head_eps": 0.0,
+    "head_eps": 0.0, "softcap": 0.0, "norm_after_rope": False, "sinks": None,
+    "temperature_scale": 0.0, "temperature_length": 0,
 }  # fmt: skip
 
 
 def linear(dst: list[int], *matrices: Any, norm: Any = None, add: bool = False) -> None:
-    plan().add("linear", [0], dst, matrices, norm=norm, eps=1e-5, accumulate=add)
+    plan().add("linear", [0], dst, matrices, norm=norm, eps=1e-5, accumulate=add, scale=1.0)
 
 
 def glu(dst: int, gate: Weight, up: Weight, activation: str = "silu") -> None:
@@ -158,9 +159,9 @@ def attention(reads: list[int], dst: int, n_rope: int = 2, **wrong: Any) -> None
 def test_plans_of_right_shapes_are_not_refused() -> None:
     linear([1], (weight(8, 8), np.ones(8)), norm=np.ones(8))
     glu(1, weight(8, 8), weight(8, 8))
-    attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4))
+    attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4), sinks=np.ones(2), temperature_scale=0.1, temperature_length=8)
     ended = plan()
-    ended.add("lm_head", [0], [], [(weight(5, 8), None)], softcap=0.0)
+    ended.add("lm_head", [0], [], [(weight(5, 8), None)], softcap=0.0, scale=1.0)
     with pytest.raises(ValueError, match="the plan has its head"):
         ended.add("embed", [], [0], [(weight(5, 8), None)], scale=1.0)
 
@@ -188,7 +189,9 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: linear([]),
         lambda: glu(1, weight(8, 8), weight(16, 8)),
         lambda: glu(0, weight(8, 8), weight(8, 8)),
-        lambda: glu(1, weight(8, 8), weight(8, 8), "relu"),
+        lambda: plan().add("glu", [0], [2], [(weight(8, 8), None)], activation="relu"),
+        lambda: plan().add("glu", [0], [1], [(weight(8, 8), None)] * 3, activation="silu"),
+        lambda: glu(1, weight(8, 8), weight(8, 8), "tanh"),
         lambda: plan().add("norm", [0], [1], norm=None, accumulate=False),
         lambda: plan().add("norm", [0], [2], norm=np.ones(8), accumulate=False),
         lambda: attention([0, 2, 3], 0),
@@ -200,8 +203,10 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: attention([0, 2, 3], 1, rope=1),
         lambda: attention([0, 2, 3], 1, n_rope=3, rope=0),
         lambda: attention([0, 2, 3], 1, q_norm=np.ones(3)),
-        lambda: plan().add("lm_head", [0], [], [(weight(5, 4), None)], softcap=0.0),
-        lambda: plan().add("lm_head", [0], [], [(None, None)], softcap=0.0),
+        lambda: attention([0, 2, 3], 1, sinks=np.ones(1)),
+        lambda: attention([0, 2, 3], 1, temperature_scale=0.1),
+        lambda: plan().add("lm_head", [0], [], [(weight(5, 4), None)], softcap=0.0, scale=1.0),
+        lambda: plan().add("lm_head", [0], [], [(None, None)], softcap=0.0, scale=1.0),
         lambda: Engine(plan(), n_batch=1, n_threads=1, n_ctx=1),
         lambda: Weight(b"1234", "F32", 2, 1),
         lambda: Weight(b"1234", "F32", 2**62, 2**62),

@@ -49,8 +49,11 @@ def inputs(arch: str, weights: dict[str, np.ndarray], tokens: list[int]) -> dict
     if arch == "phi3":
         for i in range(SHAPES[arch]["n_layer"]):
             found[f"blk.{i}.attn_qkv.weight"] = found.pop(f"blk.{i}.attn_q.weight")
-            for name in ("attn_k", "attn_v", "ffn_gate"):
+            for name in ("attn_k", "attn_v"):
                 del found[f"blk.{i}.{name}.weight"]
+    if arch in ("phi3", "glm4"):
+        for i in range(SHAPES[arch]["n_layer"]):
+            del found[f"blk.{i}.ffn_gate.weight"]
     return {**found, "output.weight" if "output" in weights else "token_embd.weight": normed[-1]}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from blocks import HALVES, Bytes, random_rows, set_scales, values, weights
-from float_oracle import SUBNORMAL, U, attention, cache, gates, normal, stored, sum_bound, visible
+from float_oracle import SUBNORMAL, U, attention, cache, clamped_silu, gates, normal, stored, sum_bound, visible
 from int8_activations import BOUND, awkward_activations, random_x
 from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ def vector(slot: str, sizes: list[int], arrays: Sequence[Array], format: str = "
     """One test vector as tests/kernels/arm/vectors.h reads it."""
     contents = [np.ascontiguousarray(a).tobytes() for a in arrays]
     lengths = [len(c) for c in contents]
-    head = struct.pack("<16s16s6qd8q", slot.encode(), format.encode(), *sizes, *[0] * (6 - len(sizes)), number,
+    head = struct.pack("<16s16s7qd8q", slot.encode(), format.encode(), *sizes, *[0] * (7 - len(sizes)), number,
                        *lengths, *[0] * (8 - len(lengths)))  # fmt: skip
     return head + b"".join(c + bytes(-len(c) % 8) for c in contents)
 
@@ -141,20 +141,25 @@ def layer(rng: np.random.Generator) -> Iterator[bytes]:
             gelu = x / (1 + np.exp(-u)) * up
         silu_bound = 8 * U * np.abs(silu) + 128 * SUBNORMAL * np.abs(up)
         gelu_bound = (8 + 8 * np.clip(-u, 0, 104)) * U * np.abs(gelu) + 2 * SUBNORMAL * np.abs(up) * np.abs(x)
-        yield vector("gates", [gate.size], [gate, up, silu, silu_bound, gelu, gelu_bound])
+        clamped, clamped_bound = clamped_silu(gate, up)
+        results = [silu, silu_bound, gelu, gelu_bound, clamped, clamped_bound]
+        yield vector("gates", [gate.size], [gate, up, *results])
+        yield vector(
+            "relu", [gate.size], [gate, up, (np.maximum(gate, 0) * up).astype(np.float64), np.zeros(gate.size)]
+        )
 
 
 def attentions(rng: np.random.Generator) -> Iterator[bytes]:
     spans = [(1, 0, 0, 0), (3, 70, 0, 0), (3, 70, 0, 64), (8, 3, 5, 0), (13, 130, 64, 0), (13, 130, 64, 135)]
     shapes = [(1, 16), (3, 64), (4, 80), (7, 17), (1, 256)]
     for (n_head, head_dim), (n_tokens, pos0, window, cut) in itertools.product(shapes, spans):
-        for format in ("F32", "F16", "Q8_0"):
+        for format, softcap in (("F32", 0), ("F16", 0), ("Q8_0", 0), ("F16", 2)):
             c = cache(rng, pos0 + n_tokens, head_dim, format)
             q = normal(rng, n_tokens, n_head, head_dim)
             scale = float(np.float32(head_dim**-0.5))
-            results = [attention(q[t], c.k, c.v, visible(pos0 + t, window), scale) for t in range(n_tokens)]
+            results = [attention(q[t], c.k, c.v, visible(pos0 + t, window), scale, softcap) for t in range(n_tokens)]
             expected, bound = np.stack([r[0] for r in results]), np.stack([r[1] for r in results])
-            sizes = [n_tokens, n_head, head_dim, pos0, window, cut]
+            sizes = [n_tokens, n_head, head_dim, pos0, window, cut, softcap]
             arrays: list[Array] = [q, c.k_rows, c.v_rows, expected, 2 * bound if cut else bound]
             yield vector("attention", sizes, arrays, format, scale)
 

@@ -39,6 +39,12 @@ def swiglu(gate: F64, up: F64) -> F64:
     return gate * sigmoid(gate) * up
 
 
+def clamped_swiglu(gate: F64, up: F64) -> F64:
+    """gpt-oss's."""
+    gate = np.minimum(gate, 7)
+    return gate * sigmoid(1.702 * gate) * (np.clip(up, -7, 7) + 1)
+
+
 def choose(
     z: F64,
     n_used: int,

@@ -46,14 +46,30 @@ def visible(pos: int, window: int) -> slice:
     return slice(max(0, pos - window + 1) if window else 0, pos + 1)
 
 
-def attention(q: Floats, k: Floats, v: Floats, keys: slice, scale: float) -> tuple[Doubles, Doubles]:
+def clamped_silu(gate: Floats, up: Floats) -> tuple[Doubles, Doubles]:
+    """The gated unit of gpt-oss in float64, and the bound on what float32 may make of it."""
+    g, u = np.minimum(gate.astype(np.float64), 7), np.clip(up.astype(np.float64), -7, 7)
+    x = np.float64(np.float32(1.702)) * g
+    with np.errstate(over="ignore"):
+        out = g / (1 + np.exp(-x)) * (u + 1)
+    # An error of x is one of exp(-x) times x, while exp(-x) counts; where it overflows, the result is 0.
+    error = (8 + 4 * np.clip(-x, 0, 104)) * U * np.abs(out) + 2 * U * np.abs(g) / (1 + np.exp(-np.clip(x, -90, 90)))
+    return out, error + 256 * SUBNORMAL * (1 + np.abs(u))
+
+
+def attention(
+    q: Floats, k: Floats, v: Floats, keys: slice, scale: float, softcap: float = 0
+) -> tuple[Doubles, Doubles]:
     """Attention of one token, q [n_head, head_dim], in float64; and the bound on what float32 may make of it."""
     q64, k64, v64 = q.astype(np.float64), k[keys].astype(np.float64), v[keys].astype(np.float64)
     scores = q64 @ k64.T * scale
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
     # An error of a score is a relative error of its weight; subnormal weights may be lost.
     score_error = sum_bound(q.shape[1]) * np.abs(q64) @ np.abs(k64.T) * scale + 4 * U * np.abs(scores)
+    if softcap:
+        scores = softcap * np.tanh(scores / softcap)
+        score_error += 8 * U * np.abs(scores)
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
     relative = 2 * np.minimum(score_error.max(axis=1, keepdims=True), 1) + sum_bound(k64.shape[0]) + 8 * U
     return weights @ v64, relative * (weights @ np.abs(v64)) + SUBNORMAL * np.abs(v64).sum(axis=0)
 

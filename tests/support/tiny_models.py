@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from itertools import cycle, islice
@@ -11,7 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 from blocks import Bytes, random_matrix
-from expert_oracle import expert_tensors, routed_experts
+from expert_oracle import clamped_swiglu, expert_tensors, routed_experts, swiglu
 from gguf.quants import dequantize, quantize
 from numpy.typing import NDArray
 
@@ -39,9 +40,55 @@ DECI = {"n_layer": 9, "n_embd": 64, "head_dim": 16,
 
 SHAPES: dict[str, Shape] = {
     "llama": LLAMA, "qwen2": LLAMA, "exaone": LLAMA, "qwen3": QWEN3, "gemma3": GEMMA3, "exaone4": EXAONE4, "deci": DECI,
-    "phi3": PHI3, "qwen3moe": {**QWEN3, **MOE},
+    "phi3": PHI3, "arcee": LLAMA, "ernie4_5": LLAMA, "gemma": LLAMA, "gemma2": {**LLAMA, "n_layer": 3, "window": 8},
+    "glm4": {**LLAMA, "head_dim": 32, "n_rot": 16}, "granite": LLAMA, "hunyuan-dense": LLAMA, "minicpm": LLAMA,
+    "mistral3": LLAMA, "olmo2": {**LLAMA, "n_layer": 5, "window": 8}, "seed_oss": LLAMA,
+    "smollm3": {**LLAMA, "n_layer": 5},
+    "qwen3moe": {**QWEN3, **MOE}, "qwen2moe": {**LLAMA, **MOE, "n_ff_shexp": 64}, "olmoe": {**LLAMA, **MOE},
+    "mellum": {**QWEN3, **MOE, "n_layer": 5, "window": 8}, "minimax-m2": {**LLAMA, **MOE, "n_rot": 8},
+    "gpt-oss": {**LLAMA, **MOE, "window": 8}, "granitemoe": {**LLAMA, **MOE, "n_ff_shexp": 64},
+    "hunyuan-moe": {**LLAMA, **MOE, "n_ff_shexp": 64}, "ernie4_5-moe": {**LLAMA, **MOE, "n_ff_shexp": 64, "n_dense": 1},
+    "glm4moe": {**LLAMA, **MOE, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
+    "exaone-moe": {**LLAMA, **MOE, "n_layer": 5, "window": 8, "n_ff_shexp": 64, "n_dense": 1},
+    "bailingmoe2": {**LLAMA, **MOE, "n_expert": 8, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
 }  # fmt: skip
-PERIODS = {"gemma3": 6, "exaone4": 4}  # one layer in so many has no window
+PERIODS = {
+    "gemma2": 2,
+    "gpt-oss": 2,
+    "gemma3": 6,
+    "exaone4": 4,
+    "exaone-moe": 4,
+    "mellum": 4,
+    "olmo2": 4,
+}  # one layer in so many has no window
+KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
+    "gemma2": {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0},
+    "granite": {"embedding_scale": 3.0, "residual_scale": 0.4, "attention.scale": 0.125, "logit_scale": 1.25},
+    "minicpm": {"embedding_scale": 3.0, "residual_scale": 0.4, "logit_scale": 1.25},
+    "mistral3": {"attention.temperature_scale": 0.3, "rope.scaling.original_context_length": 16},
+    "granitemoe": {"embedding_scale": 3.0, "residual_scale": 0.4, "attention.scale": 0.125, "logit_scale": 1.25},
+    "glm4moe": {"expert_weights_norm": True, "expert_weights_scale": 1.5, "expert_shared_count": 1},
+    "exaone-moe": {"expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5},
+    "bailingmoe2": {"expert_gating_func": 2, "expert_weights_scale": 2.5, "expert_weights_norm": True,
+                    "expert_group_count": 4, "expert_group_used_count": 2},
+    "minimax-m2": {"expert_gating_func": 2},
+}  # fmt: skip
+ROUTING: dict[str, dict[str, Any]] = {  # as `expert_oracle.choose` has it
+    "llama": {}, "qwen3moe": {}, "mellum": {}, "granitemoe": {}, "hunyuan-moe": {}, "ernie4_5-moe": {},
+    "qwen2moe": {"renormalize": False}, "olmoe": {"renormalize": False},
+    "gpt-oss": {"gating": "softmax_of_chosen"}, "minimax-m2": {"gating": "sigmoid"},
+    "glm4moe": {"gating": "sigmoid", "scale": 1.5}, "exaone-moe": {"gating": "sigmoid", "scale": 2.5},
+    "bailingmoe2": {"gating": "sigmoid", "scale": 2.5, "n_group": 4, "n_group_used": 2},
+}  # fmt: skip
+PRE_FFN_NORMS = ("seed_oss", "glm4moe", "gpt-oss")  # named post_attention_norm
+WHOLE_NORMS = ("olmo2", "olmoe", "minimax-m2")
+NORMS_AFTER_ROPE = ("hunyuan-dense", "hunyuan-moe")
+NORMED_HEADS = ("bailingmoe2", "exaone4", "exaone-moe", "gemma3", "glm4moe", "mellum", "qwen3", "qwen3moe")
+GEMMAS = ("gemma", "gemma2", "gemma3")
+NEIGHBOURS = (  # rope turns these
+    "llama", "deci", "arcee", "ernie4_5", "ernie4_5-moe", "glm4", "granite", "granitemoe", "minicpm", "mistral3",
+    "smollm3",
+)  # fmt: skip
 
 
 def byte_alphabet() -> list[str]:
@@ -74,14 +121,17 @@ def swap_tokens(path: Path, other: Path) -> Path:
 
 
 def layer_shape(s: Shape, layer: int) -> dict[str, int]:
-    return {name: value[layer] if isinstance(value, list) else value for name, value in s.items()}
+    own = {name: value[layer] if isinstance(value, list) else value for name, value in s.items()}
+    if layer < s.get("n_dense", 0):
+        del own["n_expert"]
+    return own
 
 
 def tensor_shapes(arch: str, s: Shape, n_vocab: int = N_VOCAB) -> dict[str, tuple[int, ...]]:
     """Names and numpy shapes (rows first) of a model's tensors."""
     n = s["n_embd"]
     shapes: dict[str, tuple[int, ...]] = {"token_embd": (n_vocab, n), "output_norm": (n,)}
-    if arch != "gemma3":
+    if arch not in (*GEMMAS, "granitemoe", "hunyuan-dense"):
         shapes["output"] = (n_vocab, n)
     if arch == "phi3":
         shapes |= {"rope_factors_short": (s["n_rot"] // 2,), "rope_factors_long": (s["n_rot"] // 2,)}
@@ -103,17 +153,36 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
     if "n_expert" in s:
         del block["ffn_gate"], block["ffn_up"], block["ffn_down"]
         block |= expert_tensors(s)
+        if arch == "qwen2moe":
+            block["ffn_gate_inp_shexp"] = (1, n)
+        if arch in ("glm4moe", "ernie4_5-moe", "exaone-moe", "bailingmoe2", "minimax-m2"):
+            block["exp_probs_b.bias"] = (s["n_expert"],)
+        if arch == "gpt-oss":
+            block |= {f"{name}.bias": dims[:-1] for name, dims in expert_tensors(s).items()}
     if arch == "phi3":
         block |= {"attn_qkv": (q + 2 * kv, n), "ffn_up": (2 * ff, n)}
         del block["attn_q"], block["attn_k"], block["attn_v"], block["ffn_gate"]
-    if arch == "qwen2":
+    if arch == "glm4":
+        block["ffn_up"] = (2 * ff, n)
+    if arch in ("arcee", "glm4"):
+        del block["ffn_gate"]
+    if arch == "bailingmoe2":
+        block["attn_qkv"] = (q + 2 * kv, n)
+        del block["attn_q"], block["attn_k"], block["attn_v"]
+    if arch == "gpt-oss":
+        block |= {"attn_sinks": (s["n_head"],), "attn_output.bias": (n,)}
+    if arch in ("glm4", "glm4moe", "gpt-oss", "qwen2", "qwen2moe", "seed_oss"):
         block |= {"attn_q.bias": (q,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
-    if arch in ("exaone4", "gemma3", "qwen3", "qwen3moe"):
+    if arch in (*NORMED_HEADS, *NORMS_AFTER_ROPE):
         block |= {"attn_q_norm": (s["head_dim"],), "attn_k_norm": (s["head_dim"],)}
-    if arch in ("exaone4", "gemma3"):
+    if arch in WHOLE_NORMS:
+        block |= {"attn_q_norm": (q,), "attn_k_norm": (kv,)}
+    if arch in ("exaone4", "gemma2", "gemma3", "glm4", "olmo2"):
         block |= {"post_attention_norm": (n,), "post_ffw_norm": (n,)}
-    if arch == "exaone4":
+    if arch in ("exaone4", "olmo2"):
         del block["attn_norm"], block["ffn_norm"]
+    if arch in PRE_FFN_NORMS:
+        block["post_attention_norm"] = block.pop("ffn_norm")
     return block
 
 
@@ -146,7 +215,7 @@ def write_model(
     weights = {}
     tensors = dict(tensors or {})
     for i, (name, dims) in enumerate(tensor_shapes(arch, s, n_vocab + n_unused).items()):
-        kind = gguf.GGMLQuantizationType[types[i % len(types)] if types and len(dims) > 1 else "F32"]
+        kind = gguf.GGMLQuantizationType[types[i % len(types)] if types and is_matrix(name, dims) else "F32"]
         values = rng.standard_normal(dims)
         values = (1 + 0.1 * values if len(dims) == 1 else values / np.sqrt(dims[-1])).astype(np.float32)
         blocks = quantize(values, kind)
@@ -171,11 +240,16 @@ def write_mixed_model(path: Path) -> None:
     write_model(path, shape=MIXED, tensors=mixed_tensors(matrices)[0])
 
 
-def matrix_shapes(arch: str, s: Shape) -> dict[str, tuple[int, int]]:
-    return {name: (dims[0], dims[1]) for name, dims in tensor_shapes(arch, s).items() if len(dims) == 2}
+def is_matrix(name: str, dims: tuple[int, ...]) -> bool:
+    """Of what may be quantized: routers are not, whose ties would fall otherwise."""
+    return len(dims) > 1 and not name.endswith((".bias", "ffn_gate_inp"))
 
 
-def mixed_tensors(matrices: dict[str, tuple[int, int]], first: int = 0) -> tuple[dict[str, Any], dict[str, F32]]:
+def matrix_shapes(arch: str, s: Shape) -> dict[str, tuple[int, ...]]:
+    return {name: dims for name, dims in tensor_shapes(arch, s).items() if is_matrix(name, dims)}
+
+
+def mixed_tensors(matrices: dict[str, tuple[int, ...]], first: int = 0) -> tuple[dict[str, Any], dict[str, F32]]:
     """Matrices of random blocks that take the types of FORMATS in turn, from one on: for write_model, for forward."""
     tensors, weights = {}, {}
     for (name, dims), type in zip(matrices.items(), islice(cycle(FORMATS), first, None), strict=False):
@@ -185,9 +259,9 @@ def mixed_tensors(matrices: dict[str, tuple[int, int]], first: int = 0) -> tuple
 
 
 @cache
-def mixed_matrix(type: str, dims: tuple[int, int]) -> tuple[Bytes, F32]:
+def mixed_matrix(type: str, dims: tuple[int, ...]) -> tuple[Bytes, F32]:
     """Random blocks, and what they mean to gguf-py."""
-    blocks = random_matrix(FORMATS[type], *dims)
+    blocks = random_matrix(FORMATS[type], math.prod(dims[:-1]), dims[-1]).reshape(*dims[:-1], -1)
     return blocks, dequantize(blocks, gguf.GGMLQuantizationType[type]).reshape(dims)
 
 
@@ -197,19 +271,25 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
         "feed_forward_length": s["n_ff"],
         "attention.head_count": s["n_head"], "attention.head_count_kv": s["n_head_kv"],
         "attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"],
-        "attention.layer_norm_rms_epsilon": 1e-5,
+        "attention.layer_norm_rms_epsilon": 1e-5, **KEYS.get(arch, {}),
     }  # fmt: skip
     if "window" in s:
         values["attention.sliding_window"] = s["window"]
     if "n_expert" in s:
         values |= {"expert_count": s["n_expert"], "expert_used_count": s["n_used"],
                    "expert_feed_forward_length": s["n_ff_exp"]}  # fmt: skip
+    if "n_dense" in s:
+        values["leading_dense_block_count"] = s["n_dense"]
+    if "n_ff_shexp" in s:
+        values["expert_shared_feed_forward_length"] = s["n_ff_shexp"]
     if "n_rot" in s:
-        values |= {"rope.dimension_count": s["n_rot"], "rope.scaling.original_context_length": s["n_ctx_orig"],
-                   "rope.scaling.attn_factor": PHI3_MAGNITUDE}  # fmt: skip
+        values["rope.dimension_count"] = s["n_rot"]
+    if "n_ctx_orig" in s:
+        values["rope.scaling.original_context_length"] = s["n_ctx_orig"]
+        values["rope.scaling.attn_factor"] = PHI3_MAGNITUDE
     for key, value in {**values, **other}.items():
         adders: dict[type, Callable[[str, Any], None]] = {
-            float: w.add_float32, int: w.add_uint32, str: w.add_string, list: w.add_array,
+            float: w.add_float32, bool: w.add_bool, int: w.add_uint32, str: w.add_string, list: w.add_array,
         }  # fmt: skip
         if type(value) in adders:
             adders[type(value)](f"{arch}.{key}", value)
@@ -237,17 +317,23 @@ def rope(x: F64, frequencies: F64, magnitude: float, interleaved: bool) -> F64:
     return out
 
 
-def attention(q: F64, k: F64, v: F64, scale: float, window: int) -> F64:
-    """q [n, heads, d] over k, v [n, kv heads, d]; causal, and `window` positions back if > 0."""
+def attention(q: F64, k: F64, v: F64, scale: float, window: int, sinks: F32 | None = None, softcap: float = 0) -> F64:
+    """q [n, heads, d] over k, v [n, kv heads, d]; causal, and `window` positions back if > 0.
+
+    sinks [heads]: scores that take part in each softmax, of nothing. softcap: of scores, if > 0.
+    """
     n, heads, _ = q.shape
     group = heads // k.shape[1]
     back = np.arange(n)[:, None] - np.arange(n)[None, :]
     hidden = (back < 0) | ((back >= window) if window else False)
     out = np.empty_like(q)
     for h in range(heads):
-        scores = np.where(hidden, -np.inf, q[:, h] @ k[:, h // group].T * scale)
-        p = np.exp(scores - scores.max(-1, keepdims=True))
-        out[:, h] = p / p.sum(-1, keepdims=True) @ v[:, h // group]
+        scores = q[:, h] @ k[:, h // group].T * scale
+        scores = np.where(hidden, -np.inf, softcap * np.tanh(scores / softcap) if softcap else scores)
+        sink = -np.inf if sinks is None else float(sinks[h])
+        most = np.maximum(scores.max(-1, keepdims=True), sink)
+        p = np.exp(scores - most)
+        out[:, h] = p / (p.sum(-1, keepdims=True) + np.exp(sink - most)) @ v[:, h // group]
     return out
 
 
@@ -262,7 +348,7 @@ def gelu(x: F64) -> F64:
 def unfused(b: dict[str, F32], s: dict[str, int]) -> dict[str, F32]:
     """A layer's matrices, with those that attn_qkv and a double ffn_up stand for."""
     b, n_q, n_kv = dict(b), s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"]
-    fused = "ffn_gate" not in b
+    fused = "ffn_gate" not in b and len(b.get("ffn_up", ())) == 2 * s["n_ff"]
     for end in ("", ".bias"):
         if f"attn_qkv{end}" in b:
             b[f"attn_q{end}"], b[f"attn_k{end}"], b[f"attn_v{end}"] = np.split(b[f"attn_qkv{end}"], [n_q, n_q + n_kv])
@@ -286,13 +372,13 @@ def forward(
 
     rotary: other frequencies and magnitude.
     """
-    s = shape or SHAPES[arch]
-    plain = frequencies(s["head_dim"]), 1.0
+    s, keys = shape or SHAPES[arch], KEYS.get(arch, {})
+    plain = frequencies(s["n_rot"] if "n_rot" in s else s["head_dim"]), 1.0
     if arch == "phi3" and rotary is None:
         rotary = frequencies(s["n_rot"]) / w["rope_factors_long"], PHI3_MAGNITUDE
-    gemma = arch == "gemma3"
-    n, d = len(tokens), s["head_dim"]
-    x = w["token_embd"][tokens].astype(np.float64) * (s["n_embd"] ** 0.5 if gemma else 1)
+    residual_scale = keys.get("residual_scale", 1.0)
+    x = w["token_embd"][tokens].astype(np.float64)
+    x *= s["n_embd"] ** 0.5 if arch in GEMMAS else keys.get("embedding_scale", 1.0)
     for i in range(s["n_layer"]):
         b = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"blk.{i}.")}
         b = unfused(b, layer_shape(s, i))
@@ -300,20 +386,58 @@ def forward(
             a = rms(x, b["attn_norm"]) if "attn_norm" in b else x
             if "attn_q" in b:
                 window = s["window"] if "window" in s and (i + 1) % PERIODS[arch] else 0
-                q, k, v = (linear(a, b, f"attn_{p}").reshape(n, -1, d) for p in "qkv")
-                if "attn_q_norm" in b:
-                    q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
-                if arch != "exaone4" or window or "window" not in s:
-                    turn = plain if gemma and window else rotary or plain
-                    q, k = (rope(z, *turn, arch in ("llama", "deci")) for z in (q, k))
-                a = attention(q, k, v, d**-0.5, window).reshape(n, -1)
+                turn = plain if arch in ("gemma3", "mellum", "olmo2") and window else rotary or plain
+                a = attend(arch, a, b, s["head_dim"], turn if has_rope(arch, s, i, window) else None, window)
             a = linear(a, b, "attn_output")
-            x = x + (rms(a, b["post_attention_norm"]) if "post_attention_norm" in b else a)
+            post_norm = b.get("post_attention_norm") if arch not in PRE_FFN_NORMS else None
+            x = x + residual_scale * (a if post_norm is None else rms(a, post_norm))
         if "ffn_down" in b:
-            h = rms(x, b["ffn_norm"]) if "ffn_norm" in b else x
-            f = (gelu if gemma else silu)(linear(h, b, "ffn_gate")) * linear(h, b, "ffn_up")
-            f = linear(f, b, "ffn_down")
-            x = x + (rms(f, b["post_ffw_norm"]) if "post_ffw_norm" in b else f)
+            norm = b.get("post_attention_norm" if arch in PRE_FFN_NORMS else "ffn_norm")
+            f = linear(feed_forward(arch, x if norm is None else rms(x, norm), b), b, "ffn_down")
+            x = x + residual_scale * (rms(f, b["post_ffw_norm"]) if "post_ffw_norm" in b else f)
         if "ffn_down_exps" in b:
-            x = x + routed_experts(rms(x, b["ffn_norm"]), b, s["n_used"])
-    return rms(x, w["output_norm"]) @ w.get("output", w["token_embd"]).T
+            norm = b["post_attention_norm" if arch in PRE_FFN_NORMS else "ffn_norm"]
+            activation = clamped_swiglu if arch == "gpt-oss" else swiglu
+            x = x + residual_scale * routed_experts(rms(x, norm), b, s["n_used"], activation, **ROUTING[arch])
+    return head(arch, rms(x, w["output_norm"]), w)
+
+
+def head(arch: str, x: F64, w: dict[str, F32]) -> F64:
+    keys = KEYS.get(arch, {})
+    logits = x @ w.get("output", w["token_embd"]).T / keys.get("logit_scale", 1.0)
+    cap = keys.get("final_logit_softcapping")
+    return cap * np.tanh(logits / cap) if cap else logits
+
+
+def has_rope(arch: str, s: Shape, layer: int, window: int) -> bool:
+    if arch == "smollm3":
+        return (layer + 1) % 4 != 0
+    return arch not in ("exaone4", "exaone-moe") or window > 0 or "window" not in s
+
+
+def attend(arch: str, x: F64, b: dict[str, F32], head_dim: int, turn: tuple[F64, float] | None, window: int) -> F64:
+    """What attention makes of a layer's input, before attn_output. turn: frequencies and magnitude of rope."""
+    n, keys = len(x), KEYS.get(arch, {})
+    q, k, v = (linear(x, b, f"attn_{p}") for p in "qkv")
+    if arch in WHOLE_NORMS:
+        q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
+    q, k, v = (z.reshape(n, -1, head_dim) for z in (q, k, v))
+    norm_heads = "attn_q_norm" in b and arch not in WHOLE_NORMS
+    if norm_heads and arch not in NORMS_AFTER_ROPE:
+        q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
+    if turn:
+        q, k = (rope(z, *turn, arch in NEIGHBOURS) for z in (q, k))
+    if norm_heads and arch in NORMS_AFTER_ROPE:
+        q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
+    if arch == "mistral3":
+        periods = np.arange(n) // keys["rope.scaling.original_context_length"]
+        q = q * (1 + keys["attention.temperature_scale"] * np.log(1 + periods))[:, None, None]
+    scale, softcap = keys.get("attention.scale", head_dim**-0.5), keys.get("attn_logit_softcapping", 0.0)
+    return attention(q, k, v, scale, window, softcap=softcap, sinks=b.get("attn_sinks")).reshape(n, -1)
+
+
+def feed_forward(arch: str, x: F64, b: dict[str, F32]) -> F64:
+    """What ffn_down is multiplied with."""
+    if arch == "arcee":
+        return np.maximum(linear(x, b, "ffn_up"), 0) ** 2
+    return (gelu if arch in GEMMAS else silu)(linear(x, b, "ffn_gate")) * linear(x, b, "ffn_up")

@@ -19,16 +19,18 @@ static float element(const void *rows, enum format format, int head_dim, int64_t
     return ((const float *)row)[d];
 }
 
-static float score(const float *q, int head_dim, struct kv_head kv, int64_t key, float scale)
+static float score(const float *q, int head_dim, struct kv_head kv, int64_t key, float scale, float softcap)
 {
     double sum = 0;
     for (int d = 0; d < head_dim; d++)
         sum += (double)q[d] * element(kv.k, kv.format, head_dim, key, d);
-    return (float)sum * scale;
+    float x = (float)sum * scale;
+    return softcap > 0 ? softcap * tanhf(x / softcap) : x;
 }
 
 /* One query head over keys first .. last - 1, block by block, relative to the greatest score so far. */
-static void attend_head(const float *q, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale, float *part)
+static void attend_head(const float *q, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale, float softcap,
+                        float *part)
 {
     float *max = part + head_dim, *sum = part + head_dim + 1;
     for (int d = 0; d < head_dim; d++)
@@ -39,7 +41,7 @@ static void attend_head(const float *q, int head_dim, struct kv_head kv, int64_t
         end = (first / KV_BLOCK + 1) * KV_BLOCK < last ? (first / KV_BLOCK + 1) * KV_BLOCK : last;
         float p[KV_BLOCK], new_max = *max;
         for (int64_t key = first; key < end; key++) {
-            p[key - first] = score(q, head_dim, kv, key, scale);
+            p[key - first] = score(q, head_dim, kv, key, scale, softcap);
             new_max = fmaxf(new_max, p[key - first]);
         }
         double keep = expf(*max - new_max), total = 0;
@@ -59,20 +61,20 @@ static void attend_head(const float *q, int head_dim, struct kv_head kv, int64_t
 }
 
 static void attention_decode(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
-                       float *scratch, float *part)
+                       float softcap, float *scratch, float *part)
 {
     for (int h = 0; h < n_head; h++)
-        attend_head(q + h * head_dim, head_dim, kv, first, last, scale, part + h * split_row(head_dim));
+        attend_head(q + h * head_dim, head_dim, kv, first, last, scale, softcap, part + h * split_row(head_dim));
 }
 
 static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
-                        int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part)
+                        int64_t window, int64_t first, int64_t last, float scale, float softcap, float *scratch, float *part)
 {
     for (int t = 0; t < n_tokens; t++) {
         int64_t pos = pos0 + t, to = pos + 1 < last ? pos + 1 : last;
         int64_t from = window > 0 && pos - window >= first ? pos - window + 1 : first;
         for (int h = 0; h < n_head; h++, part += split_row(head_dim))
-            attend_head(q + t * q_stride + h * head_dim, head_dim, kv, from, to, scale, part);
+            attend_head(q + t * q_stride + h * head_dim, head_dim, kv, from, to, scale, softcap, part);
     }
 }
 

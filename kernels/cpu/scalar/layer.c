@@ -44,6 +44,20 @@ static void gelu_mul(const float *gate, const float *up, int64_t n, float *out)
         out[i] = gelu(gate[i]) * up[i];
 }
 
+static void relu_mul(const float *gate, const float *up, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (gate[i] < 0 ? 0 : gate[i]) * up[i];
+}
+
+static void clamped_silu_mul(const float *gate, const float *up, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float g = gate[i] > 7 ? 7 : gate[i], u = up[i] > 7 ? 7 : up[i] < -7 ? -7 : up[i];
+        out[i] = g / (1 + expf(-1.702f * g)) * (u + 1);
+    }
+}
+
 static void add(float *x, const float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -84,6 +98,8 @@ void fill_scalar_layer(struct kernels *table)
     table->rope = rope;
     table->silu_mul = silu_mul;
     table->gelu_mul = gelu_mul;
+    table->relu_mul = relu_mul;
+    table->clamped_silu_mul = clamped_silu_mul;
     table->add = add;
     table->scale = scale;
     table->max_sum_exp = max_sum_exp;

@@ -41,6 +41,7 @@ enum { STEP = 8 };
 /* The query heads that share these keys, and what came of them. */
 struct heads {
     int n, head_dim;
+    float softcap;
     const float *q;           /* [n][head_dim], times the scale */
     float *weights;           /* [n][KV_BLOCK]: scores, then weights */
     float *keep;              /* [n]: what the weighted values so far are multiplied by */
@@ -237,6 +238,8 @@ INLINE void attend_block(enum format format, const struct block *block, const st
         transpose_keys(format, block, d, n, keys);
         score_heads(heads, n_vectors, d, n, keys, &next);
     }
+    for (int h = 0; h < heads->n && heads->softcap > 0; h++)
+        v_soften(heads->weights + h * KV_BLOCK, n_vectors, heads->softcap);
     mask(block, heads, n_vectors);
     for (int h = 0; h < heads->n; h++)
         find_greatest(heads, h, n_vectors);
@@ -264,12 +267,12 @@ static void attend_q8_0(struct block *block, const struct heads *heads, float (*
 }
 
 static void attention_decode(const float *q, int n_head, int head_dim, struct kv_head kv, int64_t first, int64_t last, float scale,
-                             float *scratch, float *part)
+                             float softcap, float *scratch, float *part)
 {
     const int64_t bytes = padded_row_bytes(kv.format, head_dim), n_q = (int64_t)n_head * head_dim;
     float (*keys)[KV_BLOCK] = (void *)scratch, (*scales)[KV_BLOCK] = keys + ELEMENTS;
     float *weights = scales[2 * ((head_dim + 31) / 32)], *scaled = weights + n_head * KV_BLOCK;
-    const struct heads heads = {n_head, head_dim, scaled, weights, scaled + n_q, part};
+    const struct heads heads = {n_head, head_dim, softcap, scaled, weights, scaled + n_q, part};
     for (int64_t i = 0; i < n_q; i++)
         scaled[i] = q[i] * scale;
     for (int h = 0; h < n_head; h++) {

@@ -101,13 +101,16 @@ static void add_values(const struct head head[2], int n_head, const struct block
 }
 
 /* One or two query heads: what is loaded of keys and values meets both. scores: room for two blocks. */
-static void attend_block(const struct head head[2], int n_head, const struct block *block, int n_tokens, int head_dim, float *scores)
+static void attend_block(const struct head head[2], int n_head, const struct block *block, int n_tokens, int head_dim, float softcap,
+                         float *scores)
 {
     float *score[2] = {scores, scores + KV_BLOCK * VLANES};
     const float *q[2] = {head[0].q, head[1].q};
     vec keep[2];
     products(block->k, head_dim, 1, block->n, head_dim, q, n_head, score);
     for (int h = 0; h < n_head; h++) {
+        if (softcap > 0)
+            v_soften(score[h], block->n, softcap);
         mask(block, n_tokens, score[h]);
         keep[h] = weigh(head[h], block->n, score[h]);
     }
@@ -140,7 +143,7 @@ static const float *rows_as_float(const void *rows, enum format format, int64_t 
 }
 
 static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, struct kv_head kv, int64_t pos0,
-                        int64_t window, int64_t first, int64_t last, float scale, float *scratch, float *part)
+                        int64_t window, int64_t first, int64_t last, float scale, float softcap, float *scratch, float *part)
 {
     float *scores = scratch + n_head * (2 * (int64_t)head_dim * VLANES + 2 * VLANES);
     float *k_space = scores + 2 * KV_BLOCK * VLANES, *v_space = k_space + KV_BLOCK * head_dim;
@@ -156,7 +159,7 @@ static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, in
         block.v = rows_as_float(kv.v, kv.format, block.first, block.n, head_dim, v_space);
         for (int h = 0; h < n_head; h += 2) {
             struct head pair[2] = {head_at(scratch, h, head_dim), head_at(scratch, h + 1, head_dim)};
-            attend_block(pair, n_head - h < 2 ? 1 : 2, &block, n_tokens, head_dim, scores);
+            attend_block(pair, n_head - h < 2 ? 1 : 2, &block, n_tokens, head_dim, softcap, scores);
         }
     }
     for (int h = 0; h < n_head; h++)

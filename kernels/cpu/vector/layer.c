@@ -70,6 +70,21 @@ static void gelu_mul(const float *gate, const float *up, int64_t n, float *out)
     }
 }
 
+static void relu_mul(const float *gate, const float *up, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i += VLANES)
+        v_store_n(out + i, n - i, v_mul(v_max(v_set(0), v_load_n(gate + i, n - i)), v_load_n(up + i, n - i)));
+}
+
+static void clamped_silu_mul(const float *gate, const float *up, int64_t n, float *out)
+{
+    vec most = v_set(7), least = v_set(-7);
+    for (int64_t i = 0; i < n; i += VLANES) {
+        vec g = v_min(most, v_load_n(gate + i, n - i)), u = v_max(least, v_min(most, v_load_n(up + i, n - i)));
+        v_store_n(out + i, n - i, v_mul(v_gated(g, v_mul(g, v_set(1.702f))), v_add(u, v_set(1))));
+    }
+}
+
 static void add(float *x, const float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i += VLANES)
@@ -113,6 +128,8 @@ void FILL(layer)(struct kernels *table)
     table->rope = rope;
     table->silu_mul = silu_mul;
     table->gelu_mul = gelu_mul;
+    table->relu_mul = relu_mul;
+    table->clamped_silu_mul = clamped_silu_mul;
     table->add = add;
     table->scale = scale;
     table->max_sum_exp = max_sum_exp;

@@ -91,28 +91,46 @@ static void attend_split(struct step *s, const struct op *op, const struct item 
         if (last == u->last)
             append_heads(s, op, u->seg, u->row, u->kv_head, 1);
         memcpy(space, q, n_q * sizeof *q);         /* other splits are for other threads, which read it too */
-        rotate_heads(s, op, space, group, a->q_norm.data, u->row);
+        rotate_queries(s, op, space, group, u->row);
         q = space;
         space += (n_q + 15) / 16 * 16;
     }
     struct kv_head kv = cache_head(op, u->seg->cache, u->kv_head);
     if (!one_by_one(u->n, s->kernels->lanes)) {
-        s->kernels->attention_prefill(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, space, out);
+        s->kernels->attention_prefill(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, a->softcap,
+                                      space, out);
         return;
     }
     for (int t = 0; t < u->n; t++, q += s->plan->width[op->in[Q]], out += group * split_row(a->head_dim)) {
         int64_t from = first_key(a, pos + t), to = pos + t + 1 < last ? pos + t + 1 : last;
         from = from < first ? first : from;
-        s->kernels->attention_decode(q, group, a->head_dim, kv, from < to ? from : to, to, a->scale, space, out);
+        s->kernels->attention_decode(q, group, a->head_dim, kv, from < to ? from : to, to, a->scale, a->softcap, space, out);
     }
 }
 
+/* Merges the sinks of an item's heads with what came of its keys: as one split more, of keys whose values are 0. */
+static void merge_sinks(struct step *s, const struct op *op, const struct item *u, float *total, int thread)
+{
+    const struct attention *a = op->parameters;
+    int group = a->n_head / a->n_head_kv;
+    float *split = s->scratch->thread[thread].floats, *row = split;
+    memset(split, 0, group * split_row(a->head_dim) * sizeof *split);
+    for (int h = 0; h < group; h++, row += split_row(a->head_dim)) {
+        row[a->head_dim] = a->sinks.data[u->kv_head * group + h];
+        row[a->head_dim + 1] = 1;
+    }
+    for (int t = 0; t < u->n; t++, total += group * split_row(a->head_dim))
+        s->kernels->merge_split(split, group, a->head_dim, total);
+}
+
 /* The result of an item from what came of all its keys. */
-static void finish_item(struct step *s, const struct op *op, const struct item *u, const float *total)
+static void finish_item(struct step *s, const struct op *op, const struct item *u, float *total, int thread)
 {
     const struct attention *a = op->parameters;
     int group = a->n_head / a->n_head_kv, dst = op->out[0];
     float *out = s->scratch->slot[dst] + (int64_t)u->row * s->plan->width[dst] + (int64_t)u->kv_head * group * a->head_dim;
+    if (a->sinks.data)
+        merge_sinks(s, op, u, total, thread);
     for (int t = 0; t < u->n; t++, total += group * split_row(a->head_dim), out += s->plan->width[dst])
         s->kernels->finish_attention(total, group, a->head_dim, out);
 }
@@ -155,7 +173,7 @@ static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struc
             attend_split(s, op, &u, split, next, thread);
             s->kernels->merge_split(next, u.n * (a->n_head / a->n_head_kv), a->head_dim, total);
         }
-        finish_item(s, op, &u, total);             /* of a cancelled step nobody reads the result */
+        finish_item(s, op, &u, total, thread);             /* of a cancelled step nobody reads the result */
     }
     return team_barrier(team, thread);
 }
@@ -178,7 +196,7 @@ static int run_splits(struct step *s, const struct op *op, int64_t n_tiles, stru
         s->scratch->counter[i] = 0;
         for (int split = 1; split < u.n_splits; split++)
             s->kernels->merge_split(splits + split * split_stride(a, u.n), u.n * (a->n_head / a->n_head_kv), a->head_dim, splits);
-        finish_item(s, op, &u, splits);
+        finish_item(s, op, &u, splits, thread);
     }
     return team_barrier(team, thread);
 }
@@ -201,7 +219,7 @@ static int run_attention(struct step *s, const struct op *op, struct team *team,
     const struct attention *a = op->parameters;
     if (!rows_are_alone(s)) {
         for (int64_t row; (row = next_chunk(team, thread, s->n_tokens)) >= 0;) {
-            rotate_heads(s, op, queries(s, op, row, 0), a->n_head, a->q_norm.data, row);
+            rotate_queries(s, op, queries(s, op, row, 0), a->n_head, row);
             append_heads(s, op, segment_of(s, row), row, 0, a->n_head_kv);
         }
         if (team_barrier(team, thread))
@@ -227,6 +245,10 @@ static const char *check_attention(const struct plan *plan, const struct op *op)
         return "a rope that fits the heads";
     if ((a->q_norm.data && a->q_norm.n != a->head_dim) || (a->k_norm.data && a->k_norm.n != a->head_dim))
         return "norms of head_dim values";
+    if (a->sinks.data && a->sinks.n != a->n_head)
+        return "a sink for each query head";
+    if (a->temperature_scale != 0 && a->temperature_length < 1)
+        return "a temperature_length of 1 or more";
     return NULL;
 }
 
@@ -236,10 +258,15 @@ static const struct field fields[] = {
     FIELD(INT, attention, head_dim),
     FIELD(INT, attention, rope),
     FIELD(INT, attention, window),
+    FIELD(INT, attention, temperature_length),
+    FIELD(FLOAT, attention, temperature_scale),
     FIELD(FLOAT, attention, scale),
     FIELD(FLOAT, attention, head_eps),
+    FIELD(FLOAT, attention, softcap),
+    FIELD(INT, attention, norm_after_rope),
     FIELD(VECTOR, attention, q_norm),
     FIELD(VECTOR, attention, k_norm),
+    FIELD(VECTOR, attention, sinks),
     {0},
 };
 

@@ -7,8 +7,13 @@ struct attention {
     int64_t n_head, n_head_kv, head_dim;
     int64_t rope;               /* index into plan.rope, or -1 */
     int64_t window;             /* 0: all earlier positions are visible */
+    int64_t temperature_length; /* of a query at position pos the scores are multiplied by */
+    float temperature_scale;    /* 1 + temperature_scale * ln(1 + pos / temperature_length), a whole quotient; 0: by nothing */
     float scale, head_eps;
-    struct vector q_norm, k_norm; /* [head_dim] or none: RMSNorm of every head before rope */
+    float softcap;              /* scores become softcap * tanh(score / softcap), if > 0 */
+    int64_t norm_after_rope;    /* whether heads are normed after it instead of before */
+    struct vector q_norm, k_norm; /* [head_dim] or none: RMSNorm of every head */
+    struct vector sinks;        /* [n_head] or none: the score of a key that every query sees, whose value is 0 */
 };
 
 /* The slots it reads: [n_head][head_dim], [n_head_kv][head_dim] twice; Q and K may be changed in place. */
@@ -18,8 +23,8 @@ const struct segment *segment_of(const struct step *s, int row);
 static inline int64_t position(const struct segment *seg, int row) { return seg->pos + row - seg->row; }
 /* Keys and values of one KV head of this operation in a cache. */
 struct kv_head cache_head(const struct op *op, const struct cache *cache, int head);
-/* Norms and rotates heads of one row in place; norm may be NULL. */
-void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row);
+/* Norms and rotates query heads of one row in place, and multiplies them by what the row's position asks for. */
+void rotate_queries(const struct step *s, const struct op *op, float *heads, int n_head, int row);
 /* Rotates the keys of n KV heads of one row, from head0 on, and stores them and the values in the cache. */
 void append_heads(const struct step *s, const struct op *op, const struct segment *seg, int row, int head0, int n);
 

@@ -1,4 +1,5 @@
-/* Gated linear unit (SwiGLU, GeGLU): dst = activation(gate . x) * (up . x) of x = rms_norm(src), a panel of rows of both at a time. */
+/* Gated linear unit (SwiGLU, GeGLU, ...): dst = activation(gate . x) * (up . x) of x = rms_norm(src), a panel of rows of both at a time.
+ * With one matrix it gates itself: activation(up . x) * (up . x), for ReLU its square. */
 #include "engine/operation.h"
 
 struct glu {
@@ -11,19 +12,20 @@ static int run_glu(struct step *s, const struct op *op, struct team *team, int t
     struct input in;
     if (prepare_op(s, op, &in, team, thread))
         return 1;
-    const struct matrix *gate = &op->matrix[0], *up = &op->matrix[1];
+    const struct matrix *gate = &op->matrix[0], *up = op->n_matrices > 1 ? &op->matrix[1] : NULL;
     int64_t rows = chunk_rows(s, &gate->weight, s->n_tokens), n_chunks = (gate->weight.rows + rows - 1) / rows;
     int64_t stride = s->plan->width[op->out[0]];
-    float *g = s->scratch->thread[thread].out, *u = g + s->n_tokens * rows;
+    float *g = s->scratch->thread[thread].out, *u = up ? g + s->n_tokens * rows : g;
     for (int64_t chunk; (chunk = next_chunk(team, thread, n_chunks)) >= 0;) {
         int64_t row0 = chunk * rows;
         int n = gate->weight.rows - row0 < rows ? gate->weight.rows - row0 : rows;
         multiply_panel(s, &gate->weight, row0, n, &in, thread, g, n);
-        multiply_panel(s, &up->weight, row0, n, &in, thread, u, n);
+        if (up)
+            multiply_panel(s, &up->weight, row0, n, &in, thread, u, n);
         for (int t = 0; t < s->n_tokens; t++) {
             if (gate->bias)
                 s->kernels->add(g + t * n, gate->bias + row0, n);
-            if (up->bias)
+            if (up && up->bias)
                 s->kernels->add(u + t * n, up->bias + row0, n);
             activate(s->kernels, p->activation, g + t * n, u + t * n, n, s->scratch->slot[op->out[0]] + t * stride + row0);
         }
@@ -33,10 +35,13 @@ static int run_glu(struct step *s, const struct op *op, struct team *team, int t
 
 static const char *check_glu(const struct plan *plan, const struct op *op)
 {
-    if (op->n_in != 1 || op->n_out != 1 || op->n_matrices != 2)
-        return "gate and up of one input into one slot";
+    if (op->n_in != 1 || op->n_out != 1 || op->n_matrices < 1 || op->n_matrices > 2)
+        return "gate and up of one input, or up alone, into one slot";
     int64_t width = plan->width[op->out[0]];
-    return matrix_fits(plan, op, 0, width) && matrix_fits(plan, op, 1, width) ? NULL : "matrices from the input to the slot";
+    for (int i = 0; i < op->n_matrices; i++)
+        if (!matrix_fits(plan, op, i, width))
+            return "matrices from the input to the slot";
+    return NULL;
 }
 
 static const struct field fields[] = {CHOICE(glu, activation, ACTIVATIONS), {0}};

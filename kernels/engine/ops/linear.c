@@ -1,4 +1,4 @@
-/* Projections: several matrices times one input, with bias and residual: slot (+)= W . rms_norm(src) + bias.
+/* Projections: several matrices times one input, with bias, scale and residual: slot (+)= scale * (W . rms_norm(src) + bias).
  *
  * Threads take chunks of weight rows: of some KB for a small batch, a panel that is unpacked once for many tokens. */
 #include <string.h>
@@ -6,22 +6,25 @@
 
 struct linear {
     int64_t accumulate;         /* add to the slots (the residual stream) instead of replacing what they hold */
+    float scale;
 };
 
-/* Adds bias and, where the operation accumulates, what the slot held. */
-static void store_rows(struct step *s, const struct op *op, int i, int64_t row0, int n, const float *out)
+/* Adds bias, scales, and adds what the slot held where the operation accumulates. */
+static void store_rows(struct step *s, const struct op *op, int i, int64_t row0, int n, float *out)
 {
     const struct linear *p = op->parameters;
     const float *bias = op->matrix[i].bias;
     int64_t stride = s->plan->width[op->out[i]];
     float *dst = s->scratch->slot[op->out[i]] + row0;
     for (int t = 0; t < s->n_tokens; t++, dst += stride, out += n) {
+        if (bias)
+            s->kernels->add(out, bias + row0, n);
+        if (p->scale != 1)
+            s->kernels->scale(out, p->scale, n);
         if (p->accumulate)
             s->kernels->add(dst, out, n);
         else
             memcpy(dst, out, n * sizeof(float));
-        if (bias)
-            s->kernels->add(dst, bias + row0, n);
     }
 }
 
@@ -59,7 +62,7 @@ static const char *check_linear(const struct plan *plan, const struct op *op)
     return NULL;
 }
 
-static const struct field fields[] = {FIELD(INT, linear, accumulate), {0}};
+static const struct field fields[] = {FIELD(INT, linear, accumulate), FIELD(FLOAT, linear, scale), {0}};
 
 const struct operation op_linear = {
     .name = "linear", .fields = fields, .parameter_bytes = sizeof(struct linear), .run = run_linear, .check = check_linear,

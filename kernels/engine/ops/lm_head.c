@@ -10,6 +10,7 @@
 enum { VOCABULARY_CHUNK = 1024 };
 
 struct lm_head {
+    float scale;                /* of the logits */
     float softcap;              /* logits become softcap * tanh(logits / softcap), if > 0 */
 };
 
@@ -52,17 +53,19 @@ static void soften(float *x, int n, float cap)
         x[i] = cap * tanhf(x[i] / cap);
 }
 
-/* Logits of vocabulary rows row0 .. row0 + n - 1 for all head rows, [n_head_rows][n], into the thread's scratch. Whether all are
+/* Logits, scaled, of vocabulary rows row0 .. row0 + n - 1 for all head rows, [n_head_rows][n], into the thread's scratch. Whether all are
  * finite is seen here, before softcap would make a plain number of infinity, or a sum of exponentials nothing of -infinity. */
 static float *logits_panel(struct step *s, const struct input *in, int64_t row0, int n, int thread)
 {
     float *out = s->scratch->thread[thread].out;
-    float softcap = ((const struct lm_head *)s->plan->head.parameters)->softcap;
+    const struct lm_head *p = s->plan->head.parameters;
     multiply_panel(s, output(s), row0, n, in, thread, out, n);
+    if (p->scale != 1)
+        s->kernels->scale(out, p->scale, (int64_t)n * s->n_head_rows);
     if (!all_finite(out, (int64_t)n * s->n_head_rows))
         __atomic_store_n(&s->finite, 0, __ATOMIC_RELAXED);
-    if (softcap > 0)
-        soften(out, s->n_head_rows * n, softcap);
+    if (p->softcap > 0)
+        soften(out, s->n_head_rows * n, p->softcap);
     return out;
 }
 
@@ -154,7 +157,7 @@ static const char *check_lm_head(const struct plan *plan, const struct op *op)
     return w->cols == plan->width[op->in[0]] && w->rows <= INT32_MAX ? NULL : "rows as long as the slot is wide";
 }
 
-static const struct field fields[] = {FIELD(FLOAT, lm_head, softcap), {0}};
+static const struct field fields[] = {FIELD(FLOAT, lm_head, scale), FIELD(FLOAT, lm_head, softcap), {0}};
 
 const struct operation op_lm_head = {
     .name = "lm_head", .fields = fields, .parameter_bytes = sizeof(struct lm_head), .run = run_lm_head, .check = check_lm_head,

@@ -48,17 +48,30 @@ struct kv_head cache_head(const struct op *op, const struct cache *cache, int he
     return (struct kv_head){k, k + a->n_head_kv * bytes, cache->format};
 }
 
-void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row)
+/* Norms and rotates heads of one row in place; norm may be NULL. */
+static void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row)
 {
     const struct attention *a = op->parameters;
     const struct rope *rope = a->rope < 0 ? NULL : &s->plan->rope[a->rope];
     int64_t at = rope ? table_row(s, a->rope, row) : 0;
     for (int h = 0; h < n_head; h++, heads += a->head_dim) {
-        if (norm)
+        if (norm && !a->norm_after_rope)
             s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
         if (rope)
             s->kernels->rope(heads, rope->n_pairs, s->scratch->cos + at, s->scratch->sin + at, rope->interleaved);
+        if (norm && a->norm_after_rope)
+            s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
     }
+}
+
+void rotate_queries(const struct step *s, const struct op *op, float *heads, int n_head, int row)
+{
+    const struct attention *a = op->parameters;
+    rotate_heads(s, op, heads, n_head, a->q_norm.data, row);
+    if (a->temperature_scale == 0)
+        return;
+    int64_t periods = position(segment_of(s, row), row) / a->temperature_length;
+    s->kernels->scale(heads, (float)(1 + a->temperature_scale * log1p((double)periods)), n_head * a->head_dim);
 }
 
 static void store_q8(const struct kernels *kernels, const float *x, int n, struct block_Q8_0 *block)

@@ -157,7 +157,7 @@ static void replay_rope(void)
     compare_close("", head, 0, vector->bytes[0] / 4, 3);
 }
 
-/* sizes: n. gate, up; results of silu_mul, of gelu_mul */
+/* sizes: n. gate, up; results and their bounds of silu_mul, of gelu_mul, of clamped_silu_mul */
 static void replay_gates(void)
 {
     const float *gate = input(0, 4), *up = input(1, 4);
@@ -166,6 +166,16 @@ static void replay_gates(void)
     compare_close("silu", out, 0, vector->size[0], 2);
     table->gelu_mul(gate, up, vector->size[0], out);
     compare_close("gelu", out, 0, vector->size[0], 4);
+    table->clamped_silu_mul(gate, up, vector->size[0], out);
+    compare_close("clamped silu", out, 0, vector->size[0], 6);
+}
+
+/* sizes: n. gate, up; results of relu_mul, and 0 for each */
+static void replay_relu(void)
+{
+    float *out = space(vector->bytes[0], 4);
+    table->relu_mul(input(0, 4), input(1, 4), vector->size[0], out);
+    compare_close("", out, 0, vector->size[0], 2);
 }
 
 /* sizes: n. x; maximum and sum */
@@ -198,14 +208,14 @@ static void combine(const float *splits, int64_t stride, int n_splits, int n_hea
     table->finish_attention(total, n_head, head_dim, out);
 }
 
-/* sizes: n_tokens, n_head, head_dim, pos0, window, key to cut at or 0; number: scale. q, rows of k, rows of v;
+/* sizes: n_tokens, n_head, head_dim, pos0, window, key to cut at or 0, softcap; number: scale. q, rows of k, rows of v;
  * results [n_tokens][n_head][head_dim] */
 static void replay_attention(void)
 {
     const int64_t n_tokens = vector->size[0], pos0 = vector->size[3], window = vector->size[4];
     const int n_head = (int)vector->size[1], head_dim = (int)vector->size[2];
     const int64_t width = n_head * head_dim, part = n_head * split_row(head_dim), alignment = format == FORMAT_F32 ? 4 : 2;
-    const float *q = input(0, 4), scale = (float)vector->number;
+    const float *q = input(0, 4), scale = (float)vector->number, softcap = (float)vector->size[6];
     const struct kv_head kv = {input(1, alignment), input(2, alignment), format};
     float *scratch = space(4 * attention_scratch(n_head, head_dim), 64), *total = space(4 * part, 4);
     float *parts = space(4 * 2 * part, 4), *tile_parts = space(4 * 2 * part * table->lanes, 4), *out = space(4 * width, 4);
@@ -215,7 +225,8 @@ static void replay_attention(void)
     for (int64_t t = 0; t < n_tokens; t++) {
         int n_parts = cut_keys(pos0 + t, pos0 + t + 1, end);
         for (int p = 0; p < n_parts; p++)
-            table->attention_decode(q + t * width, n_head, head_dim, kv, end[p], end[p + 1], scale, scratch, parts + p * part);
+            table->attention_decode(q + t * width, n_head, head_dim, kv, end[p], end[p + 1], scale, softcap, scratch,
+                                    parts + p * part);
         combine(parts, part, n_parts, n_head, head_dim, total, ones + t * width);
         compare_close("one", ones + t * width, t * width, width, 3);
     }
@@ -223,7 +234,7 @@ static void replay_attention(void)
         int n = (int)smaller(table->lanes, n_tokens - t), n_parts = cut_keys(pos0 + t, pos0 + t + n, end);
         for (int p = 0; p < n_parts; p++)
             table->attention_prefill(q + t * width, width, n, n_head, head_dim, kv, pos0 + t, window, end[p], end[p + 1], scale,
-                               scratch, tile_parts + p * n * part);
+                                     softcap, scratch, tile_parts + p * n * part);
         for (int i = 0; i < n; i++) {
             combine(tile_parts + i * part, n * part, n_parts, n_head, head_dim, total, out);
             compare_same("tile and one", out, ones + (t + i) * width, width);
@@ -235,7 +246,7 @@ static const struct { const char *name; void (*replay)(void); } slots[] = {
     {"to_float", replay_to_float}, {"unpack", replay_unpack}, {"quantize", replay_quantize}, {"f16_to_float", replay_f16_to_float},
     {"float_to_f16", replay_float_to_f16}, {"add_scale", replay_add_scale}, {"product", replay_product},
     {"dot_float", replay_dot_float}, {"gemm_float", replay_gemm_float}, {"rms_norm", replay_rms_norm}, {"rope", replay_rope},
-    {"gates", replay_gates}, {"max_sum_exp", replay_max_sum_exp}, {"attention", replay_attention},
+    {"gates", replay_gates}, {"relu", replay_relu}, {"max_sum_exp", replay_max_sum_exp}, {"attention", replay_attention},
 };
 
 /* The vector at p; returns where the next one is. */

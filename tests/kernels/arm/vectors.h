@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MAX_SIZES = 6, MAX_ARRAYS = 8, N_ARENAS = 14, ARENA_BYTES = 4 << 20 };
+enum { MAX_SIZES = 7, MAX_ARRAYS = 8, N_ARENAS = 14, ARENA_BYTES = 4 << 20 };
 
 /* As in the file: followed by its arrays, each padded to 8 bytes. Which arrays and sizes a slot has is said where it is replayed. */
 struct vector {

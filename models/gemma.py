@@ -1,0 +1,33 @@
+"""Gemma 1: a Llama with GeGLU and embeddings times sqrt(n_embd).
+
+GGUF architecture: gemma. Gemma Team, "Gemma: Open Models Based on Gemini Research and Technology" (2024). Norm weights
+are stored as 1 + w. Rope rotates halves (p, p + n_rot / 2).
+"""
+
+from subbyte.models._config import Config, read_config
+from subbyte.models._graph import Graph
+from subbyte.models._metadata import Metadata
+from subbyte.models._weights import Weights
+
+
+def configure(meta: Metadata, n_vocab: int) -> Config:
+    return read_config(meta, "gemma", n_vocab)
+
+
+def forward(g: Graph, c: Config, w: Weights) -> None:
+    rope = g.rope(c.rope.angles(), interleaved=False)
+
+    x = g.embed(w.linear("token_embd", c.n_embd, c.n_vocab), scale=c.n_embd**0.5)
+    for layer in range(c.n_layer):
+        b = w.block(layer)
+
+        n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
+        q, k, v = g.linears(n, *b.qkv(c.n_embd, c.n_q, c.n_kv))
+        a = g.attention(q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, rope=rope)
+        x = x + g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+
+        n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
+        f = g.glu(n, *b.gate_up(c.n_embd, c.n_ff), "gelu")
+        x = x + g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+
+    g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))
