@@ -151,10 +151,8 @@ def test_a_mixture_of_experts_says_what_a_token_takes(tmp_path: Path) -> None:
     write(Synthetic(TINY_MOE, "Q4_K_M"), tmp_path / "m.gguf")
     found = sb.report(tmp_path / "m.gguf", TEXT, chunks=2, **FAST)
     (row,) = found.rows
-    assert row.size_class == SizeClass("Q4_K_M", "other") and row.mixture is not None and row.mixture.n_expert == 4
-    assert found.notes()[-2].startswith(
-        "A mixture of experts: a token takes 2 of 4, with all else 0.00 of 0.00 billion"
-    )
+    assert row.size_class == SizeClass("Q4_K", "standard") and row.mixture is not None and row.mixture.n_expert == 4
+    assert found.notes()[-2].startswith("A mixture of experts: a token takes 2 of 4, with all else 0.0")
     assert found.records()[0]["mixture.n_active"] == row.mixture.n_active
 
 
