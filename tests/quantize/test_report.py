@@ -153,7 +153,7 @@ def test_a_mixture_of_experts_says_what_a_token_takes(tmp_path: Path) -> None:
     (row,) = found.rows
     assert row.size_class == SizeClass("Q4_K", "standard") and row.mixture is not None and row.mixture.n_expert == 4
     assert found.notes()[-2].startswith("A mixture of experts: a token takes 2 of 4, with all else 0.0")
-    assert found.records()[0]["mixture.n_active"] == row.mixture.n_active
+    assert found.records()[0]["mixture_n_active"] == row.mixture.n_active
 
 
 def test_columns_of_a_base_only_where_there_is_one(measured: sb.Report) -> None:
