@@ -35,13 +35,14 @@ class OperationCost(NamedTuple):
 class Operation:
     """An operation of a plan.
 
-    kind: its name in kernels/engine/ops/. reads: the slots it reads. norm, eps: RMSNorm of the first of them before
+    kind: its name in kernels/engine/ops/. reads, writes: its slots. norm, eps: RMSNorm of the first of them before
     that, or None. matrices: multiplied with it; of an operation that reads no slot, looked up by token id. parameters:
     what is special to its kind, as `Plan.add` was given it.
     """
 
     kind: str
     reads: tuple[int, ...]
+    writes: tuple[int, ...]
     matrices: tuple[Matrix, ...]
     norm: NDArray[np.float32] | None
     eps: float

@@ -137,10 +137,12 @@ def _head(result: "BenchResult") -> list[str]:
     """What was measured, on what."""
     model = result.model
     bits = f"{human_count(model['n_params'])} weights at {model['bits_per_weight']:.2f} bits"
+    of = result.mixture
+    active = f" ({human_count(of.n_active)}, {human_size(of.active_bytes)} for a token)" if of else ""
     options = f"{result.activations} activations, {result.cache_type} cache"
     return [
         one_line(model["name"]),
-        one_line(f"{model['architecture']}, {bits}, {human_size(model['size'])}; {options}"),
+        one_line(f"{model['architecture']}, {bits}, {human_size(model['size'])}{active}; {options}"),
         one_line(f"{result.cpu}, {result.isa}"),
     ]
 

@@ -41,8 +41,9 @@ P = TypeVar("P")
 )  # fmt: skip
 @click.option("--layers", is_flag=True, help="Also measure the error of the residual stream after each layer.")
 @click.option(
-    "--blame", "by", type=click.Choice(["tensor", "kind", "layer"]),
-    help="Also attribute the divergence: what each tensor, kind of tensor or layer of Q costs, and the bytes it saves.",
+    "--blame", "by", type=click.Choice(["tensor", "kind", "layer", "part"]),
+    help="Also attribute the divergence: what each tensor, kind of tensor, layer or part (attention, experts, …) of Q "
+    "costs, and the bytes it saves.",
 )  # fmt: skip
 @options.resume_option("; --blame keeps its own in FILE.blame-1, FILE.blame-2 … for each Q")
 @options.activations_option("int8x2")

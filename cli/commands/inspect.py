@@ -14,9 +14,10 @@ from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.tables import Table
-from subbyte.runtime.text import visible
+from subbyte.runtime.text import printable, visible
 
 if TYPE_CHECKING:
+    from subbyte.runtime.imatrix.expert_use import ExpertUse
     from subbyte.runtime.inspect.heatmap import By, Heatmap
     from subbyte.runtime.inspect.summary import Summary
 
@@ -32,26 +33,38 @@ if TYPE_CHECKING:
 @click.option(
     "--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the heatmap as an SVG image."
 )
+@click.option(
+    "--experts", type=click.Path(path_type=Path), metavar="IMATRIX",
+    help="Instead, how often each expert was chosen, as an importance matrix of the model has it.",
+)  # fmt: skip
 @options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 def inspect(
-    model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None, overwrite: bool, output: options.Output,
-    verbose: bool,
+    model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None, experts: Path | None, overwrite: bool,
+    output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Show what a model file contains.
 
-    Its metadata, the mix of block types, the bits per weight. As CSV: the block types, with --tensors the tensors, with
-    --heatmap the matrices.
+    Its metadata, the mix of block types, the bits per weight; how much of a mixture of experts works for a token. As
+    CSV: the block types, with --tensors the tensors, with --heatmap the matrices, with --experts the experts.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
     from subbyte.runtime.gguf.model_file import GGUF
 
-    if tensors and heatmap:
-        raise click.UsageError("--tensors and --heatmap exclude each other")
+    if tensors + heatmap + (experts is not None) > 1:
+        raise click.UsageError("--tensors, --heatmap and --experts exclude each other")
     with GGUF.open(find_model(model, verbose=verbose)) as gguf:
+        if experts is not None:
+            from subbyte.runtime.imatrix.expert_use import checked_use
+            from subbyte.runtime.imatrix.imatrix import Imatrix
+            from subbyte.runtime.inspect.mixture import mixture
+
+            n_expert = of.n_expert if (of := mixture(gguf)) else 0
+            print_experts(output, checked_use(Imatrix.open(experts), n_expert, printable(str(gguf.path))))
+            return
         if not heatmap and svg is None:
             from subbyte.runtime.inspect.summary import summarize
 
@@ -68,6 +81,8 @@ def inspect(
 
 TYPE_FIELDS = ("type", "n_tensors", "n_weights", "n_bytes", "share")
 TENSOR_FIELDS = ("name", "type", "shape", "n_bytes")
+EXPERT_FIELDS = ("layer", "expert", "count", "share")
+SHOWN_EXPERTS = 8  # those chosen most often
 MATRIX_FIELDS = ("layer", "kind", "type", "n_weights", "n_bytes", "bits_per_weight")
 
 
@@ -109,17 +124,43 @@ def print_heatmap(output: options.Output, heatmap: "Heatmap", by: "By") -> None:
         print_table(grid.shares_table(heatmap))
 
 
+def print_experts(output: options.Output, layers: "list[ExpertUse]") -> None:
+    """Writes how often experts were chosen to stdout: a row for each layer; as CSV for each expert."""
+    if output == "json":
+        print_json({"layers": [of.to_dict() for of in layers]})
+    elif output == "csv":
+        rows = (
+            {"layer": of.layer, "expert": i, "count": count, "share": share}
+            for of in layers
+            for i, (count, share) in enumerate(zip(of.counts, of.shares, strict=True))
+        )
+        print_csv(rows, EXPERT_FIELDS)
+    else:
+        columns = ("layer>", "choices>", "never chosen>", "least>", "median>", "most>", "most often")
+        table = Table.of("experts", columns, [_expert_row(of) for of in layers])
+        print_markdown(table) if output == "md" else print_table(table)
+
+
+def _expert_row(of: "ExpertUse") -> tuple[str, ...]:
+    ranked = sorted(range(len(of.counts)), key=lambda i: -of.counts[i])
+    shares = [f"{of.shares[i]:.2%}" for i in (ranked[-1], ranked[len(ranked) // 2], ranked[0])]
+    return str(of.layer), str(sum(of.counts)), str(len(of.never)), *shares, ", ".join(map(str, ranked[:SHOWN_EXPERTS]))
+
+
 def _head(summary: "Summary") -> list[tuple[str, str]]:
     bits = f"{summary.bits_per_weight:.2f} bits per weight" if summary.bits_per_weight is not None else "no weights"
     files = f" in {summary.n_files} files" if summary.n_files > 1 else ""
-    rows = (
+    rows: list[tuple[str, str | None]] = [
         ("file", f"{summary.path} (GGUF version {summary.version})"),
         ("name", summary.name),
         ("architecture", summary.architecture),
         ("size", f"{human_size(summary.n_bytes)}{files}, {human_count(summary.n_params)} weights, {bits}"),
         ("context", f"{summary.context_length} tokens" if summary.context_length else None),
         ("vocabulary", f"{summary.n_vocab} tokens" if summary.n_vocab else None),
-    )
+    ]
+    if (of := summary.mixture) is not None:
+        active = f"{human_count(of.n_active)} weights, {human_size(of.active_bytes)}, are multiplied"
+        rows.insert(4, ("experts", f"{of.n_used} of {of.n_expert} for a token, so that {active}"))
     return [(label, value or "(not given)") for label, value in rows]
 
 

@@ -157,7 +157,7 @@ cdef class Plan:
         if norm is not None:
             self.p.max_cols = max(self.p.max_cols, self.width(op.in_[0]))
         shapes = tuple(Matrix(w.name, w.format, w.rows, w.cols) for w, _ in matrices)
-        self.listed.append(Operation(kind, tuple(reads), shapes, norm, eps, parameters, cost))
+        self.listed.append(Operation(kind, tuple(reads), tuple(writes), shapes, norm, eps, parameters, cost))
 
     cdef void *parameters(self, const operation_t *kind, dict given) except NULL:
         """The struct of an operation's parameters, for `free`."""

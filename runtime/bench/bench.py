@@ -21,6 +21,7 @@ from subbyte.runtime import arguments
 from subbyte.runtime.bench.cost import Cost, generation_cost, prompt_cost
 from subbyte.runtime.bench.result import BenchResult, Case, Kind, Measured, Run
 from subbyte.runtime.bench.roofline import Roofline, RooflineProbe, combine
+from subbyte.runtime.inspect.mixture import mixture
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
@@ -148,6 +149,7 @@ class BenchMeasurement(Measurement[Step, BenchResult]):
             isa=self._model.isa,
             model=self._model.info.to_dict(),
             types={of.type: of.n_bytes for of in summarize(self._model.gguf).types},
+            mixture=mixture(self._model.gguf),
             activations=self._activations,
             cache_type=self._cache_type,
             repeats=max(map(len, self._runs)),

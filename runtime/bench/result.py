@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from subbyte.runtime.bench.cost import Cost
 from subbyte.runtime.bench.roofline import Roofline, combine
+from subbyte.runtime.inspect.mixture import Mixture
 from subbyte.runtime.records import Tabular
 
 Kind = Literal["prompt", "generation"]
@@ -86,7 +87,7 @@ class Measured:
 class BenchResult(Tabular):
     """All that was measured, and what another needs to measure it again.
 
-    model: the facts of `ModelInfo`. types: bytes of the file by block type.
+    model: the facts of `ModelInfo`. types: bytes of the file by block type. mixture: None for a dense model.
     """
 
     version: str
@@ -94,6 +95,7 @@ class BenchResult(Tabular):
     isa: str
     model: dict[str, Any]
     types: dict[str, int]
+    mixture: Mixture | None
     activations: str
     cache_type: str
     repeats: int
@@ -118,6 +120,7 @@ class BenchResult(Tabular):
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, fit for JSON. A roofline is bytes and multiply-adds a second, a cost those of a run."""
         facts = {name: value for name, value in vars(self).items() if name != "measured"}
+        facts["mixture"] = self.mixture and asdict(self.mixture)
         return {**facts, "tests": [measured.to_dict() for measured in self.measured]}
 
 

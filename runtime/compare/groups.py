@@ -9,12 +9,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from subbyte.runtime.evaluation.forward import layer_starts
-from subbyte.runtime.gguf.names import kind_of, layer_of
+from subbyte.runtime.gguf.names import is_routed, kind_of, layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.model import Model
 
-By: TypeAlias = Literal["tensor", "kind", "layer"]
-"""One tensor; all of a kind, such as ffn_down; or all of a layer."""
+By: TypeAlias = Literal["tensor", "kind", "layer", "part"]
+"""One tensor; all of a kind, such as ffn_down; all of a layer; or of a part: attention, experts, shared experts, …"""
 
 _HEAD = ("output", "output_norm")  # behind all layers
 
@@ -71,7 +71,24 @@ def make_group(name: str, names: Iterable[str], base: Model, model: Model) -> Gr
 
 def _group_name(name: str, by: By) -> str:
     layer = layer_of(name)
+    if by == "part":
+        return part_of(name)
     return name if by == "tensor" else f"blk.{layer}" if by == "layer" and layer is not None else kind_of(name)
+
+
+def part_of(name: str) -> str:
+    """The part of a model that a tensor belongs to, over all layers; its kind where it is none of these."""
+    kind = kind_of(name)
+    if kind.endswith("_norm"):
+        return "norms"
+    if kind.startswith(("ffn_gate_inp", "exp_probs_b")):
+        return "router"
+    if is_routed(name):
+        return "experts"
+    if kind.endswith("_shexp"):
+        return "shared experts"
+    parts = {"attn_": "attention", "ffn_": "feed-forward", "token_embd": "embeddings"}
+    return next((part for start, part in parts.items() if kind.startswith(start)), kind)
 
 
 def _start(name: str, n_layer: int) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import Operation, Plan
-from subbyte.runtime.gguf.names import layer_of
+from subbyte.runtime.gguf.names import is_routed, layer_of
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import SessionOptions, Tokens
 
@@ -17,10 +17,14 @@ Values: TypeAlias = NDArray[np.float32]
 
 
 class Input(NamedTuple):
-    """What the matrices of one operation are multiplied with: their tensors' names, and x, float32 [n, row length]."""
+    """What the matrices of one operation are multiplied with: their tensors' names, and x, float32 [n, row length].
+
+    experts: int64 [n], the expert that each row goes to; None where a tensor is one matrix.
+    """
 
     tensors: tuple[str, ...]
     x: Values
+    experts: NDArray[np.int64] | None = None
 
 
 class Forward:
@@ -78,12 +82,35 @@ class Forward:
             return self._engine.head(rows, targets)
 
     def inputs(self, tokens: Tokens, pos: int) -> Iterator[Input]:
-        """Runs all layers and yields what goes into projections: each input once, with the names of all it meets."""
+        """Runs all layers and yields what goes into projections: each input once, with the names of all it meets.
+
+        A row that goes to several experts is there once for each of them.
+        """
         for i, operation in enumerate(self._operations[:-1]):
-            if operation.multiplies:
+            if operation.kind == "experts_up":  # which says where rows go
+                x = self._input(operation)
+                self._step(tokens, pos, i, i + 1)
+                yield from self._experts_inputs(operation, x, x, operation.writes[1])
+                continue
+            if operation.kind == "experts_down":
+                x, shared = self._input(operation), self._engine.read(operation.reads[-1])
+                yield from self._experts_inputs(operation, x, shared, operation.reads[1])
+            elif operation.multiplies:
                 yield Input(operation.weights, self._input(operation))
             self._step(tokens, pos, i, i + 1)
         yield Input(self._operations[-1].weights, self._input(self._operations[-1]))
+
+    def _experts_inputs(self, of: Operation, x: Values, shared: Values, routing: int) -> Iterator[Input]:
+        """What goes to a token's experts: x, [n, row length] for all of them or [n, n_used * row length] for each.
+
+        shared: what goes to the shared one, if there is one. routing: the slot of expert ids, and their weights behind.
+        """
+        n_used, cols = of.parameters["n_used"], of.matrices[0].cols
+        experts = self._engine.read(routing)[:, :n_used].astype(np.int64).reshape(-1)
+        rows = (np.repeat(x, n_used, axis=0) if x.shape[1] == cols else x).reshape(-1, cols)
+        yield Input(tuple(filter(is_routed, of.weights)), rows, experts)
+        if names := tuple(name for name in of.weights if not is_routed(name)):
+            yield Input(names, shared)
 
     def _input(self, operation: Operation) -> Values:
         x = self._engine.read(operation.reads[0])

@@ -30,3 +30,8 @@ def layer_of(name: str) -> int | None:
 def kind_of(name: str) -> str:
     """The kind of a tensor, the same in all layers: `attn_q` of `blk.7.attn_q.weight`, `output` of `output.weight`."""
     return split_name(name).rest.removesuffix(".weight").removesuffix(".bias")
+
+
+def is_routed(name: str) -> bool:
+    """Whether a tensor holds experts that a router chooses from, one behind the other: `blk.7.ffn_up_exps.weight`."""
+    return "_exps." in name

@@ -5,33 +5,41 @@ The algorithm is llama-imatrix's: chunks as for perplexity, and of all their row
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subbyte.errors import NumericError
 from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of
 from subbyte.runtime.evaluation.corpus import Chunk, read_corpora
-from subbyte.runtime.evaluation.forward import Forward, Input
+from subbyte.runtime.evaluation.forward import Forward, Input, Values
 from subbyte.runtime.evaluation.options import EvalOptions
+from subbyte.runtime.imatrix.expert_use import never_chosen
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
 from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Models, as_model
 from subbyte.runtime.types import Activations, CacheType, Progress, Texts
 
+_log = logging.getLogger(__name__)
 _MAX_COUNT = 1 << 53  # rows and chunks; above, float64 can't count by one
 
 
 class _Totals(NamedTuple):
-    """Over whole chunks, by tensor: sums of squares and sums of the inputs' columns, and how many rows they are of."""
+    """Over whole chunks, by tensor: sums of squares and sums of the inputs' columns, and how many rows they are of.
+
+    squares, sums: [matrices, row length], counts: [matrices]; of experts each is a matrix.
+    """
 
     squares: Mapping[str, Sums]
     sums: Mapping[str, Sums]
-    counts: Mapping[str, int]
+    counts: Mapping[str, Sums]
     n_chunks: int
 
 
@@ -83,34 +91,43 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
 
     def result(self) -> Imatrix:
         squares, sums, counts, n_chunks = self._totals
-        return Imatrix(
-            squares=squares, sums=sums, counts={name: np.array([n], np.float64) for name, n in counts.items()},
-            datasets=self._datasets, chunk_count=n_chunks, chunk_size=self._corpus.n_ctx,
+        found = Imatrix(
+            squares=squares, sums=sums, counts=counts, datasets=self._datasets, chunk_count=n_chunks,
+            chunk_size=self._corpus.n_ctx,
         )  # fmt: skip
+        if lacking := never_chosen(found):
+            _log.warning("%s", lacking)
+        return found
 
     def _open_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
         """Whose one record holds the sums over all chunks so far; they are taken over."""
-        rows = [self._model.gguf.tensors[name].shape[:1] for name in self._names]
+        sizes = [self._size(name) for name in self._names]
         conditions = conditions_of(
             {"model": self._model}, self._corpus, self._options, process_output=self._process_output
         )
-        shapes = [(1 + len(rows),), *rows, *rows]
-        checkpoint = Checkpoint(path, "imatrix", conditions, shapes, 1, _are_totals)
+        n_matrices, flat = [n for n, _ in sizes], [(n * row,) for n, row in sizes]
+        checkpoint = Checkpoint(path, "imatrix", conditions, [(1 + sum(n_matrices),), *flat, *flat], 1, _are_totals)
         if checkpoint.records:
-            ((n_chunks, *counts), *arrays) = checkpoint.records[0]
+            ((n_chunks, *of_all), *arrays) = checkpoint.records[0]
             if n_chunks > self.n_total:
                 checkpoint.refuse(f"holds sums over {n_chunks:.0f} chunks, {self.n_total} were asked for")
-            squares, sums = arrays[: len(rows)], arrays[len(rows) :]
-            self._totals = _Totals(
-                {name: square[None] for name, square in zip(self._names, squares, strict=True)},
-                {name: total[None] for name, total in zip(self._names, sums, strict=True)},
-                {name: int(n) for name, n in zip(self._names, counts, strict=True)}, int(n_chunks),
-            )  # fmt: skip
+            counts = np.split(np.array(of_all), np.cumsum(n_matrices)[:-1])
+            squares, sums = (
+                {name: array.reshape(size) for name, array, size in zip(self._names, part, sizes, strict=True)}
+                for part in (arrays[: len(sizes)], arrays[len(sizes) :])
+            )
+            by_name = dict(zip(self._names, counts, strict=True))
+            self._totals = _Totals(squares, sums, by_name, int(n_chunks))
         return checkpoint
 
     def _to_record(self, totals: _Totals) -> list[Sums]:
-        counts = np.array([totals.n_chunks, *(totals.counts[name] for name in self._names)], np.float64)
-        return [counts, *(of[name][0] for of in (totals.squares, totals.sums) for name in self._names)]
+        counts = np.concatenate([[totals.n_chunks], *(totals.counts[name] for name in self._names)])
+        return [counts, *(of[name].reshape(-1) for of in (totals.squares, totals.sums) for name in self._names)]
+
+    def _size(self, name: str) -> tuple[int, int]:
+        """How many matrices a tensor holds, and the length of their rows."""
+        shape = self._model.gguf.tensors[name].shape
+        return math.prod(shape[2:]), shape[0]
 
     @property
     def _names(self) -> list[str]:
@@ -122,21 +139,21 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
     def _with_chunk(self, forward: Forward, chunk: Chunk) -> _Totals:
         """The totals with one chunk more; those without it stay as they are, for when this is interrupted."""
         squares, sums, counts = dict(self._totals.squares), dict(self._totals.sums), dict(self._totals.counts)
-        for tensors, x in _inputs(forward, chunk):
+        for tensors, x, experts in _inputs(forward, chunk):
             unique = dict.fromkeys(tensors)  # a fused tensor is there once for each of its parts
             names = [name for name in unique if name.startswith("blk.") or self._process_output]
             if not names:
                 continue
-            x64 = x.astype(np.float64)
-            total, square = x64.sum(axis=0), np.einsum("ij,ij->j", x64, x64)
+            n_matrices, _ = self._size(names[0])
+            square, total, count = _sums(x, np.zeros(len(x), np.int64) if experts is None else experts, n_matrices)
             if not np.isfinite(square).all():
                 self._model.gguf.check_unchanged()
                 path = self._model.path
                 raise NumericError(f"{path}: the inputs of {names[0]} are not finite; fetch the model again")
             for name in names:
-                squares[name] = squares.get(name, 0) + square[None]
-                sums[name] = sums.get(name, 0) + total[None]
-                counts[name] = counts.get(name, 0) + len(x)
+                squares[name] = squares.get(name, 0) + square
+                sums[name] = sums.get(name, 0) + total
+                counts[name] = counts.get(name, 0) + count
         return _Totals(squares, sums, counts, self._totals.n_chunks + 1)
 
 
@@ -176,10 +193,19 @@ def imatrix(
         return measurement.run(report)
 
 
+def _sums(x: Values, matrices: NDArray[np.int64], n_matrices: int) -> tuple[Sums, Sums, Sums]:
+    """Sums of squares and sums of columns, [n_matrices, row length], and counts, of the rows that go to each matrix."""
+    squares, sums = np.zeros((2, n_matrices, x.shape[1]))
+    for i in np.unique(matrices):
+        x64 = x[matrices == i].astype(np.float64)
+        squares[i], sums[i] = np.einsum("ij,ij->j", x64, x64), x64.sum(axis=0)
+    return squares, sums, np.bincount(matrices, minlength=n_matrices).astype(np.float64)
+
+
 def _are_totals(figures: Figures) -> bool:
     counts, n = figures[0], len(figures) // 2
-    whole = bool((counts >= 1).all() and (counts <= _MAX_COUNT).all() and (counts == np.floor(counts)).all())
-    return whole and all(bool((squares >= 0).all()) for squares in figures[1 : 1 + n])
+    whole = bool((counts >= 0).all() and (counts <= _MAX_COUNT).all() and (counts == np.floor(counts)).all())
+    return whole and counts[0] >= 1 and all(bool((squares >= 0).all()) for squares in figures[1 : 1 + n])
 
 
 def _inputs(forward: Forward, chunk: Chunk) -> Iterator[Input]:

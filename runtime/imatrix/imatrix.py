@@ -91,12 +91,12 @@ class Imatrix:
             raise write_failure(path, error) from error
 
     def weights(self, name: str) -> NDArray[np.float32] | None:
-        """The mean square of each column of a tensor's inputs, float32; None for a tensor that was not seen.
+        """The mean square of each column of a tensor's inputs, float32 [matrices, row length]; None if it was not seen.
 
-        Divided in float32 as llama-quantize does it, so that the bytes that encoders make are the same. What was never
-        reached has weights of 1.
+        Divided in float32 as llama-quantize does it, so that the bytes that encoders make are the same. An expert that
+        was never chosen has weights of 1.
         """
-        return _means(self.squares[name], self.counts[name]).reshape(-1) if name in self.squares else None
+        return _means(self.squares[name], self.counts[name]) if name in self.squares else None
 
     def digest(self) -> str:
         """sha256 of the values that quantizing depends on."""

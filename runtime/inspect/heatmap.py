@@ -25,7 +25,11 @@ __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"
 By: TypeAlias = Literal["bits", "type"]
 """What the colour of a cell tells."""
 
-KINDS = ("attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+KINDS = (
+    "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down",
+    "ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_gate_up_exps", "ffn_down_exps",
+    "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
+)  # fmt: skip
 MAX_LAYERS, MAX_KINDS, MAX_OUTSIDE = 1000, 24, 8  # what a picture can show; a file may name 65536 of each
 
 WIDTH, HEIGHT, GAP, PAD = 17, 54, 1, 10  # pixels of a cell in the picture: its text runs upwards
@@ -35,7 +39,10 @@ SCALE_MARKS = (1.5, 2, 3, 4, 6, 8, 16)
 
 @dataclass(frozen=True, slots=True)
 class Cell(Record):
-    """One matrix. layer: None outside of the layers, where `kind` is its name without `.weight`."""
+    """One matrix, or all experts of a kind.
+
+    layer: None outside of the layers, where `kind` is its name without `.weight`.
+    """
 
     layer: int | None
     kind: str
@@ -140,7 +147,7 @@ def chart(gguf: GGUF) -> Heatmap:
     others: list[TensorInfo] = []
     for tensor in gguf.tensors.values():
         layer, rest = split_name(tensor.name)
-        if len(tensor.shape) < 2:
+        if len(tensor.shape) < 2 or rest.endswith(".bias"):  # of experts it has two dimensions
             others.append(tensor)
         elif layer is not None and layer < MAX_LAYERS and rest.endswith(".weight"):
             inside[rest.removesuffix(".weight")][layer] = tensor

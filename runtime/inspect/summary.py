@@ -7,6 +7,7 @@ from typing import Any
 from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
 from subbyte.runtime.gguf.tensors import size_of
 from subbyte.runtime.gguf.values import ARRAY, STRING
+from subbyte.runtime.inspect.mixture import Mixture, mixture
 from subbyte.runtime.text import quoted
 
 SHOWN_ITEMS = 8
@@ -58,6 +59,7 @@ class Summary:
 
     n_files:         more than one for a split model
     n_bytes:         of all its files, bits_per_weight counts the tensors only
+    mixture:         None for a dense model
     types:           the mix of block types, most bytes first
     """
 
@@ -71,6 +73,7 @@ class Summary:
     bits_per_weight: float | None
     context_length: int | None
     n_vocab: int | None
+    mixture: Mixture | None
     types: tuple[TypeShare, ...]
     metadata: tuple[MetadataItem, ...]
     tensors: tuple[TensorItem, ...]
@@ -96,6 +99,7 @@ def summarize(gguf: GGUF) -> Summary:
         bits_per_weight=size.bits_per_weight,
         context_length=count_of(metadata, f"{architecture}.context_length"),
         n_vocab=count_of(metadata, "tokenizer.ggml.tokens") or count_of(metadata, f"{architecture}.vocab_size"),
+        mixture=mixture(gguf),
         types=tuple(_shares(list(tensors))),
         metadata=tuple(item(metadata, key) for key in metadata),
         tensors=tuple(TensorItem(t.name, t.type, t.shape, t.n_bytes) for t in tensors),

@@ -53,19 +53,17 @@ class Encoder:
     def encode(self, tensor: TensorInfo, type: str, importances: Weights | None) -> Iterator[bytes]:
         """The tensor's data in another type, a piece of rows after the other.
 
-        importances: a weight for each column. Raises NumericError for weights that are not finite or do not fit the
-        type. The tensor's own must be one that can be read.
+        importances: float32 [matrices, row length], a weight for each column: of experts each has its own. Raises
+        NumericError for weights that are not finite or do not fit the type. The tensor's own must be one that can be
+        read.
         """
         self._prepare(type)
-        row = tensor.shape[0]
-        n_rows, at_once = tensor.n_weights // row, max(1, PIECE // row)
-        starts = iter(range(0, n_rows, at_once))
+        pieces = _pieces(tensor, importances)
         waiting: deque[Future[bytes]] = deque()
         try:
             while True:
-                for start in islice(starts, self._ahead - len(waiting)):
-                    n = min(at_once, n_rows - start)
-                    waiting.append(self._pool.submit(self._rows, tensor, start, n, type, importances))
+                for piece in islice(pieces, self._ahead - len(waiting)):
+                    waiting.append(self._pool.submit(self._rows, tensor, *piece, type))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -80,7 +78,7 @@ class Encoder:
             self._libgguf.quantize_rows_raw(FORMATS[type].id, block, 1, len(block), block)
             self._ready.add(type)
 
-    def _rows(self, tensor: TensorInfo, start: int, n: int, type: str, importances: Weights | None) -> bytes:
+    def _rows(self, tensor: TensorInfo, start: int, n: int, importances: Weights | None, type: str) -> bytes:
         row = tensor.shape[0]
         row_bytes = tensor.n_bytes // (tensor.n_weights // row)
         x = dequantize(tensor.data[start * row_bytes : (start + n) * row_bytes], tensor.type)
@@ -90,3 +88,14 @@ class Encoder:
         if not np.isfinite(dequantize(data, type)).all():
             raise NumericError(f"tensor {tensor.name}: weights too large for {type}; take another, such as BF16")
         return data
+
+
+def _pieces(tensor: TensorInfo, importances: Weights | None) -> Iterator[tuple[int, int, Weights | None]]:
+    """First row, number of rows and importances of what is encoded at once: of one matrix each."""
+    row = tensor.shape[0]
+    n_rows, at_once = tensor.n_weights // row, max(1, PIECE // row)
+    of_each = [None] if importances is None else list(importances)
+    each = n_rows // len(of_each)
+    for i, weights in enumerate(of_each):
+        for start in range(i * each, (i + 1) * each, at_once):
+            yield start, min(at_once, (i + 1) * each - start), weights

@@ -1,16 +1,19 @@
 """The tensors of a file that quantizing turns into another type, and the context of each in the model."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from subbyte.errors import UnsupportedError
-from subbyte.runtime.gguf.model_file import GGUF, Metadata, TensorInfo
+from subbyte.runtime.gguf.model_file import GGUF, Metadata
 from subbyte.runtime.gguf.names import kind_of, layer_of
-from subbyte.runtime.quantize.file_types import TensorContext, is_70b
+from subbyte.runtime.quantize.file_types import TensorContext, category, is_70b
 from subbyte.runtime.quantize.rule import QuantizableTensor
+from subbyte.runtime.text import quoted
 
 MAX_LAYERS = 512
+ALONE = re.compile(r"\.ffn_(gate|up|down)\.\d+\.weight$")
 
 
 @dataclass(frozen=True)
@@ -20,51 +23,63 @@ class ModelTraits:
     n_layer: int
     gqa: int
     is_70b: bool
+    n_expert: int = 0
 
 
-def is_matrix(tensor: TensorInfo) -> bool:
-    """Whether llama-quantize gives the tensor another type; norms, biases and lists of frequencies stay as they are."""
-    two = any(n > 1 for n in tensor.shape[1:])
-    return two and tensor.name.endswith("weight") and not tensor.name.endswith(("_norm.weight", "ffn_gate_inp.weight"))
+def is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether llama-quantize gives a tensor another type. shape: in GGUF order; experts are a third dimension.
+
+    Norms, biases, lists of frequencies and routers stay as they are.
+    """
+    two = any(n > 1 for n in shape[1:])
+    return two and name.endswith("weight") and not name.endswith(("_norm.weight", "ffn_gate_inp.weight"))
 
 
 def matrices(gguf: GGUF, *, imatrix: bool) -> list[QuantizableTensor]:
-    """All matrices of a model, in the order of its layers. Raises UnsupportedError for a mixture of experts."""
+    """All matrices of a model, in the order of its layers; the experts of a kind are one, of three dimensions.
+
+    Raises UnsupportedError for a file that holds one tensor for each expert.
+    """
     traits = _traits(gguf.metadata)
-    tensors = [tensor for tensor in gguf.tensors.values() if is_matrix(tensor)]
+    tensors = [tensor for tensor in gguf.tensors.values() if is_matrix(tensor.name, tensor.shape)]
+    if alone := next((tensor.name for tensor in tensors if ALONE.search(tensor.name)), None):
+        found = f"{gguf.path}: {quoted(alone)} is one expert alone, as files had it before 2024"
+        raise UnsupportedError(f"{found}; convert the original model again")
     return locate([(t.name, t.shape[0]) for t in tensors], traits, imatrix=imatrix)
 
 
 def locate(rows: Iterable[tuple[str, int]], traits: ModelTraits, *, imatrix: bool) -> list[QuantizableTensor]:
-    """Tensors, given as names and row lengths, with their contexts; those of a kind are counted in the order of layers.
+    """Tensors, given as names and row lengths, with their contexts; those of a category are counted as layers go.
 
-    A layer may lack attention, so that attn_v is counted out of fewer than the model has layers.
+    A layer may lack attention, so that attn_v is counted out of fewer than the model has layers; it may have experts
+    and shared ones, of which both count, in the order of their names.
     """
     ordered = sorted(rows, key=lambda named: (layer_of(named[0]) is not None, layer_of(named[0]) or 0))
-    kinds = [kind_of(name).rpartition(".")[2] for name, _ in ordered]
-    n_values = sum(kind in ("attn_v", "attn_qkv") for kind in kinds)
-    tied = "output" not in kinds
-    met: Counter[str] = Counter()
+    kinds = {name: kind_of(name).rpartition(".")[2] for name, _ in ordered}
+    n_values = sum(category(kind) == "attn_v" for kind in kinds.values())
+    index, met = {}, Counter[str]()
+    for name in sorted(kinds, key=lambda name: (-1 if (layer := layer_of(name)) is None else layer, name)):
+        index[name] = met[category(kinds[name])]
+        met[category(kinds[name])] += 1
     result = []
-    for (name, row), kind in zip(ordered, kinds, strict=True):
-        count = n_values if kind in ("attn_v", "attn_qkv") else traits.n_layer
-        context = TensorContext(kind, met[kind], count, row, traits.gqa, tied, traits.is_70b, imatrix)
-        met[kind] += 1
-        result.append(QuantizableTensor(name, layer_of(name), traits.n_layer, context))
+    for name, row in ordered:
+        kind, layer = kinds[name], layer_of(name)
+        context = TensorContext(
+            kind, index[name], n_values if category(kind) == "attn_v" else traits.n_layer, row, traits.gqa,
+            "output" not in kinds.values(), traits.is_70b, imatrix, traits.n_expert, layer,
+        )  # fmt: skip
+        result.append(QuantizableTensor(name, layer, traits.n_layer, context))
     return result
 
 
 def _traits(metadata: Metadata) -> ModelTraits:
     architecture = metadata.str("general.architecture")
-    if metadata.u32(f"{architecture}.expert_count", 0):
-        raise UnsupportedError(
-            f"{metadata.file}: a mixture of experts, for which subbyte knows no recipes; quantize it with llama.cpp"
-        )
     n_layer = metadata.u32(f"{architecture}.block_count", lo=1, hi=MAX_LAYERS)
+    n_expert = metadata.u32(f"{architecture}.expert_count", 0)
     n_head = _of_layer_0(metadata, f"{architecture}.attention.head_count", 1)
     n_head_kv = _of_layer_0(metadata, f"{architecture}.attention.head_count_kv", n_head)
     gqa = n_head // n_head_kv if n_head_kv else 0
-    return ModelTraits(n_layer, gqa, is_70b(architecture, n_layer, gqa))
+    return ModelTraits(n_layer, gqa, is_70b(architecture, n_layer, gqa, n_expert), n_expert)
 
 
 def _of_layer_0(metadata: Metadata, key: str, default: int) -> int:

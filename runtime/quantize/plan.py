@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from subbyte.errors import ModelRefused, UnsupportedError
 from subbyte.kernels import FORMATS
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
@@ -20,9 +18,6 @@ from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.records import Record
 from subbyte.runtime.text import quoted
 
-# Of a matrix that is multiplied with in every layer; so coarse that without importances the model is lost.
-NEED_IMATRIX = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
-ENCODER_NEEDS_IMATRIX = frozenset({"IQ1_S", "IQ2_XXS", "IQ2_XS"})  # whatever the tensor; as libgguf says
 FLOATS = frozenset({"F32", "F16", "BF16"})
 LADDER = (
     "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M",
@@ -108,33 +103,6 @@ def make_plan(gguf: GGUF, recipe: Recipe, imatrix: Imatrix | None = None) -> Qua
     if not changes:
         raise ModelRefused(f"{gguf.path}: holds no tensors; give a model")
     return QuantPlan(recipe, tuple(changes), imatrix is not None, notes(recipe, tensors))
-
-
-def check_importances(plan: QuantPlan, imatrix: Imatrix | None) -> None:
-    """Raises ModelRefused, which names the tensor, where its type lacks importances, or has some that do not fit."""
-    for change in plan.changes:
-        if change.was == change.type:
-            continue
-        weights = imatrix.weights(change.name) if imatrix else None
-        if weights is not None and len(weights) != change.shape[0]:
-            found = f"rows have {change.shape[0]} weights, the importance matrix has {len(weights)}"
-            raise ModelRefused(f"tensor {change.name}: {found}; it was made from another model")
-        if weights is not None and not np.isfinite(weights).all():
-            raise ModelRefused(f"tensor {change.name}: importances that are not finite; make another importance matrix")
-        if weights is None and needs_importances(change, plan.recipe):
-            lacks = "none was given (--imatrix)" if imatrix is None else "the given one has none for this tensor"
-            raise ModelRefused(
-                f"tensor {change.name}: {change.type} needs an importance matrix, and {lacks}; "
-                "make one with `subbyte imatrix`, or give the tensor another type"
-            )
-
-
-def needs_importances(change: Change, recipe: Recipe) -> bool:
-    """llama-quantize's rule, and what the encoders ask for besides."""
-    if change.name in ("token_embd.weight", "output.weight"):
-        return change.type in ENCODER_NEEDS_IMATRIX
-    q2_k_s = change.type == "Q2_K" and recipe.default_type == "Q2_K_S"
-    return change.type in NEED_IMATRIX or q2_k_s
 
 
 def recipe_for_size(

@@ -35,13 +35,13 @@ def _dynamic_gate(base: str, *, output: str, edge: str, middle: str) -> FileType
 
     def choose(context: TensorContext) -> str:
         quarter = context.count // 4
-        outer = context.index < quarter or context.index >= context.count - quarter
+        outer = context.position < quarter or context.position >= context.count - quarter
         special = {
             "attn_v": "IQ4_XS" if context.gqa_ge_4 else output,
             "attn_output": output,
             "ffn_down": edge if outer else middle,
         }
-        return fitting(special.get(context.kind, base), context.row)
+        return fitting(special.get(context.category, base), context.row)
 
     return _with_embeddings("Q5_K", choose)
 

@@ -19,13 +19,15 @@ from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.writer import Layout, lay_out
+from subbyte.runtime.imatrix.expert_use import never_chosen
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.machine import default_threads
 from subbyte.runtime.quantize.encode import Encoder
+from subbyte.runtime.quantize.importances import check_importances, importances_of
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import quantized
 from subbyte.runtime.quantize.part_file import MODEL_FILE, PartFile
-from subbyte.runtime.quantize.plan import Change, QuantPlan, check_importances, make_plan, recipe_for_size
+from subbyte.runtime.quantize.plan import Change, QuantPlan, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
 from subbyte.runtime.records import Tabular
@@ -130,6 +132,8 @@ def quantize(
         if again := plan.requantized:
             _log.warning("%d tensors, such as %s, are quantized already and lose a second time; quantize the original "
                          "model where there is one", len(again), again[0])  # fmt: skip
+        if importances is not None and (lacking := never_chosen(importances)):
+            _log.warning("%s", lacking)
         if dry_run:
             _warn_of_importances(plan, importances)
         else:
@@ -171,7 +175,7 @@ def _data(tensor: TensorInfo, change: Change, imatrix: Imatrix | None, encoder: 
     """The tensor's new data in pieces; copied where it stays, so that it is read here and not by who writes it."""
     if change.type == tensor.type:
         return (bytes(tensor.data[at : at + COPIED]) for at in range(0, tensor.n_bytes, COPIED))
-    return encoder.encode(tensor, change.type, imatrix.weights(change.name) if imatrix else None)
+    return encoder.encode(tensor, change.type, importances_of(change.name, change.shape, imatrix))
 
 
 def _warn_of_importances(plan: QuantPlan, imatrix: Imatrix | None) -> None:

@@ -18,6 +18,7 @@ CONDITIONS: Mapping[str, Callable[[TensorContext], bool]] = {
     "gqa_ge_4": lambda context: context.gqa_ge_4,
     "tied": lambda context: context.tied,
     "is_70b": lambda context: context.is_70b,
+    "eight_experts": lambda context: context.eight_experts,
     "imatrix": lambda context: context.imatrix,
 }
 """What `when` may ask, each also with "not " before it; they are llama.cpp's own questions, see `TensorContext`."""

@@ -19,6 +19,7 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
+from subbyte.runtime.inspect.mixture import Mixture, mixture
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step, covered, scored
 from subbyte.runtime.model import Model, Models, as_model, as_models
@@ -37,8 +38,8 @@ KLD = "KLD from base"
 class ReportRow(Record):
     """One file. sha256: of each of its files, by name. delta: of ln PPL, from the file that it is compared with.
 
-    divergence: from the base; None without one, and of the base itself. prompt, generation: None where the report was
-    ended before they were measured.
+    divergence: from the base; None without one, and of the base itself. mixture: of experts, None for a dense model.
+    prompt, generation: None where the report was ended before they were measured.
     """
 
     model: str
@@ -46,6 +47,7 @@ class ReportRow(Record):
     size_class: SizeClass
     n_bytes: int
     n_params: int
+    mixture: Mixture | None
     bits_per_weight: float
     perplexity: PerplexityResult
     delta: Delta | None
@@ -116,6 +118,9 @@ class Report(Record, Tabular):
             )
         if self.base is not None:
             notes.append(f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}.")
+        if of := self.rows[0].mixture:
+            active = f"{of.n_active / 1e9:.3g} of {self.rows[0].n_params / 1e9:.3g} billion weights"
+            notes.append(f"A mixture of experts: a token takes {of.n_used} of {of.n_expert}, with all else {active}.")
         machine = f"{self.cpu}, {self.isa}, {self.threads} threads"
         if self.rows[0].prompt:
             machine = (
@@ -215,7 +220,8 @@ class ReportMeasurement(Measurement[Step, Report]):
         rows = tuple(
             ReportRow(
                 model=str(model.path), sha256=sha256, size_class=size_class(model.gguf), n_bytes=model.gguf.size,
-                n_params=model.info.n_params, bits_per_weight=model.info.bits_per_weight, perplexity=run.results[i],
+                n_params=model.info.n_params, mixture=mixture(model.gguf), bits_per_weight=model.info.bits_per_weight,
+                perplexity=run.results[i],
                 delta=run.delta(i, self._baselines[i]) if i in self._baselines else None,
                 divergence=divergences[i] if i < len(divergences) else None, prompt=speeds.get("prompt"),
                 generation=speeds.get("generation"),

@@ -7,14 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.runtime.quantize.file_types import is_70b
+from subbyte.runtime.quantize.matrices import ModelTraits
+
+
+class ExpertShape(NamedTuple):
+    """Routed experts of a layer. n_used: those of a token. n_ff: of each; n_ff_shared: of those of all tokens."""
+
+    n_expert: int
+    n_used: int
+    n_ff: int
+    n_ff_shared: int = 0
 
 
 class LayerShape(NamedTuple):
-    """n_head: 0 for a layer without attention. n_ff: 0 for one without a feed-forward part."""
+    """n_head: 0 for a layer without attention. n_ff: of a dense feed-forward part, 0 for none."""
 
     n_head: int
     n_head_kv: int
     n_ff: int
+    experts: ExpertShape | None = None
 
 
 class VocabularySize(NamedTuple):
@@ -28,7 +39,10 @@ class VocabularySize(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a model as its `architecture` has it. rope_factor: what Llama 3.1's rule stretches low frequencies by."""
+    """Of a model as its `architecture` has it. All layers with experts have as many.
+
+    rope_factor: what Llama 3.1's rule stretches low frequencies by; yarn_factor: what YaRN does.
+    """
 
     name: str
     architecture: str
@@ -41,6 +55,7 @@ class Shape:
     eps: float
     tied: bool = False
     rope_factor: float | None = None
+    yarn_factor: float | None = None
 
     @property
     def gqa(self) -> int:
@@ -48,9 +63,15 @@ class Shape:
         return self.layers[0].n_head // self.layers[0].n_head_kv
 
     @property
-    def is_70b(self) -> bool:
-        """Whether llama.cpp takes it for a 70B."""
-        return is_70b(self.architecture, len(self.layers), self.gqa)
+    def experts(self) -> ExpertShape | None:
+        """Of the layers that have them."""
+        return next((layer.experts for layer in self.layers if layer.experts), None)
+
+    @property
+    def traits(self) -> ModelTraits:
+        """What decides about its types."""
+        n_layer, n_expert = len(self.layers), self.experts.n_expert if self.experts else 0
+        return ModelTraits(n_layer, self.gqa, is_70b(self.architecture, n_layer, self.gqa, n_expert), n_expert)
 
     def rope_freqs(self) -> NDArray[np.float32]:
         """What divides the frequency of each pair, float32 [head_dim / 2]: Llama 3.1's rule for a context of 8192.
@@ -65,11 +86,17 @@ class Shape:
 
 LLAMA_3 = VocabularySize("llama-bpe", 128256, 256, 280147)
 QWEN_2 = VocabularySize("qwen2", 151936, 293, 151387)
+GPT_4O = VocabularySize("gpt-4o", 201088, 1090, 446189)
+SMALL = VocabularySize("qwen2", 4096, 2, 6000)  # of no real model
 EXAONE_3 = VocabularySize("exaone", 102400, 362, 101782)  # merges: as many as tokens of several bytes
 
 
 def _same(n_layer: int, n_head: int, n_head_kv: int, n_ff: int) -> tuple[LayerShape, ...]:
     return (LayerShape(n_head, n_head_kv, n_ff),) * n_layer
+
+
+def _sparse(n_layer: int, n_head: int, n_head_kv: int, experts: ExpertShape) -> tuple[LayerShape, ...]:
+    return (LayerShape(n_head, n_head_kv, 0, experts),) * n_layer
 
 
 def _nemotron_49b() -> tuple[LayerShape, ...]:
@@ -84,6 +111,10 @@ def _nemotron_49b() -> tuple[LayerShape, ...]:
     return tuple(LayerShape(0, 0, n) if i in without else LayerShape(64, 8, n) for i, n in enumerate(n_ff))
 
 
+_QWEN3_30B = _sparse(48, 32, 4, ExpertShape(128, 8, 768))
+_GPT_OSS_20B = _sparse(24, 64, 8, ExpertShape(32, 4, 2880))
+_SMALL_MOE = _sparse(4, 8, 2, ExpertShape(16, 4, 256))
+
 SHAPES = {
     shape.name: shape
     for shape in (
@@ -92,6 +123,9 @@ SHAPES = {
         Shape("llama-3.1-8b", "llama", _same(32, 32, 8, 14336), 4096, 128, LLAMA_3, 131072, 5e5, 1e-5, rope_factor=8.0),
         Shape("qwen3-14b", "qwen3", _same(40, 40, 8, 17408), 5120, 128, QWEN_2, 40960, 1e6, 1e-6),
         Shape("exaone-7.8b", "exaone", _same(32, 32, 8, 14336), 4096, 128, EXAONE_3, 32768, 1e6, 1e-5, rope_factor=8.0),
+        Shape("qwen3-30b-a3b", "qwen3moe", _QWEN3_30B, 2048, 128, QWEN_2, 40960, 1e6, 1e-6),
+        Shape("gpt-oss-20b", "gpt-oss", _GPT_OSS_20B, 2880, 64, GPT_4O, 131072, 1.5e5, 1e-5, yarn_factor=32.0),
+        Shape("small-moe", "qwen3moe", _SMALL_MOE, 512, 64, SMALL, 4096, 1e6, 1e-6),
         Shape("nemotron-49b", "deci", _nemotron_49b(), 8192, 128, LLAMA_3, 131072, 5e5, 1e-5, rope_factor=8.0),
     )
 }

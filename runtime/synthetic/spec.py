@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.published_mixes import MIXES, TensorContext
+from subbyte.runtime.quantize.matrices import is_matrix, locate
+from subbyte.runtime.quantize.published_mixes import MIXES
+from subbyte.runtime.synthetic.layer_tensors import layer_tensors
 from subbyte.runtime.synthetic.shapes import SHAPES, LayerShape, Shape
 from subbyte.runtime.text import did_you_mean
 
@@ -29,43 +31,20 @@ class Synthetic:
     def tensors(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Of each tensor the numpy shape (rows first) and the block type, in the order of the file."""
         s = self.shape
-        shapes = {"output_norm": (s.n_embd,), "token_embd": (s.vocabulary.n_tokens, s.n_embd)}
+        shapes = {"output_norm.weight": (s.n_embd,), "token_embd.weight": (s.vocabulary.n_tokens, s.n_embd)}
         if not s.tied:
-            shapes["output"] = shapes["token_embd"]
+            shapes["output.weight"] = shapes["token_embd.weight"]
         if s.rope_factor is not None:
-            shapes["rope_freqs"] = (s.head_dim // 2,)
+            shapes["rope_freqs.weight"] = (s.head_dim // 2,)
         for i, layer in enumerate(s.layers):
-            shapes |= {f"blk.{i}.{name}": shape for name, shape in _block(s, layer).items()}
-        met: Counter[str] = Counter()
-        return {f"{name}.weight": (shape, self._type(name, shape, met)) for name, shape in shapes.items()}
+            shapes |= {f"blk.{i}.{name}": shape for name, shape in layer_tensors(s, layer).items()}
+        matrices = [(name, shape[-1]) for name, shape in shapes.items() if is_matrix(name, shape[::-1])]
+        types = {of.name: MIXES[self.mix](of.context) for of in locate(matrices, s.traits, imatrix=True)}
+        return {name: (shape, types.get(name, "F32")) for name, shape in shapes.items()}
 
     def n_bytes(self) -> int:
         """Of all tensors with the gaps between them: the size of the file but for its header."""
         return sum(padded(tensor_bytes(*tensor)) for tensor in self.tensors().values())
-
-    def _type(self, name: str, shape: tuple[int, ...], met: Counter[str]) -> str:
-        """The type of the next tensor, which is counted. Those of attention are counted as the layers that have it."""
-        if len(shape) == 1:
-            return "F32"
-        s, kind = self.shape, name.rpartition(".")[2]
-        n_attention = sum(layer.n_head > 0 for layer in s.layers)
-        count = n_attention if kind.startswith("attn") else len(s.layers)
-        met[kind] += 1
-        return MIXES[self.mix](TensorContext(kind, met[kind] - 1, count, shape[1], s.gqa, s.tied, s.is_70b))
-
-
-def _block(s: Shape, layer: LayerShape) -> dict[str, tuple[int, ...]]:
-    """Names and numpy shapes of a layer's tensors."""
-    n, q, kv = s.n_embd, layer.n_head * s.head_dim, layer.n_head_kv * s.head_dim
-    shapes: dict[str, tuple[int, ...]] = {}
-    if q:
-        shapes |= {"attn_norm": (n,), "attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
-        if s.architecture == "qwen3":
-            shapes |= {"attn_q_norm": (s.head_dim,), "attn_k_norm": (s.head_dim,)}
-    if layer.n_ff:
-        f = layer.n_ff
-        shapes |= {"ffn_norm": (n,), "ffn_gate": (f, n), "ffn_up": (f, n), "ffn_down": (n, f)}
-    return shapes
 
 
 def parse(text: str) -> Synthetic:

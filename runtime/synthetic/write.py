@@ -6,6 +6,8 @@ share. Blocks are random, their scales such that activations stay sane; the voca
 nothing.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
@@ -13,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -21,10 +23,13 @@ from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
 from subbyte.runtime.files import FileKind, atomic_write, check_place, write_failure
 from subbyte.runtime.synthetic.blocks import random_blocks
-from subbyte.runtime.synthetic.shapes import SHAPES, Shape
+from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
 from subbyte.runtime.synthetic.vocabulary import add_vocabulary
 from subbyte.runtime.types import Progress
+
+if TYPE_CHECKING:
+    import gguf
 
 __all__ = ["SHAPES", "Shape", "Synthetic", "parse", "temporary", "write"]
 
@@ -84,14 +89,24 @@ def _write_header(model: Synthetic, path: Path) -> None:
     w.add_block_count(len(s.layers))
     w.add_context_length(s.n_ctx_train)
     w.add_embedding_length(s.n_embd)
+    n_head, n_head_kv, n_ff, experts = zip(*s.layers, strict=True)
+    lengths = tuple(n or (of.n_ff if of else 0) for n, of in zip(n_ff, experts, strict=True))
     adders = w.add_head_count, w.add_head_count_kv, w.add_feed_forward_length
-    for add, values in zip(adders, zip(*s.layers, strict=True), strict=True):
+    for add, values in zip(adders, (n_head, n_head_kv, lengths), strict=True):
         add(list(values) if s.architecture == "deci" else values[0])
+    if s.experts is not None:
+        _add_experts(w, s, s.experts)
     w.add_key_length(s.head_dim)
     w.add_value_length(s.head_dim)
     w.add_rope_dimension_count(s.head_dim)
     w.add_rope_freq_base(s.freq_base)
     w.add_layer_norm_rms_eps(s.eps)
+    if s.architecture == "gpt-oss":
+        w.add_sliding_window(128)
+    if s.yarn_factor is not None:
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(s.yarn_factor)
+        w.add_rope_scaling_orig_ctx_len(int(s.n_ctx_train / s.yarn_factor))
     w.add_vocab_size(s.vocabulary.n_tokens)
     add_vocabulary(w, s.vocabulary)
     for name, (shape, format) in model.tensors().items():
@@ -106,6 +121,15 @@ def _write_header(model: Synthetic, path: Path) -> None:
         w.close()
 
 
+def _add_experts(w: gguf.GGUFWriter, s: Shape, of: ExpertShape) -> None:
+    w.add_expert_count(of.n_expert)
+    w.add_expert_used_count(of.n_used)
+    if s.architecture != "llama":  # Mixtral has no key of its own for the length of an expert
+        w.add_expert_feed_forward_length(of.n_ff)
+    if of.n_ff_shared:
+        w.add_expert_shared_feed_forward_length(of.n_ff_shared)
+
+
 def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, on_progress: Progress | None) -> None:
     pools: dict[tuple[str, int], memoryview] = {}
     total, done = model.n_bytes(), 0
@@ -113,10 +137,10 @@ def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, o
     for name, (shape, format) in model.tensors().items():
         if name == "rope_freqs.weight":
             file.write(model.shape.rope_freqs().tobytes())
-        elif len(shape) == 1:
+        elif name.endswith("norm.weight"):
             file.write(np.ones(shape, np.float32).tobytes())
         else:
-            key = format, shape[1]
+            key = format, shape[-1]
             if key not in pools:
                 pools[key] = _pool(*key, rng)
             _write_cycled(file, pools[key], tensor_bytes(shape, format), int(rng.integers(POOL)))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_models import GEMMA3, LLAMA, N_VOCAB, write_model
-from tiny_synthetic import TINY
+from tiny_synthetic import TINY, TINY_MOE
 
 import subbyte as sb
 from subbyte.errors import ModelNotFound, ResourceError
@@ -24,8 +24,9 @@ from subbyte.runtime.bench import roofline
 from subbyte.runtime.bench.cost import Cost, generation_cost, prompt_cost
 from subbyte.runtime.bench.result import Case, Measured, Run
 from subbyte.runtime.bench.roofline import Roofline, combine
+from subbyte.runtime.inspect.mixture import mixture
 from subbyte.runtime.machine import cpu_name
-from subbyte.runtime.synthetic.write import SHAPES
+from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +109,20 @@ def test_tensors_that_the_model_does_not_use_are_no_work(tmp_path: Path) -> None
         assert generation_cost(model, 1, 0, "f16", "int8").int8_macs == matrices(LLAMA) + N_VOCAB * 64
 
 
+def test_work_of_experts_is_that_of_those_that_tokens_go_to(tmp_path: Path) -> None:
+    """One token reads what inspect says; many read as many experts as tokens that choose alike would reach."""
+    write(Synthetic(TINY_MOE, "Q8_0"), tmp_path / "m.gguf")
+    with sb.load(tmp_path / "m.gguf") as model:
+        one, many = (prompt_cost(model, n, 0, "f16", "int8") for n in (1, 5))
+        vectors = sum(t.n_bytes for t in model.gguf.tensors.values() if len(t.shape) == 1)
+        found = mixture(model.gguf)
+        weights = 3 * 256 * 256 * 2  # of an expert of each layer
+    assert found is not None and one.n_bytes == found.active_bytes - vectors + 2 * 2 * 2 * 64 * 2
+    distinct = 4 * (1 - (1 - 2 / 4) ** 5)
+    assert many.n_bytes - one.n_bytes == (distinct - 2) * weights * 34 // 32 + 4 * 2 * 2 * 2 * 64 * 2
+    assert many.int8_macs - one.int8_macs == 4 * (2 * weights + 2 * 256 * 64 * 12)
+
+
 # ---- figures
 
 
@@ -155,6 +170,7 @@ def test_the_dict_holds_what_the_figures_are_made_of(tiny: Path) -> None:
     for test in facts["tests"]:
         rates = [test["n_tokens"] / run["seconds"] for run in test["runs"]]
         assert test["tokens_per_second"] == statistics.median(rates)
+        assert facts["mixture"] is None
         assert test["share_of_roofline"] == pytest.approx(statistics.median(map(share_of(test["cost"]), test["runs"])))
 
 

@@ -148,7 +148,7 @@ def runtime(monkeypatch, tmp_path):
 
 SUMMARY = types.SimpleNamespace(
     path="m.gguf", version=3, architecture="llama", name="a\x1b[31m b", n_params=134_500_000, n_files=1,
-    n_bytes=98_362_432, bits_per_weight=5.57, context_length=8192, n_vocab=None,
+    n_bytes=98_362_432, bits_per_weight=5.57, context_length=8192, n_vocab=None, mixture=None,
     types=[types.SimpleNamespace(type="Q4_1", n_tensors=210, n_weights=106_000_000, n_bytes=66_000_000, share=0.71)],
     metadata=[types.SimpleNamespace(key="general.name", type="string", text='"' + "long " * 60 + '"')],
     tensors=[types.SimpleNamespace(name="blk.0.attn_q.weight", type="Q4_1", shape=(576, 576), n_bytes=207_360)],

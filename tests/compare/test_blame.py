@@ -8,11 +8,12 @@ import gguf
 import numpy as np
 import pytest
 from gguf.quants import quantize
-from tiny_models import LLAMA, write_model
+from tiny_models import LLAMA, SHAPES, write_model
 
 import subbyte as sb
 from subbyte.runtime import runner
 from subbyte.runtime.compare import base_hidden
+from subbyte.runtime.compare.groups import part_of
 from subbyte.runtime.evaluation import forward as forward_module
 
 pytestmark = pytest.mark.thorough
@@ -90,6 +91,39 @@ def test_blame_is_what_files_with_these_tensors_cost(case: dict[str, Any], by: s
     whole = sb.compare(case["base"], case["model"], TEXT, n_ctx=N_CTX, chunks=CHUNKS).results[0].kld
     assert run.whole.value == pytest.approx(whole.value, rel=1e-6)
     assert (run.chunks, run.n_scored) == (CHUNKS, CHUNKS * 23)
+
+
+def test_parts_of_a_mixture_of_experts(tmp_path: Path) -> None:
+    """All experts together, shared ones together; a part's figure is that of a file with its tensors alone."""
+    shape = {**SHAPES["qwen3moe"], "n_ff_shexp": 40}
+    keys = {"expert_shared_feed_forward_length": 40}
+    weights = write_model(tmp_path / "base.gguf", "qwen3moe", shape, **keys)
+    parts = {"attention": "attn_v", "experts": "ffn_down_exps", "shared experts": "ffn_up_shexp"}
+    parts["router"] = "ffn_gate_inp"
+    changed = {
+        part: {f"blk.{i}.{kind}.weight": weights[f"blk.{i}.{kind}"] * np.float32(0.97) for i in range(2)}
+        for part, kind in parts.items()
+    }
+    every = {name: value for tensors in changed.values() for name, value in tensors.items()}
+    write_model(tmp_path / "q.gguf", "qwen3moe", shape, tensors=every, **keys)
+    write_model(tmp_path / "one.gguf", "qwen3moe", shape, tensors=changed["experts"], **keys)
+    with sb.load(tmp_path / "base.gguf") as base, sb.load(tmp_path / "one.gguf") as one:
+        found = sb.blame(base, tmp_path / "q.gguf", TEXT, by="part", n_ctx=N_CTX, chunks=1)
+        alone = sb.compare(base, one, TEXT, n_ctx=N_CTX, chunks=1).results[0].kld
+    figures = {of.group: of.kld.value for of in found.groups}
+    assert figures.keys() == parts.keys() and alone.value > 0
+    assert figures["experts"] == pytest.approx(alone.value, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("name, part", [
+    ("token_embd.weight", "embeddings"), ("output.weight", "output"), ("output_norm.weight", "norms"),
+    ("blk.0.attn_sinks.weight", "attention"), ("blk.0.attn_q_norm.weight", "norms"),
+    ("blk.0.ffn_gate_inp_shexp.weight", "router"), ("blk.0.exp_probs_b.bias", "router"),
+    ("blk.0.ffn_gate_up_exps.weight", "experts"), ("blk.0.ffn_up_exps.bias", "experts"),
+    ("blk.0.ffn_up.weight", "feed-forward"), ("rope_freqs.weight", "rope_freqs"),
+])  # fmt: skip
+def test_the_part_of_a_tensor(name: str, part: str) -> None:
+    assert part_of(name) == part
 
 
 def test_batches_and_logits_that_are_not_kept_change_nothing(

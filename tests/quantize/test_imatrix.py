@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
+import expert_oracle
 import gguf
 import libgguf
 import numpy as np
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from tiny_models import SHAPES, write_model
 
 import subbyte as sb
+from subbyte.runtime.imatrix.expert_use import ExpertUse, expert_use, never_chosen
 
 TEXT = "the thin man and the other one are in an old inn near the river, " * 6
 N_CTX = 40
@@ -54,7 +57,7 @@ def inputs(arch: str, weights: dict[str, np.ndarray], tokens: list[int]) -> dict
     return {**found, "output.weight" if "output" in weights else "token_embd.weight": normed[-1]}
 
 
-@pytest.mark.parametrize("arch", SHAPES)
+@pytest.mark.parametrize("arch", [arch for arch, shape in SHAPES.items() if "n_expert" not in shape])
 def test_sums_are_those_of_plain_numpy(arch: str, tmp_path: Path) -> None:
     weights = write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf") as model:
@@ -68,9 +71,51 @@ def test_sums_are_those_of_plain_numpy(arch: str, tmp_path: Path) -> None:
         assert result.squares[name] == pytest.approx((x * x).sum(axis=0)[None], rel=1e-4, abs=1e-6)
         assert result.sums[name] == pytest.approx(x.sum(axis=0)[None], rel=1e-4, abs=1e-4)
         assert result.counts[name] == [3 * N_CTX]
-        assert result.weights(name) == pytest.approx((x * x).mean(axis=0), rel=1e-4, abs=1e-6)
+        assert result.weights(name)[0] == pytest.approx((x * x).mean(axis=0), rel=1e-4, abs=1e-6)
     assert (result.chunk_count, result.chunk_size) == (3, N_CTX)
     assert all(name.startswith("blk.") for name in without.squares) and len(without.squares) == len(result.squares) - 1
+
+
+@pytest.mark.parametrize("others", [{}, {"n_ff_shexp": 40}], ids=["routed", "with shared"])
+def test_each_expert_has_the_sums_of_the_tokens_that_went_to_it(
+    others: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = {**SHAPES["qwen3moe"], **others}
+    weights = write_model(
+        tmp_path / "m.gguf", "qwen3moe", shape, expert_shared_feed_forward_length=others.get("n_ff_shexp")
+    )
+    seen: dict[str, dict[int, list[np.ndarray]]] = {}
+    network = expert_oracle.network
+
+    def tapped(x: np.ndarray, b: dict[str, np.ndarray], kind: str, activation: Any, expert: int | None = None) -> Any:
+        layer = next(i for i in range(2) if b["ffn_down_exps"] is weights[f"blk.{i}.ffn_down_exps"])
+        gate, up = (b[f"ffn_{name}_{kind}"] for name in ("gate", "up"))
+        gate, up = (gate, up) if expert is None else (gate[expert], up[expert])
+        for name, input in {"gate": x, "up": x, "down": activation(x @ gate.T, x @ up.T)}.items():
+            of = seen.setdefault(f"blk.{layer}.ffn_{name}_{kind}.weight", {})
+            of.setdefault(expert or 0, []).extend(np.atleast_2d(input))
+        return network(x, b, kind, activation, expert)
+
+    monkeypatch.setattr(expert_oracle, "network", tapped)
+    with sb.load(tmp_path / "m.gguf") as model:
+        tokens = model.tokenize(TEXT)
+        result = sb.imatrix(model, TEXT, n_ctx=N_CTX, chunks=3, cache_type="f32")
+        for chunks in (2, 3):
+            resumed = sb.imatrix(model, TEXT, n_ctx=N_CTX, chunks=chunks, cache_type="f32", resume=tmp_path / "run")
+    assert resumed.digest() == result.digest()
+    for i in range(3):
+        tiny_models.forward("qwen3moe", weights, tokens[i * N_CTX : (i + 1) * N_CTX], shape)
+    assert {name for name in result.squares if "exp" in name} == seen.keys()
+    for name, of in seen.items():
+        for expert in range(len(result.counts[name])):
+            x = np.array(of.get(expert, np.zeros((0, weights[name.removesuffix(".weight")].shape[-1]))))
+            assert result.counts[name][expert] == len(x)
+            assert result.squares[name][expert] == pytest.approx((x * x).sum(axis=0), rel=1e-4, abs=1e-6), name
+            assert result.sums[name][expert] == pytest.approx(x.sum(axis=0), rel=1e-4, abs=1e-4), name
+    for layer in range(2):
+        router, routed = (f"blk.{layer}.ffn_{name}.weight" for name in ("gate_inp", "gate_exps"))
+        assert result.counts[router] == [3 * N_CTX] and result.counts[routed].sum() == 3 * N_CTX * shape["n_used"]
+    assert result.squares["blk.1.ffn_down_exps.weight"].shape == (shape["n_expert"], shape["n_ff_exp"])
 
 
 def test_bos_stands_first_in_every_chunk(tmp_path: Path) -> None:
@@ -113,7 +158,7 @@ def test_gguf_format_is_read_by_others_and_by_us(found: sb.Imatrix, tmp_path: Pa
     assert back.sums.keys() == found.sums.keys()
     theirs = libgguf.load_imatrix(tmp_path / "i.gguf")
     assert theirs.keys() == found.squares.keys()
-    assert all(np.array_equal(theirs[name], found.weights(name)) for name in theirs)
+    assert all(np.array_equal(theirs[name], found.weights(name).reshape(-1)) for name in theirs)
     reader = gguf.GGUFReader(tmp_path / "i.gguf")
     assert reader.fields["general.type"].contents() == "imatrix" and "general.architecture" not in reader.fields
     shapes = {tensor.name: tensor.shape.tolist() for tensor in reader.tensors}
@@ -134,15 +179,24 @@ def test_the_older_format(tmp_path: Path) -> None:
     for tail, chunks, names in [(b"", 0, ()), (struct.pack("<ii", 7, 5) + b"a.txt", 7, ("a.txt",))]:
         (tmp_path / "i.dat").write_bytes(old_format(entries, tail))
         result = sb.Imatrix.open(tmp_path / "i.dat")
-        assert result.weights("blk.0.attn_q.weight").tolist() == [2.0, 0.5, 0.0]
-        assert result.weights("blk.0.ffn_up.weight").tolist() == [1.5]
+        assert result.weights("blk.0.attn_q.weight").tolist() == [[2.0, 0.5, 0.0]]
+        assert result.weights("blk.0.ffn_up.weight").tolist() == [[1.5]]
         assert (result.chunk_count, result.datasets) == (chunks, names)
     assert libgguf.load_imatrix(tmp_path / "i.dat")["blk.0.attn_q.weight"].tolist() == [2.0, 0.5, 0.0]
 
 
 def test_what_was_never_reached_has_weights_of_one(tmp_path: Path) -> None:
-    result = sb.Imatrix({"a": np.array([[4.0, 8.0], [0, 0]])}, {"a": np.array([2.0, 0])}, {}, (), 1, 512)
-    assert result.weights("a").tolist() == [2, 4, 1, 1] and result.weights("b") is None
+    """An expert, too: libgguf reads what we write as llama-quantize does, and a sentence names those experts."""
+    name = "blk.3.ffn_up_exps.weight"
+    result = sb.Imatrix({name: np.array([[4.0, 8.0], [0, 0]])}, {name: np.array([2.0, 0])}, {}, (), 1, 512)
+    assert result.weights(name).tolist() == [[2, 4], [1, 1]] and result.weights("b") is None
+    result.save(tmp_path / "i.gguf")
+    assert libgguf.load_imatrix(tmp_path / "i.gguf")[name].tolist() == [2, 4, 1, 1]
+    assert same(result, sb.Imatrix.open(tmp_path / "i.gguf"))
+    shapes = {tensor.name: tensor.shape.tolist() for tensor in gguf.GGUFReader(tmp_path / "i.gguf").tensors}
+    assert shapes == {f"{name}.counts": [1, 2], f"{name}.in_sum2": [2, 2]}
+    assert expert_use(result) == [ExpertUse(3, (2, 0))]
+    assert "never chosen have no importances" in (told := never_chosen(result) or "") and "layer 3: 1 of 2;" in told
 
 
 @pytest.mark.parametrize("data, message", [

@@ -22,15 +22,18 @@ import pytest
 from gguf_builder import I32, STR, array, pair, string, tensor
 from gguf_builder import gguf as gguf_bytes
 from tiny_models import MIXED, write_mixed_model, write_model
+from tiny_synthetic import TINY_MOE
 
 import subbyte as sb
 from subbyte.cli.commands.quantize import size
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime.quantize import encode
-from subbyte.runtime.quantize.plan import ENCODER_NEEDS_IMATRIX, LADDER, LADDER_WITHOUT_IMATRIX, NEED_IMATRIX
+from subbyte.runtime.quantize.importances import ENCODER_NEEDS_IMATRIX, NEED_IMATRIX
+from subbyte.runtime.quantize.plan import LADDER, LADDER_WITHOUT_IMATRIX
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import Rule
+from subbyte.runtime.synthetic.write import Synthetic, write
 
 WEIGHTS = [f for f in FORMATS if f != "F32"]
 TEXT = "the thin man and the other one are in an old inn near the river, " * 6
@@ -87,8 +90,36 @@ def test_bytes_are_the_encoders(
                 continue
             x = np.frombuffer(old.data, np.float32).reshape(old.shape[::-1])
             weights = imatrix.weights(name) if with_imatrix else None
-            expected = libgguf.quantize_rows_raw(kind, x, *x.shape, weights)
+            expected = libgguf.quantize_rows_raw(kind, x, *x.shape, None if weights is None else weights[0])
             assert new.type == type and bytes(new.data) == expected, name
+
+
+def test_each_expert_is_weighed_by_its_own_importances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In pieces that end where an expert ends. The router stays as it is; experts never chosen are named."""
+    monkeypatch.setattr(encode, "PIECE", 256 * 7)
+    write(Synthetic(TINY_MOE, "F32"), tmp_path / "m.gguf")
+    rng, names = np.random.default_rng(1), [f"blk.{i}.ffn_{k}_exps.weight" for i in (0, 1) for k in ("gate", "down")]
+    squares, counts = {n: rng.random((4, 256)) for n in names}, {n: np.array([3.0, 2, 0, 1]) for n in names}
+    imatrix = sb.Imatrix(squares, counts, {}, (), 1, 64)
+    sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", pure("Q3_K"), imatrix=imatrix, threads=2)
+    assert "layer 0: 2 of 4; layer 1: 2 of 4; a longer" in caplog.text
+    kind = libgguf.GGMLQuantizationType.Q3_K
+    with sb.GGUF.open(tmp_path / "m.gguf") as before, sb.GGUF.open(tmp_path / "q.gguf") as after:
+        for name in (*names, "blk.0.ffn_up_exps.weight"):
+            weights = imatrix.weights(name)
+            experts = np.frombuffer(before.tensors[name].data, np.float32).reshape(4, 256, 256)
+            of_each = [None] * 4 if weights is None else list(weights)
+            expected = [libgguf.quantize_rows_raw(kind, x, 256, 256, w) for x, w in zip(experts, of_each, strict=True)]
+            assert after.tensors[name].type == "Q3_K" and bytes(after.tensors[name].data) == b"".join(expected), name
+        router = "blk.1.ffn_gate_inp.weight"
+        assert after.tensors[router].type == "F32" and after.tensors[router].data == before.tensors[router].data
+    imatrix = sb.Imatrix({names[0]: np.ones((3, 256))}, {names[0]: np.ones(3)}, {}, (), 1, 64)
+    with pytest.raises(
+        sb.ModelRefused, match="rows of 4 experts have 256 weights, the importance matrix has 3 x 256; it"
+    ):
+        sb.quantize(tmp_path / "m.gguf", tmp_path / "r.gguf", pure("Q3_K"), imatrix=imatrix)
 
 
 @pytest.mark.parametrize("name", ["Q4_K_M", "IQ2_XS", "DynamicGate-IQ1_S", "bf16-q8_0"])

@@ -10,7 +10,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from gguf_builder import STR, pair, tensor
+from gguf_builder import STR, U32, pair, tensor
 from gguf_builder import gguf as gguf_bytes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,18 +55,19 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.thorough
 def test_files_get_the_types_that_llama_quantize_gives_them(written: tuple[str, Path]) -> None:
-    """All file types on dense, tied and untied models, one with layers without attention, one of odd row lengths."""
+    """All file types on dense, tied and untied models, with layers without attention, odd row lengths, and mixtures."""
     name, path = written
     rows = [row for row in ROWS if row["model"] == name]
     assert {row["file_type"] for row in rows} >= set(SIXTEEN.split())
     with sb.GGUF.open(path) as opened:
+        kept = {tensor.name: tensor.type for tensor in opened.tensors.values()}
         for row in rows:
             for imatrix in {"yes": [True], "no": [False], "any": [True, False]}[row["imatrix"]]:
                 found = matrices(opened, imatrix=imatrix)
-                assert runs(types(Recipe.named(row["file_type"]), found)) == row["types"], row["file_type"]
+                assert runs(kept | types(Recipe.named(row["file_type"]), found)) == row["types"], row["file_type"]
         planned = make_plan(opened, Recipe.named("Q8_0"))
-        kept = {change.name for change in planned.changes if change.type == "F32"}
-        assert kept == {tensor.name for tensor in opened.tensors.values() if len(tensor.shape) == 1}
+        floats = {change.name for change in planned.changes if change.type == "F32"}
+        assert floats == {tensor for tensor, type in kept.items() if type == "F32"}  # norms, biases, routers
 
 
 def test_the_table_is_of_all_sixteen() -> None:
@@ -244,7 +245,7 @@ def test_extract_and_check(quantized: Path) -> None:
         recipe = extract(opened)
         assert check(opened, Recipe.named("Q4_K_M")) == [] == check(opened, recipe)
         found = check(opened, Recipe.named("Q8_0"))
-        assert {each.name for each in found} == {t.name for t in opened.tensors.values() if is_matrix(t)}
+        assert {each.name for each in found} == {t.name for t in opened.tensors.values() if is_matrix(t.name, t.shape)}
         assert all(each.wanted == "Q8_0" and each.found == opened.tensors[each.name].type for each in found)
         assert resolve(opened, Recipe.named("Q4_K_M"), imatrix=False).rules == recipe.rules
 
@@ -262,9 +263,11 @@ def test_export_names_every_matrix_once(quantized: Path) -> None:
             export(opened, Recipe("x", "F16", (Rule("output", "BF16"),), pure=True), imatrix=False)
 
 
-def test_mixtures_of_experts_are_refused(tmp_path: Path) -> None:
-    write_model(tmp_path / "m.gguf", expert_count=4)
-    with sb.GGUF.open(tmp_path / "m.gguf") as opened, pytest.raises(sb.UnsupportedError, match="experts"):
+def test_experts_in_tensors_of_their_own_are_refused(tmp_path: Path) -> None:
+    head = [pair("general.architecture", STR, "llama"), pair("llama.block_count", U32, 1)]
+    data = gguf_bytes(head, [tensor("blk.0.ffn_gate.3.weight", (32, 2))], bytes(256))
+    (tmp_path / "m.gguf").write_bytes(data)
+    with sb.GGUF.open(tmp_path / "m.gguf") as opened, pytest.raises(sb.UnsupportedError, match="before 2024; convert"):
         matrices(opened, imatrix=False)
 
 

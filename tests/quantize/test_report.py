@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from tiny_models import MIXED, write_model
+from tiny_synthetic import TINY_MOE
 
 import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
+from subbyte.runtime.synthetic.write import Synthetic, write
 
 pytestmark = pytest.mark.thorough
 
@@ -143,6 +145,15 @@ def test_markdown_has_what_it_takes_to_repeat(measured: sb.Report) -> None:
     assert measured.rows[0].perplexity.text_sha256 in page
     assert all(digest in page for row in measured.rows for digest in row.sha256.values())
     assert "compared are gate.gguf with standard.gguf" in page
+
+
+def test_a_mixture_of_experts_says_what_a_token_takes(tmp_path: Path) -> None:
+    write(Synthetic(TINY_MOE, "Q4_K_M"), tmp_path / "m.gguf")
+    found = sb.report(tmp_path / "m.gguf", TEXT, chunks=2, **FAST)
+    (row,) = found.rows
+    assert row.size_class == SizeClass("Q4_K", "standard") and row.mixture is not None and row.mixture.n_expert == 4
+    assert found.notes()[-2].startswith("A mixture of experts: a token takes 2 of 4, with all else 0.0")
+    assert found.records()[0]["mixture_n_active"] == row.mixture.n_active
 
 
 def test_columns_of_a_base_only_where_there_is_one(measured: sb.Report) -> None:

@@ -90,11 +90,23 @@ def test_vocabularies_have_the_real_number_of_tokens_and_merges_that_make_them(s
 @pytest.mark.parametrize("shape, n_tensors, params", [
     ("llama-3.2-1b", 147, 1.2358e9), ("llama-3-8b", 291, 8.030e9), ("llama-3.1-8b", 292, 8.030e9),
     ("qwen3-14b", 443, 14.768e9), ("exaone-7.8b", 292, 7.818e9), ("nemotron-49b", 569, 49.867e9),
+    ("qwen3-30b-a3b", 579, 30.532e9), ("gpt-oss-20b", 459, 20.915e9),
 ])  # fmt: skip
 def test_every_shape_has_the_size_of_its_model(shape: str, n_tensors: int, params: float) -> None:
     tensors = parse(f"{shape}:Q4_K").tensors().values()
     assert len(tensors) == n_tensors
     assert sum(np.prod(dims, dtype=np.int64) for dims, _ in tensors) == pytest.approx(params, rel=1e-4)
+
+
+def test_a_mixture_of_mxfp4_has_its_experts_in_it_and_routers_and_biases_in_floats() -> None:
+    types = {name: type for name, (_, type) in parse("gpt-oss-20b:MXFP4_MOE:1").tensors().items()}
+    experts = {f"ffn_{kind}_exps" for kind in ("gate", "up", "down")}
+    assert {name for name, type in types.items() if type == "MXFP4"} == {f"blk.0.{kind}.weight" for kind in experts}
+    bytes = {"token_embd.weight", "output.weight", *(f"blk.0.attn_{kind}.weight" for kind in ("q", "k", "v", "output"))}
+    assert {name for name, type in types.items() if type == "Q8_0"} == bytes
+    assert {types[f"blk.0.{name}"] for name in ("ffn_gate_inp.weight", "ffn_up_exps.bias", "attn_sinks.weight")} == {
+        "F32"
+    }
 
 
 def test_nemotron_has_the_layers_of_its_config() -> None:
@@ -139,7 +151,7 @@ def test_names() -> None:
     "name, found",
     [
         ("", "no shape ''"),
-        ("gpt-2:Q4_K", "no shape 'gpt-2'; SHAPE:TYPE[:LAYERS] has one of llama-3.2-1b, llama-3-8b,"),
+        ("bloom:Q4_K", "no shape 'bloom'; SHAPE:TYPE[:LAYERS] has one of llama-3.2-1b, llama-3-8b,"),
         ("llama-3-8b", "no type ''"),
         (
             "llama-3-8b:Q4_7",

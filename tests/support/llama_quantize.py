@@ -9,7 +9,7 @@ import csv
 from itertools import groupby
 from pathlib import Path
 
-from subbyte.runtime.synthetic.shapes import LayerShape, Shape, VocabularySize
+from subbyte.runtime.synthetic.shapes import ExpertShape, LayerShape, Shape, VocabularySize
 from subbyte.runtime.synthetic.write import SHAPES
 
 WORDS = VocabularySize("gpt-2", 300, 2, 42)
@@ -27,11 +27,16 @@ def narrow(layer: LayerShape) -> LayerShape:
 
 
 # One KV head for 8 query heads, one for 2, layers without attention and as many as a 70B, tied and of odd row lengths.
+# Eight experts, by which llama.cpp knows Mixtral; more of them; shared ones besides; of odd row lengths.
 MODELS = {
     "llama": shape("llama", (LayerShape(8, 1, 512),) * 32),
     "exaone": shape("exaone", (LayerShape(4, 2, 512),) * 18),
     "deci": shape("deci", tuple(map(narrow, SHAPES["nemotron-49b"].layers))),
     "tied": shape("llama", (LayerShape(8, 2, 416),) * 9, n_embd=288, head_dim=36, tied=True),
+    "mixtral": shape("llama", (LayerShape(8, 2, 0, ExpertShape(8, 2, 256)),) * 32),
+    "qwen3moe": shape("qwen3moe", (LayerShape(8, 1, 0, ExpertShape(16, 4, 256)),) * 20),
+    "qwen2moe": shape("qwen2moe", (LayerShape(4, 4, 0, ExpertShape(6, 2, 256, 512)),) * 24),
+    "gpt-oss": shape("gpt-oss", (LayerShape(8, 1, 0, ExpertShape(4, 2, 288)),) * 16, n_embd=288, head_dim=36),
 }
 ROWS = list(csv.DictReader(Path(__file__).with_name("llama_quantize.csv").read_text().splitlines()))
 
@@ -40,7 +45,7 @@ def runs(types: dict[str, str]) -> str:
     """`ffn_down Q6_K*2 Q4_K*7; …`: the types of each kind of matrix, in the order of the layers."""
     kinds: dict[str, list[str]] = {}
     for name, type in types.items():
-        if not name.endswith("norm.weight"):
+        if name.endswith(".weight") and not name.endswith("norm.weight"):
             kinds.setdefault(name.split(".")[-2], []).append(type)
     return "; ".join(
         f"{kind} " + " ".join(f"{type}*{len([*same])}" for type, same in groupby(kinds[kind])) for kind in sorted(kinds)
