@@ -8,10 +8,10 @@ from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.runtime.chat.presets import _FAMILIES, presets_for
-from subbyte.runtime.chat.reasoning import ReasoningFormat
+from subbyte.runtime.chat.reasoning import VARIABLES, ReasoningFormat
 from subbyte.runtime.generation.reasoning_parser import Tags
 
-HYBRID = ReasoningFormat(Tags("<think>", "</think>"), "variable")
+HYBRID = ReasoningFormat(Tags("<think>", "</think>"), VARIABLES[0])
 
 
 class FakeMetadata:
