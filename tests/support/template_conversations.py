@@ -78,6 +78,11 @@ FAMILIES = {
     "granite-3.3": GRANITE,
     "granite-4.0": GRANITE,
     "granite-4.1": GRANITE,
+    "hunyuan-a13b": family(
+        None,
+        "<|eos|>",
+        "<|startoftext|> <|extra_0|> <|extra_4|> <|extra_5|> <|endoftext|> <|pad|>",
+    ),
     "ling-2": LING,
     "ling-lite": LING,
     "llama-3": LLAMA3,
