@@ -152,7 +152,7 @@ def write_model(
     types: block types that its matrices take in turn. tensors: by full name, others instead of its own or besides them:
     an array, (blocks, type), or None for none. n_vocab: rows of the embeddings and of the head. n_unused: so many more
     tokens, which no text has. strings: metadata by whole keys. metadata: keys of the architecture, replaced or added
-    (float, int, str); None: left out.
+    (float, int, str, bool); None: left out.
     """
     s = shape or SHAPES[arch]
     rng = np.random.default_rng(seed)
@@ -226,7 +226,7 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
         values["rope.scaling.attn_factor"] = PHI3_MAGNITUDE
     for key, value in {**values, **other}.items():
         adders: dict[type, Callable[[str, Any], None]] = {
-            float: w.add_float32, int: w.add_uint32, str: w.add_string, list: w.add_array,
+            float: w.add_float32, int: w.add_uint32, str: w.add_string, list: w.add_array, bool: w.add_bool,
         }  # fmt: skip
         if type(value) in adders:
             adders[type(value)](f"{arch}.{key}", value)
