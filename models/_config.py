@@ -58,11 +58,18 @@ class Config(BaseConfig):
 
 
 def read_config(
-    meta: Metadata, architecture: str, n_vocab: int, *, partial_rope: bool = False, experts: bool = False
+    meta: Metadata,
+    architecture: str,
+    n_vocab: int,
+    *,
+    partial_rope: bool = False,
+    experts: bool = False,
+    predicts: bool = False,
 ) -> Config:
     """The hyper-parameters of an architecture whose layers are all alike.
 
     partial_rope: whether it may rotate only the first part of a head. experts: whether it may have routed experts.
+    predicts: whether it may have blocks at its end that predict further tokens; they are passed over.
     """
     layers = read_layers(meta, architecture, lo=1)
     for field, key in LAYER_KEYS.items():
@@ -70,7 +77,7 @@ def read_config(
         if len(set(values)) > 1:
             found = f"{architecture}.{key} differs between layers ({values[:8]} …)"
             raise UnsupportedError(f"{found}; {architecture} is supported with the same for all")
-    base = read_base(meta, architecture, n_vocab, layers, partial_rope=partial_rope, experts=experts)
+    base = read_base(meta, architecture, n_vocab, layers, partial_rope=partial_rope, experts=experts, predicts=predicts)
     return Config(**vars(base), **vars(layers[0]))
 
 
@@ -98,6 +105,7 @@ def read_base(
     *,
     partial_rope: bool = False,
     experts: bool = False,
+    predicts: bool = False,
 ) -> BaseConfig:
     """The hyper-parameters that all layers share. Heads are by default as long as layer 0 has it."""
     a = f"{architecture}."
@@ -117,8 +125,7 @@ def read_base(
     if not experts and meta.u32(a + "expert_count", 0):
         raise UnsupportedError(f"{a}expert_count: {architecture} is supported without routed experts")
     n_ctx_train = meta.u32(a + "context_length", lo=1)
-    # With experts came blocks at the end that predict further tokens: what comes before them is a model without.
-    n_predict = meta.u32(a + "nextn_predict_layers", 0, hi=len(layers) - 1) if experts else 0
+    n_predict = meta.u32(a + "nextn_predict_layers", 0, hi=len(layers) - 1) if predicts else 0
     return BaseConfig(
         architecture=architecture,
         n_layer=len(layers) - n_predict,

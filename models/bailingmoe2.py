@@ -21,7 +21,7 @@ class BailingMoe2Config(Config):
 
 
 def configure(meta: Metadata, n_vocab: int) -> BailingMoe2Config:
-    c = read_config(meta, "bailingmoe2", n_vocab, partial_rope=True, experts=True)
+    c = read_config(meta, "bailingmoe2", n_vocab, partial_rope=True, experts=True, predicts=True)
     return BailingMoe2Config(**vars(c), experts=read_experts(meta, "bailingmoe2", gating="sigmoid", renormalize=False))
 
 

@@ -22,7 +22,7 @@ class ExaoneMoeConfig(Config):
 
 
 def configure(meta: Metadata, n_vocab: int) -> ExaoneMoeConfig:
-    c = read_config(meta, "exaone-moe", n_vocab, experts=True)
+    c = read_config(meta, "exaone-moe", n_vocab, experts=True, predicts=True)
     windows = read_windows(meta, "exaone-moe", meta.u32("exaone-moe.block_count"), window=128, period=4)
     return ExaoneMoeConfig(
         **vars(c),

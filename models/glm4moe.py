@@ -21,7 +21,7 @@ class Glm4MoeConfig(Config):
 
 
 def configure(meta: Metadata, n_vocab: int) -> Glm4MoeConfig:
-    c = read_config(meta, "glm4moe", n_vocab, partial_rope=True, experts=True)
+    c = read_config(meta, "glm4moe", n_vocab, partial_rope=True, experts=True, predicts=True)
     return Glm4MoeConfig(**vars(c), experts=read_experts(meta, "glm4moe", gating="sigmoid", renormalize=False))
 
 

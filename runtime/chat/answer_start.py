@@ -6,8 +6,9 @@ from typing import Any
 
 from subbyte.errors import TemplateError
 from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.options import Begun
-from subbyte.runtime.generation.reasoning_parser import ReasoningParser, Tags
+from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 
@@ -34,7 +35,7 @@ class Conversation:
 class AnswerStarts:
     """Finds the starts of answers for one model: `tags` surround its reasoning, None if it has none."""
 
-    def __init__(self, template: ChatTemplate, tokenizer: Tokenizer, tags: Tags | None) -> None:
+    def __init__(self, template: ChatTemplate, tokenizer: Tokenizer, tags: Tags | Channels | None) -> None:
         self._template, self._tokenizer, self._tags = template, tokenizer, tags
 
     def new(self, conversation: Conversation, opened: str | None) -> AnswerStart:
@@ -66,14 +67,14 @@ class AnswerStarts:
         if self._tags is None or opened is None:
             return AnswerStart(prompt, None)
         if self._tags.close not in self._tokenizer.decode(prompt[-_TAIL:], special=True):
-            closing = ReasoningParser(self._tags, opened).closing()
+            closing = self._tags.parser(opened).closing()
             prompt = [*self.new(conversation, opened).prompt, *self._tokenizer.encode(closing, special=True)]
         return AnswerStart(prompt, None)
 
-    def _reasoning(self, tags: Tags, answer: Message, opened: str | None) -> list[int]:
+    def _reasoning(self, tags: Tags | Channels, answer: Message, opened: str | None) -> list[int]:
         """The tokens of an answer with reasoning."""
-        head = "" if opened is not None else tags.open + "\n"
-        parser = ReasoningParser(tags, opened)
+        head = "" if opened is not None else tags.head
+        parser = tags.parser(opened)
         parser.feed(head + answer.thinking)
         tokens = self._tokenizer.encode(head, special=True)
         tokens += self._encode(answer.thinking, tokens)

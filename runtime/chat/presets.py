@@ -41,6 +41,9 @@ class _Family:
 
 _QWEN3_THINKS = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.0}
 _QWEN3_ANSWERS = {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.0}
+_QWEN3 = ("qwen3", "qwen3moe")
+_QWEN3_SOURCE = "https://github.com/QwenLM/Qwen3, docs/source/getting_started/quickstart.md"
+_HUNYUAN = {"vendor": ({"temperature": 0.7, "top_k": 20, "top_p": 0.8, "repeat_penalty": 1.05}, None)}
 
 _FAMILIES = (
     _Family(
@@ -52,19 +55,65 @@ _FAMILIES = (
         {"thinking": ({"temperature": 0.6, "top_p": 0.95}, True), "non-thinking": ({"temperature": 0.0}, False)},
     ),
     _Family(
-        ("qwen3",), r"qwen3-[\d.]+b(?!.*2507)", "enable_thinking",
-        "https://huggingface.co/Qwen/Qwen3-14B, Best Practices",
+        ("exaone-moe",), "k-exaone", "<think>", "https://github.com/LG-AI-EXAONE/K-EXAONE, Usage Guideline",
+        {"vendor": ({"temperature": 1.0, "top_p": 0.95, "presence_penalty": 0.0}, None)},
+    ),
+    _Family(
+        _QWEN3, r"qwen3-[\d.]+b(?!.*2507)", "enable_thinking", _QWEN3_SOURCE,
         {"thinking": (_QWEN3_THINKS, True), "non-thinking": (_QWEN3_ANSWERS, False)},
     ),
     _Family(
-        ("qwen3",), r"qwen3-[\d.]+b-thinking-2507", "<think>",
-        "https://huggingface.co/Qwen/Qwen3-4B-Thinking-2507, Best Practices",
+        _QWEN3, r"qwen3-[\d.]+b(-a[\d.]+b)?-thinking-2507", "<think>", _QWEN3_SOURCE,
         {"thinking": (_QWEN3_THINKS, None)},
     ),
     _Family(
-        ("qwen3",), r"qwen3-[\d.]+b-instruct-2507", "<|im_start|>",
-        "https://huggingface.co/Qwen/Qwen3-4B-Instruct-2507, Best Practices",
+        _QWEN3, r"qwen3-[\d.]+b(-a[\d.]+b)?-instruct-2507", "<|im_start|>", _QWEN3_SOURCE,
         {"non-thinking": (_QWEN3_ANSWERS, None)},
+    ),
+    _Family(
+        ("gpt-oss",), "gpt-oss", "<|channel|>", "https://github.com/openai/gpt-oss, Recommended Sampling Parameters",
+        {"vendor": ({"temperature": 1.0, "top_p": 1.0}, None)},
+    ),
+    _Family(
+        ("minimax-m2",), "minimax-m2", "]~b]", "https://github.com/MiniMax-AI/MiniMax-M2, Inference Parameters",
+        {"vendor": ({"temperature": 1.0, "top_p": 0.95, "top_k": 40}, None)},
+    ),
+    _Family(
+        ("seed_oss",), "seed-oss", "<seed:think>", "https://github.com/ByteDance-Seed/seed-oss, Seed-OSS-36B-Instruct",
+        {"vendor": ({"temperature": 1.1, "top_p": 0.95}, None)},
+    ),
+    _Family(
+        ("hunyuan-moe",), "hunyuan-a13b-instruct", "<|extra_0|>",
+        "https://github.com/Tencent-Hunyuan/Hunyuan-A13B, models/generation_config.json", _HUNYUAN,
+    ),
+    _Family(
+        ("hunyuan-dense",), r"hunyuan-[\d.]+b-instruct", "hy_User",
+        "https://github.com/Tencent-Hunyuan/Hunyuan-7B, Use with transformers", _HUNYUAN,
+    ),
+    _Family(
+        ("bailingmoe2",), r"ling-(mini|flash)-2\.0", "<role>",
+        "https://github.com/inclusionAI/Ling-V2, Offline Inference",
+        {"vendor": ({"temperature": 0.7, "top_p": 0.8, "repeat_penalty": 1.05}, None)},
+    ),
+    _Family(
+        ("smollm3",), "smollm3", "<|im_start|>", "https://huggingface.co/HuggingFaceTB/SmolLM3-3B, How to use",
+        {"vendor": ({"temperature": 0.6, "top_p": 0.95}, None)},
+    ),
+    _Family(
+        ("llama", "mistral3"), r"mistral-small-3\.2", "[SYSTEM_PROMPT]",
+        "https://huggingface.co/mistralai/Mistral-Small-3.2-24B-Instruct-2506, Usage",
+        {"vendor": ({"temperature": 0.15}, None)},
+    ),
+    _Family(
+        ("arcee",), r"afm-4\.5b", "assistant", "https://docs.arcee.ai/arcee-foundation-models/afm-4.5b",
+        {"vendor": ({"temperature": 0.5, "top_k": 50, "top_p": 0.95, "repeat_penalty": 1.1}, None)},
+    ),
+    _Family(
+        ("llama", "minicpm"), "minicpm5", "enable_thinking", "https://github.com/OpenBMB/MiniCPM, Quickstart",
+        {
+            "thinking": ({"temperature": 0.9, "top_p": 0.95}, True),
+            "non-thinking": ({"temperature": 0.7, "top_p": 0.95}, False),
+        },
     ),
     _Family(
         ("deci", "llama"), r"llama-3[.-]\d-nemotron-(nano|super|ultra)(?!.*v1[.-]5)", "</think>",

@@ -1,15 +1,17 @@
 """How a model delimits its reasoning, and how reasoning is switched on and off.
 
 No metadata key says so. The tags are those that the chat template writes or cuts out of earlier answers; the switch is
-the template's variable `enable_thinking` (Qwen3, EXAONE 4), or a line of system text (the first Llama-Nemotron models).
+a variable of the template (`enable_thinking` of Qwen3, `reasoning_effort` of gpt-oss), or a line of system text (the
+first Llama-Nemotron models).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from subbyte.errors import TemplateError
 from subbyte.runtime import arguments
+from subbyte.runtime.generation.channels import HARMONY, SOLAR, Channels
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, Tags
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
@@ -19,11 +21,28 @@ ReasoningStart: TypeAlias = Literal["auto", "open"]
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateVariable:
+    """A variable of the chat template that switches reasoning: its name, and its values for on and off."""
+
+    name: str
+    on: bool | int | str
+    off: bool | int | str
+
+
+VARIABLES = (
+    TemplateVariable("enable_thinking", True, False),  # Qwen3, EXAONE 4, GLM 4.5, SmolLM3, MiniCPM 5
+    TemplateVariable("thinking_budget", -1, 0),  # Seed-OSS
+    TemplateVariable("reasoning_effort", "high", "low"),  # gpt-oss, which reasons a little all the same; Solar-Open
+    TemplateVariable("thinking", True, False),  # Granite 3.3
+)
+
+
+@dataclass(frozen=True, slots=True)
 class ReasoningFormat:
     """How one model reasons. tags: None if it does not. switch: what turns reasoning on and off; None: nothing."""
 
-    tags: Tags | None = None
-    switch: Literal["variable", "system text"] | None = None
+    tags: Tags | Channels | None = None
+    switch: TemplateVariable | Literal["system text"] | None = None
 
     def check(self, thinking: bool | None) -> None:
         """Raises ValueError, with what can be done instead, if thinking can't be set to that."""
@@ -41,14 +60,13 @@ class ReasoningFormat:
 
     def opened(self, template: ChatTemplate, variables: Mapping[str, Any]) -> str | None:
         """The text behind the open tag, if the template begins an answer inside of it; found by rendering."""
-        if self.tags is None:
-            return None
-        _, tag, text = template.generation_prompt(**variables).rpartition(self.tags.open)
-        return text if tag and self.tags.close not in text else None
+        return None if self.tags is None else self.tags.within(template.generation_prompt(**variables))
 
-    def variables(self, thinking: bool | None) -> Mapping[str, bool]:
+    def variables(self, thinking: bool | None) -> Mapping[str, bool | int | str]:
         """The template's variables for `thinking`."""
-        return {"enable_thinking": thinking} if self.switch == "variable" and thinking is not None else {}
+        if not isinstance(self.switch, TemplateVariable) or thinking is None:
+            return {}
+        return {self.switch.name: self.switch.on if thinking else self.switch.off}
 
     def system(self, text: str | None, thinking: bool | None) -> str | None:
         """The system text to send: the line that switches reasoning, then the user's own text."""
@@ -66,30 +84,48 @@ def detect_reasoning_format(template: ChatTemplate, tokenizer: Tokenizer, name: 
     tags = _tags(template.source, tokenizer)
     if tags is None:
         return ReasoningFormat()
-    if _heeds_variable(template):
-        return ReasoningFormat(tags, "variable")
+    if isinstance(tags, Tags):
+        tags = replace(tags, answer=_answer_tags(template.source, name))
+    if (variable := _variable(template)) is not None:
+        return ReasoningFormat(tags, variable)
     # Later ones (v1.5 and up) listen to /no_think instead, which their templates name.
     first = "nemotron" in name.lower() and tags.close in template.source and "no_think" not in template.source
     return ReasoningFormat(tags, "system text" if first else None)
 
 
-def _tags(source: str, tokenizer: Tokenizer) -> Tags | None:
+def _tags(source: str, tokenizer: Tokenizer) -> Tags | Channels | None:
     """The tags that a template's source names, else those that the vocabulary has as tokens."""
-    for tags in KNOWN_TAGS:
-        if tags.close in source or tags.open in source:
-            return tags
+    for known in (HARMONY, SOLAR, *KNOWN_TAGS):
+        if known.known_to(source, tokenizer):
+            return known
     for tags in KNOWN_TAGS:
         if tokenizer.id(tags.open) is not None and tokenizer.id(tags.close) is not None:
             return tags
     return None
 
 
-def _heeds_variable(template: ChatTemplate) -> bool:
-    """Whether enable_thinking changes a prompt: some templates only name it, or set it themselves."""
-    if "enable_thinking" not in template.source:
-        return False
-    question = [{"role": "user", "content": "?"}]
+def _answer_tags(source: str, name: str) -> tuple[str, str] | None:
+    """The tags that a model puts around its answer behind reasoning: Granite 3.3's template asks for them."""
+    if "<response></response>" in source:
+        return "<response>", "</response>"
+    return ("<answer>", "</answer>") if "hunyuan" in name.lower() else None
+
+
+def _variable(template: ChatTemplate) -> TemplateVariable | None:
+    """The variable that changes a prompt: some templates only name one, or set it themselves."""
+    for variable in VARIABLES:
+        if variable.name not in template.source:
+            continue
+        on, off = ({variable.name: value} for value in (variable.on, variable.off))
+        prompts = {_prompt(template, on), _prompt(template, off)}
+        if len(prompts) == 2 and "" not in prompts:
+            return variable
+    return None
+
+
+def _prompt(template: ChatTemplate, variables: Mapping[str, Any]) -> str:
+    """The prompt for a question, "" where the template refuses the variables."""
     try:
-        return template.render(question, enable_thinking=True) != template.render(question, enable_thinking=False)
+        return template.render([{"role": "user", "content": "?"}], **variables)
     except TemplateError:
-        return False
+        return ""

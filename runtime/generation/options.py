@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from subbyte.runtime import arguments
+from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
@@ -26,7 +27,7 @@ class GenerationOptions:
     max_tokens: int | None = None  # None: as many as fit into the context
     stop: Iterable[str] = ()  # strings that end the answer; kept as a tuple
     reasoning_budget: int | None = None  # tokens of reasoning after which its end is forced; None: no limit
-    tags: Tags | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
+    tags: Tags | Channels | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
 from subbyte.runtime.generation.options import Begun
-from subbyte.runtime.generation.reasoning_parser import ReasoningParser, Tags
+from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
 
@@ -26,17 +27,20 @@ class OutputProcessor:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, stop: Iterable[str] = (), tags: Tags | None = None, opened: str | None = None,
-        lead: str = "",
+        self, tokenizer: Tokenizer, stop: Iterable[str] = (), tags: Tags | Channels | None = None,
+        opened: str | None = None, lead: str = "",
     ) -> None:  # fmt: skip
         self.tokens: list[int] = []
         self.n_thinking = self.n_reasoned = 0
         self.stopped = False
         stops, self._stop_controls = _with_controls(tokenizer, tuple(stop))
         self._decoder, self._stops = tokenizer.stream(), StopStringMatcher(stops)
-        self._parser = ReasoningParser(tags, opened) if tags else None
-        ids = {tokenizer.id(tag): tag for tag in ((tags.open, tags.close) if tags else ())}
-        self._hidden_tags = {id: tag for id, tag in ids.items() if id is not None and not tokenizer.piece(id)}
+        self._parser = tags.parser(opened) if tags else None
+        ids = {tokenizer.id(text): text for text in (tags.controls if tags else ())}
+        shown = not isinstance(tags, Channels)  # a tag that is text is found in the text
+        self._controls = {
+            id: text for id, text in ids.items() if id is not None and not (shown and tokenizer.piece(id))
+        }
         self._lead = lead
         self._shown_text = self._shown_thinking = (
             ""  # was shown before, though it may still become a stop string or tag
@@ -76,10 +80,13 @@ class OutputProcessor:
             text += self._stop_controls[token]
         if self._parser is None:
             return self._answer(text)
-        if token in self._hidden_tags and not self._parser.answering:  # a control token, which has no text
-            text += self._decoder.finish() + self._hidden_tags[token]
         before = self._parser.thinking
-        reasoning, answer = self._parser.feed(text)
+        control = self._controls.get(token)
+        if control is None:
+            reasoning, answer = self._parser.feed(text)
+        else:
+            text = text.removesuffix(control) + self._decoder.finish()
+            reasoning, answer = map("".join, zip(self._parser.feed(text), self._parser.control(control), strict=True))
         if before or self._parser.thinking:
             self.n_thinking = len(self.tokens)
         self.n_reasoned += before

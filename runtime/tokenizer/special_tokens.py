@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from subbyte.errors import TokenizerError
 from subbyte.runtime.gguf.metadata import Metadata
@@ -23,6 +24,9 @@ FIM_TEXTS = {
     "fim_rep": ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
     "fim_sep": ("<|file_sep|>",),
 }
+# Where both of a pair end a generation, <|end|> ends one message of a reply: gpt-oss, Solar-Open.
+MESSAGE_END = "<|end|>"
+REPLY_ENDS = (("<|return|>", "<|call|>"), ("<|flush|>", "<|calls|>"))
 KEEPS_SPACE = (b"<unk>", b"<s>", b"<|endoftext|>")
 SPACE = re.compile(rb"\s*")
 
@@ -32,7 +36,8 @@ def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None, *, nam
 
     A text alone makes none: Gemma's `</s>` is HTML's. It counts for a control token; for others, which are made control
     tokens by it, only where the file names no end, or the chat template writes it: some files type the end of a turn as
-    text, which would show it to users. named: whether `eos` is what the file says.
+    text, which would show it to users. The end of a message that others follow is none. named: whether `eos` is what
+    the file says.
     """
 
     def counts(text: str) -> bool:
@@ -53,6 +58,9 @@ def find_eog(metadata: Metadata, vocabulary: Vocabulary, eos: int | None, *, nam
         if id is not None:
             vocabulary.make_control(id)
             eog.add(id)
+    ends = {text: vocabulary.find(text.encode()) for text in (MESSAGE_END, *chain(*REPLY_ENDS))}
+    if any(ends[one] in eog and ends[other] in eog for one, other in REPLY_ENDS):
+        eog.discard(ends[MESSAGE_END])
     return frozenset(eog)
 
 

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from reasoning_templates import EXAONE4, EXAONE_DEEP, NEMOTRON, QWEN3
+from reasoning_templates import EXAONE4, EXAONE_DEEP, GPT_OSS, NEMOTRON, QWEN3, SEED_OSS
 from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.runtime.chat.presets import _FAMILIES, presets_for
-from subbyte.runtime.chat.reasoning import ReasoningFormat
+from subbyte.runtime.chat.reasoning import VARIABLES, ReasoningFormat
 from subbyte.runtime.generation.reasoning_parser import Tags
 
-HYBRID = ReasoningFormat(Tags("<think>", "</think>"), "variable")
+HYBRID = ReasoningFormat(Tags("<think>", "</think>"), VARIABLES[0])
 
 
 class FakeMetadata:
@@ -53,6 +53,20 @@ def test_all_advice_is_possible_and_its_source_is_named() -> None:
         ("gemma3", "Gemma 3 4b It", "<start_of_turn>", ["vendor"]),
         ("phi3", "Phi 3 Mini 4k Instruct", "<|assistant|>", ["vendor"]),
         ("llama", "Smollm2 135M 8k Lc100K Mix1 Ep2", "<|im_start|>", ["vendor"]),
+        ("qwen3moe", "Qwen3 30B A3B", QWEN3, ["thinking", "non-thinking"]),
+        ("qwen3moe", "Qwen3 30B A3B Thinking 2507", "<think>", ["thinking"]),
+        ("qwen3moe", "Qwen3-30B-A3B-Instruct-2507", "<|im_start|>", ["non-thinking"]),
+        ("gpt-oss", "Gpt Oss 20B", GPT_OSS, ["vendor"]),
+        ("exaone-moe", "K EXAONE 236B A23B", "<think>", ["vendor"]),
+        ("minimax-m2", "MiniMax M2", "]~b]ai", ["vendor"]),
+        ("seed_oss", "Seed OSS 36B Instruct", SEED_OSS, ["vendor"]),
+        ("hunyuan-moe", "Hunyuan A13B Instruct", "<|extra_0|>", ["vendor"]),
+        ("hunyuan-dense", "Hunyuan 1.8B Instruct", "<\uff5chy_User\uff5c>", ["vendor"]),
+        ("bailingmoe2", "Ling Mini 2.0", "<role>", ["vendor"]),
+        ("smollm3", "SmolLM3 3B", "<|im_start|>", ["vendor"]),
+        ("mistral3", "Mistral Small 3.2 24B Instruct 2506", "[SYSTEM_PROMPT]", ["vendor"]),
+        ("arcee", "AFM 4.5B", "assistant", ["vendor"]),
+        ("llama", "MiniCPM5 1B", "enable_thinking", ["thinking", "non-thinking"]),
         # Not what the advice was given for: another architecture, name or template.
         ("llama", "Qwen3 14B", QWEN3, []),
         ("qwen3", "A tune of Qwen3 14B", QWEN3, []),
@@ -64,6 +78,8 @@ def test_all_advice_is_possible_and_its_source_is_named() -> None:
         ("phi3", "Phi 3.5 Mini Instruct", "<|assistant|>", []),
         ("gemma3", "Gemma 3 270m", "", []),
         ("llama", "", "<|im_start|>", []),
+        ("qwen3moe", "Qwen3 Coder 30B A3B Instruct", "<|im_start|>", []),
+        ("hunyuan-dense", "Hunyuan MT 7B", "<\uff5chy_User\uff5c>", []),
     ],
 )
 def test_who_is_meant(architecture: str, name: str, template: str, expected: list[str]) -> None:

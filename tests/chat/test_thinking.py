@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_engine import FakeSession, FakeTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
-from reasoning_templates import EXAONE4, EXAONE_DEEP, NEMOTRON, QWEN3
+from reasoning_templates import EXAONE4, EXAONE_DEEP, GPT_OSS, GRANITE, NEMOTRON, QWEN3, SEED_OSS
 from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.errors import SubbyteError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
-from subbyte.runtime.chat.reasoning import ReasoningFormat, detect_reasoning_format
+from subbyte.runtime.chat.reasoning import VARIABLES, ReasoningFormat, detect_reasoning_format
+from subbyte.runtime.generation.channels import HARMONY
 from subbyte.runtime.generation.events import Event, TextDelta, ThinkingDelta
 from subbyte.runtime.generation.generation import complete
 from subbyte.runtime.generation.options import GenerationOptions
@@ -42,7 +44,8 @@ class NoTags(FakeTokenizer):
 VOCABULARY = FakeTokenizer(bos="<s>", eog=("<|im_end|>", "[|endofturn|]", "<|eot_id|>"))
 END = VOCABULARY.ids["<|im_end|>"]
 THINK, THOUGHT = Tags("<think>", "</think>"), Tags("<thought>", "</thought>")
-QWEN = ReasoningFormat(THINK, "variable")
+RESPONSE = ("<response>", "</response>")
+QWEN = ReasoningFormat(THINK, VARIABLES[0])
 DEEP = ReasoningFormat(THOUGHT)
 
 
@@ -94,6 +97,10 @@ def shown(events: list[Event]) -> list[tuple[str, str]]:
         (NEMOTRON + "{# /no_think #}", "Llama_3_3_Nemotron_Super_49B_v1_5", ReasoningFormat(THINK)),
         ("{% set enable_thinking = true %}" + QWEN3, "Qwen3", ReasoningFormat(THINK)),  # named, but not heeded
         ("{% if enable_thinking %}{{ raise_exception('no') }}{% endif %}<think>", "x", ReasoningFormat(THINK)),
+        (GPT_OSS, "gpt-oss 20b", ReasoningFormat(HARMONY, VARIABLES[2])),
+        (GRANITE, "Granite 3.3 2b Instruct", ReasoningFormat(replace(THINK, answer=RESPONSE), VARIABLES[3])),
+        (SEED_OSS, "Seed OSS 36B", ReasoningFormat(Tags("<seed:think>", "</seed:think>"), VARIABLES[1])),
+        (CHATML + "<think>", "Hunyuan-A13B", ReasoningFormat(replace(THINK, answer=("<answer>", "</answer>")))),
         (CHATML + "{# [THINK] #}", "Magistral", ReasoningFormat(Tags("[THINK]", "[/THINK]"))),
         (CHATML, "SmolLM2 135M", ReasoningFormat()),
     ],
@@ -391,3 +398,65 @@ def test_a_real_model_reasons_within_its_budget(tmp_path: Path) -> None:
             n = first.usage.thinking + len(model.tokenize("\n\n"))
             logits = session.eval([*prompt, *first.tokens[:n]])
             assert int(logits.argmax()) in (first.tokens[n : n + 1] or model.tokenizer.eog)
+
+
+CALL = '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"x": 1}<|call|>'
+ANALYSIS, FINAL = "<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"
+
+
+def harmony(*answers: str, **options: object) -> Chat:
+    """A conversation in gpt-oss's format; control tokens of the answers are read."""
+    vocabulary = FakeTokenizer(eog=("<|return|>", "<|call|>"))
+    chat = make(source=GPT_OSS, vocabulary=vocabulary, **options)  # type: ignore[arg-type]
+    assert isinstance(chat.session, FakeSession)
+    for text in answers:
+        chat.session.script += vocabulary.encode(text, special=True)
+    return chat
+
+
+def test_channels_are_reasoning_and_answer() -> None:
+    chat = harmony(
+        f"{ANALYSIS}2 and 2. <|end|>{FINAL.removeprefix('<|end|>')}Four é.<|return|>",
+        f"<|channel|>final<|message|>Five.<|return|>{ANALYSIS}I call.<|end|><|start|>assistant{CALL}",
+    )
+    events = list(chat.stream("2+2?"))
+    assert shown(events) == [("think", "2 and 2. "), ("text", "Four é.")]
+    reply = chat.last
+    assert reply is not None and reply.stop_reason == "eog"
+    assert reply.usage.thinking == len(VOCABULARY.encode(f"{ANALYSIS}2 and 2. <|end|>", special=True))
+    computed(chat)
+    assert chat.send("3+2?").text == "Five."
+    before = computed(chat)
+    assert before.startswith("final<|message|>Four é.<|end|><|start|>user<|message|>3+2?<|end|>")
+    assert "2 and 2" not in before and before.endswith("<|start|>assistant<|channel|>final<|message|>Five.")
+    reply = chat.send("f?")
+    assert (reply.thinking, reply.text, reply.stop_reason) == ("I call.", 'to=functions.f {"x": 1}', "eog")
+
+
+def test_channels_have_a_budget_and_an_effort() -> None:
+    chat = harmony(f"{ANALYSIS}abYes.<|return|>", "<|channel|>final<|message|>No.<|return|>", reasoning_budget=2)
+    reply = chat.send("?")
+    assert (reply.thinking, reply.text) == ("ab", "Yes.")
+    assert VOCABULARY.decode(reply.tokens, special=True) == f"{ANALYSIS}ab{FINAL}Yes."
+    assert "Reasoning: medium" in computed(chat)
+    chat.thinking = False
+    chat.send("?")
+    assert computed(chat).startswith("low\n")
+
+
+def test_an_answer_in_channels_is_begun_and_continued() -> None:
+    chat = harmony("2<|return|>", "b.<|return|>", max_tokens=4)
+    assert chat.send("2+2?", prefill="4 - 2 = ").text == "4 - 2 = 2"
+    assert computed(chat).endswith("<|start|>assistant<|channel|>final<|message|>4 - 2 = 2")
+    cut = harmony(f"{ANALYSIS}abcd{FINAL}Yes.<|return|>", max_tokens=13)
+    assert cut.send("?").stop_reason == "length"
+    reply = cut.continue_answer().run()
+    assert (reply.thinking, reply.text) == ("abcd", "")
+    assert cut.continue_answer().run().text == "Yes."
+
+
+@pytest.mark.parametrize("written", ["Four.", "<response>Four.</response>", "<response>\nFour.\n</response>"])
+def test_tags_around_an_answer_are_left_out(written: str) -> None:
+    chat = make(f"<think>hm</think>\n\n{written}", "<response>x", source=GRANITE, thinking=True, n_ctx=4000)
+    assert shown(list(chat.stream("2+2?"))) == [("think", "hm"), ("text", "Four.")]
+    assert chat.send("?").text == "<response>x"  # without reasoning before it

@@ -65,6 +65,30 @@ KEYS: list[tuple[str, str, Any, str]] = [
     ("deci", "feed_forward_length", None, "missing"),
     ("deci", "attention.key_length", 2**13, "1 to 4096"),
     ("deci", "block_count", 0, "1 to 1024"),
+    *[("granite", "logit_scale", x, "1e-06 to 1e+06") for x in (0.0, -1.0, NAN, INF, 1e-30)],
+    ("granite", "logit_scale", None, "missing"),
+    *[
+        ("granite", key, x, "0 to 1e+06")
+        for x in (-1.0, NAN, INF, 1e30)
+        for key in ("embedding_scale", "residual_scale", "attention.scale")
+    ],
+    ("granite", "residual_scale", [0.4, 0.4], "number"),
+    ("granite", "rope.scaling.finetuned", 1, "bool"),
+    *[("minicpm", "logit_scale", x, "1e-06 to 1e+06") for x in (0.0, INF)],
+    *[("minicpm", "embedding_scale", x, "0 to 1e+06") for x in (-1.0, "12")],
+    *[("mistral3", "attention.temperature_scale", x, "0 to 1e+06") for x in (-0.1, NAN, 1e30)],
+    *[("mistral3", "rope.scaling.yarn_log_multiplier", x, "0 to 100") for x in (-1.0, INF, "1")],
+    *[("mistral3", "rope.scaling.original_context_length", n, "1 to 4294967295") for n in (0, 2.5)],
+    *[("gemma2", "attn_logit_softcapping", x, "0 to 1e+06") for x in (-1.0, NAN, INF, "50")],
+    *[("gemma2", "final_logit_softcapping", x, "0 to 1e+06") for x in (-30.0, NAN)],
+    ("gemma2", "attention.sliding_window_pattern", [True] * 2, "3 bools"),
+    ("olmo2", "attention.sliding_window_pattern", 0, "1 to"),
+    ("olmo2", "attention.sliding_window", 2.5, "integer"),
+    ("glm4", "rope.dimension_count", 33, "2 to 32"),
+    ("glm4", "rope.dimension_count", 15, "odd"),
+    ("glm4", "rope.dimension_sections", [8, 12, 12, 0], "not computed for glm4"),
+    ("smollm3", "rope.dimension_count", 8, "16 to 16"),
+    ("hunyuan-dense", "rope.scaling.alpha", 1000.0, "not computed for hunyuan-dense"),
 ]
 
 
@@ -103,7 +127,10 @@ PHI3_TENSORS: list[tuple[str, Any, str]] = [
     *[("rope_factors_short.weight", np.array([1] * 5 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
 ]
 
-UNSUPPORTED_KEYS = ("expert_count", "nextn_predict_layers", "rope.scaling.type", "attention.value_length")
+UNSUPPORTED_KEYS = (
+    "expert_count", "nextn_predict_layers", "rope.scaling.type", "attention.value_length", "rope.dimension_sections",
+    "rope.scaling.alpha",
+)  # fmt: skip
 UNSUPPORTED_WORDS = ("Q8_0", "I32", "F64", "differs between layers")
 
 # What the tensors do not bear out: architecture, keys, words

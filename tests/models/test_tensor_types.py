@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 from gguf.quants import dequantize, quantize
 from gguf_builder import string
-from tiny_models import F32, F64, N_VOCAB, SHAPES, forward, matrix_shapes, mixed_tensors, tensor_shapes, write_model
+from tiny_models import (
+    F32,
+    F64,
+    N_VOCAB,
+    SHAPES,
+    VARIATIONS,
+    forward,
+    matrix_shapes,
+    mixed_tensors,
+    tensor_shapes,
+    write_model,
+)
 
 import subbyte as sb
 from subbyte.errors import UnsupportedError
@@ -65,11 +76,18 @@ def relative(found: F32, exact: F64) -> float:
     return float(np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)))
 
 
-def assert_near(model: sb.Model, exact: F64) -> None:
-    """The bounds are about twice what was measured, on six instruction sets of x86."""
+def assert_near(model: sb.Model, exact: F64, *, routed: bool = False) -> None:
+    """The bounds are about twice what was measured, on six instruction sets of x86.
+
+    routed: int8's rounding may send a token to other experts where the router's logits are near to each other, so half
+    of the tokens may be further off.
+    """
     assert np.abs(logits(model, "float32") - exact).max() < 3e-5
     assert relative(logits(model, "int8x2"), exact) < 2e-4
-    assert relative(logits(model, "int8"), exact) < 0.04
+    found = logits(model, "int8")
+    assert (np.median([*map(relative, found, exact)]) if routed else relative(found, exact)) < (
+        0.06 if routed else 0.04
+    )
 
 
 def test_every_block_type_in_every_place(mixture: Mixture) -> None:
@@ -77,18 +95,19 @@ def test_every_block_type_in_every_place(mixture: Mixture) -> None:
         assert_near(model, mixture.logits)
 
 
-@pytest.mark.parametrize("arch", SHAPES)
+@pytest.mark.parametrize("arch", [arch for arch in SHAPES if arch not in VARIATIONS])
 @pytest.mark.thorough
 def test_every_architecture_with_every_block_type(arch: str, tmp_path: Path) -> None:
     s = SHAPES[arch]
     n_ff = [256 * -(-n // 64) for n in s["n_ff"]] if isinstance(s["n_ff"], list) else 256
     shape = {**s, "n_layer": max(s["n_layer"], 6), "n_embd": 256, "head_dim": 256, "n_ff": n_ff}
+    shape |= {name: 256 for name in ("n_ff_exp", "n_ff_shexp") if name in s}
     matrices = matrix_shapes(arch, shape)
     assert len(matrices) >= len(FORMATS)
     tensors, weights = mixed_tensors(matrices)
     vectors = write_model(tmp_path / "m.gguf", arch, shape, tensors=tensors)
     with sb.load(tmp_path / "m.gguf") as model:
-        assert_near(model, forward(arch, {**vectors, **weights}, TOKENS, shape))
+        assert_near(model, forward(arch, {**vectors, **weights}, TOKENS, shape), routed="n_expert" in s)
 
 
 def test_every_architecture_has_a_shape() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from subbyte.errors import ContextOverflow
 
 CONTROL = """<|im_start|> <|im_end|> <s> </s> <|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>
-<start_of_turn> <end_of_turn> [|system|] [|user|] [|assistant|] [|endofturn|]""".split()
+<start_of_turn> <end_of_turn> [|system|] [|user|] [|assistant|] [|endofturn|]
+<|start|> <|end|> <|message|> <|channel|> <|constrain|> <|call|> <|return|>""".split()
 WORDS = ["hello", "hell", "he", "ll", "lo", "wor", "ld", "\n\n"]  # merged tokens, longest first
 USER_DEFINED = ["<think>", "</think>"]
 

@@ -68,12 +68,16 @@ def page() -> str:
 
 def summary() -> str:
     """README's list."""
-    models = "; ".join(f"{models} ({name})" for name, models, _ in architectures())
+    names = ", ".join(name for name, _, _ in architectures())
     sets = "; ".join(f"{family} {' '.join(names)}" for family, names in processors().items())
-    items = {"Architectures": models, "Block types": " ".join(FORMATS), "Instruction sets": sets}
+    items = {
+        f"{len(ARCHITECTURES)} architectures": names,
+        "Block types": " ".join(FORMATS),
+        "Instruction sets": sets,
+    }
     lines = [
         *(f"- **{name}**: {text}." for name, text in items.items()),
-        "- **More**: [docs/supported.md](docs/supported.md).",
+        "- **Which models these are, and more**: [docs/supported.md](docs/supported.md).",
     ]
     return "".join(textwrap.fill(line, 140, subsequent_indent="  ", break_on_hyphens=False) + "\n" for line in lines)
 

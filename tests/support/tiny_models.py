@@ -52,15 +52,14 @@ SHAPES: dict[str, Shape] = {
     "exaone-moe": {**LLAMA, **MOE, "n_layer": 5, "window": 8, "n_ff_shexp": 64, "n_dense": 1},
     "bailingmoe2": {**LLAMA, **MOE, "n_expert": 8, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
 }  # fmt: skip
-PERIODS = {
-    "gemma2": 2,
-    "gpt-oss": 2,
-    "gemma3": 6,
-    "exaone4": 4,
-    "exaone-moe": 4,
-    "mellum": 4,
-    "olmo2": 4,
-}  # one layer in so many has no window
+VARIATIONS = {
+    "ernie4_5", "gemma", "glm4", "granite", "hunyuan-dense", "minicpm", "mistral3", "olmo2", "seed_oss", "smollm3",
+    "olmoe", "mellum", "minimax-m2", "granitemoe", "hunyuan-moe", "ernie4_5-moe", "glm4moe", "exaone-moe",
+}  # fmt: skip
+"""What these have of their own is done to one row alone: others stand for them where steps are cut and types mixed."""
+PERIODS = {  # one layer in so many has no window
+    "gemma2": 2, "gpt-oss": 2, "gemma3": 6, "exaone4": 4, "exaone-moe": 4, "mellum": 4, "olmo2": 4,
+}  # fmt: skip
 KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
     "gemma2": {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0},
     "granite": {"embedding_scale": 3.0, "residual_scale": 0.4, "attention.scale": 0.125, "logit_scale": 1.25},

@@ -10,7 +10,7 @@ from subbyte.runtime.generation.generation import complete
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import ChatTemplate
-from subbyte.runtime.tokenizer.special_tokens import EOG_TEXTS, FIM_TEXTS
+from subbyte.runtime.tokenizer.special_tokens import EOG_TEXTS, FIM_TEXTS, REPLY_ENDS
 
 BPE = {"model": "gpt2", "pre": "gpt-2", "merges": ["a b"]}
 GREEDY = Sampling(temperature=0)
@@ -51,6 +51,12 @@ FAMILIES = {
     ),
     "Phi 3": ("<|endoftext|> <|assistant|> <|system|> <|end|> <|user|>", "<|end|>", "<|endoftext|> <|end|>"),
     "Mistral": ("<unk> <s> </s> [INST] [/INST] [TOOL_CALLS]", "</s>", "</s>"),
+    "gpt-oss": (
+        "<|startoftext|> <|endoftext|> <|return|> <|constrain|> <|channel|> <|start|> <|end|> <|message|> <|call|>",
+        "<|return|>",
+        "<|endoftext|> <|return|> <|call|>",  # <|end|> ends a message, of several in a reply
+    ),
+    "Solar Open": ("<s> <|endoftext|> <|end|> <|flush|> <|calls|>", "<|flush|>", "<|endoftext|> <|flush|> <|calls|>"),
 }
 
 
@@ -65,7 +71,8 @@ def test_which_tokens_end_a_generation(tmp_path, family):
 
 @pytest.mark.parametrize("type", [NORMAL, USER_DEFINED, CONTROL])
 def test_every_one_of_them_stops_and_none_is_shown(tmp_path, type):
-    ends = [*EOG_TEXTS, *(texts[0] for texts in FIM_TEXTS.values())]
+    others = {other for _, other in REPLY_ENDS}  # with which <|end|> would be none
+    ends = [*(text for text in EOG_TEXTS if text not in others), *(texts[0] for texts in FIM_TEXTS.values())]
     tokens = [*alphabet(), *ends]
     tokenizer = load(tmp_path / "v.gguf", **BPE, tokens=tokens, token_type=[NORMAL] * 256 + [type] * len(ends))
     for text in ends:
