@@ -42,10 +42,10 @@ class Rope:
     """What a file says of its rotary embedding.
 
     n_rot: how many values of a head are turned. factor: how many times the context was stretched, from n_ctx_orig.
-    yarn: fast_turns, slow_turns: of the pairs at the ends of its ramp (beta_fast, beta_slow); extrapolation: how much
-    of their frequency the fast pairs keep (ext_factor), 0: as linear; sharpness: what queries and keys are multiplied
-    by where a file says it (attn_factor, which llama.cpp passes over) in place of yarn's own number, of which
-    log_multiplier takes so much back (mscale_all_dim).
+    yarn: fast_turns, slow_turns: of the pairs at the ends of its ramp (beta_fast, beta_slow, heeded as in transformers,
+    in llama.cpp by mistral3 alone); extrapolation: how much of their frequency the fast pairs keep (ext_factor), 0: as
+    linear; sharpness: what queries and keys are multiplied by where a file says it (attn_factor, which llama.cpp passes
+    over) in place of yarn's own number, of which log_multiplier takes so much back (mscale_all_dim).
     """
 
     n_rot: int

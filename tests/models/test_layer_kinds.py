@@ -162,3 +162,22 @@ def test_a_period_and_the_bools_that_it_stands_for_are_the_same_model(tmp_path: 
     bools = {"attention.sliding_window_pattern": [True, True, True, False, True]}
     write_model(tmp_path / "bools.gguf", "exaone4", **bools)
     assert np.array_equal(logits(tmp_path / "m.gguf", TOKENS), logits(tmp_path / "bools.gguf", TOKENS))
+
+
+# ---- layers without rope ----
+
+
+def ropes(path: Path) -> list[bool]:
+    with sb.load(path) as model:
+        return [of.parameters["rope"] >= 0 for of in attentions(model)]
+
+
+def test_every_fourth_layer_of_smollm3_has_no_rope(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", "smollm3")
+    assert ropes(tmp_path / "m.gguf") == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("finetuned", [True, False])
+def test_granite_whose_rope_was_not_trained_has_none(finetuned: bool, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", "granite", **{"rope.scaling.finetuned": finetuned})
+    assert ropes(tmp_path / "m.gguf") == [finetuned] * 2

@@ -15,7 +15,6 @@ from subbyte.runtime.gguf.model_file import GGUF
 
 REFS = SHARED / "refs" / "2026"
 BLOCKS_OF_INT8 = {"gpt-oss-mxfp4"}  # llama.cpp rounds activations where they meet these: near, but not equal
-NOT_YET = {"mixtral"}  # experts within llama
 HALVES = ("gemma4",)  # llama.cpp's GELU is a table of halves
 pytestmark = pytest.mark.skipif(not REFS.is_dir(), reason="reference logits are not at hand")
 
@@ -25,7 +24,7 @@ def runs(path: Path) -> bool:
         return file.metadata.str("general.architecture") in ARCHITECTURES
 
 
-NAMES = sorted(path.stem for path in REFS.glob("*.gguf") if path.stem not in NOT_YET and runs(path))
+NAMES = sorted(path.stem for path in REFS.glob("*.gguf") if runs(path))
 
 
 @pytest.mark.parametrize("isa", isas())

@@ -88,6 +88,30 @@ CASES = {
     "exaone4, windows": Case("exaone4", "exaone4", {
         "num_hidden_layers": 8, "sliding_window": 16, "sliding_window_pattern": 4, "rope_parameters": LLAMA3,
     }),
+    "arcee": Case("arcee", "arcee", {}),
+    "ernie4_5": Case("ernie4_5", "ernie4_5", {"head_dim": 32}),
+    "gemma": Case("gemma", "gemma", {"head_dim": 32}),
+    "gemma2": Case("gemma2", "gemma2", {
+        "num_hidden_layers": 4, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16,
+        "attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0,
+    }),
+    "glm4": Case("glm4", "glm4", {
+        "head_dim": 32, "attention_bias": True, "rope_parameters": {**ROPE, "partial_rotary_factor": 0.5},
+    }),
+    "granite": Case("granite", "granite", {
+        "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.1, "logits_scaling": 1.6,
+    }),
+    "hunyuan-dense": Case("hunyuan-dense", "hunyuan_v1_dense", {"head_dim": 32, "tie_word_embeddings": True}),
+    "mistral3": Case("mistral3", "ministral3", {"head_dim": 32, "rope_parameters": {
+        **YARN, "beta_fast": 0.5, "beta_slow": 0.02, "mscale": 1.0, "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": 32, "llama_4_scaling_beta": 0.3,
+    }}),
+    "olmo2": Case("olmo2", "olmo2", {}),
+    "olmo3, yarn": Case("olmo2", "olmo3", {
+        "num_hidden_layers": 8, "sliding_window": 16, "rope_parameters": {**YARN, "attention_factor": 1.2},
+    }),
+    "seed_oss": Case("seed_oss", "seed_oss", {"head_dim": 32, "attention_bias": True, "attention_out_bias": False}),
+    "smollm3": Case("smollm3", "smollm3", {"num_hidden_layers": 5}),
     # transformers has none of its own for these two: EXAONE 3 is a Llama, and so is a deci whose layers are all alike.
     "exaone": Case("exaone", "llama", {"rope_parameters": LLAMA3}),
     "deci": Case("deci", "llama", {"rope_parameters": LLAMA3}),

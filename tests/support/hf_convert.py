@@ -1,7 +1,7 @@
 """A Hugging Face transformers model as a GGUF file of F32 tensors, as llama.cpp's converter would make it.
 
-Names come from gguf-py. What changes besides: the order of the rows of queries and keys (llama, deci), norm weights
-(gemma3), and rope scaling, which mostly becomes factors of the frequencies.
+Names come from gguf-py. What changes besides: the order of the rows of queries and keys where rope rotates neighbours,
+norm weights (gemma), and rope scaling, which mostly becomes factors of the frequencies.
 """
 
 from __future__ import annotations
@@ -14,6 +14,18 @@ from typing import Any
 import gguf
 import numpy as np
 from tiny_models import F32, write_vocabulary
+
+NEIGHBOURS = ("llama", "deci", "arcee", "granite", "mistral3", "smollm3")  # transformers rotates halves in these
+SCALES = {
+    "embedding_multiplier": "embedding_scale", "residual_multiplier": "residual_scale", "logits_scaling": "logit_scale",
+    "attention_multiplier": "attention.scale", "final_logit_softcapping": "final_logit_softcapping",
+    "attn_logit_softcapping": "attn_logit_softcapping",
+}  # fmt: skip
+YARN = {
+    "beta_fast": "rope.scaling.yarn_beta_fast", "beta_slow": "rope.scaling.yarn_beta_slow",
+    "attention_factor": "rope.scaling.yarn_attn_factor", "mscale_all_dim": "rope.scaling.yarn_log_multiplier",
+    "llama_4_scaling_beta": "attention.temperature_scale",
+}  # fmt: skip
 
 
 def convert(model: Any, arch: str, path: Path) -> None:
@@ -38,8 +50,9 @@ def add_shape(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_embedding_length(config.hidden_size)
     w.add_feed_forward_length(config.intermediate_size)
     w.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if getattr(config, "final_logit_softcapping", None):
-        w.add_final_logit_softcapping(config.final_logit_softcapping)
+    for name, key in SCALES.items():
+        if getattr(config, name, None):
+            w.add_float32(f"{w.arch}.{key}", getattr(config, name))
 
 
 def head_dim(config: Any) -> int:
@@ -70,6 +83,9 @@ def add_rope(w: gguf.GGUFWriter, config: Any) -> Iterator[tuple[str, F32]]:
     if kind in ("linear", "yarn"):
         w.add_rope_scaling_type(gguf.RopeScalingType(kind))
         w.add_rope_scaling_factor(rope["factor"])
+    for name, key in YARN.items():
+        if rope.get(name):
+            w.add_float32(f"{w.arch}.{key}", rope[name])
     if kind in ("yarn", "longrope"):
         w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if kind == "llama3":
@@ -94,15 +110,15 @@ def llama3_factors(rope: dict[str, float], n_rot: int) -> F32:
 def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
     """GGUF names and values of a model's parameters; tied ones come once."""
     config = model.config
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch.upper()], config.num_hidden_layers)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch.upper().replace("-", "_")], config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     for name, parameter in model.named_parameters():
         x = parameter.detach().numpy()
         stem, _, suffix = name.rpartition(".")
         part = stem.rpartition(".")[2]
-        if arch in ("llama", "deci") and part in heads:
+        if arch in NEIGHBOURS and part in heads:
             x = neighbours(x, heads[part])
-        if arch == "gemma3" and part.endswith("norm"):
+        if arch.startswith("gemma") and part.endswith("norm"):
             x = 1 + x
         yield f"{names.get_name(stem)}.{suffix}", np.ascontiguousarray(x)
 

@@ -202,7 +202,7 @@ def write_model(
     types: block types that its matrices take in turn. tensors: by full name, others instead of its own or besides them:
     an array, (blocks, type), or None for none. n_vocab: rows of the embeddings and of the head. n_unused: so many more
     tokens, which no text has. strings: metadata by whole keys. metadata: keys of the architecture, replaced or added
-    (float, int, str); None: left out.
+    (float, int, str, bool); None: left out.
     """
     s = shape or SHAPES[arch]
     rng = np.random.default_rng(seed)
