@@ -8,7 +8,7 @@ from subbyte.runtime.gguf.names import is_routed, split_name
 from subbyte.runtime.gguf.values import ARRAY
 
 MAX_LAYERS = 512
-_ALONE = re.compile(r"ffn_(gate|up|down)\.\d+\.")  # one expert, as before 2024
+_ALONE = re.compile(r"ffn_(gate|up|down)\.\d+\.")  # one expert, in files of before April 2024
 
 
 @dataclass(frozen=True, slots=True)

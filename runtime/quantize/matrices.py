@@ -43,7 +43,7 @@ def matrices(gguf: GGUF, *, imatrix: bool) -> list[QuantizableTensor]:
     traits = _traits(gguf.metadata)
     tensors = [tensor for tensor in gguf.tensors.values() if is_matrix(tensor.name, tensor.shape)]
     if alone := next((tensor.name for tensor in tensors if ALONE.search(tensor.name)), None):
-        found = f"{gguf.path}: {quoted(alone)} is one expert alone, as files had it before 2024"
+        found = f"{gguf.path}: tensor {quoted(alone)}: a tensor for each expert, as files of before April 2024 have"
         raise UnsupportedError(f"{found}; convert the original model again")
     return locate([(t.name, t.shape[0]) for t in tensors], traits, imatrix=imatrix)
 

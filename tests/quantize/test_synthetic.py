@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_synthetic import LAYER, TINY
+from tiny_synthetic import LAYER, TINY, TINY_MOE
 
 import subbyte as sb
 from subbyte.errors import FileExists, ResourceError
@@ -35,6 +35,22 @@ def test_a_model_of_every_mix_computes_sane_logits(mix: str, tmp_path: Path) -> 
         with loaded.session(64) as session:
             for logits in (session.eval(range(40)), session.eval([299])):
                 assert 0.25 < logits.std() < 4
+
+
+@pytest.mark.parametrize("architecture, mix", [("qwen3moe", "Q4_K_M"), ("gpt-oss", "MXFP4_MOE"), ("llama", "IQ2_XXS")])
+@pytest.mark.thorough
+def test_a_mixture_of_experts_computes_sane_logits_and_its_router_spreads_tokens(
+    architecture: str, mix: str, tmp_path: Path
+) -> None:
+    model = Synthetic(replace(TINY_MOE, architecture=architecture), mix)
+    write(model, tmp_path / "m.gguf")
+    with sb.load(tmp_path / "m.gguf") as loaded:
+        types = {tensor.name: tensor.type for tensor in loaded.gguf.tensors.values()}
+        assert types == {name: type for name, (_, type) in model.tensors().items()}
+        with loaded.session(64) as session:
+            assert all(0.25 < session.eval(ids).std() < 4 for ids in (range(40), [299]))
+        found = sb.imatrix(loaded, "ab cd ef gh ij kl mn op qr st uv wx yz " * 20, n_ctx=128, chunks=2)
+    assert min(found.counts["blk.0.ffn_up_exps.weight"]) > 256 * 2 / 4 / 10
 
 
 @pytest.mark.parametrize("format", FORMATS)
