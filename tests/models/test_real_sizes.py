@@ -9,11 +9,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from paths import ROOT
 
 import subbyte as sb
+from subbyte.runtime.synthetic import write as synthetic
 from subbyte.runtime.synthetic.shapes import LayerShape
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.write import SHAPES, Synthetic, write
@@ -77,3 +79,47 @@ def test_as_many_tokens_merges_and_layers_as_the_real_one_load_in_seconds(name: 
     with sb.load(tmp_path / "m.gguf") as model, model.session(4096) as session:
         assert time.process_time() - begin < 5  # 0.5 to 1.5 s on an idle machine
         assert session.eval(model.tokenize("abcd efgh")).shape == (whole.vocabulary.n_tokens,)
+
+
+# Load, a prompt and a few tokens with a context of 4096; prints what that took.
+RUN_WHOLE = """
+import json, sys, time
+from pathlib import Path
+import subbyte as sb
+from engines.sizes_engine import peak_memory, resident
+path = Path(sys.argv[1])
+begin = time.process_time()
+with sb.load(path, threads=2) as model, model.session(4096) as session:
+    load = time.process_time() - begin
+    for size in (64, 1, 1):
+        session.eval(range(size))
+    print(json.dumps({"load": load, "peak": peak_memory(), "mapped": resident(path), "file": path.stat().st_size,
+                      "cache": model.plan.cache_bytes(4096, "f16")}))
+"""
+
+
+def leave_hole(file: BinaryIO, pool: memoryview, n_bytes: int, start: int) -> None:
+    """Zeros that take no room on the disk."""
+    file.flush()
+    file.truncate(file.tell() + n_bytes)
+    file.seek(0, os.SEEK_END)
+
+
+@pytest.mark.parametrize("name, mix", [("qwen3-30b-a3b", "Q4_K"), ("gpt-oss-20b", "MXFP4_MOE")])
+def test_a_whole_mixture_loads_in_time_and_runs_within_file_and_cache_and_150_mb(
+    name: str, mix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All weights are zero, so that all tokens go to the same experts: no more of the file is read."""
+    monkeypatch.setattr(synthetic, "_check_space", lambda model, path: None)
+    monkeypatch.setattr(synthetic, "_write_cycled", leave_hole)
+    path = tmp_path / "m.gguf"
+    write(Synthetic(SHAPES[name], mix), path)
+    assert path.stat().st_size > 10e9 > 100 * 512 * path.stat().st_blocks
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_WHOLE, str(path)], env={**os.environ, "PYTHONPATH": str(BENCHMARKS)},
+        check=True, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["load"] < 2
+    assert found["peak"] <= found["file"] + found["cache"] + 150e6
+    assert found["peak"] - found["mapped"] <= found["cache"] + 150e6, "however little of the file was read"
