@@ -312,7 +312,8 @@ class Chat(Handle):
         return bool(new) or answer.stop_reason in ("eog", "stop")
 
     def _variables(self) -> dict[str, Any]:
-        return {"now": self._now, **self.variables, **self._reasoning_format.variables(self._thinking)}
+        switched = self._reasoning_format.variables(self._thinking, self._reasoning_budget)
+        return {"now": self._now, **self.variables, **switched}
 
     def _opened_by_template(self) -> str | None:
         variables = self._variables()

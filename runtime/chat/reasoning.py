@@ -22,16 +22,20 @@ ReasoningStart: TypeAlias = Literal["auto", "open"]
 
 @dataclass(frozen=True, slots=True)
 class TemplateVariable:
-    """A variable of the chat template that switches reasoning: its name, and its values for on and off."""
+    """A variable of the chat template that switches reasoning: its name, and its values for on and off.
+
+    budget: whether it takes a number of tokens, too, which the model is told to reason in.
+    """
 
     name: str
     on: bool | int | str
     off: bool | int | str
+    budget: bool = False
 
 
 VARIABLES = (
     TemplateVariable("enable_thinking", True, False),  # Qwen3, EXAONE 4, GLM 4.5, SmolLM3, MiniCPM 5
-    TemplateVariable("thinking_budget", -1, 0),  # Seed-OSS
+    TemplateVariable("thinking_budget", -1, 0, budget=True),  # Seed-OSS
     TemplateVariable("reasoning_effort", "high", "low"),  # gpt-oss, which reasons a little all the same; Solar-Open
     TemplateVariable("thinking", True, False),  # Granite 3.3
 )
@@ -62,11 +66,13 @@ class ReasoningFormat:
         """The text behind the open tag, if the template begins an answer inside of it; found by rendering."""
         return None if self.tags is None else self.tags.within(template.generation_prompt(**variables))
 
-    def variables(self, thinking: bool | None) -> Mapping[str, bool | int | str]:
-        """The template's variables for `thinking`."""
-        if not isinstance(self.switch, TemplateVariable) or thinking is None:
+    def variables(self, thinking: bool | None, budget: int | None = None) -> Mapping[str, bool | int | str]:
+        """The template's variables for `thinking` and a budget of tokens for it."""
+        if not isinstance(self.switch, TemplateVariable):
             return {}
-        return {self.switch.name: self.switch.on if thinking else self.switch.off}
+        if self.switch.budget and budget is not None and thinking is not False:
+            return {self.switch.name: budget}
+        return {} if thinking is None else {self.switch.name: self.switch.on if thinking else self.switch.off}
 
     def system(self, text: str | None, thinking: bool | None) -> str | None:
         """The system text to send: the line that switches reasoning, then the user's own text."""

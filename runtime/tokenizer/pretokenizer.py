@@ -54,7 +54,12 @@ _KIMI_WORDS = _cased(but=r"&&[^\p{Han}]", ending=_CONTRACTION + "?")
 KIMI = rf"\p{{Han}}+|{_KIMI_WORDS}|\p{{N}}{{1,3}}|{_SIGNS}[\r\n]*|{_REST}"
 
 _THREE_DIGITS = r"\p{N}{1,3}"
-_THREE_DIGITS_FROM_THE_RIGHT = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
+# Groups of three from the right, in steps that look at a number once and not once for each of its digits: first what is
+# left of the last whole group, then the groups.
+_AFMOE_DIGITS = (r"(?<!\p{N})\p{N}{1,2}(?=(?:\p{N}{3})+(?!\p{N}))", _THREE_DIGITS)
+_AYA_DIGITS = (r"(?<!\d)\d{1,2}(?=(?:\d{3})+\b)", r"(?<!\d)\d++\b")  # GPT4O makes the groups; no number before a letter
+_GROUPS = r"(?=(?:\d{3})+(?!\d))"
+_SUPERBPE_DIGITS = (rf"(?<!\d){_GROUPS}|(?<=\A\d|\D\d){_GROUPS}|(?<=\A\d\d|\D\d\d){_GROUPS}", r"\d{3}(?=\d)")
 _HAN_AND_KANA = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 _WORDS_AND_MARKS = r"[!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+"
 DEEPSEEK3 = rf"{_WORDS_AND_MARKS}[\r\n]*|{_REST}"
@@ -74,7 +79,7 @@ _DEEPSEEK_LETTERS = (
 )
 _DEEPSEEK_CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 _DEEPSEEK_SIGNS = "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+"
-DEEPSEEK = ("[\r\n]", rf"\s?[{_DEEPSEEK_LETTERS}]+", _DEEPSEEK_SIGNS, r"\s+$", _DEEPSEEK_CJK, DIGIT)
+DEEPSEEK = ("[\r\n]", rf"\s?[{_DEEPSEEK_LETTERS}]+", _DEEPSEEK_SIGNS, r"(?<!\s)\s++$", _DEEPSEEK_CJK, DIGIT)
 DEEPSEEK_CODER = ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _DEEPSEEK_CJK, DIGIT)
 # Han, Kana, Thai, Lao, Khmer, Myanmar, Hangul.
 _AFMOE_SCRIPTS = (
@@ -135,16 +140,16 @@ _NAMES = {
     "gpt-2 phi-2 exaone4 gigachat a.x-4.0 mellum jais trillion granite-docling": SplitRule((GPT2,)),
     "mpt olmo": SplitRule((GPT2,), nfc=True),  # the vocabulary of GPT-NeoX
     "gpt-4o llama4 kanana2 talkie minimax-m2": SplitRule((GPT4O,)),
-    "tiny_aya cohere2moe": SplitRule((r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O)),
+    "tiny_aya cohere2moe": SplitRule((*_AYA_DIGITS, GPT4O)),
     "youtu": SplitRule((_YOUTU_SCRIPTS, YOUTU), ignore_merges=True),
     "kimi-k2": SplitRule((KIMI,)),
     "tekken": SplitRule((TEKKEN,), ignore_merges=True, add_bos=True),
     "deepseek-v3 hunyuan-dense joyai-llm hy_v4": SplitRule((_THREE_DIGITS, _HAN_AND_KANA, DEEPSEEK3)),
     "spark2_5": SplitRule((_THREE_DIGITS, _HAN_AND_KANA, SPARK, DIGIT)),
-    "afmoe": SplitRule((_THREE_DIGITS_FROM_THE_RIGHT, _AFMOE_SCRIPTS, DEEPSEEK3)),
+    "afmoe": SplitRule((*_AFMOE_DIGITS, _AFMOE_SCRIPTS, DEEPSEEK3)),
     "deepseek-llm": SplitRule(DEEPSEEK),
     "deepseek-coder": SplitRule(DEEPSEEK_CODER),
-    "superbpe": SplitRule((r"\p{N}+", r"(?=(\d{3})+(?!\d))"), cut=_BEFORE_DIGIT),
+    "superbpe": SplitRule((r"\p{N}+", *_SUPERBPE_DIGITS), cut=_BEFORE_DIGIT),
     "falcon": SplitRule((r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9]+", r"[0-9][0-9][0-9]")),
     "default": SplitRule((r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
 }

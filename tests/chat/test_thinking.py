@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeSession, FakeTokenizer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reasoning_templates import EXAONE4, EXAONE_DEEP, GPT_OSS, GRANITE, NEMOTRON, QWEN3, SEED_OSS
 from tiny_models import write_model
@@ -332,6 +332,7 @@ def test_stop_strings_count_in_the_answer_alone() -> None:
 
 
 @given(st.lists(st.sampled_from(["<think>", "</think>", "a", "ST", "OP", "\n", "<th", "é"]), max_size=12).map("".join))
+@settings(deadline=None)
 @pytest.mark.thorough
 def test_deltas_make_up_the_reply(text: str) -> None:
     chat = make(text, stop=["STOP"])
@@ -442,6 +443,15 @@ def test_channels_have_a_budget_and_an_effort() -> None:
     chat.thinking = False
     chat.send("?")
     assert computed(chat).startswith("low\n")
+
+
+def test_a_template_that_takes_a_budget_is_told_it() -> None:
+    chat = make("a", "b", source=SEED_OSS, vocabulary=NoTags(bos="<s>"), reasoning_budget=100, n_ctx=4000)
+    chat.send("?")
+    assert "thinking budget, which is 100." in computed(chat)
+    chat.thinking = False
+    chat.send("?")
+    assert "thinking budget is 0" in computed(chat)
 
 
 def test_an_answer_in_channels_is_begun_and_continued() -> None:

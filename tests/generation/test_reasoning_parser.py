@@ -4,12 +4,13 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, ReasoningParser, Tags
 
 THINK = Tags("<think>", "</think>")
+RESPONSE = ("<response>", "</response>")
 TEXTS = st.lists(
     st.sampled_from(["<think>", "</think>", "<think", "</", "<", ">", "think>", "\n", " ", "a", "é"]), max_size=12
 ).map("".join)
@@ -40,6 +41,25 @@ def test_pieces_equal_the_whole(text: str, sizes: list[int], opened: str | None)
     assert ("".join(r for r, _ in pieces), "".join(a for _, a in pieces)) == whole(text, opened)
     first_answer = next((i for i, (_, answer) in enumerate(pieces) if answer), len(pieces))
     assert not any(reasoning for reasoning, _ in pieces[first_answer + 1 :])
+
+
+ANSWERS = st.sampled_from(["<response>", "</response>", "<resp", "</", "\n", " ", "a", "é"])
+
+
+@given(st.lists(ANSWERS, max_size=9).map("".join), st.lists(st.integers(1, 9), min_size=1, max_size=5))
+@settings(deadline=None)
+def test_tags_around_an_answer_are_left_out(answer: str, sizes: list[int]) -> None:
+    pieces = in_pieces(f"<think>so</think>\n\n{answer}", sizes, Tags("<think>", "</think>", RESPONSE))
+    expected = answer.lstrip("\n")
+    if expected.startswith("<response>"):
+        inside, closed, behind = expected.removeprefix("<response>").lstrip("\n").partition("</response>")
+        expected = (inside.removesuffix("\n") if closed else inside) + behind
+    assert ("".join(r for r, _ in pieces), "".join(a for _, a in pieces)) == ("so", expected)
+
+
+def test_an_answer_without_reasoning_keeps_its_tags() -> None:
+    pieces = in_pieces("<response>a</response>", [3], Tags("<think>", "</think>", RESPONSE))
+    assert "".join(answer for _, answer in pieces) == "<response>a</response>"
 
 
 @pytest.mark.parametrize("tags", KNOWN_TAGS)

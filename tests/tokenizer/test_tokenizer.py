@@ -357,6 +357,15 @@ def test_long_texts_of_one_kind(bpe, spm, text):
     assert time.process_time() - start < 10  # 0.1 to 1 s on an idle machine
 
 
+@pytest.mark.parametrize("pre", ["tiny_aya", "superbpe", "afmoe", "deepseek-llm"])
+@pytest.mark.thorough
+def test_rules_that_look_ahead_look_at_a_text_once(pre):
+    start = time.process_time()
+    for text in ("1" * 100_000, "1" * 100_000 + "a", " " * 100_000 + "世"):
+        assert sum(len(part) for part, _ in PreTokenizer(RULES[pre]).split(text)) == len(text)
+    assert time.process_time() - start < 5  # 0.3 s on an idle machine; growing with the square: half a minute
+
+
 @pytest.mark.parametrize("kind", ["bpe", "spm"])
 def test_the_first_ids_are_those_of_the_whole_text(kind, request, monkeypatch):
     monkeypatch.setattr(pretokenizer, "CHUNK", 50)

@@ -13,11 +13,21 @@ struct experts_down {
 };
 
 enum { HIDDEN, ROUTING, SHARED_HIDDEN };        /* what it reads; the last if there is a shared expert */
-enum { SMALL_BATCH_ROWS = 16 };                 /* of every expert that a task takes: enough tasks for all threads */
+enum {
+    MOST_PANELS = 4,                            /* of many tokens: the hidden values of a group meet them while they are in the cache */
+    TASKS_PER_THREAD = 4                        /* at least, where there are so many rows */
+};
 
-static int64_t task_rows(const struct step *s)
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* How many rows of every expert a task takes. */
+static int64_t task_rows(const struct step *s, const struct op *op)
 {
-    return is_small_batch(s, s->n_tokens) ? SMALL_BATCH_ROWS : PANEL_ROWS;
+    const struct weight *down = &op->matrix[0].weight;
+    int small = is_small_batch(s, s->n_tokens), unit = small ? 8 : PANEL_ROWS;
+    int64_t most = small ? chunk_rows(s, down, s->n_tokens) : MOST_PANELS * PANEL_ROWS;
+    int64_t share = s->plan->width[op->out[0]] / (TASKS_PER_THREAD * s->scratch->n_threads) / unit * unit;
+    return min64(share < unit ? unit : share, most);
 }
 
 /* One token: each of its hidden rows in this thread's own memory. */
@@ -57,21 +67,22 @@ static float weight_of(const struct experts_down *p, const float *chosen, const 
     return chosen[g->token[t] * routing_width(p->n_used) + p->n_used + which];
 }
 
-/* sum[t][n] of rows row0 .. row0 + n - 1 over all groups. */
-static void add_experts(struct step *s, const struct op *op, const struct routing *routing, int64_t row0, int n, int thread,
-                        float *out, float *sum)
+/* Adds what an expert makes of rows row0 .. row0 + n - 1 to sum[t][stride]; out: room for a panel of all tokens. */
+static void add_expert(struct step *s, const struct op *op, const struct expert_group *g, int64_t row0, int n, int thread, float *out,
+                       float *sum, int stride)
 {
     const struct experts_down *p = op->parameters;
     const float *chosen = s->scratch->slot[op->in[ROUTING]];
-    memset(sum, 0, (int64_t)s->n_tokens * n * sizeof *sum);
-    for (const struct expert_group *g = routing->group; g < routing->group + routing->n_groups; g++) {
-        int shared = g->expert == p->n_expert;
-        struct matrix down = expert_matrix(&op->matrix[shared], shared ? 1 : p->n_expert, shared ? 0 : g->expert, 0,
-                                           s->plan->width[op->out[0]]);
-        multiply_expert(s, &down, shared || !p->down_scale.data ? NULL : p->down_scale.data + g->expert, row0, n, &g->in, thread, out);
+    int shared = g->expert == p->n_expert;
+    struct matrix down = expert_matrix(&op->matrix[shared], shared ? 1 : p->n_expert, shared ? 0 : g->expert, 0,
+                                       s->plan->width[op->out[0]]);
+    const float *scale = shared || !p->down_scale.data ? NULL : p->down_scale.data + g->expert;
+    for (int first = 0; first < n; first += PANEL_ROWS) {
+        int rows = n - first < PANEL_ROWS ? n - first : PANEL_ROWS;
+        multiply_expert(s, &down, scale, row0 + first, rows, &g->in, thread, out);
         for (int t = 0; t < g->n; t++) {
-            s->kernels->scale(out + t * n, weight_of(p, chosen, g, t), n);
-            s->kernels->add(sum + (int64_t)g->token[t] * n, out + t * n, n);
+            s->kernels->scale(out + t * rows, weight_of(p, chosen, g, t), rows);
+            s->kernels->add(sum + (int64_t)g->token[t] * stride + first, out + t * rows, rows);
         }
     }
 }
@@ -80,9 +91,11 @@ static void run_task(struct step *s, const struct op *op, const struct routing *
 {
     const struct experts_down *p = op->parameters;
     int64_t width = s->plan->width[op->out[0]];
-    float *out = s->scratch->thread[thread].out, *sum = out + (int64_t)s->n_tokens * n;
+    float *sum = s->scratch->thread[thread].floats + routing_floats(p->n_expert, p->n_used, s->scratch->n_batch);
     float *dst = s->scratch->slot[op->out[0]] + row0;
-    add_experts(s, op, routing, row0, n, thread, out, sum);
+    memset(sum, 0, (int64_t)s->n_tokens * n * sizeof *sum);
+    for (const struct expert_group *g = routing->group; g < routing->group + routing->n_groups; g++)
+        add_expert(s, op, g, row0, n, thread, s->scratch->thread[thread].out, sum, n);
     if (p->scale != 1)
         s->kernels->scale(sum, p->scale, (int64_t)s->n_tokens * n);
     for (int t = 0; t < s->n_tokens; t++, dst += width, sum += n) {
@@ -101,7 +114,7 @@ static int run_experts_down(struct step *s, const struct op *op, struct team *te
                     s->scratch->thread[thread].floats, &routing);
     if (prepare_inputs(s, op, &routing, team, thread))
         return 1;
-    int64_t width = s->plan->width[op->out[0]], rows = task_rows(s);
+    int64_t width = s->plan->width[op->out[0]], rows = task_rows(s, op);
     for (int64_t task; (task = next_chunk(team, thread, (width + rows - 1) / rows)) >= 0;) {
         int64_t row0 = task * rows;
         run_task(s, op, &routing, row0, width - row0 < rows ? width - row0 : rows, thread);
@@ -114,7 +127,7 @@ static struct scratch_need experts_down_need(const struct op *op, struct step_si
     const struct experts_down *p = op->parameters;
     int64_t cols = op->matrix[0].weight.cols, shared_cols = op->n_matrices > 1 ? op->matrix[1].weight.cols : 0;
     return (struct scratch_need){
-        .thread_floats = routing_floats(p->n_expert, p->n_used, size.n_batch),
+        .thread_floats = routing_floats(p->n_expert, p->n_used, size.n_batch) + size.n_batch * MOST_PANELS * PANEL_ROWS,
         .thread_q8 = 2 * (p->n_used * cols + shared_cols),
         .prepared = prepared_values(p->n_expert, p->n_used, cols, size) + (size.n_batch + size.lanes) * shared_cols,
     };
