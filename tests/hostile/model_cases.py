@@ -11,7 +11,7 @@ from gguf_builder import BOOL, F32, F64, I32, U8, U64
 from hostile import Write, metadata, model, section
 from tiny_models import DECI, LLAMA, MOE, N_VOCAB, SHAPES, write_model
 
-from subbyte.errors import FormatError, SubbyteError, UnsupportedError
+from subbyte.errors import FormatError, NumericError, SubbyteError, UnsupportedError
 
 NAN, INF = math.nan, math.inf
 EPS, BASE = "attention.layer_norm_rms_epsilon", "rope.freq_base"
@@ -292,6 +292,18 @@ OTHER = [
       for n in (0, 1, 2**32 - 1)],
     *[(f"{key} 0", model("glm4moe", **{key: value}), None)
       for key, value in (("expert_gating_func", 0), ("expert_weights_scale", 0.0), ("expert_group_count", 0))],
+    *[(what, model("qwen3moe", tensors={f"blk.0.{name}.weight": np.ones(shape, np.float32)}), UnsupportedError,
+       f"tensor blk.0.{unread}.weight is no part of qwen3moe")
+      for what, name, shape, unread in (
+          ("experts fused and apart", "ffn_gate_up_exps", (7, 64, 64), "ffn_gate_exps"),
+          ("experts beside a dense network", "ffn_down", (64, 96), "ffn_down"),
+      )],
+    *[(f"{len(sinks)} sinks of {sinks[0]}", model("gpt-oss", tensors={"blk.1.attn_sinks.weight": sinks}), error, says)
+      for sinks, error, says in (
+          (np.ones(5, np.float32), FormatError, "ask for [4]"),
+          (np.full(4, NAN, np.float32), NumericError, "not finite"),
+          (np.full(4, INF, np.float32), NumericError, "not finite"),
+      )],
     ("as many experts as there may be", model("qwen3moe", shape=MANY_EXPERTS), None),
 ]  # fmt: skip
 
