@@ -86,7 +86,15 @@ class MappedFile:
 
 class Engine:
     def __init__(
-        self, plan: Plan, *, n_batch: int, n_threads: int, n_ctx: int, isa: str | None = ..., activations: str = ...
+        self,
+        plan: Plan,
+        *,
+        n_batch: int,
+        n_threads: int,
+        n_ctx: int,
+        isa: str | None = ...,
+        activations: str = ...,
+        reads_ahead: bool = ...,
     ) -> None: ...
     @property
     def n_batch(self) -> int: ...

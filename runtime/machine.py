@@ -50,23 +50,29 @@ def _count_cores(root: Path, cpus: range | set[int]) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """The CPU quota, in CPUs, of each cgroup this process is in and of those around it, versions 1 and 2."""
+    """The CPU quota, in CPUs, of each cgroup this process is in and of those around it."""
+    for version, folder in _groups(root, "cpu"):
+        quota = _quota_v2(folder) if version == 2 else _quota_v1(folder)
+        if quota is not None:
+            yield quota
+
+
+def _groups(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
+    """Version, 1 or 2, and folder of each cgroup with this controller that holds this process, from the inside out."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
-            mounts, read = ["", "unified"], _quota_v2
-        elif "cpu" in controllers.split(","):
-            mounts, read = [controllers, "cpu"], _quota_v1
+            mounts, version = ["", "unified"], 2
+        elif controller in controllers.split(","):
+            mounts, version = [controllers, controller], 1
         else:
             continue
         inner = Path(path.lstrip("/"))
         # Inside a container the path may be the host's and not exist here: then only the upper folders hold files.
         for mount in mounts:
             for folder in (inner, *inner.parents):
-                quota = read(root / _CGROUPS / mount / folder)
-                if quota is not None:
-                    yield quota
+                yield version, root / _CGROUPS / mount / folder
 
 
 def _quota_v2(folder: Path) -> float | None:
@@ -87,12 +93,15 @@ def _ratio(quota: str = "", period: str = "") -> float | None:
 def available_memory(root: Path = Path("/")) -> int:
     """Bytes that can be taken without swapping; 2^62 if unknown.
 
-    The smaller of what the machine and the control group (v2 or v1) have left.
+    The smaller of what the machine and the control groups (v2 or v1) have left. Pages of files that were read count as
+    free, since they go when memory is needed.
     """
-    return min(machine_memory(root), group_memory(root))
+    groups = (_left_in_group(version, folder) for version, folder in _groups(root, "memory"))
+    return min(machine_memory(root), *(left for left in groups if left is not None), 2**62)
 
 
 def machine_memory(root: Path) -> int:
+    """Bytes that the machine has left; 2^62 if unknown."""
     try:
         for line in (root / "proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -102,13 +111,13 @@ def machine_memory(root: Path) -> int:
     return 2**62
 
 
-def group_memory(root: Path) -> int:
-    cgroup = root / "sys/fs/cgroup"
-    v2 = ("memory.max", "memory.current")
-    v1 = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")
-    for limit, usage in (v2, v1):
-        try:
-            return int((cgroup / limit).read_text()) - int((cgroup / usage).read_text())
-        except (OSError, ValueError):  # absent, or the word "max"
-            continue
-    return 2**62
+def _left_in_group(version: int, folder: Path) -> int | None:
+    """Bytes that a control group has left; None without a limit."""
+    names = ("limit_in_bytes", "usage_in_bytes") if version == 1 else ("max", "current")
+    limit, usage = (_read(folder / f"memory.{name}") for name in names)
+    if not (limit.isdigit() and usage.isdigit()):
+        return None
+    of_files = ("total_active_file", "total_inactive_file") if version == 1 else ("active_file", "inactive_file")
+    statistics = dict(line.split(maxsplit=1) for line in _read(folder / "memory.stat").splitlines() if " " in line)
+    pages = sum(int(statistics[name]) for name in of_files if statistics.get(name, "").isdigit())
+    return max(0, int(limit) - int(usage) + pages)

@@ -158,8 +158,12 @@ class Model(Handle):
             self._check_room(n_ctx, options)
         return Runner(
             plan or self.plan, n_ctx=n_ctx, activations=options.activations, n_threads=self.n_threads, isa=self.isa,
-            check=self.gguf.check_unchanged,
+            reads_ahead=self._exceeds_memory(n_ctx, options), check=self.gguf.check_unchanged,
         )  # fmt: skip
+
+    def _exceeds_memory(self, n_ctx: int, options: SessionOptions) -> bool:
+        """Whether not all of the file can stay in memory beside a session."""
+        return self.gguf.size + self.plan.cache_bytes(n_ctx, options.cache_type) > available_memory()
 
     def _choose_context(self, options: SessionOptions) -> int:
         room = available_memory() // 2 // self.plan.cache_bytes(1, options.cache_type)

@@ -39,6 +39,7 @@ class Runner(Handle):
     """A plan with the engine that runs it and its scratch memory. One thread at a time; another one gets SessionBusy.
 
     n_ctx: positions of a sequence. activations: their precision in matmuls of quantized weights, see `Activations`.
+    reads_ahead: the model is larger than memory: routed experts are asked for as soon as they are chosen.
     check: called before each step; raises if the model's file has changed.
     """
 
@@ -52,13 +53,15 @@ class Runner(Handle):
         n_threads: int,
         isa: str | None = None,
         activations: Activations = "int8",
+        reads_ahead: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan, self.n_ctx, self.n_batch = plan, n_ctx, batch_size(plan, n_ctx)
         self.activations, self.check = activations, check
         self.engine = Engine(
-            plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations
-        )
+            plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations,
+            reads_ahead=reads_ahead,
+        )  # fmt: skip
         self._lock = TryLock()
 
     def new_sequence(self, cache_type: CacheType) -> Sequence:

@@ -10,13 +10,15 @@ import click
 from subbyte.cli import options
 from subbyte.cli.terminal import heatmap as grid
 from subbyte.cli.terminal.console import human_count, human_size, write_line
-from subbyte.cli.terminal.loading import find_model
+from subbyte.cli.terminal.loading import find_model, open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.tables import Table
 from subbyte.runtime.text import printable, visible
 
 if TYPE_CHECKING:
+    from subbyte.runtime.bench.fit import ContextFit, Fit
     from subbyte.runtime.imatrix.expert_use import ExpertUse
     from subbyte.runtime.inspect.heatmap import By, Heatmap
     from subbyte.runtime.inspect.summary import Summary
@@ -37,25 +39,38 @@ if TYPE_CHECKING:
     "--experts", type=click.Path(path_type=Path), metavar="IMATRIX",
     help="Instead, how often each expert was chosen, as an importance matrix of the model has it.",
 )  # fmt: skip
+@click.option(
+    "--fit",
+    is_flag=True,
+    help="Instead, what of it fits this machine's memory, at several contexts, and how fast that lets it generate.",
+)
 @options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.verbose_option
 @options.debug_option
 def inspect(
-    model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None, experts: Path | None, overwrite: bool,
-    output: options.Output, verbose: bool,
+    model: str, tensors: bool, heatmap: bool, by: "By", svg: Path | None, experts: Path | None, fit: bool,
+    overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Show what a model file contains.
 
     Its metadata, the mix of block types, the bits per weight; how much of a mixture of experts works for a token. As
-    CSV: the block types, with --tensors the tensors, with --heatmap the matrices, with --experts the experts.
+    CSV: the block types, with --tensors the tensors, with --heatmap the matrices, with --experts the experts, with
+    --fit the contexts.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
     from subbyte.runtime.gguf.model_file import GGUF
 
-    if tensors + heatmap + (experts is not None) > 1:
-        raise click.UsageError("--tensors, --heatmap and --experts exclude each other")
+    if tensors + heatmap + fit + (experts is not None) > 1:
+        raise click.UsageError("--tensors, --heatmap, --experts and --fit exclude each other")
+    if fit:
+        from subbyte.runtime.bench.fit import fit as measure_fit
+
+        with open_model(model, verbose=verbose) as loaded, ProgressBar() as bar:
+            found = measure_fit(loaded, bar.update)
+        print_fit(output, found)
+        return
     with GGUF.open(find_model(model, verbose=verbose)) as gguf:
         if experts is not None:
             from subbyte.runtime.imatrix.expert_use import checked_use
@@ -139,6 +154,55 @@ def print_experts(output: options.Output, layers: "list[ExpertUse]") -> None:
         columns = ("layer>", "choices>", "never chosen>", "least>", "median>", "most>", "most often")
         table = Table.of("experts", columns, [_expert_row(of) for of in layers])
         print_markdown(table) if output == "md" else print_table(table)
+
+
+def print_fit(output: options.Output, fit: "Fit") -> None:
+    """Writes what fits, and how fast that is, to stdout: a row for each context and type of KV cache."""
+    columns = ("context>", "KV cache", "size>", "from memory>", "from disk>", "of it>", "tokens/s>")
+    table = Table.of("a token behind a full context reads", columns, [_fit_row(of) for of in fit.contexts])
+    if output == "json":
+        print_json(fit.to_dict())
+    elif output == "csv":
+        print_csv(fit.records())
+    elif output == "md":
+        print_markdown(Table.of("", ("", ""), _fit_head(fit)), table, FIT_NOTE)
+    else:
+        for label, value in _fit_head(fit):
+            write_line(f"{label:14}{value}")
+        print_table(table)
+        write_line("\n".join(["", *FIT_NOTE.split("; ")]))
+
+
+FIT_NOTE = (
+    "from memory: weights, keys and values; "
+    "from disk: what is expected of these weights where the file and the cache exceed memory, each expert as likely as "
+    "any other; "
+    "tokens/s: at most, by the bandwidth of memory and disk"
+)
+
+
+def _fit_head(fit: "Fit") -> list[tuple[str, str]]:
+    of, experts = fit.weights, ""
+    if of.expert_bytes:
+        experts = f", {human_size(of.used_bytes)} of them of experts, which are {human_size(of.expert_bytes)} in all"
+    disk = "unknown" if fit.disk_rate is None else f"{human_size(int(fit.disk_rate))}/s"
+    threads = f"{fit.threads} thread{'s' if fit.threads > 1 else ''}"
+    return [
+        ("file", human_size(of.n_bytes)),
+        ("a token reads", f"{human_size(of.active_bytes)} of weights{experts}"),
+        ("memory", f"{human_size(fit.available)} available, read at {human_size(int(fit.bandwidth))}/s by {threads}"),
+        ("disk", disk),
+    ]
+
+
+def _fit_row(of: "ContextFit") -> tuple[str, ...]:
+    sizes = str(of.n_ctx), of.cache_type, human_size(of.cache_bytes)
+    if not of.fits:
+        return *sizes, "", "", "", "no memory"
+    weights = of.read_bytes
+    share = f"{of.disk_bytes / weights:.0%}" if of.disk_bytes else ""
+    rate = "unknown" if of.tokens_per_second is None else f"{of.tokens_per_second:.3g}"
+    return *sizes, human_size(of.read_bytes), human_size(int(of.disk_bytes)), share, rate
 
 
 def _expert_row(of: "ExpertUse") -> tuple[str, ...]:

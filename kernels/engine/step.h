@@ -46,6 +46,7 @@ struct scratch {
     int n_batch, n_threads;
     int64_t n_ctx;              /* of the longest cache */
     enum activations activations;
+    int reads_ahead;            /* the model is larger than memory, see ops/read_ahead.c */
     float **slot;               /* [n_slots][n_batch][width] */
     struct prepared prepared;   /* activations of the current operation */
     float *cos, *sin;           /* [n_ropes][n_batch][n_pairs] */

@@ -114,6 +114,7 @@ cdef class Engine:
 
     isa: None for the best one. activations: what meets quantized weights: "int8" (a scale per 32), "int8x2" (int8 plus
     its quantization residual as int8 again, about 15 bits for twice the work), or "float32" (the slow baseline of both).
+    reads_ahead: the model is larger than memory, so that a step asks for routed experts as soon as they are chosen.
     """
 
     cdef Plan plan
@@ -125,7 +126,8 @@ cdef class Engine:
     cdef readonly int64_t n_barriers, n_chunks, weight_bytes   # of the latest step: the work of all threads, counted
     cdef int64_t n_ctx
 
-    def __init__(self, Plan plan not None, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8"):
+    def __init__(self, Plan plan not None, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8",
+                 bint reads_ahead=False):
         how = {"int8": ACTIVATIONS_INT8, "int8x2": ACTIVATIONS_INT8X2, "float32": ACTIVATIONS_FLOAT}.get(activations)
         if how is None:
             raise ValueError(f"activations {activations!r}; allowed are int8, int8x2 and float32")
@@ -142,6 +144,7 @@ cdef class Engine:
         self.scratch = scratch_new(&plan.p, self.kernels, n_batch, n_threads, n_ctx, how)
         if self.scratch == NULL:
             raise ResourceError(f"no memory for a batch of {n_batch} tokens and {n_threads} threads")
+        self.scratch.reads_ahead = reads_ahead
 
     def __dealloc__(self):
         scratch_free(self.scratch)

@@ -86,6 +86,7 @@ cdef extern from "engine/operation.h" nogil:
     struct scratch_t "scratch":
         float **slot
         int64_t memory_bytes
+        int reads_ahead
     struct step_t "step":
         const plan_t *plan
         const kernels_t *kernels

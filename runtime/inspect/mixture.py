@@ -13,7 +13,7 @@ _ALONE = re.compile(r"ffn_(gate|up|down)\.\d+\.")  # one expert, in files of bef
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """n_used: experts of a token, in the layer with most. n_weights: of all experts.
+    """n_used: experts of a token, in the layer with most. n_weights, n_bytes: of all experts; used_bytes: of a token's.
 
     n_active, active_bytes: of all that a token is multiplied with. Embeddings that are not the head, too, are not among
     them, since a row of them is looked up; nor are blocks that predict further tokens.
@@ -24,6 +24,8 @@ class Mixture:
     n_weights: int
     n_active: int
     active_bytes: int
+    n_bytes: int
+    used_bytes: int
 
 
 def mixture(gguf: GGUF) -> Mixture | None:
@@ -36,7 +38,7 @@ def mixture(gguf: GGUF) -> Mixture | None:
         return None
     n_layer, *_ = _numbers(metadata, f"{architecture}.block_count") or [MAX_LAYERS]
     n_further, *_ = _numbers(metadata, f"{architecture}.nextn_predict_layers") or [0]
-    n_weights = n_active = active_bytes = 0
+    n_weights = n_active = active_bytes = n_bytes = used_bytes = 0
     for tensor in gguf.tensors.values():
         layer, rest = split_name(tensor.name)
         if layer is None:
@@ -45,11 +47,13 @@ def mixture(gguf: GGUF) -> Mixture | None:
             continue
         n_of = n_expert if _ALONE.match(rest) else tensor.shape[-1] if is_routed(rest) else 0
         n_weights += tensor.n_weights if n_of else 0
+        n_bytes += tensor.n_bytes if n_of else 0
         if layer < n_layer - n_further:
             n_used = used[min(layer, len(used) - 1)] if n_of else 1
             n_active += tensor.n_weights * n_used // (n_of or 1)
             active_bytes += tensor.n_bytes * n_used // (n_of or 1)
-    return Mixture(n_expert, max(used), n_weights, n_active, active_bytes)
+            used_bytes += tensor.n_bytes * n_used // n_of if n_of else 0
+    return Mixture(n_expert, max(used), n_weights, n_active, active_bytes, n_bytes, used_bytes)
 
 
 def _numbers(metadata: Metadata, key: str) -> list[int]:

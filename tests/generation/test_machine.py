@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from subbyte.runtime.machine import default_threads
+from subbyte.runtime.machine import available_memory, default_threads
 
 
 def machine(
@@ -73,3 +73,47 @@ def test_this_machine_and_none() -> None:
     assert 1 <= n <= len(os.sched_getaffinity(0))
     assert reason
     assert default_threads(Path("/nonexistent"))[0] == len(os.sched_getaffinity(0))
+
+
+LEFT = 1000 * 1024  # of the machine below
+V1_STAT = "cache 700\ninactive_file 1\ntotal_inactive_file 300\ntotal_active_file 100\n"
+V2_STAT = "anon 100\nfile 700\ninactive_file 300\nactive_file 100\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, LEFT),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n"}, LEFT),
+        # pages of files count as free
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "1000\n",
+          "sys/fs/cgroup/a/b/memory.current": "900\n", "sys/fs/cgroup/a/b/memory.stat": V2_STAT}, 500),
+        # a group further out has less; the whole machine has least; more is used than may be
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "1000\n",
+          "sys/fs/cgroup/a/b/memory.current": "100\n", "sys/fs/cgroup/a/memory.max": "500\n",
+          "sys/fs/cgroup/a/memory.current": "200\n"}, 300),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "5000000\n",
+          "sys/fs/cgroup/memory.current": "0\n"}, LEFT),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "100\n",
+          "sys/fs/cgroup/memory.current": "200\n"}, 0),
+        # version 1: the path of the host does not exist inside the container
+        ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": "1000\n",
+          "sys/fs/cgroup/memory/memory.usage_in_bytes": "900\n",
+          "sys/fs/cgroup/memory/memory.stat": V1_STAT}, 500),
+        ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": "1000\n",
+          "sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes": "900\n"}, 100),
+        # nonsense is no limit
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "many\n",
+          "sys/fs/cgroup/memory.current": "\n"}, LEFT),
+    ],
+)  # fmt: skip
+def test_available_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], expected: int
+) -> None:
+    told = {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    1000 kB\n"}
+    assert available_memory(machine(monkeypatch, tmp_path, files={**told, **files})) == expected
+
+
+def test_memory_of_this_machine_and_of_none() -> None:
+    assert 0 < available_memory() < 2**62
+    assert available_memory(Path("/nonexistent")) == 2**62

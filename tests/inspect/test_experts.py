@@ -40,6 +40,7 @@ def test_what_works_for_a_token_is_all_but_embeddings_and_experts_unchosen(moe: 
             n_expert=4, n_used=2, n_weights=sum(t.n_weights for t in experts),
             n_active=sum(t.n_weights for t in active) + sum(t.n_weights // 2 for t in experts),
             active_bytes=sum(t.n_bytes for t in active) + sum(t.n_bytes // 2 for t in experts),
+            n_bytes=sum(t.n_bytes for t in experts), used_bytes=sum(t.n_bytes // 2 for t in experts),
         )  # fmt: skip
 
 
@@ -60,9 +61,13 @@ def test_layers_with_numbers_of_their_own_blocks_that_are_not_run_and_experts_in
     used = pair("x.expert_used_count", ARR, array(U32, [1, 2, 2]))
     further = pair("x.nextn_predict_layers", U32, 1)
     keys = [pair("x.expert_count", U32, 2), pair("x.block_count", U32, 3)]
-    assert read(tmp_path / "a", [*keys, used, further], *names) == Mixture(2, 2, 96, 16 + 32 + 16, 64 * 4)
+    assert read(tmp_path / "a", [*keys, used, further], *names) == Mixture(
+        2, 2, 96, 16 + 32 + 16, 64 * 4, 96 * 4, 48 * 4
+    )
     alone = ["blk.0.ffn_up.0.weight", "blk.0.ffn_up.1.weight", "blk.0.ffn_norm.weight"]
-    assert read(tmp_path / "a", [*keys, pair("x.expert_used_count", U32, 1)], *alone) == Mixture(2, 1, 32, 32, 128)
+    assert read(tmp_path / "a", [*keys, pair("x.expert_used_count", U32, 1)], *alone) == Mixture(
+        2, 1, 32, 32, 128, 128, 64
+    )
 
 
 @pytest.mark.parametrize("n_expert, used", [(0, 0), (2, 3), (2, None), (None, 2)])

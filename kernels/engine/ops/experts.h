@@ -95,4 +95,12 @@ static inline void multiply_expert(struct step *s, const struct matrix *m, const
         s->kernels->add(out + t * n, m->bias + row0, n);
 }
 
+/* ---- read_ahead.c ---- */
+
+extern const struct operation op_experts_down;
+
+/* Asks for the rows of the groups' experts in the first n matrices of `up`, and in those of its second half, which are needed soon
+ * after: each thread for those of the groups that its chunks begin with. */
+void read_ahead(const struct plan *plan, const struct op *up, int n, const struct routing *routing, const struct team *team, int thread);
+
 #endif
