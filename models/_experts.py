@@ -17,6 +17,7 @@ from subbyte.models._metadata import HINT, Metadata
 from subbyte.models._weights import Linear, Vector, Weights
 
 MAX_EXPERTS = 2**16
+MAX_USED = 2**10  # choosing takes n_used * n_expert steps a token
 MAX_WEIGHTS_SCALE = 1e4
 GATING = {1: "softmax", 2: "sigmoid", 3: "softmax_of_chosen"}  # expert_gating_func
 
@@ -65,7 +66,7 @@ def read_experts(
     """
     a = f"{architecture}."
     n_expert = meta.u32(a + "expert_count", lo=1, hi=MAX_EXPERTS)
-    n_used = meta.u32(a + "expert_used_count", lo=1, hi=n_expert)
+    n_used = meta.u32(a + "expert_used_count", lo=1, hi=min(n_expert, MAX_USED))
     key = a + "expert_feed_forward_length"
     n_ff = meta.u32(key, lo=1, hi=MAX_WIDTH) if n_ff is None else meta.u32(key, n_ff, lo=1, hi=MAX_WIDTH)
     if n_ff * n_used > MAX_WIDTH:

@@ -64,11 +64,9 @@ static void gemv_rows(struct step *s, const struct weight *w, int64_t row0, int 
 }
 
 /* With INT8X2 the residuals of the tokens follow them as so many tokens more: each block is unpacked once for both. */
-static void gemv_q8(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
+static void gemv_q8(struct step *s, const struct weight *w, int64_t row0, int n, struct q8_row x, int n_tokens, int thread, float *out,
                     int64_t out_stride)
 {
-    struct q8_row x = in->at.rows;
-    int n_tokens = in->n_tokens;
     float both[2 * MAX_SMALL_BATCH * MAX_CHUNK_ROWS];
     if (s->scratch->activations != ACTIVATIONS_INT8X2) {
         gemv_rows(s, w, row0, n, x, n_tokens, thread, out, out_stride);
@@ -98,16 +96,16 @@ static void gemv_float(struct step *s, const struct weight *w, int64_t row0, int
     }
 }
 
-static void gemm_q8(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
-                    int64_t out_stride)
+static void gemm_q8(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int n_tokens, int thread,
+                    float *out, int64_t out_stride)
 {
     struct panel *panel = &s->scratch->thread[thread].panel;
     int lanes = s->kernels->lanes, at_once = lanes * s->kernels->gemm_tiles;
     float residual[MAX_TILES * MAX_LANES * PANEL_ROWS];
     unpack_panel(s, w, row0, n, 1, panel);
-    for (int first = 0; first < in->n_tokens; first += at_once, out += at_once * out_stride) {
+    for (int first = 0; first < n_tokens; first += at_once, out += at_once * out_stride) {
         struct q8_tile x = q8_tile_at(in->at.q8, first * in->cols);
-        int tokens = in->n_tokens - first < at_once ? in->n_tokens - first : at_once;
+        int tokens = n_tokens - first < at_once ? n_tokens - first : at_once;
         s->kernels->gemm(panel, &x, tokens, out, out_stride);
         if (s->scratch->activations != ACTIVATIONS_INT8X2)
             continue;
@@ -142,14 +140,23 @@ static void multiply_bf16(struct step *s, const struct weight *w, int64_t row0, 
         s->kernels->gemm_bf16(rows, n, w->cols, in->at.bf16_tile, in->n_tokens, out, out_stride);
 }
 
+/* Whole tiles by gemm, and row by row what is few: a small batch, or the tokens behind the last whole tile. */
+static void multiply_q8(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
+                        int64_t out_stride)
+{
+    int n_rows = n_row_tokens(s, in->n_tokens), n_tiled = in->n_tokens - n_rows;
+    if (n_tiled)
+        gemm_q8(s, w, row0, n, in, n_tiled, thread, out, out_stride);
+    if (n_rows)
+        gemv_q8(s, w, row0, n, in->at.rows, n_rows, thread, out + n_tiled * out_stride, out_stride);
+}
+
 void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
                     int64_t out_stride)
 {
     *s->scratch->thread[thread].weight_bytes += n * row_bytes(w->format, w->cols);
-    if (uses_q8(s, w) && is_small_batch(s, in->n_tokens))
-        gemv_q8(s, w, row0, n, in, thread, out, out_stride);
-    else if (uses_q8(s, w))
-        gemm_q8(s, w, row0, n, in, thread, out, out_stride);
+    if (uses_q8(s, w))
+        multiply_q8(s, w, row0, n, in, thread, out, out_stride);
     else if (uses_bf16(s, w))
         multiply_bf16(s, w, row0, n, in, out, out_stride);
     else if (in->n_tokens == 1)

@@ -1,7 +1,7 @@
 /* The input of projections made ready: normalized, and quantized where quantized weights are multiplied with it.
  *
- * One token: every thread does it for itself, which is cheaper than a barrier. More: threads share them, by rows if they are a
- * small batch, else by tiles. */
+ * One token: every thread does it for itself, which is cheaper than a barrier. More: threads share them, by tiles, and by rows where they
+ * are a small batch or few behind the last tile. */
 #include <string.h>
 #include "ops.h"
 
@@ -31,18 +31,18 @@ static void quantize_row(struct step *s, float *row, int64_t cols, struct q8_row
     s->kernels->quantize(row, cols, residual);
 }
 
-/* Row t of a small batch. */
-static void prepare_row(struct step *s, const struct source *source, const struct input *in, int t, int thread)
+/* The i-th of n tokens that become rows, the last ones. */
+static void prepare_row(struct step *s, const struct source *source, const struct input *in, int i, int n, int thread)
 {
     float *row = s->scratch->thread[thread].float_panel;
-    load_row(s, source, t, in->cols, row);
-    quantize_row(s, row, in->cols, q8_token(in->at.rows, t, in->cols), q8_token(in->at.rows, in->n_tokens + t, in->cols));
+    load_row(s, source, in->n_tokens - n + i, in->cols, row);
+    quantize_row(s, row, in->cols, q8_token(in->at.rows, i, in->cols), q8_token(in->at.rows, n + i, in->cols));
 }
 
 void prepare_one(struct step *s, const struct source *source, const struct input *in, int thread)
 {
     if (in->need_q8)
-        prepare_row(s, source, in, 0, thread);
+        prepare_row(s, source, in, 0, 1, thread);
     if (in->need_float || in->need_bf16)
         load_row(s, source, 0, in->cols, in->at.row);
 }
@@ -60,7 +60,7 @@ static void prepare_tile(struct step *s, const struct source *source, const stru
         k->pack_float(rows, cols, n, cols, in->at.tile + at);
     if (in->need_bf16)
         k->pack_bf16(rows, cols, n, cols, in->at.bf16_tile + at);
-    if (!in->need_q8 || is_small_batch(s, in->n_tokens))
+    if (!in->need_q8 || first >= in->n_tokens - n_row_tokens(s, in->n_tokens))
         return;
     for (int t = 0; t < n; t++)
         quantize_row(s, rows + t * cols, cols, q8_token(mine->q8, t, cols), q8_token(mine->residual, t, cols));
@@ -72,7 +72,7 @@ static void prepare_tile(struct step *s, const struct source *source, const stru
 /* How many of its tokens become rows of their own. */
 static int n_rows(const struct step *s, const struct input *in)
 {
-    return in->need_q8 && is_small_batch(s, in->n_tokens) ? in->n_tokens : 0;
+    return in->need_q8 ? n_row_tokens(s, in->n_tokens) : 0;
 }
 
 int prepare_tasks(const struct step *s, const struct input *in)
@@ -80,7 +80,7 @@ int prepare_tasks(const struct step *s, const struct input *in)
     int rows = n_rows(s, in), lanes = s->kernels->lanes;
     if (in->n_tokens == 1)
         return 1;
-    return rows + (in->need_float || in->need_bf16 || !rows ? (in->n_tokens + lanes - 1) / lanes : 0);
+    return rows + (in->n_tokens - (in->need_float || in->need_bf16 ? 0 : rows) + lanes - 1) / lanes;
 }
 
 void prepare_task(struct step *s, const struct source *source, const struct input *in, int task, int thread)
@@ -89,7 +89,7 @@ void prepare_task(struct step *s, const struct source *source, const struct inpu
     if (in->n_tokens == 1)
         prepare_one(s, source, in, thread);
     else if (task < rows)
-        prepare_row(s, source, in, task, thread);
+        prepare_row(s, source, in, task, rows, thread);
     else
         prepare_tile(s, source, in, task - rows, thread);
 }

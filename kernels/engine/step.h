@@ -20,7 +20,7 @@ enum activations {
 /* Where activations lie that are ready to meet weights, as rows or as tiles one after the other. */
 struct prepared {
     float *row;                 /* of one token: [cols] */
-    struct q8_row rows;         /* of a small batch: each token's, then (INT8X2) the quantization residual of each */
+    struct q8_row rows;         /* of the tokens that n_row_tokens counts, then (INT8X2) the quantization residual of each */
     struct q8_tile q8;
     struct q8_tile residual;    /* the quantization residual (INT8X2) */
     float *tile;                /* the same as floats: [tile][cols][lanes] */
@@ -99,6 +99,16 @@ static inline struct q8_tile q8_tile_at(struct q8_tile all, int64_t n)
 static inline int is_small_batch(const struct step *s, int n_tokens)
 {
     return 2 * n_tokens <= s->kernels->lanes;
+}
+
+/* How many of so many tokens do: all of a small batch, else those behind the last whole tile if they are a quarter of one at most. A
+ * tile of them would cost less than a whole one where it meets the weights together with another (gemm_tiles). */
+static inline int n_row_tokens(const struct step *s, int n_tokens)
+{
+    int rest = n_tokens % s->kernels->lanes;
+    if (is_small_batch(s, n_tokens))
+        return n_tokens;
+    return 4 * rest <= s->kernels->lanes ? rest : 0;
 }
 
 #endif

@@ -93,12 +93,16 @@ def test_inputs_of_all_projections(arch: str, tmp_path: Path) -> None:
     with sb.load(tmp_path / "m.gguf") as model:
         forward = Forward(model, OPTIONS)
         seen = {}
-        for tensors, x in forward.inputs(TOKENS, 0):
-            assert x.shape[0] == len(TOKENS) and np.isfinite(x).all()
+        for tensors, x, experts in forward.inputs(TOKENS, 0):
+            n_used = 1 if experts is None else SHAPES[arch]["n_used"]
+            assert x.shape[0] == len(TOKENS) * n_used and np.isfinite(x).all()
+            if experts is not None:
+                of_tokens = experts.reshape(-1, n_used)
+                assert of_tokens.max() < SHAPES[arch]["n_expert"] and (np.diff(of_tokens) > 0).all()
             for name in tensors:
                 seen[name] = x
-                assert x.shape[1] == weights[name.removesuffix(".weight")].shape[1]
-        matrices = {f"{name}.weight" for name, value in weights.items() if value.ndim == 2}
+                assert x.shape[1] == weights[name.removesuffix(".weight")].shape[-1]
+        matrices = {f"{n}.weight" for n, value in weights.items() if value.ndim > 1 and not n.endswith(".bias")}
         assert seen.keys() | {"token_embd.weight"} == matrices
         last = next(x for name, x in seen.items() if name in ("output.weight", "token_embd.weight"))
         assert head(arch, last, weights) == pytest.approx(whole(model), abs=1e-4)

@@ -1,16 +1,17 @@
 """Hyper-parameters and tensors that make no sense, or do not fit each other."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from gguf_builder import BOOL, F32, F64, I32, U8, U64
-from hostile import metadata, model, section
-from tiny_models import DECI, LLAMA, N_VOCAB
+from hostile import Write, metadata, model, section
+from tiny_models import DECI, LLAMA, MOE, N_VOCAB, SHAPES, write_model
 
-from subbyte.errors import FormatError, SubbyteError, UnsupportedError
+from subbyte.errors import FormatError, NumericError, SubbyteError, UnsupportedError
 
 NAN, INF = math.nan, math.inf
 EPS, BASE = "attention.layer_norm_rms_epsilon", "rope.freq_base"
@@ -32,7 +33,7 @@ KEYS: list[tuple[str, str, Any, str]] = [
     ("llama", "attention.value_length", 32, "equal"),
     ("llama", "context_length", 0, "1 to"),
     ("llama", "context_length", None, "missing"),
-    ("llama", "expert_count", 8, "experts"),
+    ("qwen2", "expert_count", 8, "without routed experts"),
     *[("llama", EPS, x, "finite number from 1e-12 to 1") for x in (0.0, -1.0, NAN, INF, 1e30)],
     *[("llama", BASE, x, "finite number from 2 to inf") for x in (0.0, -1.0, NAN, INF, -INF, 1e-30, 1.0)],
     *[("llama", "rope.scaling.factor", x, "finite number") for x in (0.0, -2.0, NAN, INF, 1e-30, 1e30)],
@@ -66,7 +67,7 @@ KEYS: list[tuple[str, str, Any, str]] = [
     ("deci", "attention.key_length", 2**13, "1 to 4096"),
     ("deci", "block_count", 0, "1 to 1024"),
     *[("granite", "logit_scale", x, "1e-06 to 1e+06") for x in (0.0, -1.0, NAN, INF, 1e-30)],
-    ("granite", "logit_scale", None, "missing"),
+    ("granite", "logit_scale", "8", "1e-06 to 1e+06"),
     *[
         ("granite", key, x, "0 to 1e+06")
         for x in (-1.0, NAN, INF, 1e30)
@@ -89,6 +90,31 @@ KEYS: list[tuple[str, str, Any, str]] = [
     ("glm4", "rope.dimension_sections", [8, 12, 12, 0], "not computed for glm4"),
     ("smollm3", "rope.dimension_count", 8, "16 to 16"),
     ("hunyuan-dense", "rope.scaling.alpha", 1000.0, "not computed for hunyuan-dense"),
+    *[("qwen3moe", "expert_count", n, "1 to 65536") for n in (0, 2**16 + 1, 2**32 - 1, 7.0, True)],
+    ("qwen3moe", "expert_count", None, "missing"),
+    *[("qwen3moe", "expert_used_count", n, "1 to 7") for n in (0, 8, 2**31, NAN, "3")],
+    ("qwen3moe", "expert_used_count", None, "missing"),
+    *[("qwen3moe", "expert_feed_forward_length", n, "1 to 1048576") for n in (0, 2**20 + 1, NAN)],
+    ("qwen3moe", "expert_feed_forward_length", 2**20, "together they may have 1048576 hidden values"),
+    *[("qwen2moe", "expert_shared_count", n, "0 to 32768") for n in (2**32 - 1, [-1], 1.0)],
+    *[("qwen2moe", "expert_shared_feed_forward_length", n, "0 to 1048576") for n in (2**20 + 1, "64")],
+    *[("glm4moe", "expert_gating_func", n, "supported are 1 (softmax)") for n in (4, 2**32 - 1)],
+    *[("glm4moe", "expert_gating_func", x, "integer") for x in (NAN, "sigmoid", True)],
+    *[("glm4moe", "expert_weights_scale", x, "0 to 10000") for x in (-1.0, NAN, INF, 1e30, "1.5")],
+    *[("glm4moe", "expert_weights_norm", x, "bool") for x in (1, 2**32 - 1, NAN, "true")],
+    *[("bailingmoe2", "expert_group_count", n, "groups must be equal") for n in (3, 8)],
+    *[("bailingmoe2", "expert_group_count", n, "0 to 8") for n in (9, 2**32 - 1, NAN)],
+    ("bailingmoe2", "expert_group_used_count", 1, "groups must be equal"),
+    *[("bailingmoe2", "expert_group_used_count", n, "0 to 4") for n in (5, 2**32 - 1, True)],
+    *[("ernie4_5-moe", "leading_dense_block_count", x, "integer") for x in ([-1], NAN)],
+    *[("ernie4_5-moe", "interleave_moe_layer_step", x, "1 to 4294967295") for x in (0, 1.0)],
+    *[("exaone-moe", "nextn_predict_layers", n, "0 to 4") for n in (5, 2**32 - 1, NAN)],
+    ("qwen3moe", "nextn_predict_layers", 1, "not computed for qwen3moe"),
+    *[("gpt-oss", "attention.sliding_window", x, "integer") for x in (NAN, "wide")],
+    *[("mellum", "attention.sliding_window_pattern", x, "1 to") for x in (0, [True] * 4, 4.0)],
+    *[("granitemoe", "logit_scale", x, "1e-06 to 1e+06") for x in (0.0, NAN)],
+    ("minimax-m2", "rope.dimension_count", 18, "2 to 16"),
+    ("qwen3moe", "attention.temperature_scale", 0.1, "not computed for qwen3moe"),
 ]
 
 
@@ -105,11 +131,11 @@ TENSORS: list[tuple[str, Any, str]] = [
     ("output_norm.weight", None, "missing"),
     ("blk.0.attn_q.weight", np.zeros((64, 32), np.float32), "[32, 64]"),
     ("blk.0.ffn_up.weight", np.zeros((64, 96), np.float32), "[96, 64]"),  # transposed
-    ("blk.0.attn_k.weight", np.zeros((1, 32, 64), np.float32), "[64, 32, 1]"),
+    ("blk.0.attn_k.weight", np.zeros((2, 16, 64), np.float32), "[64, 16, 2]"),
     ("blk.0.attn_q.bias", np.zeros(63, np.float32), "[63]"),
     ("output.weight", np.zeros((N_VOCAB + 1, 64), np.float32), "[64, 269]"),
     ("output_norm.weight", ONES[:63], "[63]"),
-    ("output_norm.weight", blocks("Q8_0", (1, 64)), "[64, 1]"),
+    ("output_norm.weight", blocks("Q8_0", (1, 64)), "Q8_0"),
     ("output_norm.weight", (blocks("Q8_0", (1, 64))[0].reshape(-1), "Q8_0"), "Q8_0"),
     ("blk.0.attn_norm.weight", ONES.astype(np.int32), "I32"),
     ("blk.0.attn_norm.weight", ONES.astype(np.float64), "F64"),
@@ -127,11 +153,37 @@ PHI3_TENSORS: list[tuple[str, Any, str]] = [
     *[("rope_factors_short.weight", np.array([1] * 5 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
 ]
 
+MIXTURE_TENSORS: list[tuple[str, Any, str]] = [
+    ("blk.1.ffn_gate_inp.weight", None, "missing"),
+    *[
+        ("blk.1.ffn_gate_inp.weight", np.zeros(shape, np.float32), f"{list(shape[::-1])}")
+        for shape in ((6, 64), (8, 64), (7, 32), (64, 7), (64,))
+    ],
+    ("blk.0.ffn_gate_inp.bias", np.zeros(64, np.float32), "[64]"),
+    *[(f"blk.1.ffn_{name}_exps.weight", None, "missing") for name in ("gate", "up", "down")],
+    *[
+        ("blk.0.ffn_up_exps.weight", np.zeros(shape, np.float32), f"{list(shape[::-1])}")
+        for shape in ((6, 32, 64), (8, 32, 64), (7, 64, 32), (32, 7, 64), (7 * 32, 64), (32, 64))
+    ],
+    ("blk.0.ffn_down_exps.weight", np.zeros((7, 32, 64), np.float32), "[64, 32, 7]"),
+    ("blk.0.ffn_up_exps.weight", np.zeros((7, 32, 64), np.int32), "I32"),
+    ("blk.0.ffn_gate_up_exps.weight", np.zeros((7, 32, 64), np.float32), "ask for [64, 64, 7]"),
+    *[("blk.0.ffn_up_exps.bias", np.zeros(shape, np.float32), "ask for [32, 7]") for shape in ((32,), (7, 64))],
+    *[("blk.0.ffn_down_exps.scale", np.ones(n, np.float32), "ask for [7]") for n in (1, 8)],
+    ("blk.0.ffn_gate_shexp.weight", np.zeros((65, 64), np.float32), "ask for [64, 64]"),
+    ("blk.0.ffn_down_shexp.weight", None, "missing"),
+    ("blk.0.ffn_gate_inp_shexp.weight", np.zeros((2, 64), np.float32), "[64, 2]"),
+    ("blk.0.exp_probs_b.bias", np.zeros(8, np.float32), "ask for [7]"),
+]
+
 UNSUPPORTED_KEYS = (
-    "expert_count", "nextn_predict_layers", "rope.scaling.type", "attention.value_length", "rope.dimension_sections",
+    "rope.scaling.type", "attention.value_length", "rope.dimension_sections",
     "rope.scaling.alpha",
 )  # fmt: skip
-UNSUPPORTED_WORDS = ("Q8_0", "I32", "F64", "differs between layers")
+UNSUPPORTED_WORDS = (
+    "Q8_0", "I32", "F64", "differs between layers", "without routed experts", "supported are 1 (softmax)",
+    "not computed for qwen3moe", "not supported",
+)  # fmt: skip
 
 # What the tensors do not bear out: architecture, keys, words
 MISFITS: list[tuple[str, dict[str, Any], str]] = [
@@ -163,12 +215,42 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
         "1048576",
     ),
     ("qwen2", {"rope.scaling.type": "longrope"}, "tensor rope_factors_short.weight is missing"),
+    *[("qwen3moe", {"expert_count": n}, "tensor blk.0.ffn_gate_exps.weight has shape") for n in (6, 8, 2**16)],
+    *[("qwen3moe", {"expert_feed_forward_length": n}, "tensor blk.0.ffn_gate_exps.weight") for n in (1, 33)],
+    ("qwen3moe", {"expert_count": 1, "expert_used_count": 1}, "tensor blk.0.ffn_gate_exps.weight has shape"),
+    ("qwen3moe", {"expert_count": 2**16, "expert_used_count": 2**10 + 1}, "1 to 1024"),
+    ("qwen2moe", {"expert_shared_feed_forward_length": 63}, "tensor blk.0.ffn_gate_shexp.weight has shape"),
+    ("qwen2moe", {"expert_shared_feed_forward_length": 0}, "tensor blk.0.ffn_gate_shexp.weight has shape"),
+    *[("ernie4_5-moe", {"leading_dense_block_count": n}, "tensor blk.1.ffn_up.weight is missing") for n in (2, 2**31)],
+    ("ernie4_5-moe", {"leading_dense_block_count": 0}, "tensor blk.0.ffn_gate_exps.weight is missing"),
+    ("ernie4_5-moe", {"interleave_moe_layer_step": 2**32 - 1}, "tensor blk.1.ffn_up.weight is missing"),
+    ("bailingmoe2", {"expert_group_count": 1}, "'bailingmoe2.expert_group_used_count' is u32 2"),
+    ("llama", {"expert_count": 8}, "'llama.expert_used_count' is missing"),
+    ("llama", {"expert_count": 8, "expert_used_count": 2}, "tensor blk.0.ffn_gate_exps.weight is missing"),
 ]
 
 NO_HEADS_FIRST = {**DECI, "n_head": [0, *DECI["n_head"][1:]], "n_head_kv": [0, *DECI["n_head_kv"][1:]]}
+MANY_EXPERTS = {**SHAPES["qwen3moe"], "n_layer": 1, "n_embd": 8, "n_expert": 2**16, "n_used": 8, "n_ff_exp": 1}
+SINGLE_EXPERTS: dict[str, Any] = {
+    **{f"blk.0.ffn_{name}_exps.weight": None for name in ("gate", "up", "down")},
+    **{f"blk.0.ffn_{name}.{i}.weight": np.zeros((32, 64), np.float32) for name in ("gate", "up") for i in range(7)},
+    **{f"blk.0.ffn_down.{i}.weight": np.zeros((64, 32), np.float32) for i in range(7)},
+}
 PARTS = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up")
 NO_LAYER_1 = model(shape={**LLAMA, "n_layer": 3}, tensors={f"blk.1.{name}.weight": None for name in PARTS})
 NAMES = ("../x", "x" * 10**6, "", "_config", "__init__", "llama\n", "LLAMA", "bert", "clip", "mamba")
+
+
+def cut_short(n_bytes: int) -> Write:
+    """A tiny mixture whose file ends so many bytes too early: its last tensor is a layer's ffn_down_exps."""
+
+    def write(path: Path) -> None:
+        write_model(path, shape={**LLAMA, **MOE})
+        path.write_bytes(path.read_bytes()[:-n_bytes])
+
+    return write
+
+
 OTHER = [
     ("a first layer without heads", model("deci", shape=NO_HEADS_FIRST, **{"attention.key_length": None}), FormatError,
      "'deci.attention.key_length' is missing and would be 0"),
@@ -185,7 +267,7 @@ OTHER = [
     ("a matrix of zeros", model(tensors={"blk.0.attn_q.weight": np.zeros((64, 64), np.float32)}), None),
     ("no architecture", metadata({"general.architecture": None}), FormatError, "general.architecture"),
     ("an architecture that is a number", metadata({"general.architecture": 7}), FormatError, "general.architecture"),
-    *[(f"architecture {name[:9]!r}", metadata({"general.architecture": name}), UnsupportedError, "gemma3, llama")
+    *[(f"architecture {name[:9]!r}", metadata({"general.architecture": name}), UnsupportedError, "gemma3, glm4")
       for name in NAMES],
     ("block_count as u64", metadata({"llama.block_count": (U64, 2)}), None),
     ("block_count as u8", metadata({"llama.block_count": (U8, 2)}), None),
@@ -200,6 +282,29 @@ OTHER = [
     ("freq_base as text", metadata({f"llama.{BASE}": "big"}), FormatError, BASE),
     ("freq_base of 1e38", metadata({f"llama.{BASE}": (F32, 1e38)}), None),
     ("keys of another architecture", metadata({"general.architecture": "qwen3"}), FormatError, "qwen3."),
+    ("a tensor for each expert", model("qwen3moe", tensors=SINGLE_EXPERTS), UnsupportedError,
+     "tensor blk.0.ffn_gate.0.weight", "files of before April 2024", "convert the model again"),
+    ("no key of groups but of those used", metadata({"bailingmoe2.expert_group_count": None}, "bailingmoe2"),
+     FormatError, "bailingmoe2.expert_group_used_count"),
+    ("experts whose last byte is missing", cut_short(1), FormatError, "blk.1.ffn_down_exps.weight"),
+    ("experts cut in the middle", cut_short(2 * 64 * 32 * 4), FormatError, "blk.1.ffn_down_exps.weight"),
+    *[(f"a mixture's window of {n}", model("gpt-oss", **{"attention.sliding_window": n}), None)
+      for n in (0, 1, 2**32 - 1)],
+    *[(f"{key} 0", model("glm4moe", **{key: value}), None)
+      for key, value in (("expert_gating_func", 0), ("expert_weights_scale", 0.0), ("expert_group_count", 0))],
+    *[(what, model("qwen3moe", tensors={f"blk.0.{name}.weight": np.ones(shape, np.float32)}), UnsupportedError,
+       f"tensor blk.0.{unread}.weight is no part of qwen3moe")
+      for what, name, shape, unread in (
+          ("experts fused and apart", "ffn_gate_up_exps", (7, 64, 64), "ffn_gate_exps"),
+          ("experts beside a dense network", "ffn_down", (64, 96), "ffn_down"),
+      )],
+    *[(f"{len(sinks)} sinks of {sinks[0]}", model("gpt-oss", tensors={"blk.1.attn_sinks.weight": sinks}), error, says)
+      for sinks, error, says in (
+          (np.ones(5, np.float32), FormatError, "ask for [4]"),
+          (np.full(4, NAN, np.float32), NumericError, "not finite"),
+          (np.full(4, INF, np.float32), NumericError, "not finite"),
+      )],
+    ("as many experts as there may be", model("qwen3moe", shape=MANY_EXPERTS), None),
 ]  # fmt: skip
 
 
@@ -229,6 +334,7 @@ CASES = [
     *section("I", [
         *[_tensor("llama", *case) for case in TENSORS],
         *[_tensor("phi3", *case) for case in PHI3_TENSORS],
+        *[_tensor("qwen2moe", *case) for case in MIXTURE_TENSORS],
     ]),
     *section("J", OTHER),
 ]  # fmt: skip

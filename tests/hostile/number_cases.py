@@ -40,7 +40,22 @@ def _case(name: str, kind: str, bad: float) -> tuple[Any, ...]:
     return f"{name} {kind} {bad}", model(types=[kind], tensors=tensors), NumericError, "not finite"
 
 
+def _mixture_case(name: str, bad: float) -> tuple[Any, ...]:
+    """One number of each of its experts is damaged, or of a router."""
+    shape = EXPERT_DIMS[name]
+    values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    values[..., -1] = bad
+    tensors = {name if name.endswith(".bias") else f"{name}.weight": values}
+    return f"{name} {bad}", model("bailingmoe2", tensors=tensors), NumericError, "not finite"
+
+
+EXPERT_DIMS: dict[str, tuple[int, ...]] = {
+    "blk.1.ffn_gate_inp": (8, 64), "blk.1.exp_probs_b.bias": (8,), "blk.1.ffn_gate_exps": (8, 32, 64),
+    "blk.1.ffn_up_exps": (8, 32, 64), "blk.1.ffn_down_exps": (8, 64, 32), "blk.1.ffn_up_shexp": (32, 64),
+}  # fmt: skip
+
 CASES = section("N", [
     *[_case(name, *kind) for name in MATRICES for kind in (("F32", math.nan), ("Q8_0", math.inf), ("Q4_1", -math.inf))],
     *[_case(name, "F32", bad) for name in NORMS for bad in (math.nan, math.inf)],
+    *[_mixture_case(name, bad) for name in EXPERT_DIMS for bad in (math.nan, math.inf)],
 ])  # fmt: skip

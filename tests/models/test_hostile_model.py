@@ -126,6 +126,28 @@ def test_a_zero_norm_is_allowed(tmp_path: Path) -> None:
         assert not session.eval(TOKENS).any()
 
 
+ROUTED = {  # tensors of a mixture that every token meets
+    "qwen2moe": ["ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_up_shexp",
+                 "ffn_down_shexp"],
+    "bailingmoe2": ["ffn_gate_inp", "exp_probs_b.bias"],
+    "gpt-oss": ["ffn_gate_inp", "ffn_gate_inp.bias", "ffn_down_exps.bias"],
+}  # fmt: skip
+DAMAGED = [(arch, name, bad) for arch, names in ROUTED.items() for name in names for bad in (NAN, INF, -INF)]
+DAMAGED += [("gpt-oss", f"ffn_{name}_exps.bias", NAN) for name in ("gate", "up")]  # whose activation clamps infinities
+
+
+@pytest.mark.parametrize(("arch", "name", "bad"), DAMAGED)
+def test_experts_that_are_not_finite_are_an_error(arch: str, name: str, bad: float, tmp_path: Path) -> None:
+    full = f"blk.1.{name}" if name.endswith(".bias") else f"blk.1.{name}.weight"
+    damaged = write_model(tmp_path / "m.gguf", arch)[f"blk.1.{name}"].copy()
+    damaged[..., -1] = bad
+    write_model(tmp_path / "m.gguf", arch, tensors={full: damaged})
+    with sb.load(tmp_path / "m.gguf") as model, model.session(64) as session:
+        for tokens in ([3], TOKENS):
+            with pytest.raises(NumericError):
+                session.eval(tokens, "all")
+
+
 # ---- a plan that C could not run ----
 
 
@@ -156,7 +178,41 @@ def attention(reads: list[int], dst: int, n_rope: int = 2, **wrong: Any) -> None
     plan(n_rope).add("attention", reads, [dst], **{**HEADS, **wrong})
 
 
+ROUTER = {
+    "n_expert": 4, "n_used": 2, "gating": "softmax", "n_group": 1, "n_group_used": 1, "renormalize": True,
+    "weights_scale": 1.0, "selection_bias": None, "activation": "silu", "fused": False, "gate_scale": None,
+    "up_scale": None,
+}  # fmt: skip
+X, Z, HIDDEN, ROUTING, SHARED, GATE, OUT = range(7)
+EXPERTS, NETWORK = (
+    (weight(4 * 6, 8), None),
+    (weight(3, 8), None),
+)  # gate or up, of 4 with 6 hidden values and of the shared
+DOWN, DOWN_SHARED = (weight(4 * 8, 6), None), (weight(8, 3), None)
+
+
+def routed_plan() -> Plan:
+    return Plan([8, 4, 2 * 6, 2 * 2 + 1, 3, 1, 8])
+
+
+def experts_up(
+    *matrices: Any, reads: Any = (X, Z), writes: Any = (HIDDEN, ROUTING), norm: Any = None, **wrong: Any
+) -> None:
+    routed_plan().add("experts_up", reads, writes, matrices or [EXPERTS] * 2, norm=norm, **{**ROUTER, **wrong})
+
+
+def experts_down(*matrices: Any, reads: Any = (HIDDEN, ROUTING), writes: Any = (OUT,), **wrong: Any) -> None:
+    right = {"n_expert": 4, "n_used": 2, "accumulate": True, "scale": 1.0, "down_scale": None}
+    routed_plan().add("experts_down", reads, writes, matrices or [DOWN], **{**right, **wrong})
+
+
 def test_plans_of_right_shapes_are_not_refused() -> None:
+    experts_up(norm=np.ones(8), selection_bias=np.ones(4), gate_scale=np.ones(4), up_scale=np.ones(4))
+    experts_up(EXPERTS, activation="relu", n_group=2, n_group_used=1)
+    experts_up(*[(weight(4 * 12, 8), None)] * 2, fused=True)
+    experts_up(EXPERTS, EXPERTS, NETWORK, NETWORK, reads=(X, Z, GATE), writes=(HIDDEN, ROUTING, SHARED))
+    experts_down(down_scale=np.ones(4))
+    experts_down(DOWN, DOWN_SHARED, reads=(HIDDEN, ROUTING, SHARED))
     linear([1], (weight(8, 8), np.ones(8)), norm=np.ones(8))
     glu(1, weight(8, 8), weight(8, 8))
     attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4), sinks=np.ones(2), temperature_scale=0.1, temperature_length=8)
@@ -205,6 +261,55 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: attention([0, 2, 3], 1, q_norm=np.ones(3)),
         lambda: attention([0, 2, 3], 1, sinks=np.ones(1)),
         lambda: attention([0, 2, 3], 1, temperature_scale=0.1),
+        lambda: experts_up(reads=(X,)),
+        lambda: experts_up(reads=(X, Z, GATE)),
+        lambda: experts_up(writes=(HIDDEN,)),
+        lambda: experts_up(writes=(HIDDEN, ROUTING, SHARED)),
+        lambda: experts_up(writes=(HIDDEN, ROUTING, SHARED, GATE)),
+        lambda: experts_up(EXPERTS, EXPERTS, NETWORK),
+        lambda: experts_up(EXPERTS, EXPERTS, EXPERTS),
+        *[lambda n=n: experts_up(n_expert=n) for n in (0, -1, 3, 5, 2**24 + 1, 2**60 + 4, 2**63 - 1)],
+        *[lambda n=n: experts_up(n_used=n) for n in (0, -1, 1, 3, 4, 5, 2**62, 2**63 - 1)],
+        *[lambda n=n: experts_up(n_group=n) for n in (0, -1, 3, 8)],
+        *[lambda n=n: experts_up(n_group=2, n_group_used=n) for n in (0, -1, 3)],
+        lambda: experts_up(n_group=4, n_group_used=1),
+        lambda: experts_up(reads=(X, OUT)),
+        lambda: experts_up(writes=(SHARED, ROUTING)),
+        lambda: experts_up(writes=(HIDDEN, OUT)),
+        lambda: experts_up(EXPERTS, EXPERTS, NETWORK, NETWORK, reads=(X, Z, OUT), writes=(HIDDEN, ROUTING, SHARED)),
+        lambda: experts_up((weight(4 * 6, 4), None), EXPERTS),
+        lambda: experts_up(EXPERTS, (weight(4 * 5, 8), None)),
+        lambda: experts_up(EXPERTS, EXPERTS, NETWORK, (weight(4, 8), None), writes=(HIDDEN, ROUTING, SHARED)),
+        lambda: experts_up(EXPERTS, EXPERTS, NETWORK, (weight(3, 4), None), writes=(HIDDEN, ROUTING, SHARED)),
+        lambda: experts_up(fused=True),
+        lambda: experts_up((weight(4 * 12, 8), None), fused=True),
+        lambda: experts_up((weight(4 * 6, 8), np.ones(6)), EXPERTS),
+        lambda: experts_up(norm=np.ones(4)),
+        lambda: experts_up(gating="tanh"),
+        lambda: experts_up(activation="tanh"),
+        *[
+            lambda name=name, n=n: experts_up(**{name: np.ones(n)})
+            for name in ("selection_bias", "gate_scale", "up_scale")
+            for n in (1, 5)
+        ],
+        lambda: experts_down(reads=(HIDDEN,)),
+        lambda: experts_down(reads=(HIDDEN, ROUTING, SHARED)),
+        lambda: experts_down(writes=(OUT, X)),
+        lambda: experts_down(DOWN, DOWN_SHARED),
+        *[lambda n=n: experts_down(n_expert=n) for n in (0, 1, 5, 2**24 + 1, 2**61 + 4, 2**63 - 1)],
+        *[lambda n=n: experts_down(n_used=n) for n in (0, 1, 3, 5, 2**62, 2**63 - 1)],
+        lambda: experts_down(reads=(HIDDEN, SHARED)),
+        lambda: experts_down(reads=(X, ROUTING)),
+        lambda: experts_down((weight(4 * 7, 6), None)),
+        lambda: experts_down((weight(4 * 8, 12), None)),
+        lambda: experts_down(writes=(Z,)),
+        lambda: experts_down(DOWN, (weight(8, 4), None), reads=(HIDDEN, ROUTING, SHARED)),
+        lambda: experts_down(DOWN, (weight(7, 3), None), reads=(HIDDEN, ROUTING, SHARED)),
+        lambda: experts_down(down_scale=np.ones(3)),
+        lambda: routed_plan().add(
+            "experts_down", (HIDDEN, ROUTING), (OUT,), [DOWN], norm=np.ones(12), n_expert=4, n_used=2, accumulate=True,
+            scale=1.0, down_scale=None,
+        ),
         lambda: plan().add("lm_head", [0], [], [(weight(5, 4), None)], softcap=0.0, scale=1.0),
         lambda: plan().add("lm_head", [0], [], [(None, None)], softcap=0.0, scale=1.0),
         lambda: Engine(plan(), n_batch=1, n_threads=1, n_ctx=1),

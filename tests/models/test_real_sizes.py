@@ -46,7 +46,7 @@ print(json.dumps({"spread": float(logits.std()), "answer": n_answer, "ppl": ppl,
 @pytest.mark.parametrize(
     "name, mix, n_layer",
     [("exaone-7.8b", "card-q4_k", 2), ("llama-3-8b", "card-iq3_m", 2), ("qwen3-14b", "card-iq3_xs", 2),
-     ("nemotron-49b", "IQ1_S-mix", 3)],
+     ("nemotron-49b", "IQ1_S-mix", 3), ("qwen3-30b-a3b", "Q4_K_M", 2), ("gpt-oss-20b", "MXFP4_MOE", 1)],
 )  # fmt: skip
 def test_a_few_real_layers_run_within_file_and_cache_and_150_mb(
     name: str, mix: str, n_layer: int, tmp_path: Path
@@ -70,10 +70,16 @@ def test_a_few_real_layers_run_within_file_and_cache_and_150_mb(
     assert found["mapped"] > 0.8 * (found["file"] - 2 * 8192 * shape.n_embd)
 
 
-@pytest.mark.parametrize("name", ["exaone-7.8b", "llama-3-8b", "qwen3-14b", "nemotron-49b"])
+@pytest.mark.parametrize("name", [
+    "exaone-7.8b", "llama-3-8b", "qwen3-14b", "nemotron-49b", "qwen3-30b-a3b", "gpt-oss-20b",
+])  # fmt: skip
 def test_as_many_tokens_merges_and_layers_as_the_real_one_load_in_seconds(name: str, tmp_path: Path) -> None:
     whole = SHAPES[name]
-    layers = tuple(LayerShape(4, 1, 256) if layer.n_head else LayerShape(0, 0, 256) for layer in whole.layers)
+    layers = tuple(
+        LayerShape(4, 1, 0, layer.experts._replace(n_ff=32)) if layer.experts
+        else LayerShape(4, 1, 256) if layer.n_head else LayerShape(0, 0, 256)
+        for layer in whole.layers
+    )  # fmt: skip
     write(Synthetic(replace(whole, layers=layers, n_embd=256, head_dim=64), "Q4_0"), tmp_path / "m.gguf")
     begin = time.process_time()
     with sb.load(tmp_path / "m.gguf") as model, model.session(4096) as session:

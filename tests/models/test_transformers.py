@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hf_convert import convert
+from hf_convert import SELECTION_BIAS, convert
 from tiny_models import N_VOCAB
 
 import subbyte as sb
@@ -49,6 +49,15 @@ GEMMA3: dict[str, Any] = {
     "rope_parameters": {"full_attention": {**ROPE, "rope_theta": 1e6}, "sliding_attention": ROPE},
 }  # fmt: skip
 STRETCHED = {"full_attention": {**LINEAR, "rope_theta": 1e6}, "sliding_attention": ROPE}
+
+
+GRANITE = {
+    "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.1, "logits_scaling": 1.6,
+}  # fmt: skip
+MOE = {
+    "num_local_experts": 8, "num_experts": 8, "n_routed_experts": 8, "num_experts_per_tok": 3,
+    "moe_intermediate_size": 48,
+}  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -98,9 +107,7 @@ CASES = {
     "glm4": Case("glm4", "glm4", {
         "head_dim": 32, "attention_bias": True, "rope_parameters": {**ROPE, "partial_rotary_factor": 0.5},
     }),
-    "granite": Case("granite", "granite", {
-        "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.1, "logits_scaling": 1.6,
-    }),
+    "granite": Case("granite", "granite", GRANITE),
     "hunyuan-dense": Case("hunyuan-dense", "hunyuan_v1_dense", {"head_dim": 32, "tie_word_embeddings": True}),
     "mistral3": Case("mistral3", "ministral3", {"head_dim": 32, "rope_parameters": {
         **YARN, "beta_fast": 0.5, "beta_slow": 0.02, "mscale": 1.0, "mscale_all_dim": 1.0,
@@ -112,6 +119,36 @@ CASES = {
     }),
     "seed_oss": Case("seed_oss", "seed_oss", {"head_dim": 32, "attention_bias": True, "attention_out_bias": False}),
     "smollm3": Case("smollm3", "smollm3", {"num_hidden_layers": 5}),
+    "mixtral": Case("llama", "mixtral", MOE),
+    "qwen3moe": Case("qwen3moe", "qwen3_moe", {**MOE, "head_dim": 24, "norm_topk_prob": True}),
+    "qwen2moe": Case("qwen2moe", "qwen2_moe", {**MOE, "shared_expert_intermediate_size": 64}),
+    "olmoe": Case("olmoe", "olmoe", MOE),
+    "gpt-oss": Case("gpt-oss", "gpt_oss", {
+        **MOE, "num_hidden_layers": 4, "head_dim": 32, "sliding_window": 16, "rope_parameters": ROPE,
+    }),
+    "gpt-oss, yarn": Case("gpt-oss", "gpt_oss", {**MOE, "head_dim": 32, "rope_parameters": {**YARN, "truncate": True}}),
+    "granitemoe": Case("granitemoe", "granitemoe", {**MOE, **GRANITE}),
+    "granitemoe, shared": Case("granitemoe", "granitemoeshared", {**MOE, **GRANITE, "shared_intermediate_size": 64}),
+    "glm4moe": Case("glm4moe", "glm4_moe", {
+        **MOE, "head_dim": 32, "attention_bias": True, "use_qk_norm": True, "routed_scaling_factor": 1.5,
+        "n_shared_experts": 2, "rope_parameters": {**ROPE, "partial_rotary_factor": 0.5},
+    }),
+    "ernie4_5-moe": Case("ernie4_5-moe", "ernie4_5_moe", {
+        **MOE, "moe_num_experts": 8, "moe_k": 3, "moe_num_shared_experts": 2, "moe_layer_start_index": 1,
+    }),
+    "hunyuan-moe": Case("hunyuan-moe", "hunyuan_v1_moe", {**MOE, "moe_topk": 3, "head_dim": 16}),
+    "exaone-moe": Case("exaone-moe", "exaone_moe", {
+        **MOE, "num_hidden_layers": 8, "head_dim": 16, "sliding_window": 16, "sliding_window_pattern": 4,
+        "rope_parameters": LLAMA3,
+    }),
+    "minimax-m2": Case("minimax-m2", "minimax_m2", {
+        **MOE, "head_dim": 32, "rope_parameters": {**ROPE, "partial_rotary_factor": 0.5},
+    }),
+    "mellum": Case("mellum", "mellum", {
+        **MOE, "num_hidden_layers": 4, "head_dim": 32, "sliding_window": 16,
+        "layer_types": [*["sliding_attention"] * 3, "full_attention"], "mlp_layer_types": ["sparse"] * 4,
+        "rope_parameters": {"full_attention": YARN, "sliding_attention": ROPE},
+    }),
     # transformers has none of its own for these two: EXAONE 3 is a Llama, and so is a deci whose layers are all alike.
     "exaone": Case("exaone", "llama", {"rope_parameters": LLAMA3}),
     "deci": Case("deci", "llama", {"rope_parameters": LLAMA3}),
@@ -126,7 +163,10 @@ def random_model(case: Case) -> Any:
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     for p in model.parameters():
         noise = torch.randn(p.shape)
-        p.data = noise / p.shape[1] ** 0.5 if p.ndim == 2 else p.data + 0.1 * noise
+        p.data = noise / p.shape[-1] ** 0.5 if p.ndim > 1 else p.data + 0.1 * noise
+    for name, x in model.named_buffers():
+        if name.endswith(SELECTION_BIAS):
+            x.copy_(0.1 * torch.randn(x.shape))
     return model
 
 

@@ -29,7 +29,7 @@ from subbyte.cli.commands.quantize import size
 from subbyte.cli.main import run
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime.quantize import encode
-from subbyte.runtime.quantize.importances import ENCODER_NEEDS_IMATRIX, NEED_IMATRIX
+from subbyte.runtime.quantize.importances import ENCODER_NEEDS_IMATRIX, NEED_IMATRIX, importances_of
 from subbyte.runtime.quantize.plan import LADDER, LADDER_WITHOUT_IMATRIX
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import Rule
@@ -115,6 +115,9 @@ def test_each_expert_is_weighed_by_its_own_importances(
             assert after.tensors[name].type == "Q3_K" and bytes(after.tensors[name].data) == b"".join(expected), name
         router = "blk.1.ffn_gate_inp.weight"
         assert after.tensors[router].type == "F32" and after.tensors[router].data == before.tensors[router].data
+    old = sb.Imatrix({names[0]: squares[names[0]].reshape(1, -1)}, {names[0]: np.ones(1)}, {}, (), 1, 0)
+    of_each = importances_of(names[0], (256, 256, 4), old)  # the older format has them all in one row
+    assert of_each is not None and np.array_equal(of_each, squares[names[0]].astype(np.float32))
     imatrix = sb.Imatrix({names[0]: np.ones((3, 256))}, {names[0]: np.ones(3)}, {}, (), 1, 64)
     with pytest.raises(
         sb.ModelRefused, match="rows of 4 experts have 256 weights, the importance matrix has 3 x 256; it"

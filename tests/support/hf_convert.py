@@ -1,7 +1,8 @@
 """A Hugging Face transformers model as a GGUF file of F32 tensors, as llama.cpp's converter would make it.
 
 Names come from gguf-py. What changes besides: the order of the rows of queries and keys where rope rotates neighbours,
-norm weights (gemma), and rope scaling, which mostly becomes factors of the frequencies.
+norm weights (gemma), rope scaling, which mostly becomes factors of the frequencies, and gate and up of experts, which
+transformers holds in one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import gguf
 import numpy as np
 from tiny_models import F32, write_vocabulary
 
-NEIGHBOURS = ("llama", "deci", "arcee", "granite", "mistral3", "smollm3")  # transformers rotates halves in these
+# transformers rotates halves in these
+NEIGHBOURS = ("llama", "deci", "arcee", "granite", "granitemoe", "mistral3", "smollm3")
+SIGMOID = ("exaone-moe", "glm4moe", "minimax-m2")  # of these the converter writes the router's function
+SELECTION_BIAS = "e_score_correction_bias"
 SCALES = {
     "embedding_multiplier": "embedding_scale", "residual_multiplier": "residual_scale", "logits_scaling": "logit_scale",
     "attention_multiplier": "attention.scale", "final_logit_softcapping": "final_logit_softcapping",
@@ -36,7 +40,9 @@ def convert(model: Any, arch: str, path: Path) -> None:
     write_vocabulary(w)
     add_shape(w, config)
     add_attention(w, config)
-    for name, tensor in [*add_rope(w, config), *tensors(model, arch)]:
+    values = dict(tensors(model, arch))
+    add_experts(w, config, values)
+    for name, tensor in [*add_rope(w, config), *values.items()]:
         w.add_tensor(name, tensor)
     w.write_header_to_file()
     w.write_kv_data_to_file()
@@ -68,6 +74,27 @@ def add_attention(w: gguf.GGUFWriter, config: Any) -> None:
     if "sliding_attention" in layers:
         w.add_sliding_window(config.sliding_window)
         w.add_sliding_window_pattern(layers.index("full_attention") + 1)
+
+
+def add_experts(w: gguf.GGUFWriter, config: Any, values: dict[str, F32]) -> None:
+    """The keys of routed experts, if there are any; their sizes are those of the tensors."""
+    up = next((x for name, x in values.items() if name.endswith("ffn_up_exps.weight")), None)
+    if up is None:
+        return
+    used = ("num_experts_per_tok", "moe_k", "moe_topk")
+    w.add_expert_count(up.shape[0])
+    w.add_expert_feed_forward_length(up.shape[1])
+    w.add_expert_used_count(next(getattr(config, name) for name in used if hasattr(config, name)))
+    w.add_leading_dense_block_count(min(int(name.split(".")[1]) for name in values if "ffn_up_exps" in name))
+    for name, x in values.items():
+        if name.endswith("ffn_up_shexp.weight"):
+            w.add_expert_shared_feed_forward_length(x.shape[0])
+            break
+    if w.arch in SIGMOID:
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    if hasattr(config, "routed_scaling_factor"):
+        w.add_expert_weights_scale(config.routed_scaling_factor)
+        w.add_expert_weights_norm(config.norm_topk_prob)
 
 
 def add_rope(w: gguf.GGUFWriter, config: Any) -> Iterator[tuple[str, F32]]:
@@ -110,17 +137,43 @@ def llama3_factors(rope: dict[str, float], n_rot: int) -> F32:
 def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
     """GGUF names and values of a model's parameters; tied ones come once."""
     config = model.config
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch.upper().replace("-", "_")], config.num_hidden_layers)
+    like = "qwen3moe" if arch == "mellum" else arch  # which gguf-py does not know
+    kind = next(number for number, name in gguf.MODEL_ARCH_NAMES.items() if name == like)
+    names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    for name, parameter in model.named_parameters():
+    buffers = [(name, x) for name, x in model.named_buffers() if name.endswith(SELECTION_BIAS)]
+    for name, parameter in [*model.named_parameters(), *buffers]:
         x = parameter.detach().numpy()
         stem, _, suffix = name.rpartition(".")
         part = stem.rpartition(".")[2]
+        if suffix == "sinks":
+            yield f"blk.{name.split('.')[2]}.attn_sinks.weight", x
+            continue
+        if ".experts." in name or part == "input_linear" or suffix == SELECTION_BIAS:
+            yield from expert_tensors(name, x, arch)
+            continue
         if arch in NEIGHBOURS and part in heads:
             x = neighbours(x, heads[part])
         if arch.startswith("gemma") and part.endswith("norm"):
             x = 1 + x
-        yield f"{names.get_name(stem)}.{suffix}", np.ascontiguousarray(x)
+        yield f"{names.get_name(stem) or names.get_name(f'{stem}.layer')}.{suffix}", np.ascontiguousarray(x)
+
+
+def expert_tensors(name: str, x: F32, arch: str) -> Iterator[tuple[str, F32]]:
+    """A layer's experts, all in one, or the shared one's gate and up; or the bias by which they are chosen."""
+    block, part = f"blk.{name.split('.')[2]}", name.rpartition(".")[2]
+    end = "bias" if part.endswith("_bias") else "weight"
+    if part == SELECTION_BIAS:
+        yield f"{block}.exp_probs_b.bias", x.reshape(-1)
+    elif "input_linear" in name:
+        for half, rows in zip(("gate", "up"), np.split(x, 2), strict=True):
+            yield f"{block}.ffn_{half}_shexp.weight", rows
+    else:
+        x = x.swapaxes(1, 2) if arch == "gpt-oss" and end == "weight" else x
+        gate_up = (x[:, ::2], x[:, 1::2]) if arch == "gpt-oss" else np.split(x, 2, axis=1)
+        parts = {"down": x} if part.startswith("down") else dict(zip(("gate", "up"), gate_up, strict=True))
+        for half, rows in parts.items():
+            yield f"{block}.ffn_{half}_exps.{end}", np.ascontiguousarray(rows)
 
 
 def neighbours(rows: F32, n_head: int) -> F32:

@@ -138,7 +138,8 @@ static const char *check_experts_down(const struct plan *plan, const struct op *
     const struct experts_down *p = op->parameters;
     if (op->n_in < 2 || op->n_in > 3 || op->n_out != 1 || op->n_matrices != op->n_in - 1 || op->norm)
         return "hidden values and routing into one slot, and a matrix for each of the former";
-    if (p->n_expert < 1 || p->n_used < 1 || p->n_used > p->n_expert || plan->width[op->in[ROUTING]] != routing_width(p->n_used))
+    if (p->n_expert < 1 || p->n_expert > MAX_EXPERTS || p->n_used < 1 || p->n_used > p->n_expert ||
+        plan->width[op->in[ROUTING]] != routing_width(p->n_used))
         return "1 to n_expert experts used, 2 n_used + 1 numbers of routing";
     int64_t width = plan->width[op->out[0]];
     const struct weight *w = &op->matrix[0].weight;

@@ -1,7 +1,6 @@
 /* Routed experts, first half: hidden = activation(gate . x) * (up . x) of the experts that a token goes to, for x = rms_norm(src).
  *
  * One token: all chunks of all chosen experts are one parallel job, after which the threads meet once. */
-#include <math.h>
 #include <string.h>
 #include "experts.h"
 
@@ -20,7 +19,7 @@ static int n_matrices(const struct op *op)
 static void choose(const struct step *s, const struct op *op, int row, float *memory, float *chosen)
 {
     const float *z = s->scratch->slot[op->in[Z]] + (int64_t)row * s->plan->width[op->in[Z]];
-    float shared = op->n_in > SHARED_GATE ? 1 / (1 + expf(-s->scratch->slot[op->in[SHARED_GATE]][row])) : 1;
+    float shared = op->n_in > SHARED_GATE ? sigmoid(s->scratch->slot[op->in[SHARED_GATE]][row]) : 1;
     choose_experts(parameters(op), z, shared, memory, chosen);
 }
 
@@ -146,7 +145,7 @@ static const char *check_experts_up(const struct plan *plan, const struct op *op
     int shared = op->n_out > SHARED_HIDDEN, n = n_matrices(op);
     if (op->n_in < 2 || op->n_in > 2 + shared || op->n_out < 2 || op->n_out > 3 || n < 1 || n > 2 || op->n_matrices != n * (1 + shared))
         return "x and the router's logits into hidden values and routing, and a matrix or two for each";
-    if (p->n_expert < 1 || p->n_expert > INT32_MAX || p->n_used < 1 || p->n_used > p->n_expert)
+    if (p->n_expert < 1 || p->n_expert > MAX_EXPERTS || p->n_used < 1 || p->n_used > p->n_expert)
         return "1 to n_expert experts used";
     if (p->n_group < 1 || p->n_expert % p->n_group || p->n_group_used < 1 || p->n_group_used > p->n_group ||
         p->n_expert / p->n_group * p->n_group_used < p->n_used)

@@ -1,5 +1,4 @@
 /* Which experts a token goes to, and the tokens of a step grouped by expert. */
-#include <math.h>
 #include <string.h>
 #include "experts.h"
 
@@ -92,11 +91,11 @@ void choose_experts(const struct experts_up *p, const float *z, float shared, fl
         softmax(z, p->n_expert, probability);
     else
         for (int64_t e = 0; e < p->n_expert; e++)
-            probability[e] = p->gating == SIGMOID ? 1 / (1 + expf(-z[e])) : z[e];
+            probability[e] = p->gating == SIGMOID ? sigmoid(z[e]) : z[e];
     int bad = 0;
     for (int64_t e = 0; e < p->n_expert; e++) {
         scores[e] = probability[e] + (p->selection_bias.data ? p->selection_bias.data[e] : 0);
-        if (isnan(scores[e])) {
+        if (!isfinite(z[e]) || !isfinite(scores[e])) {
             scores[e] = -INFINITY;
             bad = 1;
         }
