@@ -9,8 +9,10 @@ Needs Linux, and the right to make control groups (root).
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -74,7 +76,20 @@ def memory_group(limit: int, root: Path = CGROUPS) -> Iterator[Path]:
         (group / ("memory.limit_in_bytes" if version_1 else "memory.max")).write_text(str(limit))
         yield group
     finally:
-        group.rmdir()
+        remove(group)
+
+
+def remove(group: Path, seconds: float = 10) -> None:
+    """Removes a control group, whose last process may take a while to give its memory back."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.1)
 
 
 def leave_memory(path: Path) -> None:
@@ -129,6 +144,7 @@ def main(
 ) -> None:  # fmt: skip
     if (model is None) == (synthetic is None):
         raise click.UsageError("give either MODEL or --synthetic SHAPE:TYPE")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as with Ctrl-C, model and control group go
     try:
         with ExitStack() as stack:
             path = stack.enter_context(temporary(parse(synthetic))) if synthetic else resolve(str(model))

@@ -23,6 +23,12 @@ def test_a_control_group_has_a_limit_and_goes(version: int, file: str, tmp_path:
     assert not group.exists()
 
 
+def test_a_group_that_is_still_in_use_is_told(tmp_path: Path) -> None:
+    (tmp_path / "task").touch()
+    with pytest.raises(OSError, match="not empty"):
+        paging.remove(tmp_path, seconds=0)
+
+
 def test_with_and_without_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[bool] = []
 
