@@ -158,26 +158,25 @@ def print_experts(output: options.Output, layers: "list[ExpertUse]") -> None:
 
 def print_fit(output: options.Output, fit: "Fit") -> None:
     """Writes what fits, and how fast that is, to stdout: a row for each context and type of KV cache."""
-    columns = ("context>", "KV cache", "size>", "from memory>", "from disk>", "of it>", "tokens/s>")
+    columns = ("context>", "KV cache", "size>", "in all>", "from disk>", "share>", "tokens/s>")
     table = Table.of("a token behind a full context reads", columns, [_fit_row(of) for of in fit.contexts])
     if output == "json":
         print_json(fit.to_dict())
     elif output == "csv":
         print_csv(fit.records())
     elif output == "md":
-        print_markdown(Table.of("", ("", ""), _fit_head(fit)), table, FIT_NOTE)
+        print_markdown(Table.of("", ("", ""), _fit_head(fit)), table, "; ".join(FIT_NOTES))
     else:
         for label, value in _fit_head(fit):
             write_line(f"{label:14}{value}")
         print_table(table)
-        write_line("\n".join(["", *FIT_NOTE.split("; ")]))
+        write_line("\n".join(["", *FIT_NOTES]))
 
 
-FIT_NOTE = (
-    "from memory: weights, keys and values; "
-    "from disk: what is expected of these weights where the file and the cache exceed memory, each expert as likely as "
-    "any other; "
-    "tokens/s: at most, by the bandwidth of memory and disk"
+FIT_NOTES = (
+    "in all: weights, keys and values",
+    "from disk: expected to be missing where file and cache exceed memory, each expert as likely as any other",
+    "tokens/s: at most, by the bandwidth of memory and disk",
 )
 
 
@@ -199,8 +198,7 @@ def _fit_row(of: "ContextFit") -> tuple[str, ...]:
     sizes = str(of.n_ctx), of.cache_type, human_size(of.cache_bytes)
     if not of.fits:
         return *sizes, "", "", "", "no memory"
-    weights = of.read_bytes
-    share = f"{of.disk_bytes / weights:.0%}" if of.disk_bytes else ""
+    share = f"{of.disk_bytes / of.read_bytes:.0%}"
     rate = "unknown" if of.tokens_per_second is None else f"{of.tokens_per_second:.3g}"
     return *sizes, human_size(of.read_bytes), human_size(int(of.disk_bytes)), share, rate
 
