@@ -199,8 +199,9 @@ def _fit_row(of: "ContextFit") -> tuple[str, ...]:
     if not of.fits:
         return *sizes, "", "", "", "no memory"
     share = f"{of.disk_bytes / of.read_bytes:.0%}"
-    rate = "unknown" if of.tokens_per_second is None else f"{of.tokens_per_second:.3g}"
-    return *sizes, human_size(of.read_bytes), human_size(int(of.disk_bytes)), share, rate
+    rate = of.tokens_per_second
+    shown = "unknown" if rate is None else f"{rate:.{0 if rate >= 100 else 1 if rate >= 10 else 2}f}"
+    return *sizes, human_size(of.read_bytes), human_size(int(of.disk_bytes)), share, shown
 
 
 def _expert_row(of: "ExpertUse") -> tuple[str, ...]:
