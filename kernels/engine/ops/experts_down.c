@@ -15,7 +15,7 @@ struct experts_down {
 enum { HIDDEN, ROUTING, SHARED_HIDDEN };        /* what it reads; the last if there is a shared expert */
 enum {
     MOST_PANELS = 4,                            /* of many tokens: the hidden values of a group meet them while they are in the cache */
-    TASKS_PER_THREAD = 4                        /* at least, where there are so many rows */
+    TASKS = 32                                  /* at least, where there are so many rows: enough for some threads */
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -26,7 +26,7 @@ static int64_t task_rows(const struct step *s, const struct op *op)
     const struct weight *down = &op->matrix[0].weight;
     int small = is_small_batch(s, s->n_tokens), unit = small ? 8 : PANEL_ROWS;
     int64_t most = small ? chunk_rows(s, down, s->n_tokens) : MOST_PANELS * PANEL_ROWS;
-    int64_t share = s->plan->width[op->out[0]] / (TASKS_PER_THREAD * s->scratch->n_threads) / unit * unit;
+    int64_t share = s->plan->width[op->out[0]] / TASKS / unit * unit;
     return min64(share < unit ? unit : share, most);
 }
 
