@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 MODELS = ("gpt2", "llama")
 MAX_TOKENS = 1 << 22
+NAMED = 8  # of many names that are known, so many are shown
 U32, I32, F32, STRING = 4, 5, 6, 8  # GGUF value types
 
 
@@ -196,8 +197,14 @@ def _known(metadata: Metadata, key: str, known: Iterable[str]) -> str:
         log.warning("%s: no tokenizer.ggml.pre; its default rule may cut text unlike the model's own", metadata.file)
     name = metadata.str(key, default)
     if name not in known:
+        from difflib import get_close_matches
+
+        names = near = list(known)
+        if len(names) > NAMED:
+            near = get_close_matches(name[:64], names, NAMED) or names[:NAMED]
+        others = f" and {len(names) - len(near)} others" if len(names) > len(near) else ""
         raise UnsupportedError(
-            f"{key} is {name[:64]!r}, known are {', '.join(known)}; convert the model for one of these"
+            f"{key} is {name[:64]!r}, known are {', '.join(near)}{others}; convert the model for one of these"
         )
     return name
 
