@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import SHAPES, head, write_mixed_model, write_model
+from tiny_models import APART, SHAPES, head, write_mixed_model, write_model
 
 import subbyte as sb
 from subbyte.kernels import compare_logits, isas
@@ -13,7 +13,7 @@ from subbyte.runtime.types import SessionOptions
 
 TOKENS = [int(t) for t in np.random.default_rng(1).integers(0, 266, 40)]
 OPTIONS = SessionOptions(len(TOKENS), activations="int8x2")
-each_arch = pytest.mark.parametrize("arch", SHAPES)
+each_arch = pytest.mark.parametrize("arch", APART)
 each_isa = pytest.mark.parametrize("isa", isas())
 
 

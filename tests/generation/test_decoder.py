@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_engine import FakeTokenizer
-from tiny_models import N_VOCAB, SHAPES, write_model
+from tiny_models import APART, N_VOCAB, write_model
 
 import subbyte as sb
 from subbyte.errors import SessionBusy
@@ -108,7 +108,7 @@ def drive(runner: Runner, prompts: Tokens[Tokens[int]], model: sb.Model) -> list
     return [(decoder.tokens, seen[id(decoder)]) for decoder, _ in pairs]
 
 
-@pytest.mark.parametrize("arch", SHAPES)
+@pytest.mark.parametrize("arch", APART)
 def test_two_decoders_over_one_runner_answer_as_each_alone(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     rng = np.random.default_rng(7)

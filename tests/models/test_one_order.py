@@ -14,7 +14,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from tiny_models import MIXED, N_VOCAB, SHAPES, VARIATIONS, matrix_shapes, mixed_matrix, write_mixed_model, write_model
+from tiny_models import APART, MIXED, N_VOCAB, matrix_shapes, mixed_matrix, write_mixed_model, write_model
 
 import subbyte as sb
 from subbyte.kernels import FORMATS, Cache, Engine, isas
@@ -27,7 +27,6 @@ ACTIVATIONS: tuple[Activations, ...] = get_args(Activations)
 CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
 ONE_LAYER = {"n_layer": 1, "n_embd": 256, "n_head": 4, "n_head_kv": 2, "head_dim": 64, "n_ff": 512}
 LONG = {"gemma3": 300, "mixed": 300}  # of others 90 tokens: a block of keys and a part of the next
-ARCHITECTURES = [arch for arch in SHAPES if arch not in VARIATIONS]
 PAIRS: list[tuple[CacheType, Activations]] = [("f16", "int8"), ("q8_0", "int8x2"), ("f32", "float32")]
 OTHER_PAIRS = [pair for pair in product(CACHE_TYPES, ACTIVATIONS) if pair not in PAIRS]
 
@@ -38,8 +37,8 @@ each_isa = pytest.mark.parametrize("isa", isas())
 def paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """A model of each architecture with several types, and one with all types ("mixed")."""
     folder = tmp_path_factory.mktemp("models")
-    found = {arch: folder / f"{arch}.gguf" for arch in [*ARCHITECTURES, "mixed"]}
-    for arch in ARCHITECTURES:
+    found = {arch: folder / f"{arch}.gguf" for arch in [*APART, "mixed"]}
+    for arch in APART:
         blocks = ["BF16", "F16"] if arch == "deci" else ["Q4_0", "BF16", "Q5_1", "F16", "Q8_0"]  # deci has rows of 16
         write_model(found[arch], arch, types=[*blocks, "F32"])
     write_mixed_model(found["mixed"])
@@ -73,7 +72,7 @@ def test_every_block_type(type: str, isa: str, tmp_path: Path) -> None:
 
 
 @each_isa
-@pytest.mark.parametrize("arch", [*ARCHITECTURES, "mixed"])
+@pytest.mark.parametrize("arch", [*APART, "mixed"])
 @pytest.mark.thorough
 def test_every_architecture(arch: str, isa: str, paths: dict[str, Path]) -> None:
     n = LONG.get(arch, 90)

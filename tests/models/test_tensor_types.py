@@ -13,11 +13,11 @@ import pytest
 from gguf.quants import dequantize, quantize
 from gguf_builder import string
 from tiny_models import (
+    APART,
     F32,
     F64,
     N_VOCAB,
     SHAPES,
-    VARIATIONS,
     forward,
     matrix_shapes,
     mixed_tensors,
@@ -95,7 +95,7 @@ def test_every_block_type_in_every_place(mixture: Mixture) -> None:
         assert_near(model, mixture.logits)
 
 
-@pytest.mark.parametrize("arch", [arch for arch in SHAPES if arch not in VARIATIONS])
+@pytest.mark.parametrize("arch", APART)
 @pytest.mark.thorough
 def test_every_architecture_with_every_block_type(arch: str, tmp_path: Path) -> None:
     s = SHAPES[arch]

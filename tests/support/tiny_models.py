@@ -54,9 +54,10 @@ SHAPES: dict[str, Shape] = {
 }  # fmt: skip
 VARIATIONS = {
     "ernie4_5", "gemma", "glm4", "granite", "hunyuan-dense", "minicpm", "mistral3", "olmo2", "seed_oss", "smollm3",
-    "olmoe", "mellum", "minimax-m2", "granitemoe", "hunyuan-moe", "ernie4_5-moe", "glm4moe", "exaone-moe",
+    "arcee", "olmoe", "mellum", "minimax-m2", "granitemoe", "hunyuan-moe", "ernie4_5-moe", "glm4moe", "exaone-moe",
 }  # fmt: skip
 """What these have of their own is done to one row alone: others stand for them where steps are cut and types mixed."""
+APART = [arch for arch in SHAPES if arch not in VARIATIONS]
 PERIODS = {  # one layer in so many has no window
     "gemma2": 2, "gpt-oss": 2, "gemma3": 6, "exaone4": 4, "exaone-moe": 4, "mellum": 4, "olmo2": 4,
 }  # fmt: skip
