@@ -11,6 +11,7 @@ import pkgutil
 import shlex
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import command_cases
 import fault_cases
@@ -41,13 +42,17 @@ SECONDS = 5.0  # of the processor, to refuse a file: a hundred times what it tak
 BYTES = 64 << 20  # beside four times the file's own
 
 
-def each(cases: list[FileCase]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.number} {c.what}") for c in cases])
+def alike(case: FileCase) -> bool:
+    """Whether llama's hyper-parameters stand for it: read by the same code, and printed like any other error."""
+    return case.number[0] == "G" and not case.what.startswith("llama.")
 
 
-each_file = each(FILES)
-# Of hyper-parameters llama's stand for all: what the library says of them a command prints like any other error.
-each_file_of_commands = each([c for c in FILES if c.number[0] != "G" or c.what.startswith("llama.")])
+def parameter(case: FileCase) -> Any:
+    return pytest.param(case, id=f"{case.number} {case.what}", marks=[pytest.mark.slow] if alike(case) else [])
+
+
+each_file = pytest.mark.parametrize("case", [*map(parameter, FILES)])
+each_file_of_commands = pytest.mark.parametrize("case", [parameter(case) for case in FILES if not alike(case)])
 
 
 @pytest.fixture(scope="module")
