@@ -3,12 +3,15 @@
 What a family does otherwise than these is written out in its own file.
 """
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from subbyte.models._config import Config
 from subbyte.models._experts import ExpertsConfig, experts
 from subbyte.models._graph import Graph, Normed, Projection, Routed, Value
 from subbyte.models._weights import Vector, Weights
+
+Norms: TypeAlias = Literal["none", "heads", "whole"]
+"""What RMSNorm queries and keys have: each head of them, or all before they are cut into heads."""
 
 
 def self_attention(
@@ -18,20 +21,19 @@ def self_attention(
     c: Config,
     *,
     rope: int | None,
-    whole_norms: bool = False,
+    norms: Norms = "none",
     **variant: Any,
 ) -> Projection:
-    """attn_output @ attention(attn_q @ x, attn_k @ x, attn_v @ x), queries and keys normed if the layer has norms.
+    """attn_output @ attention(attn_q @ x, attn_k @ x, attn_v @ x).
 
-    rope: None for none. whole_norms: queries and keys are normed before they are cut into heads, not head by head.
-    variant: what `Graph.attention` has besides.
+    rope: None for none. norms: by attn_q_norm and attn_k_norm. variant: what `Graph.attention` has besides.
     """
 
     def head_norm(name: str) -> Vector | None:
-        return b.vector(name, c.head_dim) if name in b and not whole_norms else None
+        return b.vector(name, c.head_dim) if norms == "heads" else None
 
     def whole(z: Value, name: str) -> Value | Normed:
-        return g.rms_norm(z, b.vector(name, z.width), c.eps) if whole_norms else z
+        return g.rms_norm(z, b.vector(name, z.width), c.eps) if norms == "whole" else z
 
     q, k, v = g.linears(x, *b.qkv(c.n_embd, c.n_q, c.n_kv))
     a = g.attention(
@@ -42,11 +44,16 @@ def self_attention(
     return g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
 
 
-def feed_forward(
-    g: Graph, x: Value | Normed, b: Weights, c: Config, layer: int, routed: ExpertsConfig | None = None
+def feed_forward(g: Graph, x: Value | Normed, b: Weights, c: Config, activation: str = "silu") -> Projection:
+    """ffn_down @ (activation(ffn_gate @ x) * (ffn_up @ x)): SwiGLU, or GeGLU."""
+    f = g.glu(x, *b.gate_up(c.n_embd, c.n_ff), activation)
+    return g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+
+
+def dense_or_experts(
+    g: Graph, x: Value | Normed, b: Weights, c: Config, layer: int, routed: ExpertsConfig | None
 ) -> Projection | Routed:
     """SwiGLU: of routed experts in the layers that have them, else of one network."""
     if routed is not None and routed.in_layer(layer):
         return g.experts(x, experts(b, c.n_embd, routed), "silu")
-    f = g.glu(x, *b.gate_up(c.n_embd, c.n_ff), "silu")
-    return g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+    return feed_forward(g, x, b, c)

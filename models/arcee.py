@@ -5,6 +5,7 @@ GGUF architecture: arcee. Arcee AI (2025). Rope rotates neighbours (2p, 2p + 1).
 
 from subbyte.models._config import Config, read_config
 from subbyte.models._graph import Graph
+from subbyte.models._layers import self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
 
@@ -21,9 +22,7 @@ def forward(g: Graph, c: Config, w: Weights) -> None:
         b = w.block(layer)
 
         n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        q, k, v = g.linears(n, *b.qkv(c.n_embd, c.n_q, c.n_kv))
-        a = g.attention(q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, rope=rope)
-        x = x + g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        x = x + self_attention(g, n, b, c, rope=rope)
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
         f = g.relu_squared(n, b.linear("ffn_up", c.n_embd, c.n_ff))

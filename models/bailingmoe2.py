@@ -26,4 +26,4 @@ def configure(meta: Metadata, n_vocab: int) -> BailingMoe2Config:
 
 
 def forward(g: Graph, c: BailingMoe2Config, w: Weights) -> None:
-    decoder(g, c, w, interleaved=False, routed=c.experts)
+    decoder(g, c, w, interleaved=False, norms="heads", routed=c.experts)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from subbyte.errors import UnsupportedError
 from subbyte.models._config import Config, read_config, read_windows
 from subbyte.models._graph import Graph
+from subbyte.models._layers import feed_forward, self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
 
@@ -38,17 +39,11 @@ def forward(g: Graph, c: Exaone4Config, w: Weights) -> None:
     for layer, window in enumerate(c.windows):
         b = w.block(layer)
 
-        q, k, v = g.linears(x, *b.qkv(c.n_embd, c.n_q, c.n_kv))
-        a = g.attention(
-            q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, eps=c.eps,
-            rope=rope if c.has_rope(layer) else None, window=window,
-            q_norm=b.vector("attn_q_norm", c.head_dim), k_norm=b.vector("attn_k_norm", c.head_dim),
-        )  # fmt: skip
-        attn_output = g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        rope_of_layer = rope if c.has_rope(layer) else None
+        attn_output = self_attention(g, x, b, c, rope=rope_of_layer, norms="heads", window=window)
         x = x + g.rms_norm(attn_output, b.vector("post_attention_norm", c.n_embd), c.eps)
 
-        f = g.glu(x, *b.gate_up(c.n_embd, c.n_ff), "silu")
-        ffn_down = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+        ffn_down = feed_forward(g, x, b, c)
         x = x + g.rms_norm(ffn_down, b.vector("post_ffw_norm", c.n_embd), c.eps)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))

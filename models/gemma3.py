@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from subbyte.models._config import Config, read_config, read_windows
 from subbyte.models._graph import Graph
+from subbyte.models._layers import feed_forward, self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._rope import MIN_FREQ_BASE, Rope
 from subbyte.models._weights import Weights
@@ -44,18 +45,12 @@ def forward(g: Graph, c: Gemma3Config, w: Weights) -> None:
         b = w.block(layer)
 
         n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        q, k, v = g.linears(n, *b.qkv(c.n_embd, c.n_q, c.n_kv))
-        a = g.attention(
-            q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim, scale=c.attention_scale, eps=c.eps,
-            rope=rope_local if window else rope_global, window=window,
-            q_norm=b.vector("attn_q_norm", c.head_dim), k_norm=b.vector("attn_k_norm", c.head_dim),
-        )  # fmt: skip
-        attn_output = g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        rope = rope_local if window else rope_global
+        attn_output = self_attention(g, n, b, c, rope=rope, norms="heads", window=window, scale=c.attention_scale)
         x = x + g.rms_norm(attn_output, b.vector("post_attention_norm", c.n_embd), c.eps)
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        f = g.glu(n, b.linear("ffn_gate", c.n_embd, c.n_ff), b.linear("ffn_up", c.n_embd, c.n_ff), "gelu")
-        ffn_down = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+        ffn_down = feed_forward(g, n, b, c, "gelu")
         x = x + g.rms_norm(ffn_down, b.vector("post_ffw_norm", c.n_embd), c.eps)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab), c.softcap)

@@ -7,8 +7,8 @@ logits n_embd / 256 (by which llama.cpp multiplies in place of dividing). Rope r
 
 from dataclasses import dataclass
 
-from subbyte.models._config import Config, read_config
-from subbyte.models._decoder import Scales, decoder, read_scales
+from subbyte.models._config import MAX_SCALE, Config, read_config, read_scale
+from subbyte.models._decoder import Scales, decoder
 from subbyte.models._graph import Graph
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
@@ -21,7 +21,11 @@ class MiniCPMConfig(Config):
 
 def configure(meta: Metadata, n_vocab: int) -> MiniCPMConfig:
     c = read_config(meta, "minicpm", n_vocab)
-    scales = read_scales(meta, "minicpm", embedding=12.0, residual=1.4 / c.n_layer**0.5, logits=c.n_embd / 256)
+    scales = Scales(
+        embedding=read_scale(meta, "minicpm.embedding_scale", 12.0),
+        residual=read_scale(meta, "minicpm.residual_scale", 1.4 / c.n_layer**0.5),
+        logits=1.0 / meta.f32("minicpm.logit_scale", c.n_embd / 256, lo=1.0 / MAX_SCALE, hi=MAX_SCALE),
+    )
     return MiniCPMConfig(**vars(c), scales=scales)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from subbyte.models._config import Config, read_config, read_windows
 from subbyte.models._graph import Graph
+from subbyte.models._layers import feed_forward, self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._rope import Rope
 from subbyte.models._weights import Weights
@@ -33,18 +34,11 @@ def forward(g: Graph, c: Olmo2Config, w: Weights) -> None:
     for layer, window in enumerate(c.windows):
         b = w.block(layer)
 
-        q, k, v = g.linears(x, *b.qkv(c.n_embd, c.n_q, c.n_kv))
-        q_norm, k_norm = b.vector("attn_q_norm", c.n_q), b.vector("attn_k_norm", c.n_kv)
-        a = g.attention(
-            g.rms_norm(q, q_norm, c.eps), g.rms_norm(k, k_norm, c.eps), v,
-            n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim,
-            rope=rope_local if window else rope_global, window=window,
-        )  # fmt: skip
-        attn_output = g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        rope = rope_local if window else rope_global
+        attn_output = self_attention(g, x, b, c, rope=rope, norms="whole", window=window)
         x = x + g.rms_norm(attn_output, b.vector("post_attention_norm", c.n_embd), c.eps)
 
-        f = g.glu(x, *b.gate_up(c.n_embd, c.n_ff), "silu")
-        ffn_down = g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+        ffn_down = feed_forward(g, x, b, c)
         x = x + g.rms_norm(ffn_down, b.vector("post_ffw_norm", c.n_embd), c.eps)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from subbyte.models._config import Config, read_config
 from subbyte.models._experts import ExpertsConfig, read_experts
 from subbyte.models._graph import Graph
-from subbyte.models._layers import feed_forward, self_attention
+from subbyte.models._layers import dense_or_experts, self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
 
@@ -31,9 +31,9 @@ def forward(g: Graph, c: Qwen3MoeConfig, w: Weights) -> None:
         b = w.block(layer)
 
         n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        x = x + self_attention(g, n, b, c, rope=rope)
+        x = x + self_attention(g, n, b, c, rope=rope, norms="heads")
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        x = x + feed_forward(g, n, b, c, layer, c.experts)
+        x = x + dense_or_experts(g, n, b, c, layer, c.experts)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))

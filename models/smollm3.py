@@ -6,6 +6,7 @@ GGUF architecture: smollm3. Hugging Face, "SmolLM3: smol, multilingual, long-con
 
 from subbyte.models._config import Config, read_config
 from subbyte.models._graph import Graph
+from subbyte.models._layers import feed_forward, self_attention
 from subbyte.models._metadata import Metadata
 from subbyte.models._weights import Weights
 
@@ -22,15 +23,9 @@ def forward(g: Graph, c: Config, w: Weights) -> None:
         b = w.block(layer)
 
         n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        q, k, v = g.linears(n, *b.qkv(c.n_embd, c.n_q, c.n_kv))
-        a = g.attention(
-            q, k, v, n_head=c.n_head, n_head_kv=c.n_head_kv, head_dim=c.head_dim,
-            rope=rope if (layer + 1) % 4 else None,
-        )  # fmt: skip
-        x = x + g.linear(a, b.linear("attn_output", c.n_q, c.n_embd))
+        x = x + self_attention(g, n, b, c, rope=rope if (layer + 1) % 4 else None)
 
         n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
-        f = g.glu(n, *b.gate_up(c.n_embd, c.n_ff), "silu")
-        x = x + g.linear(f, b.linear("ffn_down", c.n_ff, c.n_embd))
+        x = x + feed_forward(g, n, b, c)
 
     g.head(g.rms_norm(x, w.vector("output_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))

@@ -68,6 +68,8 @@ KEYS: list[tuple[str, str, Any, str]] = [
     ("deci", "block_count", 0, "1 to 1024"),
     *[("granite", "logit_scale", x, "1e-06 to 1e+06") for x in (0.0, -1.0, NAN, INF, 1e-30)],
     ("granite", "logit_scale", "8", "1e-06 to 1e+06"),
+    ("granite", "logit_scale", None, "missing"),
+    ("granitemoe", "logit_scale", None, "missing"),
     *[
         ("granite", key, x, "0 to 1e+06")
         for x in (-1.0, NAN, INF, 1e30)
