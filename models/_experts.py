@@ -45,6 +45,7 @@ class ExpertsConfig:
     """Routed experts of a model. n_ff: of each. n_ff_shared: of the shared one, 0 for none.
 
     n_dense: so many layers at the start have a plain feed-forward part; period: then each period-th has experts.
+    shared_gate: whether a sigmoid says for each token how much the shared expert counts.
     """
 
     routing: Routing
@@ -52,13 +53,20 @@ class ExpertsConfig:
     n_ff_shared: int
     n_dense: int
     period: int
+    shared_gate: bool = False
 
     def in_layer(self, layer: int) -> bool:
         return layer >= self.n_dense and (layer + 1) % self.period == 0
 
 
 def read_experts(
-    meta: Metadata, architecture: str, *, gating: str = "softmax", renormalize: bool = True, n_ff: int | None = None
+    meta: Metadata,
+    architecture: str,
+    *,
+    gating: str = "softmax",
+    renormalize: bool = True,
+    n_ff: int | None = None,
+    shared_gate: bool = False,
 ) -> ExpertsConfig:
     """The keys of routed experts. gating, renormalize: of files that don't say.
 
@@ -79,6 +87,7 @@ def read_experts(
         n_ff_shared=meta.u32(a + "expert_shared_feed_forward_length", n_ff * n_shared, hi=MAX_WIDTH),
         n_dense=meta.u32(a + "leading_dense_block_count", 0),
         period=meta.u32(a + "interleave_moe_layer_step", 1, lo=1),
+        shared_gate=shared_gate,
     )
 
 
@@ -192,7 +201,7 @@ def experts(b: Weights, n_embd: int, c: ExpertsConfig, *, gated: bool = True) ->
         up=up,
         down=b.experts("ffn_down_exps", c.n_ff, n_embd, n_expert),
         fused=fused,
-        shared=shared_expert(b, n_embd, c.n_ff_shared, gated=gated),
+        shared=shared_expert(b, n_embd, c, gated=gated),
         selection_bias=b.bias("exp_probs_b", n_expert),
         gate_scale=b.scale("ffn_gate_exps", n_expert),
         up_scale=b.scale("ffn_up_exps", n_expert),
@@ -200,13 +209,14 @@ def experts(b: Weights, n_embd: int, c: ExpertsConfig, *, gated: bool = True) ->
     )
 
 
-def shared_expert(b: Weights, n_embd: int, n_ff: int, *, gated: bool) -> SharedExpert | None:
-    """ffn_*_shexp, if the layer has them; ffn_gate_inp_shexp says for each token how much it counts."""
-    if "ffn_up_shexp" not in b:
+def shared_expert(b: Weights, n_embd: int, c: ExpertsConfig, *, gated: bool) -> SharedExpert | None:
+    """ffn_*_shexp, and ffn_gate_inp_shexp for its gate; None where the file has neither a size nor tensors of it."""
+    n_ff = c.n_ff_shared
+    if not n_ff and "ffn_up_shexp" not in b:
         return None
     return SharedExpert(
         gate=b.linear("ffn_gate_shexp", n_embd, n_ff) if gated else None,
         up=b.linear("ffn_up_shexp", n_embd, n_ff),
         down=b.linear("ffn_down_shexp", n_ff, n_embd),
-        router=b.row("ffn_gate_inp_shexp", n_embd) if "ffn_gate_inp_shexp" in b else None,
+        router=b.row("ffn_gate_inp_shexp", n_embd) if c.shared_gate else None,
     )

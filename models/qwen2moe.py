@@ -21,7 +21,7 @@ class Qwen2MoeConfig(Config):
 
 def configure(meta: Metadata, n_vocab: int) -> Qwen2MoeConfig:
     c = read_config(meta, "qwen2moe", n_vocab, experts=True)
-    return Qwen2MoeConfig(**vars(c), experts=read_experts(meta, "qwen2moe", renormalize=False))
+    return Qwen2MoeConfig(**vars(c), experts=read_experts(meta, "qwen2moe", renormalize=False, shared_gate=True))
 
 
 def forward(g: Graph, c: Qwen2MoeConfig, w: Weights) -> None:

@@ -173,7 +173,7 @@ MIXTURE_TENSORS: list[tuple[str, Any, str]] = [
     *[("blk.0.ffn_up_exps.bias", np.zeros(shape, np.float32), "ask for [32, 7]") for shape in ((32,), (7, 64))],
     *[("blk.0.ffn_down_exps.scale", np.ones(n, np.float32), "ask for [7]") for n in (1, 8)],
     ("blk.0.ffn_gate_shexp.weight", np.zeros((65, 64), np.float32), "ask for [64, 64]"),
-    ("blk.0.ffn_down_shexp.weight", None, "missing"),
+    *[(f"blk.0.{name}.weight", None, "missing") for name in ("ffn_up_shexp", "ffn_down_shexp", "ffn_gate_inp_shexp")],
     ("blk.0.ffn_gate_inp_shexp.weight", np.zeros((2, 64), np.float32), "[64, 2]"),
     ("blk.0.exp_probs_b.bias", np.zeros(8, np.float32), "ask for [7]"),
 ]
@@ -183,6 +183,7 @@ UNSUPPORTED_KEYS = (
     "rope.scaling.alpha",
 )  # fmt: skip
 UNSUPPORTED_WORDS = (
+    "no part of llama",
     "Q8_0", "I32", "F64", "differs between layers", "without routed experts", "supported are 1 (softmax)",
     "not computed for qwen3moe", "not supported",
 )  # fmt: skip
@@ -337,6 +338,8 @@ CASES = [
         *[_tensor("llama", *case) for case in TENSORS],
         *[_tensor("phi3", *case) for case in PHI3_TENSORS],
         *[_tensor("qwen2moe", *case) for case in MIXTURE_TENSORS],
+        *[_tensor("qwen3moe", f"blk.0.{name}.weight", None, "missing") for name in ("attn_q_norm", "attn_k_norm")],
+        _tensor("llama", "blk.0.attn_q_norm.weight", np.ones(16, np.float32), "no part of llama"),
     ]),
     *section("J", OTHER),
 ]  # fmt: skip

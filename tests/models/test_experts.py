@@ -104,7 +104,8 @@ class Layer:
         names = {name: name if name.endswith((".bias", ".scale")) else f"{name}.weight" for name in self.tensors}
         w = Weights({full: self.file_tensor(name) for name, full in names.items()})
         routing = Routing(s["n_expert"], s["n_used"], **self.routing)
-        config = ExpertsConfig(routing, s["n_ff_exp"], s.get("n_ff_shexp", 0), n_dense=0, period=1)
+        gate = "ffn_gate_inp_shexp" in self.tensors
+        config = ExpertsConfig(routing, s["n_ff_exp"], s.get("n_ff_shexp", 0), n_dense=0, period=1, shared_gate=gate)
         e = experts(w, n, config, gated=self.gated)
         g = Graph()
         x = g.embed(Linear(Weight(self.embeddings.reshape(-1).view(np.uint8), "F32", N_TOKENS, n)))
