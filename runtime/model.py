@@ -166,7 +166,8 @@ class Model(Handle):
         return self.gguf.size + self.plan.cache_bytes(n_ctx, options.cache_type) > available_memory()
 
     def _choose_context(self, options: SessionOptions) -> int:
-        room = available_memory() // 2 // self.plan.cache_bytes(1, options.cache_type)
+        fixed, position = self.plan.state_bytes, self.plan.cache_bytes(1, options.cache_type) - self.plan.state_bytes
+        room = (available_memory() // 2 - fixed) // position if position else MAX_CTX
         return max(1, min(self.config.n_ctx_train, room, MAX_CTX))
 
     def _check_room(self, n_ctx: int, options: SessionOptions) -> None:

@@ -36,6 +36,11 @@ struct scratch_need {
     int n_counters;             /* scratch.counter: zero between operations */
 };
 
+/* n rows, which lie one after the other as [n_ctx][bytes] each. */
+struct position_rows {
+    int64_t n, bytes;
+};
+
 struct operation {
     const char *name;
     const struct field *fields; /* of the parameters, up to one without a name; NULL: it has none */
@@ -47,9 +52,17 @@ struct operation {
     const char *(*check)(const struct plan *plan, const struct op *op);
     /* NULL: none. */
     struct scratch_need (*scratch)(const struct op *op, struct step_size size);
-    /* What it keeps in a cache of this format for each position; NULL: nothing. */
-    int64_t (*position_bytes)(const struct op *op, enum format format);
+    /* What it keeps of a sequence: rows of each position, in a cache of this format; or a recurrent state of so many floats, zeros before
+     * the first token, which stands for all tokens so far. NULL: nothing. No operation has both. */
+    struct position_rows (*position_rows)(const struct op *op, enum format format);
+    int64_t (*state_floats)(const struct op *op);
 };
+
+/* The recurrent state of an operation in a cache, at a multiple of 64 bytes. */
+static inline float *recurrent_state(const struct op *op, const struct cache *cache)
+{
+    return (float *)(cache->data + cache->offset[op->state]);
+}
 
 /* The kind of this name, or NULL. */
 const struct operation *operation_of(const char *name);

@@ -64,10 +64,12 @@ struct plan {
     int n_weight_ranges;
 };
 
-/* What operations keep of a sequence: the keys and values of all layers, and whatever else grows with its positions. */
+/* What operations keep of a sequence: the recurrent states of all layers, then keys and values by position. */
 struct cache {
     uint8_t *data;
-    int64_t *offset;            /* [n_states + 1]: where the part of each operation starts, and the end */
+    int64_t bytes, state_bytes; /* of all, and of the recurrent states, which come first */
+    int64_t *offset;            /* [n_states]: where the part of each operation starts */
+    int64_t *held;              /* [n_states]: the tokens that an operation's recurrent state stands for; -1: a step failed that changed it */
     int64_t n_ctx;
     enum format format;         /* F16, F32 or Q8_0 */
 };

@@ -2,9 +2,10 @@
 
 
 cdef class Cache:
-    """Keys and values of n_ctx positions. Memory is reserved at once, taken as positions fill.
+    """What a plan keeps of one sequence: keys and values of n_ctx positions, and recurrent states.
 
-    cache_type: "f16", "q8_0" (int8 with a float16 scale per 32 values: about half of f16) or "f32".
+    Memory is reserved at once, taken as positions fill. cache_type, of keys and values: "f16", "q8_0" (int8 with a
+    float16 scale per 32 values: about half of f16) or "f32". Recurrent states are float32.
     """
 
     cdef cache_t c
@@ -20,8 +21,63 @@ cdef class Cache:
         self.plan = plan
 
     def __dealloc__(self):
-        if self.plan is not None:
-            cache_free(&self.c, &self.plan.p)
+        cache_free(&self.c)
+
+    def copy_state(self) -> NDArray[np.uint8]:
+        """A copy of the recurrent states, bytes [Plan.state_bytes]."""
+        cdef uint8_t[::1] copy = np.empty(self.c.state_bytes, np.uint8)
+        if self.c.state_bytes:
+            memcpy(&copy[0], self.c.data, self.c.state_bytes)
+        return np.asarray(copy)
+
+    def set_state(self, const uint8_t[::1] state not None, int64_t n_tokens) -> None:
+        """Puts a copy of recurrent states back, which stand for the first n_tokens."""
+        if state.shape[0] != self.c.state_bytes or not 0 <= n_tokens <= self.c.n_ctx:
+            raise ValueError(f"{state.shape[0]} bytes of states behind {n_tokens} tokens, not {self.c.state_bytes}")
+        if self.c.state_bytes:
+            memcpy(self.c.data, &state[0], self.c.state_bytes)
+        self.hold(n_tokens)
+
+    def parts(self, int64_t n_positions) -> list[int]:
+        """The bytes of each part that `copy_part` gives: recurrent states, if there are any, and rows of positions."""
+        return [self.part(i, n_positions).bytes for i in range(cache_parts(&self.c, &self.plan.p))]
+
+    def copy_part(self, int64_t i, int64_t n_positions) -> NDArray[np.uint8]:
+        """A copy of a part of the first n_positions, as bytes."""
+        cdef cache_part_t part = self.part(i, n_positions)
+        cdef uint8_t[::1] copy = np.empty(part.bytes, np.uint8)
+        if part.bytes:
+            memcpy(&copy[0], part.data, part.bytes)
+        return np.asarray(copy)
+
+    def set_part(self, int64_t i, int64_t n_positions, const uint8_t[::1] data not None) -> None:
+        """Puts a copy of a part back; the recurrent states then stand for the first n_positions."""
+        cdef cache_part_t part = self.part(i, n_positions)
+        if data.shape[0] != part.bytes:
+            raise ValueError(f"{data.shape[0]} bytes for part {i} of {n_positions} positions, which has {part.bytes}")
+        if part.bytes:
+            memcpy(part.data, &data[0], part.bytes)
+        self.hold(n_positions)
+
+    def copy_from(self, Cache other not None, int64_t n_positions) -> None:
+        """Takes over the first n_positions of another cache of the same plan and type, and its recurrent states."""
+        if other.plan is not self.plan or other.c.format != self.c.format:
+            raise ValueError("a copy needs a cache of the same plan and cache_type")
+        cdef cache_part_t part
+        for i in range(cache_parts(&self.c, &self.plan.p)):
+            part = other.part(i, n_positions)
+            if part.bytes:
+                memcpy(self.part(i, n_positions).data, part.data, part.bytes)
+        memcpy(self.c.held, other.c.held, self.plan.p.n_states * sizeof(int64_t))
+
+    cdef cache_part_t part(self, int64_t i, int64_t n_positions) except *:
+        if not 0 <= n_positions <= self.c.n_ctx or not 0 <= i < cache_parts(&self.c, &self.plan.p):
+            raise ValueError(f"part {i} of {n_positions} positions in a cache of {self.c.n_ctx}")
+        return cache_part(&self.c, &self.plan.p, i, n_positions)
+
+    cdef void hold(self, int64_t n_tokens) noexcept:
+        for i in range(self.plan.p.n_states):
+            self.c.held[i] = n_tokens
 
 
 cdef class TryLock:
@@ -178,7 +234,9 @@ cdef class Engine:
         s.segment = self.lay_segments(segments, ids.shape[0], &s.n_segments)
         try:
             s.token, s.n_tokens = &ids[0], ids.shape[0]
+            self.enter_states(&s)
             result = self.run(&s, logits_of, wanted)
+            self.leave_states(&s)
         finally:
             free(<void *>s.segment)
         self.n_rows = ids.shape[0]
@@ -255,6 +313,27 @@ cdef class Engine:
             raise
         n[0] = len(segments)
         return out
+
+    cdef int enter_states(self, step_t *s) except -1:
+        """Recurrent states must stand where their segment begins, or begin there: a step changes them in place."""
+        for g in range(s.n_segments):
+            for i in range(s.first_op, s.last_op):
+                if self.plan.p.op[i].kind.state_floats != NULL:
+                    held = s.segment[g].cache.held[self.plan.p.op[i].state]
+                    if s.segment[g].pos not in (0, held):
+                        raise ValueError(f"tokens at position {s.segment[g].pos} for a recurrent state of {held} tokens")
+        for g in range(s.n_segments):
+            for i in range(s.first_op, s.last_op):
+                if self.plan.p.op[i].kind.state_floats != NULL:
+                    enter_state(&self.plan.p.op[i], s.segment[g].cache, s.segment[g].pos)
+        return 0
+
+    cdef void leave_states(self, step_t *s) noexcept:
+        """They stand where the segment ends. After a step that failed they stand for nothing."""
+        for g in range(s.n_segments):
+            for i in range(s.first_op, s.last_op):
+                if self.plan.p.op[i].kind.state_floats != NULL:
+                    s.segment[g].cache.held[self.plan.p.op[i].state] = s.segment[g].pos + s.segment[g].n
 
     cdef object lay_head(self, step_t *s, int32_t[::1] rows, int32_t[::1] targets, bint logprob):
         cdef float[:, ::1] logits

@@ -71,12 +71,15 @@ cdef extern from "engine/operation.h" nogil:
         const field_t *fields
         int64_t parameter_bytes
         const char *(*check)(const plan_t *plan, const op_t *op)
-        int64_t (*position_bytes)(const op_t *op, int format)
+        void *position_rows
+        void *state_floats
     const operation_t *operation_of(const char *name)
 
     struct cache_t "cache":
         uint8_t *data
+        int64_t state_bytes
         int64_t *offset
+        int64_t *held
         int64_t n_ctx
         int format
     struct segment:
@@ -123,7 +126,14 @@ cdef extern from "engine/divergence.h" nogil:
         int32_t *top_q
     int compare_rows(comparison_t *c, int n_threads, int (*poll)(void *) noexcept nogil, void *)
 
-cdef extern from "engine/kv_cache.h" nogil:
-    int64_t cache_bytes(const plan_t *plan, int64_t n_ctx, int format)
+cdef extern from "engine/cache.h" nogil:
+    struct cache_part_t "cache_part":
+        uint8_t *data
+        int64_t bytes
+    int64_t position_bytes(const plan_t *plan, int format)
+    int64_t state_bytes(const plan_t *plan)
     int cache_init(cache_t *cache, const plan_t *plan, int64_t n_ctx, int format)
-    void cache_free(cache_t *cache, const plan_t *plan)
+    void cache_free(cache_t *cache)
+    void enter_state(const op_t *op, cache_t *cache, int64_t pos)
+    int64_t cache_parts(const cache_t *cache, const plan_t *plan)
+    cache_part_t cache_part(const cache_t *cache, const plan_t *plan, int64_t part, int64_t n_positions)

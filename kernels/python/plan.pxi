@@ -199,7 +199,7 @@ cdef class Plan:
 
     cdef int append(self, op_t *op) except -1:
         """Its checks are done by then."""
-        if op.kind.position_bytes != NULL:
+        if op.kind.position_rows != NULL or op.kind.state_floats != NULL:
             op.state = self.p.n_states
         if op.n_out == 0:
             self.p.head = op[0]
@@ -212,7 +212,7 @@ cdef class Plan:
             self.capacity = 2 * self.capacity + 64
         self.p.op[self.p.n_ops] = op[0]
         self.p.n_ops += 1
-        self.p.n_states += op.kind.position_bytes != NULL
+        self.p.n_states += op.kind.position_rows != NULL or op.kind.state_floats != NULL
         return 0
 
     cdef int keep_weight(self, Weight w) except -1:
@@ -257,7 +257,12 @@ cdef class Plan:
 
     def cache_bytes(self, n_ctx, str cache_type) -> int:
         """Bytes of a cache of n_ctx positions: exact for any n_ctx, also one that no machine could hold."""
-        return n_ctx * int(cache_bytes(&self.p, 1, cache_format(cache_type)))
+        return self.state_bytes + n_ctx * int(position_bytes(&self.p, cache_format(cache_type)))
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of a sequence's recurrent states, whatever its positions; 0 for a model without any."""
+        return state_bytes(&self.p)
 
     def scratch_bytes(self) -> int:
         """Bytes a token of a batch takes in all slots and as prepared activations."""

@@ -155,10 +155,10 @@ static struct scratch_need attention_need(const struct op *op, struct step_size 
     };
 }
 
-static int64_t attention_position_bytes(const struct op *op, enum format format)
+static struct position_rows attention_rows(const struct op *op, enum format format)
 {
     const struct attention *a = op->parameters;
-    return 2 * a->n_head_kv * padded_row_bytes(format, a->head_dim);
+    return (struct position_rows){2 * a->n_head_kv, padded_row_bytes(format, a->head_dim)};
 }
 
 static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struct team *team, int thread)
@@ -272,5 +272,5 @@ static const struct field fields[] = {
 
 const struct operation op_attention = {
     .name = "attention", .fields = fields, .parameter_bytes = sizeof(struct attention), .run = run_attention,
-    .check = check_attention, .scratch = attention_need, .position_bytes = attention_position_bytes,
+    .check = check_attention, .scratch = attention_need, .position_rows = attention_rows,
 };
