@@ -49,7 +49,7 @@ _NAMES = {
     "runtime.quantize.recipe": "Recipe",
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
     "runtime.score": "Score",
-    "runtime.session": "Session",
+    "runtime.session.session": "Session",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

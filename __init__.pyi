@@ -80,4 +80,4 @@ from subbyte.runtime.report.report import (
     report as report,
 )
 from subbyte.runtime.score import Score as Score
-from subbyte.runtime.session import Session as Session
+from subbyte.runtime.session.session import Session as Session

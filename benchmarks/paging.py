@@ -34,7 +34,7 @@ from pathlib import Path
 Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
 import numpy as np
 import subbyte as sb
-from subbyte.runtime.runner import Runner
+from subbyte.runtime.session.runner import Runner
 path, threads, n, warm_up, reads_ahead = sys.argv[2], *map(int, sys.argv[3:7])
 def counts():
     numbers = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())

@@ -28,7 +28,7 @@ from tables.records import paired
 import subbyte
 from subbyte.kernels import best_isa
 from subbyte.runtime.machine import default_threads
-from subbyte.runtime.runner import Runner, Segment
+from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.types import SessionOptions
 
 Rates = Mapping[int, Sequence[float]]  # tokens/s by number of sequences, round by round

@@ -102,6 +102,11 @@ preset_option = click.option(
     "--preset", metavar="NAME",
     help="Use a named set of the vendor's recommended sampling parameters; options beside it take precedence.",
 )  # fmt: skip
+checkpoint_memory_option = click.option(
+    "--checkpoint-memory", type=click.IntRange(0), metavar="MIB",
+    help="Memory for copies of recurrent states, which undone and repeated turns go back to; default: 512, or an "
+    "eighth of what is free. Models without such states take none.",
+)  # fmt: skip
 cache_type_option = click.option(
     "--cache-type", type=click.Choice(("f16", "q8_0", "f32")), default="f16", show_default=True,
     help="KV cache type; q8_0 takes about half the memory of f16.",

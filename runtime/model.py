@@ -20,8 +20,8 @@ from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.machine import available_memory, default_threads
-from subbyte.runtime.runner import Runner
-from subbyte.runtime.session import Session
+from subbyte.runtime.session.runner import Runner
+from subbyte.runtime.session.session import Session
 from subbyte.runtime.text import quoted
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from subbyte.runtime.types import Activations, CacheType, SessionOptions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
 
+CHECKPOINT_BYTES = 512 * 2**20  # for checkpoints of a session, where nothing is said
 _log = logging.getLogger(__name__)
 
 
@@ -131,20 +132,32 @@ class Model(Handle):
         )
 
     def session(
-        self, n_ctx: int | None = None, cache_type: CacheType = "f16", activations: Activations = "int8"
+        self,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+        checkpoint_bytes: int | None = None,
     ) -> Session:
         """A new session, with a KV cache of n_ctx positions; cache_type, activations: see `CacheType`, `Activations`.
 
         n_ctx None: what the model was trained for, or as much of it as fits half of the free memory; for more than
-        that a warning is logged.
+        that a warning is logged. checkpoint_bytes: memory for checkpoints of recurrent states (`Session.checkpoints`),
+        which a model without any does not take; None: 512 MiB, or an eighth of the free memory if that is less.
         Raises ResourceError, with the sizes, before anything is allocated that does not fit.
         """
-        return self.open_session(SessionOptions(n_ctx, cache_type, activations))
+        return self.open_session(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes))
 
     def open_session(self, options: SessionOptions) -> Session:
         """As `session`, with its arguments as a value."""
-        runner = self.runner(options)
-        return Session(runner, runner.new_sequence(options.cache_type))
+        runner, checkpoint_bytes = self.runner(options), self._checkpoint_bytes(options)
+        return Session(runner, runner.new_sequence(options.cache_type, checkpoint_bytes))
+
+    def _checkpoint_bytes(self, options: SessionOptions) -> int:
+        if not self.plan.state_bytes:
+            return 0
+        if options.checkpoint_bytes is not None:
+            return options.checkpoint_bytes
+        return min(CHECKPOINT_BYTES, available_memory() // 8)
 
     @memory_errors("make a session")
     def runner(self, options: SessionOptions, plan: Plan | None = None) -> Runner:
@@ -159,6 +172,7 @@ class Model(Handle):
         return Runner(
             plan or self.plan, n_ctx=n_ctx, activations=options.activations, n_threads=self.n_threads, isa=self.isa,
             reads_ahead=self._exceeds_memory(n_ctx, options), check=self.gguf.check_unchanged,
+            digest=self.gguf.digest,
         )  # fmt: skip
 
     def _exceeds_memory(self, n_ctx: int, options: SessionOptions) -> bool:
@@ -176,6 +190,7 @@ class Model(Handle):
         if n_ctx > self.config.n_ctx_train:
             _log.warning("a context of %d tokens; the model was trained for %d", n_ctx, self.config.n_ctx_train)
         need, free = self.plan.cache_bytes(n_ctx, options.cache_type), available_memory()
+        need += self._checkpoint_bytes(options)
         if need > free:
             raise ResourceError(
                 f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "
@@ -232,6 +247,7 @@ class Model(Handle):
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations | None = None,
+        checkpoint_bytes: int | None = None,
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
@@ -239,7 +255,7 @@ class Model(Handle):
         what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
         that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
         file's. variables: for the chat template. reasoning: "open" where each answer begins with reasoning that neither
-        the prompt nor the model opens by a tag. n_ctx and cache_type: as in `session`.
+        the prompt nor the model opens by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
@@ -258,7 +274,7 @@ class Model(Handle):
         own = self.template if template is None else ChatTemplate(template, self.tokenizer)
         reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
         activations = best.activations if activations is None else activations
-        session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
+        session = self.open_session(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes))
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
@@ -296,7 +312,7 @@ class Model(Handle):
             taken = "a text (str) or a list of token ids"
             ids = arguments.items("prompt", prompt, taken)
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
-        session = self.open_session(SessionOptions(n_ctx, cache_type, activations))
+        session = self.open_session(SessionOptions(n_ctx, cache_type, activations, 0))  # it never goes back
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
 
     @memory_errors("score the text")
@@ -308,9 +324,11 @@ class Model(Handle):
         from subbyte.runtime.score import score
 
         text = arguments.raw_text("text", text)
-        return score(
-            text, self.tokenizer, self.config.n_ctx_train, lambda n_ctx: self.session(n_ctx, activations="int8x2")
-        )
+
+        def session(n_ctx: int) -> Session:
+            return self.open_session(SessionOptions(n_ctx, activations="int8x2", checkpoint_bytes=0))
+
+        return score(text, self.tokenizer, self.config.n_ctx_train, session)
 
     @memory_errors("tokenize the text")
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:

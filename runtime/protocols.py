@@ -6,7 +6,7 @@ from typing import Literal, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.types import SessionOptions
+from subbyte.runtime.types import CheckpointUse, SessionOptions
 
 
 class StreamDecoder(Protocol):
@@ -53,6 +53,8 @@ class Session(Protocol):
     def n_past(self) -> int: ...
     @property
     def options(self) -> SessionOptions: ...
+    @property
+    def checkpoints(self) -> CheckpointUse: ...
     @overload
     def eval(self, tokens: Sequence[int], logits: Literal["last", "all"] = "last") -> NDArray[np.float32]: ...
     @overload

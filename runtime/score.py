@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
 from subbyte.runtime.protocols import Tokenizer
-from subbyte.runtime.session import Session
+from subbyte.runtime.session.session import Session
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +27,39 @@ tests."""
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """What a session holds and how it computes. n_ctx: positions of its KV cache; None: as `Model.session` chooses.
+    """What a session holds and how it computes.
 
-    Raises ValueError for a value that makes no sense.
+    n_ctx: positions of its KV cache; None: as `Model.session` chooses. checkpoint_bytes: memory for checkpoints of
+    recurrent states; None: as `Model.session` chooses. Raises ValueError for a value that makes no sense.
     """
 
     n_ctx: int | None = None
     cache_type: CacheType = "f16"
     activations: Activations = "int8"
+    checkpoint_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
             n_ctx = arguments.whole("n_ctx", self.n_ctx, 1, hint="tokens, at least 1; None: as many as fit")
             object.__setattr__(self, "n_ctx", n_ctx)
+        if self.checkpoint_bytes is not None:
+            n = arguments.whole("checkpoint_bytes", self.checkpoint_bytes, 0, hint="bytes; None: as the memory allows")
+            object.__setattr__(self, "checkpoint_bytes", n)
         arguments.choice("cache_type", self.cache_type, get_args(CacheType))
         arguments.choice("activations", self.activations, get_args(Activations))
+
+
+class CheckpointUse(NamedTuple):
+    """What a session keeps to go back to.
+
+    positions: how many tokens each checkpoint stands for. n_bytes, max_bytes: memory of all, and how much they may
+    take. n_recomputed: tokens computed again so far because the session went back behind its last checkpoint.
+    """
+
+    positions: tuple[int, ...]
+    n_bytes: int
+    max_bytes: int
+    n_recomputed: int
 
 
 Progress: TypeAlias = Callable[[int, int], None]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @options.threads_option()
 @options.activations_option(None)
 @options.cache_type_option
+@options.checkpoint_memory_option
 @click.option("--think/--no-think", "thinking", default=None, help="Switch reasoning on or off; default: the model's.")
 @click.option(
     "--reasoning-budget", type=click.IntRange(0), metavar="N",
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
 @options.debug_option
 def chat(
     model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
-    activations: "Activations | None", cache_type: "CacheType", thinking: bool | None, reasoning_budget: int | None,
+    activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None,
+    thinking: bool | None, reasoning_budget: int | None,
     reasoning: "ReasoningStart", hide_thinking: bool, template_file: str | None, preset: str | None,
     output: options.Output, verbose: bool,
     **sampling: Any,
@@ -90,6 +92,7 @@ def chat(
                 thinking = vendor.thinking if thinking is None else thinking
             conversation = loaded.chat(
                 n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
+                checkpoint_bytes=None if checkpoint_memory is None else checkpoint_memory << 20,
                 activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,
                 template=template, reasoning=reasoning,
             )  # fmt: skip

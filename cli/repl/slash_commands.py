@@ -136,6 +136,11 @@ def _stats(context: ReplContext, _: str) -> None:
     if usage.thinking:
         context.line(f"reasoning      {usage.thinking} of these tokens")
     context.line(f"session total  {_tokens(context.n_generated)}{_speed(context.seconds, rate)}")
+    kept = context.chat.checkpoints
+    if kept.max_bytes:
+        places = ", ".join(map(str, kept.positions)) or "none yet"
+        context.line(f"checkpoints    behind tokens {places}: {kept.n_bytes >> 20} of {kept.max_bytes >> 20} MiB")
+        context.line(f"computed again {_tokens(kept.n_recomputed)}, where the conversation went back behind one")
 
 
 def _bye(_: ReplContext, __: str) -> None:

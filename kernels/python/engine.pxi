@@ -23,6 +23,13 @@ cdef class Cache:
     def __dealloc__(self):
         cache_free(&self.c)
 
+    @property
+    def state_tokens(self) -> int:
+        """The tokens that the recurrent states stand for; -1 where a step that changed them failed. 0 without any."""
+        tokens = {self.c.held[self.plan.p.op[i].state] for i in range(self.plan.p.n_ops)
+                  if self.plan.p.op[i].kind.state_floats != NULL}
+        return tokens.pop() if len(tokens) == 1 else -1 if tokens else 0
+
     def copy_state(self) -> NDArray[np.uint8]:
         """A copy of the recurrent states, bytes [Plan.state_bytes]."""
         cdef uint8_t[::1] copy = np.empty(self.c.state_bytes, np.uint8)

@@ -26,7 +26,7 @@ from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Model, Models, as_model, load
-from subbyte.runtime.session import Session
+from subbyte.runtime.session.session import Session
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 
 __all__ = ["BenchMeasurement", "BenchResult", "Case", "Measured", "Roofline", "Run", "bench"]
@@ -165,6 +165,7 @@ class BenchMeasurement(Measurement[Step, BenchResult]):
             n_tokens = min(FILL_TOKENS, depth - start)
             session.eval(self._tokens[start : start + n_tokens], "none")
             self._steps_done += n_tokens
+        session.checkpoint()  # `_time` comes back here
 
     def _step(self, case: Case, what: str) -> Step:
         return Step(f"{case.name}, {_threads(case.threads)}, {what}", self._steps_done, self._steps)

@@ -22,6 +22,7 @@ from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
+from subbyte.runtime.types import CheckpointUse
 
 
 class _Ended(NamedTuple):
@@ -263,6 +264,11 @@ class Chat(Handle):
     def n_past(self) -> int:
         """Tokens of the context that the conversation uses; what is left of a forgotten one does not count."""
         return self.session.n_past if self._messages or self._answer else 0
+
+    @property
+    def checkpoints(self) -> CheckpointUse:
+        """What its session keeps of recurrent states to go back to."""
+        return self.session.checkpoints
 
     @property
     def last(self) -> Reply | None:

@@ -43,4 +43,4 @@ class EvalOptions:
 
     def session(self, n_ctx: int) -> SessionOptions:
         """Those of a session for chunks of n_ctx tokens."""
-        return SessionOptions(n_ctx, self.cache_type, self.activations)
+        return SessionOptions(n_ctx, self.cache_type, self.activations, 0)

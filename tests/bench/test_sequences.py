@@ -10,7 +10,7 @@ import sequences
 from click.testing import CliRunner
 from tiny_synthetic import TINY
 
-from subbyte.runtime.runner import Runner, Segment
+from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.synthetic.write import SHAPES
 
 

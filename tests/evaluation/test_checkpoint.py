@@ -108,7 +108,7 @@ def test_what_is_done_is_not_measured_again(
     def measured(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("subbyte.runtime.session.Session._run", measured)
+    monkeypatch.setattr("subbyte.runtime.session.session.Session._run", measured)
     monkeypatch.setattr("subbyte.runtime.evaluation.forward.Forward._step", measured)
     assert measure(models, file) == expected
     assert file.read_bytes() == before

@@ -16,8 +16,8 @@ from subbyte.runtime.generation.logits_processors import SuppressedTokens
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling
-from subbyte.runtime.runner import Runner, Segment
-from subbyte.runtime.sequence import Sequence
+from subbyte.runtime.session.runner import Runner, Segment
+from subbyte.runtime.session.sequence import Sequence
 from subbyte.runtime.types import SessionOptions
 
 VOCABULARY = FakeTokenizer(bos="<s>")

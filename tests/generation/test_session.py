@@ -33,9 +33,9 @@ from tiny_models import N_VOCAB, write_model
 
 import subbyte as sb
 from subbyte.errors import ContextOverflow, ModelChanged, NumericError, ResourceError, SessionBusy, SubbyteError
-from subbyte.runtime.runner import Runner
-from subbyte.runtime.sequence import Sequence
-from subbyte.runtime.session import Session
+from subbyte.runtime.session.runner import Runner
+from subbyte.runtime.session.sequence import Sequence
+from subbyte.runtime.session.session import Session
 from subbyte.runtime.types import SessionOptions
 
 TOKENS = [int(t) for t in np.random.default_rng(3).integers(0, N_VOCAB, 60)]
@@ -138,8 +138,8 @@ def test_a_generation_gives_its_memory_back_at_once(path: Path, leave: str, monk
     watched: list[weakref.ref[Any]] = []
     new_sequence = Runner.new_sequence
 
-    def watch(runner: Runner, cache_type: Any) -> Sequence:
-        sequence = new_sequence(runner, cache_type)
+    def watch(runner: Runner, *options: Any) -> Sequence:
+        sequence = new_sequence(runner, *options)
         watched.extend([weakref.ref(runner), weakref.ref(sequence)])
         return sequence
 
@@ -207,7 +207,7 @@ def test_memory_that_runs_out_elsewhere(path: Path, model: sb.Model, monkeypatch
 
     for where, call in {
         "subbyte.runtime.model.Weights": lambda: sb.load(path),
-        "subbyte.runtime.runner.Engine": lambda: model.session(8),
+        "subbyte.runtime.session.runner.Engine": lambda: model.session(8),
         "subbyte.runtime.tokenizer.tokenizer.Tokenizer.encode": lambda: model.tokenize("the"),
         "subbyte.runtime.score.Score": lambda: model.score("the thing"),
         "subbyte.runtime.generation.decoder.Decoder.accept": lambda: model.generate("the", n_ctx=32).run(),

@@ -12,8 +12,8 @@ import pytest
 from tiny_synthetic import SPARSE, TINY_MOE
 
 import subbyte as sb
-from subbyte.runtime.runner import Runner
-from subbyte.runtime.session import Session
+from subbyte.runtime.session.runner import Runner
+from subbyte.runtime.session.session import Session
 from subbyte.runtime.synthetic.shapes import ExpertShape, Shape
 from subbyte.runtime.synthetic.write import Synthetic, write
 

@@ -29,6 +29,7 @@ from subbyte.runtime.generation.events import (
     Usage,
 )
 from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.types import CheckpointUse
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
@@ -74,6 +75,7 @@ class FakeChat:
     thinking: bool | None = None
     reasoning_budget: int | None = None
     can_think = True
+    checkpoints = CheckpointUse((), 0, 0, 0)
 
     def __init__(self, go: Path | None = None) -> None:
         self.system: str | None = None

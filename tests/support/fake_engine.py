@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from subbyte.errors import ContextOverflow
+from subbyte.runtime.types import CheckpointUse
 
 CONTROL = """<|im_start|> <|im_end|> <s> </s> <|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>
 <start_of_turn> <end_of_turn> [|system|] [|user|] [|assistant|] [|endofturn|]
@@ -104,6 +105,7 @@ class FakeSession:
         self.computed: list[list[int]] = []
         self.before_eval: Callable[[], None] = lambda: None
         self.closed = False
+        self.checkpoints = CheckpointUse((), 0, 0, 0)
 
     @property
     def n_past(self) -> int:

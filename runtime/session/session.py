@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import memory_errors
+from subbyte.errors import ResourceError, memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.handles import Handle
-from subbyte.runtime.runner import Runner, Segment
-from subbyte.runtime.sequence import Sequence
-from subbyte.runtime.types import Progress, SessionOptions, Tokens
+from subbyte.runtime.machine import available_memory
+from subbyte.runtime.session.runner import Runner, Segment
+from subbyte.runtime.session.sequence import Sequence
+from subbyte.runtime.types import CheckpointUse, Progress, SessionOptions, Tokens
 
 Logits = NDArray[np.float32]
 
@@ -21,22 +23,24 @@ Logits = NDArray[np.float32]
 class Session(Handle):
     """One conversation's state. One thread at a time may use it; another one gets SessionBusy instead of a crash.
 
-    Made by `Model.session`, which gives it a runner and a sequence of its own. tokens: those that the KV cache holds.
-    options: how it computes, with the n_ctx it has.
+    Made by `Model.session`, which gives it a runner and a sequence of its own. tokens: those evaluated so far. options:
+    how it computes, with the n_ctx it has.
     """
 
     instead = "make another with Model.session, and evaluate its tokens there"
 
     def __init__(self, runner: Runner, sequence: Sequence) -> None:
         self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens
-        self.options = SessionOptions(sequence.n_ctx, sequence.cache_type, runner.activations)
+        self.options = SessionOptions(
+            sequence.n_ctx, sequence.cache_type, runner.activations, sequence.checkpoints.max_bytes
+        )
         self._n_vocab = runner.plan.n_vocab
         self._memory: tuple[Runner, Sequence] | None = (runner, sequence)
         self._lock = TryLock()
 
     @property
     def n_past(self) -> int:
-        """How many tokens the cache holds."""
+        """How many tokens there are."""
         return len(self.tokens)
 
     @property
@@ -53,9 +57,9 @@ class Session(Handle):
     def eval(self, tokens: Tokens, logits: str = "last", on_progress: Progress | None = None) -> Logits | None:
         """Appends tokens; returns next-token logits: float32 [n_vocab] of the last one, [n, n_vocab] of "all", or None.
 
-        on_progress(done, total) is called after each batch. Interrupted (KeyboardInterrupt, an exception of
-        on_progress), the session keeps the batches that are complete. Raises ContextOverflow, NumericError,
-        SessionBusy, ValueError for bad ids.
+        on_progress(done, total) is called after each batch; tokens computed again behind a `rewind` count. Interrupted
+        (KeyboardInterrupt, an exception of on_progress), the session keeps the batches that are complete. Raises
+        ContextOverflow, NumericError, SessionBusy, ValueError for bad ids.
         """
         arguments.callback("on_progress", on_progress)
         if arguments.text("logits", logits) not in ("last", "all", "none"):
@@ -83,20 +87,71 @@ class Session(Handle):
         return np.concatenate(rows) if rows else np.empty(0, np.float32)
 
     def rewind(self, n: int) -> None:
-        """Keeps the first n tokens."""
+        """Keeps the first n tokens.
+
+        A model with recurrent states goes back to its last checkpoint before, see `checkpoints`; the next evaluation
+        first computes the tokens between again.
+        """
         with self._lock:
             self._opened()[1].truncate(arguments.whole("n", n, 0))
 
     def reuse(self, tokens: Tokens) -> int:
-        """Rewinds to what the session has in common with the start of tokens; returns that length.
+        """Rewinds to what the session has in common with the start of tokens, and need not compute; returns its length.
 
         At least one of tokens is left to evaluate.
         """
         with self._lock:
-            sequence = self._opened()[1]
-            n = sequence.common_prefix(arguments.token_ids("tokens", tokens, self._n_vocab).tolist()[:-1])
-            sequence.truncate(n)
-        return n
+            return self._opened()[1].reuse(arguments.token_ids("tokens", tokens, self._n_vocab).tolist())
+
+    @property
+    def checkpoints(self) -> CheckpointUse:
+        """What is kept of recurrent states to go back to; nothing for a model without any, which goes back anywhere."""
+        sequence = self._opened()[1]
+        kept, of = tuple(sequence.checkpoints.kept), sequence.checkpoints
+        positions = tuple(checkpoint.n_tokens for checkpoint in kept)
+        return CheckpointUse(positions, len(kept) * of.state_bytes, of.max_bytes, sequence.n_recomputed)
+
+    def checkpoint(self) -> None:
+        """Keeps a copy of the recurrent states as they are now, so that nothing is computed again to go back here."""
+        with self._lock:
+            self._opened()[1].checkpoint(ends_turn=True)
+
+    def fork(self) -> Session:
+        """A session of its own that begins with the same tokens; what is remembered of them is copied, not computed.
+
+        Raises ResourceError without memory for it.
+        """
+        with self._lock, memory_errors("fork this session"):
+            runner, sequence = self._opened()
+            need, free = runner.plan.cache_bytes(sequence.n_held, sequence.cache_type), available_memory()
+            if need > free:
+                found = f"a copy of this session takes {need >> 20} MiB, {free >> 20} MiB are free"
+                raise ResourceError(f"{found}; close another session first")
+            return Session(runner.another(), sequence.fork())
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the tokens and what is remembered of them to a file, for `load`; also the checkpoints.
+
+        Raises FileExists for a file that is there, unless it is a saved session and overwrite; ResourceError.
+        """
+        from subbyte.runtime.session.saved import save_sequence
+
+        with self._lock, memory_errors("save this session"):
+            runner, sequence = self._opened()
+            save_sequence(sequence, path, runner.digest(), overwrite=overwrite)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Takes over the tokens of a file that `save` wrote, in place of its own, without computing them.
+
+        Raises SubbyteError, and changes nothing, if the file is of another model or cache_type, does not fit this
+        session's context, or is damaged.
+        """
+        from subbyte.runtime.session.saved import load_sequence
+
+        with self._lock, memory_errors("load this session"):
+            runner, sequence = self._opened()
+            loaded = load_sequence(sequence, path, runner.digest())
+            self.tokens, self._memory = loaded.tokens, (runner, loaded)
 
     def close(self) -> None:
         """Gives the session's memory back; it can't be used afterwards.
@@ -129,14 +184,19 @@ class Session(Handle):
         if not len(ids):
             raise ValueError("no tokens to evaluate")
         sequence.check_room(len(ids))
+        if pending := sequence.pending:
+            ids = np.concatenate([np.array(pending, np.int32), ids])
+            rows = range(rows.start + len(pending), rows.stop + len(pending))
         results: list[Logits] = []
-        for start in range(0, len(ids), runner.n_batch):
-            batch = ids[start : start + runner.n_batch]
+        start = 0
+        while start < len(ids):
+            batch = ids[start : start + sequence.room_in_step(runner.n_batch)]
             here = range(max(rows.start, start) - start, min(rows.stop - start, len(batch)))
             wanted = None if targets is None else targets[start + here.start - rows.start :][: len(here)]
             result = runner.step((Segment(sequence, batch, here),), wanted)
             if result is not None:
                 results.append(result)
+            start += len(batch)
             if on_progress is not None:
-                on_progress(start + len(batch), len(ids))
+                on_progress(start, len(ids))
         return results

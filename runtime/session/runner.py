@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from subbyte.errors import NumericError, memory_errors
 from subbyte.kernels import Engine, Plan, TryLock
 from subbyte.runtime.handles import Handle
-from subbyte.runtime.sequence import Sequence
+from subbyte.runtime.session.sequence import Sequence
 from subbyte.runtime.types import Activations, CacheType
 
 SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
@@ -28,7 +28,10 @@ def batch_size(plan: Plan, n_ctx: int) -> int:
 
 
 class Segment(NamedTuple):
-    """What a step appends to one sequence: token ids, int32 [n]; rows: of which of them the head computes logits."""
+    """What a step computes of one sequence, behind what its memory holds: token ids, int32 [n], first its pending ones.
+
+    rows: of which of them the head computes logits.
+    """
 
     sequence: Sequence
     tokens: NDArray[np.int32]
@@ -40,7 +43,7 @@ class Runner(Handle):
 
     n_ctx: positions of a sequence. activations: their precision in matmuls of quantized weights, see `Activations`.
     reads_ahead: the model is larger than memory: routed experts are asked for as soon as they are chosen.
-    check: called before each step; raises if the model's file has changed.
+    check: called before each step; raises if the model's file has changed. digest: what tells that file from others.
     """
 
     instead = "make another with Model.runner"
@@ -55,18 +58,26 @@ class Runner(Handle):
         activations: Activations = "int8",
         reads_ahead: bool = False,
         check: Callable[[], None] = lambda: None,
+        digest: Callable[[], str] = str,
     ) -> None:
         self.plan, self.n_ctx, self.n_batch = plan, n_ctx, batch_size(plan, n_ctx)
-        self.activations, self.check = activations, check
+        self.activations, self._reads_ahead, self.check, self.digest = activations, reads_ahead, check, digest
         self.engine = Engine(
             plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations,
             reads_ahead=reads_ahead,
         )  # fmt: skip
         self._lock = TryLock()
 
-    def new_sequence(self, cache_type: CacheType) -> Sequence:
+    def new_sequence(self, cache_type: CacheType, checkpoint_bytes: int = 0) -> Sequence:
         """A sequence of no tokens yet, with a KV cache of n_ctx positions. Raises ResourceError."""
-        return Sequence(self.plan, self.n_ctx, cache_type)
+        return Sequence(self.plan, self.n_ctx, cache_type, checkpoint_bytes)
+
+    def another(self) -> Runner:
+        """A runner of the same plan with scratch memory of its own, for another thread."""
+        return Runner(
+            self.plan, n_ctx=self.n_ctx, n_threads=self.engine.n_threads, isa=self.engine.isa,
+            activations=self.activations, reads_ahead=self._reads_ahead, check=self.check, digest=self.digest,
+        )  # fmt: skip
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -90,16 +101,21 @@ class Runner(Handle):
         Raises ValueError, ModelChanged, NumericError, SessionBusy, and what a signal handler raises.
         """
         with self._lock:
-            with self.unchanged():
-                if len(segments) == 1:  # as for each token of a single conversation
-                    ((sequence, tokens, rows),) = segments
-                    result = self.engine.step(
-                        tokens, ((sequence.cache, len(tokens), sequence.n_past),), logits_of=rows, wanted=targets
-                    )
-                else:
-                    result = self._step_together(segments, targets)
+            try:
+                with self.unchanged():
+                    if len(segments) == 1:  # as for each token of a single conversation
+                        ((sequence, tokens, rows),) = segments
+                        result = self.engine.step(
+                            tokens, ((sequence.cache, len(tokens), sequence.n_held),), logits_of=rows, wanted=targets
+                        )
+                    else:
+                        result = self._step_together(segments, targets)
+            except BaseException:
+                for segment in segments:
+                    segment.sequence.recover()
+                raise
             for sequence, tokens, _ in segments:
-                sequence.tokens.extend(tokens.tolist())
+                sequence.hold(tokens.tolist())
         return result
 
     def _step_together(
@@ -114,7 +130,7 @@ class Runner(Handle):
             n += len(tokens)
         return self.engine.step(
             np.concatenate([segment.tokens for segment in segments]),
-            [(sequence.cache, len(tokens), sequence.n_past) for sequence, tokens, _ in segments],
+            [(sequence.cache, len(tokens), sequence.n_held) for sequence, tokens, _ in segments],
             logits_of=rows,
             wanted=targets,
         )

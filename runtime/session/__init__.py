@@ -1,0 +1,1 @@
+"""Sessions: what a sequence of tokens remembers, and what extends it."""

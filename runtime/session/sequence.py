@@ -1,0 +1,125 @@
+"""A sequence: the tokens of one conversation, and what a plan remembers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Tokens
+
+from subbyte.errors import ContextOverflow
+from subbyte.kernels import Cache, Plan
+from subbyte.runtime.handles import Handle
+from subbyte.runtime.session.checkpoints import Checkpoint, Checkpoints
+from subbyte.runtime.types import CacheType
+
+ANSWER_LEAD = 16  # tokens at the end of a prompt among which a template begins the answer, differently another time
+
+
+class Sequence(Handle):
+    """Tokens, their keys and values in a cache of n_ctx positions, and the recurrent states behind them.
+
+    A `Runner` of the same plan appends to it. tokens: all of them; the memory holds the first n_held. These are fewer
+    only where the sequence went back to a place between two checkpoints: the next step begins at n_held.
+    cache_type: how the cache keeps keys and values, see `CacheType`. checkpoint_bytes: memory for checkpoints.
+    Raises ResourceError without memory for the cache.
+    """
+
+    instead = "make another with Runner.new_sequence, or fork it"
+
+    def __init__(self, plan: Plan, n_ctx: int, cache_type: CacheType = "f16", checkpoint_bytes: int = 0) -> None:
+        self.plan, self.n_ctx, self.cache_type = plan, n_ctx, cache_type
+        self.tokens: list[int] = []
+        self.n_held = self.n_recomputed = 0
+        self.cache = Cache(plan, n_ctx, cache_type)
+        self.checkpoints = Checkpoints(plan.state_bytes, checkpoint_bytes)
+        self._turn_end = 0  # where the prompt that is being read ends, but for the lead of its answer
+
+    @property
+    def n_past(self) -> int:
+        """How many tokens there are."""
+        return len(self.tokens)
+
+    @property
+    def pending(self) -> list[int]:
+        """Tokens to compute again before others."""
+        return self.tokens[self.n_held :]
+
+    def room_in_step(self, n: int) -> int:
+        """How many of the next n tokens a step may take, so that it ends where a checkpoint should be."""
+        left = self._turn_end - self.n_held
+        return left if self.checkpoints.capacity and 0 < left < n else n
+
+    def hold(self, tokens: list[int]) -> None:
+        """Takes in what a step has computed behind the first n_held."""
+        end = self.n_held + len(tokens)
+        self.n_recomputed += min(end, self.n_past) - self.n_held
+        self.tokens[self.n_held : end] = tokens
+        self.n_held = end
+        if end == self._turn_end or self.checkpoints.is_due(end):
+            self.checkpoint(ends_turn=end == self._turn_end)
+
+    def checkpoint(self, *, ends_turn: bool) -> None:
+        """Keeps a copy of the recurrent states as they are now, if there are any and copies may be kept."""
+        if self.checkpoints.capacity and self.n_held:
+            self.checkpoints.make_room()
+            self.checkpoints.add(Checkpoint(self.n_held, ends_turn, self.cache.copy_state()))
+
+    def recover(self) -> None:
+        """After a step that failed, which may have changed recurrent states: back to the last checkpoint."""
+        if self.plan.state_bytes and self.cache.state_tokens != self.n_held:
+            self._go_back(self.n_held)
+
+    def truncate(self, n: int) -> None:
+        """Keeps the first n tokens. Raises ValueError for more than there are."""
+        if not 0 <= n <= self.n_past:
+            raise ValueError(f"can't rewind to {n} tokens, the session has {self.n_past}")
+        del self.tokens[n:]
+        self.checkpoints.drop_behind(n)
+        if n < self.n_held:
+            self._go_back(n)
+
+    def reuse(self, tokens: Tokens[int]) -> int:
+        """Keeps what the memory holds of the start of a prompt, at most all but its last token; returns how much.
+
+        The end of a turn, which is where a conversation goes on, gets a checkpoint, and so does the prompt's end.
+        """
+        n = self.common_prefix(tokens[:-1])
+        if n == self.n_past == self.n_held:
+            self.checkpoint(ends_turn=True)
+        self.truncate(n)
+        self.n_recomputed += n - self.n_held
+        del self.tokens[self.n_held :]
+        self._turn_end = len(tokens) - ANSWER_LEAD
+        return self.n_held
+
+    def common_prefix(self, tokens: Tokens[int]) -> int:
+        """How many tokens at the start of `tokens` are those of the sequence."""
+        n = 0
+        for old, new in zip(self.tokens, tokens, strict=False):
+            if old != new:
+                break
+            n += 1
+        return n
+
+    def fork(self) -> Sequence:
+        """Another sequence of the same tokens, with a copy of what is remembered of them. Raises ResourceError."""
+        other = Sequence(self.plan, self.n_ctx, self.cache_type)
+        other.cache.copy_from(self.cache, self.n_held)
+        other.tokens, other.n_held = self.tokens.copy(), self.n_held
+        other.checkpoints = self.checkpoints.copy()
+        return other
+
+    def check_room(self, n: int) -> None:
+        """Raises ContextOverflow if n more tokens do not fit."""
+        if self.n_past + n > self.n_ctx:
+            raise ContextOverflow(
+                f"{self.n_past} + {n} tokens do not fit a context of {self.n_ctx}; rewind, or ask for a larger one"
+            )
+
+    def _go_back(self, n: int) -> None:
+        """Makes the memory hold n tokens, or as many before these as it can."""
+        if not self.plan.state_bytes:
+            self.n_held = n
+        elif (checkpoint := self.checkpoints.at_most(n)) is None:
+            self.n_held = 0
+        else:
+            self.cache.set_state(checkpoint.state, checkpoint.n_tokens)
+            self.n_held = checkpoint.n_tokens
