@@ -1,7 +1,8 @@
 """Saved sessions: a sequence and what is remembered of it in a safetensors file, bound to its model.
 
 The tensors: `tokens`, int32; `part.I`, the parts of a `Cache` as bytes: recurrent states, keys and values;
-`checkpoint.N`, the recurrent states behind N tokens. The metadata says which model, cache_type and checkpoints.
+`checkpoint.N`, the recurrent states behind N tokens. The metadata says of which model and cache_type they are, how many
+tokens the parts hold, and which checkpoints end turns.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ Array: TypeAlias = NDArray[np.int32] | NDArray[np.uint8]
 
 
 def save_sequence(sequence: Sequence, path: str | os.PathLike[str], model: str, *, overwrite: bool) -> None:
-    """Writes what the memory of a sequence holds. model: the digest of its file. Errors as `Session.save`."""
+    """Writes a sequence and what is remembered of it. model: the digest of its file. Errors as `Session.save`."""
     cache, n = sequence.cache, sequence.n_held
-    tensors: dict[str, Array] = {"tokens": np.array(sequence.tokens[:n], np.int32)}
+    tensors: dict[str, Array] = {"tokens": np.array(sequence.tokens, np.int32)}
     for i in range(len(cache.parts(n))):
         tensors[f"part.{i}"] = cache.copy_part(i, n)
     for kept in sequence.checkpoints.kept:
         tensors[f"checkpoint.{kept.n_tokens}"] = kept.state
     turns = [kept.n_tokens for kept in sequence.checkpoints.kept if kept.ends_turn]
-    metadata = {"format": _FORMAT, "turns": " ".join(map(str, turns)), **_conditions(sequence, model)}
+    metadata = {"format": _FORMAT, "held": str(n), "turns": " ".join(map(str, turns)), **_conditions(sequence, model)}
     try:
         with atomic_write(path, SAVED, overwrite=overwrite) as temporary:
             save_file(tensors, temporary, metadata)
@@ -80,7 +81,7 @@ class _SavedFile:
             if (found := self._metadata.get(name)) != wanted:
                 self._refuse(f"of {name} {quoted(str(found), 20)}, this session is of {quoted(wanted, 20)}")
         tokens = self._tokens()
-        like, n = self._like, len(tokens)
+        like, n = self._like, self._held(len(tokens))
         sequence = Sequence(like.plan, like.n_ctx, like.cache_type, like.checkpoints.max_bytes)
         parts = sequence.cache.parts(n)
         names = {"tokens", *(f"part.{i}" for i in range(len(parts)))}
@@ -114,14 +115,21 @@ class _SavedFile:
             self._refuse(f"a token id outside of 0 to {n_vocab - 1}")
         return [int(id) for id in ids]
 
+    def _held(self, most: int) -> int:
+        """Of how many tokens the parts are."""
+        held = str(self._metadata.get("held"))
+        if (n := _number(held, most)) is None:
+            self._refuse(f"what is remembered of {quoted(held, 20)} of {most} tokens")
+        return n
+
     def _add_checkpoints(self, sequence: Sequence, names: set[str]) -> None:
         """As many as there is room for. names: the tensors that are left."""
         positions = {}
         for name in names:
             word, _, number = name.partition(".")
-            if word != "checkpoint" or not number.isdecimal() or not 0 < int(number[:18]) <= sequence.n_past:
+            if word != "checkpoint" or not (n_tokens := _number(number, sequence.n_past)):
                 self._refuse(f"a tensor {quoted(name, 40)}")
-            positions[int(number)] = self._bytes(name, sequence.plan.state_bytes)
+            positions[n_tokens] = self._bytes(name, sequence.plan.state_bytes)
         turns = str(self._metadata.get("turns")).split()
         for n_tokens, state in sorted(positions.items()):
             if sequence.checkpoints.capacity:
@@ -136,3 +144,8 @@ class _SavedFile:
 
     def _refuse(self, reason: str) -> NoReturn:
         raise SubbyteError(f"{self._name}: {reason}; give a file that Session.save wrote of this model")
+
+
+def _number(text: str, most: int) -> int | None:
+    """A whole number of 0 to most; None for anything else."""
+    return int(text) if text.isdecimal() and len(text) <= len(str(most)) and int(text) <= most else None

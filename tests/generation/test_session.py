@@ -649,7 +649,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.session = self.model.session(N_CTX, "f32")
+        self.session = self.model.session(N_CTX, "f32", checkpoint_bytes=3 * self.model.plan.state_bytes)
         self.tokens: list[int] = []
 
     def room(self) -> int:
@@ -693,8 +693,29 @@ class AnyOrder(RuleBasedStateMachine):
         wanted = self.tokens[: int(part * len(self.tokens))] + new
         n = self.session.reuse(wanted)
         assert n <= max(len(wanted) - 1, 0) and wanted[:n] == self.tokens[:n]
-        assert n in (len(self.tokens), max(len(wanted) - 1, 0)) or wanted[n] != self.tokens[n]
+        if not self.model.plan.state_bytes:  # else the last checkpoint before
+            assert n in (len(self.tokens), max(len(wanted) - 1, 0)) or wanted[n] != self.tokens[n]
         del self.tokens[n:]
+
+    @rule()
+    def checkpoint(self) -> None:
+        self.session.checkpoint()
+        assert self.session.checkpoints.n_bytes <= self.session.checkpoints.max_bytes
+
+    @rule()
+    def fork(self) -> None:
+        with self.session as session:
+            self.session = session.fork()
+
+    @rule()
+    def save_and_load(self) -> None:
+        path = self.model.path.with_suffix(".session")
+        self.session.save(path, overwrite=True)
+        saved = self.session.checkpoints.positions
+        self.session.close()
+        self.session = self.model.session(N_CTX, "f32", checkpoint_bytes=3 * self.model.plan.state_bytes)
+        self.session.load(path)
+        assert set(self.session.checkpoints.positions) <= set(saved)
 
     @rule()
     def refuse(self) -> None:
