@@ -71,7 +71,7 @@ def test_sums_are_those_of_plain_numpy(arch: str, tmp_path: Path) -> None:
     for name in result.squares:
         x = np.concatenate([chunk[name] for chunk in chunks])
         assert result.squares[name] == pytest.approx((x * x).sum(axis=0)[None], rel=1e-4, abs=1e-6)
-        assert result.sums[name] == pytest.approx(x.sum(axis=0)[None], rel=1e-4, abs=1e-4)
+        assert result.sums[name] == pytest.approx(x.sum(axis=0)[None], rel=1e-4, abs=5e-4)
         assert result.counts[name] == [3 * N_CTX]
         assert result.weights(name)[0] == pytest.approx((x * x).mean(axis=0), rel=1e-4, abs=1e-6)
     assert (result.chunk_count, result.chunk_size) == (3, N_CTX)
