@@ -30,14 +30,26 @@ class Value:
         """The residual stream: this value with what a part of the layer gives added in place; the old value is gone."""
         return other.add_to(self)
 
+    def __rmul__(self, scale: float) -> Value:
+        """This value times a number, by the norm that was just added to it; the old value is gone."""
+        last = self.graph.operations[-1]
+        if last.kind != "norm" or last.writes != [self]:
+            raise ValueError("a value is multiplied by a number where a norm was just added to it")
+        last.parameters["scale"] *= scale
+        return self
+
 
 @dataclass(eq=False)
 class Normed:
-    """RMSNorm of a value, computed where it is read: by the projections that follow, or while it is added."""
+    """RMSNorm of a value, computed where it is read: by the projections that follow, or while it is added.
+
+    n_groups: equal parts of the value, each of which is normed for itself.
+    """
 
     value: Value
     weight: Vector
     eps: float
+    n_groups: int = 1
 
     def add_to(self, x: Value) -> Value:
         return self.into(x, accumulate=True)
@@ -47,7 +59,10 @@ class Normed:
         return self.into(Value(self.value.graph, self.value.width), accumulate=False)
 
     def into(self, out: Value, *, accumulate: bool) -> Value:
-        out.graph.record("norm", [self.value], [out], norm=self.weight, eps=self.eps, accumulate=accumulate)
+        out.graph.record(
+            "norm", [self.value], [out], norm=self.weight, eps=self.eps, accumulate=accumulate, n_groups=self.n_groups,
+            scale=1.0,
+        )  # fmt: skip
         return out
 
 
@@ -103,6 +118,8 @@ class Routed:
 
 
 def parts(x: Value | Normed) -> tuple[Value, Vector | None, float]:
+    if isinstance(x, Normed) and x.n_groups > 1:
+        x = x.computed()
     return (x.value, x.weight, x.eps) if isinstance(x, Normed) else (x, None, 0.0)
 
 
@@ -160,9 +177,9 @@ class Graph:
         self.record("embed", [], [x], [token_embd], scale=scale)
         return x
 
-    def rms_norm(self, x: Value | Projection | Routed, weight: Vector, eps: float) -> Normed:
-        """x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich, 2019)."""
-        return Normed(x if isinstance(x, Value) else x.value(), weight, eps)
+    def rms_norm(self, x: Value | Projection | Routed, weight: Vector, eps: float, n_groups: int = 1) -> Normed:
+        """x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich, 2019), of each of n_groups equal parts of x."""
+        return Normed(x if isinstance(x, Value) else x.value(), weight, eps, n_groups)
 
     def linear(self, x: Value | Normed, linear: Linear) -> Projection:
         """linear.weight @ x + linear.bias."""
@@ -178,24 +195,34 @@ class Graph:
         """activation(gate @ x) * (up @ x); "silu" (SwiGLU), "gelu" (GeGLU, tanh form), "relu"."""
         return self.record_glu(x, [gate, up], activation)
 
+    def gated(self, x: Value | Normed, gate: Linear, values: Value, activation: str, *, column: int = 0) -> Value:
+        """activation(gate @ x) * values[column : column + rows of gate]."""
+        return self.record_glu(x, [gate], activation, [values], column)
+
     def relu_squared(self, x: Value | Normed, up: Linear) -> Value:
         """max(up @ x, 0)^2 (So et al., "Primer", 2021)."""
         return self.record_glu(x, [up], "relu")
 
-    def record_glu(self, x: Value | Normed, linears: list[Linear], activation: str) -> Value:
+    def record_glu(
+        self, x: Value | Normed, linears: list[Linear], activation: str, values: Sequence[Value] = (), column: int = 0
+    ) -> Value:
         value, norm, eps = parts(x)
         out = Value(self, linears[0].weight.rows)
-        self.record("glu", [value], [out], linears, norm=norm, eps=eps, activation=activation)
+        reads = [value, *values]
+        self.record("glu", reads, [out], linears, norm=norm, eps=eps, activation=activation, column=column)
         return out
 
-    def experts(self, x: Value | Normed, e: Experts, activation: str) -> Routed:
+    def experts(
+        self, x: Value | Normed, e: Experts, activation: str, *, routed_by: Value | Normed | None = None
+    ) -> Routed:
         """The sum of weight * down @ (activation(gate @ x) * (up @ x)) over the experts that a token goes to.
 
         The router's logits decide which these are and their weights (Shazeer et al., "Outrageously Large Neural
-        Networks", 2017); the shared expert, if there is one, is for every token.
+        Networks", 2017); the shared expert, if there is one, is for every token. routed_by: what the router reads, x
+        by default.
         """
         value, norm, eps = parts(x)
-        logits = self.linears(x, *e.routers)
+        logits = self.linears(x if routed_by is None else routed_by, *e.routers)
         hidden = [Value(self, e.routing.n_used * e.n_ff), Value(self, 2 * e.routing.n_used + 1)]
         if e.shared is not None:
             hidden.append(Value(self, e.shared.up.weight.rows))
@@ -209,8 +236,8 @@ class Graph:
     def attention(
         self,
         q: Value | Normed,
-        k: Value | Normed,
-        v: Value,
+        k: Value | Normed | None,
+        v: Value | None,
         *,
         n_head: int,
         n_head_kv: int,
@@ -220,6 +247,8 @@ class Graph:
         window: int = 0,
         q_norm: Vector | None = None,
         k_norm: Vector | None = None,
+        v_norm: Vector | None = None,
+        keys_of: Value | None = None,
         norm_after_rope: bool = False,
         eps: float = 0.0,
         softcap: float = 0.0,
@@ -229,26 +258,34 @@ class Graph:
     ) -> Value:
         """softmax(scale * q @ K^T) @ V over the cached keys and values, k and v appended first.
 
-        rope: None for none. scale defaults to 1/sqrt(head_dim). q_norm, k_norm: RMSNorm of each head, before rope
-        unless norm_after_rope. window: how many positions a query sees, its own included; 0 for all. softcap: scores
-        become softcap * tanh(score / softcap), if > 0. sinks [n_head]: the score of a key more, whose value is 0, in
-        each query head's softmax. temperature_scale, temperature_length: queries at position pos are multiplied by
-        1 + temperature_scale * ln(1 + floor(pos / temperature_length)), which sharpens attention.
+        v None: k, as it is before norm and rope, is v, too. k and v None: nothing is appended, and K and V are those of
+        an earlier attention, the one that gave keys_of.
+
+        rope: None for none. scale defaults to 1/sqrt(head_dim). q_norm, k_norm, v_norm: RMSNorm of each head; of q and
+        k before rope unless norm_after_rope. window: how many positions a query sees, its own included; 0 for all.
+        softcap: scores become softcap * tanh(score / softcap), if > 0. sinks [n_head]: the score of a key more, whose
+        value is 0, in each query head's softmax. temperature_scale, temperature_length: queries at position pos are
+        multiplied by 1 + temperature_scale * ln(1 + floor(pos / temperature_length)), which sharpens attention.
         """
-        q, k = (x.computed() if isinstance(x, Normed) else x for x in (q, k))
-        out = Value(self, q.width)
+        operands = [x.computed() if isinstance(x, Normed) else x for x in (q, k, v) if x is not None]
+        out = Value(self, operands[0].width)
 
         def cost(n: int, depth: int) -> OperationCost:
             read, pairs = attended(1, depth + n - 1, window), attended(n, depth, window)
             return OperationCost(cached=2 * read * n_head_kv * head_dim, float_macs=2 * pairs * n_head * head_dim)
 
         self.record(
-            "attention", [q, k, v], [out], cost=cost, n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim,
+            "attention", operands, [out], cost=cost, n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim,
             rope=-1 if rope is None else rope, scale=head_dim**-0.5 if scale is None else scale, window=window,
-            q_norm=q_norm, k_norm=k_norm, norm_after_rope=norm_after_rope, head_eps=eps, softcap=softcap, sinks=sinks,
+            q_norm=q_norm, k_norm=k_norm, v_norm=v_norm, norm_after_rope=norm_after_rope, head_eps=eps, softcap=softcap,
+            sinks=sinks, keys_of=-1 if keys_of is None else self.attention_of(keys_of),
             temperature_scale=temperature_scale, temperature_length=temperature_length,
         )  # fmt: skip
         return out
+
+    def attention_of(self, value: Value) -> int:
+        """The number of the attention that gave a value, among the recorded operations."""
+        return next(i for i, op in enumerate(self.operations) if op.kind == "attention" and value in op.writes)
 
     def head(self, x: Normed, output: Linear, softcap: float = 0.0, scale: float = 1.0) -> None:
         """logits = scale * (output @ x), then softcap * tanh(logits / softcap) if softcap > 0. The last operation."""

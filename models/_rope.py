@@ -60,14 +60,14 @@ class Rope:
     sharpness: float | None = None
     log_multiplier: float = 0.0
 
-    def angles(self, w: Weights | None = None) -> Angles:
-        """The frequencies, divided by the factors among the tensors w.
+    def angles(self, w: Weights | None = None, *, must_have_factors: bool = False) -> Angles:
+        """The frequencies, divided by the factors among the tensors w, rope_freqs if it must have some.
 
-        Raises FormatError for a factor that is not a positive finite number, and when longrope lacks its factors.
+        Raises FormatError for a factor that is not a positive finite number, and when factors are missing.
         """
         plain = self.frequencies()
         short = long = plain
-        if w is not None and "rope_freqs" in w:
+        if w is not None and ("rope_freqs" in w or must_have_factors):
             short = long = plain / self.factors(w, "rope_freqs")
         elif w is not None and ("rope_factors_short" in w or "rope_factors_long" in w or self.kind == "longrope"):
             # Files of phi3 have these tensors, but don't name the kind.

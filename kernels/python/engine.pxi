@@ -184,7 +184,7 @@ cdef class Engine:
     cdef const kernels_t *kernels
     cdef scratch_t *scratch
     cdef readonly int n_batch, n_threads
-    cdef int n_rows                # tokens of the latest step
+    cdef int n_rows                # tokens of the latest step or write
     cdef readonly double seconds   # spent in C so far, by the clock
     cdef readonly int64_t n_barriers, n_chunks, weight_bytes   # of the latest step: the work of all threads, counted
     cdef int64_t n_ctx
@@ -260,7 +260,7 @@ cdef class Engine:
         return self.run(&s, rows, wanted)
 
     def read(self, int slot) -> NDArray[np.float32]:
-        """The values in a slot after the latest step, as a new float32 array [n tokens, width]."""
+        """The values in a slot after the latest step or `write`, as a new float32 array [n tokens, width]."""
         cdef float[:, ::1] values = np.empty((self.n_rows, self.plan.width(slot)), np.float32)
         if self.n_rows:
             memcpy(&values[0, 0], self.scratch.slot[slot], values.shape[0] * values.shape[1] * sizeof(float))
@@ -271,6 +271,7 @@ cdef class Engine:
         if values.shape[1] != self.plan.width(slot) or not 1 <= values.shape[0] <= self.n_batch:
             raise ValueError(f"values {values.shape[0]} x {values.shape[1]} for {self.n_batch} x {self.plan.width(slot)}")
         memcpy(self.scratch.slot[slot], &values[0, 0], values.shape[0] * values.shape[1] * sizeof(float))
+        self.n_rows = values.shape[0]
 
     cdef object run(self, step_t *s, rows_given, wanted):
         """Runs a step whose tokens and operations are set; what its head gives, None without rows."""

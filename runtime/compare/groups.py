@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from subbyte.runtime.evaluation.forward import layer_starts
+from subbyte.kernels import Operation
+from subbyte.runtime.evaluation.forward import layer_starts, self_contained
 from subbyte.runtime.gguf.names import is_routed, kind_of, layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.model import Model
@@ -21,7 +22,7 @@ _HEAD = ("output", "output_norm")  # behind all layers
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Group:
-    """Tensors of a model by name. start: the first layer they have a part in, n_layer for the head; None: all of it."""
+    """Tensors of a model by name. start: the layer to begin with, n_layer for the head; None: with the embeddings."""
 
     name: str
     tensors: Mapping[str, TensorInfo]
@@ -57,12 +58,10 @@ def make_group(name: str, names: Iterable[str], base: Model, model: Model) -> Gr
     """The tensors of these names as a group."""
     ours = {tensor: model.gguf.tensors[tensor] for tensor in names}
     theirs = [base.gguf.tensors[tensor] for tensor in ours]
-    n_layer = len(layer_starts(base.plan.operations)) - 1
-    starts = [_start(tensor, n_layer) for tensor in ours]
     return Group(
         name=name,
         tensors=ours,
-        start=None if None in starts else min(start for start in starts if start is not None),
+        start=_start(ours, base.plan.operations),
         types=f"{_types(theirs)} → {_types(ours.values())}",
         base_bytes=sum(tensor.n_bytes for tensor in theirs),
         n_bytes=sum(tensor.n_bytes for tensor in ours.values()),
@@ -91,11 +90,15 @@ def part_of(name: str) -> str:
     return next((part for start, part in parts.items() if kind.startswith(start)), kind)
 
 
-def _start(name: str, n_layer: int) -> int | None:
-    layer = layer_of(name)
-    if layer is not None:
-        return min(layer, n_layer)  # a file may hold layers that are not run
-    return n_layer if kind_of(name) in _HEAD else None
+def _start(names: Iterable[str], operations: Sequence[Operation]) -> int | None:
+    """The last layer that a run may begin with, from the base's hidden state, to have all that these tensors change."""
+    start = len(layer_starts(operations)) - 1
+    for name in names:
+        layer = layer_of(name)
+        if layer is None and kind_of(name) not in _HEAD:
+            return None
+        start = start if layer is None else min(start, layer)  # a file may hold layers that are not run
+    return self_contained(operations, start)
 
 
 def _types(tensors: Iterable[TensorInfo]) -> str:

@@ -38,6 +38,8 @@ class Forward:
         self.plan = plan or model.plan
         self._operations = self.plan.operations
         self._starts = layer_starts(self._operations)
+        self._embedded: Tokens | None = None  # whose embeddings, but for the hidden state, are in the slots
+        self._embeds_for_layers = embeds_for_layers(self._operations, self._starts[0])
         self._runner = model.runner(options, plan)
         self._sequence = self._runner.new_sequence(options.cache_type)
         self._engine, self.n_batch = self._runner.engine, self._runner.n_batch
@@ -51,11 +53,15 @@ class Forward:
         """All layers over at most n_batch tokens, embedding included; or some consecutive ones, over the hidden state.
 
         layers: as counted in the file; of none only the head is left to ask for. The hidden state is what the layers
-        before left, or what `hidden` was set to.
+        before left, or what `hidden` was set to; where a run may begin so, `self_contained` says.
         """
         first, last = 0, len(self._operations) - 1
         if layers is not None:
             first, last = self._starts[layers.start], self._starts[layers.stop]
+            if self._embeds_for_layers and self._embedded is not tokens:
+                hidden = self.hidden
+                self.embed(tokens, pos)
+                self.hidden = hidden
         self._step(tokens, pos, first, last)
 
     def embed(self, tokens: Tokens, pos: int) -> None:
@@ -124,6 +130,28 @@ class Forward:
         ids = np.asarray(tokens, np.int32)
         with self._runner.unchanged():
             self._engine.step(ids, ((self._sequence.cache, len(ids), pos),), operations=(first, last))
+        if first < self._starts[0]:
+            self._embedded = tokens
+
+
+def embeds_for_layers(operations: Sequence[Operation], start: int) -> bool:
+    """Whether what is before the first layer, at operation start, leaves more for layers than the hidden state."""
+    aside = {slot for operation in operations[:start] for slot in operation.writes} - {operations[-1].reads[0]}
+    for operation in operations[start:]:
+        if aside.intersection(operation.reads):
+            return True
+        aside -= set(operation.writes)
+    return False
+
+
+def self_contained(operations: Sequence[Operation], layer: int) -> int:
+    """The last layer, `layer` at most, that a run may begin with: from it on none attends to keys of one before it."""
+    starts = layer_starts(operations)
+    first = starts[layer]
+    for i in reversed(range(len(operations))):
+        if i >= first and (keys_of := operations[i].parameters.get("keys_of", -1)) >= 0:
+            first = min(first, keys_of)
+    return max(i for i, start in enumerate(starts[: layer + 1]) if start <= first)
 
 
 def layer_starts(operations: Sequence[Operation]) -> list[int]:

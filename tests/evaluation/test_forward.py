@@ -8,7 +8,7 @@ from tiny_models import APART, SHAPES, head, write_mixed_model, write_model
 
 import subbyte as sb
 from subbyte.kernels import compare_logits, isas
-from subbyte.runtime.evaluation.forward import Forward
+from subbyte.runtime.evaluation.forward import Forward, self_contained
 from subbyte.runtime.types import SessionOptions
 
 TOKENS = [int(t) for t in np.random.default_rng(1).integers(0, 266, 40)]
@@ -46,18 +46,27 @@ def test_layer_by_layer_is_the_whole(arch: str, tmp_path: Path) -> None:
 
 @each_arch
 def test_every_layer_can_be_the_first(arch: str, tmp_path: Path) -> None:
-    """All that a layer needs of those before it is the hidden state."""
+    """All that a layer needs of those before it is the hidden state, unless it attends to keys of theirs."""
     write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf") as model:
         before = Forward(model, OPTIONS)
         before.embed(TOKENS, 0)
         for layer in range(before.n_layer + 1):
-            forward = Forward(model, OPTIONS)
-            forward.hidden = before.hidden
-            forward.run(TOKENS, 0, range(layer, forward.n_layer))
-            assert np.array_equal(forward.logits(range(len(TOKENS))), whole(model))
+            if self_contained(model.plan.operations, layer) == layer:
+                forward = Forward(model, OPTIONS)
+                forward.hidden = before.hidden
+                forward.run(TOKENS, 0, range(layer, forward.n_layer))
+                assert np.array_equal(forward.logits(range(len(TOKENS))), whole(model))
             if layer < before.n_layer:
                 before.run(TOKENS, 0, range(layer, layer + 1))
+
+
+def test_layers_that_attend_to_keys_of_others_begin_with_those(tmp_path: Path) -> None:
+    for arch, first in {"gemma4": [0, 1, 1, 1, 1, 1, 6], "gemma3": [*range(8)]}.items():
+        write_model(tmp_path / "m.gguf", arch)
+        with sb.load(tmp_path / "m.gguf") as model:
+            layers = range(model.config.n_layer + 1)
+            assert [self_contained(model.plan.operations, layer) for layer in layers] == first
 
 
 def test_from_a_stored_hidden_state(mixed: Path) -> None:
@@ -102,8 +111,10 @@ def test_inputs_of_all_projections(arch: str, tmp_path: Path) -> None:
             for name in tensors:
                 seen[name] = x
                 assert x.shape[1] == weights[name.removesuffix(".weight")].shape[-1]
-        matrices = {f"{n}.weight" for n, value in weights.items() if value.ndim > 1 and not n.endswith(".bias")}
-        assert seen.keys() | {"token_embd.weight"} == matrices
+        matrices = {
+            f"{n}.weight" for n, value in weights.items() if value.ndim > 1 and not n.endswith((".bias", ".scale"))
+        }
+        assert seen.keys() | {name for name in matrices if name.endswith("token_embd.weight")} == matrices
         last = next(x for name, x in seen.items() if name in ("output.weight", "token_embd.weight"))
         assert head(arch, last, weights) == pytest.approx(whole(model), abs=1e-4)
         np.testing.assert_array_equal(forward.logits(range(1)), whole(model)[:1])

@@ -9,7 +9,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from gguf_builder import BOOL, F32, F64, I32, U8, U64
 from hostile import Write, metadata, model, section
-from tiny_models import DECI, LLAMA, MOE, N_VOCAB, SHAPES, write_model
+from tiny_models import DECI, GEMMA4_EXPERTS, LLAMA, MOE, N_VOCAB, SHAPES, write_model
 
 from subbyte.errors import FormatError, NumericError, SubbyteError, UnsupportedError
 
@@ -117,6 +117,19 @@ KEYS: list[tuple[str, str, Any, str]] = [
     *[("granitemoe", "logit_scale", x, "1e-06 to 1e+06") for x in (0.0, NAN)],
     ("minimax-m2", "rope.dimension_count", 18, "2 to 16"),
     ("qwen3moe", "attention.temperature_scale", 0.1, "not computed for qwen3moe"),
+    *[("gemma4", "attention.sliding_window_pattern", x, "6 bools") for x in ([True] * 5, [1] * 6)],
+    *[("gemma4", "attention.sliding_window_pattern", x, "an array says which") for x in (None, 0, 3)],
+    *[("gemma4", "attention.sliding_window", x, "1 to 4294967295") for x in (None, 0, 2.5)],
+    *[("gemma4", "attention.key_length_swa", x, "1 to 4096") for x in (None, 0, 4097, 2**32 - 1)],
+    ("gemma4", "attention.value_length_swa", 32, "equal"),
+    *[("gemma4", "attention.shared_kv_layers", x, "0 to 5") for x in (6, 2**32 - 1, "3")],
+    *[("gemma4", "attention.shared_kv_layers", x, "has keys for layer 2") for x in (4, 5)],
+    *[("gemma4", "rope.dimension_count_swa", x, "2 to 16") for x in (0, 18)],
+    ("gemma4", "rope.dimension_count_swa", 7, "odd"),
+    *[("gemma4", "rope.freq_base_swa", x, "finite number from 2 to inf") for x in (0.0, NAN)],
+    *[("gemma4", "embedding_length_per_layer_input", x, "0 to 174762") for x in (2**18, 2**32 - 1, 32.0)],
+    *[("gemma4", "final_logit_softcapping", x, "0 to 1e+06") for x in (-30.0, NAN, INF)],
+    ("gemma4", "feed_forward_length", [96] * 5, "6 integers"),
 ]
 
 
@@ -178,8 +191,38 @@ MIXTURE_TENSORS: list[tuple[str, Any, str]] = [
     ("blk.0.exp_probs_b.bias", np.zeros(8, np.float32), "ask for [7]"),
 ]
 
+GEMMA4_TENSORS: list[tuple[str, Any, str]] = [
+    *[
+        (f"{name}.weight", None, "missing")
+        for name in (
+            "rope_freqs",
+            "per_layer_token_embd",
+            "per_layer_model_proj",
+            "per_layer_proj_norm",
+            "blk.0.attn_k",
+            "blk.1.attn_k_norm",
+            "blk.4.attn_q_norm",
+            "blk.4.inp_gate",
+            "blk.4.proj",
+            "blk.4.post_norm",
+            "blk.0.post_attention_norm",
+            "blk.0.post_ffw_norm",
+        )
+    ],
+    ("per_layer_token_embd.weight", np.zeros((N_VOCAB - 1, 192), np.float32), "ask for [192, 268]"),
+    ("per_layer_token_embd.weight", np.zeros((N_VOCAB, 191), np.float32), "ask for [192, 268]"),
+    ("per_layer_model_proj.weight", np.zeros((64, 192), np.float32), "ask for [64, 192]"),
+    ("blk.2.attn_q_norm.weight", np.ones(16, np.float32), "ask for [32]"),
+    ("blk.2.attn_v.weight", np.zeros((64, 64), np.float32), "ask for [64, 32]"),
+    ("blk.4.attn_k.weight", np.zeros((16, 64), np.float32), "ask for [64, 32]"),
+    ("blk.4.attn_k_norm.weight", np.ones(32, np.float32), "ask for [16]"),
+    ("blk.0.layer_output_scale.weight", np.ones(2, np.float32), "ask for [1]"),
+    ("rope_freqs.weight", np.ones(8, np.float32), "ask for [16]"),
+    *[("rope_freqs.weight", np.array([1] * 15 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
+]
+
 UNSUPPORTED_KEYS = (
-    "rope.scaling.type", "attention.value_length", "rope.dimension_sections",
+    "rope.scaling.type", "attention.value_length", "attention.value_length_swa", "rope.dimension_sections",
     "rope.scaling.alpha",
 )  # fmt: skip
 UNSUPPORTED_WORDS = (
@@ -308,6 +351,20 @@ OTHER = [
           (np.full(4, INF, np.float32), NumericError, "not finite"),
       )],
     ("as many experts as there may be", model("qwen3moe", shape=MANY_EXPERTS), None),
+    ("keys of a layer with fewer heads", model("gemma4", **{"attention.head_count_kv": [2, 2, 1, 2, 4, 1]}),
+     FormatError, "as many KV heads before them has keys for layer 4"),
+    *[(f"a layer's output times {x}", model("gemma4", tensors={"blk.3.layer_output_scale.weight": np.float32([x])}),
+       NumericError, "not finite") for x in (NAN, INF)],
+    ("a layer's output times 0", model("gemma4", tensors={"blk.3.layer_output_scale.weight": np.float32([0])}), None),
+    ("frequencies divided by 1e30", model("gemma4", tensors={"rope_freqs.weight": np.float32([1] * 4 + [1e30] * 12)}),
+     None),
+    *[(f"a mixture beside a dense network without {name}",
+       model("gemma4", shape=GEMMA4_EXPERTS, tensors={f"blk.1.{name}": None}), FormatError, f"blk.1.{name} is missing")
+      for name in ("ffn_gate_inp.weight", "ffn_gate_inp.scale", "post_ffw_norm_1.weight", "post_ffw_norm_2.weight",
+                   "pre_ffw_norm_2.weight", "ffn_down.weight", "ffn_down_exps.weight")],
+    ("a router's scale of another length",
+     model("gemma4", shape=GEMMA4_EXPERTS, tensors={"blk.1.ffn_gate_inp.scale": np.ones(7, np.float32)}), FormatError,
+     "ask for [64]"),
 ]  # fmt: skip
 
 
@@ -339,6 +396,7 @@ CASES = [
         *[_tensor("phi3", *case) for case in PHI3_TENSORS],
         *[_tensor("qwen2moe", *case) for case in MIXTURE_TENSORS],
         *[_tensor("qwen3moe", f"blk.0.{name}.weight", None, "missing") for name in ("attn_q_norm", "attn_k_norm")],
+        *[_tensor("gemma4", *case) for case in GEMMA4_TENSORS],
         _tensor("llama", "blk.0.attn_q_norm.weight", np.ones(16, np.float32), "no part of llama"),
     ]),
     *section("J", OTHER),

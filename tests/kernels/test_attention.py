@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from model_logits import divergence, log_softmax
-from tiny_models import N_VOCAB, forward, write_model
+from tiny_models import GEMMA4, N_VOCAB, forward, write_model
 
 import subbyte as sb
 from subbyte.kernels import Cache, Engine
@@ -20,7 +20,10 @@ from subbyte.kernels import Cache, Engine
 SHAPES = {
     "llama": {"n_layer": 2, "n_embd": 64, "n_head": 6, "n_head_kv": 2, "head_dim": 256, "n_ff": 96},
     "gemma3": {"n_layer": 6, "n_embd": 64, "n_head": 3, "n_head_kv": 1, "head_dim": 256, "n_ff": 96, "window": 100},
-}
+    "gemma4": {
+        **GEMMA4, "n_head": 2, "n_head_kv": [1, 1, 2, 1, 1, 2], "head_dim": 512, "head_dim_local": 256, "window": 100,
+    },
+}  # fmt: skip
 TOKENS = [int(t) for t in np.random.default_rng(8).integers(0, N_VOCAB, 270)]
 STEPS = [60, *[1] * 10, 2, 3, 4, 5, 40, *[1] * 10, 120, *[1] * 10, 6]
 """One by one over positions 64, 128 and 256; some, few and many tokens between."""

@@ -161,7 +161,7 @@ def plan(n_rope: int = 2) -> Plan:
 
 HEADS = {
     "n_head": 2, "n_head_kv": 1, "head_dim": 4, "rope": -1, "window": 0, "scale": 1.0, "q_norm": None, "k_norm": None,
-    "head_eps": 0.0, "softcap": 0.0, "norm_after_rope": False, "sinks": None,
+    "head_eps": 0.0, "softcap": 0.0, "norm_after_rope": False, "sinks": None, "v_norm": None, "keys_of": -1,
     "temperature_scale": 0.0, "temperature_length": 0,
 }  # fmt: skip
 
@@ -171,11 +171,28 @@ def linear(dst: list[int], *matrices: Any, norm: Any = None, add: bool = False) 
 
 
 def glu(dst: int, gate: Weight, up: Weight, activation: str = "silu") -> None:
-    plan().add("glu", [0], [dst], [(gate, None), (up, None)], activation=activation)
+    plan().add("glu", [0], [dst], [(gate, None), (up, None)], activation=activation, column=0)
+
+
+def gated(reads: list[int], *matrices: Weight, column: int = 0) -> None:
+    plan().add("glu", reads, [2], [(matrix, None) for matrix in matrices], activation="gelu", column=column)
+
+
+def norm(dst: int, weights: Any, n_groups: int = 1) -> None:
+    plan().add("norm", [0], [dst], norm=weights, accumulate=False, n_groups=n_groups, scale=1.0)
 
 
 def attention(reads: list[int], dst: int, n_rope: int = 2, **wrong: Any) -> None:
     plan(n_rope).add("attention", reads, [dst], **{**HEADS, **wrong})
+
+
+def keys_of(of: int, reads: tuple[int, ...] = (0,), **wrong: Any) -> None:
+    """An attention that reads what operation `of` left: an embedding, an attention, or one that does the same."""
+    p = plan()
+    p.add("embed", [], [0], [(weight(5, 8), None)], scale=1.0)
+    p.add("attention", [0, 2, 3], [1], **HEADS)
+    p.add("attention", [0], [1], **{**HEADS, "keys_of": 1})
+    p.add("attention", reads, [1], **{**HEADS, "keys_of": of, **wrong})
 
 
 ROUTER = {
@@ -215,7 +232,11 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
     experts_down(DOWN, DOWN_SHARED, reads=(HIDDEN, ROUTING, SHARED))
     linear([1], (weight(8, 8), np.ones(8)), norm=np.ones(8))
     glu(1, weight(8, 8), weight(8, 8))
+    gated([0, 5], weight(4, 8), column=12)
+    norm(1, np.ones(8), n_groups=4)
     attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4), sinks=np.ones(2), temperature_scale=0.1, temperature_length=8)
+    attention([0, 2], 1, v_norm=np.ones(4))
+    keys_of(1)
     ended = plan()
     ended.add("lm_head", [0], [], [(weight(5, 8), None)], softcap=0.0, scale=1.0)
     with pytest.raises(ValueError, match="the plan has its head"):
@@ -245,11 +266,16 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: linear([]),
         lambda: glu(1, weight(8, 8), weight(16, 8)),
         lambda: glu(0, weight(8, 8), weight(8, 8)),
-        lambda: plan().add("glu", [0], [2], [(weight(8, 8), None)], activation="relu"),
-        lambda: plan().add("glu", [0], [1], [(weight(8, 8), None)] * 3, activation="silu"),
+        lambda: gated([0], weight(8, 8)),
+        lambda: gated([0], weight(4, 8), weight(4, 8), weight(4, 8)),
+        lambda: gated([0, 5], weight(4, 8), weight(4, 8)),
+        lambda: gated([0, 3, 5]),
+        lambda: gated([0, 3, 5], weight(4, 8)),
+        *[lambda n=n: gated([0, 5], weight(4, 8), column=n) for n in (-1, 13, 2**62)],
         lambda: glu(1, weight(8, 8), weight(8, 8), "tanh"),
-        lambda: plan().add("norm", [0], [1], norm=None, accumulate=False),
-        lambda: plan().add("norm", [0], [2], norm=np.ones(8), accumulate=False),
+        lambda: norm(1, None),
+        lambda: norm(2, np.ones(8)),
+        *[lambda n=n: norm(1, np.ones(8), n_groups=n) for n in (0, -1, 3, 9)],
         lambda: attention([0, 2, 3], 0),
         lambda: attention([0, 2, 2], 1),
         lambda: attention([0, 2, 3], 1, n_head=3),
@@ -260,6 +286,15 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: attention([0, 2, 3], 1, n_rope=3, rope=0),
         lambda: attention([0, 2, 3], 1, q_norm=np.ones(3)),
         lambda: attention([0, 2, 3], 1, sinks=np.ones(1)),
+        lambda: attention([0, 2, 3], 1, v_norm=np.ones(3)),
+        lambda: attention([0], 1),
+        lambda: attention([], 1),
+        lambda: attention([0, 2, 3, 4], 1),
+        lambda: attention([0, 5], 1),
+        *[lambda n=n: keys_of(n) for n in (0, 2, 3, 2**31, 2**63 - 1)],
+        lambda: keys_of(1, reads=(0, 2, 3)),
+        lambda: keys_of(1, n_head_kv=2),
+        lambda: keys_of(1, n_head=1, head_dim=8),
         lambda: attention([0, 2, 3], 1, temperature_scale=0.1),
         lambda: experts_up(reads=(X,)),
         lambda: experts_up(reads=(X, Z, GATE)),

@@ -54,6 +54,8 @@ def inputs(arch: str, weights: dict[str, np.ndarray], tokens: list[int]) -> dict
     if arch in ("phi3", "glm4"):
         for i in range(SHAPES[arch]["n_layer"]):
             del found[f"blk.{i}.ffn_gate.weight"]
+    if arch == "gemma4":
+        found["per_layer_model_proj.weight"] = weights["token_embd"][tokens] * SHAPES[arch]["n_embd"] ** 0.5
     return {**found, "output.weight" if "output" in weights else "token_embd.weight": normed[-1]}
 
 
@@ -69,11 +71,11 @@ def test_sums_are_those_of_plain_numpy(arch: str, tmp_path: Path) -> None:
     for name in result.squares:
         x = np.concatenate([chunk[name] for chunk in chunks])
         assert result.squares[name] == pytest.approx((x * x).sum(axis=0)[None], rel=1e-4, abs=1e-6)
-        assert result.sums[name] == pytest.approx(x.sum(axis=0)[None], rel=1e-4, abs=1e-4)
+        assert result.sums[name] == pytest.approx(x.sum(axis=0)[None], rel=1e-4, abs=5e-4)
         assert result.counts[name] == [3 * N_CTX]
         assert result.weights(name)[0] == pytest.approx((x * x).mean(axis=0), rel=1e-4, abs=1e-6)
     assert (result.chunk_count, result.chunk_size) == (3, N_CTX)
-    assert all(name.startswith("blk.") for name in without.squares) and len(without.squares) == len(result.squares) - 1
+    assert without.squares.keys() == {name for name in result.squares if name.startswith("blk.")}
 
 
 @pytest.mark.parametrize("others", [{}, {"n_ff_shexp": 40}], ids=["routed", "with shared"])

@@ -85,15 +85,28 @@ def network(x: F64, b: Mapping[str, F32], kind: str, activation: Any, expert: in
     return part("down", hidden)
 
 
-def routed_experts(x: F64, b: Mapping[str, F32], n_used: int, activation: Any = swiglu, **routing: Any) -> F64:
-    """What a layer's experts make of x [n, n_embd]; b: its tensors; routing: as `choose` has it."""
+def routed_experts(
+    x: F64,
+    b: Mapping[str, F32],
+    n_used: int,
+    activation: Any = swiglu,
+    *,
+    routed_by: F64 | None = None,
+    **routing: Any,
+) -> F64:
+    """What a layer's experts make of x [n, n_embd]; b: its tensors; routing: as `choose` has it.
+
+    routed_by: what the router reads, x by default.
+    """
     out = np.zeros_like(x)
     for end in ("", ".bias"):
         if f"ffn_gate_up_exps{end}" in b:
             gate, up = np.split(b[f"ffn_gate_up_exps{end}"], 2, axis=1)
             b = {**b, f"ffn_gate_exps{end}": gate, f"ffn_up_exps{end}": up}
     for t, row in enumerate(x):
-        z = row @ b["ffn_gate_inp"].T.astype(np.float64) + b.get("ffn_gate_inp.bias", 0)
+        z = (row if routed_by is None else routed_by[t]) @ b["ffn_gate_inp"].T.astype(np.float64) + b.get(
+            "ffn_gate_inp.bias", 0
+        )
         for expert, weight in choose(z, n_used, bias=b.get("exp_probs_b.bias", 0), **routing).items():
             out[t] += weight * network(row, b, "exps", activation, expert)
     if "ffn_up_shexp" in b:

@@ -32,6 +32,11 @@ PHI3 = {**LLAMA, "n_rot": 12, "n_ctx_orig": 32}
 PHI3_MAGNITUDE = 1.25
 MOE = {"n_expert": 7, "n_used": 3, "n_ff_exp": 32}
 EXAONE4 = {**LLAMA, "n_layer": 5, "window": 8}
+GEMMA4 = {  # the last half attends to keys of the first, global layers have no values of their own
+    "n_layer": 6, "n_embd": 64, "n_head": 4, "n_head_kv": [2, 2, 1, 2, 2, 1], "head_dim": 32, "head_dim_local": 16,
+    "n_ff": [96] * 3 + [160] * 3, "window": 8, "n_shared": 3, "n_embd_layer": 32,
+}  # fmt: skip
+GEMMA4_EXPERTS = {**GEMMA4, **MOE, "n_layer": 3, "n_head_kv": [2, 2, 1], "n_ff": 96, "n_shared": 0, "n_embd_layer": 0}
 # Layers of every kind: with n_head 0 no attention, with n_head_kv 0 linear attention, with n_ff 0 no feed-forward part.
 DECI = {"n_layer": 9, "n_embd": 64, "head_dim": 16,
         "n_head":    [4, 0, 6, 1, 6, 0, 2, 8, 4],
@@ -51,6 +56,7 @@ SHAPES: dict[str, Shape] = {
     "glm4moe": {**LLAMA, **MOE, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
     "exaone-moe": {**LLAMA, **MOE, "n_layer": 5, "window": 8, "n_ff_shexp": 64, "n_dense": 1},
     "bailingmoe2": {**LLAMA, **MOE, "n_expert": 8, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
+    "gemma4": GEMMA4,
 }  # fmt: skip
 VARIATIONS = {
     "ernie4_5", "gemma", "glm4", "granite", "hunyuan-dense", "minicpm", "mistral3", "olmo2", "seed_oss", "smollm3",
@@ -59,7 +65,7 @@ VARIATIONS = {
 """What these have of their own is done to one row alone: others stand for them where steps are cut and types mixed."""
 APART = [arch for arch in SHAPES if arch not in VARIATIONS]
 PERIODS = {  # one layer in so many has no window
-    "gemma2": 2, "gpt-oss": 2, "gemma3": 6, "exaone4": 4, "exaone-moe": 4, "mellum": 4, "olmo2": 4,
+    "gemma2": 2, "gpt-oss": 2, "gemma3": 6, "gemma4": 3, "exaone4": 4, "exaone-moe": 4, "mellum": 4, "olmo2": 4,
 }  # fmt: skip
 KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
     "gemma2": {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 5.0},
@@ -72,9 +78,10 @@ KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
     "bailingmoe2": {"expert_gating_func": 2, "expert_weights_scale": 2.5, "expert_weights_norm": True,
                     "expert_group_count": 4, "expert_group_used_count": 2},
     "minimax-m2": {"expert_gating_func": 2},
+    "gemma4": {"final_logit_softcapping": 5.0, "rope.freq_base_swa": 500.0},
 }  # fmt: skip
 ROUTING: dict[str, dict[str, Any]] = {  # as `expert_oracle.choose` has it
-    "llama": {}, "qwen3moe": {}, "mellum": {}, "granitemoe": {}, "hunyuan-moe": {}, "ernie4_5-moe": {},
+    "llama": {}, "gemma4": {}, "qwen3moe": {}, "mellum": {}, "granitemoe": {}, "hunyuan-moe": {}, "ernie4_5-moe": {},
     "qwen2moe": {"renormalize": False}, "olmoe": {"renormalize": False},
     "gpt-oss": {"gating": "softmax_of_chosen"}, "minimax-m2": {"gating": "sigmoid"},
     "glm4moe": {"gating": "sigmoid", "scale": 1.5}, "exaone-moe": {"gating": "sigmoid", "scale": 2.5},
@@ -83,8 +90,8 @@ ROUTING: dict[str, dict[str, Any]] = {  # as `expert_oracle.choose` has it
 PRE_FFN_NORMS = ("seed_oss", "glm4moe", "gpt-oss")  # named post_attention_norm
 WHOLE_NORMS = ("olmo2", "olmoe", "minimax-m2")
 NORMS_AFTER_ROPE = ("hunyuan-dense", "hunyuan-moe")
-NORMED_HEADS = ("bailingmoe2", "exaone4", "exaone-moe", "gemma3", "glm4moe", "mellum", "qwen3", "qwen3moe")
-GEMMAS = ("gemma", "gemma2", "gemma3")
+NORMED_HEADS = ("bailingmoe2", "exaone4", "exaone-moe", "gemma3", "gemma4", "glm4moe", "mellum", "qwen3", "qwen3moe")
+GEMMAS = ("gemma", "gemma2", "gemma3", "gemma4")
 NEIGHBOURS = (  # rope turns these
     "llama", "deci", "arcee", "ernie4_5", "ernie4_5-moe", "glm4", "granite", "granitemoe", "minicpm", "mistral3",
     "smollm3",
@@ -124,6 +131,8 @@ def layer_shape(s: Shape, layer: int) -> dict[str, int]:
     own = {name: value[layer] if isinstance(value, list) else value for name, value in s.items()}
     if layer < s.get("n_dense", 0):
         del own["n_expert"]
+    if "head_dim_local" in s and (layer + 1) % PERIODS["gemma4"]:
+        own["head_dim"] = s["head_dim_local"]
     return own
 
 
@@ -135,9 +144,35 @@ def tensor_shapes(arch: str, s: Shape, n_vocab: int = N_VOCAB) -> dict[str, tupl
         shapes["output"] = (n_vocab, n)
     if arch == "phi3":
         shapes |= {"rope_factors_short": (s["n_rot"] // 2,), "rope_factors_long": (s["n_rot"] // 2,)}
+    if arch == "gemma4":
+        n_all = s["n_layer"] * s["n_embd_layer"]
+        shapes["rope_freqs"] = (s["head_dim"] // 2,)
+        if n_all:
+            shapes |= {"per_layer_token_embd": (n_vocab, n_all), "per_layer_model_proj": (n_all, n),
+                       "per_layer_proj_norm": (s["n_embd_layer"],)}  # fmt: skip
     for i in range(s["n_layer"]):
-        shapes |= {f"blk.{i}.{name}": shape for name, shape in layer_tensors(arch, layer_shape(s, i)).items()}
+        tensors = layer_tensors(arch, layer_shape(s, i))
+        if arch == "gemma4":
+            tensors = gemma4_layer(tensors, s, i)
+        shapes |= {f"blk.{i}.{name}": shape for name, shape in tensors.items()}
     return shapes
+
+
+def gemma4_layer(block: dict[str, tuple[int, ...]], s: Shape, layer: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of a layer of gemma3, and what gemma4 has besides or leaves out."""
+    n, n_own, n_pl = s["n_embd"], s["n_layer"] - s["n_shared"], s["n_embd_layer"]
+    block["layer_output_scale"] = (1,)
+    if (layer + 1) % PERIODS["gemma4"] == 0:
+        del block["attn_v"]
+    if layer >= n_own:
+        block = {name: dims for name, dims in block.items() if not name.startswith(("attn_k", "attn_v"))}
+    if n_pl:
+        block |= {"inp_gate": (n_pl, n), "proj": (n, n_pl), "post_norm": (n,)}
+    if "n_expert" in s:
+        block |= {name: (n,) for name in ("post_ffw_norm_1", "pre_ffw_norm_2", "post_ffw_norm_2")}
+        block |= {"ffn_gate_inp.scale": (n,), "ffn_down_exps.scale": (s["n_expert"],)}
+        block |= {"ffn_gate": (s["n_ff"], n), "ffn_up": (s["n_ff"], n), "ffn_down": (n, s["n_ff"])}
+    return block
 
 
 def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
@@ -177,7 +212,7 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
         block |= {"attn_q_norm": (s["head_dim"],), "attn_k_norm": (s["head_dim"],)}
     if arch in WHOLE_NORMS:
         block |= {"attn_q_norm": (q,), "attn_k_norm": (kv,)}
-    if arch in ("exaone4", "gemma2", "gemma3", "glm4", "olmo2"):
+    if arch in ("exaone4", "gemma2", "gemma3", "gemma4", "glm4", "olmo2"):
         block |= {"post_attention_norm": (n,), "post_ffw_norm": (n,)}
     if arch in ("exaone4", "olmo2"):
         del block["attn_norm"], block["ffn_norm"]
@@ -218,9 +253,11 @@ def write_model(
         kind = gguf.GGMLQuantizationType[types[i % len(types)] if types and is_matrix(name, dims) else "F32"]
         values = rng.standard_normal(dims)
         values = (1 + 0.1 * values if len(dims) == 1 else values / np.sqrt(dims[-1])).astype(np.float32)
+        if arch == "gemma4" and name.endswith("attn_q_norm"):
+            values /= np.float32(dims[0] ** 0.5)  # what other attentions are scaled by
         blocks = quantize(values, kind)
         weights[name] = dequantize(blocks, kind).reshape(dims)
-        tensors.setdefault(name if name.endswith(".bias") else f"{name}.weight", (blocks, kind.name))
+        tensors.setdefault(name if name.endswith((".bias", ".scale")) else f"{name}.weight", (blocks, kind.name))
     for name, tensor in tensors.items():
         if isinstance(tensor, tuple):
             w.add_tensor(name, tensor[0], raw_dtype=gguf.GGMLQuantizationType[tensor[1]])
@@ -284,6 +321,11 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
         values["expert_shared_feed_forward_length"] = s["n_ff_shexp"]
     if "n_rot" in s:
         values["rope.dimension_count"] = s["n_rot"]
+    if arch == "gemma4":
+        values |= {"attention.key_length_swa": s["head_dim_local"], "attention.value_length_swa": s["head_dim_local"],
+                   "attention.sliding_window_pattern": [(i + 1) % PERIODS[arch] != 0 for i in range(s["n_layer"])],
+                   "attention.shared_kv_layers": s["n_shared"],
+                   "embedding_length_per_layer_input": s["n_embd_layer"]}  # fmt: skip
     if "n_ctx_orig" in s:
         values["rope.scaling.original_context_length"] = s["n_ctx_orig"]
         values["rope.scaling.attn_factor"] = PHI3_MAGNITUDE
@@ -373,6 +415,8 @@ def forward(
     rotary: other frequencies and magnitude.
     """
     s, keys = shape or SHAPES[arch], KEYS.get(arch, {})
+    if arch == "gemma4":
+        return gemma4_forward(w, tokens, s, rotary)
     plain = frequencies(s["n_rot"] if "n_rot" in s else s["head_dim"]), 1.0
     if arch == "phi3" and rotary is None:
         rotary = frequencies(s["n_rot"]) / w["rope_factors_long"], PHI3_MAGNITUDE
@@ -400,6 +444,44 @@ def forward(
             activation = clamped_swiglu if arch == "gpt-oss" else swiglu
             x = x + residual_scale * routed_experts(rms(x, norm), b, s["n_used"], activation, **ROUTING[arch])
     return head(arch, rms(x, w["output_norm"]), w)
+
+
+def gemma4_forward(w: dict[str, F32], tokens: list[int], s: Shape, rotary: tuple[F64, float] | None) -> F64:
+    """Its own, since its layers hand on more than their hidden state: keys, values, embeddings for each layer."""
+    x = w["token_embd"][tokens] * s["n_embd"] ** 0.5
+    n, n_pl, n_own = len(tokens), s["n_embd_layer"], s["n_layer"] - s["n_shared"]
+    base, magnitude = rotary or (frequencies(s["head_dim"]), 1.0)
+    turns = {False: (base / w["rope_freqs"], magnitude), True: (frequencies(s["head_dim_local"], 500.0), 1.0)}
+    if n_pl:
+        p = (x @ w["per_layer_model_proj"].T * s["n_embd"] ** -0.5).reshape(n, -1, n_pl)
+        p = rms(p, w["per_layer_proj_norm"])
+        p = (p + n_pl**0.5 * w["per_layer_token_embd"][tokens].reshape(p.shape)) / 2**0.5
+    kept: dict[bool, tuple[F64, F64]] = {}  # of local layers and of global ones the last keys and values
+    for i in range(s["n_layer"]):
+        b = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"blk.{i}.")}
+        local = (i + 1) % PERIODS["gemma4"] != 0
+        h = rms(x, b["attn_norm"])
+        head_dim = s["head_dim_local" if local else "head_dim"]
+        q, *kv = (linear(h, b, f"attn_{part}").reshape(n, -1, head_dim) for part in "qkv" if f"attn_{part}" in b)
+        if i < n_own:
+            k, v = kv[0], kv[-1]
+            kept[local] = rope(rms(k, b["attn_k_norm"]), *turns[local], False), rms(v, np.ones(head_dim, np.float32))
+        q = rope(rms(q, b["attn_q_norm"]), *turns[local], False)
+        a = attention(q, *kept[local], 1.0, s["window"] if local else 0).reshape(n, -1)
+        x = x + rms(linear(a, b, "attn_output"), b["post_attention_norm"])
+        m = linear(feed_forward("gemma4", rms(x, b["ffn_norm"]), b), b, "ffn_down")
+        if "n_expert" in s:
+            m = rms(m, b["post_ffw_norm_1"])
+            router_input = rms(x, b["ffn_gate_inp.scale"] * np.float32(s["n_embd"] ** -0.5))
+            routed = routed_experts(
+                rms(x, b["pre_ffw_norm_2"]), b, s["n_used"], lambda g, u: gelu(g) * u, routed_by=router_input
+            )
+            m = m + rms(routed, b["post_ffw_norm_2"])
+        x = x + rms(m, b["post_ffw_norm"])
+        if n_pl:
+            x = x + rms(linear(gelu(linear(x, b, "inp_gate")) * p[:, i], b, "proj"), b["post_norm"])
+        x = x * b["layer_output_scale"]
+    return head("gemma4", rms(x, w["output_norm"]), w)
 
 
 def head(arch: str, x: F64, w: dict[str, F32]) -> F64:

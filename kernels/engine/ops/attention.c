@@ -88,14 +88,14 @@ static void attend_split(struct step *s, const struct op *op, const struct item 
     const float *q = queries(s, op, u->row, u->kv_head);
     float *space = s->scratch->thread[thread].floats;
     if (rows_are_alone(s)) {
-        if (last == u->last)
-            append_heads(s, op, u->seg, u->row, u->kv_head, 1);
+        if (has_own_keys(a) && last == u->last)
+            append_heads(s, op, u->seg, u->row, u->kv_head, 1, space);
         memcpy(space, q, n_q * sizeof *q);         /* other splits are for other threads, which read it too */
         rotate_queries(s, op, space, group, u->row);
         q = space;
         space += (n_q + 15) / 16 * 16;
     }
-    struct kv_head kv = cache_head(op, u->seg->cache, u->kv_head);
+    struct kv_head kv = cache_head(s, op, u->seg->cache, u->kv_head);
     if (!one_by_one(u->n, s->kernels->lanes)) {
         s->kernels->attention_prefill(q, s->plan->width[op->in[Q]], u->n, group, a->head_dim, kv, pos, a->window, first, last, a->scale, a->softcap,
                                       space, out);
@@ -158,7 +158,7 @@ static struct scratch_need attention_need(const struct op *op, struct step_size 
 static struct position_rows attention_rows(const struct op *op, enum format format)
 {
     const struct attention *a = op->parameters;
-    return (struct position_rows){2 * a->n_head_kv, padded_row_bytes(format, a->head_dim)};
+    return (struct position_rows){has_own_keys(a) ? 2 * a->n_head_kv : 0, padded_row_bytes(format, a->head_dim)};
 }
 
 static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struct team *team, int thread)
@@ -220,7 +220,8 @@ static int run_attention(struct step *s, const struct op *op, struct team *team,
     if (!rows_are_alone(s)) {
         for (int64_t row; (row = next_chunk(team, thread, s->n_tokens)) >= 0;) {
             rotate_queries(s, op, queries(s, op, row, 0), a->n_head, row);
-            append_heads(s, op, segment_of(s, row), row, 0, a->n_head_kv);
+            if (has_own_keys(a))
+                append_heads(s, op, segment_of(s, row), row, 0, a->n_head_kv, s->scratch->thread[thread].floats);
         }
         if (team_barrier(team, thread))
             return 1;
@@ -229,27 +230,48 @@ static int run_attention(struct step *s, const struct op *op, struct team *team,
     return (split_by_split(s, a, n_tiles) ? run_splits : run_items)(s, op, n_tiles, team, thread);
 }
 
+static int fits_heads(struct vector norm, const struct attention *a)
+{
+    return !norm.data || norm.n == a->head_dim;
+}
+
+/* Keys and values: slots of its own, or what an earlier attention left in the cache. */
+static const char *check_keys(const struct plan *plan, const struct op *op)
+{
+    const struct attention *a = op->parameters;
+    if (has_own_keys(a)) {
+        for (int i = K; i < op->n_in; i++)
+            if (plan->width[op->in[i]] % a->head_dim || plan->width[op->in[i]] / a->head_dim != a->n_head_kv)
+                return "slots of n_head_kv heads for keys and values";
+        return op->n_in > K ? NULL : "keys, or keys_of";
+    }
+    if (op->n_in != 1 || a->keys_of >= plan->n_ops || plan->op[a->keys_of].kind != op->kind)
+        return "queries alone with keys_of, an attention before it";
+    const struct attention *of = plan->op[a->keys_of].parameters;
+    if (!has_own_keys(of) || of->n_head_kv != a->n_head_kv || of->head_dim != a->head_dim)
+        return "keys_of an attention that has keys of its own, with heads as many and as long";
+    return NULL;
+}
+
 static const char *check_attention(const struct plan *plan, const struct op *op)
 {
     const struct attention *a = op->parameters;
-    if (op->n_in != 3 || op->n_out != 1 || op->n_matrices != 0)
+    if (op->n_in < 1 || op->n_in > 3 || op->n_out != 1 || op->n_matrices != 0)
         return "queries, keys and values into one slot";
     if (a->n_head < 1 || a->n_head_kv < 1 || a->n_head % a->n_head_kv || a->head_dim < 1 || a->window < 0)
         return "as many query heads for every KV head, a window of 0 or more";
-    int64_t n_q = plan->width[op->in[Q]], n_kv = plan->width[op->in[K]];
+    int64_t n_q = plan->width[op->in[Q]];
     if (n_q % a->head_dim || n_q / a->head_dim != a->n_head || plan->width[op->out[0]] != n_q)
         return "slots of n_head heads for queries and result";
-    if (n_kv % a->head_dim || n_kv / a->head_dim != a->n_head_kv || plan->width[op->in[V]] != n_kv)
-        return "slots of n_head_kv heads for keys and values";
     if (a->rope < -1 || a->rope >= plan->n_ropes || (a->rope >= 0 && 2 * plan->rope[a->rope].n_pairs > a->head_dim))
         return "a rope that fits the heads";
-    if ((a->q_norm.data && a->q_norm.n != a->head_dim) || (a->k_norm.data && a->k_norm.n != a->head_dim))
+    if (!fits_heads(a->q_norm, a) || !fits_heads(a->k_norm, a) || !fits_heads(a->v_norm, a))
         return "norms of head_dim values";
     if (a->sinks.data && a->sinks.n != a->n_head)
         return "a sink for each query head";
     if (a->temperature_scale != 0 && a->temperature_length < 1)
         return "a temperature_length of 1 or more";
-    return NULL;
+    return check_keys(plan, op);
 }
 
 static const struct field fields[] = {
@@ -266,6 +288,8 @@ static const struct field fields[] = {
     FIELD(INT, attention, norm_after_rope),
     FIELD(VECTOR, attention, q_norm),
     FIELD(VECTOR, attention, k_norm),
+    FIELD(VECTOR, attention, v_norm),
+    FIELD(INT, attention, keys_of),
     FIELD(VECTOR, attention, sinks),
     {0},
 };

@@ -1,10 +1,18 @@
 /* Gated linear unit (SwiGLU, GeGLU, ...): dst = activation(gate . x) * (up . x) of x = rms_norm(src), a panel of rows of both at a time.
- * With one matrix it gates itself: activation(up . x) * (up . x), for ReLU its square. */
+ * With one matrix it gates itself: activation(up . x) * (up . x), for ReLU its square; or what a second slot has from `column` on. */
 #include "engine/operation.h"
 
 struct glu {
     int64_t activation;
+    int64_t column;             /* of in[1] */
 };
+
+/* What the gate of token t opens for, from row0 on: the second slot's values, or of a panel's n products. */
+static const float *gated(const struct step *s, const struct op *op, const float *products, int64_t row0, int t, int n)
+{
+    const struct glu *p = op->parameters;
+    return op->n_in > 1 ? s->scratch->slot[op->in[1]] + (int64_t)t * s->plan->width[op->in[1]] + p->column + row0 : products + t * n;
+}
 
 static int run_glu(struct step *s, const struct op *op, struct team *team, int thread)
 {
@@ -27,7 +35,7 @@ static int run_glu(struct step *s, const struct op *op, struct team *team, int t
                 s->kernels->add(g + t * n, gate->bias + row0, n);
             if (up && up->bias)
                 s->kernels->add(u + t * n, up->bias + row0, n);
-            activate(s->kernels, p->activation, g + t * n, u + t * n, n, s->scratch->slot[op->out[0]] + t * stride + row0);
+            activate(s->kernels, p->activation, g + t * n, gated(s, op, u, row0, t, n), n, s->scratch->slot[op->out[0]] + t * stride + row0);
         }
     }
     return team_barrier(team, thread);
@@ -35,16 +43,19 @@ static int run_glu(struct step *s, const struct op *op, struct team *team, int t
 
 static const char *check_glu(const struct plan *plan, const struct op *op)
 {
-    if (op->n_in != 1 || op->n_out != 1 || op->n_matrices < 1 || op->n_matrices > 2)
-        return "gate and up of one input, or up alone, into one slot";
+    const struct glu *p = op->parameters;
+    if (op->n_in < 1 || op->n_matrices < 1 || op->n_in + op->n_matrices > 3 || op->n_out != 1)
+        return "gate and up of one input, or up alone, or gate and a slot, into one slot";
     int64_t width = plan->width[op->out[0]];
     for (int i = 0; i < op->n_matrices; i++)
         if (!matrix_fits(plan, op, i, width))
             return "matrices from the input to the slot";
+    if (p->column < 0 || (op->n_in > 1 && p->column > plan->width[op->in[1]] - width))
+        return "columns of the second slot for all rows of the gate";
     return NULL;
 }
 
-static const struct field fields[] = {CHOICE(glu, activation, ACTIVATIONS), {0}};
+static const struct field fields[] = {CHOICE(glu, activation, ACTIVATIONS), FIELD(INT, glu, column), {0}};
 
 const struct operation op_glu = {
     .name = "glu", .fields = fields, .parameter_bytes = sizeof(struct glu), .run = run_glu, .check = check_glu,

@@ -40,11 +40,12 @@ void fill_rope_tables(struct step *s, struct team *team, int thread)
     }
 }
 
-struct kv_head cache_head(const struct op *op, const struct cache *cache, int head)
+struct kv_head cache_head(const struct step *s, const struct op *op, const struct cache *cache, int head)
 {
     const struct attention *a = op->parameters;
+    int state = has_own_keys(a) ? op->state : s->plan->op[a->keys_of].state;
     int64_t bytes = cache->n_ctx * padded_row_bytes(cache->format, a->head_dim);
-    const uint8_t *k = cache->data + cache->offset[op->state] + head * bytes;
+    const uint8_t *k = cache->data + cache->offset[state] + head * bytes;
     return (struct kv_head){k, k + a->n_head_kv * bytes, cache->format};
 }
 
@@ -98,16 +99,20 @@ static void store(const struct kernels *kernels, const float *x, int n, enum for
         memcpy(row, x, n * sizeof *x);
 }
 
-void append_heads(const struct step *s, const struct op *op, const struct segment *seg, int row, int head0, int n)
+/* Values before keys, which may be the values. */
+void append_heads(const struct step *s, const struct op *op, const struct segment *seg, int row, int head0, int n, float *space)
 {
     const struct attention *a = op->parameters;
+    int values = op->in[op->n_in > V ? V : K];
     float *k = s->scratch->slot[op->in[K]] + (int64_t)row * s->plan->width[op->in[K]] + head0 * a->head_dim;
-    const float *v = s->scratch->slot[op->in[V]] + (int64_t)row * s->plan->width[op->in[V]] + head0 * a->head_dim;
-    rotate_heads(s, op, k, n, a->k_norm.data, row);
+    const float *v = s->scratch->slot[values] + (int64_t)row * s->plan->width[values] + head0 * a->head_dim;
     for (int h = head0; h < head0 + n; h++, k += a->head_dim, v += a->head_dim) {
-        struct kv_head kv = cache_head(op, seg->cache, h);
+        struct kv_head kv = cache_head(s, op, seg->cache, h);
         int64_t at = position(seg, row) * padded_row_bytes(kv.format, a->head_dim);
+        if (a->v_norm.data)
+            s->kernels->rms_norm(v, a->v_norm.data, a->head_dim, a->head_eps, space);
+        store(s->kernels, a->v_norm.data ? space : v, a->head_dim, kv.format, (uint8_t *)kv.v + at);
+        rotate_heads(s, op, k, 1, a->k_norm.data, row);
         store(s->kernels, k, a->head_dim, kv.format, (uint8_t *)kv.k + at);
-        store(s->kernels, v, a->head_dim, kv.format, (uint8_t *)kv.v + at);
     }
 }
