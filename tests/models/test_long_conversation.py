@@ -1,4 +1,7 @@
-"""Conversations far past the sliding window of Gemma 3: what a session keeps is what computing it all again gives."""
+"""Long conversations: what a session keeps is what computing it all again gives.
+
+Of Gemma 3, far past its sliding window, and of models with recurrent states, which go back by checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import random
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +27,7 @@ from subbyte.runtime.types import CacheType
 
 GREEDY = sb.Sampling(temperature=0)
 N_CTX, N_NEW = 1200, 5
+RECURRENT = ()
 WINDOW = GEMMA3["window"]
 WORDS = "the thing in another garden and one on an island there is nothing".split()
 TEMPLATE = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
@@ -40,6 +45,14 @@ def model(tiny: tuple[Path, dict[str, np.ndarray]]) -> Iterator[sb.Model]:
         yield model
 
 
+@pytest.fixture(scope="module", params=["gemma3", *RECURRENT])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sb.Model]:
+    path = tmp_path_factory.mktemp("models") / f"{request.param}.gguf"
+    write_model(path, request.param, context_length=N_CTX)
+    with sb.load(path, threads=1) as model:
+        yield model
+
+
 def question(turn: int) -> str:
     return " ".join(random.Random(turn).choices(WORDS, k=3 + turn % 5))
 
@@ -49,26 +62,34 @@ def conversation(model: sb.Model, cache_type: CacheType) -> Chat:
     return Chat(session, model.tokenizer, template, options=GenerationOptions(GREEDY, N_NEW))
 
 
-def check(model: sb.Model, answer: Generation, cache_type: CacheType) -> None:
-    """Run the answer to its end, and again on a new session that is given the whole prompt."""
+def check(model: sb.Model, chat: Chat, answer: Generation, cache_type: CacheType) -> None:
+    """Run the answer to its end, and again on a new session that is given the whole prompt.
+
+    Not computed again is what is common, of a model with recurrent states up to the last checkpoint in it.
+    """
+    before, positions = chat.session.tokens.copy(), chat.checkpoints.positions
+    assert chat.checkpoints.n_bytes <= chat.checkpoints.max_bytes
+    common = len(commonprefix([before, answer.prompt[:-1]]))
+    kept = max([0, *(n for n in positions if n <= common)]) if model.plan.state_bytes else common
     again = model.generate(answer.prompt, sampling=GREEDY, max_tokens=N_NEW, n_ctx=N_CTX, cache_type=cache_type).run()
     assert answer.run().tokens == again.tokens
+    assert answer.reply.usage.reused == (common if common == len(before) else kept)
 
 
 @pytest.mark.parametrize("cache_type", ["f32", "f16"])
-def test_every_turn_says_what_a_new_session_says(model: sb.Model, cache_type: CacheType) -> None:
-    with conversation(model, cache_type) as chat:
+def test_every_turn_says_what_a_new_session_says(either: sb.Model, cache_type: CacheType) -> None:
+    with conversation(either, cache_type) as chat:
         for turn in range(24):
             answer = chat.stream(question(turn))
-            check(model, answer, cache_type)
+            check(either, chat, answer, cache_type)
             usage = answer.reply.usage
             assert usage.prompt - usage.reused < 50  # it goes on, it does not begin again
     assert usage.reused > 40 * WINDOW
 
 
-def test_regenerated_undone_and_edited_turns_do_as_well(model: sb.Model) -> None:
+def test_regenerated_undone_and_edited_turns_do_as_well(either: sb.Model) -> None:
     choose = random.Random(7)
-    with conversation(model, "f32") as chat:
+    with conversation(either, "f32") as chat:
         for turn in range(20):
             chat.send(question(turn))
         assert chat.n_past > 30 * WINDOW
@@ -80,7 +101,7 @@ def test_regenerated_undone_and_edited_turns_do_as_well(model: sb.Model) -> None
                 for _ in range({"send": 0, "undo": 1, "edit": choose.randrange(1, 10)}[kind]):
                     text = chat.undo()
                 answer = chat.stream(text if kind == "undo" else question(turn))
-            check(model, answer, "f32")
+            check(either, chat, answer, "f32")
 
 
 @pytest.mark.parametrize("keep", [0, 3, WINDOW - 1, WINDOW, WINDOW + 1, 40, 99, 100])
