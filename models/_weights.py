@@ -88,7 +88,7 @@ class Weights:
         return self.floats(f"{name}.{suffix}", (n,))
 
     def convolution(self, name: str, width: int, n: int) -> Vector:
-        """`name.weight` [width, n] of a convolution of n channels, float32 [width * n]: of each input for all channels."""
+        """`name.weight` [width, n] of a convolution of n channels, float32 [width * n]: by input, then channel."""
         weight: Vector = self.floats(f"{name}.weight", (width, n)).reshape(n, width).T.ravel()
         return weight
 
