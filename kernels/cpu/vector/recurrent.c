@@ -19,7 +19,7 @@ static void convolve(const float *const *row, int width, const float *weight, in
     }
 }
 
-/* known = S^T k of a block. */
+/* known = S^T k of a block; of no keys zeros. */
 static void recall(const float *state, const float *k, int n_keys, vec known[VECTORS])
 {
     for (int j = 0; j < VECTORS; j++)
@@ -29,45 +29,51 @@ static void recall(const float *state, const float *k, int n_keys, vec known[VEC
             known[j] = v_fma(v_set(k[i]), v_load(state + j * VLANES), known[j]);
 }
 
-/* S = decay S + k d^T, out = S^T q, and known = S^T next unless next is NULL. */
-INLINE void pass(float *state, const float *k, const float *q, const float *next, int n_keys, float decay, const vec d[VECTORS],
-                 vec out[VECTORS], vec known[VECTORS])
+/* S = decay S + k d^T and out = S^T q; known = S^T next if it recalls, else zeros. */
+INLINE void pass(float *restrict state, const float *restrict k, const float *restrict q, const float *restrict next, int recalls,
+                 int n_keys, float decay, const vec d[VECTORS], vec out[VECTORS], vec known[VECTORS])
 {
     vec stays = v_set(decay);
     for (int j = 0; j < VECTORS; j++)
         out[j] = known[j] = v_set(0);
-    for (int i = 0; i < n_keys; i++, state += STATE_COLUMNS)
+    for (int i = 0; i < n_keys; i++, state += STATE_COLUMNS) {
+        vec key = v_set(k[i]), query = v_set(q[i]), next_key = recalls ? v_set(next[i]) : v_set(0);
         for (int j = 0; j < VECTORS; j++) {
-            vec s = v_fma(v_set(k[i]), d[j], v_mul(stays, v_load(state + j * VLANES)));
+            vec s = v_fma(key, d[j], v_mul(v_load(state + j * VLANES), stays));
             v_store(state + j * VLANES, s);
-            out[j] = v_fma(v_set(q[i]), s, out[j]);
-            if (next)
-                known[j] = v_fma(v_set(next[i]), s, known[j]);
+            out[j] = v_fma(query, s, out[j]);
+            if (recalls)
+                known[j] = v_fma(next_key, s, known[j]);
         }
+    }
 }
 
-/* A block's values, `left` of them. */
+/* Puts token t into a block of `left` values, that are to be at v, and gives its result. */
+INLINE void one_token(const struct linear_head *h, float *state, int t, int recalls, const float *v, float *result, int left,
+                      vec known[VECTORS])
+{
+    const float *k = h->k + t * h->qk_stride, *q = h->q + t * h->qk_stride;
+    vec rate = v_set(h->rate[t]), decay = v_set(h->decay[t]), d[VECTORS], out[VECTORS];
+    for (int j = 0; j < VECTORS; j++) {
+        int n = left - j * VLANES;
+        vec value = n > 0 ? v_load_n(v + t * h->v_stride + j * VLANES, n) : v_set(0);
+        d[j] = v_mul(rate, v_sub(value, v_mul(decay, known[j])));
+    }
+    pass(state, k, q, k + h->qk_stride, recalls, h->n_keys, h->decay[t], d, out, known);
+    for (int j = 0; j < VECTORS && j * VLANES < left; j++)
+        v_store_n(result + t * h->out_stride + j * VLANES, left - j * VLANES, out[j]);
+}
+
+/* A block of `left` values meets all tokens. */
 static void all_tokens(const struct linear_head *h, float *state, const float *v, float *result, int left)
 {
-    const float *k = h->k, *q = h->q;
-    vec known[VECTORS], d[VECTORS], out[VECTORS];
-    if (h->delta)
-        recall(state, k, h->n_keys, known);
-    for (int t = 0; t < h->n_tokens; t++) {
-        for (int j = 0; j * VLANES < left; j++) {
-            vec value = v_load_n(v + j * VLANES, left - j * VLANES);
-            d[j] = v_mul(v_set(h->rate[t]), h->delta ? v_sub(value, v_mul(v_set(h->decay[t]), known[j])) : value);
-        }
-        for (int j = (left + VLANES - 1) / VLANES; j < VECTORS; j++)
-            d[j] = v_set(0);
-        if (h->delta && t + 1 < h->n_tokens)
-            pass(state, k, q, k + h->qk_stride, h->n_keys, h->decay[t], d, out, known);
-        else
-            pass(state, k, q, NULL, h->n_keys, h->decay[t], d, out, known);
-        for (int j = 0; j * VLANES < left; j++)
-            v_store_n(result + j * VLANES, left - j * VLANES, out[j]);
-        k += h->qk_stride, q += h->qk_stride, v += h->v_stride, result += h->out_stride;
-    }
+    vec known[VECTORS];
+    int t = 0;
+    recall(state, h->k, h->delta ? h->n_keys : 0, known);
+    for (; h->delta && t + 1 < h->n_tokens; t++)
+        one_token(h, state, t, 1, v, result, left, known);
+    for (; t < h->n_tokens; t++)
+        one_token(h, state, t, 0, v, result, left, known);
 }
 
 static void linear_attention(const struct linear_head *h, float *state)
