@@ -286,8 +286,8 @@ class Graph:
         qkv: n_key_heads queries, as many keys, n_heads values, all of head_dim; they go through the convolution of
         `width` inputs, and SiLU; queries and keys to length 1. Each head's state [keys, values] forgets,
         S = exp(a * softplus(alpha + dt)) * S, and learns what it does not give yet,
-        S += k (sigmoid(beta) * (v - S^T k))^T. S^T q / sqrt(head_dim) is normed, and multiplied by SiLU(z). order: value
-        head h has key head h % n_key_heads ("tiled") or h // (n_heads / n_key_heads) ("grouped").
+        S += k (sigmoid(beta) * (v - S^T k))^T. S^T q / sqrt(head_dim) is normed, and multiplied by SiLU(z). order:
+        value head h has key head h % n_key_heads ("tiled") or h // (n_heads / n_key_heads) ("grouped").
         """
         out = Value(self, z.width)
         unit = np.full(head_dim, head_dim**-0.5, np.float32)  # RMSNorm with it brings a head to length 1
