@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 from expert_oracle import sigmoid
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+Linear: TypeAlias = Callable[[F64, dict[str, F32], str], F64]  # of an input, a layer's tensors, and a matrix's name
 
 DELTA_NETS = ("qwen35", "qwen35moe", "qwen3next")
 SHORT_CONVS = ("lfm2", "lfm2moe")
@@ -51,12 +53,13 @@ def recurrent_keys(arch: str, s: Mapping[str, int]) -> dict[str, int]:
     }  # fmt: skip
 
 
-def recurrent(arch: str, x: F64, b: Mapping[str, F32], s: Mapping[str, int]) -> tuple[str, F64]:
-    """What the recurrent part of a layer makes of its normed input, and the matrix that this is multiplied with."""
+def recurrent(arch: str, x: F64, b: dict[str, F32], s: Mapping[str, int], linear: Linear) -> F64:
+    """What the recurrent part of a layer makes of its normed input."""
     if arch in SHORT_CONVS:
-        first, gate, value = np.split(x @ b["shortconv.in_proj"].T.astype(np.float64), 3, axis=1)
-        return "shortconv.out_proj", gate * convolve(first * value, b["shortconv.conv"])
-    return "ssm_out", delta_net(arch, x, b, s) if arch in DELTA_NETS else mamba2(x, b, s)
+        first, gate, value = np.split(linear(x, b, "shortconv.in_proj"), 3, axis=1)
+        return linear(gate * convolve(first * value, b["shortconv.conv"]), b, "shortconv.out_proj")
+    y = delta_net(arch, x, b, s, linear) if arch in DELTA_NETS else mamba2(x, b, s, linear)
+    return linear(y, b, "ssm_out")
 
 
 def convolve(x: F64, weight: F32, bias: F32 | float = 0) -> F64:
@@ -73,7 +76,8 @@ def silu(x: F64) -> F64:
 
 
 def softplus(x: F64) -> F64:
-    return np.logaddexp(0, x)
+    out: F64 = np.logaddexp(0, x)
+    return out
 
 
 def unit(x: F64, eps: float = 1e-5) -> F64:
@@ -81,18 +85,18 @@ def unit(x: F64, eps: float = 1e-5) -> F64:
     return out
 
 
-def delta_net(arch: str, x: F64, b: Mapping[str, F32], s: Mapping[str, int]) -> F64:
+def delta_net(arch: str, x: F64, b: dict[str, F32], s: Mapping[str, int], linear: Linear) -> F64:
     n, heads, groups, d = len(x), s["ssm_heads"], s["ssm_groups"], s["ssm_state"]
     per_key = heads // groups
-    conv = silu(convolve(x @ b["attn_qkv"].T.astype(np.float64), b["ssm_conv1d"]))
+    conv = silu(convolve(linear(x, b, "attn_qkv"), b["ssm_conv1d"]))
     q, k, v = (part.reshape(n, -1, d) for part in np.split(conv, [groups * d, 2 * groups * d], axis=1))
     q, k = unit(q) / np.sqrt(d), unit(k)
     if arch == "qwen3next":
-        beta, alpha = np.split((x @ b["ssm_ba"].T).reshape(n, groups, 2 * per_key), 2, axis=2)
+        beta, alpha = np.split(linear(x, b, "ssm_ba").reshape(n, groups, 2 * per_key), 2, axis=2)
         beta, alpha = beta.reshape(n, heads), alpha.reshape(n, heads)
         q, k = np.repeat(q, per_key, axis=1), np.repeat(k, per_key, axis=1)
     else:
-        beta, alpha = x @ b["ssm_beta"].T, x @ b["ssm_alpha"].T
+        beta, alpha = linear(x, b, "ssm_beta"), linear(x, b, "ssm_alpha")
         q, k = np.tile(q, (1, per_key, 1)), np.tile(k, (1, per_key, 1))
     decay, rate = np.exp(b["ssm_a"] * softplus(alpha + b["ssm_dt.bias"])), sigmoid(beta)
     state, out = np.zeros((heads, d, d)), np.empty((n, heads, d))
@@ -102,13 +106,14 @@ def delta_net(arch: str, x: F64, b: Mapping[str, F32], s: Mapping[str, int]) -> 
         state += np.einsum("hk,hv->hkv", k[t], new)
         out[t] = np.einsum("hkv,hk->hv", state, q[t])
     normed = out / np.sqrt((out * out).mean(-1, keepdims=True) + 1e-5) * b["ssm_norm"]
-    return normed.reshape(n, -1) * silu(x @ b["attn_gate"].T.astype(np.float64))
+    gated: F64 = normed.reshape(n, -1) * silu(linear(x, b, "attn_gate"))
+    return gated
 
 
-def mamba2(x: F64, b: Mapping[str, F32], s: Mapping[str, int]) -> F64:
+def mamba2(x: F64, b: dict[str, F32], s: Mapping[str, int], linear: Linear) -> F64:
     n, heads, groups, d, inner = len(x), s["ssm_heads"], s["ssm_groups"], s["ssm_state"], s["ssm_inner"]
     channels = inner + 2 * groups * d
-    z, conv, dt = np.split(x @ b["ssm_in"].T.astype(np.float64), [inner, inner + channels], axis=1)
+    z, conv, dt = np.split(linear(x, b, "ssm_in"), [inner, inner + channels], axis=1)
     conv = silu(convolve(conv, b["ssm_conv1d"], b.get("ssm_conv1d.bias", 0)))
     value, key, query = np.split(conv, [inner, inner + groups * d], axis=1)
     value = value.reshape(n, heads, -1)

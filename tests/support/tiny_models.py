@@ -104,7 +104,8 @@ KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
 }  # fmt: skip
 ROUTING: dict[str, dict[str, Any]] = {  # as `expert_oracle.choose` has it
     "llama": {}, "qwen3moe": {}, "mellum": {}, "granitemoe": {}, "hunyuan-moe": {}, "ernie4_5-moe": {},
-    "qwen35moe": {}, "qwen3next": {}, "lfm2moe": {"gating": "sigmoid"}, "nemotron_h_moe": {"gating": "sigmoid", "scale": 2.5},
+    "qwen35moe": {}, "qwen3next": {}, "lfm2moe": {"gating": "sigmoid"},
+    "nemotron_h_moe": {"gating": "sigmoid", "scale": 2.5},
     "qwen2moe": {"renormalize": False}, "olmoe": {"renormalize": False},
     "gpt-oss": {"gating": "softmax_of_chosen"}, "minimax-m2": {"gating": "sigmoid"},
     "glm4moe": {"gating": "sigmoid", "scale": 1.5}, "exaone-moe": {"gating": "sigmoid", "scale": 2.5},
@@ -400,7 +401,7 @@ def unfused(b: dict[str, F32], s: dict[str, int]) -> dict[str, F32]:
     b, n_q, n_kv = dict(b), s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"]
     fused = "ffn_gate" not in b and len(b.get("ffn_up", ())) == 2 * s["n_ff"]
     for end in ("", ".bias"):
-        if f"attn_qkv{end}" in b:
+        if f"attn_qkv{end}" in b and not s.get("recurrent"):
             b[f"attn_q{end}"], b[f"attn_k{end}"], b[f"attn_v{end}"] = np.split(b[f"attn_qkv{end}"], [n_q, n_q + n_kv])
         if fused and f"ffn_up{end}" in b:
             b[f"ffn_gate{end}"], b[f"ffn_up{end}"] = np.split(b[f"ffn_up{end}"], 2)
@@ -434,8 +435,7 @@ def forward(
         b, own = unfused(b, layer_shape(s, i)), layer_shape(s, i)
         added: F64 | float = 0.0
         if own.get("recurrent"):
-            name, y = recurrent(arch, rms(x, b["attn_norm"]), b, own)
-            added = residual_scale * linear(y, b, name)
+            added = residual_scale * recurrent(arch, rms(x, b["attn_norm"]), b, own, linear)
         if "attn_output" in b:
             a = rms(x, b["attn_norm"]) if "attn_norm" in b else x
             if "attn_q" in b:
