@@ -23,11 +23,13 @@ class OperationCost(NamedTuple):
     """What a step asks of the machine for one operation, whatever the code that does it.
 
     products: the block format of each matrix, how many of its weights are read, and how many multiply-adds they take
-    part in. cached: numbers read from the cache. float_macs: multiply-adds of floats besides the products.
+    part in. cached: keys and values read from the cache. state: numbers of a recurrent state, float32, which is
+    read and written once a step. float_macs: multiply-adds of floats besides the products.
     """
 
     products: tuple[tuple[str, int, int], ...] = ()
     cached: int = 0
+    state: int = 0
     float_macs: int = 0
 
 

@@ -65,13 +65,15 @@ def read_config(
     partial_rope: bool = False,
     experts: bool = False,
     predicts: bool = False,
+    n_ff: int | None = None,
 ) -> Config:
     """The hyper-parameters of an architecture whose layers are all alike.
 
     partial_rope: whether it may rotate only the first part of a head. experts: whether it may have routed experts.
-    predicts: whether it may have blocks at its end that predict further tokens; they are passed over.
+    predicts: whether it may have blocks at its end that predict further tokens; they are passed over. n_ff: of a file
+    that doesn't say; None: it must.
     """
-    layers = read_layers(meta, architecture, lo=1)
+    layers = read_layers(meta, architecture, lo=1, n_ff=n_ff)
     for field, key in LAYER_KEYS.items():
         values = [getattr(layer, field) for layer in layers]
         if len(set(values)) > 1:
@@ -81,15 +83,31 @@ def read_config(
     return Config(**vars(base), **vars(layers[0]))
 
 
-def read_layers(meta: Metadata, architecture: str, *, lo: int) -> list[Layer]:
-    """The sizes of each layer, from one number for all of them or from an array; lo: 0 where a layer may do without."""
+def read_layers(
+    meta: Metadata,
+    architecture: str,
+    *,
+    lo: int,
+    lo_kv: int | None = None,
+    lo_ff: int | None = None,
+    n_ff: int | None = None,
+) -> list[Layer]:
+    """The sizes of each layer, from one number for all of them or from an array.
+
+    lo: 0 where a layer may do without; lo_kv, lo_ff: of KV heads and of the feed-forward part, if that differs. n_ff:
+    of a file that doesn't say; None: it must.
+    """
     n_layer = meta.u32(f"{architecture}.block_count", lo=1, hi=MAX_LAYERS)
     keys = {field: f"{architecture}.{key}" for field, key in LAYER_KEYS.items()}
     n_head = meta.u32_or_array(keys["n_head"], n_layer, lo=lo, hi=MAX_WIDTH)
     has_kv = keys["n_head_kv"] in meta
-    n_head_kv = meta.u32_or_array(keys["n_head_kv"], n_layer, lo=lo, hi=max(n_head)) if has_kv else n_head
-    n_ff = meta.u32_or_array(keys["n_ff"], n_layer, lo=lo, hi=MAX_WIDTH)
-    layers = [Layer(*sizes) for sizes in zip(n_head, n_head_kv, n_ff, strict=True)]
+    lo_kv = lo if lo_kv is None else lo_kv
+    n_head_kv = meta.u32_or_array(keys["n_head_kv"], n_layer, lo=lo_kv, hi=max(n_head)) if has_kv else n_head
+    if n_ff is None or keys["n_ff"] in meta:
+        widths = meta.u32_or_array(keys["n_ff"], n_layer, lo=lo if lo_ff is None else lo_ff, hi=MAX_WIDTH)
+    else:
+        widths = [n_ff] * n_layer
+    layers = [Layer(*sizes) for sizes in zip(n_head, n_head_kv, widths, strict=True)]
     for i, layer in enumerate(layers):
         if layer.n_head_kv > layer.n_head or (layer.n_head_kv and layer.n_head % layer.n_head_kv):
             found = f"{keys['n_head_kv']} = {layer.n_head_kv} in layer {i}"
@@ -106,8 +124,9 @@ def read_base(
     partial_rope: bool = False,
     experts: bool = False,
     predicts: bool = False,
+    eps: str = "attention.layer_norm_rms_epsilon",
 ) -> BaseConfig:
-    """The hyper-parameters that all layers share. Heads are by default as long as layer 0 has it."""
+    """The hyper-parameters that all layers share. Heads are by default as long as layer 0 has it. eps: its key."""
     a = f"{architecture}."
     n_embd = meta.u32(a + "embedding_length", lo=1, hi=MAX_WIDTH)
     first, most = layers[0].n_head, max(layer.n_head for layer in layers)
@@ -133,7 +152,7 @@ def read_base(
         head_dim=head_dim,
         n_ctx_train=n_ctx_train,
         n_vocab=n_vocab,
-        eps=meta.f32(a + "attention.layer_norm_rms_epsilon", lo=MIN_EPS, hi=1.0),
+        eps=meta.f32(a + eps, lo=MIN_EPS, hi=1.0),
         rope=read_rope(meta, a, head_dim, n_ctx_train, partial=partial_rope),
     )
 

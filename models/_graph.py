@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from subbyte.kernels import OperationCost, Plan
 from subbyte.models._experts import Experts
 from subbyte.models._rope import Angles
@@ -286,6 +288,103 @@ class Graph:
     def attention_of(self, value: Value) -> int:
         """The number of the attention that gave a value, among the recorded operations."""
         return next(i for i, op in enumerate(self.operations) if op.kind == "attention" and value in op.writes)
+
+    def split(self, x: Value, n_heads: int, *widths: int) -> list[Value]:
+        """Of x [n_heads, sum of widths], so many values of each head to a value of their own [n_heads, width]."""
+        outs = [Value(self, n_heads * width) for width in widths]
+        self.record("split", [x], outs, n_heads=n_heads)
+        return outs
+
+    def sigmoid_gated(self, x: Value, gate: Value) -> Value:
+        """x * sigmoid(gate), in place; the old value is gone."""
+        self.record("gate", [gate], [x])
+        return x
+
+    def delta_net(
+        self,
+        qkv: Value,
+        z: Value,
+        beta: Value,
+        alpha: Value,
+        *,
+        n_key_heads: int,
+        n_heads: int,
+        head_dim: int,
+        order: str,
+        width: int,
+        convolution: Vector,
+        a: Vector,
+        dt: Vector,
+        norm: Vector,
+        eps: float,
+    ) -> Value:
+        """A gated delta net's heads (Yang, Kautz and Hatamizadeh, "Gated Delta Networks", 2024).
+
+        qkv: n_key_heads queries, as many keys, n_heads values, all of head_dim; they go through the convolution of
+        `width` inputs, and SiLU; queries and keys to length 1. Each head's state [keys, values] forgets,
+        S = exp(a * softplus(alpha + dt)) * S, and learns what it does not give yet,
+        S += k (sigmoid(beta) * (v - S^T k))^T. S^T q / sqrt(head_dim) is normed, and multiplied by SiLU(z). order:
+        value head h has key head h % n_key_heads ("tiled") or h // (n_heads / n_key_heads) ("grouped").
+        """
+        out = Value(self, z.width)
+        unit = np.full(head_dim, head_dim**-0.5, np.float32)  # RMSNorm with it brings a head to length 1
+
+        def cost(n: int, _depth: int) -> OperationCost:
+            state = n_heads * head_dim * head_dim
+            return OperationCost(state=state, float_macs=n * (3 * state + width * qkv.width))
+
+        self.record(
+            "delta_net", [qkv, z, beta, alpha], [out], cost=cost, n_key_heads=n_key_heads, n_heads=n_heads,
+            head_dim=head_dim, order=order, width=width, convolution=convolution, a=a, dt=dt,
+            q_norm=unit * np.float32(head_dim**-0.5), k_norm=unit, head_norm=norm, head_eps=eps,
+        )  # fmt: skip
+        return out
+
+    def short_conv(self, bcu: Value, *, width: int, convolution: Vector) -> Value:
+        """c * convolution(b * u) of [b, c, u], over the last `width` tokens of each channel (LFM2)."""
+        out = Value(self, bcu.width // 3)
+
+        def cost(n: int, _depth: int) -> OperationCost:
+            return OperationCost(state=(width - 1) * out.width, float_macs=n * width * out.width)
+
+        self.record("short_conv", [bcu], [out], cost=cost, width=width, convolution=convolution)
+        return out
+
+    def mamba2(
+        self,
+        x: Value,
+        *,
+        n_heads: int,
+        head_dim: int,
+        n_groups: int,
+        n_keys: int,
+        width: int,
+        convolution: Vector,
+        bias: Vector | None,
+        a: Vector,
+        dt: Vector,
+        skip: Vector,
+        norm: Vector | None,
+        eps: float,
+    ) -> Value:
+        """Mamba-2's heads (Dao and Gu, "Transformers are SSMs", 2024).
+
+        x: [z | x | B | C | dt] of n_heads * head_dim, the same, n_groups * n_keys, the same, n_heads. x, B and C go
+        through the convolution of `width` inputs, and SiLU. With dt = softplus(dt + its bias), each head's state
+        forgets and learns, S = exp(a * dt) * S + B (dt * x)^T; S^T C + skip * x is multiplied by SiLU(z), and normed
+        group by group if there is a norm.
+        """
+        out = Value(self, n_heads * head_dim)
+
+        def cost(n: int, _depth: int) -> OperationCost:
+            state = n_keys * out.width
+            return OperationCost(state=state, float_macs=n * (2 * state + width * (out.width + 2 * n_groups * n_keys)))
+
+        self.record(
+            "mamba2", [x], [out], cost=cost, n_heads=n_heads, head_dim=head_dim, n_groups=n_groups, n_keys=n_keys,
+            width=width, convolution=convolution, bias=bias, a=a, dt=dt, skip=skip, group_norm=norm, group_eps=eps,
+        )  # fmt: skip
+        return out
 
     def head(self, x: Normed, output: Linear, softcap: float = 0.0, scale: float = 1.0) -> None:
         """logits = scale * (output @ x), then softcap * tanh(logits / softcap) if softcap > 0. The last operation."""

@@ -31,7 +31,7 @@ OFF: Mapping[str, tuple[float, ...]] = {
     "attention.indexer.key_length": (0,), "attention.indexer.top_k": (0,),
     "rope.dimension_sections": (0,), "rope.scaling.alpha": (0, 1), "rope.scaling.yarn_log_multiplier": (0,),
     "ssm.conv_kernel": (0,), "ssm.inner_size": (0,), "ssm.state_size": (0,), "ssm.time_step_rank": (0,),
-    "ssm.group_count": (0,), "ssm.dt_b_c_rms": (0,),
+    "ssm.group_count": (0,), "ssm.dt_b_c_rms": (0,), "shortconv.l_cache": (0,), "attention.recurrent_layers": (0,),
 }  # fmt: skip
 """The values that mean "not used"; of an array, each must be one of them."""
 

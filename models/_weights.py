@@ -85,10 +85,16 @@ class Weights:
 
     def vector(self, name: str, n: int, suffix: str = "weight") -> Vector:
         """A norm's weight or a bias, float32 [n]."""
-        return self._floats(f"{self.prefix}{name}.{suffix}", (n,))
+        return self.floats(f"{name}.{suffix}", (n,))
 
-    def _floats(self, full: str, shape: tuple[int, ...]) -> Vector:
-        """All numbers of a tensor that is not quantized."""
+    def convolution(self, name: str, width: int, n: int) -> Vector:
+        """`name.weight` [width, n] of a convolution of n channels, float32 [width * n]: by input, then channel."""
+        weight: Vector = self.floats(f"{name}.weight", (width, n)).reshape(n, width).T.ravel()
+        return weight
+
+    def floats(self, name: str, shape: tuple[int, ...]) -> Vector:
+        """All numbers of a tensor that is not quantized, by the whole rest of its name."""
+        full = self.prefix + name
         tensor = self._find(full, shape)
         if tensor.type not in VECTOR_TYPES:
             found = f"{tensor.file}: tensor {full} has type {tensor.type}"
@@ -115,9 +121,8 @@ class Weights:
         """
         self._refuse_single_experts(name)
         weight = self._matrix(name, (n_in, n_out, n_expert))
-        full = f"{self.prefix}{name}.bias"
-        bias = self._floats(full, (n_out, n_expert)) if full in self.tensors else None
-        return Linear(weight, bias)
+        has_bias = f"{self.prefix}{name}.bias" in self.tensors
+        return Linear(weight, self.floats(f"{name}.bias", (n_out, n_expert)) if has_bias else None)
 
     def _refuse_single_experts(self, name: str) -> None:
         single = f"{self.prefix}{name.removesuffix('_exps')}.0.weight"

@@ -57,6 +57,26 @@ struct kv_head {
     enum format format;       /* F16, F32 or Q8_0 */
 };
 
+/* What one head of linear attention is given of n_tokens consecutive tokens, each `stride` floats behind the one before. */
+struct linear_head {
+    int n_keys, n_values, n_tokens;
+    int delta;                /* whether what the state already gives for a key is taken off its value (the delta rule) */
+    const float *q, *k;       /* n_keys of each token */
+    const float *v;           /* n_values */
+    int64_t qk_stride, v_stride;
+    const float *decay, *rate; /* [n_tokens]: what of the state stays, and how much of a token goes in */
+    float *out;               /* n_values of each token */
+    int64_t out_stride;
+};
+
+/* A head's state: for each STATE_COLUMNS values a block [n_keys][STATE_COLUMNS], 64-byte aligned, zeros behind n_values. A block stays in
+ * the first cache while it meets all tokens. */
+enum { STATE_COLUMNS = 32 };
+static inline int64_t head_state_floats(int64_t n_keys, int64_t n_values)
+{
+    return (n_values + STATE_COLUMNS - 1) / STATE_COLUMNS * STATE_COLUMNS * n_keys;
+}
+
 struct kernels {
     const char *name;
     int lanes;        /* tokens in a tile: 8 or 16, at most MAX_LANES */
@@ -115,6 +135,7 @@ struct kernels {
     void (*relu_mul)(const float *gate, const float *up, int64_t n, float *out);  /* max(gate, 0) * up */
     /* g / (1 + exp(-1.702 g)) * (u + 1) of g = min(gate, 7) and u = up cut to -7..7 */
     void (*clamped_silu_mul)(const float *gate, const float *up, int64_t n, float *out);
+    void (*sigmoid_mul)(const float *gate, const float *x, int64_t n, float *out); /* x / (1 + exp(-gate)) */
     void (*add)(float *x, const float *y, int64_t n);                              /* x += y */
     void (*scale)(float *x, float s, int64_t n);                                   /* x *= s */
     /* log-sum-exp over n logits as (max, sum of exp(x - max)); the online form merges two such pairs. */
@@ -142,6 +163,14 @@ struct kernels {
     void (*merge_split)(const float *split, int n_head, int head_dim, float *total);
     /* out[h] = softmax(scores) V from what came of all keys. out [n_head][head_dim]. */
     void (*finish_attention)(const float *total, int n_head, int head_dim, float *out);
+
+    /* ---- recurrent layers ---- */
+    /* One token of a causal depthwise convolution: out[c] = sum over j < width of weight[j * n_channels + c] * row[j][c], plus bias[c] if
+     * bias is not NULL, for n channels. Its last row may be out. */
+    void (*convolve)(const float *const *row, int width, const float *weight, int64_t n_channels, const float *bias, int64_t n, float *out);
+    /* Linear attention: for each token in turn S = decay S; d = rate (v - S^T k), or rate v without the delta rule; S += k d^T; out = S^T q.
+     * A token's arithmetic does not depend on how many there are. */
+    void (*linear_attention)(const struct linear_head *head, float *state);
 };
 
 #define LEAST_LOGIT (-1e30f)

@@ -1,6 +1,7 @@
 /* What operations are made of: functions that each thread of a team calls. */
 #ifndef SUBBYTE_OPS_H
 #define SUBBYTE_OPS_H
+#include <math.h>
 #include "step.h"
 #include "threads/pool.h"
 
@@ -60,6 +61,12 @@ static inline void activate(const struct kernels *kernels, int64_t activation, c
     case RELU: kernels->relu_mul(gate, up, n, out); break;
     default: kernels->clamped_silu_mul(gate, up, n, out);
     }
+}
+
+/* 1 / (1 + exp(-z)); NaN of an infinite z, which only damaged weights make. */
+static inline float sigmoid(float z)
+{
+    return isfinite(z) ? 1 / (1 + expf(-z)) : NAN;
 }
 
 #endif

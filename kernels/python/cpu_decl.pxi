@@ -39,6 +39,18 @@ cdef extern from "cpu/kernel_table.h" nogil:
         const void *v
         int format
 
+    struct linear_head:
+        int n_keys, n_values, n_tokens, delta
+        const float *q
+        const float *k
+        const float *v
+        int64_t qk_stride, v_stride
+        const float *decay
+        const float *rate
+        float *out
+        int64_t out_stride
+    int64_t head_state_floats(int64_t n_keys, int64_t n_values)
+
     struct kernels_t "kernels":
         const char *name
         int lanes, gemm_tiles
@@ -71,6 +83,7 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*gelu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
         void (*relu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
         void (*clamped_silu_mul)(const float *gate, const float *up, int64_t n, float *out) noexcept nogil
+        void (*sigmoid_mul)(const float *gate, const float *x, int64_t n, float *out) noexcept nogil
         void (*add)(float *x, const float *y, int64_t n) noexcept nogil
         void (*scale)(float *x, float s, int64_t n) noexcept nogil
         void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
@@ -82,6 +95,9 @@ cdef extern from "cpu/kernel_table.h" nogil:
                             float *scratch, float *part) noexcept nogil
         void (*merge_split)(const float *split, int n_head, int head_dim, float *total) noexcept nogil
         void (*finish_attention)(const float *total, int n_head, int head_dim, float *out) noexcept nogil
+        void (*convolve)(const float *const *row, int width, const float *weight, int64_t n_channels, const float *bias, int64_t n,
+                         float *out) noexcept nogil
+        void (*linear_attention)(const linear_head *head, float *state) noexcept nogil
     int64_t attention_scratch(int n_head, int head_dim)
 
 

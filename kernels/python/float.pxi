@@ -144,6 +144,11 @@ def clamped_silu_mul(isa: str, const float[::1] gate, const float[::1] up, float
     table_of(isa).clamped_silu_mul(&gate[0], &up[0], gate.shape[0], &out[0])
 
 
+def sigmoid_mul(isa: str, const float[::1] gate, const float[::1] x, float[::1] out) -> None:
+    check(gate.shape[0] == x.shape[0] == out.shape[0] > 0, "gate, x and out of one length")
+    table_of(isa).sigmoid_mul(&gate[0], &x[0], gate.shape[0], &out[0])
+
+
 def add(isa: str, float[::1] x, const float[::1] y) -> None:
     check(x.shape[0] == y.shape[0] > 0, "x and y of one length")
     table_of(isa).add(&x[0], &y[0], x.shape[0])
@@ -218,3 +223,36 @@ def combine_splits(isa: str, const float[:, :, ::1] parts, float[:, ::1] out) ->
     for i in range(1, parts.shape[0]):
         table.merge_split(&parts[i, 0, 0], n_head, head_dim, &total[0, 0])
     table.finish_attention(&total[0, 0], n_head, head_dim, &out[0, 0])
+
+
+def convolve(isa: str, const float[:, ::1] rows, const float[:, ::1] weight, bias, float[::1] out) -> None:
+    cdef const kernels_t *table = table_of(isa)
+    cdef const float *row[16]
+    cdef const float[::1] added = bias
+    check(0 < rows.shape[0] == weight.shape[0] <= 16 and 0 < rows.shape[1] == out.shape[0] <= weight.shape[1]
+          and (bias is None or added.shape[0] == out.shape[0]), "rows [width, n], weight [width, n or more], bias and out [n]")
+    for i in range(rows.shape[0]):
+        row[i] = &rows[i, 0]
+    table.convolve(row, <int>rows.shape[0], &weight[0, 0], weight.shape[1], NULL if bias is None else &added[0], out.shape[0], &out[0])
+
+
+def state_floats(n_keys: int, n_values: int) -> int:
+    """Floats of a head's state, as linear_attention takes it."""
+    return head_state_floats(n_keys, n_values)
+
+
+def linear_attention(isa: str, const float[:, ::1] q, const float[:, ::1] k, const float[:, ::1] v, const float[::1] decay,
+                     const float[::1] rate, bint delta, float[::1] state, float[:, ::1] out, int64_t repeat=1) -> None:
+    """The kernel, so often; state: see state_floats, aligned to 64 bytes."""
+    cdef const kernels_t *table = table_of(isa)
+    cdef linear_head head
+    check(q.shape[0] == k.shape[0] == v.shape[0] == decay.shape[0] == rate.shape[0] == out.shape[0] > 0
+          and q.shape[1] == k.shape[1] > 0 and v.shape[1] == out.shape[1] > 0
+          and state.shape[0] == head_state_floats(k.shape[1], v.shape[1]) and <uintptr_t>&state[0] % 64 == 0,
+          "q and k [n_tokens, n_keys], v and out [n_tokens, n_values], decay and rate [n_tokens], state [state_floats] aligned")
+    head.n_keys, head.n_values, head.n_tokens, head.delta = <int>k.shape[1], <int>v.shape[1], <int>k.shape[0], delta
+    head.q, head.k, head.v, head.qk_stride, head.v_stride = &q[0, 0], &k[0, 0], &v[0, 0], k.shape[1], v.shape[1]
+    head.decay, head.rate, head.out, head.out_stride = &decay[0], &rate[0], &out[0, 0], out.shape[1]
+    with nogil:
+        for _ in range(repeat):
+            table.linear_attention(&head, &state[0])

@@ -10,7 +10,7 @@ from subbyte.runtime.types import Activations, CacheType
 
 @dataclass(frozen=True)
 class Cost:
-    """n_bytes of weights, keys and values to read; multiply-adds of int8, float and bf16 numbers."""
+    """n_bytes of weights, keys and values to read, and of recurrent states to read and write; multiply-adds by kind."""
 
     n_bytes: int
     int8_macs: int
@@ -48,7 +48,7 @@ def generation_cost(model: Model, n: int, depth: int, cache_type: CacheType, act
 
 def _cost(costs: list[OperationCost], cache_type: CacheType, activations: Activations) -> Cost:
     value_bytes = FORMATS[cache_type.upper()].bits_per_weight / 8
-    n_bytes = int(sum(cost.cached for cost in costs) * value_bytes)
+    n_bytes = int(sum(cost.cached for cost in costs) * value_bytes) + sum(2 * 4 * cost.state for cost in costs)
     int8, floats, bf16 = 0, sum(cost.float_macs for cost in costs), 0
     for name, weights, macs in (product for cost in costs for product in cost.products):
         format = FORMATS[name]

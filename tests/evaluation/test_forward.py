@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recurrent_oracle import NOT_MATRICES
 from tiny_models import APART, SHAPES, head, write_mixed_model, write_model
 
 import subbyte as sb
@@ -111,9 +112,8 @@ def test_inputs_of_all_projections(arch: str, tmp_path: Path) -> None:
             for name in tensors:
                 seen[name] = x
                 assert x.shape[1] == weights[name.removesuffix(".weight")].shape[-1]
-        matrices = {
-            f"{n}.weight" for n, value in weights.items() if value.ndim > 1 and not n.endswith((".bias", ".scale"))
-        }
+        others = (".bias", ".scale", *NOT_MATRICES)
+        matrices = {f"{n}.weight" for n, value in weights.items() if value.ndim > 1 and not n.endswith(others)}
         assert seen.keys() | {name for name in matrices if name.endswith("token_embd.weight")} == matrices
         last = next(x for name, x in seen.items() if name in ("output.weight", "token_embd.weight"))
         assert head(arch, last, weights) == pytest.approx(whole(model), abs=1e-4)

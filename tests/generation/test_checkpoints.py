@@ -23,7 +23,7 @@ from subbyte.runtime.session.sequence import ANSWER_LEAD
 N_CTX = 700
 TOKENS = [int(t) for t in np.random.default_rng(3).integers(0, N_VOCAB, N_CTX)]
 STATE = np.zeros(8, np.uint8)
-RECURRENT = ()
+RECURRENT = ("qwen35", "lfm2", "granitehybrid")
 
 
 @pytest.fixture(scope="module", params=["llama", *RECURRENT])

@@ -736,7 +736,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("arch", ["llama", "gemma3"])
+@pytest.mark.parametrize("arch", ["llama", "gemma3", "gemma4", "qwen35", "falcon-h1"])
 def test_any_order_of_calls(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf", threads=2) as AnyOrder.model:

@@ -15,6 +15,16 @@ from blocks import Bytes, random_matrix
 from expert_oracle import clamped_swiglu, expert_tensors, routed_experts, swiglu
 from gguf.quants import dequantize, quantize
 from numpy.typing import NDArray
+from recurrent_oracle import (
+    DELTA_NETS,
+    HYBRIDS,
+    NOT_MATRICES,
+    ONE_PART,
+    SHORT_CONVS,
+    recurrent,
+    recurrent_keys,
+    recurrent_tensors,
+)
 
 from subbyte.kernels import FORMATS
 
@@ -42,6 +52,13 @@ DECI = {"n_layer": 9, "n_embd": 64, "head_dim": 16,
         "n_head":    [4, 0, 6, 1, 6, 0, 2, 8, 4],
         "n_head_kv": [2, 0, 0, 1, 3, 0, 2, 0, 1],
         "n_ff":      [96, 64, 128, 32, 0, 0, 160, 0, 96]}  # fmt: skip
+# recurrent: of each layer, whether it is. Three value heads share a key head, two heads of Mamba-2 the keys of a group.
+DELTA_NET = {**QWEN3, "n_layer": 4, "n_rot": 8, "recurrent": [1, 1, 0, 1], "conv_width": 4, "ssm_heads": 6,
+             "ssm_groups": 2, "ssm_state": 16}  # fmt: skip
+LFM2 = {**LLAMA, "n_layer": 4, "n_head_kv": [0, 2, 0, 0], "recurrent": [1, 0, 1, 1], "conv_width": 3}
+MAMBA2 = {"conv_width": 4, "ssm_heads": 4, "ssm_groups": 2, "ssm_state": 24, "ssm_inner": 80}
+NEMOTRON = {**QWEN3, **MAMBA2, "n_layer": 5, "n_head_kv": [0, 0, 2, 0, 0], "recurrent": [1, 0, 0, 1, 0],
+            "n_ff": [0, 96, 0, 0, 64]}  # fmt: skip
 
 SHAPES: dict[str, Shape] = {
     "llama": LLAMA, "qwen2": LLAMA, "exaone": LLAMA, "qwen3": QWEN3, "gemma3": GEMMA3, "exaone4": EXAONE4, "deci": DECI,
@@ -57,10 +74,17 @@ SHAPES: dict[str, Shape] = {
     "exaone-moe": {**LLAMA, **MOE, "n_layer": 5, "window": 8, "n_ff_shexp": 64, "n_dense": 1},
     "bailingmoe2": {**LLAMA, **MOE, "n_expert": 8, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
     "gemma4": GEMMA4,
+    "qwen35": DELTA_NET, "qwen35moe": {**DELTA_NET, **MOE, "n_ff_shexp": 64},
+    "qwen3next": {**DELTA_NET, **MOE, "n_ff_shexp": 64},
+    "lfm2": LFM2, "lfm2moe": {**LFM2, **MOE, "n_dense": 1},
+    "granitehybrid": {**LLAMA, **MAMBA2, "n_layer": 3, "n_head_kv": [0, 2, 0], "recurrent": [1, 0, 1]},
+    "nemotron_h": NEMOTRON, "nemotron_h_moe": {**NEMOTRON, **MOE, "n_ff_shexp": 64},
+    "falcon-h1": {**LLAMA, **MAMBA2, "recurrent": 1},
 }  # fmt: skip
 VARIATIONS = {
     "ernie4_5", "gemma", "glm4", "granite", "hunyuan-dense", "minicpm", "mistral3", "olmo2", "seed_oss", "smollm3",
     "arcee", "olmoe", "mellum", "minimax-m2", "granitemoe", "hunyuan-moe", "ernie4_5-moe", "glm4moe", "exaone-moe",
+    "qwen35moe", "qwen3next", "lfm2moe", "granitehybrid", "nemotron_h_moe",
 }  # fmt: skip
 """What these have of their own is done to one row alone: others stand for them where steps are cut and types mixed."""
 APART = [arch for arch in SHAPES if arch not in VARIATIONS]
@@ -79,22 +103,30 @@ KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
                     "expert_group_count": 4, "expert_group_used_count": 2},
     "minimax-m2": {"expert_gating_func": 2},
     "gemma4": {"final_logit_softcapping": 5.0, "rope.freq_base_swa": 500.0},
+    "lfm2moe": {"expert_gating_func": 2},
+    "granitehybrid": {"embedding_scale": 3.0, "residual_scale": 0.4, "attention.scale": 0.125, "logit_scale": 1.25},
+    "nemotron_h_moe": {"expert_weights_norm": True, "expert_weights_scale": 2.5},
+    **{arch: {"attention.recurrent_layers": [True, True, False, True], "rope.dimension_sections": [2, 1, 1, 0]}
+       for arch in DELTA_NETS},
 }  # fmt: skip
 ROUTING: dict[str, dict[str, Any]] = {  # as `expert_oracle.choose` has it
     "llama": {}, "gemma4": {}, "qwen3moe": {}, "mellum": {}, "granitemoe": {}, "hunyuan-moe": {}, "ernie4_5-moe": {},
+    "qwen35moe": {}, "qwen3next": {}, "lfm2moe": {"gating": "sigmoid"},
+    "nemotron_h_moe": {"gating": "sigmoid", "scale": 2.5},
     "qwen2moe": {"renormalize": False}, "olmoe": {"renormalize": False},
     "gpt-oss": {"gating": "softmax_of_chosen"}, "minimax-m2": {"gating": "sigmoid"},
     "glm4moe": {"gating": "sigmoid", "scale": 1.5}, "exaone-moe": {"gating": "sigmoid", "scale": 2.5},
     "bailingmoe2": {"gating": "sigmoid", "scale": 2.5, "n_group": 4, "n_group_used": 2},
 }  # fmt: skip
-PRE_FFN_NORMS = ("seed_oss", "glm4moe", "gpt-oss")  # named post_attention_norm
+PRE_FFN_NORMS = ("seed_oss", "glm4moe", "gpt-oss", *DELTA_NETS)  # named post_attention_norm
 WHOLE_NORMS = ("olmo2", "olmoe", "minimax-m2")
 NORMS_AFTER_ROPE = ("hunyuan-dense", "hunyuan-moe")
-NORMED_HEADS = ("bailingmoe2", "exaone4", "exaone-moe", "gemma3", "gemma4", "glm4moe", "mellum", "qwen3", "qwen3moe")
+NORMED_HEADS = ("bailingmoe2", "exaone4", "exaone-moe", "gemma3", "gemma4", "glm4moe", "mellum", "qwen3", "qwen3moe",
+                *DELTA_NETS, *SHORT_CONVS)  # fmt: skip
 GEMMAS = ("gemma", "gemma2", "gemma3", "gemma4")
 NEIGHBOURS = (  # rope turns these
     "llama", "deci", "arcee", "ernie4_5", "ernie4_5-moe", "glm4", "granite", "granitemoe", "minicpm", "mistral3",
-    "smollm3",
+    "smollm3", "granitehybrid",
 )  # fmt: skip
 
 
@@ -139,8 +171,8 @@ def layer_shape(s: Shape, layer: int) -> dict[str, int]:
 def tensor_shapes(arch: str, s: Shape, n_vocab: int = N_VOCAB) -> dict[str, tuple[int, ...]]:
     """Names and numpy shapes (rows first) of a model's tensors."""
     n = s["n_embd"]
-    shapes: dict[str, tuple[int, ...]] = {"token_embd": (n_vocab, n), "output_norm": (n,)}
-    if arch not in (*GEMMAS, "granitemoe", "hunyuan-dense"):
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (n_vocab, n), last_norm(arch): (n,)}
+    if arch not in (*GEMMAS, "granitemoe", "hunyuan-dense", *SHORT_CONVS):
         shapes["output"] = (n_vocab, n)
     if arch == "phi3":
         shapes |= {"rope_factors_short": (s["n_rot"] // 2,), "rope_factors_long": (s["n_rot"] // 2,)}
@@ -175,22 +207,32 @@ def gemma4_layer(block: dict[str, tuple[int, ...]], s: Shape, layer: int) -> dic
     return block
 
 
+def last_norm(arch: str) -> str:
+    return "token_embd_norm" if arch in SHORT_CONVS else "output_norm"
+
+
 def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
     """One layer's, for numbers that are the layer's own."""
     n, q, kv, ff = s["n_embd"], s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"], s["n_ff"]
     block: dict[str, tuple[int, ...]] = {}
-    if kv:
-        block |= {"attn_norm": (n,), "attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
+    attends = kv and (not s.get("recurrent") or arch == "falcon-h1")
+    if attends:
+        rows = 2 * q if arch in DELTA_NETS else q  # with gates
+        block |= {"attn_norm": (n,), "attn_q": (rows, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
+    elif arch in HYBRIDS:
+        block["attn_norm"] = (n,)
     elif q:
         block |= {"attn_norm": (n,), "attn_output": (n, n)}
     if ff:
         block |= {"ffn_norm": (n,), "ffn_gate": (ff, n), "ffn_up": (ff, n), "ffn_down": (n, ff)}
-    if "n_expert" in s:
+    if s.get("recurrent"):
+        block |= recurrent_tensors(arch, s)
+    if "n_expert" in s and ff:
         del block["ffn_gate"], block["ffn_up"], block["ffn_down"]
         block |= expert_tensors(s)
-        if arch == "qwen2moe":
+        if arch in ("qwen2moe", *DELTA_NETS):
             block["ffn_gate_inp_shexp"] = (1, n)
-        if arch in ("glm4moe", "ernie4_5-moe", "exaone-moe", "bailingmoe2", "minimax-m2"):
+        if arch in ("glm4moe", "ernie4_5-moe", "exaone-moe", "bailingmoe2", "minimax-m2", "lfm2moe", "nemotron_h_moe"):
             block["exp_probs_b.bias"] = (s["n_expert"],)
         if arch == "gpt-oss":
             block |= {f"{name}.bias": dims[:-1] for name, dims in expert_tensors(s).items()}
@@ -208,7 +250,7 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
         block |= {"attn_sinks": (s["n_head"],), "attn_output.bias": (n,)}
     if arch in ("glm4", "glm4moe", "gpt-oss", "qwen2", "qwen2moe", "seed_oss"):
         block |= {"attn_q.bias": (q,), "attn_k.bias": (kv,), "attn_v.bias": (kv,)}
-    if arch in (*NORMED_HEADS, *NORMS_AFTER_ROPE):
+    if arch in (*NORMED_HEADS, *NORMS_AFTER_ROPE) and attends:
         block |= {"attn_q_norm": (s["head_dim"],), "attn_k_norm": (s["head_dim"],)}
     if arch in WHOLE_NORMS:
         block |= {"attn_q_norm": (q,), "attn_k_norm": (kv,)}
@@ -218,6 +260,9 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
         del block["attn_norm"], block["ffn_norm"]
     if arch in PRE_FFN_NORMS:
         block["post_attention_norm"] = block.pop("ffn_norm")
+    if arch in ONE_PART:
+        for name in ("ffn_norm", "ffn_gate", "ffn_gate_exps", "ffn_gate_shexp"):
+            block.pop(name, None)
     return block
 
 
@@ -255,9 +300,12 @@ def write_model(
         values = (1 + 0.1 * values if len(dims) == 1 else values / np.sqrt(dims[-1])).astype(np.float32)
         if arch == "gemma4" and name.endswith("attn_q_norm"):
             values /= np.float32(dims[0] ** 0.5)  # what other attentions are scaled by
+        if name.endswith("ssm_a"):
+            values = -np.abs(values)  # what a state keeps is below 1
         blocks = quantize(values, kind)
         weights[name] = dequantize(blocks, kind).reshape(dims)
-        tensors.setdefault(name if name.endswith((".bias", ".scale")) else f"{name}.weight", (blocks, kind.name))
+        bare = name.endswith((".bias", ".scale", "ssm_a", "ssm_d"))
+        tensors.setdefault(name if bare else f"{name}.weight", (blocks, kind.name))
     for name, tensor in tensors.items():
         if isinstance(tensor, tuple):
             w.add_tensor(name, tensor[0], raw_dtype=gguf.GGMLQuantizationType[tensor[1]])
@@ -279,7 +327,7 @@ def write_mixed_model(path: Path) -> None:
 
 def is_matrix(name: str, dims: tuple[int, ...]) -> bool:
     """Of what may be quantized: routers are not, whose ties would fall otherwise."""
-    return len(dims) > 1 and not name.endswith((".bias", "ffn_gate_inp"))
+    return len(dims) > 1 and not name.endswith((".bias", "ffn_gate_inp", *NOT_MATRICES))
 
 
 def matrix_shapes(arch: str, s: Shape) -> dict[str, tuple[int, ...]]:
@@ -315,6 +363,8 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
     if "n_expert" in s:
         values |= {"expert_count": s["n_expert"], "expert_used_count": s["n_used"],
                    "expert_feed_forward_length": s["n_ff_exp"]}  # fmt: skip
+    if "conv_width" in s:
+        values |= recurrent_keys(arch, s)
     if "n_dense" in s:
         values["leading_dense_block_count"] = s["n_dense"]
     if "n_ff_shexp" in s:
@@ -392,7 +442,7 @@ def unfused(b: dict[str, F32], s: dict[str, int]) -> dict[str, F32]:
     b, n_q, n_kv = dict(b), s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"]
     fused = "ffn_gate" not in b and len(b.get("ffn_up", ())) == 2 * s["n_ff"]
     for end in ("", ".bias"):
-        if f"attn_qkv{end}" in b:
+        if f"attn_qkv{end}" in b and not s.get("recurrent"):
             b[f"attn_q{end}"], b[f"attn_k{end}"], b[f"attn_v{end}"] = np.split(b[f"attn_qkv{end}"], [n_q, n_q + n_kv])
         if fused and f"ffn_up{end}" in b:
             b[f"ffn_gate{end}"], b[f"ffn_up{end}"] = np.split(b[f"ffn_up{end}"], 2)
@@ -425,7 +475,10 @@ def forward(
     x *= s["n_embd"] ** 0.5 if arch in GEMMAS else keys.get("embedding_scale", 1.0)
     for i in range(s["n_layer"]):
         b = {name.split(".", 2)[2]: value for name, value in w.items() if name.startswith(f"blk.{i}.")}
-        b = unfused(b, layer_shape(s, i))
+        b, own = unfused(b, layer_shape(s, i)), layer_shape(s, i)
+        added: F64 | float = 0.0
+        if own.get("recurrent"):
+            added = residual_scale * recurrent(arch, rms(x, b["attn_norm"]), b, own, linear)
         if "attn_output" in b:
             a = rms(x, b["attn_norm"]) if "attn_norm" in b else x
             if "attn_q" in b:
@@ -435,15 +488,25 @@ def forward(
             a = linear(a, b, "attn_output")
             post_norm = b.get("post_attention_norm") if arch not in PRE_FFN_NORMS else None
             x = x + residual_scale * (a if post_norm is None else rms(a, post_norm))
+        x = x + added
         if "ffn_down" in b:
-            norm = b.get("post_attention_norm" if arch in PRE_FFN_NORMS else "ffn_norm")
+            norm = b.get(pre_ffn_norm(arch))
             f = linear(feed_forward(arch, x if norm is None else rms(x, norm), b), b, "ffn_down")
             x = x + residual_scale * (rms(f, b["post_ffw_norm"]) if "post_ffw_norm" in b else f)
         if "ffn_down_exps" in b:
-            norm = b["post_attention_norm" if arch in PRE_FFN_NORMS else "ffn_norm"]
-            activation = clamped_swiglu if arch == "gpt-oss" else swiglu
+            norm = b[pre_ffn_norm(arch)]
+            activation = clamped_swiglu if arch == "gpt-oss" else relu_squared if arch in ONE_PART else swiglu
             x = x + residual_scale * routed_experts(rms(x, norm), b, s["n_used"], activation, **ROUTING[arch])
-    return head(arch, rms(x, w["output_norm"]), w)
+    return head(arch, rms(x, w[last_norm(arch)]), w)
+
+
+def pre_ffn_norm(arch: str) -> str:
+    return "post_attention_norm" if arch in PRE_FFN_NORMS else "attn_norm" if arch in ONE_PART else "ffn_norm"
+
+
+def relu_squared(_gate: F64, up: F64) -> F64:
+    out: F64 = np.maximum(up, 0) ** 2
+    return out
 
 
 def gemma4_forward(w: dict[str, F32], tokens: list[int], s: Shape, rotary: tuple[F64, float] | None) -> F64:
@@ -494,6 +557,8 @@ def head(arch: str, x: F64, w: dict[str, F32]) -> F64:
 def has_rope(arch: str, s: Shape, layer: int, window: int) -> bool:
     if arch == "smollm3":
         return (layer + 1) % 4 != 0
+    if arch in ONE_PART:
+        return False
     return arch not in ("exaone4", "exaone-moe") or window > 0 or "window" not in s
 
 
@@ -501,6 +566,9 @@ def attend(arch: str, x: F64, b: dict[str, F32], head_dim: int, turn: tuple[F64,
     """What attention makes of a layer's input, before attn_output. turn: frequencies and magnitude of rope."""
     n, keys = len(x), KEYS.get(arch, {})
     q, k, v = (linear(x, b, f"attn_{p}") for p in "qkv")
+    gate = None
+    if arch in DELTA_NETS:
+        q, gate = (part.reshape(n, -1) for part in np.split(q.reshape(n, -1, 2 * head_dim), 2, axis=2))
     if arch in WHOLE_NORMS:
         q, k = rms(q, b["attn_q_norm"]), rms(k, b["attn_k_norm"])
     q, k, v = (z.reshape(n, -1, head_dim) for z in (q, k, v))
@@ -515,11 +583,12 @@ def attend(arch: str, x: F64, b: dict[str, F32], head_dim: int, turn: tuple[F64,
         periods = np.arange(n) // keys["rope.scaling.original_context_length"]
         q = q * (1 + keys["attention.temperature_scale"] * np.log(1 + periods))[:, None, None]
     scale, softcap = keys.get("attention.scale", head_dim**-0.5), keys.get("attn_logit_softcapping", 0.0)
-    return attention(q, k, v, scale, window, softcap=softcap, sinks=b.get("attn_sinks")).reshape(n, -1)
+    out = attention(q, k, v, scale, window, softcap=softcap, sinks=b.get("attn_sinks")).reshape(n, -1)
+    return out if gate is None else out / (1 + np.exp(-gate))
 
 
 def feed_forward(arch: str, x: F64, b: dict[str, F32]) -> F64:
     """What ffn_down is multiplied with."""
-    if arch == "arcee":
+    if arch in ("arcee", *ONE_PART):
         return np.maximum(linear(x, b, "ffn_up"), 0) ** 2
     return (gelu if arch in GEMMAS else silu)(linear(x, b, "ffn_gate")) * linear(x, b, "ffn_up")

@@ -58,6 +58,12 @@ static void clamped_silu_mul(const float *gate, const float *up, int64_t n, floa
     }
 }
 
+static void sigmoid_mul(const float *gate, const float *x, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = x[i] / (1 + expf(-gate[i]));
+}
+
 static void add(float *x, const float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -100,6 +106,7 @@ void fill_scalar_layer(struct kernels *table)
     table->gelu_mul = gelu_mul;
     table->relu_mul = relu_mul;
     table->clamped_silu_mul = clamped_silu_mul;
+    table->sigmoid_mul = sigmoid_mul;
     table->add = add;
     table->scale = scale;
     table->max_sum_exp = max_sum_exp;

@@ -8,6 +8,7 @@ void fill_scalar_fold(struct kernels *table);       /* fold.c */
 void fill_scalar_float(struct kernels *table);      /* float.c: products of floats */
 void fill_scalar_layer(struct kernels *table);      /* layer.c: norms, rope, activations, logits */
 void fill_scalar_attention(struct kernels *table);  /* attention.c */
+void fill_scalar_recurrent(struct kernels *table);  /* recurrent.c */
 void fill_scalar_peak(struct kernels *table);       /* peak.c */
 
 void fill_scalar(struct kernels *table)
@@ -18,5 +19,6 @@ void fill_scalar(struct kernels *table)
     fill_scalar_float(table);
     fill_scalar_layer(table);
     fill_scalar_attention(table);
+    fill_scalar_recurrent(table);
     fill_scalar_peak(table);
 }

@@ -15,6 +15,7 @@ INLINE vec multiply(vec sum, const uint8_t *weights, vec x)
 void FILL(layer)(struct kernels *table);
 void FILL(attention_decode)(struct kernels *table);
 void FILL(attention_prefill)(struct kernels *table);
+void FILL(recurrent)(struct kernels *table);
 void FILL(float)(struct kernels *table);
 
 /* Floats are copied as anywhere, so F32 keeps the slot it has. */
@@ -74,4 +75,5 @@ void FILL(float)(struct kernels *table)
     FILL(layer)(table);
     FILL(attention_decode)(table);
     FILL(attention_prefill)(table);
+    FILL(recurrent)(table);
 }

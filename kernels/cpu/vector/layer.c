@@ -85,6 +85,12 @@ static void clamped_silu_mul(const float *gate, const float *up, int64_t n, floa
     }
 }
 
+static void sigmoid_mul(const float *gate, const float *x, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i += VLANES)
+        v_store_n(out + i, n - i, v_gated(v_load_n(x + i, n - i), v_load_n(gate + i, n - i)));
+}
+
 static void add(float *x, const float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i += VLANES)
@@ -130,6 +136,7 @@ void FILL(layer)(struct kernels *table)
     table->gelu_mul = gelu_mul;
     table->relu_mul = relu_mul;
     table->clamped_silu_mul = clamped_silu_mul;
+    table->sigmoid_mul = sigmoid_mul;
     table->add = add;
     table->scale = scale;
     table->max_sum_exp = max_sum_exp;

@@ -6,7 +6,6 @@
  * its own. A group is computed as any batch of its size is: its bits do not depend on who else is in it. */
 #ifndef SUBBYTE_EXPERTS_H
 #define SUBBYTE_EXPERTS_H
-#include <math.h>
 #include "engine/operation.h"
 
 enum { SOFTMAX, SIGMOID, SOFTMAX_OF_CHOSEN };
@@ -24,12 +23,6 @@ struct experts_up {
     int64_t fused;              /* the rows of each expert's gate are followed by those of its up, in one matrix */
     struct vector gate_scale, up_scale; /* [n_expert] or none: factors of each expert's products */
 };
-
-/* Of a router's logit; NaN of an infinite one, which only damaged weights make. */
-static inline float sigmoid(float z)
-{
-    return isfinite(z) ? 1 / (1 + expf(-z)) : NAN;
-}
 
 /* The router's choice for a token: a row of the routing slot from the logits z [n_expert]. memory: 2 * n_expert floats. */
 void choose_experts(const struct experts_up *p, const float *z, float shared, float *memory, float *chosen);

@@ -1,0 +1,68 @@
+/* Gated short convolution (LFM2): of the thirds b, c and u of a slot, c * convolution(b * u), element by element. */
+#include "recurrent.h"
+
+struct short_conv {
+    int64_t width;              /* of the convolution */
+    struct vector convolution;  /* [width][channels] */
+};
+
+/* n channels from `first` on over the tokens of a segment. */
+static void convolve_run(struct step *s, const struct op *op, const struct segment *seg, int64_t first, int64_t n, float *space)
+{
+    const struct short_conv *p = op->parameters;
+    int64_t n_channels = s->plan->width[op->out[0]], stride = 3 * n_channels;
+    struct convolution convolution = {s->kernels, p->width, n_channels, p->convolution.data, NULL, 0};
+    float *x = s->scratch->slot[op->in[0]] + seg->row * stride, *out = s->scratch->slot[op->out[0]] + seg->row * n_channels;
+    for (int t = 0; t < seg->n; t++) {
+        float *b = x + t * stride + first, *u = b + 2 * n_channels;
+        for (int64_t i = 0; i < n; i++)
+            b[i] *= u[i];
+    }
+    convolve_segment(&convolution, seg, x, stride, recurrent_state(op, seg->cache), first, n, space);
+    for (int t = 0; t < seg->n; t++) {
+        const float *m = x + t * stride + first, *c = m + n_channels;
+        for (int64_t i = 0; i < n; i++)
+            out[t * n_channels + first + i] = m[i] * c[i];
+    }
+}
+
+static int run_short_conv(struct step *s, const struct op *op, struct team *team, int thread)
+{
+    int64_t n_channels = s->plan->width[op->out[0]], n_runs = (n_channels + RUN_CHANNELS - 1) / RUN_CHANNELS;
+    int64_t last = first_unit(team, thread + 1, n_runs);
+    for (int64_t run = first_unit(team, thread, n_runs); run < last && !team_cancelled(team, thread); run++) {
+        int64_t first = run * RUN_CHANNELS, n = n_channels - first < RUN_CHANNELS ? n_channels - first : RUN_CHANNELS;
+        for (int g = 0; g < s->n_segments; g++)
+            convolve_run(s, op, &s->segment[g], first, n, s->scratch->thread[thread].floats);
+    }
+    return team_barrier(team, thread);
+}
+
+static struct scratch_need short_conv_need(const struct op *op, struct step_size size)
+{
+    const struct short_conv *p = op->parameters;
+    return (struct scratch_need){.thread_floats = (p->width - 1) * RUN_CHANNELS};
+}
+
+static int64_t short_conv_state(const struct op *op)
+{
+    const struct short_conv *p = op->parameters;
+    return convolution_floats(p->width, p->convolution.n / p->width);
+}
+
+static const char *check_short_conv(const struct plan *plan, const struct op *op)
+{
+    const struct short_conv *p = op->parameters;
+    if (op->n_in != 1 || op->n_out != 1 || op->n_matrices != 0 || op->norm || plan->width[op->in[0]] != 3 * (int64_t)plan->width[op->out[0]])
+        return "one slot into one of a third of its width";
+    if (p->width < 2 || p->width > MAX_CONVOLUTION || p->convolution.n != p->width * plan->width[op->out[0]])
+        return "a convolution of 2 to 16 inputs of each channel";
+    return NULL;
+}
+
+static const struct field fields[] = {FIELD(INT, short_conv, width), FIELD(VECTOR, short_conv, convolution), {0}};
+
+const struct operation op_short_conv = {
+    .name = "short_conv", .fields = fields, .parameter_bytes = sizeof(struct short_conv), .run = run_short_conv,
+    .check = check_short_conv, .scratch = short_conv_need, .state_floats = short_conv_state,
+};

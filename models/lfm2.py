@@ -1,0 +1,49 @@
+"""LFM2 and LFM2.5 (230M to 2.6B): gated short convolutions, grouped-query attention in a few layers, SwiGLU.
+
+GGUF architecture: lfm2. Liquid AI, "LFM2 Technical Report" (2025). Layers without KV heads are convolutions. Queries
+and keys are normed head by head; rope rotates halves. The last norm is named token_embd_norm.
+"""
+
+from dataclasses import dataclass
+
+from subbyte.models._graph import Graph
+from subbyte.models._layers import feed_forward, self_attention
+from subbyte.models._metadata import Metadata
+from subbyte.models._recurrent import HybridConfig, read_conv_width, read_hybrid, short_conv
+from subbyte.models._weights import Weights
+
+
+@dataclass(frozen=True)
+class Lfm2Config(HybridConfig):
+    """window: how many positions attention sees, its own included; 0 for all."""
+
+    conv_width: int
+    window: int
+
+
+def configure(meta: Metadata, n_vocab: int) -> Lfm2Config:
+    c = read_hybrid(meta, "lfm2", n_vocab)
+    return Lfm2Config(
+        **vars(c),
+        conv_width=read_conv_width(meta, "lfm2.shortconv.l_cache"),
+        window=meta.u32("lfm2.attention.sliding_window", 0),
+    )
+
+
+def forward(g: Graph, c: Lfm2Config, w: Weights) -> None:
+    rope = g.rope(c.rope.angles(w), interleaved=False)
+
+    x = g.embed(w.linear("token_embd", c.n_embd, c.n_vocab))
+    for i in range(c.n_layer):
+        b, layer = w.block(i), c.of_layer(i)
+
+        n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
+        if layer.n_head_kv:
+            x = x + self_attention(g, n, b, layer, rope=rope, norms="heads", window=c.window)
+        else:
+            x = x + short_conv(g, n, b, c.n_embd, c.conv_width)
+
+        n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
+        x = x + feed_forward(g, n, b, layer)
+
+    g.head(g.rms_norm(x, w.vector("token_embd_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))
