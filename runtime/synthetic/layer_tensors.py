@@ -24,19 +24,38 @@ def layer_tensors(s: Shape, layer: LayerShape) -> Shapes:
         shapes |= _feed_forward("", s.n_embd, layer.n_ff)
     if layer.experts:
         shapes |= _experts(s, layer.experts)
+    if s.architecture == "gemma4":
+        norms = ("post_attention_norm", "post_ffw_norm")
+        shapes |= {f"{name}.weight": (s.n_embd,) for name in norms} | {"layer_output_scale.weight": (1,)}
+    if s.n_embd_layer:
+        matrices = {"inp_gate": (s.n_embd_layer, s.n_embd), "proj": (s.n_embd, s.n_embd_layer)}
+        shapes |= {f"{name}.weight": shape for name, shape in matrices.items()} | {"post_norm.weight": (s.n_embd,)}
     return shapes
 
 
+def embeddings_of_layers(s: Shape) -> Shapes:
+    """What all layers have of a token, in one tensor of embeddings and one that maps those of the model."""
+    n = len(s.layers) * s.n_embd_layer
+    return {
+        "per_layer_token_embd.weight": (s.vocabulary.n_tokens, n),
+        "per_layer_model_proj.weight": (n, s.n_embd),
+        "per_layer_proj_norm.weight": (s.n_embd_layer,),
+    }
+
+
 def _attention(s: Shape, layer: LayerShape) -> Shapes:
-    n, q, kv = s.n_embd, layer.n_head * s.head_dim, layer.n_head_kv * s.head_dim
+    head_dim = layer.local.head_dim if layer.local else s.head_dim
+    n, q, kv = s.n_embd, layer.n_head * head_dim, layer.n_head_kv * head_dim
     gates = q if s.architecture in QWEN35 else 0  # of each head behind its queries
     matrices = {"attn_q": (q + gates, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
     shapes: Shapes = {"attn_norm.weight": (n,), **{f"{name}.weight": shape for name, shape in matrices.items()}}
-    if s.architecture in ("qwen3", "qwen3moe", "lfm2", *QWEN35):
-        shapes |= {"attn_q_norm.weight": (s.head_dim,), "attn_k_norm.weight": (s.head_dim,)}
+    if s.architecture in ("qwen3", "qwen3moe", "lfm2", "gemma4", *QWEN35):
+        shapes |= {"attn_q_norm.weight": (head_dim,), "attn_k_norm.weight": (head_dim,)}
     if s.architecture == "gpt-oss":
         shapes |= {f"{name}.bias": shape[:1] for name, shape in matrices.items()}
         shapes["attn_sinks.weight"] = (layer.n_head,)
+    if not layer.own_keys:
+        shapes = {name: shape for name, shape in shapes.items() if not name.startswith(("attn_k", "attn_v"))}
     return shapes
 
 

@@ -39,10 +39,18 @@ class ShortConvShape(NamedTuple):
     kernel: int
 
 
+class LocalShape(NamedTuple):
+    """Gemma 4's layers that see a window alone, with heads of their own length."""
+
+    window: int
+    head_dim: int
+
+
 class LayerShape(NamedTuple):
     """n_head: 0 for a layer without attention. n_ff: of a dense feed-forward part, 0 for none.
 
-    state: what a layer has in the place of attention.
+    state: what a layer has in the place of attention. local: of one with a window, where its heads differ from those of
+    others. own_keys: whether it has keys and values, and does not attend to those of an earlier layer.
     """
 
     n_head: int
@@ -50,6 +58,8 @@ class LayerShape(NamedTuple):
     n_ff: int
     experts: ExpertShape | None = None
     state: DeltaNetShape | ShortConvShape | None = None
+    local: LocalShape | None = None
+    own_keys: bool = True
 
 
 class VocabularySize(NamedTuple):
@@ -66,7 +76,8 @@ class Shape:
     """Of a model as its `architecture` has it. All layers with experts have as many.
 
     rope_factor: what Llama 3.1's rule stretches low frequencies by; yarn_factor: what YaRN does. n_rot: the values of a
-    head that rope turns, where they are not all.
+    head that rope turns, where they are not all; n_turned: of how many they turn by more than nothing. n_embd_layer:
+    values of a token's embedding for each layer.
     """
 
     name: str
@@ -82,6 +93,8 @@ class Shape:
     rope_factor: float | None = None
     yarn_factor: float | None = None
     n_rot: int | None = None
+    n_turned: int | None = None
+    n_embd_layer: int = 0
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -115,12 +128,22 @@ class Shape:
         n_layer, n_expert = len(self.layers), self.experts.n_expert if self.experts else 0
         return ModelTraits(n_layer, self.gqa, is_70b(self.architecture, n_layer, self.gqa, n_expert), n_expert)
 
-    def rope_freqs(self) -> NDArray[np.float32]:
-        """What divides the frequency of each pair, float32 [head_dim / 2]: Llama 3.1's rule for a context of 8192.
+    @property
+    def local(self) -> LocalShape | None:
+        """Of the layers that have a window."""
+        return next((layer.local for layer in self.layers if layer.local), None)
 
-        Waves that fit four times into it stay, those that do not fit once are stretched by rope_factor.
+    def rope_freqs(self) -> NDArray[np.float32] | None:
+        """What divides the frequency of each pair, float32 [head_dim / 2]; None for no such tensor.
+
+        Llama 3.1's rule for a context of 8192: waves that fit four times into it stay, those that do not fit once are
+        stretched by rope_factor. Gemma 4's: the first n_turned / 2 turn, the others by as good as nothing.
         """
-        assert self.rope_factor is not None
+        if self.n_turned is not None:
+            pair = np.arange(self.head_dim // 2)
+            return np.where(pair < self.n_turned // 2, 1, 1e30).astype(np.float32)
+        if self.rope_factor is None:
+            return None
         waves = 2 * np.pi * self.freq_base ** (np.arange(0, self.head_dim, 2) / self.head_dim)
         kept = np.clip((8192 / waves - 1) / (4 - 1), 0, 1)
         return (1 / ((1 - kept) / self.rope_factor + kept)).astype(np.float32)
@@ -132,6 +155,7 @@ GPT_4O = VocabularySize("gpt-4o", 201088, 1090, 446189)
 # Of config.json are the numbers of tokens alone. Merges: as many as tokens of several bytes.
 QWEN_35 = VocabularySize("qwen35", 248320, 276, 247788)
 LFM_2 = VocabularySize("lfm2", 65536, 1136, 64144)
+GEMMA_4 = VocabularySize("qwen2", 262144, 256, 261632)
 SMALL = VocabularySize("qwen2", 4096, 2, 6000)  # of no real model
 EXAONE_3 = VocabularySize("exaone", 102400, 362, 101782)  # merges: as many as tokens of several bytes
 
@@ -168,6 +192,14 @@ def _lfm2_1_2b() -> tuple[LayerShape, ...]:
     return tuple(attention if i in (2, 5, 8, 10, 12, 14) else convolution for i in range(16))
 
 
+def _gemma4_e4b() -> tuple[LayerShape, ...]:
+    """Google's config.json: of each six layers the last sees all; num_kv_shared_layers is 18."""
+    attention = LayerShape(8, 2, 10240)
+    local = attention._replace(local=LocalShape(512, 256))
+    layers = (*[local] * 5, attention) * 7
+    return tuple(layer._replace(own_keys=i < 42 - 18) for i, layer in enumerate(layers))
+
+
 # Qwen's model cards: heads of attention and of delta net, layers, hidden and intermediate dimensions.
 _QWEN35_08B = _qwen35(24, DeltaNetShape(16, 16), LayerShape(8, 2, 3584))
 _QWEN35_4B = _qwen35(32, DeltaNetShape(16, 32), LayerShape(16, 4, 9216))
@@ -190,6 +222,20 @@ SHAPES = {
         Shape("qwen3.5-4b", "qwen35", _QWEN35_4B, 2560, 256, QWEN_35, 262144, 1e7, 1e-6, True, n_rot=64),
         Shape("qwen3.5-35b-a3b", "qwen35moe", _QWEN35_35B, 2048, 256, QWEN_35, 262144, 1e7, 1e-6, n_rot=64),
         Shape("lfm2-1.2b", "lfm2", _lfm2_1_2b(), 2048, 64, LFM_2, 128000, 1e6, 1e-5, True),
+        Shape(
+            "gemma4-e4b",
+            "gemma4",
+            _gemma4_e4b(),
+            2560,
+            512,
+            GEMMA_4,
+            131072,
+            1e6,
+            1e-6,
+            True,
+            n_turned=128,
+            n_embd_layer=256,
+        ),
         Shape("small-moe", "qwen3moe", _SMALL_MOE, 512, 64, SMALL, 4096, 1e6, 1e-6),
         Shape("nemotron-49b", "deci", _nemotron_49b(), 8192, 128, LLAMA_3, 131072, 5e5, 1e-5, rope_factor=8.0),
     )

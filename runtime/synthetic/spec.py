@@ -8,7 +8,7 @@ import numpy as np
 from subbyte.kernels import FORMATS
 from subbyte.runtime.quantize.matrices import is_matrix, locate
 from subbyte.runtime.quantize.published_mixes import MIXES
-from subbyte.runtime.synthetic.layer_tensors import Shapes, layer_tensors
+from subbyte.runtime.synthetic.layer_tensors import Shapes, embeddings_of_layers, layer_tensors
 from subbyte.runtime.synthetic.shapes import SHAPES, LayerShape, Shape
 from subbyte.runtime.text import did_you_mean
 
@@ -35,13 +35,16 @@ class Synthetic:
         shapes: Shapes = {norm: (s.n_embd,), "token_embd.weight": (s.vocabulary.n_tokens, s.n_embd)}
         if not s.tied:
             shapes["output.weight"] = shapes["token_embd.weight"]
-        if s.rope_factor is not None:
-            shapes["rope_freqs.weight"] = (s.head_dim // 2,)
+        if (rope_freqs := s.rope_freqs()) is not None:
+            shapes["rope_freqs.weight"] = rope_freqs.shape
+        if s.n_embd_layer:
+            shapes |= embeddings_of_layers(s)
         for i, layer in enumerate(s.layers):
             shapes |= {f"blk.{i}.{name}": shape for name, shape in layer_tensors(s, layer).items()}
         matrices = [(name, shape[-1]) for name, shape in shapes.items() if is_matrix(name, shape[::-1])]
         types = {of.name: MIXES[self.mix](of.context) for of in locate(matrices, s.traits, imatrix=True)}
-        return {name: (shape, types.get(name, "F32")) for name, shape in shapes.items()}
+        kept = {"per_layer_model_proj.weight": "BF16"}  # as it was trained
+        return {name: (shape, types.get(name) or kept.get(name, "F32")) for name, shape in shapes.items()}
 
     def n_bytes(self) -> int:
         """Of all tensors with the gaps between them: the size of the file but for its header."""

@@ -24,7 +24,7 @@ from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
 from subbyte.runtime.files import FileKind, atomic_write, check_place, write_failure
 from subbyte.runtime.synthetic.blocks import random_blocks
-from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, LayerShape, Shape
+from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, LayerShape, LocalShape, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
 from subbyte.runtime.synthetic.vocabulary import add_vocabulary
 from subbyte.runtime.types import Progress
@@ -100,6 +100,8 @@ def _write_header(model: Synthetic, path: Path) -> None:
     if s.experts is not None:
         _add_experts(w, s, s.experts)
     _add_states(w, s)
+    if s.local is not None:
+        _add_local(w, s, s.local)
     w.add_key_length(s.head_dim)
     w.add_value_length(s.head_dim)
     w.add_rope_dimension_count(s.n_rot or s.head_dim)
@@ -153,14 +155,27 @@ def _add_states(w: gguf.GGUFWriter, s: Shape) -> None:
         w.add_shortconv_l_cache(s.short_conv.kernel)
 
 
+def _add_local(w: gguf.GGUFWriter, s: Shape, of: LocalShape) -> None:
+    w.add_sliding_window(of.window)
+    w.add_sliding_window_pattern([layer.local is not None for layer in s.layers])
+    w.add_key_length_swa(of.head_dim)
+    w.add_value_length_swa(of.head_dim)
+    w.add_rope_dimension_count_swa(of.head_dim)
+    w.add_rope_freq_base_swa(10000.0)
+    w.add_shared_kv_layers(sum(not layer.own_keys for layer in s.layers))
+    w.add_embedding_length_per_layer_input(s.n_embd_layer)
+    w.add_final_logit_softcapping(30.0)
+
+
 def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, on_progress: Progress | None) -> None:
     pools: dict[tuple[str, int], memoryview] = {}
     total, done = model.n_bytes(), 0
     file.write(bytes(-file.tell() % ALIGNMENT))
+    rope_freqs = model.shape.rope_freqs()
     for name, (shape, format) in model.tensors().items():
-        if name == "rope_freqs.weight":
-            file.write(model.shape.rope_freqs().tobytes())
-        elif name.endswith("norm.weight"):
+        if name == "rope_freqs.weight" and rope_freqs is not None:
+            file.write(rope_freqs.tobytes())
+        elif name.endswith(("norm.weight", "layer_output_scale.weight")):
             file.write(np.ones(shape, np.float32).tobytes())
         elif name.endswith("ssm_a"):
             file.write(rng.uniform(-16, -1, shape).astype(np.float32).tobytes())

@@ -15,6 +15,7 @@ from subbyte.runtime import runner
 from subbyte.runtime.compare import base_hidden
 from subbyte.runtime.compare.groups import part_of
 from subbyte.runtime.evaluation import forward as forward_module
+from subbyte.runtime.evaluation.forward import self_contained
 
 pytestmark = pytest.mark.thorough
 
@@ -40,7 +41,7 @@ def quantized(weights: dict[str, np.ndarray]) -> Tensors:
     return found
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2", "gemma3", "deci"])
+@pytest.fixture(scope="module", params=["llama", "qwen2", "gemma3", "gemma4", "deci"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A base and a model, what they are made of, and a way to write files that mix them."""
     folder, arch = tmp_path_factory.mktemp("blame"), request.param
@@ -120,6 +121,8 @@ def test_parts_of_a_mixture_of_experts(tmp_path: Path) -> None:
     ("blk.0.attn_sinks.weight", "attention"), ("blk.0.attn_q_norm.weight", "norms"),
     ("blk.0.ffn_gate_inp_shexp.weight", "router"), ("blk.0.exp_probs_b.bias", "router"),
     ("blk.0.ffn_gate_up_exps.weight", "experts"), ("blk.0.ffn_up_exps.bias", "experts"),
+    ("per_layer_token_embd.weight", "per-layer embeddings"), ("per_layer_model_proj.weight", "per-layer embeddings"),
+    ("blk.0.inp_gate.weight", "per-layer embeddings"), ("blk.0.proj.weight", "per-layer embeddings"),
     ("blk.0.ffn_up.weight", "feed-forward"), ("rope_freqs.weight", "rope_freqs"),
 ])  # fmt: skip
 def test_the_part_of_a_tensor(name: str, part: str) -> None:
@@ -141,12 +144,12 @@ def test_batches_and_logits_that_are_not_kept_change_nothing(
 
 
 def test_layers_before_a_group_are_run_once_a_chunk(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What all groups cost, in operations: tails, and the base twice (its logits, then its hidden states)."""
+    """What all groups cost, in layers' operations: tails, and the base twice (its logits, then its hidden states)."""
     steps: list[int] = []
     run_step = forward_module.Forward._step
 
     def counted(self: Any, tokens: Any, pos: int, first: int, last: int) -> None:
-        steps.append(last - first)
+        steps.append(last - max(first, starts[0]))
         run_step(self, tokens, pos, first, last)
 
     monkeypatch.setattr(forward_module.Forward, "_step", counted)
@@ -154,7 +157,7 @@ def test_layers_before_a_group_are_run_once_a_chunk(case: dict[str, Any], monkey
     starts = forward_module.layer_starts(operations)
     run = sb.blame(case["base"], case["model"], TEXT, by="layer", n_ctx=N_CTX, chunks=2)
     tails = [
-        starts[-1] - (starts[int(b.group[4:])] if b.group.startswith("blk.") else starts[-1])
+        starts[-1] - starts[self_contained(operations, int(b.group[4:])) if b.group.startswith("blk.") else -1]
         for b in run.groups if b.group != "token_embd"
     ]  # fmt: skip
     base = 2 * starts[-1]

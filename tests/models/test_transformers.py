@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hf_convert import SELECTION_BIAS, convert
+from hf_convert import LAYER_SCALE, SELECTION_BIAS, convert
 from tiny_models import N_VOCAB
 
 import subbyte as sb
@@ -57,6 +57,18 @@ GRANITE = {
 MOE = {
     "num_local_experts": 8, "num_experts": 8, "n_routed_experts": 8, "num_experts_per_tok": 3,
     "moe_intermediate_size": 48,
+}  # fmt: skip
+
+
+GEMMA4: dict[str, Any] = {
+    "num_hidden_layers": 6, "head_dim": 16, "global_head_dim": 32, "sliding_window": 16,
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2, "hidden_size_per_layer_input": 0,
+    "vocab_size_per_layer_input": N_VOCAB, "final_logit_softcapping": 30.0,
+    "rope_parameters": {
+        "sliding_attention": ROPE, "full_attention": {
+            "rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6,
+        },
+    },
 }  # fmt: skip
 
 
@@ -149,6 +161,16 @@ CASES = {
         "layer_types": [*["sliding_attention"] * 3, "full_attention"], "mlp_layer_types": ["sparse"] * 4,
         "rope_parameters": {"full_attention": YARN, "sliding_attention": ROPE},
     }),
+    "gemma4": Case("gemma4", "gemma4_text", {
+        **GEMMA4, "num_kv_shared_layers": 3, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 24,
+    }),
+    "gemma4, keys as values": Case("gemma4", "gemma4_text", {
+        **GEMMA4, "attention_k_eq_v": True, "num_global_key_value_heads": 1, "final_logit_softcapping": 5.0,
+    }),
+    "gemma4, experts": Case("gemma4", "gemma4_text", {
+        **GEMMA4, **MOE, "enable_moe_block": True, "top_k_experts": 3, "num_hidden_layers": 3,
+        "layer_types": GEMMA4["layer_types"][:3],
+    }),
     # transformers has none of its own for these two: EXAONE 3 is a Llama, and so is a deci whose layers are all alike.
     "exaone": Case("exaone", "llama", {"rope_parameters": LLAMA3}),
     "deci": Case("deci", "llama", {"rope_parameters": LLAMA3}),
@@ -165,8 +187,8 @@ def random_model(case: Case) -> Any:
         noise = torch.randn(p.shape)
         p.data = noise / p.shape[-1] ** 0.5 if p.ndim > 1 else p.data + 0.1 * noise
     for name, x in model.named_buffers():
-        if name.endswith(SELECTION_BIAS):
-            x.copy_(0.1 * torch.randn(x.shape))
+        if name.endswith((SELECTION_BIAS, LAYER_SCALE)):
+            x += 0.1 * torch.randn(x.shape)
     return model
 
 

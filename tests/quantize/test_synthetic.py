@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_synthetic import LAYER, TINY, TINY_LFM2, TINY_MOE, TINY_QWEN35
+from tiny_synthetic import LAYER, TINY, TINY_GEMMA4, TINY_LFM2, TINY_MOE, TINY_QWEN35
 
 import subbyte as sb
 from subbyte.errors import FileExists, ResourceError
@@ -87,6 +87,21 @@ def test_layers_with_a_state_have_what_their_architecture_names(tmp_path: Path) 
         assert "token_embd_norm.weight" in file.tensors and "output_norm.weight" not in file.tensors
 
 
+def test_layers_of_gemma4_have_what_their_kind_has(tmp_path: Path) -> None:
+    write(Synthetic(TINY_GEMMA4, "Q4_K"), tmp_path / "m.gguf")
+    with sb.GGUF.open(tmp_path / "m.gguf") as file:
+        shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
+        types = {name: tensor.type for name, tensor in file.tensors.items()}
+        freqs = np.frombuffer(file.tensors["rope_freqs.weight"].data, np.float32)
+    assert [shapes[f"blk.{i}.attn_q.weight"] for i in range(4)] == [(256, 256), (256, 512)] * 2
+    assert [f"blk.{i}.attn_k.weight" in shapes for i in range(4)] == [True, True, False, False]
+    assert shapes["per_layer_token_embd.weight"] == (1024, 300) and types["per_layer_model_proj.weight"] == "BF16"
+    assert freqs.tolist() == [1] * 16 + [np.float32(1e30)] * 48
+    with sb.load(tmp_path / "m.gguf") as loaded, loaded.session(512) as session:
+        assert loaded.plan.cache_bytes(1, "f16") == 2 * 2 * (64 + 128) * 2
+        assert all(0.25 < session.eval(ids).std() < 4 for ids in (range(40), [299], [*range(200)] * 2))
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_random_blocks_have_the_size_asked_for(format: str) -> None:
     blocks = random_blocks(format, 100_000 // FORMATS[format].block_size, 0.01, np.random.default_rng(0))
@@ -142,6 +157,7 @@ def test_vocabularies_have_the_real_number_of_tokens_and_merges_that_make_them(s
     ("qwen3-14b", 443, 14.768e9), ("exaone-7.8b", 292, 7.818e9), ("nemotron-49b", 569, 49.867e9),
     ("qwen3-30b-a3b", 579, 30.532e9), ("gpt-oss-20b", 459, 20.915e9), ("qwen3.5-0.8b", 320, 0.7524e9),
     ("qwen3.5-4b", 426, 4.2057e9), ("qwen3.5-35b-a3b", 733, 34.661e9), ("lfm2-1.2b", 148, 1.1703e9),
+    ("gemma4-e4b", 666, 7.4630e9),
 ])  # fmt: skip
 def test_every_shape_has_the_size_of_its_model(shape: str, n_tensors: int, params: float) -> None:
     tensors = parse(f"{shape}:Q4_K").tensors().values()

@@ -1,8 +1,8 @@
 """A Hugging Face transformers model as a GGUF file of F32 tensors, as llama.cpp's converter would make it.
 
 Names come from gguf-py. What changes besides: the order of the rows of queries and keys where rope rotates neighbours,
-norm weights (gemma), rope scaling, which mostly becomes factors of the frequencies, and gate and up of experts, which
-transformers holds in one.
+norm weights (the first gemmas), rope scaling, which mostly becomes factors of the frequencies, and gate and up of
+experts, which transformers holds in one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tiny_models import F32, write_vocabulary
 NEIGHBOURS = ("llama", "deci", "arcee", "granite", "granitemoe", "mistral3", "smollm3")
 SIGMOID = ("exaone-moe", "glm4moe", "minimax-m2")  # of these the converter writes the router's function
 SELECTION_BIAS = "e_score_correction_bias"
+LAYER_SCALE = "layer_scalar"
 SCALES = {
     "embedding_multiplier": "embedding_scale", "residual_multiplier": "residual_scale", "logits_scaling": "logit_scale",
     "attention_multiplier": "attention.scale", "final_logit_softcapping": "final_logit_softcapping",
@@ -54,26 +55,52 @@ def add_shape(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_block_count(config.num_hidden_layers)
     w.add_context_length(config.max_position_embeddings)
     w.add_embedding_length(config.hidden_size)
-    w.add_feed_forward_length(config.intermediate_size)
+    n_ff = config.intermediate_size
+    if getattr(config, "use_double_wide_mlp", False):
+        n_ff = [2 * n_ff if mode == "reuse" else n_ff for mode in config.kv_sharing_modes]
+    w.add_feed_forward_length(n_ff)
     w.add_layer_norm_rms_eps(config.rms_norm_eps)
     for name, key in SCALES.items():
         if getattr(config, name, None):
             w.add_float32(f"{w.arch}.{key}", getattr(config, name))
 
 
+def of_layers(config: Any) -> list[Any]:
+    """The configuration of each layer, where they differ."""
+    n_layer = config.num_hidden_layers
+    return [config.per_layer_config[i] for i in range(n_layer)] if config.model_type == "gemma4_text" else [config]
+
+
 def head_dim(config: Any) -> int:
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    """Of global layers, where others have shorter ones."""
+    lengths = [getattr(layer, "head_dim", None) or 0 for layer in of_layers(config)]
+    return int(max(lengths) or config.hidden_size // config.num_attention_heads)
 
 
 def add_attention(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_head_count(config.num_attention_heads)
-    w.add_head_count_kv(config.num_key_value_heads)
+    n_head_kv = [layer.num_key_value_heads for layer in of_layers(config)]
+    w.add_head_count_kv(n_head_kv if len(n_head_kv) > 1 else n_head_kv[0])
     w.add_key_length(head_dim(config))
     w.add_value_length(head_dim(config))
     layers = getattr(config, "layer_types", None) or []
-    if "sliding_attention" in layers:
+    if w.arch == "gemma4":
+        add_local_layers(w, config)
+    elif "sliding_attention" in layers:
         w.add_sliding_window(config.sliding_window)
         w.add_sliding_window_pattern(layers.index("full_attention") + 1)
+
+
+def add_local_layers(w: gguf.GGUFWriter, config: Any) -> None:
+    """gemma4's, whose heads have a length of their own; and what else only gemma4 has."""
+    length = of_layers(config)[0].head_dim
+    w.add_key_length_swa(length)
+    w.add_value_length_swa(length)
+    w.add_rope_dimension_count_swa(length)
+    w.add_sliding_window(config.sliding_window)
+    w.add_sliding_window_pattern([kind == "sliding_attention" for kind in config.layer_types])
+    w.add_shared_kv_layers(config.num_kv_shared_layers)
+    w.add_embedding_length_per_layer_input(config.hidden_size_per_layer_input)
 
 
 def add_experts(w: gguf.GGUFWriter, config: Any, values: dict[str, F32]) -> None:
@@ -81,7 +108,7 @@ def add_experts(w: gguf.GGUFWriter, config: Any, values: dict[str, F32]) -> None
     up = next((x for name, x in values.items() if name.endswith("ffn_up_exps.weight")), None)
     if up is None:
         return
-    used = ("num_experts_per_tok", "moe_k", "moe_topk")
+    used = ("top_k_experts", "num_experts_per_tok", "moe_k", "moe_topk")
     w.add_expert_count(up.shape[0])
     w.add_expert_feed_forward_length(up.shape[1])
     w.add_expert_used_count(next(getattr(config, name) for name in used if hasattr(config, name)))
@@ -103,10 +130,13 @@ def add_rope(w: gguf.GGUFWriter, config: Any) -> Iterator[tuple[str, F32]]:
     if "full_attention" in rope:  # gemma3 has another rope in local layers
         w.add_float32(f"{w.arch}.rope.freq_base_swa", rope["sliding_attention"]["rope_theta"])
         rope = rope["full_attention"]
-    n_rot = int(head_dim(config) * rope.get("partial_rotary_factor", 1.0))
+    kind = rope["rope_type"]
+    n_turned = int(head_dim(config) * rope.get("partial_rotary_factor", 1.0))
+    n_rot = head_dim(config) if kind == "proportional" else n_turned
     w.add_rope_dimension_count(n_rot)
     w.add_rope_freq_base(rope["rope_theta"])
-    kind = rope["rope_type"]
+    if kind == "proportional":  # the other pairs turn by next to nothing
+        yield "rope_freqs.weight", np.where(np.arange(n_rot // 2) < n_turned // 2, 1, 1e30).astype(np.float32)
     if kind in ("linear", "yarn"):
         w.add_rope_scaling_type(gguf.RopeScalingType(kind))
         w.add_rope_scaling_factor(rope["factor"])
@@ -140,8 +170,8 @@ def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
     like = "qwen3moe" if arch == "mellum" else arch  # which gguf-py does not know
     kind = next(number for number, name in gguf.MODEL_ARCH_NAMES.items() if name == like)
     names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    buffers = [(name, x) for name, x in model.named_buffers() if name.endswith(SELECTION_BIAS)]
+    heads = {"q_proj": config.num_attention_heads, "k_proj": of_layers(config)[0].num_key_value_heads}
+    buffers = [(name, x) for name, x in model.named_buffers() if name.endswith((SELECTION_BIAS, LAYER_SCALE))]
     for name, parameter in [*model.named_parameters(), *buffers]:
         x = parameter.detach().numpy()
         stem, _, suffix = name.rpartition(".")
@@ -149,14 +179,26 @@ def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
         if suffix == "sinks":
             yield f"blk.{name.split('.')[2]}.attn_sinks.weight", x
             continue
+        if suffix == LAYER_SCALE or (arch == "gemma4" and ".router." in name):
+            yield gemma4_name(name), x
+            continue
         if ".experts." in name or part == "input_linear" or suffix == SELECTION_BIAS:
             yield from expert_tensors(name, x, arch)
             continue
         if arch in NEIGHBOURS and part in heads:
             x = neighbours(x, heads[part])
-        if arch.startswith("gemma") and part.endswith("norm"):
+        if arch in ("gemma", "gemma2", "gemma3") and part.endswith("norm"):
             x = 1 + x
         yield f"{names.get_name(stem) or names.get_name(f'{stem}.layer')}.{suffix}", np.ascontiguousarray(x)
+
+
+def gemma4_name(name: str) -> str:
+    """Of a tensor that transformers names in a way of its own: a layer's factor, and those of its router."""
+    kind = {
+        LAYER_SCALE: "layer_output_scale.weight", "weight": "ffn_gate_inp.weight", "scale": "ffn_gate_inp.scale",
+        "per_expert_scale": "ffn_down_exps.scale",
+    }[name.rpartition(".")[2]]  # fmt: skip
+    return f"blk.{name.split('.')[2]}.{kind}"
 
 
 def expert_tensors(name: str, x: F32, arch: str) -> Iterator[tuple[str, F32]]:

@@ -1,6 +1,13 @@
-"""The least shapes of synthetic models that every block type fits: dense, a mixture of experts, with states."""
+"""The least shapes of synthetic models that every block type fits: dense, of experts, with states, and Gemma 4's."""
 
-from subbyte.runtime.synthetic.shapes import DeltaNetShape, ExpertShape, LayerShape, ShortConvShape, VocabularySize
+from subbyte.runtime.synthetic.shapes import (
+    DeltaNetShape,
+    ExpertShape,
+    LayerShape,
+    LocalShape,
+    ShortConvShape,
+    VocabularySize,
+)
 from subbyte.runtime.synthetic.write import Shape
 
 LAYER = LayerShape(4, 2, 512)
@@ -14,3 +21,9 @@ DELTA_NET, SHORT_CONV = (
 )
 TINY_QWEN35 = Shape("tiny-qwen35", "qwen35", (DELTA_NET, LAYER), 256, 64, WORDS, 512, 1e4, 1e-6, tied=True, n_rot=16)
 TINY_LFM2 = Shape("tiny-lfm2", "lfm2", (SHORT_CONV, LAYER), 256, 64, WORDS, 512, 1e4, 1e-5, tied=True)
+LOCAL, GLOBAL = LAYER._replace(local=LocalShape(16, 64)), LAYER
+OTHERS_KEYS = tuple(layer._replace(own_keys=False) for layer in (LOCAL, GLOBAL))
+TINY_GEMMA4 = Shape(
+    "tiny-gemma4", "gemma4", (LOCAL, GLOBAL, *OTHERS_KEYS), 256, 128, WORDS, 512, 1e4, 1e-6, tied=True, n_turned=32,
+    n_embd_layer=256,
+)  # fmt: skip
