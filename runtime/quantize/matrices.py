@@ -13,6 +13,7 @@ from subbyte.runtime.quantize.rule import QuantizableTensor
 from subbyte.runtime.text import quoted
 
 MAX_LAYERS = 512
+KEPT = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d", "shortconv.conv.weight", "per_layer_model_proj")
 ALONE = re.compile(r"\.ffn_(gate|up|down)\.\d+\.weight$")
 
 
@@ -29,10 +30,11 @@ class ModelTraits:
 def is_matrix(name: str, shape: tuple[int, ...]) -> bool:
     """Whether llama-quantize gives a tensor another type. shape: in GGUF order; experts are a third dimension.
 
-    Norms, biases, lists of frequencies and routers stay as they are.
+    Norms, biases, lists of frequencies, decays, convolutions and routers stay as they are, as does what maps Gemma 4's
+    embeddings to those of its layers.
     """
     two = any(n > 1 for n in shape[1:])
-    return two and name.endswith("weight") and not name.endswith(("_norm.weight", "ffn_gate_inp.weight"))
+    return two and name.endswith("weight") and not any(part in name for part in KEPT)
 
 
 def matrices(gguf: GGUF, *, imatrix: bool) -> list[QuantizableTensor]:

@@ -1,9 +1,11 @@
 """The tensors of a layer of a random model, by the names that its architecture gives them."""
 
-from subbyte.runtime.synthetic.shapes import ExpertShape, LayerShape, Shape
+from subbyte.runtime.synthetic.shapes import DeltaNetShape, ExpertShape, LayerShape, Shape, ShortConvShape
 
 Shapes = dict[str, tuple[int, ...]]
 """Of each tensor the numpy shape: rows first, before them the experts."""
+
+QWEN35 = ("qwen35", "qwen35moe")
 
 
 def layer_tensors(s: Shape, layer: LayerShape) -> Shapes:
@@ -11,8 +13,13 @@ def layer_tensors(s: Shape, layer: LayerShape) -> Shapes:
     shapes: Shapes = {}
     if layer.n_head:
         shapes |= _attention(s, layer)
+    if isinstance(layer.state, DeltaNetShape):
+        shapes |= _delta_net(s.n_embd, layer.state)
+    if isinstance(layer.state, ShortConvShape):
+        shapes |= _short_conv(s.n_embd, layer.state)
     if layer.n_ff or layer.experts:
-        shapes["post_attention_norm.weight" if s.architecture == "gpt-oss" else "ffn_norm.weight"] = (s.n_embd,)
+        behind = s.architecture in ("gpt-oss", *QWEN35)
+        shapes["post_attention_norm.weight" if behind else "ffn_norm.weight"] = (s.n_embd,)
     if layer.n_ff:
         shapes |= _feed_forward("", s.n_embd, layer.n_ff)
     if layer.experts:
@@ -22,14 +29,40 @@ def layer_tensors(s: Shape, layer: LayerShape) -> Shapes:
 
 def _attention(s: Shape, layer: LayerShape) -> Shapes:
     n, q, kv = s.n_embd, layer.n_head * s.head_dim, layer.n_head_kv * s.head_dim
-    matrices = {"attn_q": (q, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
+    gates = q if s.architecture in QWEN35 else 0  # of each head behind its queries
+    matrices = {"attn_q": (q + gates, n), "attn_k": (kv, n), "attn_v": (kv, n), "attn_output": (n, q)}
     shapes: Shapes = {"attn_norm.weight": (n,), **{f"{name}.weight": shape for name, shape in matrices.items()}}
-    if s.architecture in ("qwen3", "qwen3moe"):
+    if s.architecture in ("qwen3", "qwen3moe", "lfm2", *QWEN35):
         shapes |= {"attn_q_norm.weight": (s.head_dim,), "attn_k_norm.weight": (s.head_dim,)}
     if s.architecture == "gpt-oss":
         shapes |= {f"{name}.bias": shape[:1] for name, shape in matrices.items()}
         shapes["attn_sinks.weight"] = (layer.n_head,)
     return shapes
+
+
+def _delta_net(n: int, of: DeltaNetShape) -> Shapes:
+    n_value = of.n_head_v * of.head_dim
+    return {
+        "attn_norm.weight": (n,),
+        "attn_qkv.weight": (of.n_convolved, n),
+        "attn_gate.weight": (n_value, n),
+        "ssm_conv1d.weight": (of.n_convolved, of.kernel),
+        "ssm_dt.bias": (of.n_head_v,),
+        "ssm_a": (of.n_head_v,),
+        "ssm_alpha.weight": (of.n_head_v, n),
+        "ssm_beta.weight": (of.n_head_v, n),
+        "ssm_norm.weight": (of.head_dim,),
+        "ssm_out.weight": (n, n_value),
+    }
+
+
+def _short_conv(n: int, of: ShortConvShape) -> Shapes:
+    return {
+        "attn_norm.weight": (n,),
+        "shortconv.conv.weight": (n, of.kernel),
+        "shortconv.in_proj.weight": (3 * n, n),
+        "shortconv.out_proj.weight": (n, n),
+    }
 
 
 def _experts(s: Shape, of: ExpertShape) -> Shapes:

@@ -19,13 +19,37 @@ class ExpertShape(NamedTuple):
     n_ff_shared: int = 0
 
 
+class DeltaNetShape(NamedTuple):
+    """Gated delta net. n_head_k: heads of queries and of keys; n_head_v: of values; kernel: inputs of a convolution."""
+
+    n_head_k: int
+    n_head_v: int
+    head_dim: int = 128
+    kernel: int = 4
+
+    @property
+    def n_convolved(self) -> int:
+        """Channels of queries, keys and values."""
+        return (2 * self.n_head_k + self.n_head_v) * self.head_dim
+
+
+class ShortConvShape(NamedTuple):
+    """Gated short convolution over as many channels as a token has. kernel: its inputs."""
+
+    kernel: int
+
+
 class LayerShape(NamedTuple):
-    """n_head: 0 for a layer without attention. n_ff: of a dense feed-forward part, 0 for none."""
+    """n_head: 0 for a layer without attention. n_ff: of a dense feed-forward part, 0 for none.
+
+    state: what a layer has in the place of attention.
+    """
 
     n_head: int
     n_head_kv: int
     n_ff: int
     experts: ExpertShape | None = None
+    state: DeltaNetShape | ShortConvShape | None = None
 
 
 class VocabularySize(NamedTuple):
@@ -41,7 +65,8 @@ class VocabularySize(NamedTuple):
 class Shape:
     """Of a model as its `architecture` has it. All layers with experts have as many.
 
-    rope_factor: what Llama 3.1's rule stretches low frequencies by; yarn_factor: what YaRN does.
+    rope_factor: what Llama 3.1's rule stretches low frequencies by; yarn_factor: what YaRN does. n_rot: the values of a
+    head that rope turns, where they are not all.
     """
 
     name: str
@@ -56,16 +81,33 @@ class Shape:
     tied: bool = False
     rope_factor: float | None = None
     yarn_factor: float | None = None
+    n_rot: int | None = None
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """Of n_head, n_head_kv and n_ff those of which a file has one for each layer."""
+        return {"deci": ("n_head", "n_head_kv", "n_ff"), "lfm2": ("n_head_kv",)}.get(self.architecture, ())
 
     @property
     def gqa(self) -> int:
-        """Query heads of layer 0 that share a KV head, which is what quantizers look at."""
-        return self.layers[0].n_head // self.layers[0].n_head_kv
+        """Query heads that share a KV head, which is what quantizers look at: of layer 0, where each has its own."""
+        layer = self.layers[0] if "n_head_kv" in self.listed else max(self.layers, key=lambda layer: layer.n_head)
+        return layer.n_head // layer.n_head_kv if layer.n_head_kv else 0
 
     @property
     def experts(self) -> ExpertShape | None:
         """Of the layers that have them."""
         return next((layer.experts for layer in self.layers if layer.experts), None)
+
+    @property
+    def delta_net(self) -> DeltaNetShape | None:
+        """Of the layers that have one."""
+        return next((layer.state for layer in self.layers if isinstance(layer.state, DeltaNetShape)), None)
+
+    @property
+    def short_conv(self) -> ShortConvShape | None:
+        """Of the layers that have one."""
+        return next((layer.state for layer in self.layers if isinstance(layer.state, ShortConvShape)), None)
 
     @property
     def traits(self) -> ModelTraits:
@@ -87,6 +129,9 @@ class Shape:
 LLAMA_3 = VocabularySize("llama-bpe", 128256, 256, 280147)
 QWEN_2 = VocabularySize("qwen2", 151936, 293, 151387)
 GPT_4O = VocabularySize("gpt-4o", 201088, 1090, 446189)
+# Of config.json are the numbers of tokens alone. Merges: as many as tokens of several bytes.
+QWEN_35 = VocabularySize("qwen35", 248320, 276, 247788)
+LFM_2 = VocabularySize("lfm2", 65536, 1136, 64144)
 SMALL = VocabularySize("qwen2", 4096, 2, 6000)  # of no real model
 EXAONE_3 = VocabularySize("exaone", 102400, 362, 101782)  # merges: as many as tokens of several bytes
 
@@ -111,6 +156,22 @@ def _nemotron_49b() -> tuple[LayerShape, ...]:
     return tuple(LayerShape(0, 0, n) if i in without else LayerShape(64, 8, n) for i, n in enumerate(n_ff))
 
 
+def _qwen35(n_layer: int, delta_net: DeltaNetShape, attention: LayerShape) -> tuple[LayerShape, ...]:
+    """Three layers of delta net to one of attention."""
+    linear = attention._replace(n_head=0, n_head_kv=0, state=delta_net)
+    return (linear, linear, linear, attention) * (n_layer // 4)
+
+
+def _lfm2_1_2b() -> tuple[LayerShape, ...]:
+    """LiquidAI's config.json, full_attn_idxs; of its block_ff_dim of 12288 two thirds, block_auto_adjust_ff_dim."""
+    attention, convolution = LayerShape(32, 8, 8192), LayerShape(0, 0, 8192, state=ShortConvShape(3))
+    return tuple(attention if i in (2, 5, 8, 10, 12, 14) else convolution for i in range(16))
+
+
+# Qwen's model cards: heads of attention and of delta net, layers, hidden and intermediate dimensions.
+_QWEN35_08B = _qwen35(24, DeltaNetShape(16, 16), LayerShape(8, 2, 3584))
+_QWEN35_4B = _qwen35(32, DeltaNetShape(16, 32), LayerShape(16, 4, 9216))
+_QWEN35_35B = _qwen35(40, DeltaNetShape(16, 32), LayerShape(16, 2, 0, ExpertShape(256, 8, 512, 512)))
 _QWEN3_30B = _sparse(48, 32, 4, ExpertShape(128, 8, 768))
 _GPT_OSS_20B = _sparse(24, 64, 8, ExpertShape(32, 4, 2880))
 _SMALL_MOE = _sparse(4, 8, 2, ExpertShape(16, 4, 256))
@@ -125,6 +186,10 @@ SHAPES = {
         Shape("exaone-7.8b", "exaone", _same(32, 32, 8, 14336), 4096, 128, EXAONE_3, 32768, 1e6, 1e-5, rope_factor=8.0),
         Shape("qwen3-30b-a3b", "qwen3moe", _QWEN3_30B, 2048, 128, QWEN_2, 40960, 1e6, 1e-6),
         Shape("gpt-oss-20b", "gpt-oss", _GPT_OSS_20B, 2880, 64, GPT_4O, 131072, 1.5e5, 1e-5, yarn_factor=32.0),
+        Shape("qwen3.5-0.8b", "qwen35", _QWEN35_08B, 1024, 256, QWEN_35, 262144, 1e7, 1e-6, True, n_rot=64),
+        Shape("qwen3.5-4b", "qwen35", _QWEN35_4B, 2560, 256, QWEN_35, 262144, 1e7, 1e-6, True, n_rot=64),
+        Shape("qwen3.5-35b-a3b", "qwen35moe", _QWEN35_35B, 2048, 256, QWEN_35, 262144, 1e7, 1e-6, n_rot=64),
+        Shape("lfm2-1.2b", "lfm2", _lfm2_1_2b(), 2048, 64, LFM_2, 128000, 1e6, 1e-5, True),
         Shape("small-moe", "qwen3moe", _SMALL_MOE, 512, 64, SMALL, 4096, 1e6, 1e-6),
         Shape("nemotron-49b", "deci", _nemotron_49b(), 8192, 128, LLAMA_3, 131072, 5e5, 1e-5, rope_factor=8.0),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from subbyte.kernels import FORMATS
 from subbyte.runtime.quantize.matrices import is_matrix, locate
 from subbyte.runtime.quantize.published_mixes import MIXES
-from subbyte.runtime.synthetic.layer_tensors import layer_tensors
+from subbyte.runtime.synthetic.layer_tensors import Shapes, layer_tensors
 from subbyte.runtime.synthetic.shapes import SHAPES, LayerShape, Shape
 from subbyte.runtime.text import did_you_mean
 
@@ -31,7 +31,8 @@ class Synthetic:
     def tensors(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Of each tensor the numpy shape (rows first) and the block type, in the order of the file."""
         s = self.shape
-        shapes = {"output_norm.weight": (s.n_embd,), "token_embd.weight": (s.vocabulary.n_tokens, s.n_embd)}
+        norm = "token_embd_norm.weight" if s.architecture == "lfm2" else "output_norm.weight"
+        shapes: Shapes = {norm: (s.n_embd,), "token_embd.weight": (s.vocabulary.n_tokens, s.n_embd)}
         if not s.tied:
             shapes["output.weight"] = shapes["token_embd.weight"]
         if s.rope_factor is not None:

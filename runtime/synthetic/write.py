@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
 from subbyte.runtime.files import FileKind, atomic_write, check_place, write_failure
 from subbyte.runtime.synthetic.blocks import random_blocks
-from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, Shape
+from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, LayerShape, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
 from subbyte.runtime.synthetic.vocabulary import add_vocabulary
 from subbyte.runtime.types import Progress
@@ -89,16 +90,19 @@ def _write_header(model: Synthetic, path: Path) -> None:
     w.add_block_count(len(s.layers))
     w.add_context_length(s.n_ctx_train)
     w.add_embedding_length(s.n_embd)
-    n_head, n_head_kv, n_ff, experts = zip(*s.layers, strict=True)
-    lengths = tuple(n or (of.n_ff if of else 0) for n, of in zip(n_ff, experts, strict=True))
-    adders = w.add_head_count, w.add_head_count_kv, w.add_feed_forward_length
-    for add, values in zip(adders, (n_head, n_head_kv, lengths), strict=True):
-        add(list(values) if s.architecture == "deci" else values[0])
+    counts = {
+        "n_head": (w.add_head_count, [layer.n_head for layer in s.layers]),
+        "n_head_kv": (w.add_head_count_kv, [layer.n_head_kv for layer in s.layers]),
+        "n_ff": (w.add_feed_forward_length, [layer.n_ff or _n_ff_of_experts(layer) for layer in s.layers]),
+    }
+    for name, (add, values) in counts.items():
+        add(values if name in s.listed else max(values))
     if s.experts is not None:
         _add_experts(w, s, s.experts)
+    _add_states(w, s)
     w.add_key_length(s.head_dim)
     w.add_value_length(s.head_dim)
-    w.add_rope_dimension_count(s.head_dim)
+    w.add_rope_dimension_count(s.n_rot or s.head_dim)
     w.add_rope_freq_base(s.freq_base)
     w.add_layer_norm_rms_eps(s.eps)
     if s.architecture == "gpt-oss":
@@ -121,6 +125,10 @@ def _write_header(model: Synthetic, path: Path) -> None:
         w.close()
 
 
+def _n_ff_of_experts(layer: LayerShape) -> int:
+    return layer.experts.n_ff if layer.experts else 0
+
+
 def _add_experts(w: gguf.GGUFWriter, s: Shape, of: ExpertShape) -> None:
     w.add_expert_count(of.n_expert)
     w.add_expert_used_count(of.n_used)
@@ -128,6 +136,21 @@ def _add_experts(w: gguf.GGUFWriter, s: Shape, of: ExpertShape) -> None:
         w.add_expert_feed_forward_length(of.n_ff)
     if of.n_ff_shared:
         w.add_expert_shared_feed_forward_length(of.n_ff_shared)
+
+
+def _add_states(w: gguf.GGUFWriter, s: Shape) -> None:
+    if (of := s.delta_net) is not None:
+        w.add_ssm_conv_kernel(of.kernel)
+        w.add_ssm_state_size(of.head_dim)
+        w.add_ssm_group_count(of.n_head_k)
+        w.add_ssm_time_step_rank(of.n_head_v)
+        w.add_ssm_inner_size(of.n_head_v * of.head_dim)
+        w.add_array(f"{s.architecture}.attention.recurrent_layers", [layer.state is not None for layer in s.layers])
+        w.add_rope_dimension_sections(
+            [11, 11, 10, 0]
+        )  # pairs that turn by time, height and width, which text has alike
+    if s.short_conv is not None:
+        w.add_shortconv_l_cache(s.short_conv.kernel)
 
 
 def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, on_progress: Progress | None) -> None:
@@ -139,6 +162,10 @@ def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, o
             file.write(model.shape.rope_freqs().tobytes())
         elif name.endswith("norm.weight"):
             file.write(np.ones(shape, np.float32).tobytes())
+        elif name.endswith("ssm_a"):
+            file.write(rng.uniform(-16, -1, shape).astype(np.float32).tobytes())
+        elif name.endswith("ssm_dt.bias"):
+            file.write(_time_steps(shape, rng).tobytes())
         else:
             key = format, shape[-1]
             if key not in pools:
@@ -148,6 +175,12 @@ def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, o
         done += padded(tensor_bytes(shape, format))
         if on_progress is not None:
             on_progress(done, total)
+
+
+def _time_steps(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Biases of time steps from 0.001 to 0.1 behind a softplus, where Mamba's training begins with them."""
+    steps = np.exp(rng.uniform(np.log(1e-3), np.log(1e-1), shape))
+    return np.log(np.expm1(steps)).astype(np.float32)
 
 
 def _pool(format: str, k: int, rng: np.random.Generator) -> memoryview:

@@ -10,16 +10,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_synthetic import LAYER, TINY, TINY_MOE
+from tiny_synthetic import LAYER, TINY, TINY_LFM2, TINY_MOE, TINY_QWEN35
 
 import subbyte as sb
 from subbyte.errors import FileExists, ResourceError
 from subbyte.kernels import FORMATS, dequantize
+from subbyte.models import ARCHITECTURES
 from subbyte.runtime.quantize.published_mixes import MIXES, TensorContext
 from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.vocabulary import words
-from subbyte.runtime.synthetic.write import POOL, SHAPES, Synthetic, parse, temporary, write
+from subbyte.runtime.synthetic.write import POOL, SHAPES, Shape, Synthetic, parse, temporary, write
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -51,6 +52,39 @@ def test_a_mixture_of_experts_computes_sane_logits_and_its_router_spreads_tokens
             assert all(0.25 < session.eval(ids).std() < 4 for ids in (range(40), [299]))
         found = sb.imatrix(loaded, "ab cd ef gh ij kl mn op qr st uv wx yz " * 20, n_ctx=128, chunks=2)
     assert min(found.counts["blk.0.ffn_up_exps.weight"]) > 256 * 2 / 4 / 10
+
+
+@pytest.mark.parametrize("shape", [TINY_QWEN35, TINY_LFM2], ids=lambda shape: shape.architecture)
+@pytest.mark.thorough
+def test_models_with_states_compute_sane_logits(shape: Shape, tmp_path: Path) -> None:
+    if shape.architecture not in ARCHITECTURES:
+        pytest.skip("not an architecture yet")
+    write(Synthetic(shape, "Q4_K"), tmp_path / "m.gguf")
+    with sb.load(tmp_path / "m.gguf") as loaded, loaded.session(512) as session:
+        assert all(0.25 < session.eval(ids).std() < 4 for ids in (range(40), [299], [*range(200)] * 2))
+
+
+def test_layers_with_a_state_have_what_their_architecture_names(tmp_path: Path) -> None:
+    """As llama.cpp's converters write it: row lengths first, decays below zero, a number of KV heads a layer."""
+    write(Synthetic(TINY_QWEN35, "Q4_K"), tmp_path / "q.gguf")
+    with sb.GGUF.open(tmp_path / "q.gguf") as file:
+        found = {name.removeprefix("blk.0."): (tensor.shape, tensor.type) for name, tensor in file.tensors.items()}
+        assert found["attn_qkv.weight"] == ((256, 512), "Q4_K") and found["attn_gate.weight"] == ((256, 256), "Q4_K")
+        assert found["ssm_conv1d.weight"] == ((4, 512), "F32") and found["ssm_norm.weight"] == ((64,), "F32")
+        assert found["ssm_alpha.weight"] == found["ssm_beta.weight"] == ((256, 4), "Q4_K")
+        assert found["ssm_out.weight"] == ((256, 256), "Q4_K") and found["blk.1.attn_q.weight"][0] == (256, 512)
+        a, dt = (np.frombuffer(file.tensors[f"blk.0.{name}"].data, np.float32) for name in ("ssm_a", "ssm_dt.bias"))
+        assert a.size == dt.size == 4 and (a < 0).all() and (np.log1p(np.exp(dt)) < 0.11).all()
+        keys = {"ssm.inner_size": 256, "ssm.state_size": 64, "ssm.group_count": 2, "ssm.time_step_rank": 4,
+                "ssm.conv_kernel": 4, "rope.dimension_count": 16, "attention.head_count_kv": 2}  # fmt: skip
+        assert {key: file.metadata.u32(f"qwen35.{key}") for key in keys} == keys
+    write(Synthetic(TINY_LFM2, "Q4_K"), tmp_path / "l.gguf")
+    with sb.GGUF.open(tmp_path / "l.gguf") as file:
+        assert file.metadata.u32_array("lfm2.attention.head_count_kv") == [0, 2]
+        assert file.metadata.u32("lfm2.attention.head_count") == 4 and file.metadata.u32("lfm2.shortconv.l_cache") == 3
+        conv, projection = (file.tensors[f"blk.0.shortconv.{name}.weight"] for name in ("conv", "in_proj"))
+        assert (conv.shape, conv.type, projection.shape) == ((3, 256), "F32", (256, 768))
+        assert "token_embd_norm.weight" in file.tensors and "output_norm.weight" not in file.tensors
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -106,7 +140,8 @@ def test_vocabularies_have_the_real_number_of_tokens_and_merges_that_make_them(s
 @pytest.mark.parametrize("shape, n_tensors, params", [
     ("llama-3.2-1b", 147, 1.2358e9), ("llama-3-8b", 291, 8.030e9), ("llama-3.1-8b", 292, 8.030e9),
     ("qwen3-14b", 443, 14.768e9), ("exaone-7.8b", 292, 7.818e9), ("nemotron-49b", 569, 49.867e9),
-    ("qwen3-30b-a3b", 579, 30.532e9), ("gpt-oss-20b", 459, 20.915e9),
+    ("qwen3-30b-a3b", 579, 30.532e9), ("gpt-oss-20b", 459, 20.915e9), ("qwen3.5-0.8b", 320, 0.7524e9),
+    ("qwen3.5-4b", 426, 4.2057e9), ("qwen3.5-35b-a3b", 733, 34.661e9), ("lfm2-1.2b", 148, 1.1703e9),
 ])  # fmt: skip
 def test_every_shape_has_the_size_of_its_model(shape: str, n_tensors: int, params: float) -> None:
     tensors = parse(f"{shape}:Q4_K").tensors().values()
