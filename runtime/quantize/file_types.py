@@ -148,12 +148,8 @@ def _q5_k_if_eight_experts(otherwise: str | None = None) -> FileTypeRule:
 
 
 def _mxfp4_moe(context: TensorContext) -> str:
-    """gpt-oss's: experts as they were trained, and bytes for all else; llama.cpp knows them by their third dimension.
-
-    That latent attention's maps of each head have as well.
-    """
-    three = context.kind.endswith("_exps") or context.kind in ("attn_k_b", "attn_v_b")
-    return fitting("MXFP4" if three else "Q8_0", context.row)
+    """gpt-oss's: experts as they were trained, and bytes for all else; llama.cpp takes maps of heads for experts."""
+    return fitting("MXFP4" if context.kind.endswith(("_exps", "attn_k_b", "attn_v_b")) else "Q8_0", context.row)
 
 
 def _iq4(base: str) -> FileType:

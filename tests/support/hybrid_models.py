@@ -1,4 +1,4 @@
-"""Files of models with states, latent attention or shared keys, as quantizers see them: row lengths and a few counts.
+"""Files of models with states or shared keys, as quantizers see them: row lengths and a few counts.
 
 Every tensor has two rows only, since types depend on their length alone; no such file computes anything.
 """
@@ -47,12 +47,12 @@ class Listed:
 
 
 def _shape(name: str, row: int, n_expert: int) -> tuple[int, ...]:
-    """Norms, biases and decays are vectors; experts and maps of each head are of three dimensions."""
+    """Norms, biases and decays are vectors; experts are of three dimensions."""
     if name.endswith(("norm", ".bias", "ssm_a")):
         return (row,)
     if name.endswith("_exps"):
         return n_expert, 2, row
-    return (2, 2, row) if name.endswith(("attn_k_b", "attn_v_b")) else (2, row)
+    return 2, row
 
 
 def _of(row: int, *names: str) -> Rows:
@@ -74,7 +74,6 @@ MAMBA = {
     "ssm_out": 512,
     **_of(16, "ssm_a", "ssm_d", "ssm_dt.bias"),
 }
-LATENT = {**_of(256, "attn_q_a", "attn_kv_a_mqa", "attn_output"), "attn_q_b": 768, "attn_k_b": 192, "attn_v_b": 512}
 TIED = {**_of(256, "token_embd", "output_norm")}
 UNTIED = {**TIED, "output": 256}
 
@@ -90,7 +89,7 @@ BORROWING = {name: row for name, row in GEMMA4.items() if name not in ("attn_k",
 GEMMA4_OUTSIDE = {**TIED, "per_layer_token_embd": 384, "per_layer_model_proj": 256, "per_layer_proj_norm": 32}
 
 # Layer 0 has no KV heads where each layer has a number of its own; eight experts, by which llama.cpp knows Mixtral; a
-# block for further tokens; maps of three dimensions that are no experts; embeddings of each layer.
+# block for further tokens; embeddings of each layer.
 HYBRIDS = {
     "qwen35": Listed(
         "qwen35", (*QWEN35 * 5, PREDICTION), {"attention.head_count": 8, "attention.head_count_kv": 2}, UNTIED
@@ -112,9 +111,5 @@ HYBRIDS = {
     "gemma4": Listed(
         "gemma4", (GEMMA4,) * 6 + (BORROWING,) * 4, {"attention.head_count": 4, "attention.head_count_kv": 1},
         GEMMA4_OUTSIDE,
-    ),
-    "deepseek2": Listed(
-        "deepseek2", (NORMS | LATENT | DENSE, *(NORMS | LATENT | EXPERTS | SHARED,) * 8),
-        {"attention.head_count": 16, "attention.head_count_kv": 1, "expert_count": 12}, UNTIED,
     ),
 }  # fmt: skip
