@@ -295,7 +295,7 @@ class Chat(Handle):
 
     def _start(self, conversation: Conversation, begun: Message | None) -> AnswerStart:
         """Where the answer starts, in tokens of the cache where they spell the same."""
-        opened = "" if self._begins_open else self._opened_by_template()
+        opened = "" if self._begins_open else self._opened_by_template(conversation)
         if begun is None:
             start = self._starts.new(conversation, opened)
         elif (ended := self._ended_as(conversation, begun)) is not None:
@@ -321,11 +321,13 @@ class Chat(Handle):
         switched = self._reasoning_format.variables(self._thinking, self._reasoning_budget)
         return {"now": self._now, **self.variables, **switched}
 
-    def _opened_by_template(self) -> str | None:
-        variables = self._variables()
+    def _opened_by_template(self, conversation: Conversation) -> str | None:
+        format, variables = self._reasoning_format, conversation.variables
+        if format.by_text:
+            return format.opened(self.template, variables, conversation.rows)
         key = repr(variables)
         if key not in self._opened:
-            self._opened = {key: self._reasoning_format.opened(self.template, variables)}
+            self._opened = {key: format.opened(self.template, variables)}
         return self._opened[key]
 
     def _settle(self) -> None:

@@ -43,6 +43,7 @@ _QWEN3_THINKS = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.0}
 _QWEN3_ANSWERS = {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.0}
 _QWEN3 = ("qwen3", "qwen3moe")
 _QWEN3_SOURCE = "https://github.com/QwenLM/Qwen3, docs/source/getting_started/quickstart.md"
+_QWEN3_NEXT_SOURCE = "Qwen, quoted at https://unsloth.ai/docs for Qwen3-Next"
 _HUNYUAN = {"vendor": ({"temperature": 0.7, "top_k": 20, "top_p": 0.8, "repeat_penalty": 1.05}, None)}
 
 _FAMILIES = (
@@ -69,6 +70,44 @@ _FAMILIES = (
     _Family(
         _QWEN3, r"qwen3-[\d.]+b(-a[\d.]+b)?-instruct-2507", "<|im_start|>", _QWEN3_SOURCE,
         {"non-thinking": (_QWEN3_ANSWERS, None)},
+    ),
+    _Family(
+        ("qwen3next",), "qwen3-next-80b-a3b-thinking", "<think>", _QWEN3_NEXT_SOURCE,
+        {"thinking": ({"temperature": 0.6, "top_p": 0.95}, None)},
+    ),
+    _Family(
+        ("qwen3next",), "qwen3-next-80b-a3b-instruct", "<|im_start|>", _QWEN3_NEXT_SOURCE,
+        {"non-thinking": ({"temperature": 0.7, "top_p": 0.8}, None)},
+    ),
+    _Family(
+        ("qwen35moe",), r"qwen3\.5-35b-a3b", "enable_thinking",
+        "the model card of Qwen3.5-35B-A3B, quoted at https://fakoli.github.io/anvil-serving/MODEL-SETTINGS-EXAMPLE",
+        {
+            "thinking": (
+                {"temperature": 1.0, "top_p": 0.95, "top_k": 20, "min_p": 0.0, "presence_penalty": 1.5}, True,
+            ),
+            "non-thinking": (
+                {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "min_p": 0.0, "presence_penalty": 1.5}, False,
+            ),
+        },
+    ),
+    _Family(
+        ("deepseek2",), r"glm-4\.7-flash", "[gMASK]", "Z.ai, quoted at https://unsloth.ai/docs for GLM-4.7-Flash",
+        {"vendor": ({"temperature": 1.0, "top_p": 0.95, "repeat_penalty": 1.0}, None)},
+    ),
+    _Family(
+        ("nemotron_h_moe",), "(nvidia-)?nemotron-3-nano-30b-a3b", "enable_thinking",
+        "https://github.com/NVIDIA-NeMo/Nemotron, usage-cookbook/Nemotron-3-Nano/vllm_cookbook.ipynb",
+        {"thinking": ({"temperature": 1.0}, True), "non-thinking": ({"temperature": 0.0}, False)},
+    ),
+    _Family(
+        ("lfm2",), r"lfm2\.5-1\.2b-instruct", "<|im_start|>",
+        "https://github.com/Liquid4All/cookbook, finetuning/notebooks/sft_with_unsloth.ipynb",
+        {"vendor": ({"temperature": 0.1, "top_k": 50, "top_p": 0.1, "repeat_penalty": 1.05}, None)},
+    ),
+    _Family(
+        ("falcon-h1",), r"falcon-h1-[\d.]+b(-deep)?-instruct", "<|im_start|>",
+        "https://github.com/tiiuae/Falcon-H1, docs/deployment.md", {"vendor": ({"temperature": 0.1}, None)},
     ),
     _Family(
         ("gpt-oss",), "gpt-oss", "<|channel|>", "https://github.com/openai/gpt-oss, Recommended Sampling Parameters",

@@ -2,10 +2,10 @@
 
 No metadata key says so. The tags are those that the chat template writes or cuts out of earlier answers; the switch is
 a variable of the template (`enable_thinking` of Qwen3, `reasoning_effort` of gpt-oss), or a line of system text (the
-first Llama-Nemotron models).
+first Llama-Nemotron models, Nemotron Nano 2).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +14,8 @@ from subbyte.runtime import arguments
 from subbyte.runtime.generation.channels import HARMONY, SOLAR, Channels
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, Tags
 from subbyte.runtime.protocols import Tokenizer
-from subbyte.runtime.template.chat_template import ChatTemplate
+from subbyte.runtime.template.abilities import Message
+from subbyte.runtime.template.chat_template import QUESTION, ChatTemplate
 
 ReasoningStart: TypeAlias = Literal["auto", "open"]
 """Whether an answer begins with reasoning: prompt and answer tell, or it always does, without an open tag."""
@@ -34,7 +35,7 @@ class TemplateVariable:
 
 
 VARIABLES = (
-    TemplateVariable("enable_thinking", True, False),  # Qwen3, EXAONE 4, GLM 4.5, SmolLM3, MiniCPM 5
+    TemplateVariable("enable_thinking", True, False),  # Qwen3 to 3.5, Gemma 4, GLM 4.5 to 4.7, Nemotron 3, EXAONE 4 …
     TemplateVariable("thinking_budget", -1, 0, budget=True),  # Seed-OSS
     TemplateVariable("reasoning_effort", "high", "low"),  # gpt-oss, which reasons a little all the same; Solar-Open
     TemplateVariable("thinking", True, False),  # Granite 3.3
@@ -42,11 +43,23 @@ VARIABLES = (
 
 
 @dataclass(frozen=True, slots=True)
+class SystemLine:
+    """A line of system text that switches reasoning."""
+
+    on: str
+    off: str
+
+
+DETAILED = SystemLine("detailed thinking on", "detailed thinking off")  # the first Llama-Nemotron models
+SLASH = SystemLine("/think", "/no_think")  # Nemotron Nano 2, whose template takes it out again
+
+
+@dataclass(frozen=True, slots=True)
 class ReasoningFormat:
     """How one model reasons. tags: None if it does not. switch: what turns reasoning on and off; None: nothing."""
 
     tags: Tags | Channels | None = None
-    switch: TemplateVariable | Literal["system text"] | None = None
+    switch: TemplateVariable | SystemLine | None = None
 
     def check(self, thinking: bool | None) -> None:
         """Raises ValueError, with what can be done instead, if thinking can't be set to that."""
@@ -62,9 +75,19 @@ class ReasoningFormat:
             "a reasoning budget of 0 ends its reasoning at once"
         )
 
-    def opened(self, template: ChatTemplate, variables: Mapping[str, Any]) -> str | None:
-        """The text behind the open tag, if the template begins an answer inside of it; found by rendering."""
-        return None if self.tags is None else self.tags.within(template.generation_prompt(**variables))
+    def opened(
+        self, template: ChatTemplate, variables: Mapping[str, Any], messages: Sequence[Message] = QUESTION
+    ) -> str | None:
+        """The text behind the open tag, if the template begins an answer inside of it; found by rendering.
+
+        messages: what is answered; they matter where `by_text`.
+        """
+        return None if self.tags is None else self.tags.within(template.generation_prompt(messages, **variables))
+
+    @property
+    def by_text(self) -> bool:
+        """Whether reasoning is switched by what a conversation says."""
+        return isinstance(self.switch, SystemLine)
 
     def variables(self, thinking: bool | None, budget: int | None = None) -> Mapping[str, bool | int | str]:
         """The template's variables for `thinking` and a budget of tokens for it."""
@@ -76,9 +99,9 @@ class ReasoningFormat:
 
     def system(self, text: str | None, thinking: bool | None) -> str | None:
         """The system text to send: the line that switches reasoning, then the user's own text."""
-        if self.switch != "system text" or thinking is None:
+        if not isinstance(self.switch, SystemLine) or thinking is None:
             return text
-        line = f"detailed thinking {'on' if thinking else 'off'}"
+        line = self.switch.on if thinking else self.switch.off
         return f"{line}\n\n{text}" if text else line
 
 
@@ -94,9 +117,10 @@ def detect_reasoning_format(template: ChatTemplate, tokenizer: Tokenizer, name: 
         tags = replace(tags, answer=_answer_tags(template.source, name))
     if (variable := _variable(template)) is not None:
         return ReasoningFormat(tags, variable)
-    # Later ones (v1.5 and up) listen to /no_think instead, which their templates name.
-    first = "nemotron" in name.lower() and tags.close in template.source and "no_think" not in template.source
-    return ReasoningFormat(tags, "system text" if first else None)
+    if SLASH.off in template.source:
+        return ReasoningFormat(tags, SLASH if _heeds_line(template, SLASH) else None)
+    first = "nemotron" in name.lower() and tags.close in template.source
+    return ReasoningFormat(tags, DETAILED if first else None)
 
 
 def _tags(source: str, tokenizer: Tokenizer) -> Tags | Channels | None:
@@ -129,9 +153,16 @@ def _variable(template: ChatTemplate) -> TemplateVariable | None:
     return None
 
 
-def _prompt(template: ChatTemplate, variables: Mapping[str, Any]) -> str:
-    """The prompt for a question, "" where the template refuses the variables."""
+def _heeds_line(template: ChatTemplate, line: SystemLine) -> bool:
+    """Whether a prompt changes with the line beyond showing it."""
+    on, off = (_prompt(template, {}, system=text).replace(text, "") for text in (line.on, line.off))
+    return on != off and "" not in (on, off)
+
+
+def _prompt(template: ChatTemplate, variables: Mapping[str, Any], system: str | None = None) -> str:
+    """The prompt for a question, "" where the template refuses the variables or the system text."""
+    rows = [] if system is None else [{"role": "system", "content": system}]
     try:
-        return template.render([{"role": "user", "content": "?"}], **variables)
+        return template.render([*rows, {"role": "user", "content": "?"}], **variables)
     except TemplateError:
         return ""

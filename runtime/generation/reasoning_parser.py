@@ -13,11 +13,18 @@ _TAIL = 16  # tokens at the end of a prompt that may spell an open tag and the n
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What a model writes before and after its reasoning. answer: what it writes around the answer behind that."""
+    """What a model writes before and after its reasoning. answer: what it writes around the answer behind that.
+
+    empty: what stands between the tags of no reasoning; behind: between the close tag and the answer. tokens: where a
+    tag is more than one token, those that may be control tokens.
+    """
 
     open: str
     close: str
     answer: tuple[str, str] | None = None
+    empty: str = "\n\n"
+    behind: str = "\n\n"
+    tokens: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
@@ -27,7 +34,7 @@ class Tags:
     @property
     def controls(self) -> tuple[str, ...]:
         """What the parser must be told of where it is control tokens, which have no text."""
-        return (self.open, self.close)
+        return self.tokens or (self.open, self.close)
 
     def known_to(self, source: str, tokenizer: Tokenizer) -> bool:
         """Whether a chat template writes them, or cuts them out of earlier answers."""
@@ -49,10 +56,11 @@ class Tags:
 
 
 KNOWN_TAGS = (
-    Tags("<think>", "</think>"),  # Qwen3, DeepSeek-R1, GLM 4.5, Granite 3.3, MiniMax M2, SmolLM3, EXAONE 4 and others
+    Tags("<think>", "</think>"),  # Qwen3, DeepSeek-R1, GLM 4.5, Nemotron Nano, MiniMax M2, SmolLM3, EXAONE 4 and others
     Tags("<thought>", "</thought>"),  # EXAONE Deep
     Tags("[THINK]", "[/THINK]"),  # Magistral, Ministral 3
     Tags("<seed:think>", "</seed:think>"),  # Seed-OSS
+    Tags("<|channel>thought", "<channel|>", empty="\n", behind="", tokens=("<|channel>", "<channel|>")),  # Gemma 4
 )
 
 
@@ -122,8 +130,9 @@ class ReasoningParser:
 
     def closing(self) -> str:
         """What to write now to end the reasoning, as models and templates write it."""
-        missing = 2 - self._end.count("\n") if self._empty else int(not self._end.endswith("\n"))
-        return "\n" * missing + self._tags.close + "\n\n"
+        tags = self._tags
+        missing = len(tags.empty) - self._end.count("\n") if self._empty else int(not self._end.endswith("\n"))
+        return "\n" * missing + tags.close + tags.behind
 
     def _begin(self, text: str) -> str:
         """Decide what the reply begins with; the text behind that, "" as long as it is open."""

@@ -69,9 +69,14 @@ class TensorContext:
 
 
 def category(kind: str) -> str:
-    """Kinds that share their rules: `ffn_down` of dense layers, of experts, of shared ones; `attn_v`, fused or not."""
+    """Kinds that share their rules: `ffn_down` of dense layers, of experts, of shared ones; `attn_v`, fused or not.
+
+    What a delta net convolves is named `attn_qkv`, too; embeddings of layers are embeddings.
+    """
     if kind in ("attn_qkv", "attn_kv_b"):
         return "attn_v"
+    if kind == "per_layer_token_embd":
+        return "token_embd"
     return next((dense for dense in ("ffn_up", "ffn_gate", "ffn_down") if kind.startswith(dense)), kind)
 
 
@@ -143,8 +148,8 @@ def _q5_k_if_eight_experts(otherwise: str | None = None) -> FileTypeRule:
 
 
 def _mxfp4_moe(context: TensorContext) -> str:
-    """gpt-oss's: experts as they were trained, and bytes for all else."""
-    return fitting("MXFP4" if context.kind.endswith("_exps") else "Q8_0", context.row)
+    """gpt-oss's: experts as they were trained, and bytes for all else; llama.cpp takes maps of heads for experts."""
+    return fitting("MXFP4" if context.kind.endswith(("_exps", "attn_k_b", "attn_v_b")) else "Q8_0", context.row)
 
 
 def _iq4(base: str) -> FileType:

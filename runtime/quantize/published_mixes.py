@@ -19,12 +19,12 @@ def _pure(type: str) -> FileType:
 
 
 def _is_head(context: TensorContext) -> bool:
-    return context.tied and context.kind == "token_embd"
+    return context.tied and context.category == "token_embd"
 
 
 def _with_embeddings(type: str, default: FileType) -> FileType:
     """A file type with embeddings and output of a given type, as llama-quantize's flags set it."""
-    return lambda context: type if context.kind in EMBEDDINGS else default(context)
+    return lambda context: type if context.category in EMBEDDINGS else default(context)
 
 
 def _dynamic_gate(base: str, *, output: str, edge: str, middle: str) -> FileType:

@@ -26,6 +26,7 @@ TRANSCRIPT = (
     "{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+QUESTION: Sequence[Message] = ({"role": "user", "content": "?"},)
 _MAX_SOURCE = 1 << 16  # characters, about a second to compile; the longest known templates have 20,000
 _MAX_CHECKED = 20_000  # characters of a prompt that is tokenized twice to check the marks
 
@@ -95,12 +96,14 @@ class ChatTemplate:
         lead, answer, _ = history.removeprefix(prompt).partition("A")
         return lead if answer and history.startswith(prompt) and lead.isspace() else ""
 
-    def generation_prompt(self, **variables: Any) -> str:
-        """What the template writes where an answer begins, as text; "" if it does not tell. Variables as `encode`."""
-        question = [{"role": "user", "content": "?"}]
+    def generation_prompt(self, messages: Sequence[Message] = QUESTION, **variables: Any) -> str:
+        """What the template writes where an answer begins, as text; "" if it does not tell. Variables as `encode`.
+
+        messages: what it answers, where that may make a difference.
+        """
         try:
             without, text = (
-                self.render(question, **{**variables, "add_generation_prompt": on}) for on in (False, True)
+                self.render(messages, **{**variables, "add_generation_prompt": on}) for on in (False, True)
             )
         except TemplateError:
             return ""

@@ -18,6 +18,7 @@ class Vocabulary:
         integer_scores: bool = False,
         types: Buffer | None = None,
         ignore_merges: bool = False,
+        characters: bool = False,
         seed: int = 0,
     ) -> None: ...
     def __len__(self) -> int: ...

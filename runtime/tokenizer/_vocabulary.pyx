@@ -35,7 +35,7 @@ cdef extern from "vocabulary.h" nogil:
         strings tokens, merges
         string_index ids, ranks
         const uint8_t *scores
-        int integer_scores, ignore_merges
+        int integer_scores, ignore_merges, characters
         uint8_t *types
         uint32_t byte_ids[256]
 
@@ -77,7 +77,8 @@ FAULTS = {
 cdef class Vocabulary:
     """Tokens, types and merges or scores of a vocabulary, in bytes that stay where they are. Immutable once loaded.
 
-    tokens, merges: GGUF string arrays; merges make it a byte-level BPE vocabulary
+    tokens, merges: GGUF string arrays; merges make it a BPE vocabulary
+    characters:     the merges are of UTF-8 characters with U+2581 for a space, and not of the byte alphabet
     scores:         n_tokens f32 (or i32) values; they make it a SentencePiece one
     types:          n_tokens i32 values of tokenizer.ggml.token_type, or None: all normal
     seed:           any 64 bits a file's author can't know: they keep hashes from being made to collide
@@ -89,13 +90,15 @@ cdef class Vocabulary:
     cdef uint64_t seed
 
     def __init__(self, tokens, uint32_t n_tokens, *, merges=None, uint32_t n_merges=0, scores=None,
-                 bint integer_scores=False, types=None, bint ignore_merges=False, uint64_t seed=0):
+                 bint integer_scores=False, types=None, bint ignore_merges=False, bint characters=False,
+                 uint64_t seed=0):
         if self.v.types != NULL or (merges is None) == (scores is None):
             raise ValueError("a vocabulary is made once, of either merges or scores")
         cdef int status
         self.seed = seed
         self.v.integer_scores = integer_scores
         self.v.ignore_merges = ignore_merges
+        self.v.characters = characters
         self._read_types(types, n_tokens)
         self._scan(&self.v.tokens, tokens, n_tokens, "tokenizer.ggml.tokens", MAX_TOKEN_BYTES, False)
         if scores is not None:

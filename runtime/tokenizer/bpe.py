@@ -1,7 +1,10 @@
-"""Byte-level BPE: `tokenizer.ggml.model` "gpt2"."""
+"""BPE by the rank of merges: `tokenizer.ggml.model` "gpt2", over bytes, and "gemma4", over characters."""
+
+import re
 
 from subbyte.runtime.tokenizer._vocabulary import Vocabulary
 from subbyte.runtime.tokenizer.pretokenizer import PreTokenizer, SplitRule
+from subbyte.runtime.tokenizer.sentencepiece import SPACE
 
 
 def _byte_alphabet() -> dict[int, int]:
@@ -39,3 +42,35 @@ class ByteLevelBPE:
         """Bytes that a normal token stands for; what is not of the byte alphabet stands for itself."""
         text = token.decode("utf-8", "replace")
         return b"".join(bytes([BYTE_OF[ord(c)]]) if ord(c) in BYTE_OF else c.encode() for c in text)
+
+
+PART = 1 << 16  # bytes
+_LINE_END = re.compile(rb"[^\n](?=\n)")
+
+
+class CharacterBPE:
+    """Gemma 4's: characters are merged by the rank of their pair, spaces being U+2581, as far as a line reaches.
+
+    Runs of newlines are pieces of their own, tokens as a whole where there are such; bytes of what is no token have
+    `<0xHH>` ones.
+    """
+
+    add_space_prefix = False
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    def encode(self, text: bytes, *, first: bool, limit: int | None = None) -> list[int]:
+        """Token ids of UTF-8 text without special tokens, as for byte-level BPE."""
+        ids: list[int] = []
+        begin = 0
+        while begin < len(text) and (limit is None or len(ids) < limit):
+            line = _LINE_END.search(text, begin + PART)
+            end = line.end() if line else len(text)
+            ids += self.vocabulary.spm(text[begin:end].replace(b" ", SPACE))
+            begin = end
+        return ids
+
+    def unescape(self, token: bytes) -> bytes:
+        """Bytes that a normal token stands for."""
+        return token.replace(SPACE, b" ")

@@ -126,9 +126,10 @@ static int append_symbol(merger *m, const symbol *s) {
     return 0;
 }
 
-static int encode_piece(merger *m, const uint8_t *text, size_t n) {
+/* whole: a piece that is a token is taken as it is. */
+static int encode_piece(merger *m, const uint8_t *text, size_t n, int whole) {
     m->text = text;
-    if (m->v->ignore_merges) {
+    if (whole) {
         uint32_t id = index_find(&m->v->ids, text, n);
         if (id != NO_ID) return append(m->out, id);
     }
@@ -180,20 +181,23 @@ int bpe_encode(const vocabulary *v, const uint8_t *text, size_t n, const uint32_
     size_t begin = 0, end = 0;
     for (size_t i = 0; i < n_pieces && !status; i++, begin = end) {
         for (; character < ends[i] && end < n; character++) end += char_length(text[end]);
-        status = encode_piece(&m, mapped, to_alphabet(text + begin, end - begin, mapped));
+        status = encode_piece(&m, mapped, to_alphabet(text + begin, end - begin, mapped), v->ignore_merges);
     }
     free(mapped);
     return merger_end(&m, status);
 }
 
 int spm_encode(const vocabulary *v, const uint8_t *text, size_t n, id_list *out) {
-    merger m = {.v = v, .out = out};
-    int status = 0;
-    /* No token holds this byte followed by a space sign: no merge can cross there, and short pieces stay in the cache. */
+    merger m = {.v = v, .key = malloc((size_t)v->merges.longest + 1), .out = out};
+    int status = m.key ? 0 : NO_MEMORY;
+    /* No merge can cross where nothing puts this byte before a space sign, and short pieces stay in the cache. */
     for (size_t begin = 0, end; begin < n && !status; begin = end) {
-        for (end = begin + 1; end < n; end++)
+        int newlines = v->characters && text[begin] == '\n';
+        for (end = begin + 1; end < n; end++) {
+            if (v->characters && (text[end] == '\n') != newlines) break;
             if (n - end >= 3 && !memcmp(text + end, "\xe2\x96\x81", 3) && !v->before_space[text[end - 1]]) break;
-        status = encode_piece(&m, text + begin, end - begin);
+        }
+        status = encode_piece(&m, text + begin, end - begin, newlines);
     }
     return merger_end(&m, status);
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from subbyte.errors import TokenizerError, UnsupportedError
 from subbyte.runtime.gguf.metadata import ArraySpan, Metadata
 from subbyte.runtime.tokenizer._vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary
-from subbyte.runtime.tokenizer.bpe import ByteLevelBPE
+from subbyte.runtime.tokenizer.bpe import ByteLevelBPE, CharacterBPE
 from subbyte.runtime.tokenizer.decoder import StreamDecoder, piece_of
 from subbyte.runtime.tokenizer.pretokenizer import RULES
 from subbyte.runtime.tokenizer.sentencepiece import SentencePiece
@@ -16,7 +16,8 @@ from subbyte.runtime.tokenizer.special_tokens import SpecialTokens, find_eog, fi
 
 log = logging.getLogger(__name__)
 
-MODELS = ("gpt2", "llama")
+MODELS = ("gpt2", "llama", "gemma4")
+Scheme = ByteLevelBPE | CharacterBPE | SentencePiece
 MAX_TOKENS = 1 << 22
 NAMED = 8  # of many names that are known, so many are shown
 U32, I32, F32, STRING = 4, 5, 6, 8  # GGUF value types
@@ -33,7 +34,7 @@ class Tokenizer:
     """
 
     def __init__(
-        self, scheme: ByteLevelBPE | SentencePiece, specials: SpecialTokens, *, bos: int | None, eos: int | None,
+        self, scheme: Scheme, specials: SpecialTokens, *, bos: int | None, eos: int | None,
         add_bos: bool, add_eos: bool, eog: frozenset[int], suppressed: list[int],
     ) -> None:  # fmt: skip
         self._scheme, self._vocabulary, self._specials = scheme, scheme.vocabulary, specials
@@ -148,16 +149,19 @@ def _load(metadata: Metadata) -> Tokenizer:
         )
         return _sentence_piece(metadata, vocabulary)
     merges = _array(metadata, "tokenizer.ggml.merges", {STRING: "str"})
-    rule = RULES[_known(metadata, "tokenizer.ggml.pre", RULES)]
+    rule = None if model == "gemma4" else RULES[_known(metadata, "tokenizer.ggml.pre", RULES)]
     vocabulary = Vocabulary(
         tokens.data,
         n_vocab,
         merges=merges.data,
         n_merges=merges.count,
         types=types,
-        ignore_merges=rule.ignore_merges,
+        ignore_merges=rule is not None and rule.ignore_merges,
+        characters=rule is None,
         seed=seed,
     )
+    if rule is None:
+        return _tokenizer(metadata, CharacterBPE(vocabulary), bos=None, eos=None, add_bos=True)
     # The reference falls back to id 11 for both ids, which is a comma in most vocabularies; none is the better guess.
     return _tokenizer(metadata, ByteLevelBPE(vocabulary, rule), bos=None, eos=None, add_bos=rule.add_bos)
 
@@ -170,9 +174,7 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary) -> Tokenizer:
     return _tokenizer(metadata, SentencePiece(vocabulary, add_space_prefix), bos=bos, eos=eos, add_bos=True)
 
 
-def _tokenizer(
-    metadata: Metadata, scheme: ByteLevelBPE | SentencePiece, *, bos: int | None, eos: int | None, add_bos: bool
-) -> Tokenizer:
+def _tokenizer(metadata: Metadata, scheme: Scheme, *, bos: int | None, eos: int | None, add_bos: bool) -> Tokenizer:
     """The tokenizer; the values given are those for a file that has no keys for them."""
     given_bos, given_eos = (token_id(metadata, scheme.vocabulary, name) for name in ("bos", "eos"))
     eos = eos if given_eos is None else given_eos
@@ -184,7 +186,8 @@ def _tokenizer(
         SpecialTokens(scheme.vocabulary, strip=strips_space(metadata)),
         bos=bos if given_bos is None else given_bos,
         eos=eos,
-        add_bos=metadata.bool("tokenizer.ggml.add_bos_token", add_bos),
+        # Early conversions of Gemma 4 say that it does without BOS, which it does not.
+        add_bos=metadata.bool("tokenizer.ggml.add_bos_token", add_bos) or isinstance(scheme, CharacterBPE),
         add_eos=metadata.bool("tokenizer.ggml.add_eos_token", False),
         eog=eog,
         suppressed=find_suppressed(metadata, scheme.vocabulary),

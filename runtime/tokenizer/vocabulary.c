@@ -86,19 +86,31 @@ uint32_t index_find(const string_index *ix, const uint8_t *text, size_t length) 
     return (uint32_t)*slot_of(ix, hash(text, length, ix->seed), text, length) - 1;   /* a free slot gives 0 - 1 = NO_ID */
 }
 
+static int starts_with_space(const uint8_t *s, const uint8_t *end) { return end - s >= 3 && !memcmp(s, "\xe2\x96\x81", 3); }
+
+/* A token that holds a byte and then a space sign was merged where the two meet: of tokens any such place is marked, of
+ * merges that between "left" and "right". */
+static void mark_before_space(vocabulary *v) {
+    const strings *of = v->characters ? &v->merges : &v->tokens;
+    for (uint32_t i = 0; i < of->n; i++) {
+        const uint8_t *s = of->data + of->at[i], *end = s + string_length(of, i);
+        for (s++; s < end; s++) {
+            if (!v->characters && starts_with_space(s, end)) v->before_space[s[-1]] = 1;
+            if (v->characters && *s == ' ' && starts_with_space(s + 1, end)) v->before_space[s[-1]] = 1;
+        }
+    }
+}
+
 void vocabulary_prepare(vocabulary *v) {
+    int spaced = v->scores || v->characters;
     for (int byte = 0; byte < 256; byte++) {
         char hex[8];
         uint8_t raw = (uint8_t)byte;
         snprintf(hex, sizeof hex, "<0x%02X>", byte);
-        uint32_t id = v->scores ? index_find(&v->ids, (const uint8_t *)hex, 6) : NO_ID;
-        v->byte_ids[byte] = id != NO_ID ? id : index_find(&v->ids, &raw, 1);
+        uint32_t id = spaced ? index_find(&v->ids, (const uint8_t *)hex, 6) : NO_ID;
+        v->byte_ids[byte] = id != NO_ID || v->characters ? id : index_find(&v->ids, &raw, 1);
     }
-    for (uint32_t i = 0; v->scores && i < v->tokens.n; i++) {
-        const uint8_t *s = v->tokens.data + v->tokens.at[i], *end = s + string_length(&v->tokens, i);
-        for (s++; end - s >= 3; s++)
-            if (s[0] == 0xe2 && s[1] == 0x96 && s[2] == 0x81) v->before_space[s[-1]] = 1;
-    }
+    if (spaced) mark_before_space(v);
 }
 
 void vocabulary_free(vocabulary *v) {

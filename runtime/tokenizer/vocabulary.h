@@ -1,7 +1,7 @@
 /* The vocabulary of a GGUF file, used where it lies in the mapped bytes: nothing is allocated per token.
  *
  * vocabulary.c   string arrays and the hash indexes over them
- * merge.c        a piece of text -> token ids, by merge rank (BPE) or by score (SPM)
+ * merge.c        a piece of text -> token ids, by merge rank (BPE, and Gemma 4's) or by score (SPM)
  * special_tokens.c  special tokens found in a text
  *
  * Functions returning int give 0, or NO_MEMORY. All ids, counts and positions are uint32: a text has less than 4 GiB.
@@ -41,13 +41,14 @@ uint32_t index_find(const string_index *ix, const uint8_t *text, size_t length);
 enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6 };   /* tokenizer.ggml.token_type */
 
 typedef struct {
-    strings tokens, merges;      /* merges: BPE only, as are ranks */
+    strings tokens, merges;      /* merges: not of SPM, which has no ranks either */
     string_index ids, ranks;
     const uint8_t *scores;       /* SPM only: [n_vocab] f32, or i32 if integer_scores; unaligned, in the mapped bytes */
     int integer_scores, ignore_merges;
+    int characters;              /* merges are of characters, U+2581 for a space, and not of the byte alphabet: Gemma 4 */
     uint8_t *types;              /* [n_vocab] */
     uint32_t byte_ids[256];      /* what stands for a byte of a symbol that is no token; NO_ID drops it */
-    uint8_t before_space[256];   /* SPM: bytes that some token has right before a U+2581 */
+    uint8_t before_space[256];   /* SPM and Gemma 4: bytes that some merge puts right before a U+2581 */
 } vocabulary;
 
 void vocabulary_prepare(vocabulary *v);   /* fills byte_ids and before_space; the indexes must be there */
@@ -55,7 +56,8 @@ void vocabulary_free(vocabulary *v);
 
 typedef struct { uint32_t *ids; size_t n, room; } id_list;
 
-/* Both append to `out` (freed by the caller). bpe: pieces end before the characters numbered in ends [n_pieces]. */
+/* Both append to `out` (freed by the caller). bpe: pieces end before the characters numbered in ends [n_pieces].
+ * spm: the text has U+2581 for spaces; of `characters`, runs of newlines are pieces of their own. */
 int bpe_encode(const vocabulary *v, const uint8_t *text, size_t n, const uint32_t *ends, size_t n_pieces, id_list *out);
 int spm_encode(const vocabulary *v, const uint8_t *text, size_t n, id_list *out);
 

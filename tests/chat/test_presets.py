@@ -3,7 +3,18 @@
 from pathlib import Path
 
 import pytest
-from reasoning_templates import EXAONE4, EXAONE_DEEP, GPT_OSS, NEMOTRON, QWEN3, SEED_OSS
+from reasoning_templates import (
+    EXAONE4,
+    EXAONE_DEEP,
+    GLM_4_7,
+    GPT_OSS,
+    LFM2_5,
+    NEMOTRON,
+    NEMOTRON_3,
+    QWEN3,
+    QWEN3_5,
+    SEED_OSS,
+)
 from tiny_models import write_model
 
 import subbyte as sb
@@ -67,6 +78,13 @@ def test_all_advice_is_possible_and_its_source_is_named() -> None:
         ("mistral3", "Mistral Small 3.2 24B Instruct 2506", "[SYSTEM_PROMPT]", ["vendor"]),
         ("arcee", "AFM 4.5B", "assistant", ["vendor"]),
         ("llama", "MiniCPM5 1B", "enable_thinking", ["thinking", "non-thinking"]),
+        ("qwen3next", "Qwen3 Next 80B A3B Thinking", "<think>", ["thinking"]),
+        ("qwen3next", "Qwen3 Next 80B A3B Instruct", "<|im_start|>", ["non-thinking"]),
+        ("qwen35moe", "Qwen3.5 35B A3B", QWEN3_5, ["thinking", "non-thinking"]),
+        ("deepseek2", "GLM 4.7 Flash", GLM_4_7, ["vendor"]),
+        ("nemotron_h_moe", "NVIDIA Nemotron 3 Nano 30B A3B BF16", NEMOTRON_3, ["thinking", "non-thinking"]),
+        ("lfm2", "LFM2.5 1.2B Instruct", LFM2_5, ["vendor"]),
+        ("falcon-h1", "Falcon H1 1.5B Deep Instruct", "<|im_start|>", ["vendor"]),
         # Not what the advice was given for: another architecture, name or template.
         ("llama", "Qwen3 14B", QWEN3, []),
         ("qwen3", "A tune of Qwen3 14B", QWEN3, []),
@@ -80,6 +98,8 @@ def test_all_advice_is_possible_and_its_source_is_named() -> None:
         ("llama", "", "<|im_start|>", []),
         ("qwen3moe", "Qwen3 Coder 30B A3B Instruct", "<|im_start|>", []),
         ("hunyuan-dense", "Hunyuan MT 7B", "<\uff5chy_User\uff5c>", []),
+        ("qwen35", "Qwen3.5 0.8B", QWEN3_5, []),
+        ("lfm2", "LFM2 1.2B", "<|im_start|>", []),
     ],
 )
 def test_who_is_meant(architecture: str, name: str, template: str, expected: list[str]) -> None:

@@ -9,19 +9,34 @@ import pytest
 from fake_engine import FakeSession, FakeTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reasoning_templates import EXAONE4, EXAONE_DEEP, GPT_OSS, GRANITE, NEMOTRON, QWEN3, SEED_OSS
+from reasoning_templates import (
+    EXAONE4,
+    EXAONE_DEEP,
+    GEMMA4,
+    GLM_4_7,
+    GPT_OSS,
+    GRANITE,
+    LFM2_5,
+    NEMOTRON,
+    NEMOTRON_3,
+    NEMOTRON_NANO_2,
+    QWEN3,
+    QWEN3_5,
+    SEED_OSS,
+)
+from template_conversations import source as template_of
 from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.errors import SubbyteError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
-from subbyte.runtime.chat.reasoning import VARIABLES, ReasoningFormat, detect_reasoning_format
+from subbyte.runtime.chat.reasoning import DETAILED, SLASH, VARIABLES, ReasoningFormat, detect_reasoning_format
 from subbyte.runtime.generation.channels import HARMONY
 from subbyte.runtime.generation.events import Event, TextDelta, ThinkingDelta
 from subbyte.runtime.generation.generation import complete
 from subbyte.runtime.generation.options import GenerationOptions
-from subbyte.runtime.generation.reasoning_parser import Tags
+from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, Tags
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.template.chat_template import CHATML, ChatTemplate
 
@@ -44,6 +59,7 @@ class NoTags(FakeTokenizer):
 VOCABULARY = FakeTokenizer(bos="<s>", eog=("<|im_end|>", "[|endofturn|]", "<|eot_id|>"))
 END = VOCABULARY.ids["<|im_end|>"]
 THINK, THOUGHT = Tags("<think>", "</think>"), Tags("<thought>", "</thought>")
+CHANNEL = next(tags for tags in KNOWN_TAGS if tags.close == "<channel|>")
 RESPONSE = ("<response>", "</response>")
 QWEN = ReasoningFormat(THINK, VARIABLES[0])
 DEEP = ReasoningFormat(THOUGHT)
@@ -92,7 +108,15 @@ def shown(events: list[Event]) -> list[tuple[str, str]]:
         (QWEN3, "Qwen3 14B", QWEN),
         (EXAONE4, "EXAONE 4.0 32B", QWEN),
         (EXAONE_DEEP, "EXAONE Deep 7.8B", DEEP),
-        (NEMOTRON, "Llama_3_3_Nemotron_Super_49B_v1", ReasoningFormat(THINK, "system text")),
+        (QWEN3_5, "Qwen3.5 4B", QWEN),
+        (GLM_4_7, "GLM 4.7 Flash", QWEN),
+        (NEMOTRON_3, "NVIDIA Nemotron 3 Nano 30B A3B", QWEN),
+        (NEMOTRON_NANO_2, "NVIDIA Nemotron Nano 9B v2", ReasoningFormat(THINK, SLASH)),
+        (GEMMA4, "gemma 4 31B it", ReasoningFormat(CHANNEL, VARIABLES[0])),
+        (LFM2_5, "LFM2.5 8B A1B", ReasoningFormat(THINK)),
+        (template_of("granite-4.0"), "Granite 4.0 h tiny", ReasoningFormat()),
+        (template_of("gigachat-3"), "GigaChat3 10B A1.8B", ReasoningFormat()),
+        (NEMOTRON, "Llama_3_3_Nemotron_Super_49B_v1", ReasoningFormat(THINK, DETAILED)),
         (NEMOTRON, "another", ReasoningFormat(THINK)),
         (NEMOTRON + "{# /no_think #}", "Llama_3_3_Nemotron_Super_49B_v1_5", ReasoningFormat(THINK)),
         ("{% set enable_thinking = true %}" + QWEN3, "Qwen3", ReasoningFormat(THINK)),  # named, but not heeded
@@ -241,6 +265,40 @@ def test_thinking_by_system_text() -> None:
     chat.thinking = None
     chat.send("3")
     assert computed(chat).startswith("<|eot_id|><|start_header_id|>user")
+
+
+def test_a_line_that_the_template_takes_out_again() -> None:
+    """Nemotron Nano 2's, in system text or a question; only the answer to that conversation begins inside reasoning."""
+    chat = make("a</think>b", "c", "d", "e</think>f", source=NEMOTRON_NANO_2, thinking=True, system="Be brief.")
+    reply = chat.send("1")
+    assert (reply.thinking, reply.text) == ("a", "b")
+    assert "System\nBe brief.\n\n<SPECIAL_11>User\n1\n<SPECIAL_11>Assistant\n<think>\n" in computed(chat)
+    chat.thinking = False
+    reply = chat.send("2")
+    assert (reply.thinking, reply.text) == ("", "c") and "Assistant\n<think></think>c" in computed(chat)
+    chat.thinking = None
+    assert chat.send("3 /no_think").text == "d" and "_think" not in computed(chat).replace("<think>", "")
+    chat = make("e</think>f", source=NEMOTRON_NANO_2)
+    assert chat.send("4").text == "f" and chat.system is None
+
+
+def test_reasoning_in_a_channel_of_its_own() -> None:
+    """Gemma 4's: told to think by a token in the system text, told not to by an empty channel."""
+    chat = make("Four.", source=GEMMA4)
+    assert chat.send("2+2?").text == "Four."
+    assert computed(chat).endswith("<|turn>model\n<|channel>thought\n<channel|>Four.")  # not told, it does not think
+    answers = "<|channel>thought\nhm\n<channel|>Four.", "Five.", "<|channel>thought\nabcSix."
+    chat = make(*answers, source=GEMMA4, thinking=True)
+    reply = chat.send("2+2?")
+    assert (reply.thinking, reply.text) == ("hm\n", "Four.")
+    assert computed(chat).startswith(
+        "<s><|turn>system\n<|think|>\n<turn|>\n<|turn>user\n2+2?<turn|>\n<|turn>model\n<|ch"
+    )
+    assert chat.send("3+2?").text == "Five." and computed(chat).startswith("Four.<turn|>")
+    chat.reasoning_budget = 4  # the newline counts
+    reply = chat.send("3+3?")
+    assert (reply.thinking, reply.text) == ("abc\n", "Six.")
+    assert computed(chat).endswith("<|channel>thought\nabc\n<channel|>Six.")
 
 
 @pytest.mark.parametrize(

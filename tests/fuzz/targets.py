@@ -114,6 +114,7 @@ BPE = {"model": "gpt2", "pre": "llama-bpe", "tokens": [*alphabet(), "ab", "abc",
        "token_type": [1] * 258 + [3]}  # fmt: skip
 SPM = {"model": "llama", "tokens": [*SPM_TOKENS, "a", "▁", "▁a"], "scores": [0.0] * 262,
        "token_type": [*SPM_TYPES, 1, 1, 1]}  # fmt: skip
+CHARACTERS = SPM | {"model": "gemma4", "merges": ["▁ a", "\n \n", "a ▁"]}
 
 
 def _vocabulary_file(keys: dict[str, Any]) -> bytes:
@@ -128,15 +129,16 @@ def _vocabulary(data: bytes) -> None:
 
 @cache
 def _tokenizer(index: int) -> Tokenizer:
-    with GGUF.open(_file(_vocabulary_file([BPE, SPM][index]))) as file:
+    with GGUF.open(_file(_vocabulary_file([BPE, SPM, CHARACTERS][index]))) as file:
         return load_tokenizer(file.metadata)
 
 
 def _text(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     _round_trip(_tokenizer(0), text, text)
-    # SentencePiece writes a space as ▁, and one before the text, which only a whole text is decoded without.
-    _round_trip(_tokenizer(1), text, text.replace("▁", " "))
+    # These write a space as ▁, and SentencePiece one before the text, which only a whole text is decoded without.
+    for index in (1, 2):
+        _round_trip(_tokenizer(index), text, text.replace("▁", " "))
 
 
 def _round_trip(tokenizer: Tokenizer, text: str, said: str) -> None:
@@ -225,7 +227,7 @@ TARGETS: dict[str, Target] = {
     "gguf": Target(_gguf, lambda: [seed()]),
     "model": Target(_model, _model_seeds),
     "config": Target(_config, _config_seeds),
-    "vocabulary": Target(_vocabulary, lambda: map(_vocabulary_file, (BPE, SPM))),
+    "vocabulary": Target(_vocabulary, lambda: map(_vocabulary_file, (BPE, SPM, CHARACTERS))),
     "text": Target(_text, lambda: [b"abc  abc\n\n don't 12345 <|x|>", "é 你好 👩\u200d👧 ▁a".encode(), b"\xff\xfe a"]),
     "template": Target(_template, lambda: [path.read_bytes() for path in TEMPLATES.glob("*.jinja")]),
     "imatrix": Target(_imatrix, _imatrix_seeds),

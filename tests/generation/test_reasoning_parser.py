@@ -68,6 +68,22 @@ def test_a_reply_of_each_kind(tags: Tags) -> None:
     assert in_pieces(reply, [1000], tags)[0] == ("  one\n\ntwo\n", f"  the answer {tags.open} \n")
 
 
+def test_a_tag_that_is_a_control_token_and_a_word() -> None:
+    gemma = next(tags for tags in KNOWN_TAGS if tags.tokens)
+    parser = gemma.parser()
+    found = [parser.control("<|channel>"), *map(parser.feed, ("thou", "ght\n", "so\n")), parser.control("<channel|>")]
+    assert [*found, parser.feed("Four")] == [("", "")] * 3 + [("so\n", ""), ("", ""), ("", "Four")]
+    assert gemma.controls == ("<|channel>", "<channel|>") and gemma.head == "<|channel>thought\n"
+    for written, closing in (
+        (gemma.open, "\n<channel|>"),
+        (gemma.head, "<channel|>"),
+        (gemma.head + "so", "\n<channel|>"),
+    ):
+        parser = gemma.parser()
+        parser.feed(written)
+        assert parser.closing() == closing
+
+
 def test_nothing_is_held_back_that_can_not_be_a_tag() -> None:
     parser = ReasoningParser(THINK)
     assert parser.feed("\n<thi") == ("", "")

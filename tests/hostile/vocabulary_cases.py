@@ -87,6 +87,22 @@ SENTENCEPIECE: list[tuple[Any, ...]] = [
     ("a space prefix of text", {"add_space_prefix": "yes"}, FormatError, "add_space_prefix"),
 ]  # fmt: skip
 
+# Gemma 4's: merges over characters; neither a rule nor scores are read.
+CHARACTERS: list[tuple[Any, ...]] = [
+    ("sound", {}, None),
+    ("no merges", {"merges": None}, TokenizerError, "merges is missing"),
+    ("merges of numbers", {"merges": [1, 2]}, TokenizerError, "allowed is str"),
+    ("a merge of one", {"merges": ["t h", "th"]}, TokenizerError, "merges: item 1 of 2 is no pair"),
+    ("merges of newlines and spaces", {"merges": ["\n \n", "\n\n \n", "▁  ", "  ▁"]}, None),
+    ("merges that make no token", {"merges": ["a b", "ab c", "▁ a", "a ▁"]}, None),
+    ("merges that are no UTF-8", {"merges": (ARR, array(STR, [b"\xe2 \x96\x81", b"\xff \xff"]))}, None),
+    ("scores that are none", {"scores": [math.nan] * N_VOCAB}, None),
+    ("a rule of a number", {"pre": 3}, None),
+    ("no byte tokens", {"token_type": [2, 3, 3] + [1] * 265}, None),
+    ("no BOS", {"bos_token_id": None}, None),
+]  # fmt: skip
+GEMMA4 = {**WHOLE, "model": "gemma4", "merges": ["▁ t", "t h", "a b"], "scores": None}
+
 SPECIAL_IDS = ("bos", "eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep")
 OTHER_IDS = ("unknown", "padding", "seperator", "mask", "cls", "fim_pre", "fim_suf", "fim_mid")  # which nobody reads
 NO_IDS: dict[str, Any] = {"-1": -1, "n_vocab": N_VOCAB, "2^32-1": 2**32 - 1, "2^63": (U64, u64(2**63))}
@@ -107,5 +123,6 @@ def _case(what: str, changes: dict[str, Any], *end: Any) -> tuple[Any, ...]:
 CASES = [
     *section("V", [_case(*case) for case in BPE]),
     *section("K", [_case(*case) for case in IDS]),
+    *section("Q", [_case(what, {**GEMMA4, **changes}, *end) for what, changes, *end in CHARACTERS]),
     *section("W", [_case(what, {**WHOLE, **changes}, *end) for what, changes, *end in SENTENCEPIECE]),
 ]

@@ -1,6 +1,6 @@
 """The types that llama-quantize gives to matrices: what its dry runs printed (llama_quantize.csv), and of what shapes.
 
-Those were of llama-cpp-python 0.3.36, with and without an importance matrix.
+Those were of llama-cpp-python 0.3.36, with and without an importance matrix. Further models are in hybrid_models.py.
 """
 
 from __future__ import annotations

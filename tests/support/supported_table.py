@@ -51,7 +51,11 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def page() -> str:
     """The tables of docs/supported.md."""
     formats = [(f.name, f"{f.bits_per_weight:.4g}", str(f.block_size), str(f.block_bytes)) for f in FORMATS.values()]
-    kinds = {"gpt2": ("`gpt2`", "byte-level BPE"), "llama": ("`llama`", "SentencePiece-style BPE with scores")}
+    kinds = {
+        "gpt2": ("`gpt2`", "byte-level BPE"),
+        "llama": ("`llama`", "SentencePiece-style BPE with scores"),
+        "gemma4": ("`gemma4`", "BPE over characters"),
+    }
     sets = [(family, " ".join(f"`{name}`" for name in names)) for family, names in processors().items()]
     return "\n".join([
         "## Architectures\n",

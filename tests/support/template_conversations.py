@@ -58,17 +58,34 @@ GLM = family(
     "<think> </think> /nothink <tool_call> </tool_call> <tool_response> </tool_response> <arg_key> </arg_key> "
     "<arg_value> </arg_value>",
 )  # fmt: skip
+GEMMA4 = family(
+    "<bos>", "<eos>", "<|turn> <turn|> <|tool> <tool|> <|think|> <|image|> <|audio|> <|video|>",
+    '<|channel> <channel|> <|tool_call> <tool_call|> <|tool_response> <tool_response|> <|"|>',
+)  # fmt: skip
+LFM2 = family(
+    "<|startoftext|>", "<|im_end|>",
+    "<|im_start|> <|endoftext|> <|tool_list_start|> <|tool_list_end|> <|tool_call_start|> <|tool_call_end|> "
+    "<|tool_response_start|> <|tool_response_end|>",
+    "<think> </think>",
+)  # fmt: skip
+GIGACHAT = family("<s>", "</s>", "<|role_sep|> <|message_sep|> <|function_call|>")
 LING = family("<|startoftext|>", "<|endoftext|>", "<role> </role> <|role_end|>")
 FAMILIES = {
     "deepseek-r1-distill": DEEPSEEK,
+    "deepseek-v2": DEEPSEEK,
     "ernie-4.5": family("<s>", "</s>", "<|begin_of_sentence|> <|end_of_sentence|>"),
     "exaone-3.5": EXAONE,
     "exaone-4": EXAONE,
     "exaone-deep": EXAONE,
     "gemma-2": family("<bos>", "<eos>", "<start_of_turn> <end_of_turn>"),
     "gemma-3": family("<bos>", "<eos>", "<start_of_turn> <end_of_turn> <start_of_image>"),
+    "gemma-4": GEMMA4,
+    "gemma-4-first": GEMMA4,
+    "gigachat-3": GIGACHAT,
+    "gigachat-3.1": GIGACHAT,
     "glm-4": GLM,
     "glm-4.5": GLM,
+    "glm-4.7-flash": GLM,
     "gpt-oss": family(
         "<|startoftext|>",
         "<|return|>",
@@ -83,6 +100,9 @@ FAMILIES = {
         "<|eos|>",
         "<|startoftext|> <|extra_0|> <|extra_4|> <|extra_5|> <|endoftext|> <|pad|>",
     ),
+    "lfm2": LFM2,
+    "lfm2.5": LFM2,
+    "lfm2.5-8b-a1b": LFM2,
     "ling-2": LING,
     "ling-lite": LING,
     "llama-3": LLAMA3,
@@ -99,6 +119,8 @@ FAMILIES = {
     "mistral-nemo": MISTRAL3,
     "mistral-small-3.2": MISTRAL7,
     "mixtral": MISTRAL,
+    "nemotron-3-nano": family("<s>", "<|im_end|>", "<|im_start|>", "<think> </think> <tool_call> </tool_call>"),
+    "nemotron-nano-v2": family("<s>", "<SPECIAL_12>", "<SPECIAL_10> <SPECIAL_11>", "<think> </think>"),
     "nemotron-super-49b": LLAMA3,
     "olmo-2": family("<|endoftext|>", "<|endoftext|>", "<|im_start|> <|im_end|> <|endofprompt|>"),
     "phi-3-mini": PHI,
@@ -110,6 +132,12 @@ FAMILIES = {
     "qwen3-coder": QWEN3,
     "qwen3-instruct-2507": QWEN3,
     "qwen3-thinking-2507": QWEN3,
+    "qwen3.5": family(
+        None,
+        "<|im_end|>",
+        "<|im_start|> <|endoftext|> <|vision_start|> <|vision_end|> <|image_pad|> <|video_pad|>",
+        "<tool_call> </tool_call> <tool_response> </tool_response> <think> </think>",
+    ),
     "seed-oss": family(
         "<seed:bos>",
         "<seed:eos>",

@@ -30,12 +30,14 @@ def model_file(name: str) -> Path:
         pytest.skip(str(error))
 
 
-def load(path: Path, name: str = "", **keys: Any) -> Tokenizer:
+def load(path: Path, name: str = "", chat_template: str | None = None, **keys: Any) -> Tokenizer:
     """Write `tokenizer.ggml.<key>` values to the file of a model called `name`, and load the tokenizer that they make.
 
     A list is an array of the kind of its first item, bytes are an array's payload as it is; None leaves a key out.
     """
     pairs = [pair(f"tokenizer.ggml.{key}", *payload(value)) for key, value in keys.items() if value is not None]
+    if chat_template is not None:
+        pairs.append(pair("tokenizer.chat_template", STR, chat_template))
     path.write_bytes(build([pair("general.architecture", STR, "llama"), pair("general.name", STR, name), *pairs]))
     return load_tokenizer(GGUF.open(path).metadata)
 

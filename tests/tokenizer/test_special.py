@@ -57,6 +57,36 @@ FAMILIES = {
         "<|endoftext|> <|return|> <|call|>",  # <|end|> ends a message, of several in a reply
     ),
     "Solar Open": ("<s> <|endoftext|> <|end|> <|flush|> <|calls|>", "<|flush|>", "<|endoftext|> <|flush|> <|calls|>"),
+    # Of these the tokens that their templates or llama.cpp name, and the ends that llama.cpp finds among them.
+    "LFM2": ("<|startoftext|> <|endoftext|> <|im_start|> <|im_end|>", "<|im_end|>", "<|endoftext|> <|im_end|>"),
+    "Granite 4": (
+        "<|pad|> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|end_of_text|> <|start_of_role|>",
+        "<|end_of_text|>",
+        "<|end_of_text|> <|fim_pad|>",
+    ),
+    "Nemotron 3 Nano": ("<unk> <s> </s> <|im_start|> <|im_end|>", "<|im_end|>", "</s> <|im_end|>"),
+    "Nemotron Nano 2": ("<unk> <s> </s> <SPECIAL_10> <SPECIAL_11> <SPECIAL_12>", "<SPECIAL_12>", "</s> <SPECIAL_12>"),
+    "Falcon-H1": (
+        "<|pad|> <|end_of_text|> <|im_start|> <|im_end|> <|prefix|> <|middle|> <|suffix|>",
+        "<|end_of_text|>",
+        "<|end_of_text|> <|im_end|>",
+    ),
+    "DeepSeek V2": (
+        "<\uff5cbegin▁of▁sentence\uff5c> <\uff5cend▁of▁sentence\uff5c> <\uff5cfim▁hole\uff5c>",
+        "<\uff5cend▁of▁sentence\uff5c>",
+        "<\uff5cend▁of▁sentence\uff5c>",
+    ),
+    "Moonlight": (
+        "[BOS] [EOS] <|im_end|> <|im_user|> <|im_middle|> [EOT] [PAD] [UNK]",
+        "<|im_end|>",
+        "[EOS] <|im_end|> [EOT] [PAD]",
+    ),
+    "Kanana 2": (
+        "<|begin_of_text|> <|end_of_text|> <|eot_id|> <|eom_id|>",
+        "<|eot_id|>",
+        "<|end_of_text|> <|eot_id|> <|eom_id|>",
+    ),
+    "GigaChat 3": ("<unk> <s> </s> <|role_sep|> <|message_sep|> <|function_call|>", "</s>", "</s>"),
 }
 
 

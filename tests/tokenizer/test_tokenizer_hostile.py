@@ -16,8 +16,8 @@ SPM = {"model": "llama", "tokens": [*SPM_TOKENS, "a", "▁"], "scores": [0.0] * 
 @pytest.mark.parametrize(
     ("keys", "error", "message"),
     [
-        (BPE | {"model": "rwkv"}, UnsupportedError, "'rwkv', known are gpt2, llama"),
-        (BPE | {"model": None}, UnsupportedError, "known are gpt2, llama"),
+        (BPE | {"model": "rwkv"}, UnsupportedError, "'rwkv', known are gpt2, llama, gemma4"),
+        (BPE | {"model": None}, UnsupportedError, "known are gpt2, llama, gemma4"),
         (BPE | {"model": 7}, FormatError, "tokenizer.ggml.model"),
         (BPE | {"pre": "x" * 1000}, UnsupportedError, r"known are llama-bpe, .* and \d+ others;"),
         (BPE | {"tokens": None}, TokenizerError, "tokens is missing"),
