@@ -65,11 +65,13 @@ def read_config(
     partial_rope: bool = False,
     experts: bool = False,
     predicts: bool = False,
+    latent: bool = False,
 ) -> Config:
     """The hyper-parameters of an architecture whose layers are all alike.
 
-    partial_rope: whether it may rotate only the first part of a head. experts: whether it may have routed experts.
+    partial_rope: whether it may rotate only a part of a head. experts: whether it may have routed experts.
     predicts: whether it may have blocks at its end that predict further tokens; they are passed over.
+    latent: whether values may have another length than keys (multi-head latent attention).
     """
     layers = read_layers(meta, architecture, lo=1)
     for field, key in LAYER_KEYS.items():
@@ -77,7 +79,10 @@ def read_config(
         if len(set(values)) > 1:
             found = f"{architecture}.{key} differs between layers ({values[:8]} …)"
             raise UnsupportedError(f"{found}; {architecture} is supported with the same for all")
-    base = read_base(meta, architecture, n_vocab, layers, partial_rope=partial_rope, experts=experts, predicts=predicts)
+    base = read_base(
+        meta, architecture, n_vocab, layers,
+        partial_rope=partial_rope, experts=experts, predicts=predicts, latent=latent,
+    )  # fmt: skip
     return Config(**vars(base), **vars(layers[0]))
 
 
@@ -106,6 +111,7 @@ def read_base(
     partial_rope: bool = False,
     experts: bool = False,
     predicts: bool = False,
+    latent: bool = False,
 ) -> BaseConfig:
     """The hyper-parameters that all layers share. Heads are by default as long as layer 0 has it."""
     a = f"{architecture}."
@@ -118,7 +124,7 @@ def read_base(
         found = f"{a}attention.head_count = {most} heads of {head_dim} values"
         raise FormatError(f"{found}; all together may have {MAX_WIDTH}: {HINT}")
     value_length = meta.u32(a + "attention.value_length", head_dim, lo=1, hi=MAX_HEAD_DIM)
-    if value_length != head_dim:
+    if value_length != head_dim and not latent:
         raise UnsupportedError(
             f"{a}attention.value_length = {value_length} differs from key_length = {head_dim}; they must be equal"
         )

@@ -161,7 +161,7 @@ def plan(n_rope: int = 2) -> Plan:
 
 HEADS = {
     "n_head": 2, "n_head_kv": 1, "head_dim": 4, "rope": -1, "window": 0, "scale": 1.0, "q_norm": None, "k_norm": None,
-    "head_eps": 0.0, "softcap": 0.0, "norm_after_rope": False, "sinks": None,
+    "head_eps": 0.0, "softcap": 0.0, "norm_after_rope": False, "sinks": None, "rope_start": 0,
     "temperature_scale": 0.0, "temperature_length": 0,
 }  # fmt: skip
 
@@ -176,6 +176,12 @@ def glu(dst: int, gate: Weight, up: Weight, activation: str = "silu") -> None:
 
 def attention(reads: list[int], dst: int, n_rope: int = 2, **wrong: Any) -> None:
     plan(n_rope).add("attention", reads, [dst], **{**HEADS, **wrong})
+
+
+def head_linear(*matrices: Any, reads: Any = (0,), writes: Any = (1,), norm: Any = None, **wrong: Any) -> None:
+    """Two heads of 4 values, of which 3 become 3 and one is passed."""
+    right = {"n_head": 2, "first_row": 0, "n_rows": 3}
+    plan().add("head_linear", reads, writes, matrices or [(weight(6, 3), None)], norm=norm, **{**right, **wrong})
 
 
 ROUTER = {
@@ -215,6 +221,10 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
     experts_down(DOWN, DOWN_SHARED, reads=(HIDDEN, ROUTING, SHARED))
     linear([1], (weight(8, 8), np.ones(8)), norm=np.ones(8))
     glu(1, weight(8, 8), weight(8, 8))
+    head_linear()
+    head_linear(writes=[2], n_rows=1, first_row=2)
+    head_linear((weight(4, 4), None), writes=[2], n_rows=2)
+    attention([0, 2], 1, rope=0, n_rope=1, rope_start=2, k_norm=np.ones(2))
     attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4), sinks=np.ones(2), temperature_scale=0.1, temperature_length=8)
     ended = plan()
     ended.add("lm_head", [0], [], [(weight(5, 8), None)], softcap=0.0, scale=1.0)
@@ -258,9 +268,24 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: attention([0, 2, 3], 1, window=-1),
         lambda: attention([0, 2, 3], 1, rope=1),
         lambda: attention([0, 2, 3], 1, n_rope=3, rope=0),
-        lambda: attention([0, 2, 3], 1, q_norm=np.ones(3)),
+        lambda: attention([0, 2, 3], 1, q_norm=np.ones(5)),
         lambda: attention([0, 2, 3], 1, sinks=np.ones(1)),
         lambda: attention([0, 2, 3], 1, temperature_scale=0.1),
+        lambda: attention([0], 1),
+        lambda: attention([0, 4], 1),
+        lambda: attention([0, 2], 1, rope=0, rope_start=1),
+        *[lambda n=n: attention([0, 2], 1, rope=0, n_rope=1, rope_start=n) for n in (-1, 3, 5, 2**62)],
+        *[lambda n=n: head_linear(n_head=n) for n in (0, -1, 3, 8, 2**62)],
+        *[lambda n=n: head_linear(n_rows=n) for n in (0, -1, 4, 2**63 - 1)],
+        *[lambda n=n: head_linear(first_row=n) for n in (-1, 1, 2**63 - 1)],
+        lambda: head_linear(reads=[0, 4]),
+        lambda: head_linear(writes=[3]),
+        lambda: head_linear(writes=[5]),
+        lambda: head_linear((weight(6, 5), None)),
+        lambda: head_linear((weight(7, 3), None)),
+        lambda: head_linear((weight(6, 3), np.ones(6))),
+        lambda: head_linear((weight(6, 3), None), (weight(6, 3), None)),
+        lambda: head_linear(norm=np.ones(8)),
         lambda: experts_up(reads=(X,)),
         lambda: experts_up(reads=(X, Z, GATE)),
         lambda: experts_up(writes=(HIDDEN,)),

@@ -158,7 +158,7 @@ static struct scratch_need attention_need(const struct op *op, struct step_size 
 static int64_t attention_position_bytes(const struct op *op, enum format format)
 {
     const struct attention *a = op->parameters;
-    return 2 * a->n_head_kv * padded_row_bytes(format, a->head_dim);
+    return (keys_are_values(op) ? 1 : 2) * a->n_head_kv * padded_row_bytes(format, a->head_dim);
 }
 
 static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struct team *team, int thread)
@@ -232,19 +232,20 @@ static int run_attention(struct step *s, const struct op *op, struct team *team,
 static const char *check_attention(const struct plan *plan, const struct op *op)
 {
     const struct attention *a = op->parameters;
-    if (op->n_in != 3 || op->n_out != 1 || op->n_matrices != 0)
-        return "queries, keys and values into one slot";
+    if (op->n_in < 2 || op->n_in > 3 || op->n_out != 1 || op->n_matrices != 0)
+        return "queries, keys and values, or keys that are values, into one slot";
     if (a->n_head < 1 || a->n_head_kv < 1 || a->n_head % a->n_head_kv || a->head_dim < 1 || a->window < 0)
         return "as many query heads for every KV head, a window of 0 or more";
     int64_t n_q = plan->width[op->in[Q]], n_kv = plan->width[op->in[K]];
     if (n_q % a->head_dim || n_q / a->head_dim != a->n_head || plan->width[op->out[0]] != n_q)
         return "slots of n_head heads for queries and result";
-    if (n_kv % a->head_dim || n_kv / a->head_dim != a->n_head_kv || plan->width[op->in[V]] != n_kv)
+    if (n_kv % a->head_dim || n_kv / a->head_dim != a->n_head_kv || (!keys_are_values(op) && plan->width[op->in[V]] != n_kv))
         return "slots of n_head_kv heads for keys and values";
-    if (a->rope < -1 || a->rope >= plan->n_ropes || (a->rope >= 0 && 2 * plan->rope[a->rope].n_pairs > a->head_dim))
+    if (a->rope < -1 || a->rope >= plan->n_ropes || a->rope_start < 0 || a->rope_start > a->head_dim ||
+        (a->rope >= 0 && 2 * plan->rope[a->rope].n_pairs > a->head_dim - a->rope_start))
         return "a rope that fits the heads";
-    if ((a->q_norm.data && a->q_norm.n != a->head_dim) || (a->k_norm.data && a->k_norm.n != a->head_dim))
-        return "norms of head_dim values";
+    if ((a->q_norm.data && a->q_norm.n > a->head_dim) || (a->k_norm.data && a->k_norm.n > a->head_dim))
+        return "norms of head_dim values at most";
     if (a->sinks.data && a->sinks.n != a->n_head)
         return "a sink for each query head";
     if (a->temperature_scale != 0 && a->temperature_length < 1)
@@ -257,6 +258,7 @@ static const struct field fields[] = {
     FIELD(INT, attention, n_head_kv),
     FIELD(INT, attention, head_dim),
     FIELD(INT, attention, rope),
+    FIELD(INT, attention, rope_start),
     FIELD(INT, attention, window),
     FIELD(INT, attention, temperature_length),
     FIELD(FLOAT, attention, temperature_scale),

@@ -6,18 +6,21 @@
 struct attention {
     int64_t n_head, n_head_kv, head_dim;
     int64_t rope;               /* index into plan.rope, or -1 */
+    int64_t rope_start;         /* the first value of a head that it turns */
     int64_t window;             /* 0: all earlier positions are visible */
     int64_t temperature_length; /* of a query at position pos the scores are multiplied by */
     float temperature_scale;    /* 1 + temperature_scale * ln(1 + pos / temperature_length), a whole quotient; 0: by nothing */
     float scale, head_eps;
     float softcap;              /* scores become softcap * tanh(score / softcap), if > 0 */
     int64_t norm_after_rope;    /* whether heads are normed after it instead of before */
-    struct vector q_norm, k_norm; /* [head_dim] or none: RMSNorm of every head */
+    struct vector q_norm, k_norm; /* [n] or none: RMSNorm of the first n values of every head */
     struct vector sinks;        /* [n_head] or none: the score of a key that every query sees, whose value is 0 */
 };
 
-/* The slots it reads: [n_head][head_dim], [n_head_kv][head_dim] twice; Q and K may be changed in place. */
+/* The slots it reads: [n_head][head_dim], [n_head_kv][head_dim] twice; Q and K may be changed in place. Without V the values are the keys
+ * themselves, normed and turned as they are, and one row of the cache is both (multi-head latent attention). */
 enum { Q, K, V };
+static inline int keys_are_values(const struct op *op) { return op->n_in == V; }
 
 const struct segment *segment_of(const struct step *s, int row);
 static inline int64_t position(const struct segment *seg, int row) { return seg->pos + row - seg->row; }

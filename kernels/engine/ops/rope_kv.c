@@ -45,29 +45,29 @@ struct kv_head cache_head(const struct op *op, const struct cache *cache, int he
     const struct attention *a = op->parameters;
     int64_t bytes = cache->n_ctx * padded_row_bytes(cache->format, a->head_dim);
     const uint8_t *k = cache->data + cache->offset[op->state] + head * bytes;
-    return (struct kv_head){k, k + a->n_head_kv * bytes, cache->format};
+    return (struct kv_head){k, keys_are_values(op) ? k : k + a->n_head_kv * bytes, cache->format};
 }
 
-/* Norms and rotates heads of one row in place; norm may be NULL. */
-static void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row)
+/* Norms and rotates heads of one row in place. */
+static void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, struct vector norm, int row)
 {
     const struct attention *a = op->parameters;
     const struct rope *rope = a->rope < 0 ? NULL : &s->plan->rope[a->rope];
     int64_t at = rope ? table_row(s, a->rope, row) : 0;
     for (int h = 0; h < n_head; h++, heads += a->head_dim) {
-        if (norm && !a->norm_after_rope)
-            s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
+        if (norm.data && !a->norm_after_rope)
+            s->kernels->rms_norm(heads, norm.data, norm.n, a->head_eps, heads);
         if (rope)
-            s->kernels->rope(heads, rope->n_pairs, s->scratch->cos + at, s->scratch->sin + at, rope->interleaved);
-        if (norm && a->norm_after_rope)
-            s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
+            s->kernels->rope(heads + a->rope_start, rope->n_pairs, s->scratch->cos + at, s->scratch->sin + at, rope->interleaved);
+        if (norm.data && a->norm_after_rope)
+            s->kernels->rms_norm(heads, norm.data, norm.n, a->head_eps, heads);
     }
 }
 
 void rotate_queries(const struct step *s, const struct op *op, float *heads, int n_head, int row)
 {
     const struct attention *a = op->parameters;
-    rotate_heads(s, op, heads, n_head, a->q_norm.data, row);
+    rotate_heads(s, op, heads, n_head, a->q_norm, row);
     if (a->temperature_scale == 0)
         return;
     int64_t periods = position(segment_of(s, row), row) / a->temperature_length;
@@ -102,12 +102,14 @@ void append_heads(const struct step *s, const struct op *op, const struct segmen
 {
     const struct attention *a = op->parameters;
     float *k = s->scratch->slot[op->in[K]] + (int64_t)row * s->plan->width[op->in[K]] + head0 * a->head_dim;
-    const float *v = s->scratch->slot[op->in[V]] + (int64_t)row * s->plan->width[op->in[V]] + head0 * a->head_dim;
-    rotate_heads(s, op, k, n, a->k_norm.data, row);
-    for (int h = head0; h < head0 + n; h++, k += a->head_dim, v += a->head_dim) {
+    rotate_heads(s, op, k, n, a->k_norm, row);
+    for (int h = head0; h < head0 + n; h++, k += a->head_dim) {
         struct kv_head kv = cache_head(op, seg->cache, h);
         int64_t at = position(seg, row) * padded_row_bytes(kv.format, a->head_dim);
         store(s->kernels, k, a->head_dim, kv.format, (uint8_t *)kv.k + at);
+        if (keys_are_values(op))
+            continue;
+        const float *v = s->scratch->slot[op->in[V]] + (int64_t)row * s->plan->width[op->in[V]] + h * a->head_dim;
         store(s->kernels, v, a->head_dim, kv.format, (uint8_t *)kv.v + at);
     }
 }
