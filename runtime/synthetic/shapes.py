@@ -11,12 +11,29 @@ from subbyte.runtime.quantize.matrices import ModelTraits
 
 
 class ExpertShape(NamedTuple):
-    """Routed experts of a layer. n_used: those of a token. n_ff: of each; n_ff_shared: of those of all tokens."""
+    """Routed experts of a layer. n_used: those of a token. n_ff: of each; n_ff_shared: of those of all tokens.
+
+    weights_scale: of the weights of the chosen, which are sigmoids then, with a bias for choosing; None: of a softmax.
+    """
 
     n_expert: int
     n_used: int
     n_ff: int
     n_ff_shared: int = 0
+    weights_scale: float | None = None
+
+
+class LatentShape(NamedTuple):
+    """Multi-head latent attention. Ranks are those of the queries' maps and of the vector that is cached for all heads.
+
+    A head has n_nope + n_rot values, of which rope turns the last, in its queries and keys, and n_value in its values.
+    """
+
+    q_rank: int
+    kv_rank: int
+    n_nope: int
+    n_rot: int
+    n_value: int
 
 
 class LayerShape(NamedTuple):
@@ -41,7 +58,8 @@ class VocabularySize(NamedTuple):
 class Shape:
     """Of a model as its `architecture` has it. All layers with experts have as many.
 
-    rope_factor: what Llama 3.1's rule stretches low frequencies by; yarn_factor: what YaRN does.
+    head_dim: of what is cached, where attention is latent. rope_factor: what Llama 3.1's rule stretches low frequencies
+    by; yarn_factor: what YaRN does.
     """
 
     name: str
@@ -56,6 +74,7 @@ class Shape:
     tied: bool = False
     rope_factor: float | None = None
     yarn_factor: float | None = None
+    latent: LatentShape | None = None
 
     @property
     def gqa(self) -> int:
@@ -66,6 +85,11 @@ class Shape:
     def experts(self) -> ExpertShape | None:
         """Of the layers that have them."""
         return next((layer.experts for layer in self.layers if layer.experts), None)
+
+    @property
+    def n_dense(self) -> int:
+        """Layers at the start that have no experts, where others have."""
+        return next((i for i, layer in enumerate(self.layers) if layer.experts), 0)
 
     @property
     def traits(self) -> ModelTraits:
@@ -87,6 +111,7 @@ class Shape:
 LLAMA_3 = VocabularySize("llama-bpe", 128256, 256, 280147)
 QWEN_2 = VocabularySize("qwen2", 151936, 293, 151387)
 GPT_4O = VocabularySize("gpt-4o", 201088, 1090, 446189)
+GLM_4 = VocabularySize("glm4", 154880, 60, 321649)
 SMALL = VocabularySize("qwen2", 4096, 2, 6000)  # of no real model
 EXAONE_3 = VocabularySize("exaone", 102400, 362, 101782)  # merges: as many as tokens of several bytes
 
@@ -111,6 +136,11 @@ def _nemotron_49b() -> tuple[LayerShape, ...]:
     return tuple(LayerShape(0, 0, n) if i in without else LayerShape(64, 8, n) for i, n in enumerate(n_ff))
 
 
+def _glm_4_7_flash() -> tuple[LayerShape, ...]:
+    """zai-org/GLM-4.7-Flash's config.json: one dense layer, then 64 experts and a shared one."""
+    return LayerShape(20, 1, 10240), *_sparse(46, 20, 1, ExpertShape(64, 4, 1536, 1536, 1.8))
+
+
 _QWEN3_30B = _sparse(48, 32, 4, ExpertShape(128, 8, 768))
 _GPT_OSS_20B = _sparse(24, 64, 8, ExpertShape(32, 4, 2880))
 _SMALL_MOE = _sparse(4, 8, 2, ExpertShape(16, 4, 256))
@@ -125,6 +155,18 @@ SHAPES = {
         Shape("exaone-7.8b", "exaone", _same(32, 32, 8, 14336), 4096, 128, EXAONE_3, 32768, 1e6, 1e-5, rope_factor=8.0),
         Shape("qwen3-30b-a3b", "qwen3moe", _QWEN3_30B, 2048, 128, QWEN_2, 40960, 1e6, 1e-6),
         Shape("gpt-oss-20b", "gpt-oss", _GPT_OSS_20B, 2880, 64, GPT_4O, 131072, 1.5e5, 1e-5, yarn_factor=32.0),
+        Shape(
+            "glm-4.7-flash",
+            "deepseek2",
+            _glm_4_7_flash(),
+            2048,
+            576,
+            GLM_4,
+            202752,
+            1e6,
+            1e-5,
+            latent=LatentShape(768, 512, 192, 64, 256),
+        ),
         Shape("small-moe", "qwen3moe", _SMALL_MOE, 512, 64, SMALL, 4096, 1e6, 1e-6),
         Shape("nemotron-49b", "deci", _nemotron_49b(), 8192, 128, LLAMA_3, 131072, 5e5, 1e-5, rope_factor=8.0),
     )

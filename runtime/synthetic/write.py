@@ -23,7 +23,7 @@ from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
 from subbyte.runtime.files import FileKind, atomic_write, check_place, write_failure
 from subbyte.runtime.synthetic.blocks import random_blocks
-from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, Shape
+from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, LatentShape, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
 from subbyte.runtime.synthetic.vocabulary import add_vocabulary
 from subbyte.runtime.types import Progress
@@ -97,8 +97,10 @@ def _write_header(model: Synthetic, path: Path) -> None:
     if s.experts is not None:
         _add_experts(w, s, s.experts)
     w.add_key_length(s.head_dim)
-    w.add_value_length(s.head_dim)
-    w.add_rope_dimension_count(s.head_dim)
+    w.add_value_length(s.latent.kv_rank if s.latent else s.head_dim)
+    w.add_rope_dimension_count(s.latent.n_rot if s.latent else s.head_dim)
+    if s.latent:
+        _add_latent(w, s.latent)
     w.add_rope_freq_base(s.freq_base)
     w.add_layer_norm_rms_eps(s.eps)
     if s.architecture == "gpt-oss":
@@ -122,12 +124,27 @@ def _write_header(model: Synthetic, path: Path) -> None:
 
 
 def _add_experts(w: gguf.GGUFWriter, s: Shape, of: ExpertShape) -> None:
+    import gguf
+
     w.add_expert_count(of.n_expert)
     w.add_expert_used_count(of.n_used)
     if s.architecture != "llama":  # Mixtral has no key of its own for the length of an expert
         w.add_expert_feed_forward_length(of.n_ff)
     if of.n_ff_shared:
-        w.add_expert_shared_feed_forward_length(of.n_ff_shared)
+        w.add_expert_shared_count(of.n_ff_shared // of.n_ff)
+    if s.n_dense:
+        w.add_leading_dense_block_count(s.n_dense)
+    if of.weights_scale is not None:
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+        w.add_expert_weights_scale(of.weights_scale)
+        w.add_expert_weights_norm(True)
+
+
+def _add_latent(w: gguf.GGUFWriter, of: LatentShape) -> None:
+    w.add_q_lora_rank(of.q_rank)
+    w.add_kv_lora_rank(of.kv_rank)
+    w.add_key_length_mla(of.n_nope + of.n_rot)
+    w.add_value_length_mla(of.n_value)
 
 
 def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, on_progress: Progress | None) -> None:
@@ -139,6 +156,8 @@ def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, o
             file.write(model.shape.rope_freqs().tobytes())
         elif name.endswith("norm.weight"):
             file.write(np.ones(shape, np.float32).tobytes())
+        elif name.endswith("exp_probs_b.bias"):
+            file.write(np.zeros(shape, np.float32).tobytes())
         else:
             key = format, shape[-1]
             if key not in pools:

@@ -106,7 +106,7 @@ def test_vocabularies_have_the_real_number_of_tokens_and_merges_that_make_them(s
 @pytest.mark.parametrize("shape, n_tensors, params", [
     ("llama-3.2-1b", 147, 1.2358e9), ("llama-3-8b", 291, 8.030e9), ("llama-3.1-8b", 292, 8.030e9),
     ("qwen3-14b", 443, 14.768e9), ("exaone-7.8b", 292, 7.818e9), ("nemotron-49b", 569, 49.867e9),
-    ("qwen3-30b-a3b", 579, 30.532e9), ("gpt-oss-20b", 459, 20.915e9),
+    ("qwen3-30b-a3b", 579, 30.532e9), ("gpt-oss-20b", 459, 20.915e9), ("glm-4.7-flash", 844, 29.943e9),
 ])  # fmt: skip
 def test_every_shape_has_the_size_of_its_model(shape: str, n_tensors: int, params: float) -> None:
     tensors = parse(f"{shape}:Q4_K").tensors().values()
