@@ -101,7 +101,7 @@ def test_every_architecture_with_every_block_type(arch: str, tmp_path: Path) -> 
     s = SHAPES[arch]
     n_ff = [256 * -(-n // 64) for n in s["n_ff"]] if isinstance(s["n_ff"], list) else 256
     shape = {**s, "n_layer": max(s["n_layer"], 6), "n_embd": 256, "head_dim": 256, "n_ff": n_ff}
-    shape |= {name: 256 for name in ("n_ff_exp", "n_ff_shexp") if name in s}
+    shape |= {name: 256 for name in ("n_ff_exp", "n_ff_shexp", "q_rank", "kv_rank", "n_value") if name in s}
     matrices = matrix_shapes(arch, shape)
     assert len(matrices) >= len(FORMATS)
     tensors, weights = mixed_tensors(matrices)
