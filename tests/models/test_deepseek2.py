@@ -10,37 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 from model_logits import TOKENS, logits
-from numpy.typing import NDArray
-from tiny_models import DEEPSEEK2, N_VOCAB, Shape, forward, frequencies, write_model
+from tiny_models import DEEPSEEK2, N_VOCAB, Shape, forward, frequencies, write_model, write_old_deepseek2
 
 import subbyte as sb
 from subbyte.kernels import best_isa
 from subbyte.models import deepseek2
 
-F32 = NDArray[np.float32]
 LITE: Shape = {**DEEPSEEK2, "q_rank": 0}
-OLD_KEYS: dict[str, Any] = {
-    "attention.head_count_kv": 4, "attention.key_length": 40, "attention.value_length": 40,
-    "attention.key_length_mla": None, "attention.value_length_mla": None,
-}  # fmt: skip
 
 each_isa = pytest.mark.parametrize("isa", ["scalar", best_isa()])
 
 
-def write_old(path: Path, shape: Shape = DEEPSEEK2) -> dict[str, F32]:
-    """A file of before April 2025: one tensor for the maps of a layer to keys and values, neither transposed."""
-    weights = write_model(path, "deepseek2", shape)
-    tensors: dict[str, Any] = {}
-    for i in range(shape["n_layer"]):
-        keys, values = (weights[f"blk.{i}.attn_{kind}_b"] for kind in "kv")
-        both = np.concatenate([keys.swapaxes(1, 2), values], axis=1).reshape(-1, shape["kv_rank"])
-        tensors |= {f"blk.{i}.attn_{kind}_b.weight": None for kind in "kv"} | {f"blk.{i}.attn_kv_b.weight": both}
-    return write_model(path, "deepseek2", shape, tensors=tensors, **OLD_KEYS)
-
-
 @each_isa
 def test_an_old_file_is_computed_as_a_new_one(isa: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    weights = write_old(tmp_path / "old.gguf")
+    weights = write_old_deepseek2(tmp_path / "old.gguf")
     with caplog.at_level(logging.INFO, "subbyte"):
         whole = logits(tmp_path / "old.gguf", TOKENS, isa=isa)
     assert "attn_kv_b: its maps to keys are transposed, in 0 MB of memory" in caplog.text
@@ -51,7 +34,7 @@ def test_an_old_file_is_computed_as_a_new_one(isa: str, tmp_path: Path, caplog: 
 
 
 def test_old_and_new_files_keep_as_much_of_a_position(tmp_path: Path) -> None:
-    write_old(tmp_path / "old.gguf")
+    write_old_deepseek2(tmp_path / "old.gguf")
     write_model(tmp_path / "new.gguf", "deepseek2")
     for name in ("old", "new"):
         with sb.load(tmp_path / f"{name}.gguf") as model:
@@ -67,7 +50,7 @@ def test_one_map_makes_the_queries_of_lite_models(isa: str, tmp_path: Path) -> N
 
 
 def test_old_lite_files(tmp_path: Path) -> None:
-    weights = write_old(tmp_path / "m.gguf", LITE)
+    weights = write_old_deepseek2(tmp_path / "m.gguf", LITE)
     assert np.abs(logits(tmp_path / "m.gguf", TOKENS) - forward("deepseek2", weights, TOKENS, LITE)).max() < 1e-4
 
 

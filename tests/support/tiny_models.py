@@ -267,6 +267,29 @@ def write_model(
     return weights
 
 
+def write_old_deepseek2(path: Path, shape: Shape = DEEPSEEK2) -> dict[str, F32]:
+    """A deepseek2 of before April 2025: in each layer one tensor of maps to keys and values, none of them transposed.
+
+    The weights are those of a new one.
+    """
+    weights = write_model(path, "deepseek2", shape)
+    tensors: dict[str, Any] = {}
+    for i in range(shape["n_layer"]):
+        k_b, v_b = weights[f"blk.{i}.attn_k_b"], weights[f"blk.{i}.attn_v_b"]
+        kv_b = np.concatenate([k_b.swapaxes(1, 2), v_b], axis=1).reshape(-1, shape["kv_rank"])
+        tensors |= {
+            f"blk.{i}.attn_k_b.weight": None,
+            f"blk.{i}.attn_v_b.weight": None,
+            f"blk.{i}.attn_kv_b.weight": kv_b,
+        }
+    metadata: dict[str, Any] = {
+        "attention.head_count_kv": shape["n_head"],
+        "attention.key_length": shape["head_dim"] + shape["n_rot"], "attention.value_length": shape["n_value"],
+        "attention.key_length_mla": None, "attention.value_length_mla": None,
+    }  # fmt: skip
+    return write_model(path, "deepseek2", shape, tensors=tensors, **metadata)
+
+
 def write_mixed_model(path: Path) -> None:
     """A llama of shape MIXED with random blocks of every type: its matrices take them in turn."""
     matrices = matrix_shapes("llama", MIXED)
@@ -479,21 +502,25 @@ def attend(arch: str, x: F64, b: dict[str, F32], head_dim: int, turn: tuple[F64,
     return attention(q, k, v, scale, window, softcap=softcap, sinks=b.get("attn_sinks")).reshape(n, -1)
 
 
-def attend_latent(x: F64, b: dict[str, F32], turn: tuple[F64, float], scale: float) -> F64:
-    """The same of latent attention, with keys and values of each head as the paper has them: nothing is absorbed."""
+def latent_queries_and_keys(x: F64, b: dict[str, F32], turn: tuple[F64, float]) -> tuple[F64, F64, F64]:
+    """Queries and keys [n, heads, d] of latent attention, and c [n, kv_rank], as the paper has them."""
     n, (heads, rank, n_nope) = len(x), b["attn_k_b"].shape
-    q = (
-        linear(x, b, "attn_q")
-        if "attn_q" in b
-        else linear(rms(linear(x, b, "attn_q_a"), b["attn_q_a_norm"]), b, "attn_q_b")
-    )
+    if "attn_q" in b:
+        q = linear(x, b, "attn_q")
+    else:
+        q = linear(rms(linear(x, b, "attn_q_a"), b["attn_q_a_norm"]), b, "attn_q_b")
     q = q.reshape(n, heads, -1)
     c, p = np.split(linear(x, b, "attn_kv_a_mqa"), [rank], axis=1)
-    c = rms(c, b["attn_kv_a_norm"])
-    k, v = np.einsum("nc,hck->nhk", c, b["attn_k_b"]), np.einsum("nc,hvc->nhv", c, b["attn_v_b"])
-    q_turned, p = rope(q[..., n_nope:], *turn, True), rope(p[:, None], *turn, True)
-    q, k = np.concatenate([q[..., :n_nope], q_turned], -1), np.concatenate([k, np.repeat(p, heads, axis=1)], -1)
-    return attention(q, k, v, scale * q.shape[-1] ** -0.5, 0).reshape(n, -1)
+    c, p = rms(c, b["attn_kv_a_norm"]), rope(p[:, None], *turn, True)
+    k = np.concatenate([np.einsum("nc,hck->nhk", c, b["attn_k_b"]), np.repeat(p, heads, axis=1)], -1)
+    return np.concatenate([q[..., :n_nope], rope(q[..., n_nope:], *turn, True)], -1), k, c
+
+
+def attend_latent(x: F64, b: dict[str, F32], turn: tuple[F64, float], scale: float) -> F64:
+    """What latent attention makes of a layer's input, before attn_output."""
+    q, k, c = latent_queries_and_keys(x, b, turn)
+    v = np.einsum("nc,hvc->nhv", c, b["attn_v_b"])
+    return attention(q, k, v, scale * q.shape[-1] ** -0.5, 0).reshape(len(x), -1)
 
 
 def feed_forward(arch: str, x: F64, b: dict[str, F32]) -> F64:
