@@ -44,15 +44,10 @@ def configure(meta: Metadata, n_vocab: int) -> DeepSeek2Config:
     a = "deepseek2."
     c = read_config(meta, "deepseek2", n_vocab, partial_rope=True, experts=True, predicts=True, latent=True)
     kv_rank, n_rot = meta.u32(a + "attention.kv_lora_rank", lo=1, hi=MAX_HEAD_DIM), c.rope.n_rot
-    n_key, n_value = read_lengths(meta, a, c.head_dim, kv_rank + n_rot)
-    if n_key <= n_rot or c.n_head * max(n_key, n_value, kv_rank + n_rot) > MAX_WIDTH:
-        found = (
-            f"{a}attention.head_count = {c.n_head} heads of {n_key} values, {a}rope.dimension_count = {n_rot} of them"
-        )
-        raise FormatError(
-            f"{found}, with {kv_rank + n_rot} cached; rope turns a part of a head, and all heads together may have "
-            f"{MAX_WIDTH} values: {HINT}"
-        )
+    n_key, n_value = read_lengths(meta, a, n_rot, kv_rank + n_rot)
+    if c.n_head * max(n_key, n_value, kv_rank + n_rot) > MAX_WIDTH:
+        found = f"{a}attention.head_count = {c.n_head} heads of {n_key} values, {kv_rank + n_rot} in the cache"
+        raise FormatError(f"{found}; all together may have {MAX_WIDTH}: {HINT}")
     rope, scale = read_sharpness(meta, a, c.rope)
     gating = "sigmoid" if n_vocab == GLM_VOCABULARY else "softmax"
     routed = meta.u32(a + "expert_count", 0) > 0
@@ -67,15 +62,18 @@ def configure(meta: Metadata, n_vocab: int) -> DeepSeek2Config:
     )
 
 
-def read_lengths(meta: Metadata, a: str, key_length: int, n_cached: int) -> tuple[int, int]:
-    """Lengths of a head's keys and values; key_length is that where a file has no length of the cache beside it."""
-    key, value = a + "attention.key_length_mla", a + "attention.value_length_mla"
-    if key not in meta and value not in meta:
-        return key_length, meta.u32(a + "attention.value_length", key_length, lo=1, hi=MAX_HEAD_DIM)
-    if key_length != n_cached:
-        found = f"{a}attention.key_length = {key_length}, but kv_lora_rank and rope.dimension_count make {n_cached}"
-        raise FormatError(f"{found} with {key}; they must be equal: {HINT}")
-    return meta.u32(key, lo=1, hi=MAX_HEAD_DIM), meta.u32(value, lo=1, hi=MAX_HEAD_DIM)
+def read_lengths(meta: Metadata, a: str, n_rot: int, n_cached: int) -> tuple[int, int]:
+    """Lengths of a head's keys, of which rope turns n_rot values and leaves some, and of its values.
+
+    Files of before April 2025 have them where others have the lengths in the cache.
+    """
+    key, value = a + "attention.key_length", a + "attention.value_length"
+    if key + "_mla" in meta or value + "_mla" in meta:
+        if meta.u32(key) != n_cached:
+            found = f"{key} = {meta.u32(key)}, but kv_lora_rank and rope.dimension_count make {n_cached}"
+            raise FormatError(f"{found} with {key}_mla; they must be equal: {HINT}")
+        key, value = key + "_mla", value + "_mla"
+    return meta.u32(key, lo=n_rot + 1, hi=MAX_HEAD_DIM), meta.u32(value, lo=1, hi=MAX_HEAD_DIM)
 
 
 def read_sharpness(meta: Metadata, a: str, rope: Rope) -> tuple[Rope, float]:
