@@ -143,8 +143,8 @@ def _q5_k_if_eight_experts(otherwise: str | None = None) -> FileTypeRule:
 
 
 def _mxfp4_moe(context: TensorContext) -> str:
-    """gpt-oss's: experts as they were trained, and bytes for all else."""
-    return fitting("MXFP4" if context.kind.endswith("_exps") else "Q8_0", context.row)
+    """gpt-oss's: experts as they were trained, and bytes for all else; llama.cpp takes maps of heads for experts."""
+    return fitting("MXFP4" if context.kind.endswith(("_exps", "attn_k_b", "attn_v_b")) else "Q8_0", context.row)
 
 
 def _iq4(base: str) -> FileType:

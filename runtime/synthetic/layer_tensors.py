@@ -57,6 +57,8 @@ def _experts(s: Shape, of: ExpertShape) -> Shapes:
         shapes["exp_probs_b.bias"] = (of.n_expert,)
     if of.n_ff_shared:
         shapes |= _feed_forward("_shexp", s.n_embd, of.n_ff_shared)
+    if s.architecture == "qwen2moe":
+        shapes["ffn_gate_inp_shexp.weight"] = (s.n_embd,)
     return shapes
 
 

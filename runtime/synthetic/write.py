@@ -132,6 +132,7 @@ def _add_experts(w: gguf.GGUFWriter, s: Shape, of: ExpertShape) -> None:
         w.add_expert_feed_forward_length(of.n_ff)
     if of.n_ff_shared:
         w.add_expert_shared_count(of.n_ff_shared // of.n_ff)
+        w.add_expert_shared_feed_forward_length(of.n_ff_shared)
     if s.n_dense:
         w.add_leading_dense_block_count(s.n_dense)
     if of.weights_scale is not None:
