@@ -27,7 +27,7 @@ def narrow(layer: LayerShape) -> LayerShape:
 
 
 # One KV head for 8 query heads, one for 2, layers without attention and as many as a 70B, tied and of odd row lengths.
-# Eight experts, by which llama.cpp knows Mixtral; more of them; shared ones besides, and maps of heads; of odd row lengths.
+# Eight experts, by which llama.cpp knows Mixtral; more of them; shared ones, and maps of heads; of odd row lengths.
 MODELS = {
     "llama": shape("llama", (LayerShape(8, 1, 512),) * 32),
     "exaone": shape("exaone", (LayerShape(4, 2, 512),) * 18),
