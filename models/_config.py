@@ -66,12 +66,14 @@ def read_config(
     experts: bool = False,
     predicts: bool = False,
     n_ff: int | None = None,
+    latent: bool = False,
 ) -> Config:
     """The hyper-parameters of an architecture whose layers are all alike.
 
-    partial_rope: whether it may rotate only the first part of a head. experts: whether it may have routed experts.
+    partial_rope: whether it may rotate only a part of a head. experts: whether it may have routed experts.
     predicts: whether it may have blocks at its end that predict further tokens; they are passed over. n_ff: of a file
-    that doesn't say; None: it must.
+    that doesn't say; None: it must. latent: whether values may have another length than keys (multi-head latent
+    attention).
     """
     layers = read_layers(meta, architecture, lo=1, n_ff=n_ff)
     for field, key in LAYER_KEYS.items():
@@ -79,7 +81,10 @@ def read_config(
         if len(set(values)) > 1:
             found = f"{architecture}.{key} differs between layers ({values[:8]} …)"
             raise UnsupportedError(f"{found}; {architecture} is supported with the same for all")
-    base = read_base(meta, architecture, n_vocab, layers, partial_rope=partial_rope, experts=experts, predicts=predicts)
+    base = read_base(
+        meta, architecture, n_vocab, layers,
+        partial_rope=partial_rope, experts=experts, predicts=predicts, latent=latent,
+    )  # fmt: skip
     return Config(**vars(base), **vars(layers[0]))
 
 
@@ -125,6 +130,7 @@ def read_base(
     experts: bool = False,
     predicts: bool = False,
     eps: str = "attention.layer_norm_rms_epsilon",
+    latent: bool = False,
 ) -> BaseConfig:
     """The hyper-parameters that all layers share. Heads are by default as long as layer 0 has it. eps: its key."""
     a = f"{architecture}."
@@ -137,7 +143,7 @@ def read_base(
         found = f"{a}attention.head_count = {most} heads of {head_dim} values"
         raise FormatError(f"{found}; all together may have {MAX_WIDTH}: {HINT}")
     value_length = meta.u32(a + "attention.value_length", head_dim, lo=1, hi=MAX_HEAD_DIM)
-    if value_length != head_dim:
+    if value_length != head_dim and not latent:
         raise UnsupportedError(
             f"{a}attention.value_length = {value_length} differs from key_length = {head_dim}; they must be equal"
         )

@@ -193,6 +193,25 @@ class Graph:
         self.record_linear(x, list(linears), outs, accumulate=False)
         return outs
 
+    def head_linear(
+        self, x: Value, linear: Linear, *, n_head: int, passed: int = 0, first_row: int = 0, n_rows: int | None = None
+    ) -> Value:
+        """A matrix of each head's own times the first values of the head, [W_h @ x_h, passed], for all n_head heads.
+
+        linear: the matrices of all heads, one after the other. passed: so many of the values of x_h that W_h does not
+        meet follow its products. first_row, n_rows: of the rows that each head has; None for all.
+        """
+        w = linear.weight
+        n_rows = w.rows // n_head if n_rows is None else n_rows
+        out = Value(self, n_head * (n_rows + passed))
+
+        def cost(n: int, _depth: int) -> OperationCost:
+            size = n_head * n_rows * w.cols
+            return OperationCost(((w.format, size, n * size),))
+
+        self.record("head_linear", [x], [out], [linear], cost=cost, n_head=n_head, first_row=first_row, n_rows=n_rows)
+        return out
+
     def glu(self, x: Value | Normed, gate: Linear, up: Linear, activation: str) -> Value:
         """activation(gate @ x) * (up @ x); "silu" (SwiGLU), "gelu" (GeGLU, tanh form), "relu"."""
         return self.record_glu(x, [gate, up], activation)
@@ -245,12 +264,14 @@ class Graph:
         n_head_kv: int,
         head_dim: int,
         rope: int | None,
+        rope_start: int = 0,
         scale: float | None = None,
         window: int = 0,
         q_norm: Vector | None = None,
         k_norm: Vector | None = None,
         v_norm: Vector | None = None,
         keys_of: Value | None = None,
+        one_row: bool = False,
         norm_after_rope: bool = False,
         eps: float = 0.0,
         softcap: float = 0.0,
@@ -260,11 +281,13 @@ class Graph:
     ) -> Value:
         """softmax(scale * q @ K^T) @ V over the cached keys and values, k and v appended first.
 
-        v None: k, as it is before norm and rope, is v, too. k and v None: nothing is appended, and K and V are those of
-        an earlier attention, the one that gave keys_of.
+        v None: k, as it is before norm and rope, is v, too; with one_row (multi-head latent attention) as it is cached,
+        where a row is both. k and v None: nothing is appended, and K and V are those of an earlier attention, the one
+        that gave keys_of.
 
-        rope: None for none. scale defaults to 1/sqrt(head_dim). q_norm, k_norm, v_norm: RMSNorm of each head; of q and
-        k before rope unless norm_after_rope. window: how many positions a query sees, its own included; 0 for all.
+        rope: None for none; it turns a head's values from rope_start on. scale defaults to 1/sqrt(head_dim). q_norm,
+        k_norm, v_norm: RMSNorm of each head; of q and k before rope unless norm_after_rope, and of as many of their
+        first values as the norm has. window: how many positions a query sees, its own included; 0 for all.
         softcap: scores become softcap * tanh(score / softcap), if > 0. sinks [n_head]: the score of a key more, whose
         value is 0, in each query head's softmax. temperature_scale, temperature_length: queries at position pos are
         multiplied by 1 + temperature_scale * ln(1 + floor(pos / temperature_length)), which sharpens attention.
@@ -274,13 +297,15 @@ class Graph:
 
         def cost(n: int, depth: int) -> OperationCost:
             read, pairs = attended(1, depth + n - 1, window), attended(n, depth, window)
-            return OperationCost(cached=2 * read * n_head_kv * head_dim, float_macs=2 * pairs * n_head * head_dim)
+            cached = (1 if one_row else 2) * read * n_head_kv * head_dim
+            return OperationCost(cached=cached, float_macs=2 * pairs * n_head * head_dim)
 
         self.record(
             "attention", operands, [out], cost=cost, n_head=n_head, n_head_kv=n_head_kv, head_dim=head_dim,
-            rope=-1 if rope is None else rope, scale=head_dim**-0.5 if scale is None else scale, window=window,
+            rope=-1 if rope is None else rope, rope_start=rope_start,
+            scale=head_dim**-0.5 if scale is None else scale, window=window,
             q_norm=q_norm, k_norm=k_norm, v_norm=v_norm, norm_after_rope=norm_after_rope, head_eps=eps, softcap=softcap,
-            sinks=sinks, keys_of=-1 if keys_of is None else self.attention_of(keys_of),
+            sinks=sinks, keys_of=-1 if keys_of is None else self.attention_of(keys_of), one_row=one_row,
             temperature_scale=temperature_scale, temperature_length=temperature_length,
         )  # fmt: skip
         return out

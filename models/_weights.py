@@ -124,6 +124,20 @@ class Weights:
         has_bias = f"{self.prefix}{name}.bias" in self.tensors
         return Linear(weight, self.floats(f"{name}.bias", (n_out, n_expert)) if has_bias else None)
 
+    def of_heads(self, name: str, n_in: int, n_out: int, n_head: int) -> Linear:
+        """The matrices of all heads, one after the other, as one: `name.weight` [n_in, n_out, n_head]."""
+        return Linear(self._matrix(name, (n_in, n_out, n_head)))
+
+    def transposed(self, name: str, n_in: int, n_out: int, n_head: int, n_rows: int) -> Linear:
+        """The first n_rows rows of each head of `name.weight` [n_in, n_head * n_out], transposed, as `of_heads` has it.
+
+        A copy, as floats: n_head * n_in * n_rows of them.
+        """
+        w = self._matrix(name, (n_in, n_head * n_out))
+        values = dequantize(self.tensors[w.name].data, w.format).reshape(n_head, n_out, n_in)
+        copy = values[:, :n_rows].swapaxes(1, 2).reshape(-1).view(np.uint8)
+        return Linear(Weight(copy, "F32", n_head * n_in, n_rows, w.name))
+
     def _refuse_single_experts(self, name: str) -> None:
         single = f"{self.prefix}{name.removesuffix('_exps')}.0.weight"
         if f"{self.prefix}{name}.weight" not in self.tensors and single in self.tensors:

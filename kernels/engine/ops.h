@@ -34,6 +34,8 @@ int prepare_op(struct step *s, const struct op *op, struct input *in, struct tea
 /* Its parts, for operations that make several inputs ready at once: how many tasks one takes, each of them, to in->at. */
 int prepare_tasks(const struct step *s, const struct input *in);
 void prepare_task(struct step *s, const struct source *source, const struct input *in, int task, int thread);
+/* Where they can go: the memory that all threads share behind so many values of inputs there, whole tiles of them. */
+struct prepared prepared_behind(const struct step *s, int64_t values);
 /* One token, to in->at, which is the calling thread's own. */
 void prepare_one(struct step *s, const struct source *source, const struct input *in, int thread);
 

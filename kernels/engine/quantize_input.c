@@ -75,6 +75,19 @@ static int n_rows(const struct step *s, const struct input *in)
     return in->need_q8 ? n_row_tokens(s, in->n_tokens) : 0;
 }
 
+struct prepared prepared_behind(const struct step *s, int64_t values)
+{
+    const struct prepared *all = &s->scratch->prepared;
+    return (struct prepared){
+        .row = all->row + values,
+        .rows = {all->rows.q + 2 * values, all->rows.scale + 2 * values / Q8_GROUP, all->rows.sum + 2 * values / 16},
+        .q8 = q8_tile_at(all->q8, values),
+        .residual = q8_tile_at(all->residual, values),
+        .tile = all->tile + values,
+        .bf16_tile = all->bf16_tile + values,
+    };
+}
+
 int prepare_tasks(const struct step *s, const struct input *in)
 {
     int rows = n_rows(s, in), lanes = s->kernels->lanes;

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.kernels import Operation, Plan
-from subbyte.runtime.gguf.names import is_routed, layer_of
+from subbyte.runtime.gguf.names import is_routed, kind_of, layer_of
 from subbyte.runtime.model import Model
 from subbyte.runtime.types import SessionOptions, Tokens
 
@@ -19,7 +19,7 @@ Values: TypeAlias = NDArray[np.float32]
 class Input(NamedTuple):
     """What the matrices of one operation are multiplied with: their tensors' names, and x, float32 [n, row length].
 
-    experts: int64 [n], the expert that each row goes to; None where a tensor is one matrix.
+    experts: int64 [n], the expert, or the head, whose matrix each row meets; None where a tensor is one matrix.
     """
 
     tensors: tuple[str, ...]
@@ -101,6 +101,8 @@ class Forward:
             if operation.kind == "experts_down":
                 x, shared = self._input(operation), self._engine.read(operation.reads[-1])
                 yield from self._experts_inputs(operation, x, shared, operation.reads[1])
+            elif operation.kind == "head_linear":
+                yield from self._heads_inputs(operation, self._operations[i - 1])
             elif operation.multiplies:
                 yield Input(operation.weights, self._input(operation))
             self._step(tokens, pos, i, i + 1)
@@ -117,6 +119,20 @@ class Forward:
         yield Input(tuple(filter(is_routed, of.weights)), rows, experts)
         if names := tuple(name for name in of.weights if not is_routed(name)):
             yield Input(names, shared)
+
+    def _heads_inputs(self, of: Operation, before: Operation) -> Iterator[Input]:
+        """What each head's map is multiplied with: the first values of the head.
+
+        A tensor of maps to keys and values, which absorbed ones are made of, is one matrix: it goes by what both are
+        made of, the normed vector that attention has cached.
+        """
+        n_head, cols = of.parameters["n_head"], of.matrices[0].cols
+        if kind_of(of.weights[0]) != "attn_kv_b":
+            x = self._engine.read(of.reads[0])
+            heads = np.tile(np.arange(n_head), len(x))
+            yield Input(of.weights, x.reshape(len(x) * n_head, -1)[:, :cols], heads)
+        elif before.kind == "attention":
+            yield Input(of.weights, self._engine.read(before.reads[1])[:, :cols])
 
     def _input(self, operation: Operation) -> Values:
         x = self._engine.read(operation.reads[0])

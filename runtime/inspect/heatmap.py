@@ -26,7 +26,8 @@ By: TypeAlias = Literal["bits", "type"]
 """What the colour of a cell tells."""
 
 KINDS = (
-    "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down",
+    "attn_q", "attn_q_a", "attn_q_b", "attn_k", "attn_v", "attn_qkv", "attn_kv_a_mqa", "attn_kv_b", "attn_k_b",
+    "attn_v_b", "attn_output", "ffn_gate", "ffn_up", "ffn_down",
     "ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_gate_up_exps", "ffn_down_exps",
     "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
 )  # fmt: skip

@@ -1,6 +1,13 @@
 """The tensors of a layer of a random model, by the names that its architecture gives them."""
 
-from subbyte.runtime.synthetic.shapes import DeltaNetShape, ExpertShape, LayerShape, Shape, ShortConvShape
+from subbyte.runtime.synthetic.shapes import (
+    DeltaNetShape,
+    ExpertShape,
+    LatentShape,
+    LayerShape,
+    Shape,
+    ShortConvShape,
+)
 
 Shapes = dict[str, tuple[int, ...]]
 """Of each tensor the numpy shape: rows first, before them the experts."""
@@ -12,7 +19,7 @@ def layer_tensors(s: Shape, layer: LayerShape) -> Shapes:
     """Names behind `blk.N.`, in the order of the file."""
     shapes: Shapes = {}
     if layer.n_head:
-        shapes |= _attention(s, layer)
+        shapes |= _latent_attention(s, s.latent, layer.n_head) if s.latent else _attention(s, layer)
     if isinstance(layer.state, DeltaNetShape):
         shapes |= _delta_net(s.n_embd, layer.state)
     if isinstance(layer.state, ShortConvShape):
@@ -84,6 +91,20 @@ def _short_conv(n: int, of: ShortConvShape) -> Shapes:
     }
 
 
+def _latent_attention(s: Shape, of: LatentShape, n_head: int) -> Shapes:
+    return {
+        "attn_norm.weight": (s.n_embd,),
+        "attn_q_a.weight": (of.q_rank, s.n_embd),
+        "attn_q_a_norm.weight": (of.q_rank,),
+        "attn_q_b.weight": (n_head * (of.n_nope + of.n_rot), of.q_rank),
+        "attn_kv_a_mqa.weight": (of.kv_rank + of.n_rot, s.n_embd),
+        "attn_kv_a_norm.weight": (of.kv_rank,),
+        "attn_k_b.weight": (n_head, of.kv_rank, of.n_nope),
+        "attn_v_b.weight": (n_head, of.n_value, of.kv_rank),
+        "attn_output.weight": (s.n_embd, n_head * of.n_value),
+    }
+
+
 def _experts(s: Shape, of: ExpertShape) -> Shapes:
     shapes: Shapes = {"ffn_gate_inp.weight": (of.n_expert, s.n_embd)}
     routed = _feed_forward("_exps", s.n_embd, of.n_ff)
@@ -91,8 +112,12 @@ def _experts(s: Shape, of: ExpertShape) -> Shapes:
     if s.architecture == "gpt-oss":
         biases = {name: shape[:-1] for name, shape in shapes.items()}
         shapes |= {name.replace(".weight", ".bias"): shape for name, shape in biases.items()}
+    if of.weights_scale is not None:
+        shapes["exp_probs_b.bias"] = (of.n_expert,)
     if of.n_ff_shared:
-        shapes |= {**_feed_forward("_shexp", s.n_embd, of.n_ff_shared), "ffn_gate_inp_shexp.weight": (s.n_embd,)}
+        shapes |= _feed_forward("_shexp", s.n_embd, of.n_ff_shared)
+    if s.architecture in ("qwen2moe", *QWEN35):
+        shapes["ffn_gate_inp_shexp.weight"] = (s.n_embd,)
     return shapes
 
 

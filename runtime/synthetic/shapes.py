@@ -11,12 +11,29 @@ from subbyte.runtime.quantize.matrices import ModelTraits
 
 
 class ExpertShape(NamedTuple):
-    """Routed experts of a layer. n_used: those of a token. n_ff: of each; n_ff_shared: of those of all tokens."""
+    """Routed experts of a layer. n_used: those of a token. n_ff: of each; n_ff_shared: of those of all tokens.
+
+    weights_scale: of the weights of the chosen, which are sigmoids then, with a bias for choosing; None: of a softmax.
+    """
 
     n_expert: int
     n_used: int
     n_ff: int
     n_ff_shared: int = 0
+    weights_scale: float | None = None
+
+
+class LatentShape(NamedTuple):
+    """Multi-head latent attention. Ranks are those of the queries' maps and of the vector that is cached for all heads.
+
+    A head has n_nope + n_rot values, of which rope turns the last, in its queries and keys, and n_value in its values.
+    """
+
+    q_rank: int
+    kv_rank: int
+    n_nope: int
+    n_rot: int
+    n_value: int
 
 
 class DeltaNetShape(NamedTuple):
@@ -75,9 +92,9 @@ class VocabularySize(NamedTuple):
 class Shape:
     """Of a model as its `architecture` has it. All layers with experts have as many.
 
-    rope_factor: what Llama 3.1's rule stretches low frequencies by; yarn_factor: what YaRN does. n_rot: the values of a
-    head that rope turns, where they are not all; n_turned: of how many they turn by more than nothing. n_embd_layer:
-    values of a token's embedding for each layer.
+    head_dim: of what is cached, where attention is latent. rope_factor: what Llama 3.1's rule stretches low frequencies
+    by; yarn_factor: what YaRN does. n_rot: the values of a head that rope turns, where they are not all; n_turned: of
+    how many they turn by more than nothing. n_embd_layer: values of a token's embedding for each layer.
     """
 
     name: str
@@ -95,6 +112,7 @@ class Shape:
     n_rot: int | None = None
     n_turned: int | None = None
     n_embd_layer: int = 0
+    latent: LatentShape | None = None
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -121,6 +139,11 @@ class Shape:
     def short_conv(self) -> ShortConvShape | None:
         """Of the layers that have one."""
         return next((layer.state for layer in self.layers if isinstance(layer.state, ShortConvShape)), None)
+
+    @property
+    def n_dense(self) -> int:
+        """Layers at the start that have no experts, where others have."""
+        return next((i for i, layer in enumerate(self.layers) if layer.experts), 0)
 
     @property
     def traits(self) -> ModelTraits:
@@ -156,6 +179,7 @@ GPT_4O = VocabularySize("gpt-4o", 201088, 1090, 446189)
 QWEN_35 = VocabularySize("qwen35", 248320, 276, 247788)
 LFM_2 = VocabularySize("lfm2", 65536, 1136, 64144)
 GEMMA_4 = VocabularySize("qwen2", 262144, 256, 261632)
+GLM_4 = VocabularySize("glm4", 154880, 60, 321649)
 SMALL = VocabularySize("qwen2", 4096, 2, 6000)  # of no real model
 EXAONE_3 = VocabularySize("exaone", 102400, 362, 101782)  # merges: as many as tokens of several bytes
 
@@ -200,6 +224,11 @@ def _gemma4_e4b() -> tuple[LayerShape, ...]:
     return tuple(layer._replace(own_keys=i < 42 - 18) for i, layer in enumerate(layers))
 
 
+def _glm_4_7_flash() -> tuple[LayerShape, ...]:
+    """zai-org/GLM-4.7-Flash's config.json: one dense layer, then 64 experts and a shared one."""
+    return LayerShape(20, 1, 10240), *_sparse(46, 20, 1, ExpertShape(64, 4, 1536, 1536, 1.8))
+
+
 # Qwen's model cards: heads of attention and of delta net, layers, hidden and intermediate dimensions.
 _QWEN35_08B = _qwen35(24, DeltaNetShape(16, 16), LayerShape(8, 2, 3584))
 _QWEN35_4B = _qwen35(32, DeltaNetShape(16, 32), LayerShape(16, 4, 9216))
@@ -235,6 +264,18 @@ SHAPES = {
             True,
             n_turned=128,
             n_embd_layer=256,
+        ),
+        Shape(
+            "glm-4.7-flash",
+            "deepseek2",
+            _glm_4_7_flash(),
+            2048,
+            576,
+            GLM_4,
+            202752,
+            1e6,
+            1e-5,
+            latent=LatentShape(768, 512, 192, 64, 256),
         ),
         Shape("small-moe", "qwen3moe", _SMALL_MOE, 512, 64, SMALL, 4096, 1e6, 1e-6),
         Shape("nemotron-49b", "deci", _nemotron_49b(), 8192, 128, LLAMA_3, 131072, 5e5, 1e-5, rope_factor=8.0),

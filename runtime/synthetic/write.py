@@ -24,7 +24,7 @@ from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
 from subbyte.runtime.files import FileKind, atomic_write, check_place, write_failure
 from subbyte.runtime.synthetic.blocks import random_blocks
-from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, LayerShape, LocalShape, Shape
+from subbyte.runtime.synthetic.shapes import SHAPES, ExpertShape, LatentShape, LayerShape, LocalShape, Shape
 from subbyte.runtime.synthetic.spec import ALIGNMENT, Synthetic, padded, parse, tensor_bytes
 from subbyte.runtime.synthetic.vocabulary import add_vocabulary
 from subbyte.runtime.types import Progress
@@ -103,8 +103,10 @@ def _write_header(model: Synthetic, path: Path) -> None:
     if s.local is not None:
         _add_local(w, s, s.local)
     w.add_key_length(s.head_dim)
-    w.add_value_length(s.head_dim)
-    w.add_rope_dimension_count(s.n_rot or s.head_dim)
+    w.add_value_length(s.latent.kv_rank if s.latent else s.head_dim)
+    w.add_rope_dimension_count(s.latent.n_rot if s.latent else s.n_rot or s.head_dim)
+    if s.latent:
+        _add_latent(w, s.latent)
     w.add_rope_freq_base(s.freq_base)
     w.add_layer_norm_rms_eps(s.eps)
     if s.architecture == "gpt-oss":
@@ -132,12 +134,28 @@ def _n_ff_of_experts(layer: LayerShape) -> int:
 
 
 def _add_experts(w: gguf.GGUFWriter, s: Shape, of: ExpertShape) -> None:
+    import gguf
+
     w.add_expert_count(of.n_expert)
     w.add_expert_used_count(of.n_used)
     if s.architecture != "llama":  # Mixtral has no key of its own for the length of an expert
         w.add_expert_feed_forward_length(of.n_ff)
     if of.n_ff_shared:
+        w.add_expert_shared_count(of.n_ff_shared // of.n_ff)
         w.add_expert_shared_feed_forward_length(of.n_ff_shared)
+    if s.n_dense:
+        w.add_leading_dense_block_count(s.n_dense)
+    if of.weights_scale is not None:
+        w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+        w.add_expert_weights_scale(of.weights_scale)
+        w.add_expert_weights_norm(True)
+
+
+def _add_latent(w: gguf.GGUFWriter, of: LatentShape) -> None:
+    w.add_q_lora_rank(of.q_rank)
+    w.add_kv_lora_rank(of.kv_rank)
+    w.add_key_length_mla(of.n_nope + of.n_rot)
+    w.add_value_length_mla(of.n_value)
 
 
 def _add_states(w: gguf.GGUFWriter, s: Shape) -> None:
@@ -181,6 +199,8 @@ def _write_tensors(model: Synthetic, file: BinaryIO, rng: np.random.Generator, o
             file.write(rng.uniform(-16, -1, shape).astype(np.float32).tobytes())
         elif name.endswith("ssm_dt.bias"):
             file.write(_time_steps(shape, rng).tobytes())
+        elif name.endswith("exp_probs_b.bias"):
+            file.write(np.zeros(shape, np.float32).tobytes())
         else:
             key = format, shape[-1]
             if key not in pools:

@@ -104,11 +104,12 @@ def test_inputs_of_all_projections(arch: str, tmp_path: Path) -> None:
         forward = Forward(model, OPTIONS)
         seen = {}
         for tensors, x, experts in forward.inputs(TOKENS, 0):
-            n_used = 1 if experts is None else SHAPES[arch]["n_used"]
-            assert x.shape[0] == len(TOKENS) * n_used and np.isfinite(x).all()
+            heads, shape = tensors[0].endswith(("attn_k_b.weight", "attn_v_b.weight")), SHAPES[arch]
+            n_used, n_matrices = (shape["n_head"],) * 2 if heads else (shape.get("n_used"), shape.get("n_expert"))
+            assert x.shape[0] == len(TOKENS) * (1 if experts is None else n_used) and np.isfinite(x).all()
             if experts is not None:
                 of_tokens = experts.reshape(-1, n_used)
-                assert of_tokens.max() < SHAPES[arch]["n_expert"] and (np.diff(of_tokens) > 0).all()
+                assert of_tokens.max() < n_matrices and (np.diff(of_tokens) > 0).all()
             for name in tensors:
                 seen[name] = x
                 assert x.shape[1] == weights[name.removesuffix(".weight")].shape[-1]

@@ -130,6 +130,24 @@ KEYS: list[tuple[str, str, Any, str]] = [
     *[("gemma4", "embedding_length_per_layer_input", x, "0 to 174762") for x in (2**18, 2**32 - 1, 32.0)],
     *[("gemma4", "final_logit_softcapping", x, "0 to 1e+06") for x in (-30.0, NAN, INF)],
     ("gemma4", "feed_forward_length", [96] * 5, "6 integers"),
+    *[("deepseek2", "attention.kv_lora_rank", n, "1 to 4096") for n in (0, 4097, 2**32 - 1, 1.0, [128] * 3)],
+    ("deepseek2", "attention.kv_lora_rank", None, "missing"),
+    *[("deepseek2", "attention.q_lora_rank", n, "0 to 1048576") for n in (2**20 + 1, NAN, "96")],
+    *[("deepseek2", "attention.key_length", n, "make 136 with") for n in (135, 137, 40, 4096)],
+    *[("deepseek2", "attention.key_length_mla", n, "9 to 4096") for n in (0, 8, 4097, NAN)],
+    *[("deepseek2", f"attention.{name}_length_mla", None, "missing") for name in ("key", "value")],
+    *[("deepseek2", "attention.value_length_mla", n, "1 to 4096") for n in (0, 4097, 2**31)],
+    *[("deepseek2", "rope.dimension_count", n, "2 to 136") for n in (0, 138)],
+    ("deepseek2", "rope.dimension_count", 7, "odd"),
+    *[("deepseek2", "rope.scaling.yarn_log_multiplier", x, "0 to 10") for x in (-0.1, NAN, INF, "0.1")],
+    *[("deepseek2", "nextn_predict_layers", n, "0 to 2") for n in (3, 2**32 - 1)],
+    ("deepseek2", "expert_group_used_count", 3, "0 to 2"),
+    *[
+        ("deepseek2", f"attention.indexer.{key}", 64, "not computed for deepseek2")
+        for key in ("head_count", "key_length", "top_k")
+    ],
+    ("deepseek2", "attention.temperature_scale", 0.1, "not computed for deepseek2"),
+    *[("llama", f"attention.{key}", 64, "not computed for llama") for key in ("kv_lora_rank", "key_length_mla")],
 ]
 
 
@@ -220,13 +238,42 @@ GEMMA4_TENSORS: list[tuple[str, Any, str]] = [
     ("rope_freqs.weight", np.ones(8, np.float32), "ask for [16]"),
     *[("rope_freqs.weight", np.array([1] * 15 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
 ]
+LATENT_TENSORS: list[tuple[str, Any, str]] = [
+    *[
+        (f"blk.1.{name}.weight", None, "missing")
+        for name in (
+            "attn_q_a",
+            "attn_q_a_norm",
+            "attn_q_b",
+            "attn_kv_a_mqa",
+            "attn_kv_a_norm",
+            "attn_k_b",
+            "attn_v_b",
+            "attn_output",
+        )
+    ],
+    *[
+        ("blk.0.attn_k_b.weight", np.zeros(shape, np.float32), f"{list(shape[::-1])}")
+        for shape in ((3, 128, 32), (5, 128, 32), (4, 32, 128), (128, 4, 32), (4 * 128, 32), (128, 32), (4,))
+    ],
+    ("blk.0.attn_k_b.weight", np.zeros((4, 128, 32), np.int32), "I32"),
+    *[
+        ("blk.2.attn_v_b.weight", np.zeros(shape, np.float32), f"{list(shape[::-1])}")
+        for shape in ((4, 128, 40), (4, 41, 128), (1, 40, 128))
+    ],
+    ("blk.0.attn_kv_a_norm.weight", np.ones(136, np.float32), "ask for [128]"),
+    ("blk.0.attn_kv_a_mqa.weight", np.zeros((128, 64), np.float32), "ask for [64, 136]"),
+    ("blk.0.attn_q.weight", np.zeros((160, 64), np.float32), "no part of deepseek2"),
+    ("blk.0.attn_kv_b.weight", np.zeros((288, 128), np.float32), "no part of deepseek2"),
+    ("blk.0.indexer.attn_q_b.weight", np.zeros((64, 64), np.float32), "no part of deepseek2"),
+]
 
 UNSUPPORTED_KEYS = (
     "rope.scaling.type", "attention.value_length", "attention.value_length_swa", "rope.dimension_sections",
     "rope.scaling.alpha",
 )  # fmt: skip
 UNSUPPORTED_WORDS = (
-    "no part of llama",
+    "no part of llama", "no part of deepseek2", "not computed for deepseek2", "not computed for llama",
     "Q8_0", "I32", "F64", "differs between layers", "without routed experts", "supported are 1 (softmax)",
     "not computed for qwen3moe", "not supported",
 )  # fmt: skip
@@ -271,6 +318,22 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
     ("ernie4_5-moe", {"leading_dense_block_count": 0}, "tensor blk.0.ffn_gate_exps.weight is missing"),
     ("ernie4_5-moe", {"interleave_moe_layer_step": 2**32 - 1}, "tensor blk.1.ffn_up.weight is missing"),
     ("bailingmoe2", {"expert_group_count": 1}, "'bailingmoe2.expert_group_used_count' is u32 2"),
+    ("deepseek2", {"attention.kv_lora_rank": 64, "attention.key_length": 72}, "tensor blk.0.attn_kv_a_mqa.weight has"),
+    ("deepseek2", {"attention.q_lora_rank": 0}, "tensor blk.0.attn_q.weight is missing"),
+    ("deepseek2", {"attention.q_lora_rank": 97}, "tensor blk.0.attn_q_a.weight has shape"),
+    ("deepseek2", {"attention.key_length_mla": 4096, "attention.head_count": 512}, "all together may have 1048576"),
+    *[("deepseek2", {"attention.value_length": n}, "1 to 4096") for n in (0, 4097)],
+    *[
+        ("deepseek2", {"attention.key_length_mla": None, "attention.value_length_mla": None, **keys}, words)
+        for keys, words in (
+            ({}, "tensor blk.0.attn_q_b.weight has shape"),
+            ({"attention.key_length": 8}, "'deepseek2.attention.key_length' is u32 8"),
+            ({"attention.key_length": None}, "'deepseek2.attention.key_length' is missing"),
+        )
+    ],
+    ("deepseek2", {"attention.value_length_mla": 41}, "tensor blk.0.attn_v_b.weight has shape"),
+    ("deepseek2", {"attention.head_count": 8}, "tensor blk.0.attn_q_b.weight has shape"),
+    ("deepseek2", {"rope.dimension_count": 4, "attention.key_length": 132}, "tensor blk.0.attn_kv_a_mqa.weight has"),
     ("llama", {"expert_count": 8}, "'llama.expert_used_count' is missing"),
     ("llama", {"expert_count": 8, "expert_used_count": 2}, "tensor blk.0.ffn_gate_exps.weight is missing"),
 ]
@@ -395,6 +458,7 @@ CASES = [
         *[_tensor("llama", *case) for case in TENSORS],
         *[_tensor("phi3", *case) for case in PHI3_TENSORS],
         *[_tensor("qwen2moe", *case) for case in MIXTURE_TENSORS],
+        *[_tensor("deepseek2", *case) for case in LATENT_TENSORS],
         *[_tensor("qwen3moe", f"blk.0.{name}.weight", None, "missing") for name in ("attn_q_norm", "attn_k_norm")],
         *[_tensor("gemma4", *case) for case in GEMMA4_TENSORS],
         _tensor("llama", "blk.0.attn_q_norm.weight", np.ones(16, np.float32), "no part of llama"),

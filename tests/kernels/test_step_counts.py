@@ -26,7 +26,7 @@ def counts(path: Path, tokens: Sequence[int], threads: int) -> tuple[int, int, i
         return engine.n_barriers, engine.n_chunks, engine.weight_bytes
 
 
-@pytest.mark.parametrize("arch", ["llama", "gemma3", "qwen2moe"])
+@pytest.mark.parametrize("arch", ["llama", "gemma3", "qwen2moe", "deepseek2"])
 @pytest.mark.parametrize("n_tokens", [1, 3, 50])
 def test_nothing_grows_with_the_number_of_threads(arch: str, n_tokens: int, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch, types=["Q4_0", "Q8_0"])

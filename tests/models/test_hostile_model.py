@@ -162,6 +162,7 @@ def plan(n_rope: int = 2) -> Plan:
 HEADS = {
     "n_head": 2, "n_head_kv": 1, "head_dim": 4, "rope": -1, "window": 0, "scale": 1.0, "q_norm": None, "k_norm": None,
     "head_eps": 0.0, "softcap": 0.0, "norm_after_rope": False, "sinks": None, "v_norm": None, "keys_of": -1,
+    "rope_start": 0, "one_row": False,
     "temperature_scale": 0.0, "temperature_length": 0,
 }  # fmt: skip
 
@@ -193,6 +194,12 @@ def keys_of(of: int, reads: tuple[int, ...] = (0,), **wrong: Any) -> None:
     p.add("attention", [0, 2, 3], [1], **HEADS)
     p.add("attention", [0], [1], **{**HEADS, "keys_of": 1})
     p.add("attention", reads, [1], **{**HEADS, "keys_of": of, **wrong})
+
+
+def head_linear(*matrices: Any, reads: Any = (0,), writes: Any = (1,), norm: Any = None, **wrong: Any) -> None:
+    """Two heads of 4 values, of which 3 become 3 and one is passed."""
+    right = {"n_head": 2, "first_row": 0, "n_rows": 3}
+    plan().add("head_linear", reads, writes, matrices or [(weight(6, 3), None)], norm=norm, **{**right, **wrong})
 
 
 ROUTER = {
@@ -234,6 +241,10 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
     glu(1, weight(8, 8), weight(8, 8))
     gated([0, 5], weight(4, 8), column=12)
     norm(1, np.ones(8), n_groups=4)
+    head_linear()
+    head_linear(writes=[2], n_rows=1, first_row=2)
+    head_linear((weight(4, 4), None), writes=[2], n_rows=2)
+    attention([0, 2], 1, rope=0, n_rope=1, rope_start=2, k_norm=np.ones(2), one_row=True)
     attention([0, 2, 3], 1, rope=0, q_norm=np.ones(4), sinks=np.ones(2), temperature_scale=0.1, temperature_length=8)
     attention([0, 2], 1, v_norm=np.ones(4))
     keys_of(1)
@@ -284,7 +295,7 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: attention([0, 2, 3], 1, window=-1),
         lambda: attention([0, 2, 3], 1, rope=1),
         lambda: attention([0, 2, 3], 1, n_rope=3, rope=0),
-        lambda: attention([0, 2, 3], 1, q_norm=np.ones(3)),
+        lambda: attention([0, 2, 3], 1, q_norm=np.ones(5)),
         lambda: attention([0, 2, 3], 1, sinks=np.ones(1)),
         lambda: attention([0, 2, 3], 1, v_norm=np.ones(3)),
         lambda: attention([0], 1),
@@ -296,6 +307,21 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: keys_of(1, n_head_kv=2),
         lambda: keys_of(1, n_head=1, head_dim=8),
         lambda: attention([0, 2, 3], 1, temperature_scale=0.1),
+        lambda: attention([0], 1),
+        lambda: attention([0, 4], 1),
+        lambda: attention([0, 2], 1, rope=0, rope_start=1),
+        *[lambda n=n: attention([0, 2], 1, rope=0, n_rope=1, rope_start=n) for n in (-1, 3, 5, 2**62)],
+        *[lambda n=n: head_linear(n_head=n) for n in (0, -1, 3, 8, 2**62)],
+        *[lambda n=n: head_linear(n_rows=n) for n in (0, -1, 4, 2**63 - 1)],
+        *[lambda n=n: head_linear(first_row=n) for n in (-1, 1, 2**63 - 1)],
+        lambda: head_linear(reads=[0, 4]),
+        lambda: head_linear(writes=[3]),
+        lambda: head_linear(writes=[5]),
+        lambda: head_linear((weight(6, 5), None)),
+        lambda: head_linear((weight(7, 3), None)),
+        lambda: head_linear((weight(6, 3), np.ones(6))),
+        lambda: head_linear((weight(6, 3), None), (weight(6, 3), None)),
+        lambda: head_linear(norm=np.ones(8)),
         lambda: experts_up(reads=(X,)),
         lambda: experts_up(reads=(X, Z, GATE)),
         lambda: experts_up(writes=(HIDDEN,)),

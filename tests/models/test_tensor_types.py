@@ -101,7 +101,8 @@ def test_every_architecture_with_every_block_type(arch: str, tmp_path: Path) -> 
     s = SHAPES[arch]
     n_ff = [256 * -(-n // 64) for n in s["n_ff"]] if isinstance(s["n_ff"], list) else 256
     shape = {**s, "n_layer": max(s["n_layer"], 6), "n_embd": 256, "head_dim": 256, "n_ff": n_ff}
-    shape |= {name: 256 for name in ("n_ff_exp", "n_ff_shexp", "head_dim_local", "n_embd_layer") if name in s}
+    others = ("n_ff_exp", "n_ff_shexp", "head_dim_local", "n_embd_layer", "q_rank", "kv_rank", "n_value")
+    shape |= {name: 256 for name in others if name in s}
     matrices = matrix_shapes(arch, shape)
     assert len(matrices) >= len(FORMATS)
     tensors, weights = mixed_tensors(matrices)

@@ -59,6 +59,11 @@ MOE = {
     "moe_intermediate_size": 48,
 }  # fmt: skip
 
+LATENT = {
+    "num_key_value_heads": 6, "q_lora_rank": 40, "kv_lora_rank": 56, "qk_nope_head_dim": 24, "qk_rope_head_dim": 16,
+    "v_head_dim": 20, "rms_norm_eps": 1e-6,  # which transformers takes for some norms whatever is asked for
+}  # fmt: skip
+
 
 GEMMA4: dict[str, Any] = {
     "num_hidden_layers": 6, "head_dim": 16, "global_head_dim": 32, "sliding_window": 16,
@@ -171,6 +176,14 @@ CASES = {
         **GEMMA4, **MOE, "enable_moe_block": True, "top_k_experts": 3, "num_hidden_layers": 3,
         "layer_types": GEMMA4["layer_types"][:3],
     }),
+    "deepseek2, as V2-Lite": Case("deepseek2", "deepseek_v2", {
+        **MOE, **LATENT, "q_lora_rank": None, "n_shared_experts": 2, "first_k_dense_replace": 1,
+    }),
+    "deepseek2, as V3": Case("deepseek2", "deepseek_v3", {
+        **MOE, **LATENT, "n_group": 4, "topk_group": 2, "first_k_dense_replace": 1, "num_mtp_layers": 0,
+        "rope_parameters": {**YARN, "mscale": 0.707, "mscale_all_dim": 0.707},
+    }),
+    "deepseek2, as GLM-4.7-Flash": Case("deepseek2", "glm4_moe_lite", {**MOE, **LATENT}),
     # transformers has none of its own for these two: EXAONE 3 is a Llama, and so is a deci whose layers are all alike.
     "exaone": Case("exaone", "llama", {"rope_parameters": LLAMA3}),
     "deci": Case("deci", "llama", {"rope_parameters": LLAMA3}),

@@ -14,7 +14,7 @@ import pytest
 import tiny_models
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tiny_models import SHAPES, write_model
+from tiny_models import SHAPES, write_model, write_old_deepseek2
 
 import subbyte as sb
 from subbyte.runtime.imatrix.expert_use import ExpertUse, expert_use, never_chosen
@@ -76,6 +76,28 @@ def test_sums_are_those_of_plain_numpy(arch: str, tmp_path: Path) -> None:
         assert result.weights(name)[0] == pytest.approx((x * x).mean(axis=0), rel=1e-4, abs=1e-6)
     assert (result.chunk_count, result.chunk_size) == (3, N_CTX)
     assert without.squares.keys() == {name for name in result.squares if name.startswith("blk.")}
+
+
+def test_each_head_has_the_sums_of_what_its_map_is_multiplied_with(tmp_path: Path) -> None:
+    """And a tensor of maps to keys and values, from before April 2025, those of the vector that both are made of."""
+    weights = write_model(tmp_path / "m.gguf", "deepseek2")
+    write_old_deepseek2(tmp_path / "old.gguf")
+    found = {}
+    for name in ("m", "old"):
+        with sb.load(tmp_path / f"{name}.gguf") as model:
+            tokens = model.tokenize(TEXT)[:N_CTX]
+            found[name] = sb.imatrix(model, TEXT, n_ctx=N_CTX, chunks=1, cache_type="f32", resume=tmp_path / name)
+    b = {name.split(".", 2)[2]: value for name, value in weights.items() if name.startswith("blk.0.")}
+    x = tiny_models.rms(weights["token_embd"][tokens].astype(np.float64), b["attn_norm"])
+    q, k, c = tiny_models.latent_queries_and_keys(x, b, (tiny_models.frequencies(8), 1.0))
+    sums = tiny_models.attention(q, k, np.repeat(c[:, None], 4, axis=1), 40**-0.5, 0)
+    for name, inputs in (("attn_k_b", q[..., :32]), ("attn_v_b", sums)):
+        of = found["m"].squares[f"blk.0.{name}.weight"]
+        assert of == pytest.approx((inputs**2).sum(axis=0), rel=1e-4)
+        assert found["m"].counts[f"blk.0.{name}.weight"].tolist() == [N_CTX] * 4
+    assert found["old"].squares["blk.0.attn_kv_b.weight"][0] == pytest.approx((c**2).sum(axis=0), rel=1e-4)
+    assert found["old"].counts["blk.0.attn_kv_b.weight"] == [N_CTX]
+    assert not any("_k_b" in name for name in found["old"].squares)
 
 
 @pytest.mark.parametrize("others", [{}, {"n_ff_shexp": 40}], ids=["routed", "with shared"])

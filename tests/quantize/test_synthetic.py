@@ -157,7 +157,7 @@ def test_vocabularies_have_the_real_number_of_tokens_and_merges_that_make_them(s
     ("qwen3-14b", 443, 14.768e9), ("exaone-7.8b", 292, 7.818e9), ("nemotron-49b", 569, 49.867e9),
     ("qwen3-30b-a3b", 579, 30.532e9), ("gpt-oss-20b", 459, 20.915e9), ("qwen3.5-0.8b", 320, 0.7524e9),
     ("qwen3.5-4b", 426, 4.2057e9), ("qwen3.5-35b-a3b", 733, 34.661e9), ("lfm2-1.2b", 148, 1.1703e9),
-    ("gemma4-e4b", 666, 7.4630e9),
+    ("gemma4-e4b", 666, 7.4630e9), ("glm-4.7-flash", 844, 29.943e9),
 ])  # fmt: skip
 def test_every_shape_has_the_size_of_its_model(shape: str, n_tensors: int, params: float) -> None:
     tensors = parse(f"{shape}:Q4_K").tensors().values()

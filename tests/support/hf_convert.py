@@ -1,8 +1,8 @@
 """A Hugging Face transformers model as a GGUF file of F32 tensors, as llama.cpp's converter would make it.
 
 Names come from gguf-py. What changes besides: the order of the rows of queries and keys where rope rotates neighbours,
-norm weights (the first gemmas), rope scaling, which mostly becomes factors of the frequencies, and gate and up of
-experts, which transformers holds in one.
+norm weights (the first gemmas), rope scaling, which mostly becomes factors of the frequencies, gate and up of experts,
+which transformers holds in one, and latent attention's map to keys and values, which is absorbed.
 """
 
 from __future__ import annotations
@@ -81,6 +81,9 @@ def add_attention(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_head_count(config.num_attention_heads)
     n_head_kv = [layer.num_key_value_heads for layer in of_layers(config)]
     w.add_head_count_kv(n_head_kv if len(n_head_kv) > 1 else n_head_kv[0])
+    if w.arch == "deepseek2":
+        add_latent(w, config)
+        return
     w.add_key_length(head_dim(config))
     w.add_value_length(head_dim(config))
     layers = getattr(config, "layer_types", None) or []
@@ -103,6 +106,16 @@ def add_local_layers(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_embedding_length_per_layer_input(config.hidden_size_per_layer_input)
 
 
+def add_latent(w: gguf.GGUFWriter, config: Any) -> None:
+    w.add_key_length(config.kv_lora_rank + config.qk_rope_head_dim)
+    w.add_value_length(config.kv_lora_rank)
+    w.add_key_length_mla(config.qk_nope_head_dim + config.qk_rope_head_dim)
+    w.add_value_length_mla(config.v_head_dim)
+    w.add_kv_lora_rank(config.kv_lora_rank)
+    if config.q_lora_rank:
+        w.add_q_lora_rank(config.q_lora_rank)
+
+
 def add_experts(w: gguf.GGUFWriter, config: Any, values: dict[str, F32]) -> None:
     """The keys of routed experts, if there are any; their sizes are those of the tensors."""
     up = next((x for name, x in values.items() if name.endswith("ffn_up_exps.weight")), None)
@@ -117,7 +130,10 @@ def add_experts(w: gguf.GGUFWriter, config: Any, values: dict[str, F32]) -> None
         if name.endswith("ffn_up_shexp.weight"):
             w.add_expert_shared_feed_forward_length(x.shape[0])
             break
-    if w.arch in SIGMOID:
+    if getattr(config, "topk_group", None):
+        w.add_expert_group_count(config.n_group)
+        w.add_expert_group_used_count(config.topk_group)
+    if w.arch in SIGMOID or config.model_type in ("deepseek_v3", "glm4_moe_lite"):
         w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
     if hasattr(config, "routed_scaling_factor"):
         w.add_expert_weights_scale(config.routed_scaling_factor)
@@ -142,7 +158,8 @@ def add_rope(w: gguf.GGUFWriter, config: Any) -> Iterator[tuple[str, F32]]:
         w.add_rope_scaling_factor(rope["factor"])
     for name, key in YARN.items():
         if rope.get(name):
-            w.add_float32(f"{w.arch}.{key}", rope[name])
+            tenth = w.arch == "deepseek2" and name == "mscale_all_dim"
+            w.add_float32(f"{w.arch}.{key}", 0.1 * rope[name] if tenth else rope[name])
     if kind in ("yarn", "longrope"):
         w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if kind == "llama3":
@@ -185,6 +202,9 @@ def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
         if ".experts." in name or part == "input_linear" or suffix == SELECTION_BIAS:
             yield from expert_tensors(name, x, arch)
             continue
+        if part == "kv_b_proj":
+            yield from latent_maps(name, x, config)
+            continue
         if arch in NEIGHBOURS and part in heads:
             x = neighbours(x, heads[part])
         if arch in ("gemma", "gemma2", "gemma3") and part.endswith("norm"):
@@ -199,6 +219,14 @@ def gemma4_name(name: str) -> str:
         "per_expert_scale": "ffn_down_exps.scale",
     }[name.rpartition(".")[2]]  # fmt: skip
     return f"blk.{name.split('.')[2]}.{kind}"
+
+
+def latent_maps(name: str, x: F32, config: Any) -> Iterator[tuple[str, F32]]:
+    """Of each head the map to its keys, transposed, and that to its values."""
+    of_heads = x.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
+    keys, values = np.split(of_heads, [config.qk_nope_head_dim], axis=1)
+    for kind, maps in {"k": keys.swapaxes(1, 2), "v": values}.items():
+        yield f"blk.{name.split('.')[2]}.attn_{kind}_b.weight", np.ascontiguousarray(maps)
 
 
 def expert_tensors(name: str, x: F32, arch: str) -> Iterator[tuple[str, F32]]:

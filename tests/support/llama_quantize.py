@@ -9,7 +9,7 @@ import csv
 from itertools import groupby
 from pathlib import Path
 
-from subbyte.runtime.synthetic.shapes import ExpertShape, LayerShape, Shape, VocabularySize
+from subbyte.runtime.synthetic.shapes import ExpertShape, LatentShape, LayerShape, Shape, VocabularySize
 from subbyte.runtime.synthetic.write import SHAPES
 
 WORDS = VocabularySize("gpt-2", 300, 2, 42)
@@ -27,7 +27,7 @@ def narrow(layer: LayerShape) -> LayerShape:
 
 
 # One KV head for 8 query heads, one for 2, layers without attention and as many as a 70B, tied and of odd row lengths.
-# Eight experts, by which llama.cpp knows Mixtral; more of them; shared ones besides; of odd row lengths.
+# Eight experts, by which llama.cpp knows Mixtral; more of them; shared ones, and maps of heads; of odd row lengths.
 MODELS = {
     "llama": shape("llama", (LayerShape(8, 1, 512),) * 32),
     "exaone": shape("exaone", (LayerShape(4, 2, 512),) * 18),
@@ -36,6 +36,18 @@ MODELS = {
     "mixtral": shape("llama", (LayerShape(8, 2, 0, ExpertShape(8, 2, 256)),) * 32),
     "qwen3moe": shape("qwen3moe", (LayerShape(8, 1, 0, ExpertShape(16, 4, 256)),) * 20),
     "qwen2moe": shape("qwen2moe", (LayerShape(4, 4, 0, ExpertShape(6, 2, 256, 512)),) * 24),
+    "deepseek2": Shape(
+        "small",
+        "deepseek2",
+        (LayerShape(4, 1, 512), *(LayerShape(4, 1, 0, ExpertShape(16, 4, 256, 256, 1.5)),) * 23),
+        256,
+        288,
+        WORDS,
+        512,
+        1e4,
+        1e-5,
+        latent=LatentShape(256, 256, 96, 32, 64),
+    ),
     "gpt-oss": shape("gpt-oss", (LayerShape(8, 1, 0, ExpertShape(4, 2, 288)),) * 16, n_embd=288, head_dim=36),
 }
 ROWS = list(csv.DictReader(Path(__file__).with_name("llama_quantize.csv").read_text().splitlines()))

@@ -41,6 +41,20 @@ GEMMA3 = {"n_layer": 7, "n_embd": 64, "n_head": 4, "n_head_kv": 1, "head_dim": 3
 PHI3 = {**LLAMA, "n_rot": 12, "n_ctx_orig": 32}
 PHI3_MAGNITUDE = 1.25
 MOE = {"n_expert": 7, "n_used": 3, "n_ff_exp": 32}
+DEEPSEEK2 = {  # head_dim: of a head, the part that rope does not turn
+    **LLAMA,
+    **MOE,
+    "n_layer": 3,
+    "n_head_kv": 1,
+    "head_dim": 32,
+    "n_rot": 8,
+    "q_rank": 96,
+    "kv_rank": 128,
+    "n_value": 40,
+    "n_expert": 8,
+    "n_ff_shexp": 64,
+    "n_dense": 1,
+}
 EXAONE4 = {**LLAMA, "n_layer": 5, "window": 8}
 GEMMA4 = {  # the last half attends to keys of the first, global layers have no values of their own
     "n_layer": 6, "n_embd": 64, "n_head": 4, "n_head_kv": [2, 2, 1, 2, 2, 1], "head_dim": 32, "head_dim_local": 16,
@@ -72,6 +86,7 @@ SHAPES: dict[str, Shape] = {
     "hunyuan-moe": {**LLAMA, **MOE, "n_ff_shexp": 64}, "ernie4_5-moe": {**LLAMA, **MOE, "n_ff_shexp": 64, "n_dense": 1},
     "glm4moe": {**LLAMA, **MOE, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
     "exaone-moe": {**LLAMA, **MOE, "n_layer": 5, "window": 8, "n_ff_shexp": 64, "n_dense": 1},
+    "deepseek2": DEEPSEEK2,
     "bailingmoe2": {**LLAMA, **MOE, "n_expert": 8, "n_ff_shexp": 32, "n_dense": 1, "n_rot": 8},
     "gemma4": GEMMA4,
     "qwen35": DELTA_NET, "qwen35moe": {**DELTA_NET, **MOE, "n_ff_shexp": 64},
@@ -108,6 +123,8 @@ KEYS: dict[str, dict[str, Any]] = {  # that architectures have of their own
     "nemotron_h_moe": {"expert_weights_norm": True, "expert_weights_scale": 2.5},
     **{arch: {"attention.recurrent_layers": [True, True, False, True], "rope.dimension_sections": [2, 1, 1, 0]}
        for arch in DELTA_NETS},
+    "deepseek2": {"expert_gating_func": 2, "expert_weights_scale": 1.8, "expert_weights_norm": True,
+                  "expert_group_count": 2, "expert_group_used_count": 1},
 }  # fmt: skip
 ROUTING: dict[str, dict[str, Any]] = {  # as `expert_oracle.choose` has it
     "llama": {}, "gemma4": {}, "qwen3moe": {}, "mellum": {}, "granitemoe": {}, "hunyuan-moe": {}, "ernie4_5-moe": {},
@@ -117,6 +134,7 @@ ROUTING: dict[str, dict[str, Any]] = {  # as `expert_oracle.choose` has it
     "gpt-oss": {"gating": "softmax_of_chosen"}, "minimax-m2": {"gating": "sigmoid"},
     "glm4moe": {"gating": "sigmoid", "scale": 1.5}, "exaone-moe": {"gating": "sigmoid", "scale": 2.5},
     "bailingmoe2": {"gating": "sigmoid", "scale": 2.5, "n_group": 4, "n_group_used": 2},
+    "deepseek2": {"gating": "sigmoid", "scale": 1.8, "n_group": 2, "n_group_used": 1},
 }  # fmt: skip
 PRE_FFN_NORMS = ("seed_oss", "glm4moe", "gpt-oss", *DELTA_NETS)  # named post_attention_norm
 WHOLE_NORMS = ("olmo2", "olmoe", "minimax-m2")
@@ -125,8 +143,8 @@ NORMED_HEADS = ("bailingmoe2", "exaone4", "exaone-moe", "gemma3", "gemma4", "glm
                 *DELTA_NETS, *SHORT_CONVS)  # fmt: skip
 GEMMAS = ("gemma", "gemma2", "gemma3", "gemma4")
 NEIGHBOURS = (  # rope turns these
-    "llama", "deci", "arcee", "ernie4_5", "ernie4_5-moe", "glm4", "granite", "granitemoe", "minicpm", "mistral3",
-    "smollm3", "granitehybrid",
+    "llama", "deci", "arcee", "deepseek2", "ernie4_5", "ernie4_5-moe", "glm4", "granite", "granitemoe", "minicpm",
+    "mistral3", "smollm3", "granitehybrid",
 )  # fmt: skip
 
 
@@ -232,10 +250,14 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
         block |= expert_tensors(s)
         if arch in ("qwen2moe", *DELTA_NETS):
             block["ffn_gate_inp_shexp"] = (1, n)
-        if arch in ("glm4moe", "ernie4_5-moe", "exaone-moe", "bailingmoe2", "minimax-m2", "lfm2moe", "nemotron_h_moe"):
+        biased = "glm4moe ernie4_5-moe exaone-moe bailingmoe2 minimax-m2 lfm2moe nemotron_h_moe deepseek2"
+        if arch in biased.split():
             block["exp_probs_b.bias"] = (s["n_expert"],)
         if arch == "gpt-oss":
             block |= {f"{name}.bias": dims[:-1] for name, dims in expert_tensors(s).items()}
+    if "kv_rank" in s:
+        del block["attn_q"], block["attn_k"], block["attn_v"]
+        block |= latent_tensors(s)
     if arch == "phi3":
         block |= {"attn_qkv": (q + 2 * kv, n), "ffn_up": (2 * ff, n)}
         del block["attn_q"], block["attn_k"], block["attn_v"], block["ffn_gate"]
@@ -264,6 +286,19 @@ def layer_tensors(arch: str, s: dict[str, int]) -> dict[str, tuple[int, ...]]:
         for name in ("ffn_norm", "ffn_gate", "ffn_gate_exps", "ffn_gate_shexp"):
             block.pop(name, None)
     return block
+
+
+def latent_tensors(s: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    """Of latent attention, whose maps to keys and values are absorbed: those to keys lie transposed."""
+    n, heads, q = s["n_embd"], s["n_head"], s["n_head"] * (s["head_dim"] + s["n_rot"])
+    block: dict[str, tuple[int, ...]] = {
+        "attn_kv_a_mqa": (s["kv_rank"] + s["n_rot"], n), "attn_kv_a_norm": (s["kv_rank"],),
+        "attn_k_b": (heads, s["kv_rank"], s["head_dim"]), "attn_v_b": (heads, s["n_value"], s["kv_rank"]),
+        "attn_output": (n, heads * s["n_value"]),
+    }  # fmt: skip
+    if not s["q_rank"]:
+        return {**block, "attn_q": (q, n)}
+    return {**block, "attn_q_a": (s["q_rank"], n), "attn_q_a_norm": (s["q_rank"],), "attn_q_b": (q, s["q_rank"])}
 
 
 def write_model(
@@ -318,6 +353,29 @@ def write_model(
     return weights
 
 
+def write_old_deepseek2(path: Path, shape: Shape = DEEPSEEK2) -> dict[str, F32]:
+    """A deepseek2 of before April 2025: in each layer one tensor of maps to keys and values, none of them transposed.
+
+    The weights are those of a new one.
+    """
+    weights = write_model(path, "deepseek2", shape)
+    tensors: dict[str, Any] = {}
+    for i in range(shape["n_layer"]):
+        k_b, v_b = weights[f"blk.{i}.attn_k_b"], weights[f"blk.{i}.attn_v_b"]
+        kv_b = np.concatenate([k_b.swapaxes(1, 2), v_b], axis=1).reshape(-1, shape["kv_rank"])
+        tensors |= {
+            f"blk.{i}.attn_k_b.weight": None,
+            f"blk.{i}.attn_v_b.weight": None,
+            f"blk.{i}.attn_kv_b.weight": kv_b,
+        }
+    metadata: dict[str, Any] = {
+        "attention.head_count_kv": shape["n_head"],
+        "attention.key_length": shape["head_dim"] + shape["n_rot"], "attention.value_length": shape["n_value"],
+        "attention.key_length_mla": None, "attention.value_length_mla": None,
+    }  # fmt: skip
+    return write_model(path, "deepseek2", shape, tensors=tensors, **metadata)
+
+
 def write_mixed_model(path: Path) -> None:
     """A llama of shape MIXED with random blocks of every type: its matrices take them in turn."""
     matrices = matrix_shapes("llama", MIXED)
@@ -358,6 +416,12 @@ def write_hyper_parameters(w: gguf.GGUFWriter, arch: str, s: Shape, other: dict[
         "attention.key_length": s["head_dim"], "attention.value_length": s["head_dim"],
         "attention.layer_norm_rms_epsilon": 1e-5, **KEYS.get(arch, {}),
     }  # fmt: skip
+    if "kv_rank" in s:
+        values |= {"attention.key_length": s["kv_rank"] + s["n_rot"], "attention.value_length": s["kv_rank"],
+                   "attention.key_length_mla": s["head_dim"] + s["n_rot"], "attention.value_length_mla": s["n_value"],
+                   "attention.kv_lora_rank": s["kv_rank"]}  # fmt: skip
+    if s.get("q_rank"):
+        values["attention.q_lora_rank"] = s["q_rank"]
     if "window" in s:
         values["attention.sliding_window"] = s["window"]
     if "n_expert" in s:
@@ -418,7 +482,7 @@ def attention(q: F64, k: F64, v: F64, scale: float, window: int, sinks: F32 | No
     group = heads // k.shape[1]
     back = np.arange(n)[:, None] - np.arange(n)[None, :]
     hidden = (back < 0) | ((back >= window) if window else False)
-    out = np.empty_like(q)
+    out = np.empty((n, heads, v.shape[-1]))
     for h in range(heads):
         scores = q[:, h] @ k[:, h // group].T * scale
         scores = np.where(hidden, -np.inf, softcap * np.tanh(scores / softcap) if softcap else scores)
@@ -459,10 +523,11 @@ def forward(
     tokens: list[int],
     shape: Shape | None = None,
     rotary: tuple[F64, float] | None = None,
+    scale: float = 1.0,
 ) -> F64:
     """Logits [n, n_vocab] in float64, by the formulas of the papers. A layer has the parts that w has tensors of.
 
-    rotary: other frequencies and magnitude.
+    rotary: other frequencies and magnitude. scale: a factor of latent attention's scores.
     """
     s, keys = shape or SHAPES[arch], KEYS.get(arch, {})
     if arch == "gemma4":
@@ -481,7 +546,9 @@ def forward(
             added = residual_scale * recurrent(arch, rms(x, b["attn_norm"]), b, own, linear)
         if "attn_output" in b:
             a = rms(x, b["attn_norm"]) if "attn_norm" in b else x
-            if "attn_q" in b:
+            if "attn_k_b" in b:
+                a = attend_latent(a, b, rotary or plain, scale)
+            elif "attn_q" in b:
                 window = s["window"] if "window" in s and (i + 1) % PERIODS[arch] else 0
                 turn = plain if arch in ("gemma3", "mellum", "olmo2") and window else rotary or plain
                 a = attend(arch, a, b, s["head_dim"], turn if has_rope(arch, s, i, window) else None, window)
@@ -585,6 +652,27 @@ def attend(arch: str, x: F64, b: dict[str, F32], head_dim: int, turn: tuple[F64,
     scale, softcap = keys.get("attention.scale", head_dim**-0.5), keys.get("attn_logit_softcapping", 0.0)
     out = attention(q, k, v, scale, window, softcap=softcap, sinks=b.get("attn_sinks")).reshape(n, -1)
     return out if gate is None else out / (1 + np.exp(-gate))
+
+
+def latent_queries_and_keys(x: F64, b: dict[str, F32], turn: tuple[F64, float]) -> tuple[F64, F64, F64]:
+    """Queries and keys [n, heads, d] of latent attention, and c [n, kv_rank], as the paper has them."""
+    n, (heads, rank, n_nope) = len(x), b["attn_k_b"].shape
+    if "attn_q" in b:
+        q = linear(x, b, "attn_q")
+    else:
+        q = linear(rms(linear(x, b, "attn_q_a"), b["attn_q_a_norm"]), b, "attn_q_b")
+    q = q.reshape(n, heads, -1)
+    c, p = np.split(linear(x, b, "attn_kv_a_mqa"), [rank], axis=1)
+    c, p = rms(c, b["attn_kv_a_norm"]), rope(p[:, None], *turn, True)
+    k = np.concatenate([np.einsum("nc,hck->nhk", c, b["attn_k_b"]), np.repeat(p, heads, axis=1)], -1)
+    return np.concatenate([q[..., :n_nope], rope(q[..., n_nope:], *turn, True)], -1), k, c
+
+
+def attend_latent(x: F64, b: dict[str, F32], turn: tuple[F64, float], scale: float) -> F64:
+    """What latent attention makes of a layer's input, before attn_output."""
+    q, k, c = latent_queries_and_keys(x, b, turn)
+    v = np.einsum("nc,hvc->nhv", c, b["attn_v_b"])
+    return attention(q, k, v, scale * q.shape[-1] ** -0.5, 0).reshape(len(x), -1)
 
 
 def feed_forward(arch: str, x: F64, b: dict[str, F32]) -> F64:

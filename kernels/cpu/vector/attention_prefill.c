@@ -156,7 +156,7 @@ static void attention_prefill(const float *q, int64_t q_stride, int n_tokens, in
     for (; block.first < last && first < last; block.first += KV_BLOCK) {
         block.n = last - block.first < KV_BLOCK ? (int)(last - block.first) : KV_BLOCK;
         block.k = rows_as_float(kv.k, kv.format, block.first, block.n, head_dim, k_space);
-        block.v = rows_as_float(kv.v, kv.format, block.first, block.n, head_dim, v_space);
+        block.v = kv.v == kv.k ? block.k : rows_as_float(kv.v, kv.format, block.first, block.n, head_dim, v_space);
         for (int h = 0; h < n_head; h += 2) {
             struct head pair[2] = {head_at(scratch, h, head_dim), head_at(scratch, h + 1, head_dim)};
             attend_block(pair, n_head - h < 2 ? 1 : 2, &block, n_tokens, head_dim, softcap, scores);

@@ -158,7 +158,8 @@ static struct scratch_need attention_need(const struct op *op, struct step_size 
 static struct position_rows attention_rows(const struct op *op, enum format format)
 {
     const struct attention *a = op->parameters;
-    return (struct position_rows){has_own_keys(a) ? 2 * a->n_head_kv : 0, padded_row_bytes(format, a->head_dim)};
+    int64_t n = !has_own_keys(a) ? 0 : a->one_row ? a->n_head_kv : 2 * a->n_head_kv;
+    return (struct position_rows){n, padded_row_bytes(format, a->head_dim)};
 }
 
 static int run_items(struct step *s, const struct op *op, int64_t n_tiles, struct team *team, int thread)
@@ -232,13 +233,17 @@ static int run_attention(struct step *s, const struct op *op, struct team *team,
 
 static int fits_heads(struct vector norm, const struct attention *a)
 {
-    return !norm.data || norm.n == a->head_dim;
+    return !norm.data || norm.n <= a->head_dim;
 }
 
 /* Keys and values: slots of its own, or what an earlier attention left in the cache. */
 static const char *check_keys(const struct plan *plan, const struct op *op)
 {
     const struct attention *a = op->parameters;
+    if (a->one_row && (op->n_in != V || a->v_norm.data || !has_own_keys(a)))
+        return "keys, and no values of their own, where one row is both";
+    if (a->v_norm.data && a->v_norm.n != a->head_dim)
+        return "a norm of head_dim values for values";
     if (has_own_keys(a)) {
         for (int i = K; i < op->n_in; i++)
             if (plan->width[op->in[i]] % a->head_dim || plan->width[op->in[i]] / a->head_dim != a->n_head_kv)
@@ -263,10 +268,11 @@ static const char *check_attention(const struct plan *plan, const struct op *op)
     int64_t n_q = plan->width[op->in[Q]];
     if (n_q % a->head_dim || n_q / a->head_dim != a->n_head || plan->width[op->out[0]] != n_q)
         return "slots of n_head heads for queries and result";
-    if (a->rope < -1 || a->rope >= plan->n_ropes || (a->rope >= 0 && 2 * plan->rope[a->rope].n_pairs > a->head_dim))
+    if (a->rope < -1 || a->rope >= plan->n_ropes || a->rope_start < 0 || a->rope_start > a->head_dim ||
+        (a->rope >= 0 && 2 * plan->rope[a->rope].n_pairs > a->head_dim - a->rope_start))
         return "a rope that fits the heads";
     if (!fits_heads(a->q_norm, a) || !fits_heads(a->k_norm, a) || !fits_heads(a->v_norm, a))
-        return "norms of head_dim values";
+        return "norms of head_dim values at most";
     if (a->sinks.data && a->sinks.n != a->n_head)
         return "a sink for each query head";
     if (a->temperature_scale != 0 && a->temperature_length < 1)
@@ -279,6 +285,7 @@ static const struct field fields[] = {
     FIELD(INT, attention, n_head_kv),
     FIELD(INT, attention, head_dim),
     FIELD(INT, attention, rope),
+    FIELD(INT, attention, rope_start),
     FIELD(INT, attention, window),
     FIELD(INT, attention, temperature_length),
     FIELD(FLOAT, attention, temperature_scale),
@@ -290,6 +297,7 @@ static const struct field fields[] = {
     FIELD(VECTOR, attention, k_norm),
     FIELD(VECTOR, attention, v_norm),
     FIELD(INT, attention, keys_of),
+    FIELD(INT, attention, one_row),
     FIELD(VECTOR, attention, sinks),
     {0},
 };

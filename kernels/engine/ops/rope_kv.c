@@ -46,29 +46,29 @@ struct kv_head cache_head(const struct step *s, const struct op *op, const struc
     int state = has_own_keys(a) ? op->state : s->plan->op[a->keys_of].state;
     int64_t bytes = cache->n_ctx * padded_row_bytes(cache->format, a->head_dim);
     const uint8_t *k = cache->data + cache->offset[state] + head * bytes;
-    return (struct kv_head){k, k + a->n_head_kv * bytes, cache->format};
+    return (struct kv_head){k, a->one_row ? k : k + a->n_head_kv * bytes, cache->format};
 }
 
-/* Norms and rotates heads of one row in place; norm may be NULL. */
-static void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, const float *norm, int row)
+/* Norms and rotates heads of one row in place. */
+static void rotate_heads(const struct step *s, const struct op *op, float *heads, int n_head, struct vector norm, int row)
 {
     const struct attention *a = op->parameters;
     const struct rope *rope = a->rope < 0 ? NULL : &s->plan->rope[a->rope];
     int64_t at = rope ? table_row(s, a->rope, row) : 0;
     for (int h = 0; h < n_head; h++, heads += a->head_dim) {
-        if (norm && !a->norm_after_rope)
-            s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
+        if (norm.data && !a->norm_after_rope)
+            s->kernels->rms_norm(heads, norm.data, norm.n, a->head_eps, heads);
         if (rope)
-            s->kernels->rope(heads, rope->n_pairs, s->scratch->cos + at, s->scratch->sin + at, rope->interleaved);
-        if (norm && a->norm_after_rope)
-            s->kernels->rms_norm(heads, norm, a->head_dim, a->head_eps, heads);
+            s->kernels->rope(heads + a->rope_start, rope->n_pairs, s->scratch->cos + at, s->scratch->sin + at, rope->interleaved);
+        if (norm.data && a->norm_after_rope)
+            s->kernels->rms_norm(heads, norm.data, norm.n, a->head_eps, heads);
     }
 }
 
 void rotate_queries(const struct step *s, const struct op *op, float *heads, int n_head, int row)
 {
     const struct attention *a = op->parameters;
-    rotate_heads(s, op, heads, n_head, a->q_norm.data, row);
+    rotate_heads(s, op, heads, n_head, a->q_norm, row);
     if (a->temperature_scale == 0)
         return;
     int64_t periods = position(segment_of(s, row), row) / a->temperature_length;
@@ -111,8 +111,9 @@ void append_heads(const struct step *s, const struct op *op, const struct segmen
         int64_t at = position(seg, row) * padded_row_bytes(kv.format, a->head_dim);
         if (a->v_norm.data)
             s->kernels->rms_norm(v, a->v_norm.data, a->head_dim, a->head_eps, space);
-        store(s->kernels, a->v_norm.data ? space : v, a->head_dim, kv.format, (uint8_t *)kv.v + at);
-        rotate_heads(s, op, k, 1, a->k_norm.data, row);
+        if (!a->one_row)
+            store(s->kernels, a->v_norm.data ? space : v, a->head_dim, kv.format, (uint8_t *)kv.v + at);
+        rotate_heads(s, op, k, 1, a->k_norm, row);
         store(s->kernels, k, a->head_dim, kv.format, (uint8_t *)kv.k + at);
     }
 }

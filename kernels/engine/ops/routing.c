@@ -175,17 +175,9 @@ int64_t prepared_values(int64_t n_expert, int64_t n_used, int64_t cols, struct s
 
 int prepare_groups(struct step *s, struct routing *routing, struct team *team, int thread)
 {
-    const struct prepared *all = &s->scratch->prepared;
     int64_t n_tasks = 0, at = 0;
     for (struct expert_group *g = routing->group; g < routing->group + routing->n_groups; g++) {
-        g->in.at = (struct prepared){
-            .row = all->row + at,
-            .rows = {all->rows.q + 2 * at, all->rows.scale + 2 * at / Q8_GROUP, all->rows.sum + 2 * at / 16},
-            .q8 = q8_tile_at(all->q8, at),
-            .residual = q8_tile_at(all->residual, at),
-            .tile = all->tile + at,
-            .bf16_tile = all->bf16_tile + at,
-        };
+        g->in.at = prepared_behind(s, at);
         at += room(g->n, s->kernels->lanes) * g->in.cols;
         g->end = n_tasks += prepare_tasks(s, &g->in);
     }
