@@ -155,7 +155,7 @@ def attend(
     if others is not None:
         b.pass_over("attn_k", "attn_v", "attn_k_norm")
         qkv = b.qkv(c.n_embd, layer.n_q, layer.n_kv) if fused else [b.linear("attn_q", c.n_embd, layer.n_q)]
-        return g.attention(*g.linears(x, qkv[0]), None, None, keys_of=others, **variant)
+        return g.attention(g.linears(x, qkv[0])[0], None, None, keys_of=others, **variant)
     if fused or "attn_v" in b:
         qkv = b.qkv(c.n_embd, layer.n_q, layer.n_kv)
     else:
