@@ -73,6 +73,10 @@ class Weights:
     def __contains__(self, name: str) -> bool:
         return f"{self.prefix}{name}.weight" in self.tensors
 
+    def pass_over(self, *names: str) -> None:
+        """Tensors that files may have though nothing comes of them; others that no one asks for are refused."""
+        self.used.update(f"{self.prefix}{name}.weight" for name in names)
+
     def _find(self, name: str, shape: tuple[int, ...]) -> Tensor:
         self.used.add(name)
         tensor = self.tensors.get(name)

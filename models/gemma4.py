@@ -7,6 +7,7 @@ dense feed-forward part.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from subbyte.models._experts import ExpertsConfig, experts, read_experts
 from subbyte.models._graph import Graph, Normed, Projection, Value
 from subbyte.models._metadata import HINT, Metadata
 from subbyte.models._rope import MIN_FREQ_BASE, Rope
-from subbyte.models._weights import Linear, Weights
+from subbyte.models._weights import Weights
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,8 @@ def forward(g: Graph, c: Gemma4Config, w: Weights) -> None:
         b = w.block(i)
 
         n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
-        q, k, v = queries_keys_values(g, n, b, c, layer, own=layer.keys_of == i)
-        a = g.attention(
-            q, k, v, n_head=layer.n_head, n_head_kv=layer.n_head_kv, head_dim=layer.head_dim, window=layer.window,
-            rope=rope_local if layer.window else rope_global, scale=1.0, eps=c.eps,
-            q_norm=b.vector("attn_q_norm", layer.head_dim),
-            k_norm=None if k is None else b.vector("attn_k_norm", layer.head_dim),
-            v_norm=None if k is None else np.ones(layer.head_dim, np.float32),
-            keys_of=attentions[layer.keys_of] if k is None else None,
-        )  # fmt: skip
+        rope = rope_local if layer.window else rope_global
+        a = attend(g, n, b, c, layer, rope, attentions[layer.keys_of] if layer.keys_of < i else None)
         attentions.append(a)
         attn_output = g.linear(a, b.linear("attn_output", layer.n_q, c.n_embd))
         x = x + g.rms_norm(attn_output, b.vector("post_attention_norm", c.n_embd), c.eps)
@@ -146,26 +140,29 @@ def per_layer_embeddings(g: Graph, c: Gemma4Config, w: Weights, x: Value) -> Val
     return p + g.rms_norm(proj, norm, c.eps, n_groups=c.n_layer)
 
 
-def queries_keys_values(
-    g: Graph, x: Normed, b: Weights, c: Gemma4Config, layer: Gemma4Layer, *, own: bool
-) -> tuple[Value, Value | None, Value | None]:
-    """The projections of attention. Without attn_v keys are values, too; without keys of its own (own) both are None.
+def attend(
+    g: Graph, x: Normed, b: Weights, c: Gemma4Config, layer: Gemma4Layer, rope: int, others: Value | None
+) -> Value:
+    """Attention of normed queries, not scaled, to normed keys and values, or to those of an earlier attention, others.
 
-    Files may have tensors for keys that a layer doesn't use.
+    Without attn_v keys, before their norm and rope, are values, too.
     """
-    qkv: list[Linear] = []
-    if "attn_qkv" in b or "attn_v" in b:
+    variant: dict[str, Any] = {
+        "n_head": layer.n_head, "n_head_kv": layer.n_head_kv, "head_dim": layer.head_dim, "window": layer.window,
+        "rope": rope, "scale": 1.0, "eps": c.eps, "q_norm": b.vector("attn_q_norm", layer.head_dim),
+    }  # fmt: skip
+    fused = "attn_qkv" in b
+    if others is not None:
+        b.pass_over("attn_k", "attn_v", "attn_k_norm")
+        qkv = b.qkv(c.n_embd, layer.n_q, layer.n_kv) if fused else [b.linear("attn_q", c.n_embd, layer.n_q)]
+        return g.attention(g.linears(x, qkv[0])[0], None, None, keys_of=others, **variant)
+    if fused or "attn_v" in b:
         qkv = b.qkv(c.n_embd, layer.n_q, layer.n_kv)
     else:
-        qkv = [b.linear("attn_q", c.n_embd, layer.n_q)]
-        if own or "attn_k" in b:
-            qkv.append(b.linear("attn_k", c.n_embd, layer.n_kv))
-    if own:
-        q, k, *v = g.linears(x, *qkv)
-        return q, k, v[0] if v else None
-    if "attn_k_norm" in b:
-        b.vector("attn_k_norm", layer.head_dim)
-    return g.linears(x, qkv[0])[0], None, None
+        qkv = [b.linear("attn_q", c.n_embd, layer.n_q), b.linear("attn_k", c.n_embd, layer.n_kv)]
+    q, k, *v = g.linears(x, *qkv)
+    k_norm, without_weight = b.vector("attn_k_norm", layer.head_dim), np.ones(layer.head_dim, np.float32)
+    return g.attention(q, k, v[0] if v else None, k_norm=k_norm, v_norm=without_weight, **variant)
 
 
 def beside_experts(g: Graph, x: Value, dense: Projection, b: Weights, c: Gemma4Config, routed: ExpertsConfig) -> Value:

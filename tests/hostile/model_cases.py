@@ -232,8 +232,6 @@ GEMMA4_TENSORS: list[tuple[str, Any, str]] = [
     ("per_layer_model_proj.weight", np.zeros((64, 192), np.float32), "ask for [64, 192]"),
     ("blk.2.attn_q_norm.weight", np.ones(16, np.float32), "ask for [32]"),
     ("blk.2.attn_v.weight", np.zeros((64, 64), np.float32), "ask for [64, 32]"),
-    ("blk.4.attn_k.weight", np.zeros((16, 64), np.float32), "ask for [64, 32]"),
-    ("blk.4.attn_k_norm.weight", np.ones(32, np.float32), "ask for [16]"),
     ("blk.0.layer_output_scale.weight", np.ones(2, np.float32), "ask for [1]"),
     ("rope_freqs.weight", np.ones(8, np.float32), "ask for [16]"),
     *[("rope_freqs.weight", np.array([1] * 15 + [x], np.float32), "positive") for x in (0.0, -1.0, NAN, INF)],
