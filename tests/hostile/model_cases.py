@@ -216,13 +216,12 @@ MIXTURE_TENSORS: list[tuple[str, Any, str]] = [
 ]
 
 UNSUPPORTED_KEYS = (
-    "rope.scaling.type", "attention.value_length", "rope.dimension_sections",
-    "rope.scaling.alpha", "moe_latent_size",
+    "rope.scaling.type", "attention.value_length", "rope.scaling.alpha", "moe_latent_size",
 )  # fmt: skip
 UNSUPPORTED_WORDS = (
     "no part of llama",
     "Q8_0", "I32", "F64", "differs between layers", "without routed experts", "supported are 1 (softmax)",
-    "not computed for qwen3moe", "not supported",
+    "not computed for qwen3moe", "not computed for glm4", "not supported",
 )  # fmt: skip
 
 # What the tensors do not bear out: architecture, keys, words
@@ -271,7 +270,7 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
     (
         "qwen35",
         {"ssm.state_size": 32, "ssm.time_step_rank": 3, "ssm.group_count": 1},
-        "tensor blk.0.attn_qkv.weight has",
+        "tensor blk.0.ssm_beta.weight has shape",
     ),
     ("qwen35", {"attention.recurrent_layers": [True] * 4}, "tensor blk.2.attn_qkv.weight is missing"),
     ("qwen35", {"attention.recurrent_layers": None}, "tensor blk.2.attn_qkv.weight is missing"),
