@@ -45,9 +45,10 @@ def read_delta_config(meta: Metadata, architecture: str, n_vocab: int, *, order:
     c = read_config(
         meta, architecture, n_vocab, partial_rope=True, experts=experts, predicts=True, n_ff=0 if experts else None
     )
-    meta.u32_or_array(
-        f"{architecture}.rope.dimension_sections", 4, 0
-    )  # of pictures: all see the same position in a text
+    if 2 * c.n_q > MAX_WIDTH:
+        found = f"{architecture}.attention.head_count = {c.n_head} heads of {c.head_dim} values"
+        raise FormatError(f"{found}; all together may have {MAX_WIDTH // 2}: {HINT}")
+    meta.u32_or_array(f"{architecture}.rope.dimension_sections", 4, 0)  # of pictures: a text has one position for all
     return DeltaConfig(
         **vars(c),
         delta=read_delta_net(meta, f"{architecture}."),
@@ -74,7 +75,7 @@ def read_delta_net(meta: Metadata, a: str) -> DeltaNetConfig:
     n_heads = meta.u32(a + "ssm.time_step_rank", lo=1, hi=MAX_WIDTH)
     n_key_heads = meta.u32(a + "ssm.group_count", lo=1, hi=n_heads)
     head_dim = meta.u32(a + "ssm.state_size", lo=1, hi=MAX_HEAD_DIM)
-    n_values = meta.u32(a + "ssm.inner_size", lo=1, hi=MAX_WIDTH)
+    n_values = meta.u32(a + "ssm.inner_size", lo=1, hi=MAX_WIDTH // 3)  # queries and keys are as many at most
     if n_heads % n_key_heads:
         raise FormatError(
             f"{a}ssm.group_count = {n_key_heads} does not divide {a}ssm.time_step_rank = {n_heads}: {HINT}"

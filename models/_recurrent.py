@@ -60,6 +60,11 @@ class Mamba2Config:
         """What the convolution sees: x, B and C."""
         return self.n_inner + 2 * self.n_groups * self.n_keys
 
+    @property
+    def n_inputs(self) -> int:
+        """With the gates z, and dt of each head."""
+        return self.n_inner + self.n_channels + self.n_heads
+
 
 def read_mamba2(meta: Metadata, a: str) -> Mamba2Config:
     """The hyper-parameters of Mamba-2 layers of architecture prefix a."""
@@ -71,15 +76,16 @@ def read_mamba2(meta: Metadata, a: str) -> Mamba2Config:
         if whole % part:
             of = "time_step_rank" if key == "inner_size" else "group_count"
             raise FormatError(f"{a}ssm.{of} = {part} does not divide {a}ssm.{key} = {whole}: {HINT}")
-    if n_groups * n_keys > MAX_WIDTH:
-        found = f"{a}ssm.group_count = {n_groups} groups of {a}ssm.state_size = {n_keys}"
-        raise FormatError(f"{found}; all together may have {MAX_WIDTH}: {HINT}")
-    return Mamba2Config(n_heads, n_inner // n_heads, n_groups, n_keys, read_conv_width(meta, a + "ssm.conv_kernel"))
+    c = Mamba2Config(n_heads, n_inner // n_heads, n_groups, n_keys, read_conv_width(meta, a + "ssm.conv_kernel"))
+    if c.n_inputs > MAX_WIDTH:
+        found = f"{a}ssm.inner_size = {n_inner}, {a}ssm.group_count = {n_groups} and {a}ssm.state_size = {n_keys}"
+        raise FormatError(f"{found} make {c.n_inputs} inputs of a layer; there may be {MAX_WIDTH}: {HINT}")
+    return c
 
 
 def mamba2(g: Graph, x: Value | Normed, b: Weights, c: Mamba2Config, n_embd: int, eps: float) -> Projection:
     """ssm_out @ Mamba-2's heads of ssm_in @ x."""
-    (inputs,) = g.linears(x, b.linear("ssm_in", n_embd, c.n_inner + c.n_channels + c.n_heads))
+    (inputs,) = g.linears(x, b.linear("ssm_in", n_embd, c.n_inputs))
     y = g.mamba2(
         inputs, **vars(c), convolution=b.convolution("ssm_conv1d", c.width, c.n_channels),
         bias=b.bias("ssm_conv1d", c.n_channels), a=b.floats("ssm_a", (1, c.n_heads)),
@@ -87,6 +93,12 @@ def mamba2(g: Graph, x: Value | Normed, b: Weights, c: Mamba2Config, n_embd: int
         norm=b.floats("ssm_norm.weight", (c.n_inner // c.n_groups, c.n_groups)) if "ssm_norm" in b else None, eps=eps,
     )  # fmt: skip
     return g.linear(y, b.linear("ssm_out", c.n_inner, n_embd))
+
+
+def read_short_conv(meta: Metadata, a: str) -> int:
+    """The width of the convolutions of architecture prefix a."""
+    meta.u32(a + "embedding_length", lo=1, hi=MAX_WIDTH // 3)  # three of it come out of one projection
+    return read_conv_width(meta, a + "shortconv.l_cache")
 
 
 def short_conv(g: Graph, x: Value | Normed, b: Weights, n_embd: int, width: int) -> Projection:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from subbyte.models._graph import Graph
 from subbyte.models._layers import feed_forward, self_attention
 from subbyte.models._metadata import Metadata
-from subbyte.models._recurrent import HybridConfig, read_conv_width, read_hybrid, short_conv
+from subbyte.models._recurrent import HybridConfig, read_hybrid, read_short_conv, short_conv
 from subbyte.models._weights import Weights
 
 
@@ -25,7 +25,7 @@ def configure(meta: Metadata, n_vocab: int) -> Lfm2Config:
     c = read_hybrid(meta, "lfm2", n_vocab)
     return Lfm2Config(
         **vars(c),
-        conv_width=read_conv_width(meta, "lfm2.shortconv.l_cache"),
+        conv_width=read_short_conv(meta, "lfm2."),
         window=meta.u32("lfm2.attention.sliding_window", 0),
     )
 

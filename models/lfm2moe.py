@@ -10,7 +10,7 @@ from subbyte.models._experts import ExpertsConfig, read_experts
 from subbyte.models._graph import Graph
 from subbyte.models._layers import dense_or_experts, self_attention
 from subbyte.models._metadata import Metadata
-from subbyte.models._recurrent import HybridConfig, read_conv_width, read_hybrid, short_conv
+from subbyte.models._recurrent import HybridConfig, read_hybrid, read_short_conv, short_conv
 from subbyte.models._weights import Weights
 
 
@@ -24,7 +24,7 @@ def configure(meta: Metadata, n_vocab: int) -> Lfm2MoeConfig:
     c = read_hybrid(meta, "lfm2moe", n_vocab, experts=True)
     return Lfm2MoeConfig(
         **vars(c),
-        conv_width=read_conv_width(meta, "lfm2moe.shortconv.l_cache"),
+        conv_width=read_short_conv(meta, "lfm2moe."),
         experts=read_experts(meta, "lfm2moe", gating="sigmoid"),
     )
 

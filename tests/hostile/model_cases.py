@@ -148,6 +148,43 @@ KEYS: list[tuple[str, str, Any, str]] = [
     ],
     ("deepseek2", "attention.temperature_scale", 0.1, "not computed for deepseek2"),
     *[("llama", f"attention.{key}", 64, "not computed for llama") for key in ("kv_lora_rank", "key_length_mla")],
+    *[("qwen35", "ssm.conv_kernel", n, "2 to 16") for n in (0, 1, 17, 2**32 - 1)],
+    ("qwen35", "ssm.conv_kernel", 4.0, "integer"),
+    ("qwen35", "ssm.conv_kernel", None, "missing"),
+    *[("qwen35", "ssm.state_size", n, "1 to 4096") for n in (0, 4097, 2**31)],
+    ("qwen35", "ssm.state_size", 17, "ssm.inner_size = 96 is not"),
+    *[("qwen35", "ssm.inner_size", n, "1 to 349525") for n in (0, 2**20, 2**32 - 1)],
+    ("qwen35", "ssm.inner_size", 95, "ssm.inner_size = 95 is not"),
+    *[("qwen35", "ssm.time_step_rank", n, "1 to 1048576") for n in (0, 2**32 - 1)],
+    *[("qwen35", "ssm.group_count", n, "1 to 6") for n in (0, 7, NAN)],
+    ("qwen35", "ssm.group_count", 4, "does not divide"),
+    *[("qwen35", "attention.recurrent_layers", x, "4 bools") for x in ([True] * 3, [True] * 5, [1] * 4)],
+    ("qwen35", "attention.recurrent_layers", 1, "4 bools"),
+    ("qwen35", "full_attention_interval", 0, "1 to"),
+    *[("qwen35", "rope.dimension_sections", x, "4 integers") for x in ([1] * 3, [1.0] * 4)],
+    *[("qwen35", "rope.dimension_count", n, "2 to 24") for n in (0, 26)],
+    ("qwen35moe", "expert_feed_forward_length", None, "missing"),
+    ("qwen3moe", "ssm.conv_kernel", 4, "not computed for qwen3moe"),
+    ("qwen3moe", "attention.recurrent_layers", [True, False], "not computed for qwen3moe"),
+    *[("lfm2", "shortconv.l_cache", n, "2 to 16") for n in (0, 1, 17, NAN)],
+    ("lfm2", "shortconv.l_cache", None, "missing"),
+    ("lfm2", "attention.head_count_kv", 0, "0 in every layer"),
+    ("lfm2", "attention.head_count_kv", [0, 3, 0, 0], "in layer 1 does not divide"),
+    ("lfm2", "feed_forward_length", 0, "1 to 1048576"),
+    ("lfm2", "embedding_length", 2**19, "1 to 349525"),
+    *[("granitehybrid", "ssm.time_step_rank", n, "1 to 80") for n in (0, 81)],
+    ("granitehybrid", "ssm.time_step_rank", 3, "does not divide granitehybrid.ssm.inner_size = 80"),
+    *[("granitehybrid", "ssm.group_count", n, "1 to 4") for n in (0, 5, 2**32 - 1)],
+    ("granitehybrid", "ssm.group_count", 3, "does not divide granitehybrid.ssm.time_step_rank = 4"),
+    *[("granitehybrid", "ssm.state_size", n, "1 to 4096") for n in (0, 4097)],
+    *[("granitehybrid", "ssm.inner_size", n, "1 to 1048576") for n in (0, 2**32 - 1)],
+    ("granitehybrid", "ssm.inner_size", 2**20, "inputs of a layer; there may be 1048576"),
+    ("granitehybrid", "ssm.conv_kernel", 0, "2 to 16"),
+    ("nemotron_h", EPS, 0.0, "finite number from 1e-12 to 1"),
+    ("nemotron_h", "feed_forward_length", [0, 96, 0, 0, -1], "0 to 1048576"),
+    ("nemotron_h_moe", "moe_latent_size", 32, "experts of a latent input are not supported"),
+    ("nemotron_h_moe", "expert_used_count", [3] * 5, "integer"),
+    *[("falcon-h1", "ssm.inner_size", n, "1 to 1048576") for n in (0, 2**21)],
 ]
 
 
@@ -267,13 +304,13 @@ LATENT_TENSORS: list[tuple[str, Any, str]] = [
 ]
 
 UNSUPPORTED_KEYS = (
-    "rope.scaling.type", "attention.value_length", "attention.value_length_swa", "rope.dimension_sections",
-    "rope.scaling.alpha",
+    "rope.scaling.type", "attention.value_length", "attention.value_length_swa", "rope.scaling.alpha",
+    "moe_latent_size",
 )  # fmt: skip
 UNSUPPORTED_WORDS = (
     "no part of llama", "no part of deepseek2", "not computed for deepseek2", "not computed for llama",
     "Q8_0", "I32", "F64", "differs between layers", "without routed experts", "supported are 1 (softmax)",
-    "not computed for qwen3moe", "not supported",
+    "not computed for qwen3moe", "not computed for glm4", "not supported",
 )  # fmt: skip
 
 # What the tensors do not bear out: architecture, keys, words
@@ -333,6 +370,21 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
     ("deepseek2", {"attention.head_count": 8}, "tensor blk.0.attn_q_b.weight has shape"),
     ("deepseek2", {"rope.dimension_count": 4, "attention.key_length": 132}, "tensor blk.0.attn_kv_a_mqa.weight has"),
     ("llama", {"expert_count": 8}, "'llama.expert_used_count' is missing"),
+    ("qwen35", {"ssm.conv_kernel": 3}, "tensor blk.0.ssm_conv1d.weight has shape"),
+    ("qwen35", {"ssm.group_count": 3}, "tensor blk.0.attn_qkv.weight has shape"),
+    (
+        "qwen35",
+        {"ssm.state_size": 32, "ssm.time_step_rank": 3, "ssm.group_count": 1},
+        "tensor blk.0.ssm_beta.weight has shape",
+    ),
+    ("qwen35", {"attention.recurrent_layers": [True] * 4}, "tensor blk.2.attn_qkv.weight is missing"),
+    ("qwen35", {"attention.recurrent_layers": None}, "tensor blk.2.attn_qkv.weight is missing"),
+    ("lfm2", {"shortconv.l_cache": 4}, "tensor blk.0.shortconv.conv.weight has shape"),
+    ("lfm2", {"attention.head_count_kv": 2}, "tensor blk.0.attn_q.weight is missing"),
+    ("granitehybrid", {"ssm.state_size": 4096, "ssm.group_count": 1}, "tensor blk.0.ssm_in.weight has shape"),
+    ("granitehybrid", {"ssm.group_count": 4}, "tensor blk.0.ssm_in.weight has shape"),
+    ("nemotron_h", {"feed_forward_length": 96}, "tensor blk.0.ffn_up.weight is missing"),
+    ("falcon-h1", {"ssm.time_step_rank": 8}, "tensor blk.0.ssm_in.weight has shape"),
     ("llama", {"expert_count": 8, "expert_used_count": 2}, "tensor blk.0.ffn_gate_exps.weight is missing"),
 ]
 
@@ -426,6 +478,9 @@ OTHER = [
     ("a router's scale of another length",
      model("gemma4", shape=GEMMA4_EXPERTS, tensors={"blk.1.ffn_gate_inp.scale": np.ones(7, np.float32)}), FormatError,
      "ask for [64]"),
+    ("inputs of a delta net in one matrix",
+     model("qwen3next", tensors={"blk.0.ssm_in.weight": np.zeros((320, 64), np.float32)}),
+     UnsupportedError, "tensor blk.0.ssm_in.weight", "files of 2025", "convert the model again"),
 ]  # fmt: skip
 
 

@@ -230,7 +230,47 @@ def experts_down(*matrices: Any, reads: Any = (HIDDEN, ROUTING), writes: Any = (
     routed_plan().add("experts_down", reads, writes, matrices or [DOWN], **{**right, **wrong})
 
 
+# Two key heads and four value heads of 3 values; two heads of Mamba-2 of 4 values, one group of 5 keys.
+DELTA: dict[str, Any] = {
+    "n_key_heads": 2, "n_heads": 4, "head_dim": 3, "order": "tiled", "width": 2, "head_eps": 1e-5,
+    "convolution": np.ones(2 * 24), "a": np.ones(4), "dt": np.ones(4), "q_norm": np.ones(3), "k_norm": np.ones(3),
+    "head_norm": np.ones(3),
+}  # fmt: skip
+MAMBA: dict[str, Any] = {
+    "n_heads": 2, "head_dim": 4, "n_groups": 1, "n_keys": 5, "width": 2, "group_eps": 1e-5,
+    "convolution": np.ones(2 * 18), "bias": None, "a": np.ones(2), "dt": np.ones(2), "skip": np.ones(2),
+    "group_norm": None,
+}  # fmt: skip
+HUGE = (0, -1, 3, 2**31, 2**62, 2**63 - 1)
+
+
+def delta_net(reads: Any = (0, 1, 2, 3), widths: Any = (24, 12, 4, 4, 12), **wrong: Any) -> None:
+    Plan(widths).add("delta_net", reads, [4], **{**DELTA, **wrong})
+
+
+def mamba2(widths: Any = (28, 8), **wrong: Any) -> None:
+    Plan(widths).add("mamba2", [0], [1], **{**MAMBA, **wrong})
+
+
+def short_conv(widths: Any = (12, 4), width: int = 3, n: int = 12) -> None:
+    Plan(widths).add("short_conv", [0], [1], width=width, convolution=np.ones(n))
+
+
+def split(widths: Any = (12, 8, 4), n_heads: int = 2, writes: Any = (1, 2)) -> None:
+    Plan(widths).add("split", [0], writes, n_heads=n_heads)
+
+
+def gate(widths: Any = (4, 4), **wrong: Any) -> None:
+    Plan(widths).add("gate", [0], [1], **wrong)
+
+
 def test_plans_of_right_shapes_are_not_refused() -> None:
+    delta_net()
+    mamba2()
+    mamba2(bias=np.ones(18), group_norm=np.ones(8))
+    short_conv()
+    split()
+    gate()
     experts_up(norm=np.ones(8), selection_bias=np.ones(4), gate_scale=np.ones(4), up_scale=np.ones(4))
     experts_up(EXPERTS, activation="relu", n_group=2, n_group_used=1)
     experts_up(*[(weight(4 * 12, 8), None)] * 2, fused=True)
@@ -371,6 +411,30 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
             "experts_down", (HIDDEN, ROUTING), (OUT,), [DOWN], norm=np.ones(12), n_expert=4, n_used=2, accumulate=True,
             scale=1.0, down_scale=None,
         ),
+        lambda: delta_net(reads=(0, 1, 2)),
+        lambda: delta_net(norm=np.ones(24)),
+        lambda: delta_net(order="wild"),
+        *[lambda w=w: delta_net(widths=w) for w in ((23, 12, 4, 4, 12), (24, 13, 4, 4, 12), (24, 12, 5, 4, 12),
+                                                    (24, 12, 4, 3, 12), (24, 12, 4, 4, 13))],
+        *[lambda key=key, n=n: delta_net(**{key: n}) for key in ("n_key_heads", "n_heads") for n in HUGE],
+        *[lambda key=key, n=n: delta_net(**{key: n}) for key in ("head_dim", "width") for n in HUGE if n != 3],
+        *[lambda key=key, x=x: delta_net(**{key: x})
+          for key in ("convolution", "a", "dt", "q_norm", "k_norm", "head_norm") for x in (None, np.ones(5))],
+        *[lambda w=w: mamba2(widths=w) for w in ((27, 8), (28, 7), (29, 8))],
+        *[lambda key=key, n=n: mamba2(**{key: n})
+          for key in ("n_heads", "head_dim", "n_groups", "n_keys", "width") for n in HUGE],
+        *[lambda key=key: mamba2(**{key: np.ones(7)})
+          for key in ("convolution", "bias", "a", "dt", "skip", "group_norm")],
+        *[lambda key=key: mamba2(**{key: None}) for key in ("convolution", "a", "dt", "skip")],
+        *[lambda w=w: short_conv(widths=w) for w in ((11, 4), (12, 5))],
+        *[lambda n=n: short_conv(width=n) for n in HUGE if n != 3],
+        lambda: short_conv(n=11),
+        lambda: short_conv(width=17, n=68),
+        *[lambda n=n: split(n_heads=n) for n in HUGE],
+        lambda: split(widths=(13, 8, 4)),
+        lambda: split(widths=(8, 8, 4), writes=(1,)),
+        lambda: gate(widths=(4, 5)),
+        lambda: gate(norm=np.ones(4)),
         lambda: plan().add("lm_head", [0], [], [(weight(5, 4), None)], softcap=0.0, scale=1.0),
         lambda: plan().add("lm_head", [0], [], [(None, None)], softcap=0.0, scale=1.0),
         lambda: Engine(plan(), n_batch=1, n_threads=1, n_ctx=1),
