@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confined import confined
-from tiny_models import LLAMA, MOE, SHAPES, Shape, tensor_shapes, write_model
+from tiny_models import GEMMA4, LLAMA, MOE, SHAPES, Shape, tensor_shapes, write_model
 
 import subbyte as sb
 from subbyte.kernels import Cache, Engine
@@ -49,6 +49,16 @@ def test_a_layer_meets_at_few_barriers(n_tokens: int, tmp_path: Path) -> None:
         write_model(tmp_path / "m.gguf", shape={**LLAMA, "n_layer": n_layer}, types=["Q4_0"])
         found.append(counts(tmp_path / "m.gguf", range(n_tokens), 4)[0])
     assert 0 < found[1] - found[0] <= (5 if n_tokens == 1 else 10)
+
+
+def test_a_layer_of_gemma4_meets_at_five_barriers_more(tmp_path: Path) -> None:
+    """For the norms behind its parts, and for its embeddings: gate, projection and norm."""
+    found = []
+    for n_layer in (3, 6):
+        shape = {**GEMMA4, "n_layer": n_layer, "n_head_kv": 2, "n_ff": 96, "n_shared": 0}
+        write_model(tmp_path / "m.gguf", "gemma4", shape, types=["Q4_0"])
+        found.append(counts(tmp_path / "m.gguf", [3], 4)[0])
+    assert found[1] - found[0] == 3 * (5 + 5)
 
 
 # ---- routed experts ----
