@@ -87,7 +87,10 @@ def part_of(name: str) -> str:
         return "experts"
     if kind.endswith("_shexp"):
         return "shared experts"
-    parts = {"attn_": "attention", "ffn_": "feed-forward", "token_embd": "embeddings"}
+    parts = {
+        "attn_": "attention", "ffn_": "feed-forward", "token_embd": "embeddings", "ssm_": "recurrent layers",
+        "shortconv": "recurrent layers",
+    }  # fmt: skip
     return next((part for start, part in parts.items() if kind.startswith(start)), kind)
 
 

@@ -13,6 +13,7 @@ from subbyte.runtime.quantize.rule import QuantizableTensor
 from subbyte.runtime.text import quoted
 
 MAX_LAYERS = 512
+AS_THEY_ARE = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d.weight", "shortconv.conv.weight")
 ALONE = re.compile(r"\.ffn_(gate|up|down)\.\d+\.weight$")
 
 
@@ -29,10 +30,10 @@ class ModelTraits:
 def is_matrix(name: str, shape: tuple[int, ...]) -> bool:
     """Whether llama-quantize gives a tensor another type. shape: in GGUF order; experts are a third dimension.
 
-    Norms, biases, lists of frequencies and routers stay as they are.
+    Norms, biases, lists of frequencies, routers and short convolutions stay as they are.
     """
     two = any(n > 1 for n in shape[1:])
-    return two and name.endswith("weight") and not name.endswith(("_norm.weight", "ffn_gate_inp.weight"))
+    return two and name.endswith("weight") and not name.endswith(AS_THEY_ARE)
 
 
 def matrices(gguf: GGUF, *, imatrix: bool) -> list[QuantizableTensor]:
