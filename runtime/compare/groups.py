@@ -87,8 +87,8 @@ def part_of(name: str) -> str:
     if kind.endswith("_shexp"):
         return "shared experts"
     parts = {
-        "attn_": "attention", "ffn_": "feed-forward", "token_embd": "embeddings",
-        **dict.fromkeys(("per_layer_", "inp_gate", "proj"), "per-layer embeddings"),
+        "attn_": "attention", "ffn_": "feed-forward", "token_embd": "embeddings", "ssm_": "recurrent layers",
+        "shortconv": "recurrent layers", **dict.fromkeys(("per_layer_", "inp_gate", "proj"), "per-layer embeddings"),
     }  # fmt: skip
     return next((part for start, part in parts.items() if kind.startswith(start)), kind)
 

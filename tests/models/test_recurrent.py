@@ -145,6 +145,18 @@ def test_numbers_that_are_not_finite_are_an_error_and_leave_no_trace(arch: str, 
                 session.eval(tokens, "all")
 
 
+@pytest.mark.parametrize("arch", ["qwen35", "lfm2", "granitehybrid"])
+def test_quantizing_leaves_convolutions_decays_and_norms_as_they_are(arch: str, tmp_path: Path) -> None:
+    weights = write_model(tmp_path / "m.gguf", arch)
+    sb.quantize(tmp_path / "m.gguf", tmp_path / "q.gguf", "Q8_0")
+    with sb.load(tmp_path / "q.gguf") as model:
+        types = {name.removesuffix(".weight"): tensor.type for name, tensor in model.gguf.tensors.items()}
+    small = ("ssm_a", "ssm_d", "ssm_conv1d", "ssm_norm", "shortconv.conv", ".bias")
+    kept = {name: "F32" for name in weights if name.endswith(small)}
+    assert kept and {name: types[name] for name in kept} == kept
+    assert "Q8_0" in types.values()
+
+
 @pytest.mark.parametrize("arch", RUNNABLE)
 def test_a_state_counts_as_bytes_read_and_written(arch: str, tmp_path: Path) -> None:
     """As much at every depth, and in one step as much for many tokens as for one."""

@@ -14,10 +14,12 @@ from typing import Any
 
 import gguf
 import numpy as np
+from hf_recurrent import add_recurrent, is_recurrent, kv_heads, layer_kinds, recurrent_tensors, with_multipliers
+from recurrent_oracle import DELTA_NETS, HYBRIDS, ONE_PART
 from tiny_models import F32, write_vocabulary
 
 # transformers rotates halves in these
-NEIGHBOURS = ("llama", "deci", "arcee", "granite", "granitemoe", "mistral3", "smollm3")
+NEIGHBOURS = ("llama", "deci", "arcee", "granite", "granitehybrid", "granitemoe", "mistral3", "smollm3")
 SIGMOID = ("exaone-moe", "glm4moe", "minimax-m2")  # of these the converter writes the router's function
 SELECTION_BIAS = "e_score_correction_bias"
 LAYER_SCALE = "layer_scalar"
@@ -43,6 +45,7 @@ def convert(model: Any, arch: str, path: Path) -> None:
     add_attention(w, config)
     values = dict(tensors(model, arch))
     add_experts(w, config, values)
+    add_recurrent(w, arch, config, values)
     for name, tensor in [*add_rope(w, config), *values.items()]:
         w.add_tensor(name, tensor)
     w.write_header_to_file()
@@ -55,13 +58,19 @@ def add_shape(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_block_count(config.num_hidden_layers)
     w.add_context_length(config.max_position_embeddings)
     w.add_embedding_length(config.hidden_size)
-    n_ff = config.intermediate_size
+    n_ff = getattr(config, "intermediate_size", None)
     if getattr(config, "use_double_wide_mlp", False):
         n_ff = [2 * n_ff if mode == "reuse" else n_ff for mode in config.kv_sharing_modes]
-    w.add_feed_forward_length(n_ff)
-    w.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if w.arch in ONE_PART:
+        n_ff = [n_ff if kind == "mlp" else 0 for kind in layer_kinds(config)]
+    if n_ff is not None:
+        w.add_feed_forward_length(n_ff)
+    if w.arch in ONE_PART:
+        w.add_layer_norm_eps(config.layer_norm_epsilon)
+    else:
+        w.add_layer_norm_rms_eps(config.norm_eps if hasattr(config, "norm_eps") else config.rms_norm_eps)
     for name, key in SCALES.items():
-        if getattr(config, name, None):
+        if getattr(config, name, None) and w.arch != "falcon-h1":  # whose weights have its multipliers
             w.add_float32(f"{w.arch}.{key}", getattr(config, name))
 
 
@@ -80,7 +89,7 @@ def head_dim(config: Any) -> int:
 def add_attention(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_head_count(config.num_attention_heads)
     n_head_kv = [layer.num_key_value_heads for layer in of_layers(config)]
-    w.add_head_count_kv(n_head_kv if len(n_head_kv) > 1 else n_head_kv[0])
+    w.add_head_count_kv(n_head_kv if len(n_head_kv) > 1 else kv_heads(config, w.arch))
     if w.arch == "deepseek2":
         add_latent(w, config)
         return
@@ -142,6 +151,8 @@ def add_experts(w: gguf.GGUFWriter, config: Any, values: dict[str, F32]) -> None
 
 def add_rope(w: gguf.GGUFWriter, config: Any) -> Iterator[tuple[str, F32]]:
     """Writes the keys of rope; yields the tensors that hold factors of its frequencies."""
+    if w.arch in ONE_PART:
+        return
     rope = config.rope_parameters
     if "full_attention" in rope:  # gemma3 has another rope in local layers
         w.add_float32(f"{w.arch}.rope.freq_base_swa", rope["sliding_attention"]["rope_theta"])
@@ -199,6 +210,13 @@ def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
         if suffix == LAYER_SCALE or (arch == "gemma4" and ".router." in name):
             yield gemma4_name(name), x
             continue
+        if arch == "falcon-h1":
+            x = with_multipliers(name, x, config)
+        if arch in HYBRIDS and is_recurrent(name, arch):
+            yield from recurrent_tensors(name, x, arch, config)
+            continue
+        if arch in ONE_PART:
+            stem = stem.replace("model.", "backbone.", 1)
         if ".experts." in name or part == "input_linear" or suffix == SELECTION_BIAS:
             yield from expert_tensors(name, x, arch)
             continue
@@ -207,9 +225,10 @@ def tensors(model: Any, arch: str) -> Iterator[tuple[str, F32]]:
             continue
         if arch in NEIGHBOURS and part in heads:
             x = neighbours(x, heads[part])
-        if arch in ("gemma", "gemma2", "gemma3") and part.endswith("norm"):
+        if (arch in ("gemma", "gemma2", "gemma3") or arch in DELTA_NETS) and part.endswith("norm"):
             x = 1 + x
-        yield f"{names.get_name(stem) or names.get_name(f'{stem}.layer')}.{suffix}", np.ascontiguousarray(x)
+        known = names.get_name(stem) or names.get_name(f"{stem}.layer") or names.get_name(name)
+        yield f"{known}.{suffix}", np.ascontiguousarray(x)
 
 
 def gemma4_name(name: str) -> str:
