@@ -44,6 +44,10 @@ MISTRAL3 = family(
 PHI = family("<s>", "<|endoftext|>", "<|system|> <|user|> <|assistant|> <|end|> <|tool|> <|/tool|>")
 QWEN2 = family(None, "<|im_end|>", "<|im_start|> <|endoftext|>", "<tool_call> </tool_call>")
 QWEN3 = family(None, "<|im_end|>", "<|im_start|> <|endoftext|>", "<tool_call> </tool_call> <think> </think>")
+QWEN3_5 = family(
+    None, "<|im_end|>", "<|im_start|> <|endoftext|> <|vision_start|> <|vision_end|> <|image_pad|> <|video_pad|>",
+    "<tool_call> </tool_call> <tool_response> </tool_response> <think> </think>",
+)  # fmt: skip
 GRANITE = family(
     "<|end_of_text|>", "<|end_of_text|>", "<|start_of_role|> <|end_of_role|> <|tool_call|>",
     "<tool_call> </tool_call> <tool_response> </tool_response> <think> </think>",
@@ -80,6 +84,7 @@ FAMILIES = {
     "gemma-2": family("<bos>", "<eos>", "<start_of_turn> <end_of_turn>"),
     "gemma-3": family("<bos>", "<eos>", "<start_of_turn> <end_of_turn> <start_of_image>"),
     "gemma-4": GEMMA4,
+    "gemma-4-e2b": GEMMA4,
     "gemma-4-first": GEMMA4,
     "gigachat-3": GIGACHAT,
     "gigachat-3.1": GIGACHAT,
@@ -101,6 +106,7 @@ FAMILIES = {
         "<|startoftext|> <|extra_0|> <|extra_4|> <|extra_5|> <|endoftext|> <|pad|>",
     ),
     "lfm2": LFM2,
+    "lfm2-1.2b": LFM2,
     "lfm2.5": LFM2,
     "lfm2.5-8b-a1b": LFM2,
     "ling-2": LING,
@@ -132,12 +138,10 @@ FAMILIES = {
     "qwen3-coder": QWEN3,
     "qwen3-instruct-2507": QWEN3,
     "qwen3-thinking-2507": QWEN3,
-    "qwen3.5": family(
-        None,
-        "<|im_end|>",
-        "<|im_start|> <|endoftext|> <|vision_start|> <|vision_end|> <|image_pad|> <|video_pad|>",
-        "<tool_call> </tool_call> <tool_response> </tool_response> <think> </think>",
-    ),
+    "qwen3.5": QWEN3_5,
+    "qwen3.5-nothink": QWEN3_5,
+    "qwen3.6": QWEN3_5,
+    "qwen3.8": QWEN3_5,
     "seed-oss": family(
         "<seed:bos>",
         "<seed:eos>",
