@@ -61,14 +61,17 @@ GLM = family(
 LING = family("<|startoftext|>", "<|endoftext|>", "<role> </role> <|role_end|>")
 FAMILIES = {
     "deepseek-r1-distill": DEEPSEEK,
+    "deepseek-v3.1": DEEPSEEK,
     "ernie-4.5": family("<s>", "</s>", "<|begin_of_sentence|> <|end_of_sentence|>"),
     "exaone-3.5": EXAONE,
     "exaone-4": EXAONE,
     "exaone-deep": EXAONE,
     "gemma-2": family("<bos>", "<eos>", "<start_of_turn> <end_of_turn>"),
     "gemma-3": family("<bos>", "<eos>", "<start_of_turn> <end_of_turn> <start_of_image>"),
+    "gigachat-3": family("<s>", "</s>", "<|message_sep|> <|role_sep|>"),
     "glm-4": GLM,
     "glm-4.5": GLM,
+    "glm-4.7-flash": GLM,
     "gpt-oss": family(
         "<|startoftext|>",
         "<|return|>",
