@@ -63,6 +63,7 @@ def test_all_advice_is_possible_and_its_source_is_named() -> None:
         ("hunyuan-moe", "Hunyuan A13B Instruct", "<|extra_0|>", ["vendor"]),
         ("hunyuan-dense", "Hunyuan 1.8B Instruct", "<\uff5chy_User\uff5c>", ["vendor"]),
         ("bailingmoe2", "Ling Mini 2.0", "<role>", ["vendor"]),
+        ("deepseek2", "Glm-4.7-Flash", "[gMASK]<sop>", ["vendor"]),
         ("smollm3", "SmolLM3 3B", "<|im_start|>", ["vendor"]),
         ("mistral3", "Mistral Small 3.2 24B Instruct 2506", "[SYSTEM_PROMPT]", ["vendor"]),
         ("arcee", "AFM 4.5B", "assistant", ["vendor"]),
@@ -79,6 +80,7 @@ def test_all_advice_is_possible_and_its_source_is_named() -> None:
         ("gemma3", "Gemma 3 270m", "", []),
         ("llama", "", "<|im_start|>", []),
         ("qwen3moe", "Qwen3 Coder 30B A3B Instruct", "<|im_start|>", []),
+        ("deepseek2", "GigaChat3 10B A1.8B", "<|role_sep|>", []),
         ("hunyuan-dense", "Hunyuan MT 7B", "<\uff5chy_User\uff5c>", []),
     ],
 )
