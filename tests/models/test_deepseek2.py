@@ -13,7 +13,7 @@ from model_logits import TOKENS, logits
 from tiny_models import DEEPSEEK2, N_VOCAB, Shape, forward, frequencies, write_model, write_old_deepseek2
 
 import subbyte as sb
-from subbyte.kernels import best_isa
+from subbyte.kernels import Cache, Engine, best_isa
 from subbyte.models import deepseek2
 
 LITE: Shape = {**DEEPSEEK2, "q_rank": 0}
@@ -118,3 +118,20 @@ def test_rewinding_equals_recomputing(tmp_path: Path) -> None:
         reused = session.eval(branch[20:44])
         session.rewind(0)
         np.testing.assert_array_equal(session.eval(branch[:44]), reused)
+
+
+@each_isa
+def test_sequences_in_one_step_do_not_know_of_each_other(isa: str, tmp_path: Path) -> None:
+    """One token of each, whose keys its own task appends, and some of one among them."""
+    write_model(tmp_path / "m.gguf", "deepseek2")
+    whole = logits(tmp_path / "m.gguf", TOKENS, isa=isa, threads=1)
+    with sb.load(tmp_path / "m.gguf", isa=isa) as model:
+        engine = Engine(model.plan, n_batch=64, n_threads=3, n_ctx=64, isa=isa)
+        caches, at = [Cache(model.plan, 64, "f32") for _ in range(3)], [0, 0, 0]
+        for counts in ([20, 7, 1], [1, 1, 1], [1, 9, 1], [1, 1, 1]):
+            pieces = [TOKENS[pos : pos + n] for pos, n in zip(at, counts, strict=True)]
+            segments = [(cache, n, pos) for cache, n, pos in zip(caches, counts, at, strict=True)]
+            at = [pos + n for pos, n in zip(at, counts, strict=True)]
+            rows = np.cumsum(counts) - 1
+            found = engine.step([token for piece in pieces for token in piece], segments, logits_of=rows)
+            np.testing.assert_array_equal(found, whole[np.array(at) - 1])

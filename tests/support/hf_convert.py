@@ -58,7 +58,7 @@ def add_shape(w: gguf.GGUFWriter, config: Any) -> None:
     w.add_block_count(config.num_hidden_layers)
     w.add_context_length(config.max_position_embeddings)
     w.add_embedding_length(config.hidden_size)
-    n_ff = getattr(config, "intermediate_size", None)
+    n_ff: Any = getattr(config, "intermediate_size", None)
     if getattr(config, "use_double_wide_mlp", False):
         n_ff = [2 * n_ff if mode == "reuse" else n_ff for mode in config.kv_sharing_modes]
     if w.arch in ONE_PART:

@@ -77,6 +77,7 @@ LING = family("<|startoftext|>", "<|endoftext|>", "<role> </role> <|role_end|>")
 FAMILIES = {
     "deepseek-r1-distill": DEEPSEEK,
     "deepseek-v2": DEEPSEEK,
+    "deepseek-v3.1": DEEPSEEK,
     "ernie-4.5": family("<s>", "</s>", "<|begin_of_sentence|> <|end_of_sentence|>"),
     "exaone-3.5": EXAONE,
     "exaone-4": EXAONE,
