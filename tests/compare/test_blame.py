@@ -11,11 +11,11 @@ from gguf.quants import quantize
 from tiny_models import LLAMA, SHAPES, write_model
 
 import subbyte as sb
-from subbyte.runtime import runner
 from subbyte.runtime.compare import base_hidden
 from subbyte.runtime.compare.groups import part_of
 from subbyte.runtime.evaluation import forward as forward_module
 from subbyte.runtime.evaluation.forward import self_contained
+from subbyte.runtime.session import runner
 
 pytestmark = pytest.mark.thorough
 

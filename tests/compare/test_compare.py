@@ -14,10 +14,10 @@ from tiny_models import MIXED, N_VOCAB, swap_tokens, write_model
 from vocabularies import model_file
 
 import subbyte as sb
-from subbyte.runtime import runner
 from subbyte.runtime.compare import lockstep
 from subbyte.runtime.evaluation.corpus import read_corpus
 from subbyte.runtime.evaluation.forward import Forward
+from subbyte.runtime.session import runner
 from subbyte.runtime.types import SessionOptions
 
 Floats = NDArray[np.float64]

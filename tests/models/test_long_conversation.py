@@ -82,7 +82,7 @@ def test_every_turn_says_what_a_new_session_says(either: sb.Model, cache_type: C
             answer = chat.stream(question(turn))
             check(either, chat, answer, cache_type)
             usage = answer.reply.usage
-            assert usage.prompt - usage.reused < 50  # it goes on, it does not begin again
+            assert usage.prompt - usage.reused < 100  # it goes on, it does not begin again
     assert usage.reused > 40 * WINDOW
 
 
