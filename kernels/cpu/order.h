@@ -40,6 +40,11 @@
  *     sum   <- fma(sum, a, split's sum * b)                  out[d] <- fma(out[d], a, split's out[d] * b)
  *   result = out / sum. Keys that a token does not see have weight 0, which changes no bit of these.
  *
+ * Recurrent layers, for a token, a head and a value, in the order of keys:
+ *   known = chain, fma(k, s, known)              d = rate * (v - decay * known)
+ *   s     <- fma(k, d, s * decay)                out = chain, fma(q, s, out)
+ *   Tokens come one after the other. A convolution is a chain over its inputs, the oldest first, from the bias on.
+ *
  * Norms, rope, activations and quantization work on one token's row, by the same function for any number of tokens.
  * Log-probabilities: chunks of the vocabulary, each in pieces of PANEL_ROWS rows, merged in order.
  *

@@ -46,6 +46,12 @@ def generation_cost(model: Model, n: int, depth: int, cache_type: CacheType, act
     return _cost([of.cost(1, depth + i) for i in range(n) for of in operations], cache_type, activations)
 
 
+def weight_bytes(model: Model) -> int:
+    """Of the weights that one token meets."""
+    costs = [operation.cost(1, 0)._replace(cached=0, state=0) for operation in model.plan.operations]
+    return _cost(costs, "f16", "int8").n_bytes
+
+
 def _cost(costs: list[OperationCost], cache_type: CacheType, activations: Activations) -> Cost:
     value_bytes = FORMATS[cache_type.upper()].bits_per_weight / 8
     n_bytes = int(sum(cost.cached for cost in costs) * value_bytes) + sum(2 * 4 * cost.state for cost in costs)

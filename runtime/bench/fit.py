@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from subbyte.runtime import arguments
-from subbyte.runtime.bench.cost import generation_cost
+from subbyte.runtime.bench.cost import generation_cost, weight_bytes
 from subbyte.runtime.bench.disk import disk_rate
 from subbyte.runtime.bench.roofline import RooflineProbe
 from subbyte.runtime.inspect.mixture import mixture
@@ -108,9 +108,8 @@ def bandwidth_of(model: Model) -> float:
 
 def weights_of(model: Model) -> Weights:
     """What the file holds and what a token needs of it."""
-    active = generation_cost(model, 1, 0, "f16", "int8").n_bytes - model.plan.cache_bytes(1, "f16")
     of = mixture(model.gguf)
-    return Weights(model.gguf.size, of.n_bytes if of else 0, active, of.used_bytes if of else 0)
+    return Weights(model.gguf.size, of.n_bytes if of else 0, weight_bytes(model), of.used_bytes if of else 0)
 
 
 def context_fit(

@@ -27,6 +27,7 @@ PROCESSORS = {
 TESTS = {
     "kernels/test_int8": "neon",
     "kernels/test_float_kernels": "neon and not neondot and not neoni8mm",
+    "kernels/test_recurrent_kernels": "neon and not neondot and not neoni8mm",
     "models/test_forward_pass": "not scalar and not neondot",
     "generation/test_session": "cut",
 }

@@ -13,6 +13,7 @@ from tiny_models import SHAPES, forward, write_model
 import subbyte as sb
 from subbyte.errors import NumericError
 from subbyte.kernels import Cache, Engine
+from subbyte.runtime.bench.cost import generation_cost, weight_bytes
 
 RUNNABLE = ("qwen35", "lfm2", "nemotron_h", "falcon-h1")  # one of each kind
 
@@ -165,3 +166,7 @@ def test_a_state_counts_as_bytes_read_and_written(arch: str, tmp_path: Path) -> 
         states = [of.cost(1, 0).state for of in model.plan.operations]
         assert sum(states) > 0 and states == [of.cost(50, 400).state for of in model.plan.operations]
         assert 4 * sum(states) <= model.plan.state_bytes
+        assert weight_bytes(model) + 8 * sum(states) < generation_cost(model, 1, 0, "f16", "int8").n_bytes
+        engine = Engine(model.plan, n_batch=1, n_threads=1, n_ctx=8)
+        engine.step([1], ((Cache(model.plan, 8, "f16"), 1, 0),), logits_of=[0])
+        assert weight_bytes(model) == engine.weight_bytes
