@@ -83,8 +83,9 @@ cdef class Cache:
         return cache_part(&self.c, &self.plan.p, i, n_positions)
 
     cdef void hold(self, int64_t n_tokens) noexcept:
+        """What stands for no tokens may be anything: a step that begins there makes zeros of it."""
         for i in range(self.plan.p.n_states):
-            self.c.held[i] = n_tokens
+            self.c.held[i] = n_tokens if n_tokens else -1
 
 
 cdef class TryLock:

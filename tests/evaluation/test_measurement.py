@@ -45,7 +45,7 @@ def interrupted(measurement: Measurement[Any, Any], at: int) -> Measurement[Any,
 
 def interrupted_within(measurement: Measurement[Any, Any], at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a model is run, the at-th time."""
-    for owner, name in (("evaluation.forward.Forward", "_step"), ("session.Session", "_run")):
+    for owner, name in (("evaluation.forward.Forward", "_step"), ("session.session.Session", "_run")):
         patch_call(monkeypatch, f"subbyte.runtime.{owner}", name, at)
     with pytest.raises(KeyboardInterrupt):
         measurement.run()

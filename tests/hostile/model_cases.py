@@ -426,7 +426,7 @@ OTHER = [
     ("a matrix of zeros", model(tensors={"blk.0.attn_q.weight": np.zeros((64, 64), np.float32)}), None),
     ("no architecture", metadata({"general.architecture": None}), FormatError, "general.architecture"),
     ("an architecture that is a number", metadata({"general.architecture": 7}), FormatError, "general.architecture"),
-    *[(f"architecture {name[:9]!r}", metadata({"general.architecture": name}), UnsupportedError, "gemma3, glm4")
+    *[(f"architecture {name[:9]!r}", metadata({"general.architecture": name}), UnsupportedError, "gemma3, gemma4")
       for name in NAMES],
     ("block_count as u64", metadata({"llama.block_count": (U64, 2)}), None),
     ("block_count as u8", metadata({"llama.block_count": (U8, 2)}), None),

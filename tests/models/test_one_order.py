@@ -14,7 +14,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from tiny_models import APART, MIXED, N_VOCAB, matrix_shapes, mixed_matrix, write_mixed_model, write_model
+from tiny_models import APART, MIXED, N_VOCAB, SHAPES, matrix_shapes, mixed_matrix, write_mixed_model, write_model
 
 import subbyte as sb
 from subbyte.kernels import FORMATS, Cache, Engine, isas
@@ -39,7 +39,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]
     folder = tmp_path_factory.mktemp("models")
     found = {arch: folder / f"{arch}.gguf" for arch in [*APART, "mixed"]}
     for arch in APART:
-        blocks = ["BF16", "F16"] if arch == "deci" else ["Q4_0", "BF16", "Q5_1", "F16", "Q8_0"]  # deci has rows of 16
+        whole_blocks = all(dims[-1] % 32 == 0 for dims in matrix_shapes(arch, SHAPES[arch]).values())
+        blocks = ["Q4_0", "BF16", "Q5_1", "F16", "Q8_0"] if whole_blocks else ["BF16", "F16"]
         write_model(found[arch], arch, types=[*blocks, "F32"])
     write_mixed_model(found["mixed"])
     yield found
