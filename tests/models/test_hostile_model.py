@@ -188,11 +188,12 @@ def attention(reads: list[int], dst: int, n_rope: int = 2, **wrong: Any) -> None
 
 
 def keys_of(of: int, reads: tuple[int, ...] = (0,), **wrong: Any) -> None:
-    """An attention that reads what operation `of` left: an embedding, an attention, or one that does the same."""
+    """An attention that reads what operation `of` left: embeddings, or an attention of one kind or another."""
     p = plan()
     p.add("embed", [], [0], [(weight(5, 8), None)], scale=1.0)
     p.add("attention", [0, 2, 3], [1], **HEADS)
     p.add("attention", [0], [1], **{**HEADS, "keys_of": 1})
+    p.add("attention", [0, 2], [1], **{**HEADS, "one_row": True})
     p.add("attention", reads, [1], **{**HEADS, "keys_of": of, **wrong})
 
 
@@ -342,7 +343,7 @@ def test_plans_of_right_shapes_are_not_refused() -> None:
         lambda: attention([], 1),
         lambda: attention([0, 2, 3, 4], 1),
         lambda: attention([0, 5], 1),
-        *[lambda n=n: keys_of(n) for n in (0, 2, 3, 2**31, 2**63 - 1)],
+        *[lambda n=n: keys_of(n) for n in (0, 2, 3, 4, 2**31, 2**63 - 1)],
         lambda: keys_of(1, reads=(0, 2, 3)),
         lambda: keys_of(1, n_head_kv=2),
         lambda: keys_of(1, n_head=1, head_dim=8),

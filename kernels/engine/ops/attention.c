@@ -253,8 +253,8 @@ static const char *check_keys(const struct plan *plan, const struct op *op)
     if (op->n_in != 1 || a->keys_of >= plan->n_ops || plan->op[a->keys_of].kind != op->kind)
         return "queries alone with keys_of, an attention before it";
     const struct attention *of = plan->op[a->keys_of].parameters;
-    if (!has_own_keys(of) || of->n_head_kv != a->n_head_kv || of->head_dim != a->head_dim)
-        return "keys_of an attention that has keys of its own, with heads as many and as long";
+    if (!has_own_keys(of) || of->one_row || of->n_head_kv != a->n_head_kv || of->head_dim != a->head_dim)
+        return "keys_of an attention that has keys and values of its own, with heads as many and as long";
     return NULL;
 }
 
