@@ -736,8 +736,8 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("arch", ["llama", "gemma3", "gemma4", "qwen35", "falcon-h1"])
+@pytest.mark.parametrize("arch", ["llama", "gemma4", "qwen35", "falcon-h1"])
 def test_any_order_of_calls(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf", threads=2) as AnyOrder.model:
-        run_state_machine_as_test(AnyOrder, settings=settings(max_examples=60, stateful_step_count=15, deadline=None))
+        run_state_machine_as_test(AnyOrder, settings=settings(max_examples=25, stateful_step_count=15, deadline=None))

@@ -21,6 +21,7 @@ from tiny_models import (
     forward,
     matrix_shapes,
     mixed_tensors,
+    name_in_file,
     tensor_shapes,
     write_model,
 )
@@ -76,9 +77,10 @@ def relative(found: F32, exact: F64) -> float:
     return float(np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)))
 
 
-def assert_near(model: sb.Model, exact: F64, *, routed: bool = False) -> None:
+def assert_near(model: sb.Model, exact: F64, *, routed: bool = False, product: bool = False) -> None:
     """The bounds are about twice what was measured, on six instruction sets of x86.
 
+    product: LFM2's convolution is a product of three projections, each of which int8 has rounded.
     routed: int8's rounding may send a token to other experts where the router's logits are near to each other, so half
     of the tokens may be further off.
     """
@@ -86,7 +88,7 @@ def assert_near(model: sb.Model, exact: F64, *, routed: bool = False) -> None:
     assert relative(logits(model, "int8x2"), exact) < 2e-4
     found = logits(model, "int8")
     assert (np.median([*map(relative, found, exact)]) if routed else relative(found, exact)) < (
-        0.06 if routed else 0.04
+        0.1 if product else 0.06 if routed else 0.04
     )
 
 
@@ -99,16 +101,22 @@ def test_every_block_type_in_every_place(mixture: Mixture) -> None:
 @pytest.mark.thorough
 def test_every_architecture_with_every_block_type(arch: str, tmp_path: Path) -> None:
     s = SHAPES[arch]
-    n_ff = [256 * -(-n // 64) for n in s["n_ff"]] if isinstance(s["n_ff"], list) else 256
-    shape = {**s, "n_layer": max(s["n_layer"], 6), "n_embd": 256, "head_dim": 256, "n_ff": n_ff}
-    others = ("n_ff_exp", "n_ff_shexp", "head_dim_local", "n_embd_layer", "q_rank", "kv_rank", "n_value")
+    n_layer = 15 if arch == "nemotron_h" else max(s["n_layer"], 6)  # whose layers have a part each
+    shape = {name: (n * n_layer)[:n_layer] if isinstance(n, list) else n for name, n in s.items()}
+    n_ff = [256 * -(-n // 64) for n in shape["n_ff"]] if isinstance(s["n_ff"], list) else 256
+    shape |= {"n_layer": n_layer, "n_embd": 256, "head_dim": 256, "n_ff": n_ff}
+    others = ("ssm_inner", "n_ff_exp", "n_ff_shexp", "head_dim_local", "n_embd_layer", "q_rank", "kv_rank", "n_value")
     shape |= {name: 256 for name in others if name in s}
+    shape |= {name: n for name, n in {"ssm_heads": 8, "ssm_state": 32}.items() if name in s}
     matrices = matrix_shapes(arch, shape)
     assert len(matrices) >= len(FORMATS)
     tensors, weights = mixed_tensors(matrices)
-    vectors = write_model(tmp_path / "m.gguf", arch, shape, tensors=tensors)
+    keys = {"attention.recurrent_layers": [n > 0 for n in shape["recurrent"]]} if arch == "qwen35" else {}
+    vectors = write_model(tmp_path / "m.gguf", arch, shape, tensors=tensors, **keys)
     with sb.load(tmp_path / "m.gguf") as model:
-        assert_near(model, forward(arch, {**vectors, **weights}, TOKENS, shape), routed="n_expert" in s)
+        assert_near(
+            model, forward(arch, {**vectors, **weights}, TOKENS, shape), routed="n_expert" in s, product=arch == "lfm2"
+        )
 
 
 def test_every_architecture_has_a_shape() -> None:
@@ -127,8 +135,9 @@ def test_norms_and_biases_of_every_kind(arch: str, type: str, tmp_path: Path) ->
     tensors, values = {}, {}
     for name, dims in vectors.items():
         kind = gguf.GGMLQuantizationType[type]
-        x = quantize((1 + 0.3 * rng.standard_normal(dims)).astype(np.float32), kind)
-        tensors[name if name.endswith(".bias") else f"{name}.weight"] = (x, type)
+        sign = -1 if name.endswith("ssm_a") else 1  # what a state keeps is below 1
+        x = quantize((sign + 0.3 * rng.standard_normal(dims)).astype(np.float32), kind)
+        tensors[name_in_file(name)] = (x, type)
         values[name] = dequantize(x, kind).reshape(dims)
     weights = {**write_model(tmp_path / "m.gguf", arch, tensors=tensors), **values}
     with sb.load(tmp_path / "m.gguf") as model:

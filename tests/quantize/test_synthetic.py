@@ -138,7 +138,7 @@ def test_the_vocabulary_reads_and_writes_text(tmp_path: Path) -> None:
         assert model.detokenize([298, 299]) == "" and model.tokenizer.eos == 299
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", {shape.vocabulary: name for name, shape in SHAPES.items()}.values())
 def test_vocabularies_have_the_real_number_of_tokens_and_merges_that_make_them(shape: str) -> None:
     size = SHAPES[shape].vocabulary

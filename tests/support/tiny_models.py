@@ -339,8 +339,7 @@ def write_model(
             values = -np.abs(values)  # what a state keeps is below 1
         blocks = quantize(values, kind)
         weights[name] = dequantize(blocks, kind).reshape(dims)
-        bare = name.endswith((".bias", ".scale", "ssm_a", "ssm_d"))
-        tensors.setdefault(name if bare else f"{name}.weight", (blocks, kind.name))
+        tensors.setdefault(name_in_file(name), (blocks, kind.name))
     for name, tensor in tensors.items():
         if isinstance(tensor, tuple):
             w.add_tensor(name, tensor[0], raw_dtype=gguf.GGMLQuantizationType[tensor[1]])
@@ -381,6 +380,11 @@ def write_mixed_model(path: Path) -> None:
     matrices = matrix_shapes("llama", MIXED)
     assert len(matrices) >= len(FORMATS)
     write_model(path, shape=MIXED, tensors=mixed_tensors(matrices)[0])
+
+
+def name_in_file(name: str) -> str:
+    """A tensor's whole name."""
+    return name if name.endswith((".bias", ".scale", "ssm_a", "ssm_d")) else f"{name}.weight"
 
 
 def is_matrix(name: str, dims: tuple[int, ...]) -> bool:
