@@ -80,11 +80,12 @@ def relative(found: F32, exact: F64) -> float:
 def assert_near(model: sb.Model, exact: F64, *, routed: bool = False, product: bool = False) -> None:
     """The bounds are about twice what was measured, on six instruction sets of x86.
 
-    product: LFM2's convolution is a product of three projections, each of which int8 has rounded.
+    product: what magnifies rounding: LFM2's convolution, a product of three projections; a delta net's queries and keys,
+    brought to length 1.
     routed: int8's rounding may send a token to other experts where the router's logits are near to each other, so half
     of the tokens may be further off.
     """
-    assert np.abs(logits(model, "float32") - exact).max() < 3e-5
+    assert np.abs(logits(model, "float32") - exact).max() < (1e-4 if product else 3e-5)
     assert relative(logits(model, "int8x2"), exact) < 2e-4
     found = logits(model, "int8")
     assert (np.median([*map(relative, found, exact)]) if routed else relative(found, exact)) < (
@@ -115,7 +116,10 @@ def test_every_architecture_with_every_block_type(arch: str, tmp_path: Path) -> 
     vectors = write_model(tmp_path / "m.gguf", arch, shape, tensors=tensors, **keys)
     with sb.load(tmp_path / "m.gguf") as model:
         assert_near(
-            model, forward(arch, {**vectors, **weights}, TOKENS, shape), routed="n_expert" in s, product=arch == "lfm2"
+            model,
+            forward(arch, {**vectors, **weights}, TOKENS, shape),
+            routed="n_expert" in s,
+            product=arch in ("lfm2", "qwen35"),
         )
 
 
