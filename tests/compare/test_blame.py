@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf.quants import quantize
-from tiny_models import LLAMA, SHAPES, write_model
+from tiny_models import LLAMA, SHAPES, name_in_file, write_model
 
 import subbyte as sb
 from subbyte.runtime.compare import base_hidden
@@ -32,7 +32,7 @@ def kind_of(name: str) -> str:
 
 def quantized(weights: dict[str, np.ndarray]) -> Tensors:
     """Some kinds as Q4_0 or Q8_0, and the head's norm a little off."""
-    found: Tensors = {f"{name}.weight": value for name, value in weights.items()}
+    found: Tensors = {name_in_file(name): value for name, value in weights.items()}
     for name, value in found.items():
         if kind_of(name) in QUANTIZED:
             type = "Q8_0" if name.startswith("blk.1.") else "Q4_0"
@@ -41,7 +41,7 @@ def quantized(weights: dict[str, np.ndarray]) -> Tensors:
     return found
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2", "gemma3", "gemma4", "deci"])
+@pytest.fixture(scope="module", params=["llama", "qwen2", "gemma3", "gemma4", "deci", "qwen35"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A base and a model, what they are made of, and a way to write files that mix them."""
     folder, arch = tmp_path_factory.mktemp("blame"), request.param
