@@ -47,8 +47,14 @@ def alike(case: FileCase) -> bool:
     return case.number[0] == "G" and not case.what.startswith("llama.")
 
 
+def takes_long(case: FileCase) -> bool:
+    """Whether it renders a template, in a process of its own."""
+    return case.number[0] == "T"
+
+
 def parameter(case: FileCase) -> Any:
-    return pytest.param(case, id=f"{case.number} {case.what}", marks=[pytest.mark.slow] if alike(case) else [])
+    marks = [pytest.mark.slow] if alike(case) or takes_long(case) else []
+    return pytest.param(case, id=f"{case.number} {case.what}", marks=marks)
 
 
 each_file = pytest.mark.parametrize("case", [*map(parameter, FILES)])
