@@ -59,7 +59,7 @@ def pure(type: str) -> Recipe:
     return Recipe(type, type, pure=True)
 
 
-SLOW_ENCODERS = {"IQ1_S", "IQ2_S", "IQ2_XS"}  # seconds for each
+SLOW_ENCODERS = {"IQ1_M", "IQ1_S", "IQ2_S", "IQ2_XS"}  # seconds for each
 
 
 @pytest.mark.parametrize(
