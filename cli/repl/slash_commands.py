@@ -139,8 +139,9 @@ def _stats(context: ReplContext, _: str) -> None:
     kept = context.chat.checkpoints
     if kept.max_bytes:
         places = ", ".join(map(str, kept.positions)) or "none yet"
-        context.line(f"checkpoints    behind tokens {places}: {kept.n_bytes >> 20} of {kept.max_bytes >> 20} MiB")
-        context.line(f"computed again {_tokens(kept.n_recomputed)}, where the conversation went back behind one")
+        used, bound = kept.n_bytes / 2**20, kept.max_bytes / 2**20
+        context.line(f"checkpoints    behind tokens {places}: {used:.1f} of {bound:.1f} MiB")
+        context.line(f"computed again {_tokens(kept.n_recomputed)}, behind checkpoints it went back to")
 
 
 def _bye(_: ReplContext, __: str) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import fake_chat
 import pytest
@@ -19,6 +20,7 @@ from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.settings import SETTINGS
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.events import PrefillProgress
+from subbyte.runtime.types import CheckpointUse
 
 pytestmark = pytest.mark.thorough
 
@@ -31,6 +33,13 @@ def test_transcript_of_a_conversation(tmp_path):
         "You said: a\nb\n\n"
         "You said: again: a\nb\n\n"
     )  # fmt: skip
+
+
+def test_stats_of_a_model_with_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeChat, "checkpoints", CheckpointUse((512, 700), 3 << 19, 4 << 20, 37))
+    lines = talk(tmp_path, "hi", "/stats").splitlines()
+    assert "checkpoints    behind tokens 512, 700: 1.5 of 4.0 MiB" in lines
+    assert "computed again 37 tokens, behind checkpoints it went back to" in lines
 
 
 def test_transcript_of_stats_show_and_settings(tmp_path):
