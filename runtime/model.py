@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -149,7 +149,8 @@ class Model(Handle):
 
     def open_session(self, options: SessionOptions) -> Session:
         """As `session`, with its arguments as a value."""
-        runner, checkpoint_bytes = self.runner(options), self._checkpoint_bytes(options)
+        checkpoint_bytes = self._checkpoint_bytes(options)
+        runner = self.runner(replace(options, checkpoint_bytes=checkpoint_bytes))
         return Session(runner, runner.new_sequence(options.cache_type, checkpoint_bytes))
 
     def _checkpoint_bytes(self, options: SessionOptions) -> int:
@@ -190,7 +191,7 @@ class Model(Handle):
         if n_ctx > self.config.n_ctx_train:
             _log.warning("a context of %d tokens; the model was trained for %d", n_ctx, self.config.n_ctx_train)
         need, free = self.plan.cache_bytes(n_ctx, options.cache_type), available_memory()
-        need += self._checkpoint_bytes(options)
+        need += options.checkpoint_bytes or 0
         if need > free:
             raise ResourceError(
                 f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "

@@ -135,10 +135,6 @@ _FAMILIES = (
         {"vendor": ({"temperature": 0.7, "top_p": 0.8, "repeat_penalty": 1.05}, None)},
     ),
     _Family(
-        ("deepseek2",), r"glm-4\.7-flash", "[gMASK]<sop>", "Z.ai, quoted at https://huggingface.co/unsloth/GLM-4.7-Flash-GGUF",
-        {"vendor": ({"temperature": 1.0, "top_p": 0.95}, None)},
-    ),
-    _Family(
         ("smollm3",), "smollm3", "<|im_start|>", "https://huggingface.co/HuggingFaceTB/SmolLM3-3B, How to use",
         {"vendor": ({"temperature": 0.6, "top_p": 0.95}, None)},
     ),
