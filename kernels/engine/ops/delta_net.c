@@ -73,18 +73,8 @@ static void attend_head(struct step *s, const struct op *op, const struct segmen
 static int run_delta_net(struct step *s, const struct op *op, struct team *team, int thread)
 {
     const struct delta_net *p = op->parameters;
-    float *space = s->scratch->thread[thread].floats;
-    int64_t n_units = 2 * p->n_key_heads + p->n_heads, last = first_unit(team, thread + 1, n_units);
-    for (int64_t unit = first_unit(team, thread, n_units); unit < last && !team_cancelled(team, thread); unit++)
-        for (int g = 0; g < s->n_segments; g++)
-            convolve_head(s, op, &s->segment[g], unit, space);
-    if (team_barrier(team, thread))
-        return 1;
-    last = first_unit(team, thread + 1, p->n_heads);
-    for (int64_t h = first_unit(team, thread, p->n_heads); h < last && !team_cancelled(team, thread); h++)
-        for (int g = 0; g < s->n_segments; g++)
-            attend_head(s, op, &s->segment[g], h, space);
-    return team_barrier(team, thread);
+    return meet_segments(s, op, team, thread, 2 * p->n_key_heads + p->n_heads, convolve_head)
+        || meet_segments(s, op, team, thread, p->n_heads, attend_head);
 }
 
 static struct scratch_need delta_net_need(const struct op *op, struct step_size size)
@@ -113,7 +103,7 @@ static const char *check_delta_net(const struct plan *plan, const struct op *op)
         return "slots of n_heads heads for the gates of the result and the result";
     if (plan->width[op->in[BETA]] != p->n_heads || plan->width[op->in[ALPHA]] != p->n_heads)
         return "slots of n_heads for the gates of values and state";
-    if (p->width < 2 || p->width > MAX_CONVOLUTION || p->convolution.n != p->width * n_channels(p))
+    if (!is_convolution(p->convolution, p->width, n_channels(p)))
         return "a convolution of 2 to 16 inputs of each channel";
     if (p->a.n != p->n_heads || p->dt.n != p->n_heads)
         return "a and dt of n_heads values";

@@ -26,8 +26,8 @@ static void convolve_run(struct step *s, const struct op *op, const struct segme
 {
     const struct mamba2 *p = op->parameters;
     struct convolution c = {s->kernels, p->width, n_channels(p), p->convolution.data, p->bias.data, 1};
-    int64_t first = run * RUN_CHANNELS, n = c.n_channels - first < RUN_CHANNELS ? c.n_channels - first : RUN_CHANNELS;
-    convolve_segment(&c, seg, inputs(s, op, seg->row) + n_inner(p), n_in(p), recurrent_state(op, seg->cache), first, n, space);
+    convolve_segment(&c, seg, inputs(s, op, seg->row) + n_inner(p), n_in(p), recurrent_state(op, seg->cache), run * RUN_CHANNELS,
+                     run_channels(run, c.n_channels), space);
 }
 
 /* The state of head h meets the tokens of a segment. gates: 2 * seg->n floats. */
@@ -58,18 +58,8 @@ static void attend_head(struct step *s, const struct op *op, const struct segmen
 static int run_mamba2(struct step *s, const struct op *op, struct team *team, int thread)
 {
     const struct mamba2 *p = op->parameters;
-    float *space = s->scratch->thread[thread].floats;
-    int64_t n_runs = (n_channels(p) + RUN_CHANNELS - 1) / RUN_CHANNELS, last = first_unit(team, thread + 1, n_runs);
-    for (int64_t run = first_unit(team, thread, n_runs); run < last && !team_cancelled(team, thread); run++)
-        for (int g = 0; g < s->n_segments; g++)
-            convolve_run(s, op, &s->segment[g], run, space);
-    if (team_barrier(team, thread))
-        return 1;
-    last = first_unit(team, thread + 1, p->n_heads);
-    for (int64_t h = first_unit(team, thread, p->n_heads); h < last && !team_cancelled(team, thread); h++)
-        for (int g = 0; g < s->n_segments; g++)
-            attend_head(s, op, &s->segment[g], h, space);
-    int cancelled = team_barrier(team, thread);
+    int cancelled = meet_segments(s, op, team, thread, n_runs(n_channels(p)), convolve_run)
+                 || meet_segments(s, op, team, thread, p->n_heads, attend_head);
     if (cancelled || !p->group_norm.data)
         return cancelled;
     int64_t n = n_inner(p) / p->n_groups;
@@ -106,8 +96,7 @@ static const char *check_mamba2(const struct plan *plan, const struct op *op)
         return "a slot of z, x, B, C and dt";
     if (plan->width[op->out[0]] != n_inner(p))
         return "n_heads heads in the slot that it writes";
-    if (p->width < 2 || p->width > MAX_CONVOLUTION || p->convolution.n != p->width * n_channels(p)
-        || (p->bias.data && p->bias.n != n_channels(p)))
+    if (!is_convolution(p->convolution, p->width, n_channels(p)) || (p->bias.data && p->bias.n != n_channels(p)))
         return "a convolution of 2 to 16 inputs of each channel";
     if (p->a.n != p->n_heads || p->dt.n != p->n_heads || p->skip.n != p->n_heads)
         return "a, dt and skip of n_heads values";

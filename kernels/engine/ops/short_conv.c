@@ -6,11 +6,11 @@ struct short_conv {
     struct vector convolution;  /* [width][channels] */
 };
 
-/* n channels from `first` on over the tokens of a segment. */
-static void convolve_run(struct step *s, const struct op *op, const struct segment *seg, int64_t first, int64_t n, float *space)
+/* A run of channels over the tokens of a segment. */
+static void convolve_run(struct step *s, const struct op *op, const struct segment *seg, int64_t run, float *space)
 {
     const struct short_conv *p = op->parameters;
-    int64_t n_channels = s->plan->width[op->out[0]], stride = 3 * n_channels;
+    int64_t n_channels = s->plan->width[op->out[0]], stride = 3 * n_channels, first = run * RUN_CHANNELS, n = run_channels(run, n_channels);
     struct convolution convolution = {s->kernels, p->width, n_channels, p->convolution.data, NULL, 0};
     float *x = s->scratch->slot[op->in[0]] + seg->row * stride, *out = s->scratch->slot[op->out[0]] + seg->row * n_channels;
     for (int t = 0; t < seg->n; t++) {
@@ -28,14 +28,7 @@ static void convolve_run(struct step *s, const struct op *op, const struct segme
 
 static int run_short_conv(struct step *s, const struct op *op, struct team *team, int thread)
 {
-    int64_t n_channels = s->plan->width[op->out[0]], n_runs = (n_channels + RUN_CHANNELS - 1) / RUN_CHANNELS;
-    int64_t last = first_unit(team, thread + 1, n_runs);
-    for (int64_t run = first_unit(team, thread, n_runs); run < last && !team_cancelled(team, thread); run++) {
-        int64_t first = run * RUN_CHANNELS, n = n_channels - first < RUN_CHANNELS ? n_channels - first : RUN_CHANNELS;
-        for (int g = 0; g < s->n_segments; g++)
-            convolve_run(s, op, &s->segment[g], first, n, s->scratch->thread[thread].floats);
-    }
-    return team_barrier(team, thread);
+    return meet_segments(s, op, team, thread, n_runs(s->plan->width[op->out[0]]), convolve_run);
 }
 
 static struct scratch_need short_conv_need(const struct op *op, struct step_size size)
@@ -55,7 +48,7 @@ static const char *check_short_conv(const struct plan *plan, const struct op *op
     const struct short_conv *p = op->parameters;
     if (op->n_in != 1 || op->n_out != 1 || op->n_matrices != 0 || op->norm || plan->width[op->in[0]] != 3 * (int64_t)plan->width[op->out[0]])
         return "one slot into one of a third of its width";
-    if (p->width < 2 || p->width > MAX_CONVOLUTION || p->convolution.n != p->width * plan->width[op->out[0]])
+    if (!is_convolution(p->convolution, p->width, plan->width[op->out[0]]))
         return "a convolution of 2 to 16 inputs of each channel";
     return NULL;
 }
