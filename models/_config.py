@@ -40,13 +40,12 @@ class Layer:
     n_ff: int
 
 
-@dataclass(frozen=True)
-class Config(BaseConfig):
-    """Of a model whose layers are all alike, their sizes too."""
+class Widths:
+    """What all heads of queries, and all of keys or values, have together."""
 
     n_head: int
     n_head_kv: int
-    n_ff: int
+    head_dim: int
 
     @property
     def n_q(self) -> int:
@@ -55,6 +54,15 @@ class Config(BaseConfig):
     @property
     def n_kv(self) -> int:
         return self.n_head_kv * self.head_dim
+
+
+@dataclass(frozen=True)
+class Config(Widths, BaseConfig):
+    """Of a model whose layers are all alike, their sizes too."""
+
+    n_head: int
+    n_head_kv: int
+    n_ff: int
 
 
 def read_config(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from subbyte.errors import FormatError, UnsupportedError
-from subbyte.models._config import MAX_HEAD_DIM, MAX_WIDTH, BaseConfig, Layer, read_base, read_layers
+from subbyte.models._config import MAX_HEAD_DIM, MAX_WIDTH, BaseConfig, Layer, Widths, read_base, read_layers
 from subbyte.models._experts import ExpertsConfig, experts, read_experts
 from subbyte.models._graph import Graph, Normed, Projection, Value
 from subbyte.models._metadata import HINT, Metadata
@@ -21,20 +21,12 @@ from subbyte.models._weights import Weights
 
 
 @dataclass(frozen=True)
-class Gemma4Layer(Layer):
+class Gemma4Layer(Widths, Layer):
     """window: how many positions its queries see, 0 for all. keys_of: the layer whose keys and values it attends to."""
 
     head_dim: int
     window: int
     keys_of: int
-
-    @property
-    def n_q(self) -> int:
-        return self.n_head * self.head_dim
-
-    @property
-    def n_kv(self) -> int:
-        return self.n_head_kv * self.head_dim
 
 
 @dataclass(frozen=True)
