@@ -5,7 +5,9 @@ from typing import Any
 
 from subbyte.errors import FormatError
 from subbyte.models._config import MAX_HEAD_DIM, MAX_WIDTH, Config, Layer, read_base, read_layers
+from subbyte.models._experts import ExpertsConfig
 from subbyte.models._graph import Graph, Normed, Projection, Value
+from subbyte.models._layers import dense_or_experts, self_attention
 from subbyte.models._metadata import HINT, Metadata
 from subbyte.models._weights import Weights
 
@@ -106,3 +108,25 @@ def short_conv(g: Graph, x: Value | Normed, b: Weights, n_embd: int, width: int)
     (bcu,) = g.linears(x, b.linear("shortconv.in_proj", n_embd, 3 * n_embd))
     y = g.short_conv(bcu, width=width, convolution=b.convolution("shortconv.conv", width, n_embd))
     return g.linear(y, b.linear("shortconv.out_proj", n_embd, n_embd))
+
+
+def short_conv_decoder(
+    g: Graph, c: HybridConfig, w: Weights, conv_width: int, *, window: int = 0, routed: ExpertsConfig | None = None
+) -> None:
+    """A whole model of short convolutions and a few layers of attention. The last norm is named token_embd_norm."""
+    rope = g.rope(c.rope.angles(w), interleaved=False)
+
+    x = g.embed(w.linear("token_embd", c.n_embd, c.n_vocab))
+    for i in range(c.n_layer):
+        b, layer = w.block(i), c.of_layer(i)
+
+        n = g.rms_norm(x, b.vector("attn_norm", c.n_embd), c.eps)
+        if layer.n_head_kv:
+            x = x + self_attention(g, n, b, layer, rope=rope, norms="heads", window=window)
+        else:
+            x = x + short_conv(g, n, b, c.n_embd, conv_width)
+
+        n = g.rms_norm(x, b.vector("ffn_norm", c.n_embd), c.eps)
+        x = x + dense_or_experts(g, n, b, layer, i, routed)
+
+    g.head(g.rms_norm(x, w.vector("token_embd_norm", c.n_embd), c.eps), w.output(c.n_embd, c.n_vocab))
