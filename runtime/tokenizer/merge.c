@@ -118,11 +118,22 @@ static int append(id_list *out, uint32_t id) {
     return 0;
 }
 
+/* What a merge made though it is no token is taken apart into its characters, and a character that is none into its bytes. */
 static int append_symbol(merger *m, const symbol *s) {
-    uint32_t id = index_find(&m->v->ids, m->text + s->at, s->length);
+    const vocabulary *v = m->v;
+    const uint8_t *text = m->text + s->at;
+    uint32_t id = index_find(&v->ids, text, s->length);
     if (id != NO_ID) return append(m->out, id);
-    for (uint32_t i = 0; i < s->length; i++)
-        if (append(m->out, m->v->byte_ids[m->text[s->at + i]])) return NO_MEMORY;
+    for (uint32_t i = 0, length; i < s->length; i += length) {
+        length = char_length(text[i]);
+        if (length > s->length - i) length = s->length - i;
+        if ((id = index_find(&v->ids, text + i, length)) != NO_ID) {
+            if (append(m->out, id)) return NO_MEMORY;
+            continue;
+        }
+        for (uint32_t j = i; j < i + length; j++)
+            if (append(m->out, v->byte_ids[text[j]])) return NO_MEMORY;
+    }
     return 0;
 }
 
