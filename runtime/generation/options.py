@@ -30,11 +30,14 @@ class GenerationOptions:
     tags: Tags | Channels | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
+    timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
 
     def __post_init__(self) -> None:
         arguments.instance("sampling", self.sampling, Sampling)
         if self.max_tokens is not None:
             n = arguments.whole("max_tokens", self.max_tokens, 0, hint="None: as many as fit into the context")
             object.__setattr__(self, "max_tokens", n)
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", arguments.number("timeout", self.timeout, 0.0))
         checked_budget(self.reasoning_budget)
         object.__setattr__(self, "stop", stop_strings(self.stop))
