@@ -184,7 +184,7 @@ class Loop:
         room = self._runner.n_batch
         for request in sorted(self._running, key=lambda request: request.last_step):
             n = len(_missing(request))
-            if n > FEW:
+            if n > FEW or (n and request.decoder.prefilling):
                 prompts.append(request)
             elif 0 < n <= room:
                 pieces.append(_piece(request, n))
