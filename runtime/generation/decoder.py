@@ -104,6 +104,11 @@ class Decoder:
         return bool(self._chunk_ends)
 
     @property
+    def n_left(self) -> int:
+        """How many tokens may still come."""
+        return self._limit - self._n_new
+
+    @property
     def usage(self) -> Usage:
         """Tokens of the prompt and of what has come so far."""
         n_thinking = max(self.output.n_thinking - self._n_begun, 0)
