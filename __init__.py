@@ -48,7 +48,8 @@ _NAMES = {
     "runtime.quantize.quantize": "Quantized quantize",
     "runtime.quantize.recipe": "Recipe",
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
-    "runtime.score": "Score",
+    "runtime.scoring.choice": "Choice",
+    "runtime.scoring.score": "Score",
     "runtime.session.session": "Session",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

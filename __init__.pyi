@@ -79,5 +79,6 @@ from subbyte.runtime.report.report import (
     ReportRow as ReportRow,
     report as report,
 )
-from subbyte.runtime.score import Score as Score
+from subbyte.runtime.scoring.choice import Choice as Choice
+from subbyte.runtime.scoring.score import Score as Score
 from subbyte.runtime.session.session import Session as Session

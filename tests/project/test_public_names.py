@@ -33,6 +33,18 @@ print(sb.Samplng)  # typo
 print(reply.usage.promt)  # typo
 sb.load("smollm2").chat(samplng=None)  # typo
 sb.load("smollm2").generate("a", max_tokens="3")  # typo
+
+model = sb.load("smollm2")
+total: float = model.score("a").total
+totals: list[float] = [score.total for score in model.score("a", ["b", b"c", [1]])]
+choice: sb.Choice = model.choose([1, 2], ["b"], normalize="bytes")
+length: int = model.embed(["a"], pooling="cls", normalize=False).shape[0]
+print(model.score("a", ["b"]).total)  # typo
+model.score("a", [1.5])  # typo
+model.choose("a", ["b"], normalize="chars")  # typo
+print(choice.best)  # typo
+model.embed("a", pooling="max")  # typo
+model.embed([3])  # typo
 """
 
 
