@@ -17,7 +17,7 @@ from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence as TokenSequence
 from subbyte.runtime.types import Tokens
 
-MAX_COPIES = 64  # of the prefix; with more sequences in a step nothing is gained
+MAX_COPIES = 16  # of the prefix; more sequences in a step gain less than their copies cost
 
 
 @dataclass(frozen=True)
@@ -44,46 +44,67 @@ class Continuations:
     def score(self, runner: Runner, tokenizer: Tokenizer) -> tuple[Score, ...]:
         """The log-probabilities of the candidates' tokens, each as if it were the only one, to the bit.
 
-        All but the last token of the prefix is read once. That one begins each candidate, so that its logits give the
-        candidate's first token; many are computed in a step, on copies of what is remembered of the prefix.
+        The prefix is read once, and gives the first token of each candidate. What comes behind that is computed for
+        many candidates in a step, on copies of what is remembered of the prefix.
         """
         if not self.candidates:
             return ()
-        targets = np.array([token for candidate in self.candidates for token in candidate], np.int32)
-        logprobs = np.empty(len(targets), np.float32)
-        n = 0
-        copies = self._n_copies(runner)
-        for step in packed(self._segments(self._read_prefix(runner), copies), runner.n_batch, copies):
-            n_rows = sum(len(segment.rows) for segment in step)
-            logprobs[n : n + n_rows] = runner.step(step, targets[n : n + n_rows])
-            n += n_rows
-        ends = np.cumsum([len(candidate) for candidate in self.candidates])[:-1]
+        prefix = self._read_prefix(runner)
+        first = self._first_tokens(runner)
+        lengths = [len(candidate) - 1 for candidate in self.candidates]
+        rest = np.split(self._further_tokens(prefix, runner), np.cumsum(lengths)[:-1])
         return tuple(
-            Score(tuple(candidate), tuple(tokenizer.piece(token) for token in candidate), part)
-            for candidate, part in zip(self.candidates, np.split(logprobs, ends), strict=True)
+            Score(
+                tuple(candidate),
+                tuple(tokenizer.piece(token) for token in candidate),
+                np.array([first[candidate[0]], *logprobs], np.float32),
+            )
+            for candidate, logprobs in zip(self.candidates, rest, strict=True)
         )
 
     def _read_prefix(self, runner: Runner) -> TokenSequence:
         prefix = runner.new_sequence("f16", n_ctx=self.n_ctx)
-        for step in packed([Segment(prefix, _ids(self.prefix[:-1]))], runner.n_batch, 1):
+        for step in packed([Segment(prefix, _ids(self.prefix))], runner.n_batch, 1):
             runner.step(step)
-        if runner.plan.state_bytes and prefix.n_held:  # for copies of it to go back to, however many there are
+        if runner.plan.state_bytes:  # for copies of it to go back to, however many there are
             prefix.checkpoints.add(Checkpoint(prefix.n_held, True, prefix.cache.copy_state()))
         return prefix
 
+    def _first_tokens(self, runner: Runner) -> dict[int, float]:
+        """Log-probabilities of what may come first, by token; of the prefix, which was read in the latest steps."""
+        tokens = sorted({candidate[0] for candidate in self.candidates})
+        last = (len(self.prefix) - 1) % runner.n_batch
+        found: dict[int, float] = {}
+        for start in range(0, len(tokens), runner.n_batch):
+            some = tokens[start : start + runner.n_batch]
+            with runner.unchanged():
+                found |= zip(some, runner.engine.head([last] * len(some), some).tolist(), strict=True)
+        return found
+
+    def _further_tokens(self, prefix: TokenSequence, runner: Runner) -> NDArray[np.float32]:
+        """Log-probabilities of all but the first token of each candidate, one candidate after the other."""
+        targets = _ids([token for candidate in self.candidates for token in candidate[1:]])
+        logprobs = np.empty(len(targets), np.float32)
+        n, n_copies = 0, self._n_copies(runner)
+        for step in packed(self._segments(prefix, n_copies), runner.n_batch, n_copies):
+            n_rows = sum(len(segment.rows) for segment in step)
+            logprobs[n : n + n_rows] = runner.step(step, targets[n : n + n_rows])
+            n += n_rows
+        return logprobs
+
     def _n_copies(self, runner: Runner) -> int:
         room = available_memory() // 4 // runner.plan.cache_bytes(self.n_ctx, "f16")
-        return max(1, min(MAX_COPIES, room, len(self.candidates)))
+        return max(1, min(MAX_COPIES, room))
 
     def _segments(self, prefix: TokenSequence, n_copies: int) -> Iterator[Segment]:
-        """Each candidate behind the prefix, on one of n_copies copies in turn."""
+        """All but the last token of each candidate of several, behind the prefix, on one of n_copies copies in turn."""
         copies: list[TokenSequence] = []
-        for i, candidate in enumerate(self.candidates):
+        for i, candidate in enumerate(each for each in self.candidates if len(each) > 1):
             if i < n_copies:
                 copies.append(prefix.fork())
             copy = copies[i % n_copies]
-            copy.truncate(len(self.prefix) - 1)
-            yield Segment(copy, _ids([self.prefix[-1], *candidate[:-1]]), range(len(candidate)))
+            copy.truncate(len(self.prefix))
+            yield Segment(copy, _ids(candidate[:-1]), range(len(candidate) - 1))
 
 
 def continuations(

@@ -79,7 +79,10 @@ def test_the_prefix_is_read_once(model: sb.Model, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Runner, "step", step)
     model.score(PREFIX, CANDIDATES)
-    assert steps == [[len(PREFIX) - 1], [len(candidate) for candidate in CANDIDATES]]
+    assert steps == [[len(PREFIX)], [len(candidate) - 1 for candidate in CANDIDATES if len(candidate) > 1]]
+    steps.clear()
+    model.score(PREFIX, [[i] for i in range(N_VOCAB)])
+    assert steps == [[len(PREFIX)]]
 
 
 def test_texts_are_tokenized_as_what_follows(model: sb.Model) -> None:
