@@ -16,16 +16,13 @@ MAX_THREADS: int
 
 def isas() -> list[str]: ...
 def best_isa() -> str: ...
-def sample(
-    logits: NDArray[np.float32],
-    k: int,
-    total: float,
-    top_p: float,
-    min_p: float,
-    xtc: float,
-    temperature: float,
-    uniform: float,
-) -> int: ...
+def draw_tokens(
+    rows: Sequence[NDArray[np.float32]],
+    how: Sequence[tuple[float, int, float, float, float, float]],
+    *,
+    n_threads: int = ...,
+    isa: str | None = ...,
+) -> list[int]: ...
 def top_k(logits: NDArray[np.float32], k: int) -> NDArray[np.int32]: ...
 def token_ids(tokens: Sequence[int] | NDArray[np.integer[Any]], n_vocab: int) -> NDArray[np.int32]: ...
 

@@ -11,7 +11,7 @@ from subbyte.kernels import TryLock
 from subbyte.runtime.generation.decoder import Decoder, Wanted
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
 from subbyte.runtime.generation.options import Begun, GenerationOptions
-from subbyte.runtime.generation.sampling import Sampler
+from subbyte.runtime.generation.sampling import Sampler, sample
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 
@@ -153,12 +153,15 @@ class _Loop:
         while (wanted := decoder.wants()) is not None:
             prefilling, started = decoder.prefilling, perf_counter()
             logits = self._evaluate(wanted) if wanted.tokens else None
-            events = decoder.accept(logits)
+            events = decoder.evaluated(logits)
             if prefilling:
                 self._prefill_seconds += perf_counter() - started
+                yield from events
+                started = perf_counter()
             else:
-                self._seconds += perf_counter() - started
                 self._evals += logits is not None
+            events = self._draw()
+            self._seconds += perf_counter() - started
             yield from events
         yield from decoder.finish()
         self.stop_reason = decoder.ended
@@ -168,10 +171,19 @@ class _Loop:
         """Evaluates what is wanted; raises SessionBusy if the session does not hold the tokens that were put there."""
         if self._session.n_past != self._decoder.n_computed:
             raise SessionBusy("the session was used for something else while this answer was being made")
-        if wanted.logits:
-            return self._session.eval(wanted.tokens, "last")
+        if wanted.n_logits == 1:
+            return self._session.eval(wanted.tokens, "last")[np.newaxis]
+        if wanted.n_logits:
+            return self._session.eval(wanted.tokens, "all")[-wanted.n_logits :]
         self._session.eval(wanted.tokens, "none")
         return None
+
+    def _draw(self) -> list[Event]:
+        """Draws the tokens that the logits at hand decide."""
+        events: list[Event] = []
+        while (draw := self._decoder.draw()) is not None:
+            events += self._decoder.take(draw if isinstance(draw, int) else sample(draw))
+        return events
 
 
 def complete(
