@@ -35,7 +35,9 @@ _NAMES = {
     "runtime.evaluation.perplexity": "ChunkResult PerplexityMeasurement perplexity",
     "runtime.evaluation.perplexity_result": "Delta PerplexityResult PerplexityRun",
     "runtime.evaluation.statistics": "Interval",
-    "runtime.generation.events": "Done Event PrefillProgress Reply StopReason TextDelta ThinkingDelta Timings Usage",
+    "runtime.generation.events": (
+        "Done Event PrefillProgress Reply StopReason TextDelta ThinkingDelta Timings TokenLogprob TopLogprob Usage"
+    ),
     "runtime.generation.generation": "Generation",
     "runtime.generation.sampling": "Sampling",
     "runtime.gguf.model_file": "GGUF",

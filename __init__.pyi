@@ -60,6 +60,8 @@ from subbyte.runtime.generation.events import (
     TextDelta as TextDelta,
     ThinkingDelta as ThinkingDelta,
     Timings as Timings,
+    TokenLogprob as TokenLogprob,
+    TopLogprob as TopLogprob,
     Usage as Usage,
 )
 from subbyte.runtime.generation.generation import Generation as Generation

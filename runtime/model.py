@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.embedding import Pooling
     from subbyte.runtime.generation.generation import Generation
+    from subbyte.runtime.generation.options import LogitsFunction
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.scoring.choice import Choice, Normalize
     from subbyte.runtime.scoring.score import Score
@@ -250,6 +251,8 @@ class Model(Handle):
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
         reasoning: ReasoningStart = "auto",
+        logprobs: int | None = None,
+        processors: Iterable[LogitsFunction] = (),
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations | None = None,
@@ -261,7 +264,8 @@ class Model(Handle):
         what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
         that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
         file's. variables: for the chat template. reasoning: "open" where each answer begins with reasoning that neither
-        the prompt nor the model opens by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`.
+        the prompt nor the model opens by a tag. logprobs,
+        processors: as in `generate`. n_ctx, cache_type and checkpoint_bytes: as in `session`.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
@@ -273,7 +277,9 @@ class Model(Handle):
             arguments.mapping("variables", variables)
         best = self.recommended
         sampling = Sampling(**best.sampling) if sampling is None else sampling
-        options = GenerationOptions(sampling, max_tokens, stop, reasoning_budget)
+        options = GenerationOptions(
+            sampling, max_tokens, stop, reasoning_budget, logprobs=logprobs, processors=processors
+        )
         if template is not None and not arguments.text("template", template).strip():
             raise ValueError("template is empty; give a chat template in Jinja, or None for the file's")
         template_helper.start()  # it gets ready while the session is made
@@ -295,6 +301,8 @@ class Model(Handle):
         sampling: Sampling | None = None,
         stop: Iterable[str] = (),
         special: bool = False,
+        logprobs: int | None = None,
+        processors: Iterable[LogitsFunction] = (),
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations = "int8",
@@ -303,14 +311,19 @@ class Model(Handle):
 
         Iterate over the result for events, or `.run()` it for the whole `Reply`. Its memory is given back when the
         answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
-        special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
-        Raises ContextOverflow before anything is computed.
+        special: text like <|im_end|> in the prompt becomes control tokens. logprobs: a `TokenLogprob` for each token,
+        before its text, with so many of the most probable ones; also in `Reply.logprobs`. processors: functions that
+        change the logits of the next token in place, float32 [n_vocab], given the tokens so far, behind biases and
+        penalties; an exception in one ends the answer. The other arguments are those of `chat`. Raises ContextOverflow
+        before anything is computed.
         """
         from subbyte.runtime.generation.generation import complete
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
 
-        options = GenerationOptions(Sampling() if sampling is None else sampling, max_tokens, stop)
+        options = GenerationOptions(
+            Sampling() if sampling is None else sampling, max_tokens, stop, logprobs=logprobs, processors=processors
+        )
         arguments.flag("special", special)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)

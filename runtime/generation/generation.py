@@ -128,7 +128,8 @@ class _Loop:
         )
         tokens = tuple(self._decoder.tokens)
         return Reply(
-            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string
+            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
+            tuple(self._decoder.logprobs),
         )  # fmt: skip
 
     def close(self) -> None:
