@@ -8,8 +8,10 @@ from subbyte.errors import (
     ModelNotFound as ModelNotFound,
     ModelRefused as ModelRefused,
     NumericError as NumericError,
+    QueueFull as QueueFull,
     ResourceError as ResourceError,
     SessionBusy as SessionBusy,
+    StepCancelled as StepCancelled,
     SubbyteError as SubbyteError,
     TemplateError as TemplateError,
     TokenizerError as TokenizerError,
@@ -81,6 +83,8 @@ from subbyte.runtime.report.report import (
     ReportRow as ReportRow,
     report as report,
 )
+from subbyte.runtime.scheduler.scheduler import Scheduler as Scheduler, SchedulerUse as SchedulerUse
 from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score
+from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session

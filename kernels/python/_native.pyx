@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ModelChanged, NumericError, ResourceError, SessionBusy
+from subbyte.errors import ModelChanged, NumericError, ResourceError, SessionBusy, StepCancelled
 from subbyte.kernels.operation import Matrix, Operation
 
 MAX_CTX = 2**31 - 1   # positions of a cache

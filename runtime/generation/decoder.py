@@ -1,8 +1,8 @@
 """The decoder: a prompt and logits to the events of one answer, without a loop of its own."""
 
-import threading
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import NamedTuple
 
 import numpy as np
@@ -88,7 +88,8 @@ class Decoder:
         # The last token is chosen, but not computed: one more than the context has room for.
         room = n_ctx - len(self.given) + 1
         self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
-        self._cancelled = threading.Event()
+        self._cancelled = False
+        self._deadline = None if options.timeout is None else monotonic() + options.timeout
         self.logprobs: list[TokenLogprob] = []
         self._n_top = options.logprobs
         self._model_logits: NDArray[np.float32] | None = None  # of the token being drawn, as no processor changed them
@@ -99,6 +100,11 @@ class Decoder:
     def tokens(self) -> list[int]:
         """The ids of all tokens that have come."""
         return self.output.tokens
+
+    @property
+    def context(self) -> Sequence[int]:
+        """All tokens so far: `given`, and what has come of the answer."""
+        return self._context
 
     @property
     def prefilling(self) -> bool:
@@ -117,9 +123,16 @@ class Decoder:
         self._chunk_ends = deque(_chunk_ends(n_cached, len(self.given)))
         return PrefillProgress(0, len(self.given) - n_cached)
 
+    def resume(self, n_held: int) -> Sequence[Event]:
+        """Begins, or goes on, over a sequence that holds the first n_held of the tokens so far, not all of them."""
+        if self.prefilling or not self._n_new:
+            return (self.begin(n_held),)
+        self.n_computed = n_held
+        return ()
+
     def cancel(self) -> None:
         """Asks for an early end, from any thread."""
-        self._cancelled.set()
+        self._cancelled = True
 
     def wants(self) -> Wanted | None:
         """What to evaluate next; None when the answer has ended."""
@@ -210,8 +223,10 @@ class Decoder:
 
     def _has_ended(self) -> bool:
         """Whether there is no next token; says why in `ended`."""
-        if self.ended is None and self._cancelled.is_set():
+        if self.ended is None and self._cancelled:
             self.ended = "cancelled"
+        if self.ended is None and self._deadline is not None and monotonic() >= self._deadline:
+            self.ended = "timeout"
         if self.ended is None and not self._chunk_ends and self._n_new + max(len(self._forced()), 1) > self._limit:
             self.ended = "length"
         return self.ended is not None

@@ -37,7 +37,7 @@ class GenerationOptions:
     tags: Tags | Channels | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
-
+    timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
     logprobs: int | None = None  # how many of the most probable tokens are told with each token; None: not even its own
     processors: Iterable[LogitsFunction] = ()  # the caller's own, behind all others; kept as a tuple
 
@@ -46,6 +46,8 @@ class GenerationOptions:
         if self.max_tokens is not None:
             n = arguments.whole("max_tokens", self.max_tokens, 0, hint="None: as many as fit into the context")
             object.__setattr__(self, "max_tokens", n)
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", arguments.number("timeout", self.timeout, 0.0))
         if self.logprobs is not None:
             k = arguments.whole("logprobs", self.logprobs, 0, hint="most probable tokens; None: no log-probabilities")
             object.__setattr__(self, "logprobs", k)
