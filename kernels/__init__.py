@@ -33,6 +33,7 @@ from subbyte.kernels._native import (
     read_rate,
     token_ids,
     top_k,
+    top_logprobs,
 )
 from subbyte.kernels.operation import Operation, OperationCost
 
@@ -64,6 +65,7 @@ __all__ = [
     "read_rate",
     "token_ids",
     "top_k",
+    "top_logprobs",
 ]  # fmt: skip
 
 

@@ -63,6 +63,7 @@ class Chat(Handle):
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
+        self.logprobs, self.processors = options.logprobs, options.processors
         self.variables = dict(variables or {})
         self._system = _system_text(system)
         self._begins_open = arguments.choice("reasoning", reasoning, get_args(ReasoningStart)) == "open"
@@ -281,7 +282,7 @@ class Chat(Handle):
         start = self._start(conversation, begun)
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
-            self.template.answer_lead,
+            self.template.answer_lead, logprobs=self.logprobs, processors=self.processors,
         )  # fmt: skip
         answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
         self._asked, self._follows, self._answer = asked, (conversation, start), answer

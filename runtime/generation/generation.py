@@ -63,7 +63,8 @@ class Run(ABC):
         timings = self.meter.timings(max(min(self.decoder.n_computed, usage.prompt) - usage.reused, 0))
         tokens = tuple(self.decoder.tokens)
         return Reply(
-            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string
+            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
+            tuple(self.decoder.logprobs),
         )  # fmt: skip
 
 
