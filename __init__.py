@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 _NAMES = {
     "errors": (
-        "ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
+        "ConstraintError ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
         "ResourceError SessionBusy SubbyteError TemplateError TokenizerError UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
@@ -39,6 +39,7 @@ _NAMES = {
     "runtime.generation.generation": "Generation",
     "runtime.generation.sampling": "Sampling",
     "runtime.gguf.model_file": "GGUF",
+    "runtime.grammar.constraint": "Constraint",
     "runtime.imatrix.collect": "ImatrixMeasurement imatrix",
     "runtime.imatrix.imatrix": "Imatrix",
     "runtime.inspect.diff": "Diff diff",

@@ -106,3 +106,17 @@ int64_t sample(const float *x, int64_t n, double total, double top_p, double min
     }
     return first;              /* uniform rounded up to the very end */
 }
+
+int mask_logits(float *x, int64_t n, const uint32_t *words)
+{
+    int left = 0;
+    for (int64_t first = 0; first < n; first += 32) {
+        uint32_t word = words[first / 32];
+        int64_t count = n - first < 32 ? n - first : 32;
+        for (int64_t i = 0; i < count; i++) {
+            x[first + i] = word >> i & 1 ? x[first + i] : -INFINITY;
+            left |= x[first + i] != -INFINITY;
+        }
+    }
+    return left;
+}

@@ -14,4 +14,8 @@ int top_k(const float *x, int64_t n, int64_t k, int32_t *ids);
 int64_t sample(const float *x, int64_t n, double total, double top_p, double min_p, double xtc, double temperature,
                double uniform);
 
+/* -inf for those of x[n] that may not be chosen: bit i % 32 of words[i / 32] is 1 for what may. 1 when a finite logit, or a
+ * +inf or NaN, is left, else 0. */
+int mask_logits(float *x, int64_t n, const uint32_t *words);
+
 #endif

@@ -5,6 +5,7 @@ cdef extern from "engine/sampling.h" nogil:
     int c_top_k "top_k"(const float *x, int64_t n, int64_t k, int32_t *ids)
     int64_t c_sample "sample"(const float *x, int64_t n, double total, double top_p, double min_p, double xtc, double temperature,
                              double uniform)
+    int c_mask_logits "mask_logits"(float *x, int64_t n, const uint32_t *words)
 
 
 NOT_FINITE = "the model's output is not finite: it holds NaN, +inf or nothing but -inf"
@@ -52,3 +53,13 @@ def sample(
     finally:
         free(ids)
         free(largest)
+
+
+def mask_logits(float[::1] logits not None, const uint32_t[::1] words not None):
+    """Sets those of logits (float32 [n], in place) to -inf that a mask does not allow; whether one above it is left.
+
+    words: uint32 [(n + 31) // 32], a bit for each logit, the lowest bit first. Raises ValueError for another length.
+    """
+    if words.shape[0] != (logits.shape[0] + 31) // 32:
+        raise ValueError(f"a mask of {words.shape[0]} words for {logits.shape[0]} logits")
+    return logits.shape[0] > 0 and c_mask_logits(&logits[0], logits.shape[0], &words[0]) != 0

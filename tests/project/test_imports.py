@@ -26,7 +26,8 @@ RUNTIME = {
     "store": _LOW,
     "tokenizer": _LOW | {"gguf"},
     "template": {"arguments", "protocols", "records", "types"},
-    "generation": {"arguments", "handles", "protocols", "records", "types"},
+    "grammar": {"arguments", "protocols", "text"},
+    "generation": {"arguments", "grammar", "handles", "protocols", "records", "types"},
     "chat": {
         "arguments",
         "files",
