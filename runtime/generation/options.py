@@ -8,6 +8,7 @@ from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
+from subbyte.runtime.grammar.constraint import Constraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,14 @@ class GenerationOptions:
     tags: Tags | Channels | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
+    constraint: Constraint | None = None  # what the answer's text must be, reasoning apart; None: anything
 
     def __post_init__(self) -> None:
         arguments.instance("sampling", self.sampling, Sampling)
         if self.max_tokens is not None:
             n = arguments.whole("max_tokens", self.max_tokens, 0, hint="None: as many as fit into the context")
             object.__setattr__(self, "max_tokens", n)
+        if self.constraint is not None:
+            arguments.instance("constraint", self.constraint, Constraint)
         checked_budget(self.reasoning_budget)
         object.__setattr__(self, "stop", stop_strings(self.stop))

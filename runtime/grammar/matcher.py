@@ -66,7 +66,8 @@ class Matcher:
         End-of-generation tokens may come where the answer may end.
         """
         if self._mask is None:
-            self._mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)
+            words = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)
+            self._mask = words[: (self._tokenizer.n_vocab + 31) // 32]  # there may be one more
             if self._matcher.is_error():
                 raise self._failed()
             if not self._mask.any():
