@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 _NAMES = {
     "errors": (
         "ConstraintError ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
-        "ResourceError SessionBusy SubbyteError TemplateError TokenizerError UnsupportedError"
+        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
     "runtime.chat.chat": "Chat",
@@ -49,7 +49,9 @@ _NAMES = {
     "runtime.quantize.quantize": "Quantized quantize",
     "runtime.quantize.recipe": "Recipe",
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
+    "runtime.scheduler.scheduler": "Scheduler SchedulerUse",
     "runtime.score": "Score",
+    "runtime.session.prefixes": "Pin",
     "runtime.session.session": "Session",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -32,6 +32,7 @@ class GenerationOptions:
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
     constraint: Constraint | None = None  # what the answer's text must be, reasoning apart; None: anything
+    timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
 
     def __post_init__(self) -> None:
         arguments.instance("sampling", self.sampling, Sampling)
@@ -40,5 +41,7 @@ class GenerationOptions:
             object.__setattr__(self, "max_tokens", n)
         if self.constraint is not None:
             arguments.instance("constraint", self.constraint, Constraint)
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", arguments.number("timeout", self.timeout, 0.0))
         checked_budget(self.reasoning_budget)
         object.__setattr__(self, "stop", stop_strings(self.stop))

@@ -44,7 +44,9 @@ RUNTIME = {
     "protocols": {"types"},
     "session": {"arguments", "files", "handles", "machine", "text", "types"},
     "inspect": _LOW | {"gguf", "source", "store"},
-    "model": _LOW | {"chat", "generation", "gguf", "grammar", "score", "session", "store", "template", "tokenizer"},
+    "scheduler": {"generation", "handles", "session", "types"},
+    "model": _LOW
+    | {"chat", "generation", "gguf", "grammar", "scheduler", "score", "session", "store", "template", "tokenizer"},
     "score": _LOW | {"session"},
     "evaluation": _LOW | {"gguf", "model", "session"},
     "bench": _LOW | {"inspect", "model", "session"},
