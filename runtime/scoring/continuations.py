@@ -11,7 +11,6 @@ from subbyte.runtime import arguments
 from subbyte.runtime.machine import available_memory
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.scoring.score import Score
-from subbyte.runtime.session.checkpoints import Checkpoint
 from subbyte.runtime.session.packing import packed
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence as TokenSequence
@@ -63,11 +62,10 @@ class Continuations:
         )
 
     def _read_prefix(self, runner: Runner) -> TokenSequence:
-        prefix = runner.new_sequence("f16", n_ctx=self.n_ctx)
+        prefix = runner.new_sequence("f16", runner.plan.state_bytes, n_ctx=self.n_ctx)
         for step in packed([Segment(prefix, _ids(self.prefix))], runner.n_batch, 1):
             runner.step(step)
-        if runner.plan.state_bytes:  # for copies of it to go back to, however many there are
-            prefix.checkpoints.add(Checkpoint(prefix.n_held, True, prefix.cache.copy_state()))
+        prefix.checkpoint(ends_turn=True)  # for copies of it to go back to
         return prefix
 
     def _first_tokens(self, runner: Runner) -> dict[int, float]:
