@@ -76,7 +76,7 @@ def parse_numbers(text: str) -> list[int]:
 @click.command(help=__doc__)
 @click.argument("models", nargs=-1, type=click.Path(exists=True, dir_okay=False))
 @click.option("--synthetic", "synthetics", multiple=True, metavar="SHAPE:TYPES[:LAYERS]", help="TYPES: a,b,c or all.")
-@click.option("--sequences", default="2,4,8", metavar="N,N,...", help="Numbers of sequences beside one.")
+@click.option("--sequences", default="2,4,8,16,32", metavar="N,N,...", help="Numbers of sequences beside one.")
 @click.option("--rounds", default=5, type=click.IntRange(1), help="Turns of each number of sequences.")
 @click.option("--steps", default=16, type=click.IntRange(1), help="Tokens of each sequence.")
 @click.option("--threads", default=default_threads()[0], type=click.IntRange(1))
