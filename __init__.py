@@ -50,6 +50,8 @@ _NAMES = {
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
     "runtime.score": "Score",
     "runtime.session.session": "Session",
+    "runtime.tools.call": "ToolCall",
+    "runtime.tools.tool": "Tool",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -81,3 +81,5 @@ from subbyte.runtime.report.report import (
 )
 from subbyte.runtime.score import Score as Score
 from subbyte.runtime.session.session import Session as Session
+from subbyte.runtime.tools.call import ToolCall as ToolCall
+from subbyte.runtime.tools.tool import Tool as Tool

@@ -14,6 +14,7 @@ from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.sampling import Sampler
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
+from subbyte.runtime.tools.call import ToolCall
 
 
 class Generation(Handle):
@@ -95,6 +96,11 @@ class Generation(Handle):
         return self._decoder.output.text
 
     @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The calls that were given out as events; a copy."""
+        return list(self._decoder.output.tool_calls)
+
+    @property
     def thinking(self) -> str:
         """All reasoning that was given out in `ThinkingDelta` events, behind what the answer was begun with."""
         return self._decoder.output.thinking
@@ -128,7 +134,8 @@ class _Loop:
         )
         tokens = tuple(self._decoder.tokens)
         return Reply(
-            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string
+            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
+            tuple(output.tool_calls),
         )  # fmt: skip
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
+from subbyte.runtime.tools.parser import ToolUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class GenerationOptions:
     tags: Tags | Channels | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
+    tools: ToolUse | None = None  # tools whose calls are told from the answer's text; None: all of it is text
 
     def __post_init__(self) -> None:
         arguments.instance("sampling", self.sampling, Sampling)
