@@ -48,6 +48,8 @@ class PromptRows:
         if key == "thinking" and message.content:
             key = None  # gpt-oss's template takes one of the two with a call
         row = message.to_row(key)
+        if message.role == "tool" and self._format is not None:
+            row["role"] = self._format.result_role
         if message.role == "developer" and "developer" not in self._template.source:
             row["role"] = "system"
         if message.tool_calls and self._format is not None and self._format.writer is not None:

@@ -46,11 +46,13 @@ class ToolFormat:
 
     writer: how calls of the history are put into an answer's text, where the chat template shows none itself.
     in_system: the template takes tools as a key of the system message, as JSON text, not as a variable.
+    result_role: the role under which it shows results.
     """
 
     syntaxes: Sequence[Syntax]
     writer: ObjectCalls | PythonCalls | None = None
     in_system: bool = False
+    result_role: str = "tool"
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Which format a model has: found by rendering its template, or known where a template does not show calls."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.tools.format import Syntax, ToolFormat
 from subbyte.runtime.tools.json_calls import NamedCalls, ObjectCalls
 from subbyte.runtime.tools.literal_calls import PythonCalls
-from subbyte.runtime.tools.probe import probe, shows_tools
+from subbyte.runtime.tools.probe import Render, probe, result_role, shows_tools
 
 _LFM2 = PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")
 _GRANITE_3 = ObjectCalls("<|tool_call|>", listed=True)
@@ -18,7 +19,7 @@ _PHI_4 = ObjectCalls("<|tool_call|>", "<|/tool_call|>", listed=True)
 
 CHANNELS: Mapping[str, ToolFormat] = {
     # gpt-oss: `to=functions.NAME` in the header of a message, whose recipient the parser of channels puts in front
-    "<|channel|>commentary": ToolFormat((NamedCalls("functions.", ""),)),
+    "<|channel|>commentary": ToolFormat((NamedCalls("to=functions.", ""),)),
     # Solar-Open: calls are a message of their own
     "<|tool_call:begin|>": ToolFormat((
         NamedCalls("<|tool_call:begin|>", "<|tool_call:args|>", "<|tool_call:end|>", name="<|tool_call:name|>"),
@@ -45,7 +46,7 @@ def find_format(
 ) -> ToolFormat | None:
     """The format of a model's calls; None where the template does not tell the model of tools, or no format is known.
 
-    reasoning_end: what closes the model's reasoning. channels: it answers in channels. Takes seven renderings at most.
+    reasoning_end: what closes the model's reasoning. channels: it answers in channels. Takes nine renderings at most.
     """
     now, source = datetime.now(), template.source
 
@@ -57,7 +58,13 @@ def find_format(
 
     if channels:
         return next((format for tell, format in CHANNELS.items() if tell in source), None)
-    unshown = [f for tell, f in UNSHOWN.items() if tell in source or tokenizer.id(tell) is not None]
+    format = _format(source, tokenizer, render, reasoning_end)
+    role = result_role(render) if format is not None else None
+    return replace(format, result_role=role) if format is not None and role is not None else None
+
+
+def _format(source: str, tokenizer: Tokenizer, render: Render, reasoning_end: str) -> ToolFormat | None:
+    unshown = [f for t, f in UNSHOWN.items() if t in source or (tokenizer.id(t) is not None and not f.in_system)]
     if not shows_tools(render):
         return next((format for format in unshown if format.in_system), None)
     syntax = probe(render, reasoning_end, [tokenizer.text(id) for id in tokenizer.eog])

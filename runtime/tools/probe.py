@@ -21,6 +21,7 @@ _NAMES, _KEYS, _VALUES = ("fn6r1y8u", "gn2p7e4i"), ("k9s3l5o0", "m1w8a6j2"), ("v
 _SCHEMA = {"type": "object", "properties": {key: {"type": "string"} for key in _KEYS}, "required": [_KEYS[0]]}
 TOOLS = [{"type": "function", "function": {"name": n, "description": "d", "parameters": _SCHEMA}} for n in _NAMES]
 
+_RESULT_ROLES = ("tool", "tool_response")  # the second: Granite 3.0
 _CDATA = "<![CDATA["
 
 Render = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]] | None], str | None]
@@ -63,6 +64,17 @@ def shows_tools(render: Render) -> bool:
     """Whether the template tells the model which tools there are."""
     question = [{"role": "user", "content": QUESTION}]
     return all(name in (render(question, TOOLS) or "") for name in _NAMES)
+
+
+def result_role(render: Render) -> str | None:
+    """The role under which the template shows the result of a call; None if it shows it under no known one."""
+    asked: list[Mapping[str, Any]]
+    asked = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "", "tool_calls": [_call(0, 0)]}]
+    for role in _RESULT_ROLES:
+        result = {"role": role, "content": TEXT, "tool_call_id": _ID, "name": _NAMES[0]}
+        if TEXT in (render([*asked, result], TOOLS) or ""):
+            return role
+    return None
 
 
 def _parts(render: Render, reasoning_end: str, ends: Sequence[str]) -> _Parts | None:

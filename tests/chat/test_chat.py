@@ -295,7 +295,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     path = tmp_path / "chat.json"
     chat.save(path)
     assert json.loads(path.read_text("utf-8")) == {
-        "format": "subbyte-chat", "version": 1, "system": "S",
+        "format": "subbyte-chat", "version": 2, "system": "S",
         "messages": [{"role": "user", "content": "one\ufffd"}, {"role": "assistant", "content": "é\n😀"}],
     }  # fmt: skip
     other = make("x")
