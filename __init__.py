@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 _NAMES = {
     "errors": (
-        "ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
-        "ResourceError SessionBusy SubbyteError TemplateError TokenizerError UnsupportedError"
+        "ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError QueueFull "
+        "ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
     "runtime.chat.chat": "Chat",
@@ -48,7 +48,9 @@ _NAMES = {
     "runtime.quantize.quantize": "Quantized quantize",
     "runtime.quantize.recipe": "Recipe",
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
+    "runtime.scheduler.scheduler": "Scheduler SchedulerUse",
     "runtime.score": "Score",
+    "runtime.session.prefixes": "Pin",
     "runtime.session.session": "Session",
     "runtime.tools.call": "ToolCall",
     "runtime.tools.tool": "Tool",

@@ -8,8 +8,10 @@ from subbyte.errors import (
     ModelNotFound as ModelNotFound,
     ModelRefused as ModelRefused,
     NumericError as NumericError,
+    QueueFull as QueueFull,
     ResourceError as ResourceError,
     SessionBusy as SessionBusy,
+    StepCancelled as StepCancelled,
     SubbyteError as SubbyteError,
     TemplateError as TemplateError,
     TokenizerError as TokenizerError,
@@ -79,7 +81,9 @@ from subbyte.runtime.report.report import (
     ReportRow as ReportRow,
     report as report,
 )
+from subbyte.runtime.scheduler.scheduler import Scheduler as Scheduler, SchedulerUse as SchedulerUse
 from subbyte.runtime.score import Score as Score
+from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session
 from subbyte.runtime.tools.call import ToolCall as ToolCall
 from subbyte.runtime.tools.tool import Tool as Tool

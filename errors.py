@@ -87,5 +87,13 @@ class SessionBusy(SubbyteError):
     """A session is in use by another thread."""
 
 
+class StepCancelled(SubbyteError):
+    """A step was cancelled from another thread; the sequences are as before it."""
+
+
+class QueueFull(SubbyteError):
+    """As many requests are waiting as may; ask again later."""
+
+
 class ModelChanged(SubbyteError):
     """The model's file was changed or cut short while in use."""

@@ -20,19 +20,21 @@ from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.machine import available_memory, default_threads
+from subbyte.runtime.session.prefixes import Pin, Prefixes
 from subbyte.runtime.session.runner import Runner
 from subbyte.runtime.session.session import Session
 from subbyte.runtime.text import quoted
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from subbyte.runtime.types import Activations, CacheType, SessionOptions
+from subbyte.runtime.types import Activations, CacheType, Progress, SessionOptions
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.messages import MessageSource
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
-    from subbyte.runtime.generation.generation import Generation
+    from subbyte.runtime.generation.generation import Generation, Host
     from subbyte.runtime.generation.sampling import Sampling
+    from subbyte.runtime.scheduler.scheduler import Scheduler
     from subbyte.runtime.score import Score
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
@@ -88,6 +90,7 @@ class Model(Handle):
         finally:
             gguf.check_readable()
         self._check_unused(gguf.tensors.keys() - weights.used)
+        self._prefixes: Final = Prefixes()
 
     def _check_unused(self, names: Set[str]) -> None:
         """Refuses tensors without which the results are wrong: those of its layers, and biases. Others only warn."""
@@ -154,7 +157,7 @@ class Model(Handle):
         """As `session`, with its arguments as a value."""
         checkpoint_bytes = self._checkpoint_bytes(options)
         runner = self.runner(replace(options, checkpoint_bytes=checkpoint_bytes))
-        return Session(runner, runner.new_sequence(options.cache_type, checkpoint_bytes))
+        return Session(runner, runner.new_sequence(options.cache_type, checkpoint_bytes), self._prefixes)
 
     def _checkpoint_bytes(self, options: SessionOptions) -> int:
         if not self.plan.state_bytes:
@@ -200,6 +203,90 @@ class Model(Handle):
                 f"a context of {n_ctx} tokens needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free; "
                 "ask for a smaller one"
             )
+
+    def scheduler(
+        self,
+        *,
+        n_parallel: int = 8,
+        n_waiting: int = 64,
+        max_bytes: int | None = None,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+        checkpoint_bytes: int | None = None,
+    ) -> Scheduler:
+        """What makes many answers at once, for `generate` and `chat`; a context manager.
+
+        n_parallel: answers that are made at once; n_waiting: that may wait beside them, more raise QueueFull. n_ctx: of
+        each conversation; none has a part of its own, memory is taken as positions fill. max_bytes: that all
+        conversations may take; None: half of the free memory; at least what one of n_ctx takes. The others, and errors,
+        as for `session`.
+        """
+        from subbyte.runtime.scheduler.scheduler import Scheduler
+
+        n_parallel = arguments.whole("n_parallel", n_parallel, 1, hint="answers at once, at least 1")
+        n_waiting = arguments.whole("n_waiting", n_waiting, 1, hint="answers that may wait, at least 1")
+        options = SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes)
+        options = replace(options, checkpoint_bytes=self._checkpoint_bytes(options) // n_parallel)
+        runner = self.runner(options)
+        options = replace(options, n_ctx=runner.n_ctx)
+        one = self.plan.cache_bytes(runner.n_ctx, cache_type) + (options.checkpoint_bytes or 0)
+        if max_bytes is None:
+            max_bytes = max(available_memory() // 2, one)
+        elif arguments.whole("max_bytes", max_bytes, 1) < one:
+            found = f"max_bytes: {max_bytes} bytes; one conversation of {runner.n_ctx} tokens takes {one}"
+            raise ValueError(f"{found}: allow as much, or ask for a smaller n_ctx")
+        return Scheduler(
+            runner, self._prefixes, options, max_bytes=max_bytes, n_parallel=n_parallel, n_waiting=n_waiting
+        )
+
+    @memory_errors("pin this prefix")
+    def pin(
+        self,
+        prefix: str | Sequence[int] | Sequence[Mapping[str, Any]],
+        *,
+        path: str | os.PathLike[str] | None = None,
+        special: bool = False,
+        variables: Mapping[str, Any] | None = None,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+        on_progress: Progress | None = None,
+    ) -> Pin:
+        """Computes the beginning of prompts once, for all that begin with it: sessions, chats, schedulers.
+
+        prefix: raw text (special as for `generate`), token ids, or messages for the chat template (with variables), of
+        which that is kept which any conversation that begins with them has. path: a file to take it from if it is
+        there, or else to write it to; refused whole (SubbyteError) if it is of another model, cache_type or prefix.
+        cache_type, activations: of those that are to begin from it. It is kept until the pin is closed. Raises
+        ContextOverflow, ResourceError.
+        """
+        tokens = self._prefix_tokens(prefix, special, variables or {})
+        if not tokens:
+            raise ValueError("prefix: there are no tokens to pin")
+        session = self.open_session(SessionOptions(len(tokens), cache_type, activations))
+        if path is not None and os.path.exists(arguments.path("path", path)):
+            session.load(path)
+            if session.tokens != tokens:
+                raise SubbyteError(f"{quoted(str(path))}: of another prefix; give another place, or remove the file")
+        else:
+            session.eval(tokens, "none", on_progress)
+            if path is not None:
+                session.save(path)
+        return session.pin()
+
+    def _prefix_tokens(
+        self,
+        prefix: str | Sequence[int] | Sequence[Mapping[str, Any]],
+        special: bool,
+        variables: Mapping[str, Any],
+    ) -> list[int]:
+        if isinstance(prefix, str):
+            return self.tokenizer.encode(prefix, special=arguments.flag("special", special), add_bos=True)
+        items = arguments.items("prefix", prefix, "a text (str), a list of token ids or a list of messages")
+        if items and isinstance(items[0], Mapping):
+            return self.template.common_prefix(items, **arguments.mapping("variables", variables))
+        ids: list[int] = arguments.token_ids("prefix", items, self.config.n_vocab).tolist()
+        return ids
 
     @cached_property
     def template(self) -> ChatTemplate:
@@ -264,6 +351,8 @@ class Model(Handle):
         cache_type: CacheType = "f16",
         activations: Activations | None = None,
         checkpoint_bytes: int | None = None,
+        scheduler: Scheduler | None = None,
+        timeout: float | None = None,
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
@@ -274,7 +363,9 @@ class Model(Handle):
         max_tokens: of each answer; None: what the context holds. stop: strings that end an answer. thinking and
         reasoning_budget: as in `Chat`. template: a chat template instead of the file's. variables: for the chat
         template. reasoning: "open" where each answer begins with reasoning that neither the prompt nor the model opens
-        by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`.
+        by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler: makes the answers together with
+        those of others; the four before are then its own, whatever is given here. timeout: seconds after which an
+        answer ends, with stop_reason "timeout".
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.chat.messages import begin_with
@@ -290,7 +381,7 @@ class Model(Handle):
         system, history = begin_with(system, messages)
         best = self.recommended
         sampling = Sampling(**best.sampling) if sampling is None else sampling
-        options = GenerationOptions(sampling, max_tokens, stop, reasoning_budget)
+        options = GenerationOptions(sampling, max_tokens, stop, reasoning_budget, timeout=timeout)
         if template is not None and not arguments.text("template", template).strip():
             raise ValueError("template is empty; give a chat template in Jinja, or None for the file's")
         template_helper.start()  # it gets ready while the session is made
@@ -305,7 +396,7 @@ class Model(Handle):
                 "give another template, or take a model that was trained for tools"
             )
         activations = best.activations if activations is None else activations
-        session = self.open_session(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes))
+        session = self._answers(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes), scheduler)
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
@@ -324,6 +415,8 @@ class Model(Handle):
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations = "int8",
+        scheduler: Scheduler | None = None,
+        timeout: float | None = None,
     ) -> Generation:
         """Completes a prompt as raw text, without a chat template; reasoning is text like any other here.
 
@@ -336,7 +429,7 @@ class Model(Handle):
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
 
-        options = GenerationOptions(Sampling() if sampling is None else sampling, max_tokens, stop)
+        options = GenerationOptions(Sampling() if sampling is None else sampling, max_tokens, stop, timeout=timeout)
         arguments.flag("special", special)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)
@@ -344,8 +437,18 @@ class Model(Handle):
             taken = "a text (str) or a list of token ids"
             ids = arguments.items("prompt", prompt, taken)
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
-        session = self.open_session(SessionOptions(n_ctx, cache_type, activations, 0))  # it never goes back
+        session = self._answers(SessionOptions(n_ctx, cache_type, activations, 0), scheduler)  # it never goes back
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
+
+    def _answers(self, options: SessionOptions, scheduler: Scheduler | None) -> Session | Host:
+        """What makes answers: a session of these options, or a scheduler of this model."""
+        if scheduler is None:
+            return self.open_session(options)
+        from subbyte.runtime.scheduler.scheduler import Scheduler
+
+        if not arguments.instance("scheduler", scheduler, Scheduler).is_of(self.plan):
+            raise ValueError("scheduler is one of another model; make one with this model's `scheduler`")
+        return scheduler.host()
 
     @memory_errors("score the text")
     def score(self, text: str | bytes) -> Score:

@@ -1,6 +1,8 @@
 #include "sampling.h"
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
+#include "threads/pool.h"
 
 enum { BLOCK = 64, LANES = 16 };
 
@@ -80,29 +82,90 @@ int top_k(const float *x, int64_t n, int64_t k, int32_t *ids)
     return bad || x[ids[0]] == -INFINITY;
 }
 
-int64_t sample(const float *x, int64_t n, double total, double top_p, double min_p, double xtc, double temperature,
-               double uniform)
+/* Index of one of the logits x[n], the candidates, largest first. total: what exp(x[i] - x[0]) is a probability of. */
+static int64_t draw_candidate(const float *x, int64_t n, double total, const struct draw *how)
 {
     int64_t kept = 0, first = 0;
     double reached = 0, sum = 0;
-    while (kept < n && (kept == 0 || reached < top_p * total)) {
+    while (kept < n && (kept == 0 || reached < how->top_p * total)) {
         double share = exp((double)x[kept] - x[0]);
-        if (share < min_p)
+        if (share < how->min_p)
             break;
         reached += share;
         kept++;
     }
-    while (first + 1 < kept && exp((double)x[first + 1] - x[0]) >= xtc * reached)
+    while (first + 1 < kept && exp((double)x[first + 1] - x[0]) >= how->xtc * reached)
         first++;
-    if (temperature <= 0)
+    if (how->temperature <= 0)
         return first;
     for (int64_t i = first; i < kept; i++)
-        sum += exp(((double)x[i] - x[first]) / temperature);
-    double target = uniform * sum, so_far = 0;
+        sum += exp(((double)x[i] - x[first]) / how->temperature);
+    double target = how->uniform * sum, so_far = 0;
     for (int64_t i = first; i < kept; i++) {
-        so_far += exp(((double)x[i] - x[first]) / temperature);
+        so_far += exp(((double)x[i] - x[first]) / how->temperature);
         if (so_far > target)
             return i;
     }
     return first;              /* uniform rounded up to the very end */
+}
+
+/* How many of the largest logits top_p and min_p may keep. Tokens below (1 - top_p) / n sum to less than 1 - top_p: what top_p needs lies
+ * above. Slack covers rounding. */
+static int64_t n_candidates(const float *x, int64_t n, float max, double total, const struct draw *how)
+{
+    double share = fmax((1 - how->top_p) * total / n, how->min_p);
+    float floor = share > 0 ? (float)(max + log(share) - 0.001) : -INFINITY;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++)
+        count += x[i] >= floor;
+    return count ? count : 1;
+}
+
+static int32_t draw_row(const struct draws *d, const float *x, const struct draw *how)
+{
+    int64_t n = d->n_vocab, k = how->top_k;
+    int greedy = how->temperature <= 0 && how->xtc > 1, of_all = k <= 0 || k >= n;
+    double total = 0;
+    if (greedy || of_all) {
+        int32_t best;
+        float max;
+        if (top_k(x, n, 1, &best))
+            return DRAW_NOT_FINITE;
+        if (greedy)
+            return best;
+        d->kernels->max_sum_exp(x, n, &max, &total);
+        k = n_candidates(x, n, max, total, how);
+    }
+    int32_t *ids = malloc(k * sizeof *ids), token = DRAW_NO_MEMORY;
+    float *largest = malloc(k * sizeof *largest);
+    if (ids && largest) {
+        token = DRAW_NOT_FINITE;
+        if (!top_k(x, n, k, ids)) {
+            for (int64_t i = 0; i < k; i++)
+                largest[i] = x[ids[i]];
+            for (int64_t i = 0; i < k && !of_all; i++)
+                total += exp((double)largest[i] - largest[0]);
+            token = ids[draw_candidate(largest, k, total, how)];
+        }
+    }
+    free(ids);
+    free(largest);
+    return token;
+}
+
+static void run_draws(struct team *team, int thread, void *arg)
+{
+    struct draws *d = arg;
+    for (int64_t i; (i = next_chunk(team, thread, d->n_rows)) >= 0;)
+        d->token[i] = draw_row(d, d->row[i], &d->how[i]);
+    team_barrier(team, thread);
+}
+
+int draw_rows(struct draws *draws, int n_threads, int (*poll)(void *), void *poll_arg)
+{
+    if (draws->n_rows == 1) {                                /* as for each token of a single conversation: needs no team */
+        *draws->token = draw_row(draws, *draws->row, draws->how);
+        return 0;
+    }
+    return pool_run(n_threads, run_draws, draws, poll, poll_arg);
 }

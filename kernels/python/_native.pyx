@@ -7,7 +7,6 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, P
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_New
 from libc.errno cimport errno as libc_errno
-from libc.math cimport exp
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uintptr_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
@@ -23,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ModelChanged, NumericError, ResourceError, SessionBusy
+from subbyte.errors import ModelChanged, NumericError, ResourceError, SessionBusy, StepCancelled
 from subbyte.kernels.operation import Matrix, Operation
 
 MAX_CTX = 2**31 - 1   # positions of a cache

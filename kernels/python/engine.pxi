@@ -70,11 +70,12 @@ cdef class Cache:
         """Takes over the first n_positions of another cache of the same plan and type, and its recurrent states."""
         if other.plan is not self.plan or other.c.format != self.c.format:
             raise ValueError("a copy needs a cache of the same plan and cache_type")
-        cdef cache_part_t part
+        cdef cache_part_t part, own
         for i in range(cache_parts(&self.c, &self.plan.p)):
-            part = other.part(i, n_positions)
-            if part.bytes:
-                memcpy(self.part(i, n_positions).data, part.data, part.bytes)
+            part, own = other.part(i, n_positions), self.part(i, n_positions)
+            with nogil:
+                if part.bytes:
+                    memcpy(own.data, part.data, part.bytes)
         memcpy(self.c.held, other.c.held, self.plan.p.n_states * sizeof(int64_t))
 
     cdef cache_part_t part(self, int64_t i, int64_t n_positions) except *:
@@ -112,11 +113,14 @@ cdef class TryLock:
 
 cdef class Poll:
     cdef object error
+    cdef bint cancelled
 
 
 cdef int poll_signals(void *arg) noexcept with gil:
     try:
         PyErr_CheckSignals()
+        if (<Poll>arg).cancelled:
+            raise StepCancelled("the step was cancelled from another thread")
     except BaseException as error:
         (<Poll>arg).error = error
         return 1
@@ -189,6 +193,7 @@ cdef class Engine:
     cdef readonly double seconds   # spent in C so far, by the clock
     cdef readonly int64_t n_barriers, n_chunks, weight_bytes   # of the latest step: the work of all threads, counted
     cdef int64_t n_ctx
+    cdef Poll poll                 # of the step that runs
 
     def __init__(self, Plan plan not None, *, int n_batch, int n_threads, int64_t n_ctx, isa=None, str activations="int8",
                  bint reads_ahead=False):
@@ -225,7 +230,7 @@ cdef class Engine:
         logits [n, n_vocab]. operations: (first, last), only those from first to last - 1 of the plan's, over what a
         step before this one, or `write`, left in the slots.
         Raises ModelChanged when weights can't be read, NumericError when a result is not finite, ResourceError without
-        threads, and what a signal handler raises.
+        threads, StepCancelled after `cancel`, and what a signal handler raises.
         """
         cdef int32_t[::1] ids = np.ascontiguousarray(tokens, np.int32)
         cdef step_t s
@@ -249,6 +254,12 @@ cdef class Engine:
             free(<void *>s.segment)
         self.n_rows = ids.shape[0]
         return result
+
+    def cancel(self) -> None:
+        """Ends the step that is running, within some 50 ms, from another thread; if none is, nothing happens."""
+        cdef Poll poll = self.poll
+        if poll is not None:
+            poll.cancelled = True
 
     def head(self, rows, wanted=None):
         """Logits of rows of the latest step, or log-probabilities of wanted tokens, as `step` gives them.
@@ -290,8 +301,10 @@ cdef class Engine:
         s.plan, s.kernels, s.scratch = &self.plan.p, self.kernels, self.scratch
         result = self.lay_head(s, rows, targets, wanted is not None) if rows.shape[0] else None
         start = time.perf_counter()
+        self.poll = poll
         with nogil:
             status = step_run(s, poll_signals, <void *>poll)
+        self.poll = None
         self.seconds += time.perf_counter() - start
         self.n_barriers, self.n_chunks, self.weight_bytes = s.n_barriers, s.n_chunks, s.weight_bytes
         if poll.error is not None:

@@ -2,9 +2,18 @@
 
 
 cdef extern from "engine/sampling.h" nogil:
+    ctypedef struct draw_t "struct draw":
+        double temperature, top_p, min_p, xtc, uniform
+        int64_t top_k
+    ctypedef struct draws_t "struct draws":
+        const kernels_t *kernels
+        int64_t n_rows, n_vocab
+        const float **row
+        const draw_t *how
+        int32_t *token
+    enum: DRAW_NOT_FINITE, DRAW_NO_MEMORY
     int c_top_k "top_k"(const float *x, int64_t n, int64_t k, int32_t *ids)
-    int64_t c_sample "sample"(const float *x, int64_t n, double total, double top_p, double min_p, double xtc, double temperature,
-                             double uniform)
+    int draw_rows(draws_t *draws, int n_threads, int (*poll)(void *) noexcept nogil, void *poll_arg)
 
 
 NOT_FINITE = "the model's output is not finite: it holds NaN, +inf or nothing but -inf"
@@ -24,31 +33,42 @@ def top_k(logits, int64_t k):
     return np.asarray(ids)
 
 
-def sample(
-    logits, int64_t k, double total, double top_p, double min_p, double xtc, double temperature, double uniform,
-):
-    """The id of one of the k largest of logits (float32 [n]), at random as kernels/engine/sampling.h says.
+def draw_tokens(rows, how, *, int n_threads=1, isa=None):
+    """A token of each row of logits (float32 [n_vocab], all of one length) at random: list of ids.
 
-    total: sum of exp(logit - largest logit) that probabilities refer to; 0 for that of the k alone. uniform: a random
-    number from [0, 1). Raises NumericError as top_k.
+    how: (temperature, top_k, top_p, min_p, xtc, uniform) of each row, as kernels/engine/sampling.h says. A row that is not
+    finite, as for top_k, has the id -1, and leaves the others as they are. A token depends on nothing but its row.
     """
-    cdef const float[::1] x = np.ascontiguousarray(logits, np.float32)
-    cdef int64_t i, at
-    if not 1 <= k <= x.shape[0] or temperature < 0:
-        raise ValueError(f"one of the {k} largest of {x.shape[0]} logits at temperature {temperature}")
-    cdef int32_t *ids = <int32_t *>calloc(k, sizeof(int32_t))
-    cdef float *largest = <float *>calloc(k, sizeof(float))
+    cdef int64_t i, n = len(rows)
+    cdef const float[::1] x
+    cdef draws_t d
+    cdef int status
+    cdef Poll poll = Poll()
+    if n < 1 or len(how) != n or not 1 <= n_threads <= MAX_THREADS:
+        raise ValueError(f"{n} rows of logits, {len(how)} ways to draw from them, {n_threads} threads")
+    cdef const float **row = <const float **>calloc(n, sizeof(float *))
+    cdef draw_t *draw = <draw_t *>calloc(n, sizeof(draw_t))
+    cdef int32_t *token = <int32_t *>calloc(n, sizeof(int32_t))
     try:
-        if ids == NULL or largest == NULL:
+        if row == NULL or draw == NULL or token == NULL:
             raise MemoryError
-        if c_top_k(&x[0], x.shape[0], k, ids):
-            raise NumericError(NOT_FINITE)
-        for i in range(k):
-            largest[i] = x[ids[i]]
-            if total <= 0:
-                total -= exp(<double>largest[i] - largest[0])
-        at = c_sample(largest, k, abs(total), top_p, min_p, xtc, temperature, uniform)
-        return ids[at]
+        d.kernels, d.n_rows, d.row, d.how, d.token = table_of(isa), n, row, draw, token
+        d.n_vocab = len(rows[0])
+        for i in range(n):
+            x = rows[i]
+            if d.n_vocab < 1 or x.shape[0] != d.n_vocab:
+                raise ValueError(f"a row of {x.shape[0]} logits beside one of {d.n_vocab}")
+            row[i] = &x[0]
+            (draw[i].temperature, draw[i].top_k, draw[i].top_p, draw[i].min_p, draw[i].xtc, draw[i].uniform) = how[i]
+        with nogil:
+            status = draw_rows(&d, n_threads, poll_signals, <void *>poll)
+        if poll.error is not None:
+            raise poll.error
+        raise_status(status, n_threads)
+        if any(token[i] == DRAW_NO_MEMORY for i in range(n)):
+            raise MemoryError
+        return [token[i] for i in range(n)]
     finally:
-        free(ids)
-        free(largest)
+        free(row)
+        free(draw)
+        free(token)

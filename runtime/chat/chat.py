@@ -18,7 +18,7 @@ from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.chat.settings import ChatSettings
 from subbyte.runtime.generation.events import Reply, StopReason
-from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.generation import Generation, Host
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
@@ -57,7 +57,7 @@ class Chat(Handle):
 
     def __init__(
         self,
-        session: Session,
+        session: Session | Host,
         tokenizer: Tokenizer,
         template: ChatTemplate,
         *,

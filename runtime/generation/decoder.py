@@ -1,8 +1,8 @@
 """The decoder: a prompt and logits to the events of one answer, without a loop of its own."""
 
-import threading
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import NamedTuple
 
 import numpy as np
@@ -20,23 +20,23 @@ from subbyte.runtime.generation.logits_processors import (
 )
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
-from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.runtime.generation.sampling import Draw, Sampler, Sampling
 from subbyte.runtime.protocols import Tokenizer
 
 PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
 
 
 class Wanted(NamedTuple):
-    """Tokens to append to the sequence, and whether the logits of the last of them are needed.
+    """Tokens to append to the sequence, and of how many of the last of them logits are needed.
 
     No tokens: the next step of the decoder needs no evaluation.
     """
 
     tokens: Sequence[int]
-    logits: bool
+    n_logits: int
 
 
-_NOTHING = Wanted((), False)
+_NOTHING = Wanted((), 0)
 
 
 class Decoder:
@@ -44,12 +44,15 @@ class Decoder:
 
         decoder.begin(n_cached)
         while (wanted := decoder.wants()) is not None:
-            events = decoder.accept(evaluate(wanted) if wanted.tokens else None)
+            events = decoder.evaluated(evaluate(wanted) if wanted.tokens else None)
+            while (draw := decoder.draw()) is not None:
+                events = decoder.take(draw if isinstance(draw, int) else sample(draw))
         events = decoder.finish()
 
-    So one loop can drive one decoder or many. n_ctx: positions of the sequence. sampler: one that goes on from an
-    earlier answer; None: a new one. begun: what there is of the answer by now; it counts as prompt, but it is part of
-    text and tokens. Raises ContextOverflow or ValueError for a prompt that can't be continued.
+    So one loop can drive one decoder or many, and draw the tokens of many at once. n_ctx: positions of the sequence.
+    sampler: one that goes on from an earlier answer; None: a new one. begun: what there is of the answer by now; it
+    counts as prompt, but it is part of text and tokens. Raises ContextOverflow or ValueError for a prompt that can't be
+    continued.
     tokens: the ids that have come. n_computed: how many of prompt and answer the sequence must hold.
     ended: why the answer has ended, None while it has not.
     """
@@ -76,18 +79,24 @@ class Decoder:
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
         self._processors = _chain(tokenizer, self._sampler.sampling, options, self.output)
         self._context = self.given.copy()
-        self._logits: NDArray[np.float32] | None = None  # those that the next token is sampled from
+        self._rows: deque[NDArray[np.float32]] = deque()  # logits: the next token's
         self._chunk_ends: deque[int] = deque()  # of the prompt's chunks still to compute; `begin` says which
         # The last token is chosen, but not computed: one more than the context has room for.
         room = n_ctx - len(self.given) + 1
         self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
-        self._cancelled = threading.Event()
+        self._cancelled = False
+        self._deadline = None if options.timeout is None else monotonic() + options.timeout
         self._begin_answer(begun)
 
     @property
     def tokens(self) -> list[int]:
         """The ids of all tokens that have come."""
         return self.output.tokens
+
+    @property
+    def context(self) -> Sequence[int]:
+        """All tokens so far: `given`, and what has come of the answer."""
+        return self._context
 
     @property
     def prefilling(self) -> bool:
@@ -106,40 +115,58 @@ class Decoder:
         self._chunk_ends = deque(_chunk_ends(n_cached, len(self.given)))
         return PrefillProgress(0, len(self.given) - n_cached)
 
+    def resume(self, n_held: int) -> Sequence[Event]:
+        """Begins, or goes on, over a sequence that holds the first n_held of the tokens so far, not all of them."""
+        if self.prefilling or not self._n_new:
+            return (self.begin(n_held),)
+        self.n_computed = n_held
+        return ()
+
     def cancel(self) -> None:
         """Asks for an early end, from any thread."""
-        self._cancelled.set()
+        self._cancelled = True
 
     def wants(self) -> Wanted | None:
-        """What to evaluate before the next `accept`; None when the answer has ended."""
-        if self.ended is None and self._cancelled.is_set():
-            self.ended = "cancelled"
-        if self.ended is not None:
+        """What to evaluate next; None when the answer has ended."""
+        if self._has_ended():
             return None
         if self._chunk_ends:
-            return Wanted(self.given[self.n_computed : self._chunk_ends[0]], len(self._chunk_ends) == 1)
-        n_forced = len(self._forced())
-        if self._n_new + max(n_forced, 1) > self._limit:
-            self.ended = "length"
-            return None
-        if n_forced or self._logits is not None:
+            return Wanted(self.given[self.n_computed : self._chunk_ends[0]], int(len(self._chunk_ends) == 1))
+        if self._rows or self._forced():
             return _NOTHING
-        return Wanted(self._context[self.n_computed :], True)
+        return Wanted(self._context[self.n_computed :], 1)
 
-    def accept(self, logits: NDArray[np.float32] | None) -> Sequence[Event]:
-        """Goes one step on, a chunk of the prompt or a token; what there is to show of it.
+    def evaluated(self, logits: NDArray[np.float32] | None) -> Sequence[Event]:
+        """Takes what was wanted as computed; what there is to show of it. Then come `draw` and `take`.
 
-        logits: those that were wanted, [n_vocab], which may be changed; None if none were.
+        logits: those that were wanted, [n_logits, n_vocab], which may be changed; None if none were.
         """
         if logits is not None:
-            self._logits = logits
+            self._rows.extend(logits)
         if self._chunk_ends:
             self.n_computed = self._chunk_ends.popleft()
             return (PrefillProgress(self.n_computed - self.n_cached, len(self.given) - self.n_cached),)
         if logits is not None:
             self.n_computed = len(self._context)
-        token = self._choose()
-        self._logits = None
+        elif not (self._rows or self._forced()):
+            raise ValueError("the decoder wants logits for its next token")
+        return ()
+
+    def draw(self) -> Draw | int | None:
+        """How the next token is to be drawn, or its id if it is forced; None if logits are to be computed first."""
+        if self._has_ended() or self._chunk_ends:
+            return None
+        if forced := self._forced():
+            return forced[0]
+        if not self._rows:
+            return None
+        for processor in self._processors:
+            processor.apply(self._rows[0], self._context)
+        return self._sampler.draw(self._rows[0])
+
+    def take(self, token: int) -> Sequence[Event]:
+        """Takes the token that was drawn; what there is to show of it."""
+        self._rows.clear()
         if token in self._eog:
             self.ended = "eog"
             return ()
@@ -172,21 +199,22 @@ class Decoder:
             for processor in self._processors:
                 processor.accept(token)
 
+    def _has_ended(self) -> bool:
+        """Whether there is no next token; says why in `ended`."""
+        if self.ended is None and self._cancelled:
+            self.ended = "cancelled"
+        if self.ended is None and self._deadline is not None and monotonic() >= self._deadline:
+            self.ended = "timeout"
+        if self.ended is None and not self._chunk_ends and self._n_new + max(len(self._forced()), 1) > self._limit:
+            self.ended = "length"
+        return self.ended is not None
+
     def _forced(self) -> Sequence[int]:
         """Tokens that come next without logits."""
         for processor in self._processors:
             if forced := processor.forced():
                 return forced
         return ()
-
-    def _choose(self) -> int:
-        if forced := self._forced():
-            return forced[0]
-        if self._logits is None:
-            raise ValueError("the decoder wants logits for its next token")
-        for processor in self._processors:
-            processor.apply(self._logits, self._context)
-        return self._sampler.sample(self._logits)
 
 
 def _chunk_ends(n_cached: int, n_prompt: int) -> list[int]:

@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 from subbyte.runtime.records import Record
 from subbyte.runtime.tools.call import ToolCall
 
-StopReason: TypeAlias = Literal["eog", "length", "stop", "cancelled"]
-"""Why an answer ended: the model ended it, no room or `max_tokens`, a stop string, or the user."""
+StopReason: TypeAlias = Literal["eog", "length", "stop", "cancelled", "timeout"]
+"""Why an answer ended: the model ended it, no room or `max_tokens`, a stop string, the user, or its time was over."""
 
 
 @dataclass(frozen=True, slots=True)

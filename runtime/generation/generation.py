@@ -1,20 +1,100 @@
 """A generation: one decoder over one session, as an iterator of events."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import SessionBusy, memory_errors
+from subbyte.errors import SessionBusy, StepCancelled, memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime.generation.decoder import Decoder, Wanted
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
 from subbyte.runtime.generation.options import Begun, GenerationOptions
-from subbyte.runtime.generation.sampling import Sampler
+from subbyte.runtime.generation.sampling import Sampler, sample
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.tools.call import ToolCall
+from subbyte.runtime.types import CheckpointUse, SessionOptions
+
+
+@dataclass
+class Meter:
+    """Time that an answer took so far."""
+
+    prefill_seconds: float = 0.0
+    seconds: float = 0.0  # of the answer's tokens, so not of the prompt
+    n_evals: int = 0  # of the answer's tokens
+
+    def timings(self, n_prefilled: int) -> Timings:
+        """With rates. n_prefilled: tokens of the prompt that were computed."""
+        return Timings(
+            self.prefill_seconds,
+            self.seconds,
+            n_prefilled / self.prefill_seconds if self.prefill_seconds else 0.0,
+            self.n_evals / self.seconds if self.n_evals else 0.0,
+        )
+
+
+class Run(ABC):
+    """A decoder that is being driven: its events, and what has come so far."""
+
+    def __init__(self, decoder: Decoder, meter: Meter) -> None:
+        self.decoder, self.meter = decoder, meter
+        self.stop_reason: StopReason | None = None
+
+    @abstractmethod
+    def events(self) -> Generator[Event, None, None]:
+        """The events of the answer, `Done` last; whoever leaves it early closes it."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """After `Decoder.cancel`: ends the step that is running, from any thread."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the answer here, if it has not ended; nothing is computed for it any more."""
+
+    @property
+    def reply(self) -> Reply:
+        """What has come so far; an answer that did not end by itself counts as cancelled."""
+        output, usage = self.decoder.output, self.decoder.usage
+        timings = self.meter.timings(max(min(self.decoder.n_computed, usage.prompt) - usage.reused, 0))
+        tokens = tuple(self.decoder.tokens)
+        return Reply(
+            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
+            tuple(output.tool_calls),
+        )  # fmt: skip
+
+
+class Host(ABC):
+    """Makes the answers of many by a loop of its own, so that whoever wants one only waits for its events.
+
+    What a chat asks of it beside that is what it asks of a session.
+    """
+
+    n_ctx: int
+    options: SessionOptions
+
+    @abstractmethod
+    def run(self, decoder: Decoder) -> Run:
+        """Takes a decoder on."""
+
+    @property
+    @abstractmethod
+    def n_past(self) -> int:
+        """How many tokens the last answer had with its prompt."""
+
+    @property
+    @abstractmethod
+    def checkpoints(self) -> CheckpointUse:
+        """What is kept of recurrent states for the last answer's conversation."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """No answers are wanted of it any more."""
 
 
 class Generation(Handle):
@@ -25,13 +105,14 @@ class Generation(Handle):
     further. A context manager, which closes it. sampler: one that goes on from an earlier answer; None: a new one.
     begun: what there is of the answer by now: part of `text`, `thinking` and `tokens`, but not of the events.
     owns_session: the session is closed with the answer's end, however it comes to it.
+    session: one that this answer's iterator evaluates its tokens in; or a host, which makes the answer by itself.
     """
 
     instead = "keep its `reply`, or make another one"
 
     def __init__(
         self,
-        session: Session,
+        session: Session | Host,
         tokenizer: Tokenizer,
         prompt: Sequence[int],
         options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
@@ -41,8 +122,12 @@ class Generation(Handle):
         owns_session: bool = False,
     ) -> None:
         self._decoder = Decoder(tokenizer, prompt, session.n_ctx, options, sampler, begun)
-        self._loop = _Loop(session, self._decoder, owns_session)
-        self._events = self._loop.events()
+        self._run: Run
+        if isinstance(session, Host):
+            self._run = session.run(self._decoder)
+        else:
+            self._run = _Loop(session, self._decoder, owns_session)
+        self._events = self._run.events()
         self._lock = TryLock("this answer", "cancel() it, or wait for its end")
 
     def __iter__(self) -> Iterator[Event]:
@@ -61,17 +146,18 @@ class Generation(Handle):
     @property
     def stop_reason(self) -> StopReason | None:
         """Why the answer has ended; None while it has not."""
-        return self._loop.stop_reason
+        return self._run.stop_reason
 
     def cancel(self) -> None:
         """Ask for an early end, from any thread: the answer ends with stop_reason "cancelled" and keeps its text."""
         self._decoder.cancel()
+        self._run.interrupt()
 
     def close(self) -> None:
         """End the answer here, without further events. Raises SessionBusy while another thread makes it."""
         with self._lock:
             self._events.close()
-            self._loop.close()
+            self._run.close()
 
     def run(self) -> Reply:
         """Take all remaining events; the whole reply. Meanwhile no other thread can take events or close it."""
@@ -108,45 +194,30 @@ class Generation(Handle):
     @property
     def reply(self) -> Reply:
         """What has come so far; an answer that did not end by itself counts as cancelled."""
-        return self._loop.reply
+        return self._run.reply
 
 
-class _Loop:
-    """The loop of a generation. Apart from it, since the generator of `events` refers to this object: a generation that
-    held a generator that refers to it would keep its session until the garbage collector comes by."""
+class _Loop(Run):
+    """The loop of a generation over a session. Apart from it, since the generator of `events` refers to this object: a
+    generation that held a generator that refers to it would keep its session until the garbage collector comes by."""
 
     def __init__(self, session: Session, decoder: Decoder, owns_session: bool) -> None:
-        self.stop_reason: StopReason | None = None
-        self._session, self._decoder, self._owns_session = session, decoder, owns_session
-        self._prefill_seconds = self._seconds = 0.0
-        self._evals = 0  # of the answer's tokens, so not of the prompt
+        super().__init__(decoder, Meter())
+        self._session, self._owns_session = session, owns_session
 
-    @property
-    def reply(self) -> Reply:
-        """What has come so far."""
-        output, usage = self._decoder.output, self._decoder.usage
-        n_prefilled = min(self._decoder.n_computed, usage.prompt) - usage.reused
-        timings = Timings(
-            self._prefill_seconds,
-            self._seconds,
-            n_prefilled / self._prefill_seconds if self._prefill_seconds else 0.0,
-            self._evals / self._seconds if self._evals else 0.0,
-        )
-        tokens = tuple(self._decoder.tokens)
-        return Reply(
-            output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
-            tuple(output.tool_calls),
-        )  # fmt: skip
+    def interrupt(self) -> None:
+        """See `Run`."""
+        self._session.cancel()
 
     def close(self) -> None:
-        """Marks an answer that has not ended as cancelled, and closes a session of its own."""
+        """See `Run`; closes a session of its own."""
         self.stop_reason = self.stop_reason or "cancelled"
         self._close_session()
 
     def events(self) -> Generator[Event, None, None]:
-        """Makes the answer."""
+        """See `Run`."""
         try:
-            yield from self._run()
+            yield from self._answer()
         finally:
             self._close_session()
 
@@ -154,18 +225,26 @@ class _Loop:
         if self._owns_session:
             self._session.close()
 
-    def _run(self) -> Generator[Event, None, None]:
-        decoder = self._decoder
+    def _answer(self) -> Generator[Event, None, None]:
+        decoder = self.decoder
         yield decoder.begin(self._session.reuse(decoder.given))
         while (wanted := decoder.wants()) is not None:
             prefilling, started = decoder.prefilling, perf_counter()
-            logits = self._evaluate(wanted) if wanted.tokens else None
-            events = decoder.accept(logits)
+            try:
+                logits = self._evaluate(wanted) if wanted.tokens else None
+            except StepCancelled:
+                if decoder.wants() is not None:  # not of this answer's own
+                    raise
+                break
+            events = decoder.evaluated(logits)
             if prefilling:
-                self._prefill_seconds += perf_counter() - started
+                self.meter.prefill_seconds += perf_counter() - started
+                yield from events
+                started = perf_counter()
             else:
-                self._seconds += perf_counter() - started
-                self._evals += logits is not None
+                self.meter.n_evals += logits is not None
+            events = self._draw()
+            self.meter.seconds += perf_counter() - started
             yield from events
         yield from decoder.finish()
         self.stop_reason = decoder.ended
@@ -173,16 +252,25 @@ class _Loop:
 
     def _evaluate(self, wanted: Wanted) -> NDArray[np.float32] | None:
         """Evaluates what is wanted; raises SessionBusy if the session does not hold the tokens that were put there."""
-        if self._session.n_past != self._decoder.n_computed:
+        if self._session.n_past != self.decoder.n_computed:
             raise SessionBusy("the session was used for something else while this answer was being made")
-        if wanted.logits:
-            return self._session.eval(wanted.tokens, "last")
+        if wanted.n_logits == 1:
+            return self._session.eval(wanted.tokens, "last")[np.newaxis]
+        if wanted.n_logits:
+            return self._session.eval(wanted.tokens, "all")[-wanted.n_logits :]
         self._session.eval(wanted.tokens, "none")
         return None
 
+    def _draw(self) -> list[Event]:
+        """Draws the tokens that the logits at hand decide."""
+        events: list[Event] = []
+        while (draw := self.decoder.draw()) is not None:
+            events += self.decoder.take(draw if isinstance(draw, int) else sample(draw))
+        return events
+
 
 def complete(
-    session: Session,
+    session: Session | Host,
     tokenizer: Tokenizer,
     prompt: str | Sequence[int],
     options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)

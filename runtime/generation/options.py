@@ -32,11 +32,14 @@ class GenerationOptions:
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
     tools: ToolUse | None = None  # tools whose calls are told from the answer's text; None: all of it is text
+    timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
 
     def __post_init__(self) -> None:
         arguments.instance("sampling", self.sampling, Sampling)
         if self.max_tokens is not None:
             n = arguments.whole("max_tokens", self.max_tokens, 0, hint="None: as many as fit into the context")
             object.__setattr__(self, "max_tokens", n)
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", arguments.number("timeout", self.timeout, 0.0))
         checked_budget(self.reasoning_budget)
         object.__setattr__(self, "stop", stop_strings(self.stop))

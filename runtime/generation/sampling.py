@@ -1,16 +1,18 @@
 """Sampling the next token from the logits: llama.cpp's parameters, filters and their order."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.kernels import sample, top_k
+from subbyte import kernels
+from subbyte.errors import NumericError
 from subbyte.runtime.arguments import flag, mapping, number, strings, whole
 
+NOT_FINITE = "the model's output is not finite: it holds NaN, +inf or nothing but -inf"
 MAX_BIAS = 1e6  # logits are far below that
 
 
@@ -82,6 +84,13 @@ def _checked_bias(biases: Mapping[int, float]) -> dict[int, float]:
     return checked
 
 
+class Draw(NamedTuple):
+    """A token still to be drawn: logits, float32 [n_vocab], and how, as `kernels.draw_tokens` takes it."""
+
+    logits: NDArray[np.float32]
+    how: tuple[float, int, float, float, float, float]
+
+
 class Sampler:
     """Samples tokens. Holds the random generator, so the same seed and the same logits give the same tokens.
 
@@ -92,34 +101,36 @@ class Sampler:
         self.sampling = sampling or Sampling()
         self._random = np.random.default_rng(self.sampling.seed)
 
+    def draw(self, logits: NDArray[np.float32]) -> Draw:
+        """What is needed to draw the next token, with its random numbers; `draw_tokens` does it for many."""
+        s = self.sampling
+        xtc = s.xtc_threshold if self._leaves_out() else math.inf
+        greedy = s.temperature == 0.0 and xtc == math.inf
+        uniform = 0.0 if greedy else self._random.random()
+        return Draw(logits, (s.temperature, s.top_k, s.top_p, s.min_p, xtc, uniform))
+
     def sample(self, logits: NDArray[np.float32]) -> int:
         """The next token's id, from `logits` [n_vocab] (unchanged).
 
         Raises NumericError if a logit is NaN or +inf or all are -inf.
         """
-        s = self.sampling
-        xtc = s.xtc_threshold if self._leaves_out() else math.inf
-        if s.temperature == 0.0 and xtc == math.inf:
-            return int(top_k(logits, 1)[0])
-        k, total = self._candidates(logits)
-        return sample(logits, k, total, s.top_p, s.min_p, xtc, s.temperature, self._random.random())
+        return sample(self.draw(logits))
 
     def _leaves_out(self) -> bool:
         """Whether XTC acts on this token; draws a number only where it is on."""
         s = self.sampling
         return s.xtc_probability > 0.0 and s.xtc_threshold <= 0.5 and self._random.random() <= s.xtc_probability
 
-    def _candidates(self, logits: NDArray[np.float32]) -> tuple[int, float]:
-        """How many of the largest logits top_k, top_p and min_p may keep, and the denominator of the softmax.
 
-        The sum is that of exp(logit - largest logit); 0 for the sum over these candidates.
-        """
-        s, n = self.sampling, logits.size
-        if 0 < s.top_k < n:
-            return s.top_k, 0.0
-        best = float(logits[top_k(logits, 1)[0]])
-        total = float(np.exp(logits - np.float32(best)).sum(dtype=np.float64))
-        # Tokens below (1 - top_p) / n sum to less than 1 - top_p: what top_p needs lies above. Slack covers rounding.
-        share = max((1.0 - s.top_p) * total / n, s.min_p)
-        floor = best + math.log(share) - 0.001 if share > 0.0 else -math.inf
-        return max(1, int(np.count_nonzero(logits >= np.float32(floor)))), total
+def draw_tokens(draws: Sequence[Draw], n_threads: int = 1) -> list[int | None]:
+    """The tokens that are drawn; None for one whose logits are not finite (NaN, +inf, nothing but -inf)."""
+    tokens = kernels.draw_tokens([draw.logits for draw in draws], [draw.how for draw in draws], n_threads=n_threads)
+    return [token if token >= 0 else None for token in tokens]
+
+
+def sample(draw: Draw) -> int:
+    """The token that is drawn. Raises NumericError if its logits are not finite."""
+    (token,) = draw_tokens([draw])
+    if token is None:
+        raise NumericError(NOT_FINITE)
+    return token

@@ -43,11 +43,13 @@ class Checkpoints:
         """How many there can be."""
         return self.max_bytes // self.state_bytes if self.state_bytes else 0
 
-    def copy(self) -> Checkpoints:
-        """Checkpoints of another sequence of the same tokens; the states themselves are shared."""
-        other = Checkpoints(self.state_bytes, self.max_bytes)
-        other.kept = self.kept.copy()
-        return other
+    def take_over(self, other: Checkpoints, n_tokens: int) -> None:
+        """Those of another sequence up to n_tokens, in place of its own, as far as there is room; states are shared."""
+        self.kept.clear()
+        for checkpoint in other.kept if self.capacity else ():
+            if checkpoint.n_tokens <= n_tokens:
+                self.make_room()
+                self.add(checkpoint)
 
     def is_due(self, n_tokens: int) -> bool:
         """Whether the last one lies so far before n_tokens that there should be another."""

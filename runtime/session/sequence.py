@@ -28,6 +28,7 @@ class Sequence(Handle):
         self.plan, self.n_ctx, self.cache_type = plan, n_ctx, cache_type
         self.tokens: list[int] = []
         self.n_held = self.n_recomputed = 0
+        self._n_filled = 0  # positions of the cache that have taken memory
         self.cache = Cache(plan, n_ctx, cache_type)
         self.checkpoints = Checkpoints(plan.state_bytes, checkpoint_bytes)
         self._turn_end = 0  # where the prompt that is being read ends, but for the lead of its answer
@@ -42,6 +43,12 @@ class Sequence(Handle):
         """Tokens to compute again before others."""
         return self.tokens[self.n_held :]
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory taken by now: keys and values of the positions that were filled, recurrent states, checkpoints."""
+        kept = len(self.checkpoints.kept) * self.plan.state_bytes
+        return self.plan.cache_bytes(self._n_filled, self.cache_type) + kept
+
     def room_in_step(self, n: int) -> int:
         """How many of the next n tokens a step may take, so that it ends where a checkpoint should be."""
         left = self._turn_end - self.n_held
@@ -53,6 +60,7 @@ class Sequence(Handle):
         self.n_recomputed += min(end, self.n_past) - self.n_held
         self.tokens[self.n_held : end] = tokens
         self.n_held = end
+        self._n_filled = max(self._n_filled, end)
         if end == self._turn_end or self.checkpoints.is_due(end):
             self.checkpoint(ends_turn=end == self._turn_end)
 
@@ -99,12 +107,30 @@ class Sequence(Handle):
             n += 1
         return n
 
+    def reusable(self, tokens: Tokens[int]) -> int:
+        """How many tokens at the start of `tokens` need not be computed by who takes them over."""
+        n = self.common_prefix(tokens)
+        if n >= self.n_held or not self.plan.state_bytes:
+            return min(n, self.n_held)
+        checkpoint = self.checkpoints.at_most(n)
+        return checkpoint.n_tokens if checkpoint else 0
+
+    def take_over(self, other: Sequence, n: int) -> None:
+        """Begins anew with the first n tokens of another sequence and a copy of what is remembered of them.
+
+        n: as `reusable` of the other gives it, or all its tokens.
+        """
+        held = min(n, other.n_held)
+        self.cache.copy_from(other.cache, held)
+        self.tokens[:], self.n_held, self._n_filled = other.tokens[:n], held, max(self._n_filled, held)
+        self.checkpoints.take_over(other.checkpoints, n)
+        if held < other.n_held and (checkpoint := other.checkpoints.at_most(held)) is not None:
+            self.cache.set_state(checkpoint.state, checkpoint.n_tokens)
+
     def fork(self) -> Sequence:
         """Another sequence of the same tokens, with a copy of what is remembered of them. Raises ResourceError."""
-        other = Sequence(self.plan, self.n_ctx, self.cache_type)
-        other.cache.copy_from(self.cache, self.n_held)
-        other.tokens, other.n_held = self.tokens.copy(), self.n_held
-        other.checkpoints = self.checkpoints.copy()
+        other = Sequence(self.plan, self.n_ctx, self.cache_type, self.checkpoints.max_bytes)
+        other.take_over(self, self.n_past)
         return other
 
     def check_room(self, n: int) -> None:

@@ -13,6 +13,7 @@ from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.machine import available_memory
+from subbyte.runtime.session.prefixes import Pin, Prefixes, longest
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence
 from subbyte.runtime.types import CheckpointUse, Progress, SessionOptions, Tokens
@@ -29,12 +30,13 @@ class Session(Handle):
 
     instead = "make another with Model.session, and evaluate its tokens there"
 
-    def __init__(self, runner: Runner, sequence: Sequence) -> None:
+    def __init__(self, runner: Runner, sequence: Sequence, prefixes: Prefixes | None = None) -> None:
         self.n_ctx, self.tokens = sequence.n_ctx, sequence.tokens
         self.options = SessionOptions(
             sequence.n_ctx, sequence.cache_type, runner.activations, sequence.checkpoints.max_bytes
         )
         self._n_vocab = runner.plan.n_vocab
+        self._prefixes = prefixes or Prefixes()
         self._memory: tuple[Runner, Sequence] | None = (runner, sequence)
         self._lock = TryLock()
 
@@ -42,6 +44,11 @@ class Session(Handle):
     def n_past(self) -> int:
         """How many tokens there are."""
         return len(self.tokens)
+
+    def cancel(self) -> None:
+        """Ends an evaluation that another thread has running: it raises StepCancelled within some 50 ms."""
+        if (memory := self._memory) is not None:
+            memory[0].engine.cancel()
 
     @property
     def seconds_in_kernels(self) -> float:
@@ -98,10 +105,16 @@ class Session(Handle):
     def reuse(self, tokens: Tokens) -> int:
         """Rewinds to what the session has in common with the start of tokens, and need not compute; returns its length.
 
-        At least one of tokens is left to evaluate.
+        Where a pinned prefix of the model has more in common with them, it begins from that. At least one of tokens is
+        left to evaluate.
         """
         with self._lock:
-            return self._opened()[1].reuse(arguments.token_ids("tokens", tokens, self._n_vocab).tolist())
+            sequence = self._opened()[1]
+            ids = arguments.token_ids("tokens", tokens, self._n_vocab).tolist()
+            pinned, n = longest(self._prefixes.of((sequence.cache_type, self.options.activations)), ids[:-1])
+            if pinned is not None and sequence.reusable(ids[:-1]) < n <= sequence.n_ctx:
+                sequence.take_over(pinned, n)
+            return sequence.reuse(ids)
 
     @property
     def checkpoints(self) -> CheckpointUse:
@@ -127,7 +140,7 @@ class Session(Handle):
             if need > free:
                 found = f"a copy of this session takes {need >> 20} MiB, {free >> 20} MiB are free"
                 raise ResourceError(f"{found}; close another session first")
-            return Session(runner.another(), sequence.fork())
+            return Session(runner.another(), sequence.fork(), self._prefixes)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the tokens and what is remembered of them to a file, for `load`; also the checkpoints.
@@ -152,6 +165,13 @@ class Session(Handle):
             runner, sequence = self._opened()
             loaded = load_sequence(sequence, path, runner.digest())
             self.tokens, self._memory = loaded.tokens, (runner, loaded)
+
+    def pin(self) -> Pin:
+        """Keeps what the session holds as a prefix that others of its model begin from; the session is closed."""
+        with self._lock:
+            sequence = self._opened()[1]
+            self._memory = None
+            return Pin(self._prefixes, (sequence.cache_type, self.options.activations), sequence)
 
     def close(self) -> None:
         """Gives the session's memory back; it can't be used afterwards.

@@ -85,6 +85,14 @@ class ChatTemplate:
         longest_first = "|".join(map(re.escape, sorted(controls, key=len, reverse=True)))
         return re.sub(longest_first, lambda found: controls[found[0]], text) if controls else text
 
+    def common_prefix(self, messages: Sequence[Message], **variables: Any) -> list[int]:
+        """The token ids that the prompts of all conversations begin with whose first messages these are."""
+        last = messages[-1].get("role") if messages else None
+        role = "assistant" if last == "user" else "user"
+        a, b = (self.encode([*messages, {"role": role, "content": text}], **variables) for text in ("A", "1"))
+        same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        return a[:same]
+
     @cached_property
     def answer_lead(self) -> str:
         """White space between the prompt and an answer in the history, which the model writes as part of the answer.

@@ -15,7 +15,7 @@ from subbyte.runtime.generation.events import Event, PrefillProgress, TextDelta,
 from subbyte.runtime.generation.logits_processors import SuppressedTokens
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import Tags
-from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.generation.sampling import Sampling, sample
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence
 from subbyte.runtime.types import SessionOptions
@@ -23,7 +23,7 @@ from subbyte.runtime.types import SessionOptions
 VOCABULARY = FakeTokenizer(bos="<s>")
 END = VOCABULARY.ids["<|im_end|>"]
 GREEDY = Sampling(temperature=0)
-NOTHING = Wanted((), False)
+NOTHING = Wanted((), 0)
 N_CTX = 64
 
 
@@ -33,17 +33,25 @@ def certain(token: int) -> np.ndarray:
     return logits
 
 
-def test_what_a_decoder_wants_and_accepts() -> None:
+def accept(decoder: Decoder, row: np.ndarray | None) -> list[Event]:
+    """What a loop does with what was evaluated: takes it, and draws the tokens it decides."""
+    events = list(decoder.evaluated(None if row is None else row[np.newaxis]))
+    while (draw := decoder.draw()) is not None:
+        events += decoder.take(draw if isinstance(draw, int) else sample(draw))
+    return events
+
+
+def test_what_a_decoder_wants_and_takes() -> None:
     decoder = Decoder(VOCABULARY, [97, 98, 99], 100, GenerationOptions(GREEDY))
     assert decoder.begin(1) == PrefillProgress(0, 2)
-    assert decoder.wants() == Wanted([98, 99], True) == decoder.wants()
-    assert decoder.accept(certain(100)) == (PrefillProgress(2, 2),) and not decoder.prefilling
+    assert decoder.wants() == Wanted([98, 99], 1) == decoder.wants() and decoder.draw() is None
+    assert decoder.evaluated(certain(100)[np.newaxis]) == (PrefillProgress(2, 2),) and not decoder.prefilling
     assert decoder.wants() == NOTHING  # the logits are there
-    assert decoder.accept(None) == [TextDelta("d")]
-    assert decoder.wants() == Wanted([100], True) and decoder.n_computed == 3
+    assert accept(decoder, None) == [TextDelta("d")]
+    assert decoder.wants() == Wanted([100], 1) and decoder.n_computed == 3
     with pytest.raises(ValueError, match="wants logits"):
-        decoder.accept(None)
-    assert decoder.accept(certain(END)) == () and decoder.n_computed == 4
+        decoder.evaluated(None)
+    assert accept(decoder, certain(END)) == [] and decoder.n_computed == 4
     assert decoder.wants() is None and (decoder.ended, decoder.tokens, decoder.finish()) == ("eog", [100], [])
     assert (decoder.usage.prompt, decoder.usage.reused, decoder.usage.completion) == (3, 1, 1)
 
@@ -58,7 +66,7 @@ def test_forced_tokens_are_chosen_without_logits() -> None:
         if wanted.tokens:
             evaluated.append(list(wanted.tokens))
         script = [ord("a"), ord("Y"), END]
-        events += decoder.accept(certain(script[len(evaluated) - 1]) if wanted.tokens else None)
+        events += accept(decoder, certain(script[len(evaluated) - 1]) if wanted.tokens else None)
     assert "".join(e.text for e in events if isinstance(e, ThinkingDelta)) == "a\n"
     assert decoder.output.text == "Y" and decoder.ended == "eog"
     closing = VOCABULARY.encode("\n</think>\n\n")
@@ -75,20 +83,18 @@ def step(runner: Runner, pairs: Tokens[tuple[Decoder, Sequence]]) -> list[tuple[
     """One step for all decoders that have not ended: the logits of each that wanted some."""
     segments, askers = [], []
     for decoder, sequence in pairs:
-        while (wanted := decoder.wants()) == NOTHING:
-            decoder.accept(None)
-        if wanted is not None:
-            rows = range(len(wanted.tokens) - wanted.logits, len(wanted.tokens))
+        if (wanted := decoder.wants()) is not None:
+            rows = range(len(wanted.tokens) - wanted.n_logits, len(wanted.tokens))
             segments.append(Segment(sequence, np.array(wanted.tokens, np.int32), rows))
-            askers.append((decoder, wanted.logits))
+            askers.append((decoder, wanted.n_logits))
     found = runner.step(segments) if segments else None
     rest = iter(() if found is None else found)
     given = []
-    for decoder, logits in askers:
-        row = next(rest) if logits else None
+    for decoder, n_logits in askers:
+        row = next(rest) if n_logits else None
         if row is not None:
             given.append((decoder, row.copy()))
-        decoder.accept(row)
+        accept(decoder, row)
     return given
 
 

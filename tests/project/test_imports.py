@@ -44,7 +44,9 @@ RUNTIME = {
     "protocols": {"types"},
     "session": {"arguments", "files", "handles", "machine", "text", "types"},
     "inspect": _LOW | {"gguf", "source", "store"},
-    "model": _LOW | {"chat", "generation", "gguf", "score", "session", "store", "template", "tokenizer", "tools"},
+    "scheduler": {"generation", "handles", "session", "types"},
+    "model": _LOW
+    | {"chat", "generation", "gguf", "scheduler", "score", "session", "store", "template", "tokenizer", "tools"},
     "score": _LOW | {"session"},
     "evaluation": _LOW | {"gguf", "model", "session"},
     "bench": _LOW | {"inspect", "model", "session"},

@@ -130,5 +130,11 @@ class FakeSession:
         del self.tokens[n:]
         return n
 
+    def rewind(self, n: int) -> None:
+        del self.tokens[n:]
+
+    def cancel(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True

@@ -1,0 +1,1 @@
+"""Continuous batching: many answers at once, joined in every step."""
