@@ -86,8 +86,11 @@ class Tool:
 def tools_by_name(sources: Iterable[ToolSource]) -> dict[str, Tool]:
     """The tools of a list, by name. Raises ValueError where two have one name."""
     tools: dict[str, Tool] = {}
-    for source in arguments.items("tools", sources, "a list of functions, Tools or mappings"):
-        tool = Tool.of(source)
+    for i, source in enumerate(arguments.items("tools", sources, "a list of functions, Tools or mappings")):
+        try:
+            tool = Tool.of(source)
+        except ValueError as error:
+            raise ValueError(f"tools[{i}]: {error}") from None
         if tool.name in tools:
             raise ValueError(f"tools has two of the name {tool.name}; give each a name of its own")
         tools[tool.name] = tool
