@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 _NAMES = {
     "errors": (
         "ConstraintError ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
-        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
+        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnfitAnswer "
+        "UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
     "runtime.chat.chat": "Chat",

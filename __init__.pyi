@@ -16,6 +16,7 @@ from subbyte.errors import (
     SubbyteError as SubbyteError,
     TemplateError as TemplateError,
     TokenizerError as TokenizerError,
+    UnfitAnswer as UnfitAnswer,
     UnsupportedError as UnsupportedError,
 )
 from subbyte.runtime.bench.bench import (

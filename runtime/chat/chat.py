@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args, overload
 
 from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation
 from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
+from subbyte.runtime.chat.objects import as_object
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.chat.settings import ChatSettings
@@ -24,6 +25,8 @@ from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.types import CheckpointUse
+
+T = TypeVar("T")
 
 
 class _Ended(NamedTuple):
@@ -113,6 +116,21 @@ class Chat(Handle):
         """
         with self._lock:
             return self._answer_to(text, prefill, constraint)
+
+    @overload
+    def object(self, text: str, schema: type[T], *, prefill: str = "") -> T: ...
+    @overload
+    def object(self, text: str, schema: Mapping[str, Any] | str, *, prefill: str = "") -> Any: ...
+    def object(self, text: str, schema: Any, *, prefill: str = "") -> Any:
+        """Sends a user message; the answer as a value of a type, or as plain data for a JSON schema.
+
+        schema: a dataclass, TypedDict, msgspec.Struct or pydantic model, or a JSON schema; needs
+        `pip install 'subbyte[json]'`. The model is not shown the schema: the text should say what is wanted. Raises
+        UnfitAnswer, which has the text, for an answer that was cut or that its type refuses; ValueError for a schema
+        that can't be kept to the letter, before anything is computed.
+        """
+        reply = self.send(text, prefill=prefill, constraint=Constraint.json_schema(schema))
+        return as_object(schema, reply)
 
     def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
         message = Message("user", clean(arguments.text("text", text)))
