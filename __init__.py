@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 _NAMES = {
     "errors": (
-        "ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError QueueFull "
-        "ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
+        "ConstraintError ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
+        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnfitAnswer "
+        "UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
     "runtime.chat.chat": "Chat",
@@ -39,6 +40,7 @@ _NAMES = {
     "runtime.generation.generation": "Generation",
     "runtime.generation.sampling": "Sampling",
     "runtime.gguf.model_file": "GGUF",
+    "runtime.grammar.constraint": "Constraint",
     "runtime.imatrix.collect": "ImatrixMeasurement imatrix",
     "runtime.imatrix.imatrix": "Imatrix",
     "runtime.inspect.diff": "Diff diff",

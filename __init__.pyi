@@ -1,6 +1,7 @@
 """The public names of subbyte, for type checkers; `__init__.py` imports them when they are first used."""
 
 from subbyte.errors import (
+    ConstraintError as ConstraintError,
     ContextOverflow as ContextOverflow,
     FileExists as FileExists,
     FormatError as FormatError,
@@ -15,6 +16,7 @@ from subbyte.errors import (
     SubbyteError as SubbyteError,
     TemplateError as TemplateError,
     TokenizerError as TokenizerError,
+    UnfitAnswer as UnfitAnswer,
     UnsupportedError as UnsupportedError,
 )
 from subbyte.runtime.bench.bench import (
@@ -67,6 +69,7 @@ from subbyte.runtime.generation.events import (
 from subbyte.runtime.generation.generation import Generation as Generation
 from subbyte.runtime.generation.sampling import Sampling as Sampling
 from subbyte.runtime.gguf.model_file import GGUF as GGUF
+from subbyte.runtime.grammar.constraint import Constraint as Constraint
 from subbyte.runtime.imatrix.collect import ImatrixMeasurement as ImatrixMeasurement, imatrix as imatrix
 from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.generation.generation import Generation, Host
     from subbyte.runtime.generation.sampling import Sampling
+    from subbyte.runtime.grammar.constraint import Constraint
     from subbyte.runtime.scheduler.scheduler import Scheduler
     from subbyte.runtime.score import Score
     from subbyte.runtime.store.builtin import Recommended
@@ -411,6 +412,7 @@ class Model(Handle):
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         stop: Iterable[str] = (),
+        constraint: Constraint | None = None,
         special: bool = False,
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
@@ -422,6 +424,7 @@ class Model(Handle):
 
         Iterate over the result for events, or `.run()` it for the whole `Reply`. Its memory is given back when the
         answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
+        constraint: what the text must be (`Constraint.json_schema(…)`, `regex`, `choice`, `lark`, `gbnf`).
         special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
         Raises ContextOverflow before anything is computed.
         """
@@ -429,7 +432,8 @@ class Model(Handle):
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
 
-        options = GenerationOptions(Sampling() if sampling is None else sampling, max_tokens, stop, timeout=timeout)
+        sampling = Sampling() if sampling is None else sampling
+        options = GenerationOptions(sampling, max_tokens, stop, constraint=constraint, timeout=timeout)
         arguments.flag("special", special)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args, overload
 
 from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock
@@ -12,6 +12,7 @@ from subbyte.runtime import arguments
 from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation
 from subbyte.runtime.chat.history import History
 from subbyte.runtime.chat.messages import Message, clean
+from subbyte.runtime.chat.objects import as_object
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.prompt_rows import PromptRows
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
@@ -22,6 +23,7 @@ from subbyte.runtime.generation.generation import Generation, Host
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
@@ -29,6 +31,8 @@ from subbyte.runtime.tools.format import ToolFormat
 from subbyte.runtime.tools.parser import ToolUse
 from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.types import CheckpointUse
+
+T = TypeVar("T")
 
 
 class _Ended(NamedTuple):
@@ -87,6 +91,7 @@ class Chat(Handle):
         self._tool_format = tool_format
         self._rows = PromptRows(template, tool_format, self.tools.values())
         self._history = History(messages)
+        self._constraint: Constraint | None = None  # of the last answer
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
         self._follows: tuple[Conversation, AnswerStart] | None = None  # what `_answer` goes on from
@@ -108,30 +113,41 @@ class Chat(Handle):
             self._settle()
             self.session.close()
 
-    def send(self, text: str, *, prefill: str = "") -> Reply:
+    def send(self, text: str, *, prefill: str = "", constraint: Constraint | None = None) -> Reply:
         """Sends a user message and waits for the reply. As `stream`; Ctrl-C keeps what came in `messages`."""
         with self._lock:
-            return self._answer_to(text, prefill).run()
+            return self._answer_to(text, prefill, constraint).run()
 
-    def stream(self, text: str, *, prefill: str = "") -> Generation:
+    def stream(self, text: str, *, prefill: str = "", constraint: Constraint | None = None) -> Generation:
         """Sends a user message; iterate over the result for the events of the answer.
 
         prefill: how the answer begins; the model goes on from there, without reasoning. It is part of the answer's
-        text, but not of the events. Raises ContextOverflow if the conversation no longer fits and TemplateError if the
+        text, but not of the events. constraint: what the text must be, reasoning apart; it counts also where the answer
+        is continued or made again. Raises ContextOverflow if the conversation no longer fits and TemplateError if the
         model's template refuses it, both before anything is computed or changed.
         """
         with self._lock:
-            return self._answer_to(text, prefill)
+            return self._answer_to(text, prefill, constraint)
 
-    def _answer_to(self, text: str, prefill: str) -> Generation:
-        message = Message("user", arguments.text("text", text))
-        begun = Message("assistant", arguments.text("prefill", prefill))
-        self._settle()
-        return self._reply_to(self._history.asked(message), begun if begun.content else None)
+    @overload
+    def object(self, text: str, schema: type[T], *, prefill: str = "") -> T: ...
+    @overload
+    def object(self, text: str, schema: Mapping[str, Any] | str, *, prefill: str = "") -> Any: ...
+    def object(self, text: str, schema: Any, *, prefill: str = "") -> Any:
+        """Sends a user message; the answer as a value of a type, or as plain data for a JSON schema.
+
+        schema: a dataclass, TypedDict, msgspec.Struct or pydantic model, or a JSON schema; needs
+        `pip install 'subbyte[json]'`. The model is not shown the schema: the text should say what is wanted. Raises
+        UnfitAnswer, which has the text, for an answer that was cut or that its type refuses; ValueError for a schema
+        that can't be kept to the letter, before anything is computed.
+        """
+        reply = self.send(text, prefill=prefill, constraint=Constraint.json_schema(schema))
+        return as_object(schema, reply)
 
     def send_tool_results(self, results: Iterable[object]) -> Reply:
         """Gives the results of the last answer's calls, and waits for the model to go on. As `stream_tool_results`."""
-        return self.stream_tool_results(results).run()
+        with self._lock:
+            return self._go_on(results).run()
 
     def stream_tool_results(self, results: Iterable[object]) -> Generation:
         """Gives the results of the last answer's calls; iterate over the result for the events of what follows.
@@ -140,12 +156,12 @@ class Chat(Handle):
         if there are no such calls, or more or fewer.
         """
         with self._lock:
-            self._settle()
-            return self._reply_to(self._history.with_results(results))
+            return self._go_on(results)
 
     def reply(self) -> Reply:
         """Answers what the conversation ends with, and waits for that. As `stream_reply`."""
-        return self.stream_reply().run()
+        with self._lock:
+            return self._go_on().run()
 
     def stream_reply(self) -> Generation:
         """Answers what the conversation ends with: the user's message, or results of tools, that it began with.
@@ -153,8 +169,27 @@ class Chat(Handle):
         Raises ValueError if it ends with an answer.
         """
         with self._lock:
-            self._settle()
-            return self._reply_to(self._history.to_answer())
+            return self._go_on()
+
+    def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
+        message = Message("user", arguments.text("text", text))
+        begun = Message("assistant", arguments.text("prefill", prefill))
+        self._settle()
+        return self._new_answer(self._history.asked(message), begun if begun.content else None, constraint)
+
+    def _go_on(self, results: Iterable[object] | None = None) -> Generation:
+        self._settle()
+        return self._new_answer(self._history.to_answer() if results is None else self._history.with_results(results))
+
+    def _new_answer(
+        self, asked: list[Message], begun: Message | None = None, constraint: Constraint | None = None
+    ) -> Generation:
+        before, self._constraint = self._constraint, constraint
+        try:
+            return self._reply_to(asked, begun)
+        except BaseException:
+            self._constraint = before
+            raise
 
     def continue_answer(self) -> Generation:
         """Go on with the last answer where it was cut, by `max_tokens` or by an early end; it stays one message.
@@ -192,13 +227,15 @@ class Chat(Handle):
         """Take back the user's last message and all that followed it: answers, calls, results; the message's text."""
         with self._lock:
             self._settle()
-            return self._history.undo()
+            text = self._history.undo()
+            self._constraint = None
+            return text
 
     def clear(self) -> None:
         """Begin a new conversation; the system text stays."""
         with self._lock:
             self._settle()
-            self._history, self._now = History(), datetime.now()
+            self._history, self._constraint, self._now = History(), None, datetime.now()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
@@ -213,7 +250,7 @@ class Chat(Handle):
         system, messages = read_conversation(arguments.path("path", path))
         with self._lock:
             self._settle()
-            self._system, self._history = system, History(messages)
+            self._system, self._history, self._constraint = system, History(messages), None
 
     @property
     def messages(self) -> list[Message]:
@@ -324,7 +361,7 @@ class Chat(Handle):
         start = self._start(conversation, begun)
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
-            self.template.answer_lead, self._tool_use(asked),
+            self.template.answer_lead, self._constraint, self._tool_use(asked),
         )  # fmt: skip
         answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
         self._asked, self._follows, self._answer = asked, (conversation, start), answer
@@ -335,7 +372,7 @@ class Chat(Handle):
         return Conversation(self._rows.rows(system, messages), self._variables())
 
     def _tool_use(self, asked: Sequence[Message]) -> ToolUse | None:
-        if not self.tools or self._tool_format is None:
+        if not self.tools or self._tool_format is None or self._constraint is not None:
             return None
         return ToolUse(self._tool_format, self.tools, sum(len(message.tool_calls) for message in asked))
 

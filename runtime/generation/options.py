@@ -8,6 +8,7 @@ from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
+from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.tools.parser import ToolUse
 
 
@@ -31,6 +32,7 @@ class GenerationOptions:
     tags: Tags | Channels | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
+    constraint: Constraint | None = None  # what the answer's text must be, reasoning apart; None: anything
     tools: ToolUse | None = None  # tools whose calls are told from the answer's text; None: all of it is text
     timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
 
@@ -39,6 +41,8 @@ class GenerationOptions:
         if self.max_tokens is not None:
             n = arguments.whole("max_tokens", self.max_tokens, 0, hint="None: as many as fit into the context")
             object.__setattr__(self, "max_tokens", n)
+        if self.constraint is not None:
+            arguments.instance("constraint", self.constraint, Constraint)
         if self.timeout is not None:
             object.__setattr__(self, "timeout", arguments.number("timeout", self.timeout, 0.0))
         checked_budget(self.reasoning_budget)
