@@ -144,12 +144,12 @@ class Chat(Handle):
         reply = self.send(text, prefill=prefill, constraint=Constraint.json_schema(schema))
         return as_object(schema, reply)
 
-    def send_tool_results(self, results: Iterable[object]) -> Reply:
+    def send_tool_results(self, results: Iterable[Any]) -> Reply:
         """Gives the results of the last answer's calls, and waits for the model to go on. As `stream_tool_results`."""
         with self._lock:
             return self._go_on(results).run()
 
-    def stream_tool_results(self, results: Iterable[object]) -> Generation:
+    def stream_tool_results(self, results: Iterable[Any]) -> Generation:
         """Gives the results of the last answer's calls; iterate over the result for the events of what follows.
 
         results: one for each of `Reply.tool_calls`, in their order: a text, or a value that JSON has. Raises ValueError
@@ -177,7 +177,7 @@ class Chat(Handle):
         self._settle()
         return self._new_answer(self._history.asked(message), begun if begun.content else None, constraint)
 
-    def _go_on(self, results: Iterable[object] | None = None) -> Generation:
+    def _go_on(self, results: Iterable[Any] | None = None) -> Generation:
         self._settle()
         return self._new_answer(self._history.to_answer() if results is None else self._history.with_results(results))
 
