@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.embedding import Pooling
+    from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation, Host
     from subbyte.runtime.generation.options import LogitsFunction
     from subbyte.runtime.generation.sampling import Sampling
@@ -429,6 +430,45 @@ class Model(Handle):
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, 0), scheduler)  # it never goes back
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
+
+    def generate_batch(
+        self,
+        prompts: Iterable[str | Sequence[int]],
+        *,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Iterable[str] = (),
+        constraint: Constraint | None = None,
+        special: bool = False,
+        n_parallel: int = 8,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+        on_progress: Progress | None = None,
+    ) -> list[Reply]:
+        """Completes many prompts, n_parallel at once (`scheduler`); the replies in the prompts' order.
+
+        Each is what `generate` gives for its prompt alone. on_progress(done, total) is called after each answer; an
+        exception in it, as one of a prompt, ends all of them.
+        """
+        taken = "a list of texts (str) or of lists of token ids"
+        given = list(arguments.items("prompts", prompts, taken))
+        arguments.callback("on_progress", on_progress)
+        options = {"n_parallel": n_parallel, "n_ctx": n_ctx, "cache_type": cache_type, "activations": activations}
+        with self.scheduler(n_waiting=max(len(given), 1), **options) as scheduler:  # type: ignore[arg-type]
+            answers = [
+                self.generate(
+                    prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, constraint=constraint,
+                    special=special, scheduler=scheduler,
+                )
+                for prompt in given
+            ]  # fmt: skip
+            replies = []
+            for answer in answers:
+                replies.append(answer.run())
+                if on_progress is not None:
+                    on_progress(len(replies), len(answers))
+        return replies
 
     def _answers(self, options: SessionOptions, scheduler: Scheduler | None) -> Session | Host:
         """What makes answers: a session of these options, or a scheduler of this model."""

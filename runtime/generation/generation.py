@@ -1,7 +1,7 @@
 """A generation: one decoder over one session, as an iterator of events."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -164,6 +164,12 @@ class Generation(Handle):
             for _ in self._events:
                 pass
         return self.reply
+
+    def astream(self) -> AsyncGenerator[Event, None]:
+        """The remaining events for an event loop, which waits for none of them; closing it closes the answer."""
+        from subbyte.runtime.generation.asynchronous import stream_events
+
+        return stream_events(lambda: self)
 
     @property
     def prompt(self) -> list[int]:
