@@ -1,14 +1,23 @@
 """Answers for an event loop: the events of a generation as an asynchronous generator."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from subbyte.runtime.generation.events import Event
-from subbyte.runtime.generation.generation import Generation
 
 
-async def stream_events(begin: Callable[[], Generation]) -> AsyncGenerator[Event, None]:
+class Answer(Protocol):
+    """A generation, as far as it is needed here."""
+
+    def __next__(self) -> Event: ...
+    def __iter__(self) -> Iterator[Event]: ...
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+
+
+async def stream_events(begin: Callable[[], Answer]) -> AsyncGenerator[Event, None]:
     """Begins an answer, and takes its events, in a thread of its own, so that the event loop never waits.
 
     Closing the generator (`aclose`), leaving it to the loop's end, or cancelling the task that awaits it cancels the
@@ -16,7 +25,7 @@ async def stream_events(begin: Callable[[], Generation]) -> AsyncGenerator[Event
     """
     loop = asyncio.get_running_loop()
     worker = ThreadPoolExecutor(1, "subbyte-answer")
-    begun: list[Generation] = []
+    begun: list[Answer] = []
 
     def next_event() -> Event | None:
         if not begun:

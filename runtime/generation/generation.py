@@ -16,6 +16,7 @@ from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.sampling import Sampler, sample
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
+from subbyte.runtime.tools.call import ToolCall
 from subbyte.runtime.types import CheckpointUse, SessionOptions
 
 
@@ -64,7 +65,7 @@ class Run(ABC):
         tokens = tuple(self.decoder.tokens)
         return Reply(
             output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
-            tuple(self.decoder.logprobs),
+            tuple(output.tool_calls), tuple(self.decoder.logprobs),
         )  # fmt: skip
 
 
@@ -167,7 +168,7 @@ class Generation(Handle):
 
     def astream(self) -> AsyncGenerator[Event, None]:
         """The remaining events for an event loop, which waits for none of them; closing it closes the answer."""
-        from subbyte.runtime.generation.asynchronous import stream_events
+        from subbyte.runtime.generation.asynchronous import stream_events  # asyncio takes its time to be imported
 
         return stream_events(lambda: self)
 
@@ -185,6 +186,11 @@ class Generation(Handle):
     def text(self) -> str:
         """All text that was given out in `TextDelta` events, behind what the answer was begun with."""
         return self._decoder.output.text
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The calls that were given out as events; a copy."""
+        return list(self._decoder.output.tool_calls)
 
     @property
     def thinking(self) -> str:
