@@ -19,7 +19,7 @@ class Calling:
     """
 
     def __init__(self, tools: Mapping[str, Tool], format: ToolFormat | None, tokenizer: Tokenizer) -> None:
-        self.tools, self._format = dict(tools), format
+        self.tools, self.format = dict(tools), format
         self._grammars = CallGrammars(self.tools, tokenizer)
         self.choice = "auto"
 
@@ -27,9 +27,9 @@ class Calling:
         """Sets `choice`. Raises ValueError for one that there is not, and where the format can't be forced."""
         arguments.choice("tool_choice", choice, ("auto", "none", "required", *self.tools))
         if choice not in ("auto", "none"):
-            if self._format is None:
+            if self.format is None:
                 raise ValueError(f'tool_choice is "{choice}", but this conversation has no tools; give some')
-            if self._format.in_channels:
+            if self.format.in_channels:
                 raise ValueError(
                     f'tool_choice is "{choice}", but this model calls by headers: only "auto" and "none" work'
                 )
@@ -37,14 +37,14 @@ class Calling:
 
     def use(self, asked: Sequence[Message]) -> ToolUse | None:
         """How the calls in an answer to these messages are found."""
-        if self._format is None or not self.tools or self.choice == "none":
+        if self.format is None or not self.tools or self.choice == "none":
             return None
         n_before = sum(len(message.tool_calls) for message in asked)
-        return ToolUse(self._format, self.tools, n_before, self._grammars)
+        return ToolUse(self.format, self.tools, n_before, self._grammars)
 
     def required(self) -> Constraint | None:
         """What an answer must be that calls; None where it may or may not. Raises ResourceError without llguidance."""
-        if self._format is None or self.choice in ("auto", "none"):
+        if self.format is None or self.choice in ("auto", "none"):
             return None
         name = None if self.choice == "required" else self.choice
-        return self._grammars.whole(self._format.syntaxes[0], name)
+        return self._grammars.whole(self.format.syntaxes[0], name)

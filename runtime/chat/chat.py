@@ -1,7 +1,7 @@
 """Conversations: messages to prompts, over one session whose KV cache is kept from turn to turn."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, get_args, overload
@@ -19,7 +19,7 @@ from subbyte.runtime.chat.prompt_rows import PromptRows
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.chat.settings import ChatSettings
-from subbyte.runtime.generation.events import Reply, StopReason
+from subbyte.runtime.generation.events import Event, Reply, StopReason
 from subbyte.runtime.generation.generation import Generation, Host
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
@@ -78,6 +78,7 @@ class Chat(Handle):
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
+        self.logprobs, self.processors, self.timeout = options.logprobs, options.processors, options.timeout
         self.variables = dict(variables or {})
         self._system = _system_text(system)
         self._begins_open = arguments.choice("reasoning", reasoning, get_args(ReasoningStart)) == "open"
@@ -129,6 +130,17 @@ class Chat(Handle):
         """
         with self._lock:
             return self._answer_to(text, prefill, constraint)
+
+    def astream(
+        self, text: str, *, prefill: str = "", constraint: Constraint | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Sends a user message; the events of the answer for an event loop, which waits for none of them. As `stream`.
+
+        Closing the generator, or cancelling the task that awaits it, ends the answer, and `messages` keeps what came.
+        """
+        from subbyte.runtime.generation.asynchronous import stream_events
+
+        return stream_events(lambda: self.stream(text, prefill=prefill, constraint=constraint))
 
     @overload
     def object(self, text: str, schema: type[T], *, prefill: str = "") -> T: ...
@@ -237,6 +249,27 @@ class Chat(Handle):
         with self._lock:
             self._settle()
             self._history, self._constraint, self._now = History(), None, datetime.now()
+
+    def fork(self) -> "Chat":
+        """A conversation of its own that begins with the same messages and settings; what is computed is copied.
+
+        Raises ResourceError without memory for that.
+        """
+        with self._lock:
+            self._settle()
+            options = GenerationOptions(
+                self.sampling, self.max_tokens, reasoning_budget=self._reasoning_budget, logprobs=self.logprobs,
+                processors=self.processors, timeout=self.timeout,
+            )  # fmt: skip
+            other = Chat(
+                self.session.fork(), self.tokenizer, self.template, reasoning_format=self._reasoning_format,
+                options=options, system=self._system, thinking=self._thinking, variables=self.variables,
+                reasoning="open" if self._begins_open else "auto", messages=self._history.everything, tools=self.tools,
+                tool_format=self._calling.format, tool_choice=self.tool_choice,
+            )  # fmt: skip
+            other.stop, other._constraint = self.stop, self._constraint
+            other._seen, other._now, other._ended = self._seen, self._now, self._ended
+            return other
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
@@ -382,7 +415,8 @@ class Chat(Handle):
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
             self.template.answer_lead, self._constraint or required,
-            self._calling.use(asked) if self._constraint is None else None,
+            self._calling.use(asked) if self._constraint is None else None, logprobs=self.logprobs,
+            processors=self.processors, timeout=self.timeout,
         )  # fmt: skip
         answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
         self._asked, self._follows, self._answer = asked, (conversation, start), answer

@@ -1,7 +1,7 @@
 """A generation: one decoder over one session, as an iterator of events."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -65,7 +65,7 @@ class Run(ABC):
         tokens = tuple(self.decoder.tokens)
         return Reply(
             output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
-            tuple(output.tool_calls),
+            tuple(output.tool_calls), tuple(self.decoder.logprobs),
         )  # fmt: skip
 
 
@@ -91,6 +91,10 @@ class Host(ABC):
     @abstractmethod
     def checkpoints(self) -> CheckpointUse:
         """What is kept of recurrent states for the last answer's conversation."""
+
+    @abstractmethod
+    def fork(self) -> "Host":
+        """What makes the answers of another conversation, which begins like this one."""
 
     @abstractmethod
     def close(self) -> None:
@@ -165,6 +169,12 @@ class Generation(Handle):
             for _ in self._events:
                 pass
         return self.reply
+
+    def astream(self) -> AsyncGenerator[Event, None]:
+        """The remaining events for an event loop, which waits for none of them; closing it closes the answer."""
+        from subbyte.runtime.generation.asynchronous import stream_events  # asyncio takes its time to be imported
+
+        return stream_events(lambda: self)
 
     @property
     def prompt(self) -> list[int]:
