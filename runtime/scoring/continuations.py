@@ -11,7 +11,6 @@ from subbyte.runtime import arguments
 from subbyte.runtime.machine import available_memory
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.scoring.score import Score
-from subbyte.runtime.session.checkpoints import Checkpoint
 from subbyte.runtime.session.packing import packed
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence as TokenSequence
@@ -66,8 +65,6 @@ class Continuations:
         prefix = runner.new_sequence("f16", n_ctx=self.n_ctx)
         for step in packed([Segment(prefix, _ids(self.prefix))], runner.n_batch, 1):
             runner.step(step)
-        if runner.plan.state_bytes:  # for copies of it to go back to, however many there are
-            prefix.checkpoints.add(Checkpoint(prefix.n_held, True, prefix.cache.copy_state()))
         return prefix
 
     def _first_tokens(self, runner: Runner) -> dict[int, float]:
@@ -103,7 +100,9 @@ class Continuations:
             if i < n_copies:
                 copies.append(prefix.fork())
             copy = copies[i % n_copies]
-            copy.truncate(len(self.prefix))
+            if prefix.plan.state_bytes:  # no token can be taken out of a recurrent state
+                copy.take_over(prefix, prefix.n_past)
+            copy.truncate(prefix.n_past)
             yield Segment(copy, _ids(candidate[:-1]), range(len(candidate) - 1))
 
 
