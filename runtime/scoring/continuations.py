@@ -12,6 +12,7 @@ from subbyte.runtime.machine import available_memory
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.scoring.score import Score
 from subbyte.runtime.session.packing import packed
+from subbyte.runtime.session.prefixes import longest
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence as TokenSequence
 from subbyte.runtime.types import Tokens
@@ -40,16 +41,16 @@ class Continuations:
                     f"trained for {n_ctx_train}: shorten them"
                 )
 
-    def score(self, runner: Runner, tokenizer: Tokenizer) -> tuple[Score, ...]:
+    def score(self, runner: Runner, tokenizer: Tokenizer, pinned: Iterable[TokenSequence] = ()) -> tuple[Score, ...]:
         """The log-probabilities of the candidates' tokens, each as if it were the only one, to the bit.
 
         The prefix is read once, and gives the first token of each candidate. What comes behind that is computed for
-        many candidates in a step, on copies of what is remembered of the prefix.
+        many candidates in a step, on copies of what is remembered of the prefix. pinned: what may be read of it by now.
         """
         if not self.candidates:
             return ()
-        prefix = self._read_prefix(runner)
-        first = self._first_tokens(runner)
+        prefix, n_last = self._read_prefix(runner, pinned)
+        first = self._first_tokens(runner, n_last)
         lengths = [len(candidate) - 1 for candidate in self.candidates]
         rest = np.split(self._further_tokens(prefix, runner), np.cumsum(lengths)[:-1])
         return tuple(
@@ -61,21 +62,25 @@ class Continuations:
             for candidate, logprobs in zip(self.candidates, rest, strict=True)
         )
 
-    def _read_prefix(self, runner: Runner) -> TokenSequence:
-        prefix = runner.new_sequence("f16", n_ctx=self.n_ctx)
-        for step in packed([Segment(prefix, _ids(self.prefix))], runner.n_batch, 1):
+    def _read_prefix(self, runner: Runner, pinned: Iterable[TokenSequence]) -> tuple[TokenSequence, int]:
+        """A sequence that holds the prefix, and how many tokens of it the last step had."""
+        prefix, n_last = runner.new_sequence("f16", n_ctx=self.n_ctx), 0
+        begun, n = longest(pinned, self.prefix[:-1])
+        if begun is not None:
+            prefix.take_over(begun, n)
+        for step in packed([Segment(prefix, _ids(self.prefix[n:]))], runner.n_batch, 1):
             runner.step(step)
-        return prefix
+            n_last = len(step[0].tokens)
+        return prefix, n_last
 
-    def _first_tokens(self, runner: Runner) -> dict[int, float]:
-        """Log-probabilities of what may come first, by token; of the prefix, which was read in the latest steps."""
+    def _first_tokens(self, runner: Runner, n_last: int) -> dict[int, float]:
+        """Log-probabilities of what may come first, by token: of the last of n_last tokens of the latest step."""
         tokens = sorted({candidate[0] for candidate in self.candidates})
-        last = (len(self.prefix) - 1) % runner.n_batch
         found: dict[int, float] = {}
         for start in range(0, len(tokens), runner.n_batch):
             some = tokens[start : start + runner.n_batch]
             with runner.unchanged():
-                found |= zip(some, runner.engine.head([last] * len(some), some).tolist(), strict=True)
+                found |= zip(some, runner.engine.head([n_last - 1] * len(some), some).tolist(), strict=True)
         return found
 
     def _further_tokens(self, prefix: TokenSequence, runner: Runner) -> NDArray[np.float32]:
