@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ContextOverflow
+from subbyte.errors import ContextOverflow, ResourceError
 from subbyte.runtime import arguments
 from subbyte.runtime.machine import available_memory
 from subbyte.runtime.protocols import Tokenizer
@@ -87,6 +87,8 @@ class Continuations:
         """Log-probabilities of all but the first token of each candidate, one candidate after the other."""
         targets = _ids([token for candidate in self.candidates for token in candidate[1:]])
         logprobs = np.empty(len(targets), np.float32)
+        if not len(targets):
+            return logprobs
         n, n_copies = 0, self._n_copies(runner)
         for step in packed(self._segments(prefix, n_copies), runner.n_batch, n_copies):
             n_rows = sum(len(segment.rows) for segment in step)
@@ -95,8 +97,11 @@ class Continuations:
         return logprobs
 
     def _n_copies(self, runner: Runner) -> int:
-        room = available_memory() // 4 // runner.plan.cache_bytes(self.n_ctx, "f16")
-        return max(1, min(MAX_COPIES, room))
+        one, free = runner.plan.cache_bytes(self.n_ctx, "f16"), available_memory()
+        if one > free:
+            found = f"a copy of what is remembered of the prefix takes {one >> 20} MiB, {free >> 20} MiB are free"
+            raise ResourceError(f"{found}; shorten it")
+        return max(1, min(MAX_COPIES, free // 4 // one))
 
     def _segments(self, prefix: TokenSequence, n_copies: int) -> Iterator[Segment]:
         """All but the last token of each candidate of several, behind the prefix, on one of n_copies copies in turn."""

@@ -129,6 +129,13 @@ def test_what_can_not_be_scored(model: sb.Model) -> None:
         model.choose("a", [[267]], normalize="bytes")
 
 
+def test_no_memory_for_copies(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(continuations, "available_memory", lambda: 10)
+    with pytest.raises(sb.ResourceError, match="a copy of what is remembered of the prefix takes"):
+        model.score("the", ["inn"])
+    assert len(model.score("the", ["a", "b"])) == 2  # of one token each: no copies are needed
+
+
 def test_the_most_probable_candidate(model: sb.Model) -> None:
     candidates = ["the in", "a", "the and then", b"on", [ord("!")]]
     scores = model.score("the ", candidates)
