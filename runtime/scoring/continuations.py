@@ -97,7 +97,7 @@ class Continuations:
         return logprobs
 
     def _n_copies(self, runner: Runner) -> int:
-        one, free = runner.plan.cache_bytes(self.n_ctx, "f16"), available_memory()
+        one, free = max(runner.plan.cache_bytes(self.n_ctx, "f16"), 1), available_memory()
         if one > free:
             found = f"a copy of what is remembered of the prefix takes {one >> 20} MiB, {free >> 20} MiB are free"
             raise ResourceError(f"{found}; shorten it")
