@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 _NAMES = {
     "errors": (
-        "ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError QueueFull "
-        "ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
+        "ConstraintError ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
+        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
     "runtime.chat.chat": "Chat",
@@ -41,6 +41,7 @@ _NAMES = {
     "runtime.generation.generation": "Generation",
     "runtime.generation.sampling": "Sampling",
     "runtime.gguf.model_file": "GGUF",
+    "runtime.grammar.constraint": "Constraint",
     "runtime.imatrix.collect": "ImatrixMeasurement imatrix",
     "runtime.imatrix.imatrix": "Imatrix",
     "runtime.inspect.diff": "Diff diff",

@@ -1,6 +1,7 @@
 """The public names of subbyte, for type checkers; `__init__.py` imports them when they are first used."""
 
 from subbyte.errors import (
+    ConstraintError as ConstraintError,
     ContextOverflow as ContextOverflow,
     FileExists as FileExists,
     FormatError as FormatError,
@@ -69,6 +70,7 @@ from subbyte.runtime.generation.events import (
 from subbyte.runtime.generation.generation import Generation as Generation
 from subbyte.runtime.generation.sampling import Sampling as Sampling
 from subbyte.runtime.gguf.model_file import GGUF as GGUF
+from subbyte.runtime.grammar.constraint import Constraint as Constraint
 from subbyte.runtime.imatrix.collect import ImatrixMeasurement as ImatrixMeasurement, imatrix as imatrix
 from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff

@@ -83,6 +83,10 @@ class NumericError(SubbyteError):
     """The model's output is not finite."""
 
 
+class ConstraintError(SubbyteError):
+    """An answer can't go on under its constraint."""
+
+
 class SessionBusy(SubbyteError):
     """A session is in use by another thread."""
 

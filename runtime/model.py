@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.generation.generation import Generation, Host
     from subbyte.runtime.generation.options import LogitsFunction
     from subbyte.runtime.generation.sampling import Sampling
+    from subbyte.runtime.grammar.constraint import Constraint
     from subbyte.runtime.scheduler.scheduler import Scheduler
     from subbyte.runtime.scoring.choice import Choice, Normalize
     from subbyte.runtime.scoring.score import Score
@@ -390,6 +391,7 @@ class Model(Handle):
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         stop: Iterable[str] = (),
+        constraint: Constraint | None = None,
         special: bool = False,
         logprobs: int | None = None,
         processors: Iterable[LogitsFunction] = (),
@@ -403,11 +405,12 @@ class Model(Handle):
 
         Iterate over the result for events, or `.run()` it for the whole `Reply`. Its memory is given back when the
         answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
-        special: text like <|im_end|> in the prompt becomes control tokens. logprobs: a `TokenLogprob` for each token,
-        before its text, with so many of the most probable ones; also in `Reply.logprobs`. processors: functions that
-        change the logits of the next token in place, float32 [n_vocab], given the tokens so far, behind biases and
-        penalties; an exception in one ends the answer. The other arguments are those of `chat`. Raises ContextOverflow
-        before anything is computed.
+        constraint: what the text must be (`Constraint.json_schema(…)`, `regex`, `choice`, `lark`, `gbnf`). special:
+        text like <|im_end|> in the prompt becomes control tokens. logprobs: a `TokenLogprob` for each token, before its
+        text, with so many of the most probable ones; also in `Reply.logprobs`. processors: functions that change the
+        logits of the next token in place, float32 [n_vocab], given the tokens so far, behind biases and penalties; an
+        exception in one ends the answer. The other arguments are those of `chat`. Raises ContextOverflow before
+        anything is computed.
         """
         from subbyte.runtime.generation.generation import complete
         from subbyte.runtime.generation.options import GenerationOptions
@@ -415,7 +418,7 @@ class Model(Handle):
 
         options = GenerationOptions(
             Sampling() if sampling is None else sampling, max_tokens, stop, timeout=timeout, logprobs=logprobs,
-            processors=processors,
+            processors=processors, constraint=constraint,
         )  # fmt: skip
         arguments.flag("special", special)
         if isinstance(prompt, str):

@@ -33,4 +33,8 @@ struct draws {
 
 int draw_rows(struct draws *draws, int n_threads, int (*poll)(void *), void *poll_arg);
 
+/* -inf for those of x[n] that may not be chosen: bit i % 32 of words[i / 32] is 1 for what may. 1 when a finite logit, or a
+ * +inf or NaN, is left, else 0. */
+int mask_logits(float *x, int64_t n, const uint32_t *words);
+
 #endif

@@ -14,6 +14,7 @@ cdef extern from "engine/sampling.h" nogil:
     enum: DRAW_NOT_FINITE, DRAW_NO_MEMORY
     void log_softmax_of(const kernels_t *kernels, const float *x, int64_t n, const int32_t *ids, int64_t n_ids, float *logprobs)
     int c_top_k "top_k"(const float *x, int64_t n, int64_t k, int32_t *ids)
+    int c_mask_logits "mask_logits"(float *x, int64_t n, const uint32_t *words)
     int draw_rows(draws_t *draws, int n_threads, int (*poll)(void *) noexcept nogil, void *poll_arg)
 
 
@@ -96,3 +97,13 @@ def draw_tokens(rows, how, *, int n_threads=1, isa=None):
         free(row)
         free(draw)
         free(token)
+
+
+def mask_logits(float[::1] logits not None, const uint32_t[::1] words not None):
+    """Sets those of logits (float32 [n], in place) to -inf that a mask does not allow; whether one above it is left.
+
+    words: uint32 [(n + 31) // 32], a bit for each logit, the lowest bit first. Raises ValueError for another length.
+    """
+    if words.shape[0] != (logits.shape[0] + 31) // 32:
+        raise ValueError(f"a mask of {words.shape[0]} words for {logits.shape[0]} logits")
+    return logits.shape[0] > 0 and c_mask_logits(&logits[0], logits.shape[0], &words[0]) != 0

@@ -19,6 +19,7 @@ from subbyte.runtime.generation.generation import Generation, Host
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
 from subbyte.runtime.generation.sampling import Sampler, Sampling
+from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
@@ -75,6 +76,7 @@ class Chat(Handle):
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
         self._messages: list[Message] = []
+        self._constraint: Constraint | None = None  # of the last answer
         self._unanswered: str | None = None
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
@@ -97,26 +99,32 @@ class Chat(Handle):
             self._settle()
             self.session.close()
 
-    def send(self, text: str, *, prefill: str = "") -> Reply:
+    def send(self, text: str, *, prefill: str = "", constraint: Constraint | None = None) -> Reply:
         """Sends a user message and waits for the reply. As `stream`; Ctrl-C keeps what came in `messages`."""
         with self._lock:
-            return self._answer_to(text, prefill).run()
+            return self._answer_to(text, prefill, constraint).run()
 
-    def stream(self, text: str, *, prefill: str = "") -> Generation:
+    def stream(self, text: str, *, prefill: str = "", constraint: Constraint | None = None) -> Generation:
         """Sends a user message; iterate over the result for the events of the answer.
 
         prefill: how the answer begins; the model goes on from there, without reasoning. It is part of the answer's
-        text, but not of the events. Raises ContextOverflow if the conversation no longer fits and TemplateError if the
+        text, but not of the events. constraint: what the text must be, reasoning apart; it counts also where the answer
+        is continued or made again. Raises ContextOverflow if the conversation no longer fits and TemplateError if the
         model's template refuses it, both before anything is computed or changed.
         """
         with self._lock:
-            return self._answer_to(text, prefill)
+            return self._answer_to(text, prefill, constraint)
 
-    def _answer_to(self, text: str, prefill: str) -> Generation:
+    def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
         message = Message("user", clean(arguments.text("text", text)))
         begun = Message("assistant", clean(arguments.text("prefill", prefill)))
         self._settle()
-        return self._reply_to([*self._messages, message], begun if begun.content else None)
+        before, self._constraint = self._constraint, constraint
+        try:
+            return self._reply_to([*self._messages, message], begun if begun.content else None)
+        except BaseException:
+            self._constraint = before
+            raise
 
     def continue_answer(self) -> Generation:
         """Go on with the last answer where it was cut, by `max_tokens` or by an early end; it stays one message.
@@ -157,6 +165,7 @@ class Chat(Handle):
                 return text
             if not self._messages:
                 raise ValueError("there is nothing to take back: nothing was said yet")
+            self._constraint = None
             text = self._messages[-2].content
             del self._messages[-2:]
             return text
@@ -165,7 +174,7 @@ class Chat(Handle):
         """Begin a new conversation; the system text stays."""
         with self._lock:
             self._settle()
-            self._messages, self._unanswered, self._now = [], None, datetime.now()
+            self._messages, self._unanswered, self._constraint, self._now = [], None, None, datetime.now()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
@@ -180,7 +189,7 @@ class Chat(Handle):
         system, messages = read_conversation(arguments.path("path", path))
         with self._lock:
             self._settle()
-            self._system, self._messages, self._unanswered = system, messages, None
+            self._system, self._messages, self._unanswered, self._constraint = system, messages, None, None
 
     @property
     def messages(self) -> list[Message]:
@@ -283,6 +292,7 @@ class Chat(Handle):
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
             self.template.answer_lead, logprobs=self.logprobs, processors=self.processors,
+            constraint=self._constraint,
         )  # fmt: skip
         answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
         self._asked, self._follows, self._answer = asked, (conversation, start), answer

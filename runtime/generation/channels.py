@@ -40,6 +40,11 @@ class Channels:
         """The control tokens that the parser must be told of."""
         return (self.start, self.ends, *self.bodies, *self.others)
 
+    @property
+    def answer(self) -> str:
+        """The header of an answer that no reasoning comes before."""
+        return self.close.rpartition("assistant")[2]
+
     def known_to(self, source: str, tokenizer: Tokenizer) -> bool:
         """Whether a chat template writes so, and the vocabulary has the tokens for it."""
         return self.open in source and all(tokenizer.id(text) is not None for text in self.controls)

@@ -1,5 +1,6 @@
 """The decoder: a prompt and logits to the events of one answer, without a loop of its own."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
 from subbyte.runtime.generation.banned_texts import BannedTexts
+from subbyte.runtime.generation.constrained import ConstraintProcessor
 from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, TokenLogprob, Usage
 from subbyte.runtime.generation.logits_processors import (
     CallersProcessor,
@@ -81,7 +83,7 @@ class Decoder:
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
-        self._processors = _chain(tokenizer, self._sampler.sampling, options, self.output)
+        self._processors = _chain(tokenizer, self._sampler.sampling, options, self.output, self.prompt)
         self._context = self.given.copy()
         self._rows: deque[NDArray[np.float32]] = deque()  # logits: the next token's
         self._chunk_ends: deque[int] = deque()  # of the prompt's chunks still to compute; `begin` says which
@@ -265,7 +267,7 @@ def _check(prompt: Sequence[int], n_ctx: int) -> None:
 
 
 def _chain(
-    tokenizer: Tokenizer, sampling: Sampling, options: GenerationOptions, output: OutputProcessor
+    tokenizer: Tokenizer, sampling: Sampling, options: GenerationOptions, output: OutputProcessor, prompt: Sequence[int]
 ) -> list[LogitsProcessor]:
     """The logits processors of an answer, in the order in which they act; none that would do nothing."""
     processors: list[LogitsProcessor] = []
@@ -288,4 +290,8 @@ def _chain(
     processors += map(CallersProcessor, options.processors)
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
+    if options.constraint is not None:
+        banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
+        matcher = options.constraint.matcher(tokenizer)
+        processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
     return processors

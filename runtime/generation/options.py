@@ -12,6 +12,7 @@ from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
+from subbyte.runtime.grammar.constraint import Constraint
 
 LogitsFunction: TypeAlias = Callable[[NDArray[np.float32], Sequence[int]], None]
 """Changes the logits of the next token, float32 [n_vocab], in place, given the tokens so far, oldest first."""
@@ -37,6 +38,7 @@ class GenerationOptions:
     tags: Tags | Channels | None = None  # what surrounds the model's reasoning; None: all it writes is the answer
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
+    constraint: Constraint | None = None  # what the answer's text must be, reasoning apart; None: anything
     timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
     logprobs: int | None = None  # how many of the most probable tokens are told with each token; None: not even its own
     processors: Iterable[LogitsFunction] = ()  # the caller's own, behind all others; kept as a tuple
@@ -46,6 +48,8 @@ class GenerationOptions:
         if self.max_tokens is not None:
             n = arguments.whole("max_tokens", self.max_tokens, 0, hint="None: as many as fit into the context")
             object.__setattr__(self, "max_tokens", n)
+        if self.constraint is not None:
+            arguments.instance("constraint", self.constraint, Constraint)
         if self.timeout is not None:
             object.__setattr__(self, "timeout", arguments.number("timeout", self.timeout, 0.0))
         if self.logprobs is not None:

@@ -54,6 +54,21 @@ class OutputProcessor:
         return "".join(self._text)
 
     @property
+    def answer(self) -> str:
+        """The answer so far, with what may still become a stop string."""
+        return self.text + self._stops.held
+
+    @property
+    def answering(self) -> bool:
+        """Whether the answer has begun: what comes next belongs to it."""
+        return self._parser is None or self._parser.answering
+
+    @property
+    def thinking_now(self) -> bool:
+        """Whether what comes next belongs to the reasoning, as far as can be known."""
+        return self._parser is not None and self._parser.thinking
+
+    @property
     def stop_string(self) -> str | None:
         """The stop string that has come."""
         return self._stops.found

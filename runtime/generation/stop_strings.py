@@ -14,32 +14,32 @@ class StopStringMatcher:
     """Passes text on until a stop string is complete, and holds back what may be the beginning of one.
 
     The work per character does not depend on the length of the stop strings (Knuth, Morris and Pratt).
-    found: the stop string that ended the text; of several that end there the longest.
+    found: the stop string that ended the text; of several that end there the longest. held: what is held back.
     """
 
     def __init__(self, stop: Iterable[str]) -> None:
         self._stops = [_Stop(text) for text in stop_strings(stop)]
-        self._held = ""
+        self.held = ""
         self.found: str | None = None
 
     def feed(self, text: str) -> tuple[str, bool]:
         """Text that may be shown, and whether a stop string ended it; nothing of the stop string is in it."""
         if not self._stops:
             return text, False
-        self._held += text
-        for end in range(len(self._held) - len(text), len(self._held)):
-            character = self._held[end]
+        self.held += text
+        for end in range(len(self.held) - len(text), len(self.held)):
+            character = self.held[end]
             self.found = max((stop.text for stop in self._stops if stop.advance(character)), key=len, default=None)
             if self.found is not None:
-                shown, self._held = self._held[: end + 1 - len(self.found)], self._held[end + 1 :]
+                shown, self.held = self.held[: end + 1 - len(self.found)], self.held[end + 1 :]
                 return shown, True
         keep = max(stop.matched for stop in self._stops)
-        shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        shown, self.held = self.held[: len(self.held) - keep], self.held[len(self.held) - keep :]
         return shown, False
 
     def flush(self) -> str:
         """What was held back: as the text has ended, it was no stop string. After a stop string, the text behind it."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         return held
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from subbyte.errors import NumericError
-from subbyte.kernels import top_k
+from subbyte.kernels import mask_logits, top_k
 from subbyte.runtime.generation.logits_processors import Dry, LogitBias, Penalties
 from subbyte.runtime.generation.sampling import Sampler, Sampling
 
@@ -116,6 +116,27 @@ def test_top_k_equals_sorting(n: int, k: int) -> None:
     for logits in (random.normal(size=n), random.integers(0, 5, n), np.zeros(n)):
         logits = logits.astype(np.float32)
         np.testing.assert_array_equal(top_k(logits, min(k, n)), np.argsort(-logits, kind="stable")[: min(k, n)])
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 64, 1000, 151_936])
+def test_a_mask_leaves_the_logits_that_it_names(n: int) -> None:
+    rng = np.random.default_rng(n)
+    logits = rng.normal(size=n).astype(np.float32)
+    for share in (0.0, 0.01, 0.5, 1.0):
+        may = rng.random(n) < share
+        bits = np.packbits(may, bitorder="little")
+        words = np.frombuffer(bits.tobytes() + bytes(-len(bits) % 4), np.uint32)
+        masked = logits.copy()
+        assert mask_logits(masked, words) == may.any()
+        np.testing.assert_array_equal(masked, np.where(may, logits, -np.inf))
+    with pytest.raises(ValueError, match="words"):
+        mask_logits(logits, np.zeros(n // 32 + 2, np.uint32))
+
+
+def test_nothing_is_left_where_what_a_mask_names_is_banned() -> None:
+    logits = np.array([1.0, -np.inf, 2.0], np.float32)
+    assert not mask_logits(logits, np.array([0b010], np.uint32))
+    assert np.isneginf(logits).all()
 
 
 def test_greedy_takes_the_first_best_one_and_draws_nothing() -> None:

@@ -190,6 +190,7 @@ def _says(error: Exception, parameter: str) -> bool:
 def _takes(name: str, parameter: str, kind: str) -> bool:
     numbers = (
         "temperature",
+        "timeout",
         "min_p",
         "top_p",
         "repeat_penalty",
