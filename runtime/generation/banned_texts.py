@@ -32,6 +32,11 @@ class BannedTexts(LogitsProcessor):
             for n in begun.lengths():
                 logits[self._vocabulary.beginning_with(begun.text[n:])] = -np.inf
 
+    def allows(self, tokens: Sequence[int]) -> bool:
+        """See `LogitsProcessor`."""
+        text = b"".join(map(self._piece, tokens))
+        return not any(begun.would_come(text) for begun in self._texts)
+
     def accept(self, token: int) -> None:
         """See `LogitsProcessor`."""
         piece = self._piece(token)
@@ -53,6 +58,15 @@ class _Begun:
         """Takes what comes next of the answer."""
         for byte in piece:
             self._n = self._longer(self._n, byte)
+
+    def would_come(self, text: bytes) -> bool:
+        """Whether the whole text is in the answer if this comes next."""
+        n = self._n
+        for byte in text:
+            n = self._longer(n, byte)
+            if n == len(self.text):
+                return True
+        return False
 
     def lengths(self) -> Iterator[int]:
         """Of all beginnings of the text that the answer ends with, but for the empty and the whole one."""
