@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 _NAMES = {
     "errors": (
         "ConstraintError ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
-        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
+        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnfitAnswer "
+        "UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
     "runtime.chat.chat": "Chat",
@@ -56,6 +57,8 @@ _NAMES = {
     "runtime.scoring.score": "Score",
     "runtime.session.prefixes": "Pin",
     "runtime.session.session": "Session",
+    "runtime.tools.call": "ToolCall",
+    "runtime.tools.tool": "Tool",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

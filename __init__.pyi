@@ -16,6 +16,7 @@ from subbyte.errors import (
     SubbyteError as SubbyteError,
     TemplateError as TemplateError,
     TokenizerError as TokenizerError,
+    UnfitAnswer as UnfitAnswer,
     UnsupportedError as UnsupportedError,
 )
 from subbyte.runtime.bench.bench import (
@@ -90,3 +91,5 @@ from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score
 from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session
+from subbyte.runtime.tools.call import ToolCall as ToolCall
+from subbyte.runtime.tools.tool import Tool as Tool

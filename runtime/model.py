@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.messages import MessageSource
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.embedding import Pooling
+    from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation, Host
     from subbyte.runtime.generation.options import LogitsFunction
     from subbyte.runtime.generation.sampling import Sampling
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from subbyte.runtime.scoring.score import Score
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
+    from subbyte.runtime.tools.format import ToolFormat
+    from subbyte.runtime.tools.tool import ToolSource
 
 CHECKPOINT_BYTES = 512 * 2**20  # for checkpoints of a session, where nothing is said
 _log = logging.getLogger(__name__)
@@ -311,6 +315,16 @@ class Model(Handle):
         return detect_reasoning_format(template, self.tokenizer, " ".join(names))
 
     @cached_property
+    def tool_format(self) -> ToolFormat | None:
+        """How the model writes calls of tools; None where its template tells of none, or no format is known."""
+        return self._find_tool_format(self.template, self.reasoning_format)
+
+    def _find_tool_format(self, template: ChatTemplate, reasoning: ReasoningFormat) -> ToolFormat | None:
+        from subbyte.runtime.tools.known import find_format
+
+        return find_format(template, self.tokenizer, reasoning_end=reasoning.end, channels=reasoning.in_channels)
+
+    @cached_property
     def presets(self) -> Mapping[str, Preset]:
         """The vendor's recommended settings for this model's family, by name; empty for a family not known here.
 
@@ -331,6 +345,8 @@ class Model(Handle):
         self,
         *,
         system: str | None = None,
+        messages: Iterable[MessageSource] = (),
+        tools: Iterable[ToolSource] = (),
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Iterable[str] = (),
@@ -351,21 +367,28 @@ class Model(Handle):
         """A conversation with a session of its own; a context manager.
 
         sampling, activations: None for those of `recommended`, as the command `chat` takes them; `Chat.settings` shows
-        what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
-        that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
-        file's. variables: for the chat template. reasoning: "open" where each answer begins with reasoning that neither
-        the prompt nor the model opens by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler:
-        makes the answers together with those of others; the four before are then its own, whatever is given here.
-        timeout: seconds after which an answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
+        what holds. system: the system prompt. messages: what was said before, `Message`s or mappings as OpenAI's API
+        has them; where the last one is the user's, `Chat.reply` answers it. tools: functions that the model may call,
+        or descriptions of them, as `Tool.of` takes them; ValueError for a model whose template knows no tools.
+        max_tokens: of each answer; None: what the context holds. stop: strings that end an answer. thinking and
+        reasoning_budget: as in `Chat`. template: a chat template instead of the file's. variables: for the chat
+        template. reasoning: "open" where each answer begins with reasoning that neither the prompt nor the model opens
+        by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler: makes the answers together with
+        those of others; the four before are then its own, whatever is given here. timeout: seconds after which an
+        answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
         """
         from subbyte.runtime.chat.chat import Chat
+        from subbyte.runtime.chat.messages import begin_with
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
         from subbyte.runtime.template import helper as template_helper
         from subbyte.runtime.template.chat_template import ChatTemplate
+        from subbyte.runtime.tools.tool import tools_by_name
 
         if variables is not None:
             arguments.mapping("variables", variables)
+        known_tools = tools_by_name(tools)
+        system, history = begin_with(system, messages)
         best = self.recommended
         sampling = Sampling(**best.sampling) if sampling is None else sampling
         options = GenerationOptions(
@@ -376,11 +399,20 @@ class Model(Handle):
         template_helper.start()  # it gets ready while the session is made
         own = self.template if template is None else ChatTemplate(template, self.tokenizer)
         reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
+        tool_format = None
+        if known_tools or any(message.tool_calls for message in history):
+            tool_format = self.tool_format if template is None else self._find_tool_format(own, reasoning_format)
+        if known_tools and tool_format is None:
+            raise ValueError(
+                "this model can't be given tools: its chat template does not show them, or calls in no known way; "
+                "give another template, or take a model that was trained for tools"
+            )
         activations = best.activations if activations is None else activations
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes), scheduler)
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
+            messages=history, tools=known_tools, tool_format=tool_format,
         )  # fmt: skip
 
     @memory_errors("begin an answer")
@@ -429,6 +461,45 @@ class Model(Handle):
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, 0), scheduler)  # it never goes back
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
+
+    def generate_batch(
+        self,
+        prompts: Iterable[str | Sequence[int]],
+        *,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Iterable[str] = (),
+        constraint: Constraint | None = None,
+        special: bool = False,
+        n_parallel: int = 8,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+        on_progress: Progress | None = None,
+    ) -> list[Reply]:
+        """Completes many prompts, n_parallel at once (`scheduler`); the replies in the prompts' order.
+
+        Each is what `generate` gives for its prompt alone. on_progress(done, total) is called after each answer; an
+        exception in it, as one of a prompt, ends all of them.
+        """
+        taken = "a list of texts (str) or of lists of token ids"
+        given = list(arguments.items("prompts", prompts, taken))
+        arguments.callback("on_progress", on_progress)
+        options = {"n_parallel": n_parallel, "n_ctx": n_ctx, "cache_type": cache_type, "activations": activations}
+        with self.scheduler(n_waiting=max(len(given), 1), **options) as scheduler:  # type: ignore[arg-type]
+            answers = [
+                self.generate(
+                    prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, constraint=constraint,
+                    special=special, scheduler=scheduler,
+                )
+                for prompt in given
+            ]  # fmt: skip
+            replies = []
+            for answer in answers:
+                replies.append(answer.run())
+                if on_progress is not None:
+                    on_progress(len(replies), len(answers))
+        return replies
 
     def _answers(self, options: SessionOptions, scheduler: Scheduler | None) -> Session | Host:
         """What makes answers: a session of these options, or a scheduler of this model."""

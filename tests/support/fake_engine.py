@@ -136,5 +136,10 @@ class FakeSession:
     def cancel(self) -> None:
         pass
 
+    def fork(self) -> "FakeSession":
+        other = FakeSession(self.n_vocab, self.n_ctx, self.script)
+        other.tokens = self.tokens.copy()
+        return other
+
     def close(self) -> None:
         self.closed = True
