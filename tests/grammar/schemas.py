@@ -304,8 +304,10 @@ REAL: dict[str, Any] = {
                     "maximum": 99}, 2, 2), 1, 3)),
     "file tree": defs(ref("f"), f={"anyOf": [record(name=text(1, 4), size=whole(0, 999)),
                       record(dir=text(1, 4), files=array(ref("f"), 0, 2))]}),
-    "calendar": record(start={"type": "string", "format": "date-time"},
-                       duration={"type": "string", "format": "duration"}, guests=array({"type": "string", "format": "email", "maxLength": 16}, 0, 2), online=BOOL),
+    "calendar": record(
+        start={"type": "string", "format": "date-time"}, duration={"type": "string", "format": "duration"}, online=BOOL,
+        guests=array({"type": "string", "format": "email", "maxLength": 16}, 0, 2),
+    ),
     "network": record(host={"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]},
                       port=whole(1, 65535)),
     "thought first": record(reasoning=text(1, 30), answer={"enum": ["A", "B", "C", "D"]}),
