@@ -1,4 +1,4 @@
-"""Answers as values: dataclasses, TypedDicts, msgspec and pydantic models, JSON schemas; on a model of random weights."""
+"""Answers as values of types and JSON schemas, by a model of random weights."""
 
 import enum
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ def test_a_value_that_its_type_refuses_is_told(chat: sb.Chat, monkeypatch: pytes
     assert msgspec.json.decode(refused.value.text) == {"n": 101}
 
 
-@pytest.mark.parametrize("schema", [3, object, sb.Model, [1], {"not": {}}, "{", None])
+@pytest.mark.parametrize("schema", [3, object, sb.Model, [1], {"not": {}}, "{"])
 def test_what_is_no_schema_is_refused_before_anything_is_said(chat: sb.Chat, schema: Any) -> None:
     with pytest.raises(ValueError) as error:
         chat.object("Which?", schema)
@@ -128,7 +128,7 @@ def test_the_constraint_of_an_answer_holds_where_it_goes_on_or_is_made_again(cha
     constraint = sb.Constraint.regex("(ab|cd){6}")
     chat.max_tokens = 3
     first = chat.send("Say it.", constraint=constraint)
-    assert first.stop_reason == "length" and 3 <= len(first.text) <= 6
+    assert first.stop_reason == "length" and 2 <= len(first.text) <= 6
     chat.max_tokens = None
     whole = chat.continue_answer().run()
     assert whole.text.startswith(first.text) and len(whole.text) == 12 and whole.stop_reason == "eog"

@@ -45,7 +45,7 @@ def test_what_a_model_writes_at_random_is_valid(model: sb.Model, kind: str) -> N
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_what_can_not_be_kept_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="the JSON schema can't be used: |^the schema has multipleOf") as refused:
+    with pytest.raises(ValueError, match=r"^the (JSON schema can't be used: .|schema has multipleOf)") as refused:
         sb.Constraint.json_schema(UNSUPPORTED[name])
     assert "\n" not in str(refused.value)
 
