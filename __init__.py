@@ -36,7 +36,9 @@ _NAMES = {
     "runtime.evaluation.perplexity": "ChunkResult PerplexityMeasurement perplexity",
     "runtime.evaluation.perplexity_result": "Delta PerplexityResult PerplexityRun",
     "runtime.evaluation.statistics": "Interval",
-    "runtime.generation.events": "Done Event PrefillProgress Reply StopReason TextDelta ThinkingDelta Timings Usage",
+    "runtime.generation.events": (
+        "Done Event PrefillProgress Reply StopReason TextDelta ThinkingDelta Timings TokenLogprob TopLogprob Usage"
+    ),
     "runtime.generation.generation": "Generation",
     "runtime.generation.sampling": "Sampling",
     "runtime.gguf.model_file": "GGUF",
@@ -51,9 +53,12 @@ _NAMES = {
     "runtime.quantize.recipe": "Recipe",
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
     "runtime.scheduler.scheduler": "Scheduler SchedulerUse",
-    "runtime.score": "Score",
+    "runtime.scoring.choice": "Choice",
+    "runtime.scoring.score": "Score",
     "runtime.session.prefixes": "Pin",
     "runtime.session.session": "Session",
+    "runtime.tools.call": "ToolCall",
+    "runtime.tools.tool": "Tool",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -64,6 +64,8 @@ from subbyte.runtime.generation.events import (
     TextDelta as TextDelta,
     ThinkingDelta as ThinkingDelta,
     Timings as Timings,
+    TokenLogprob as TokenLogprob,
+    TopLogprob as TopLogprob,
     Usage as Usage,
 )
 from subbyte.runtime.generation.generation import Generation as Generation
@@ -85,6 +87,9 @@ from subbyte.runtime.report.report import (
     report as report,
 )
 from subbyte.runtime.scheduler.scheduler import Scheduler as Scheduler, SchedulerUse as SchedulerUse
-from subbyte.runtime.score import Score as Score
+from subbyte.runtime.scoring.choice import Choice as Choice
+from subbyte.runtime.scoring.score import Score as Score
 from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session
+from subbyte.runtime.tools.call import ToolCall as ToolCall
+from subbyte.runtime.tools.tool import Tool as Tool

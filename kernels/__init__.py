@@ -34,6 +34,7 @@ from subbyte.kernels._native import (
     read_rate,
     token_ids,
     top_k,
+    top_logprobs,
 )
 from subbyte.kernels.operation import Operation, OperationCost
 
@@ -66,6 +67,7 @@ __all__ = [
     "read_rate",
     "token_ids",
     "top_k",
+    "top_logprobs",
 ]  # fmt: skip
 
 

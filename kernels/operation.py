@@ -61,6 +61,14 @@ class Operation:
         """Whether its matrices are multiplied with what it reads."""
         return bool(self.reads and self.matrices)
 
+    def normed(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values of the first slot it reads, [n, width], behind its RMSNorm, if it has one."""
+        if self.norm is None:
+            return x
+        mean = np.mean(np.square(x, dtype=np.float64), axis=1, keepdims=True)
+        scaled: NDArray[np.float32] = (x / np.sqrt(mean + self.eps)).astype(np.float32) * self.norm
+        return scaled
+
     def cost(self, n: int, depth: int) -> OperationCost:
         """Of a step of n tokens behind depth others."""
         if self.own_cost is not None:

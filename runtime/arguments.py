@@ -137,6 +137,15 @@ def callback(name: str, value: C) -> C:
     return value
 
 
+def functions(name: str, value: object) -> tuple[Callable[..., Any], ...]:
+    """Several things to call."""
+    taken = "a list of functions"
+    found = items(name, value, taken)
+    if not all(map(callable, found)):
+        raise wrong_kind(name, found, taken)
+    return tuple(found)
+
+
 def mapping(name: str, value: object) -> Mapping[Any, Any]:
     """A dict, or what is like one."""
     if not isinstance(value, Mapping):

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
@@ -21,23 +21,33 @@ from subbyte.runtime.gguf.tensors import TensorInfo, size_of
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.machine import available_memory, default_threads
 from subbyte.runtime.session.prefixes import Pin, Prefixes
-from subbyte.runtime.session.runner import Runner
+from subbyte.runtime.session.runner import MAX_BATCH, Runner
 from subbyte.runtime.session.session import Session
 from subbyte.runtime.text import quoted
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from subbyte.runtime.types import Activations, CacheType, Progress, SessionOptions
+from subbyte.runtime.types import Activations, CacheType, Progress, SessionOptions, Texts, Tokens
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.messages import MessageSource
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
+    from subbyte.runtime.embedding import Pooling
+    from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation, Host
+    from subbyte.runtime.generation.options import LogitsFunction
     from subbyte.runtime.generation.sampling import Sampling
     from subbyte.runtime.grammar.constraint import Constraint
     from subbyte.runtime.scheduler.scheduler import Scheduler
-    from subbyte.runtime.score import Score
+    from subbyte.runtime.scoring.choice import Choice, Normalize
+    from subbyte.runtime.scoring.score import Score
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
+    from subbyte.runtime.tools.format import ToolFormat
+    from subbyte.runtime.tools.tool import ToolSource
 
 CHECKPOINT_BYTES = 512 * 2**20  # for checkpoints of a session, where nothing is said
 _log = logging.getLogger(__name__)
@@ -305,6 +315,16 @@ class Model(Handle):
         return detect_reasoning_format(template, self.tokenizer, " ".join(names))
 
     @cached_property
+    def tool_format(self) -> ToolFormat | None:
+        """How the model writes calls of tools; None where its template tells of none, or no format is known."""
+        return self._find_tool_format(self.template, self.reasoning_format)
+
+    def _find_tool_format(self, template: ChatTemplate, reasoning: ReasoningFormat) -> ToolFormat | None:
+        from subbyte.runtime.tools.known import find_format
+
+        return find_format(template, self.tokenizer, reasoning_end=reasoning.end, channels=reasoning.in_channels)
+
+    @cached_property
     def presets(self) -> Mapping[str, Preset]:
         """The vendor's recommended settings for this model's family, by name; empty for a family not known here.
 
@@ -325,6 +345,8 @@ class Model(Handle):
         self,
         *,
         system: str | None = None,
+        messages: Iterable[MessageSource] = (),
+        tools: Iterable[ToolSource] = (),
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Iterable[str] = (),
@@ -333,6 +355,8 @@ class Model(Handle):
         template: str | None = None,
         variables: Mapping[str, Any] | None = None,
         reasoning: ReasoningStart = "auto",
+        logprobs: int | None = None,
+        processors: Iterable[LogitsFunction] = (),
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations | None = None,
@@ -343,34 +367,52 @@ class Model(Handle):
         """A conversation with a session of its own; a context manager.
 
         sampling, activations: None for those of `recommended`, as the command `chat` takes them; `Chat.settings` shows
-        what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
-        that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
-        file's. variables: for the chat template. reasoning: "open" where each answer begins with reasoning that neither
-        the prompt nor the model opens by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler:
-        makes the answers together with those of others; the four before are then its own, whatever is given here.
-        timeout: seconds after which an answer ends, with stop_reason "timeout".
+        what holds. system: the system prompt. messages: what was said before, `Message`s or mappings as OpenAI's API
+        has them; where the last one is the user's, `Chat.reply` answers it. tools: functions that the model may call,
+        or descriptions of them, as `Tool.of` takes them; ValueError for a model whose template knows no tools.
+        max_tokens: of each answer; None: what the context holds. stop: strings that end an answer. thinking and
+        reasoning_budget: as in `Chat`. template: a chat template instead of the file's. variables: for the chat
+        template. reasoning: "open" where each answer begins with reasoning that neither the prompt nor the model opens
+        by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler: makes the answers together with
+        those of others; the four before are then its own, whatever is given here. timeout: seconds after which an
+        answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
         """
         from subbyte.runtime.chat.chat import Chat
+        from subbyte.runtime.chat.messages import begin_with
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
         from subbyte.runtime.template import helper as template_helper
         from subbyte.runtime.template.chat_template import ChatTemplate
+        from subbyte.runtime.tools.tool import tools_by_name
 
         if variables is not None:
             arguments.mapping("variables", variables)
+        known_tools = tools_by_name(tools)
+        system, history = begin_with(system, messages)
         best = self.recommended
         sampling = Sampling(**best.sampling) if sampling is None else sampling
-        options = GenerationOptions(sampling, max_tokens, stop, reasoning_budget, timeout=timeout)
+        options = GenerationOptions(
+            sampling, max_tokens, stop, reasoning_budget, timeout=timeout, logprobs=logprobs, processors=processors
+        )
         if template is not None and not arguments.text("template", template).strip():
             raise ValueError("template is empty; give a chat template in Jinja, or None for the file's")
         template_helper.start()  # it gets ready while the session is made
         own = self.template if template is None else ChatTemplate(template, self.tokenizer)
         reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
+        tool_format = None
+        if known_tools or any(message.tool_calls for message in history):
+            tool_format = self.tool_format if template is None else self._find_tool_format(own, reasoning_format)
+        if known_tools and tool_format is None:
+            raise ValueError(
+                "this model can't be given tools: its chat template does not show them, or calls in no known way; "
+                "give another template, or take a model that was trained for tools"
+            )
         activations = best.activations if activations is None else activations
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes), scheduler)
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
+            messages=history, tools=known_tools, tool_format=tool_format,
         )  # fmt: skip
 
     @memory_errors("begin an answer")
@@ -383,6 +425,8 @@ class Model(Handle):
         stop: Iterable[str] = (),
         constraint: Constraint | None = None,
         special: bool = False,
+        logprobs: int | None = None,
+        processors: Iterable[LogitsFunction] = (),
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
         activations: Activations = "int8",
@@ -393,16 +437,21 @@ class Model(Handle):
 
         Iterate over the result for events, or `.run()` it for the whole `Reply`. Its memory is given back when the
         answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
-        constraint: what the text must be (`Constraint.json_schema(…)`, `regex`, `choice`, `lark`, `gbnf`).
-        special: text like <|im_end|> in the prompt becomes control tokens. The other arguments are those of `chat`.
-        Raises ContextOverflow before anything is computed.
+        constraint: what the text must be (`Constraint.json_schema(…)`, `regex`, `choice`, `lark`, `gbnf`). special:
+        text like <|im_end|> in the prompt becomes control tokens. logprobs: a `TokenLogprob` for each token, before its
+        text, with so many of the most probable ones; also in `Reply.logprobs`. processors: functions that change the
+        logits of the next token in place, float32 [n_vocab], given the tokens so far, behind biases and penalties; an
+        exception in one ends the answer. The other arguments are those of `chat`. Raises ContextOverflow before
+        anything is computed.
         """
         from subbyte.runtime.generation.generation import complete
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
 
-        sampling = Sampling() if sampling is None else sampling
-        options = GenerationOptions(sampling, max_tokens, stop, constraint=constraint, timeout=timeout)
+        options = GenerationOptions(
+            Sampling() if sampling is None else sampling, max_tokens, stop, timeout=timeout, logprobs=logprobs,
+            processors=processors, constraint=constraint,
+        )  # fmt: skip
         arguments.flag("special", special)
         if isinstance(prompt, str):
             prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)
@@ -412,6 +461,45 @@ class Model(Handle):
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, 0), scheduler)  # it never goes back
         return complete(session, self.tokenizer, prompt, options, owns_session=True)
+
+    def generate_batch(
+        self,
+        prompts: Iterable[str | Sequence[int]],
+        *,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Iterable[str] = (),
+        constraint: Constraint | None = None,
+        special: bool = False,
+        n_parallel: int = 8,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+        on_progress: Progress | None = None,
+    ) -> list[Reply]:
+        """Completes many prompts, n_parallel at once (`scheduler`); the replies in the prompts' order.
+
+        Each is what `generate` gives for its prompt alone. on_progress(done, total) is called after each answer; an
+        exception in it, as one of a prompt, ends all of them.
+        """
+        taken = "a list of texts (str) or of lists of token ids"
+        given = list(arguments.items("prompts", prompts, taken))
+        arguments.callback("on_progress", on_progress)
+        options = {"n_parallel": n_parallel, "n_ctx": n_ctx, "cache_type": cache_type, "activations": activations}
+        with self.scheduler(n_waiting=max(len(given), 1), **options) as scheduler:  # type: ignore[arg-type]
+            answers = [
+                self.generate(
+                    prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, constraint=constraint,
+                    special=special, scheduler=scheduler,
+                )
+                for prompt in given
+            ]  # fmt: skip
+            replies = []
+            for answer in answers:
+                replies.append(answer.run())
+                if on_progress is not None:
+                    on_progress(len(replies), len(answers))
+        return replies
 
     def _answers(self, options: SessionOptions, scheduler: Scheduler | None) -> Session | Host:
         """What makes answers: a session of these options, or a scheduler of this model."""
@@ -423,20 +511,103 @@ class Model(Handle):
             raise ValueError("scheduler is one of another model; make one with this model's `scheduler`")
         return scheduler.host()
 
+    @overload
+    def score(self, text: str | bytes) -> Score: ...
+    @overload
+    def score(self, text: str | bytes | Tokens, candidates: Iterable[str | bytes | Tokens]) -> tuple[Score, ...]: ...
     @memory_errors("score the text")
-    def score(self, text: str | bytes) -> Score:
-        """The log-probability of each token of text, after BOS where the model wants one.
+    def score(
+        self, text: str | bytes | Tokens, candidates: Iterable[str | bytes | Tokens] | None = None
+    ) -> Score | tuple[Score, ...]:
+        """The log-probability of each token of text, after BOS where the model wants one; or of candidates behind it.
 
-        Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
+        With candidates text is read once, and each of them scored as what follows it: many in a step, to the same bits
+        as alone. Text and candidates may be token ids, which are taken as they are. A candidate is tokenized for
+        itself, so that no token goes across the border: where the model's tokens begin with a space, begin it with
+        one. Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
         """
-        from subbyte.runtime.score import score
+        if candidates is not None:
+            return self._score_behind("text", text, candidates)
+        from subbyte.runtime.scoring.score import score
 
-        text = arguments.raw_text("text", text)
+        raw = arguments.raw_text("text", text)
 
         def session(n_ctx: int) -> Session:
             return self.open_session(SessionOptions(n_ctx, activations="int8x2", checkpoint_bytes=0))
 
-        return score(text, self.tokenizer, self.config.n_ctx_train, session)
+        return score(raw, self.tokenizer, self.config.n_ctx_train, session)
+
+    def _score_behind(
+        self, name: str, prefix: str | bytes | Tokens, candidates: Iterable[str | bytes | Tokens]
+    ) -> tuple[Score, ...]:
+        """The scores of candidates behind a prefix, which is the argument of that name."""
+        from subbyte.runtime.scoring.continuations import continuations
+
+        found = continuations(prefix, candidates, self.tokenizer, name)
+        found.check(self.config.n_ctx_train)
+        return found.score(self._runner_of_many(found.n_ctx, "int8x2"), self.tokenizer)
+
+    @memory_errors("score the candidates")
+    def choose(
+        self,
+        prefix: str | bytes | Tokens,
+        candidates: Iterable[str | bytes | Tokens],
+        *,
+        normalize: Normalize | None = None,
+    ) -> Choice:
+        """The most probable continuation of prefix among candidates, with the probabilities of all; as `score`.
+
+        normalize: compares the log-probability per token or per byte, not in total. The total is `acc` of
+        lm-evaluation-harness; its `acc_norm` divides by the number of characters, which "bytes" is for ASCII
+        (https://blog.eleuther.ai/multiple-choice-normalization/).
+        """
+        from subbyte.runtime.scoring.choice import choose
+
+        if normalize is not None:
+            arguments.choice("normalize", normalize, ("tokens", "bytes"))
+        given = arguments.items("candidates", candidates, "a list of texts or of lists of token ids, at least one")
+        if not given:
+            raise ValueError("candidates is empty, but must be a list of texts or of lists of token ids, at least one")
+        scores = self._score_behind("prefix", prefix, given)
+        texts = [
+            each if isinstance(each, str) else self.tokenizer.decode(scored.tokens, special=True)
+            for each, scored in zip(given, scores, strict=True)
+        ]
+        return choose(scores, texts, normalize)
+
+    @memory_errors("embed the texts")
+    def embed(
+        self,
+        texts: Texts,
+        *,
+        pooling: Pooling | None = None,
+        normalize: bool = True,
+        activations: Activations = "int8",
+        on_progress: Progress | None = None,
+    ) -> NDArray[np.float32]:
+        """A vector for each text, float32 [n_texts, n_embd], from its hidden states behind the final norm.
+
+        pooling: "mean" of all tokens, "last" or "cls" (the first); None: as the file says, else "mean". normalize:
+        vectors of length 1. on_progress(done, total) counts texts. Texts are computed many in a step, to the same bits
+        as alone, after BOS and before EOS where the model wants them. Raises ContextOverflow, before anything is
+        computed, for a text of more tokens than the model was trained for, ValueError for one of none.
+        """
+        from subbyte.runtime.embedding import POOLINGS, embed, pooling_of, tokens_of
+
+        given = arguments.raw_texts("texts", texts)
+        if pooling is not None:
+            arguments.choice("pooling", pooling, POOLINGS)
+        pooling = pooling or pooling_of(self.metadata, self.config.architecture)
+        arguments.flag("normalize", normalize)
+        arguments.callback("on_progress", on_progress)
+        tokens = tokens_of(given, self.tokenizer, self.config.n_ctx_train)
+        runner = self._runner_of_many(max(map(len, tokens), default=1), activations)
+        return embed(tokens, runner, pooling, normalize=normalize, on_progress=on_progress)
+
+    def _runner_of_many(self, n_ctx: int, activations: Activations) -> Runner:
+        """A runner of full batches, for sequences of up to n_ctx positions each."""
+        n_positions = max(n_ctx, min(MAX_BATCH, self.config.n_ctx_train))
+        return self.runner(SessionOptions(n_positions, "f16", activations, 0))
 
     @memory_errors("tokenize the text")
     def tokenize(self, text: str | bytes, *, special: bool = False, add_bos: bool = False) -> list[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-COMPUTES = {"compare", "evaluation", "generation", "kernels", "models"}
+COMPUTES = {"compare", "evaluation", "generation", "kernels", "models", "scoring"}
 """Folders whose tests are run under every instruction set (`SUBBYTE_ISA`), but for those that go through all of them by
 a parameter `isa`: kernels do, and one forward pass."""
 ALIKE = {"test_checkpoint.py", "test_statistics.py", "test_tables.py", "test_soak.py"}

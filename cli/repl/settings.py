@@ -50,14 +50,14 @@ def show_bias(biases: Mapping[int, float]) -> str:
     return ",".join(f"{token}{bias:+g}" for token, bias in biases.items()) or NONE
 
 
-def read_breakers(text: str) -> tuple[str, ...]:
+def read_text(text: str) -> tuple[str, ...]:
     r"""Reads one text, with \n and \t for what they stand for; `none`: no text."""
     return () if text == NONE else (text.replace("\\n", "\n").replace("\\t", "\t"),)
 
 
-def show_breakers(breakers: Iterable[str]) -> str:
+def show_texts(texts: Iterable[str]) -> str:
     """Writes texts as they are quoted in Python."""
-    return " ".join(map(repr, breakers)) or NONE
+    return " ".join(map(repr, texts)) or NONE
 
 
 def read_switch(text: str) -> bool:
@@ -96,9 +96,9 @@ SETTINGS = (
     _whole("dry_allowed_length", ("--dry-allowed-length",), "DRY: number of tokens that may be repeated."),
     _whole("dry_penalty_last_n", ("--dry-penalty-last-n",), "DRY: number of tokens that are searched; -1: all."),
     Setting(
-        "dry_sequence_breakers", ("--dry-sequence-breaker",), read_breakers,
+        "dry_sequence_breakers", ("--dry-sequence-breaker",), read_text,
         'DRY: a text that no repetition goes across, instead of line break, ":", "\\"" and "*"; may be repeated; none.',
-        "a text, or none", show_breakers, several=True,
+        "a text, or none", show_texts, several=True,
     ),
     Setting(
         "xtc_probability", ("--xtc-probability",), float,
@@ -109,6 +109,10 @@ SETTINGS = (
         "logit_bias", ("-l", "--logit-bias"), read_bias,
         "Added to the logits of tokens, by id: 15043+1 or 15043-inf, which bans it; commas between; may be repeated.",
         "like 15043+1,15044-inf, or none", show_bias, several=True,
+    ),
+    Setting(
+        "banned", ("--ban",), read_text, "A text that no answer has in it, whatever its tokens; may be repeated.",
+        "a text, or none", show_texts, several=True,
     ),
     Setting(
         "ignore_eos", ("--ignore-eos",), read_switch, "Never end an answer before the limit.", "on or off",

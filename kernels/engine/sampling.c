@@ -82,6 +82,16 @@ int top_k(const float *x, int64_t n, int64_t k, int32_t *ids)
     return bad || x[ids[0]] == -INFINITY;
 }
 
+void log_softmax_of(const struct kernels *kernels, const float *x, int64_t n, const int32_t *ids, int64_t n_ids, float *logprobs)
+{
+    float max;
+    double sum;
+    kernels->max_sum_exp(x, n, &max, &sum);
+    double log_sum = max + log(sum);
+    for (int64_t i = 0; i < n_ids; i++)
+        logprobs[i] = (float)(x[ids[i]] - log_sum);
+}
+
 /* Index of one of the logits x[n], the candidates, largest first. total: what exp(x[i] - x[0]) is a probability of. */
 static int64_t draw_candidate(const float *x, int64_t n, double total, const struct draw *how)
 {

@@ -12,6 +12,7 @@ cdef extern from "engine/sampling.h" nogil:
         const draw_t *how
         int32_t *token
     enum: DRAW_NOT_FINITE, DRAW_NO_MEMORY
+    void log_softmax_of(const kernels_t *kernels, const float *x, int64_t n, const int32_t *ids, int64_t n_ids, float *logprobs)
     int c_top_k "top_k"(const float *x, int64_t n, int64_t k, int32_t *ids)
     int c_mask_logits "mask_logits"(float *x, int64_t n, const uint32_t *words)
     int draw_rows(draws_t *draws, int n_threads, int (*poll)(void *) noexcept nogil, void *poll_arg)
@@ -32,6 +33,29 @@ def top_k(logits, int64_t k):
     if c_top_k(&x[0], x.shape[0], k, &ids[0]):
         raise NumericError(NOT_FINITE)
     return np.asarray(ids)
+
+
+def top_logprobs(logits, int64_t token, int64_t k, isa=None):
+    """Ids of a token and then of the k most probable, int32 [1 + k], and their log-probabilities, float32 [1 + k].
+
+    logits: float32 [n]; 0 <= k <= n. Errors as `top_k`.
+    """
+    cdef const float[::1] x = np.ascontiguousarray(logits, np.float32)
+    cdef int64_t n = x.shape[0]
+    if not 0 <= k <= n or not 0 <= token < n:
+        raise ValueError(f"token {token} and the {k} most probable of {n}")
+    cdef int32_t[::1] ids = np.empty(1 + max(k, 1), np.int32)
+    cdef float[::1] logprobs = np.empty(1 + k, np.float32)
+    cdef const kernels_t *kernels = table_of(isa)
+    cdef int status
+    with nogil:
+        status = c_top_k(&x[0], n, max(k, 1), &ids[1])
+        if not status:
+            ids[0] = token
+            log_softmax_of(kernels, &x[0], n, &ids[0], 1 + k, &logprobs[0])
+    if status:
+        raise NumericError(NOT_FINITE)
+    return np.asarray(ids)[:1 + k], np.asarray(logprobs)
 
 
 def draw_tokens(rows, how, *, int n_threads=1, isa=None):

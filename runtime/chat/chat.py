@@ -1,7 +1,7 @@
 """Conversations: messages to prompts, over one session whose KV cache is kept from turn to turn."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, get_args, overload
@@ -10,10 +10,13 @@ from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation
-from subbyte.runtime.chat.messages import Message, clean, read_conversation, write_conversation
+from subbyte.runtime.chat.history import History
+from subbyte.runtime.chat.messages import Message, clean
 from subbyte.runtime.chat.objects import as_object
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
+from subbyte.runtime.chat.prompt_rows import PromptRows
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
+from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.chat.settings import ChatSettings
 from subbyte.runtime.generation.events import Reply, StopReason
 from subbyte.runtime.generation.generation import Generation, Host
@@ -24,6 +27,9 @@ from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
+from subbyte.runtime.tools.format import ToolFormat
+from subbyte.runtime.tools.parser import ToolUse
+from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.types import CheckpointUse
 
 T = TypeVar("T")
@@ -44,7 +50,8 @@ class Chat(Handle):
 
     An answer that is cancelled, closed or interrupted stays in `messages` with the text that came; one of which nothing
     came leaves `messages` as before, and its question in `unanswered`. So the conversation is whole at any time,
-    whatever ended an answer. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
+    whatever ended an answer. `tools` are those that the model may call, by name: an answer with calls is followed by
+    `send_tool_results`. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
     nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
     each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell.
@@ -64,9 +71,13 @@ class Chat(Handle):
         thinking: bool | None = None,
         variables: Mapping[str, Any] | None = None,
         reasoning: ReasoningStart = "auto",
+        messages: Sequence[Message] = (),
+        tools: Mapping[str, Tool] | None = None,
+        tool_format: ToolFormat | None = None,
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
+        self.logprobs, self.processors, self.timeout = options.logprobs, options.processors, options.timeout
         self.variables = dict(variables or {})
         self._system = _system_text(system)
         self._begins_open = arguments.choice("reasoning", reasoning, get_args(ReasoningStart)) == "open"
@@ -77,9 +88,11 @@ class Chat(Handle):
         self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
-        self._messages: list[Message] = []
+        self.tools: Mapping[str, Tool] = dict(tools or {})
+        self._tool_format = tool_format
+        self._rows = PromptRows(template, tool_format, self.tools.values())
+        self._history = History(messages)
         self._constraint: Constraint | None = None  # of the last answer
-        self._unanswered: str | None = None
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
         self._follows: tuple[Conversation, AnswerStart] | None = None  # what `_answer` goes on from
@@ -132,13 +145,49 @@ class Chat(Handle):
         reply = self.send(text, prefill=prefill, constraint=Constraint.json_schema(schema))
         return as_object(schema, reply)
 
+    def send_tool_results(self, results: Iterable[Any]) -> Reply:
+        """Gives the results of the last answer's calls, and waits for the model to go on. As `stream_tool_results`."""
+        with self._lock:
+            return self._go_on(results).run()
+
+    def stream_tool_results(self, results: Iterable[Any]) -> Generation:
+        """Gives the results of the last answer's calls; iterate over the result for the events of what follows.
+
+        results: one for each of `Reply.tool_calls`, in their order: a text, or a value that JSON has. Raises ValueError
+        if there are no such calls, or more or fewer.
+        """
+        with self._lock:
+            return self._go_on(results)
+
+    def reply(self) -> Reply:
+        """Answers what the conversation ends with, and waits for that. As `stream_reply`."""
+        with self._lock:
+            return self._go_on().run()
+
+    def stream_reply(self) -> Generation:
+        """Answers what the conversation ends with: the user's message, or results of tools, that it began with.
+
+        Raises ValueError if it ends with an answer.
+        """
+        with self._lock:
+            return self._go_on()
+
     def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
-        message = Message("user", clean(arguments.text("text", text)))
-        begun = Message("assistant", clean(arguments.text("prefill", prefill)))
+        message = Message("user", arguments.text("text", text))
+        begun = Message("assistant", arguments.text("prefill", prefill))
         self._settle()
+        return self._new_answer(self._history.asked(message), begun if begun.content else None, constraint)
+
+    def _go_on(self, results: Iterable[Any] | None = None) -> Generation:
+        self._settle()
+        return self._new_answer(self._history.to_answer() if results is None else self._history.with_results(results))
+
+    def _new_answer(
+        self, asked: list[Message], begun: Message | None = None, constraint: Constraint | None = None
+    ) -> Generation:
         before, self._constraint = self._constraint, constraint
         try:
-            return self._reply_to([*self._messages, message], begun if begun.content else None)
+            return self._reply_to(asked, begun)
         except BaseException:
             self._constraint = before
             raise
@@ -152,11 +201,13 @@ class Chat(Handle):
         """
         with self._lock:
             self._settle()
-            if self._unanswered is not None:
+            if self._history.waiting:
                 raise ValueError("there is no answer to continue: the last question was stopped before one came")
-            if not self._messages:
+            if not self._history.messages:
                 raise ValueError("there is no answer to continue: nothing was said yet")
-            *asked, answer = self._messages
+            *asked, answer = self._history.messages
+            if answer.tool_calls:
+                raise ValueError("there is nothing to continue: the last answer calls tools; give their results")
             ended = self._ended_as(self._conversation(asked), answer)
             if ended is not None and ended.stop_reason in ("eog", "stop"):
                 by = "the model" if ended.stop_reason == "eog" else "a stop string"
@@ -167,31 +218,25 @@ class Chat(Handle):
         """Answer the last message again; the old answer is kept until something of the new one came."""
         with self._lock:
             self._settle()
-            if self._unanswered is not None:
-                return self._reply_to([*self._messages, Message("user", self._unanswered)])
-            if not self._messages:
+            if self._history.waiting:
+                return self._reply_to(self._history.to_answer())
+            if not self._history.messages:
                 raise ValueError("there is no answer to make again: nothing was said yet")
-            return self._reply_to(self._messages[:-1])
+            return self._reply_to(self._history.messages[:-1])
 
     def undo(self) -> str:
-        """Take back the last message and its answer; the message's text."""
+        """Take back the user's last message and all that followed it: answers, calls, results; the message's text."""
         with self._lock:
             self._settle()
-            if self._unanswered is not None:
-                text, self._unanswered = self._unanswered, None
-                return text
-            if not self._messages:
-                raise ValueError("there is nothing to take back: nothing was said yet")
+            text = self._history.undo()
             self._constraint = None
-            text = self._messages[-2].content
-            del self._messages[-2:]
             return text
 
     def clear(self) -> None:
         """Begin a new conversation; the system text stays."""
         with self._lock:
             self._settle()
-            self._messages, self._unanswered, self._constraint, self._now = [], None, None, datetime.now()
+            self._history, self._constraint, self._now = History(), None, datetime.now()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
@@ -206,23 +251,32 @@ class Chat(Handle):
         system, messages = read_conversation(arguments.path("path", path))
         with self._lock:
             self._settle()
-            self._system, self._messages, self._unanswered, self._constraint = system, messages, None, None
+            self._system, self._history, self._constraint = system, History(messages), None
 
     @property
     def messages(self) -> list[Message]:
-        """What was said so far, in turn by the user and the model, a running answer included; a copy."""
+        """What was said so far, up to the last answer, a running one included; a copy."""
         answer = self._answer
         if answer is None or not self._came(answer):
-            return list(self._messages)
-        return [*self._asked, Message("assistant", answer.text, answer.thinking)]
+            return list(self._history.messages)
+        return [*self._asked, Message("assistant", answer.text, answer.thinking, tuple(answer.tool_calls))]
 
     @property
     def unanswered(self) -> str | None:
-        """A last question that nothing was answered to yet; `regenerate` asks it again, another one takes its place."""
+        """A last question that nothing was answered to yet; `regenerate` asks it again, another one takes its place.
+
+        Results of tools that nothing was answered to stay: `reply` goes on with them.
+        """
+        waiting = self._waiting
+        return waiting[-1].content if waiting else None
+
+    @property
+    def _waiting(self) -> Sequence[Message]:
+        """The messages behind the last answer."""
         if self._answer is None:
-            return self._unanswered
-        asked_anew = len(self._asked) <= len(self._messages)
-        return None if asked_anew or self._came(self._answer) else self._asked[-1].content
+            return self._history.waiting
+        asked_anew = len(self._asked) <= len(self._history.messages)
+        return () if asked_anew or self._came(self._answer) else self._asked[len(self._history.messages) :]
 
     @property
     def system(self) -> str | None:
@@ -290,7 +344,7 @@ class Chat(Handle):
     @property
     def n_past(self) -> int:
         """Tokens of the context that the conversation uses; what is left of a forgotten one does not count."""
-        return self.session.n_past if self._messages or self._answer else 0
+        return self.session.n_past if self._history.messages or self._answer else 0
 
     @property
     def checkpoints(self) -> CheckpointUse:
@@ -308,7 +362,8 @@ class Chat(Handle):
         start = self._start(conversation, begun)
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
-            self.template.answer_lead, self._constraint,
+            self.template.answer_lead, self._constraint, self._tool_use(asked), logprobs=self.logprobs,
+            processors=self.processors, timeout=self.timeout,
         )  # fmt: skip
         answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
         self._asked, self._follows, self._answer = asked, (conversation, start), answer
@@ -316,9 +371,12 @@ class Chat(Handle):
 
     def _conversation(self, messages: list[Message]) -> Conversation:
         system = self._reasoning_format.system(self._system, self._thinking)
-        rows = [{"role": "system", "content": system}] if system is not None else []
-        rows += [{"role": m.role, "content": m.content} for m in messages]
-        return Conversation(rows, self._variables())
+        return Conversation(self._rows.rows(system, messages), self._variables())
+
+    def _tool_use(self, asked: Sequence[Message]) -> ToolUse | None:
+        if not self.tools or self._tool_format is None or self._constraint is not None:
+            return None
+        return ToolUse(self._tool_format, self.tools, sum(len(message.tool_calls) for message in asked))
 
     def _start(self, conversation: Conversation, begun: Message | None) -> AnswerStart:
         """Where the answer starts, in tokens of the cache where they spell the same."""
@@ -341,12 +399,12 @@ class Chat(Handle):
     def _came(self, answer: Generation) -> bool:
         """Whether there is something of the answer, were it that the model chose to say nothing more."""
         n_begun = len(self._follows[1].begun.tokens) if self._follows else 0
-        new = len(answer.tokens) > n_begun if n_begun else answer.text or answer.thinking
+        new = len(answer.tokens) > n_begun if n_begun else answer.text or answer.thinking or answer.tool_calls
         return bool(new) or answer.stop_reason in ("eog", "stop")
 
     def _variables(self) -> dict[str, Any]:
         switched = self._reasoning_format.variables(self._thinking, self._reasoning_budget)
-        return {"now": self._now, **self.variables, **switched}
+        return {"now": self._now, **self._rows.variables, **self.variables, **switched}
 
     def _opened_by_template(self, conversation: Conversation) -> str | None:
         format, variables = self._reasoning_format, conversation.variables
@@ -365,7 +423,7 @@ class Chat(Handle):
         if self._follows is not None and self._came(self._answer):
             reply, message = self._answer.reply, self.messages[-1]
             self._ended = _Ended(*self._follows, self._answer.tokens, message, reply.stop_reason)
-        self._messages, self._unanswered = self.messages, self.unanswered
+        self._history = History([*self.messages, *self._waiting])
         self._seen = self._answer.prompt + self._answer.tokens
         self._last, self._answer = self._answer.reply, None
 

@@ -135,12 +135,7 @@ class Forward:
             yield Input(of.weights, self._engine.read(before.reads[1])[:, :cols])
 
     def _input(self, operation: Operation) -> Values:
-        x = self._engine.read(operation.reads[0])
-        if operation.norm is None:
-            return x
-        mean = np.mean(np.square(x, dtype=np.float64), axis=1, keepdims=True)
-        normed: Values = (x / np.sqrt(mean + operation.eps)).astype(np.float32) * operation.norm
-        return normed
+        return operation.normed(self._engine.read(operation.reads[0]))
 
     def _step(self, tokens: Tokens, pos: int, first: int, last: int) -> None:
         ids = np.asarray(tokens, np.int32)

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
+from subbyte.runtime.generation.banned_texts import BannedTexts
 from subbyte.runtime.generation.constrained import ConstraintProcessor
-from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, Usage
+from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, TokenLogprob, Usage
 from subbyte.runtime.generation.logits_processors import (
+    CallersProcessor,
     Dry,
     LogitBias,
     LogitsProcessor,
@@ -20,6 +22,7 @@ from subbyte.runtime.generation.logits_processors import (
     ReasoningBudget,
     SuppressedTokens,
 )
+from subbyte.runtime.generation.logprobs import token_logprob
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.sampling import Draw, Sampler, Sampling
@@ -55,7 +58,8 @@ class Decoder:
     sampler: one that goes on from an earlier answer; None: a new one. begun: what there is of the answer by now; it
     counts as prompt, but it is part of text and tokens. Raises ContextOverflow or ValueError for a prompt that can't be
     continued.
-    tokens: the ids that have come. n_computed: how many of prompt and answer the sequence must hold.
+    tokens: the ids that have come. logprobs: of those that are new, if the options ask for them. n_computed: how many
+    of prompt and answer the sequence must hold.
     ended: why the answer has ended, None while it has not.
     """
 
@@ -75,7 +79,7 @@ class Decoder:
         opened = options.opened
         if tags and opened is None:
             opened = tags.opened(self.prompt, tokenizer)
-        self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead)
+        self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead, options.tools)
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
@@ -88,6 +92,10 @@ class Decoder:
         self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
         self._cancelled = False
         self._deadline = None if options.timeout is None else monotonic() + options.timeout
+        self.logprobs: list[TokenLogprob] = []
+        self._n_top = options.logprobs
+        self._model_logits: NDArray[np.float32] | None = None  # of the token being drawn, as no processor changed them
+        self._tokenizer = tokenizer
         self._begin_answer(begun)
 
     @property
@@ -104,6 +112,11 @@ class Decoder:
     def prefilling(self) -> bool:
         """Whether some of the prompt is still to be computed."""
         return bool(self._chunk_ends)
+
+    @property
+    def n_left(self) -> int:
+        """How many tokens may still come."""
+        return self._limit - self._n_new
 
     @property
     def usage(self) -> Usage:
@@ -162,6 +175,8 @@ class Decoder:
             return forced[0]
         if not self._rows:
             return None
+        if self._n_top is not None:
+            self._model_logits = self._rows[0].copy()
         for processor in self._processors:
             processor.apply(self._rows[0], self._context)
         return self._sampler.draw(self._rows[0])
@@ -175,7 +190,8 @@ class Decoder:
         self._context.append(token)
         for processor in self._processors:
             processor.accept(token)
-        events = self.output.add(token)
+        events: list[Event] = self._logprob_of(token)
+        events += self.output.add(token)
         if self.output.stopped:
             self.ended = "stop"
         return events
@@ -200,6 +216,17 @@ class Decoder:
         for token in begun.tokens:
             for processor in self._processors:
                 processor.accept(token)
+
+    def _logprob_of(self, token: int) -> list[Event]:
+        """That of the token just drawn, if the options ask for it."""
+        logits, self._model_logits = self._model_logits, None
+        if self._n_top is None:
+            return []
+        self.logprobs.append(token_logprob(logits, token, self._n_top, self._piece))
+        return [self.logprobs[-1]]
+
+    def _piece(self, token: int) -> bytes:
+        return self._tokenizer.piece(token, special=True)
 
     def _has_ended(self) -> bool:
         """Whether there is no next token; says why in `ended`."""
@@ -249,6 +276,8 @@ def _chain(
         processors.append(SuppressedTokens(suppressed))
     if s.logit_bias:
         processors.append(LogitBias(s.logit_bias, tokenizer.n_vocab))
+    if s.banned:
+        processors.append(BannedTexts(s.banned, tokenizer))
     if s.repeat_last_n and (s.repeat_penalty, s.presence_penalty, s.frequency_penalty) != (1.0, 0.0, 0.0):
         processors.append(Penalties(s.repeat_last_n, s.repeat_penalty, s.presence_penalty, s.frequency_penalty))
     if s.dry_multiplier and s.dry_penalty_last_n:
@@ -258,6 +287,7 @@ def _chain(
                 tuple(s.dry_sequence_breakers), tokenizer.piece,
             )
         )  # fmt: skip
+    processors += map(CallersProcessor, options.processors)
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
     if options.constraint is not None:

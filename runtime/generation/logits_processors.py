@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.runtime import arguments
+from subbyte.runtime.generation.options import LogitsFunction
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.protocols import Tokenizer
 
@@ -132,6 +134,21 @@ class Dry(LogitsProcessor):
             count += 1
             left -= len(self._piece(recent[len(recent) - 1 - n + count]))
         return count
+
+
+class CallersProcessor(LogitsProcessor):
+    """A function of the caller's own. What it raises ends the answer, as TypeError and ValueError here do: for a result
+    that would be passed over, and for logits that no token can be drawn from."""
+
+    def __init__(self, function: LogitsFunction) -> None:
+        self._function: Callable[..., object] = function
+
+    def apply(self, logits: NDArray[np.float32], context: Sequence[int]) -> None:
+        """See `LogitsProcessor`."""
+        if (result := self._function(logits, tuple(context))) is not None:
+            raise arguments.wrong_kind("what a processor returns", result, "None: it changes the logits in place")
+        if not math.isfinite(logits.max()):
+            raise ValueError("a processor left logits that are NaN, +inf or all -inf; leave a token that may come")
 
 
 class ReasoningBudget(LogitsProcessor):

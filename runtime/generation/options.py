@@ -1,7 +1,11 @@
 """Options of a generation, as a value."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from subbyte.runtime import arguments
 from subbyte.runtime.generation.channels import Channels
@@ -9,6 +13,10 @@ from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
 from subbyte.runtime.grammar.constraint import Constraint
+from subbyte.runtime.tools.parser import ToolUse
+
+LogitsFunction: TypeAlias = Callable[[NDArray[np.float32], Sequence[int]], None]
+"""Changes the logits of the next token, float32 [n_vocab], in place, given the tokens so far, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,10 @@ class GenerationOptions:
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
     constraint: Constraint | None = None  # what the answer's text must be, reasoning apart; None: anything
+    tools: ToolUse | None = None  # tools whose calls are told from the answer's text; None: all of it is text
     timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
+    logprobs: int | None = None  # how many of the most probable tokens are told with each token; None: not even its own
+    processors: Iterable[LogitsFunction] = ()  # the caller's own, behind all others; kept as a tuple
 
     def __post_init__(self) -> None:
         arguments.instance("sampling", self.sampling, Sampling)
@@ -43,5 +54,9 @@ class GenerationOptions:
             arguments.instance("constraint", self.constraint, Constraint)
         if self.timeout is not None:
             object.__setattr__(self, "timeout", arguments.number("timeout", self.timeout, 0.0))
+        if self.logprobs is not None:
+            k = arguments.whole("logprobs", self.logprobs, 0, hint="most probable tokens; None: no log-probabilities")
+            object.__setattr__(self, "logprobs", k)
+        object.__setattr__(self, "processors", arguments.functions("processors", self.processors))
         checked_budget(self.reasoning_budget)
         object.__setattr__(self, "stop", stop_strings(self.stop))

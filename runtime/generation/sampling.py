@@ -20,7 +20,7 @@ MAX_BIAS = 1e6  # logits are far below that
 class Sampling:
     """Sampling parameters; the defaults are llama.cpp's. Raises ValueError for a value that makes no sense.
 
-    Applied in this order: logit_bias and ignore_eos, penalties, DRY, top_k, top_p, min_p, XTC, temperature.
+    Applied in this order: logit_bias, ignore_eos and banned, penalties, DRY, top_k, top_p, min_p, XTC, temperature.
     """
 
     temperature: float = 0.8  # 0: always the most probable token
@@ -44,6 +44,7 @@ class Sampling:
     xtc_probability: float = 0.0  # how often the most probable tokens are left out; 0: never
     xtc_threshold: float = 0.1  # all that are so probable are left out but for the last one; above 0.5: none
     logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)  # added by token id; -inf bans a token
+    banned: Iterable[str] = ()  # texts that no answer has in it, whatever tokens would spell them; kept as a tuple
     ignore_eos: bool = False  # whether the tokens that end an answer are banned
     seed: int | None = None  # None: different each time
 
@@ -65,6 +66,7 @@ class Sampling:
             ),
             "dry_sequence_breakers": strings("dry_sequence_breakers", self.dry_sequence_breakers),
             "logit_bias": _checked_bias(self.logit_bias),
+            "banned": strings("banned", self.banned),
             "ignore_eos": flag("ignore_eos", self.ignore_eos),
             "top_k": whole("top_k", self.top_k, 0, "0 keeps all tokens"),
             "repeat_last_n": whole("repeat_last_n", self.repeat_last_n, -1, "-1: the whole context"),

@@ -1,10 +1,10 @@
-"""Continuous batching: the loop that joins the next tokens of all answers, and a piece of a prompt, in each step."""
+"""Continuous batching: the loop that joins the next tokens of all answers, and a piece of the prompts, in each step."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Condition
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import NumericError, QueueFull, StepCancelled, SubbyteError
+from subbyte.runtime.generation.decoder import Wanted
 from subbyte.runtime.generation.events import Event
 from subbyte.runtime.generation.sampling import NOT_FINITE, Draw, draw_tokens
 from subbyte.runtime.scheduler.memory import Sequences
@@ -21,16 +22,18 @@ from subbyte.runtime.session.runner import Runner, Segment
 
 LONGEST_STEP = 0.25  # seconds that a piece of a prompt may take while other answers wait for their next tokens
 LONGEST_STEP_ALONE = 1.0  # while none does
+RESERVE = 64  # positions that each answer should find room for, so that it need not go back to wait
 MIN_PIECE = 16  # tokens of a prompt in a step at least
 FEW = 16  # tokens that an answer wants at once and that are not read piece by piece
 
 
 class Piece(NamedTuple):
-    """What a step computes for a request: tokens, and how many logits if they are the last that its decoder wants."""
+    """What a step computes for a request: tokens, of how many of them logits, and whether its decoder wants no more."""
 
     request: Request
     tokens: NDArray[np.int32]
     n_logits: int
+    is_last: bool
 
     @property
     def segment(self) -> Segment:
@@ -44,8 +47,8 @@ class Loop:
     """Runs requests, at most n_parallel at once, and lets n_waiting wait. `run` is the thread's; the rest is for any.
 
     Answers are begun in the order in which they were asked for. Each step has the next tokens of all that are running,
-    and of prompts that are not read yet a piece of the first, so long that the step takes LONGEST_STEP. When memory
-    runs short, the answer that began last goes back to the queue, and is computed again up to where it was.
+    and a piece of the prompts that are not read yet, so long that the step takes LONGEST_STEP. Where memory is short,
+    the answer that began last goes back to the queue, and is computed again up to where it was.
     """
 
     def __init__(self, runner: Runner, sequences: Sequences, n_parallel: int, n_waiting: int) -> None:
@@ -119,8 +122,9 @@ class Loop:
                 self._finish(request)
         while self._waiting and len(self._running) < self._n_parallel and not (self._short and self._running):
             request = self._waiting[0]
+            growth = sum(min(r.decoder.n_left, RESERVE) for r in (request, *self._running)) if self._running else 1
             try:
-                request.sequence = self._sequences.begin(request.decoder.context)
+                request.sequence = self._sequences.begin(request.decoder.context, growth)
             except SubbyteError as error:
                 self._waiting.popleft()
                 request.release(error)
@@ -151,7 +155,7 @@ class Loop:
             self._note_time(pieces, seconds)
             for piece, logits in found:
                 self._take(piece, logits, seconds)
-        ready = [request for request in self._running if not _missing(request)]
+        ready = [request for request in self._running if not _missing(request).tokens]
         self._draw(ready)
         for request in ready:  # drafts that were not drawn
             if request.sequence is not None and request.sequence.n_past > request.decoder.n_computed:
@@ -178,20 +182,22 @@ class Loop:
         return min(len(wanted.tokens), FEW) if wanted else 0
 
     def _pieces(self) -> list[Piece]:
-        """What the next step computes: the tokens of those that want a few, and a piece of the first prompt."""
+        """What the next step computes: the tokens of those that want a few, and a piece of the prompts."""
         pieces: list[Piece] = []
-        prompts: list[Request] = []
+        prompts: list[tuple[Request, Wanted]] = []
         room = self._runner.n_batch
         for request in sorted(self._running, key=lambda request: request.last_step):
-            n = len(_missing(request))
-            if n > FEW or (n and request.decoder.prefilling):
-                prompts.append(request)
-            elif 0 < n <= room:
-                pieces.append(_piece(request, n))
-                room -= n
-        if prompts and room:
-            first = min(prompts, key=self._running.index)
-            pieces.append(_piece(first, min(room, self._piece_size(alone=not pieces))))
+            missing = _missing(request)
+            if len(missing.tokens) > FEW or (missing.tokens and request.decoder.prefilling):
+                prompts.append((request, missing))
+            elif 0 < len(missing.tokens) <= room:
+                pieces.append(_piece(request, missing, room))
+                room -= len(missing.tokens)
+        room = min(room, self._piece_size(alone=not pieces))
+        for request, missing in sorted(prompts, key=lambda prompt: self._running.index(prompt[0])):
+            if room > 0:
+                pieces.append(_piece(request, missing, room))
+                room -= len(pieces[-1].tokens)
         for piece in pieces:
             piece.request.last_step = self.n_steps
         return pieces
@@ -233,7 +239,7 @@ class Loop:
         else:
             meter.seconds += seconds
             meter.n_evals += logits is not None
-        if not _missing(request):  # the last piece of what was wanted
+        if piece.is_last:
             self._put(request, partial(decoder.evaluated, logits))
 
     def _draw(self, requests: Iterable[Request]) -> None:
@@ -287,21 +293,21 @@ class Loop:
         request.sequence = None
 
 
-def _missing(request: Request) -> Sequence[int]:
-    """The tokens that are to be computed before the decoder has what it wants; none if it wants none."""
+def _missing(request: Request) -> Wanted:
+    """What is to be computed before the decoder has what it wants; no tokens if it wants none."""
     decoder, sequence = request.decoder, request.sequence
     wanted = decoder.wants()
-    if wanted is None or sequence is None:
-        return ()
+    if wanted is None or sequence is None or not wanted.tokens:
+        return Wanted((), 0)
     ahead = sequence.n_held - decoder.n_computed
-    if ahead < 0 and wanted.tokens:  # it went back to a checkpoint
-        return [*decoder.context[sequence.n_held : decoder.n_computed], *wanted.tokens]
-    return wanted.tokens[max(ahead, 0) :]
+    if ahead < 0:  # it went back to a checkpoint
+        return Wanted([*decoder.context[sequence.n_held : decoder.n_computed], *wanted.tokens], wanted.n_logits)
+    return Wanted(wanted.tokens[ahead:], wanted.n_logits)
 
 
-def _piece(request: Request, n: int) -> Piece:
-    """The next n tokens that are missing, or fewer where the sequence wants a checkpoint between them."""
-    missing, wanted, sequence = _missing(request), request.decoder.wants(), request.sequence
-    assert wanted is not None and sequence is not None
-    n = sequence.room_in_step(min(n, len(missing)))
-    return Piece(request, np.array(missing[:n], np.int32), wanted.n_logits if n == len(missing) else 0)
+def _piece(request: Request, missing: Wanted, room: int) -> Piece:
+    """The next of the tokens that are missing: as many as there is room for and the sequence takes in a step."""
+    assert request.sequence is not None
+    n = request.sequence.room_in_step(min(room, len(missing.tokens)))
+    is_last = n == len(missing.tokens)
+    return Piece(request, np.array(missing.tokens[:n], np.int32), missing.n_logits if is_last else 0, is_last)

@@ -39,11 +39,14 @@ class Sequences:
             self.idle.remove(others[0])
         return True
 
-    def begin(self, tokens: Tokens[int]) -> Sequence | None:
-        """A running sequence that holds as much of the start of a prompt as any other does; None without memory."""
+    def begin(self, tokens: Tokens[int], growth: int) -> Sequence | None:
+        """A running sequence that holds as much of the start of a prompt as any other does; None without memory.
+
+        growth: positions that there must be room for beside those of the prompt.
+        """
         donor, n = longest((*self.idle, *self.running, *self._prefixes.of(self._kind)), tokens[:-1])
         goes_on = donor is not None and n == donor.n_past and donor in self.idle  # nothing of the donor would be left
-        if not self.has_room(len(tokens) + 1 - (n if goes_on else 0), keep=donor):
+        if not self.has_room(len(tokens) + growth - (n if goes_on else 0), keep=donor):
             return None
         if goes_on and donor is not None:
             self.idle.remove(donor)

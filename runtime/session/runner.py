@@ -68,9 +68,9 @@ class Runner(Handle):
         )  # fmt: skip
         self._lock = TryLock()
 
-    def new_sequence(self, cache_type: CacheType, checkpoint_bytes: int = 0) -> Sequence:
-        """A sequence of no tokens yet, with a KV cache of n_ctx positions. Raises ResourceError."""
-        return Sequence(self.plan, self.n_ctx, cache_type, checkpoint_bytes)
+    def new_sequence(self, cache_type: CacheType, checkpoint_bytes: int = 0, n_ctx: int | None = None) -> Sequence:
+        """A sequence of no tokens yet. n_ctx: positions of its KV cache, None: the runner's. Raises ResourceError."""
+        return Sequence(self.plan, n_ctx or self.n_ctx, cache_type, checkpoint_bytes)
 
     def another(self) -> Runner:
         """A runner of the same plan with scratch memory of its own, for another thread."""

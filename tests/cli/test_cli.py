@@ -443,14 +443,14 @@ def test_a_chat_template_of_the_users(subbyte, runtime, stdin, tmp_path):
 def test_every_field_of_sampling_is_an_option(subbyte, runtime):
     args = (
         "--presence-penalty -0.5 --frequency-penalty 0.25 --ignore-eos -l 5+1.5,6-inf --logit-bias 7-2 "
-        "--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 3 --dry-penalty-last-n 9 "
-        "--dry-sequence-breaker \\n --dry-sequence-breaker . --xtc-probability 0.5 --xtc-threshold 0.2"
+        "--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 3 --dry-penalty-last-n 9 --ban foo "
+        "--ban b\\tar --dry-sequence-breaker \\n --dry-sequence-breaker . --xtc-probability 0.5 --xtc-threshold 0.2"
     )
     assert subbyte("generate", "m", "-p", "x", *args.split())[0] == 0
     assert runtime.options["sampling"] == Sampling(
         presence_penalty=-0.5, frequency_penalty=0.25, ignore_eos=True, logit_bias={5: 1.5, 6: -math.inf, 7: -2.0},
         dry_multiplier=0.8, dry_base=2.0, dry_allowed_length=3, dry_penalty_last_n=9, dry_sequence_breakers=("\n", "."),
-        xtc_probability=0.5, xtc_threshold=0.2,
+        xtc_probability=0.5, xtc_threshold=0.2, banned=("foo", "b\tar"),
     )  # fmt: skip
     assert subbyte("generate", "m", "-p", "x", "--dry-sequence-breaker", "none")[0] == 0
     assert runtime.options["sampling"] == Sampling(dry_sequence_breakers=())

@@ -24,7 +24,8 @@ from vocabularies import SPM_TOKENS, SPM_TYPES, alphabet, payload
 
 from subbyte.errors import SubbyteError
 from subbyte.models import architecture, check_unread
-from subbyte.runtime.chat.messages import Message, read_conversation, write_conversation
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures
 from subbyte.runtime.evaluation.losses import are_losses

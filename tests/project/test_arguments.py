@@ -77,7 +77,9 @@ FUNCTIONS: dict[str, Function] = {
     "Model.session": Function(lambda p: p.model.session, lambda p: {"n_ctx": 8}),
     "Model.chat": Function(lambda p: p.model.chat, lambda p: {"n_ctx": 8}, ("variables",)),
     "Model.generate": Function(lambda p: p.model.generate, lambda p: {"prompt": "the", "max_tokens": 1, "n_ctx": 32}),
-    "Model.score": Function(lambda p: p.model.score, lambda p: {"text": "the"}),
+    "Model.score": Function(lambda p: p.model.score, lambda p: {"text": "the", "candidates": ["in"]}),
+    "Model.choose": Function(lambda p: p.model.choose, lambda p: {"prefix": "the", "candidates": ["in", "an"]}),
+    "Model.embed": Function(lambda p: p.model.embed, lambda p: {"texts": ["the"]}),
     "Model.tokenize": Function(lambda p: p.model.tokenize, lambda p: {"text": "the"}),
     "Model.detokenize": Function(lambda p: p.model.detokenize, lambda p: {"ids": [1]}),
     "Session.eval": Function(lambda p: p.session.eval, lambda p: {"tokens": [1]}),
@@ -188,6 +190,7 @@ def _says(error: Exception, parameter: str) -> bool:
 def _takes(name: str, parameter: str, kind: str) -> bool:
     numbers = (
         "temperature",
+        "timeout",
         "min_p",
         "top_p",
         "repeat_penalty",

@@ -21,9 +21,12 @@ def test_the_stub_has_the_names_and_where_they_are_from() -> None:
 
 
 USE = """\
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 import subbyte as sb
 
 @dataclass
@@ -45,6 +48,29 @@ print(sb.Samplng)  # typo
 print(reply.usage.promt)  # typo
 sb.load("smollm2").chat(samplng=None)  # typo
 sb.load("smollm2").generate("a", max_tokens="3")  # typo
+
+model = sb.load("smollm2")
+total: float = model.score("a").total
+totals: list[float] = [score.total for score in model.score("a", ["b", b"c", [1]])]
+choice: sb.Choice = model.choose([1, 2], ["b"], normalize="bytes")
+length: int = model.embed(["a"], pooling="cls", normalize=False).shape[0]
+def ban(logits: NDArray[np.float32], tokens: Sequence[int]) -> None: ...
+def wrong(logits: str) -> None: ...
+answer = model.generate("a", logprobs=2, processors=[ban], sampling=sb.Sampling(banned=["b"])).run()
+tops: list[tuple[bytes, float]] = [(top.piece, top.logprob) for token in answer.logprobs for top in token.top]
+with model.chat(logprobs=0, processors=[ban]) as chat:
+    found = [event.logprob for event in chat.stream("a") if isinstance(event, sb.TokenLogprob)]
+model.generate("a", logprobs="2")  # typo
+model.generate("a", processors=[wrong])  # typo
+model.chat(processors=ban)  # typo
+sb.Sampling(banned=[1])  # typo
+print(answer.logprobs[0].tops)  # typo
+print(model.score("a", ["b"]).total)  # typo
+model.score("a", [1.5])  # typo
+model.choose("a", ["b"], normalize="chars")  # typo
+print(choice.best)  # typo
+model.embed("a", pooling="max")  # typo
+model.embed([3])  # typo
 """
 
 

@@ -1,4 +1,4 @@
-"""Clients in many threads at once: joins, leaves, cancels, forks and prefixes at random; every answer is its solo run."""
+"""Clients in many threads at once: joins, leaves, cancels, forks, prefixes at random; every answer is its solo run."""
 
 from __future__ import annotations
 
@@ -44,19 +44,20 @@ def client(model: sb.Model, scheduler: sb.Scheduler, requests: list[Expected], n
     rng = random.Random(seed)
     open_answers: list[tuple[sb.Generation, Expected, bool]] = []
     pins: list[sb.Pin] = []
-    for _ in range(n):
-        wanted = rng.choice(requests)
-        answer = model.generate(
-            wanted.prompt, sampling=wanted.sampling, max_tokens=wanted.max_tokens, n_ctx=N_CTX, scheduler=scheduler
-        )
-        whole = rng.random() < 0.7
-        open_answers.append((answer, wanted, whole))
-        if rng.random() < 0.02:
+    while n > 0:
+        for wanted in rng.choices(requests, k=min(n, rng.choice([1, 8, 16]))):
+            n -= 1
+            answer = model.generate(
+                wanted.prompt, sampling=wanted.sampling, max_tokens=wanted.max_tokens, n_ctx=N_CTX, scheduler=scheduler
+            )
+            open_answers.append((answer, wanted, rng.random() < 0.7))
+        if rng.random() < 0.2:
             pins.append(model.pin(rng.choice(requests).prompt))
-        if pins and rng.random() < 0.02:
+        if pins and rng.random() < 0.2:
             pins.pop().close()
-        while len(open_answers) > 6 or (open_answers and rng.random() < 0.4):
-            check(*open_answers.pop(rng.randrange(len(open_answers))), rng)
+        rng.shuffle(open_answers)
+        while len(open_answers) > rng.choice([0, 4]):
+            check(*open_answers.pop(), rng)
     for each in open_answers:
         check(*each, rng)
     for pin in pins:

@@ -1,4 +1,4 @@
-"""The scheduler: every answer is that of its prompt alone, whoever else is served, and nobody waits longer than told."""
+"""The scheduler: every answer is that of its prompt alone, whoever else is served, and nobody waits too long."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_answers_are_those_of_each_alone(arch: str, tmp_path: Path) -> None:
                 )  # fmt: skip
 
 
-def test_each_step_has_all_answers_and_one_piece_of_a_prompt(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_step_has_all_answers_and_a_piece_of_prompts(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """So the longest gap between two tokens of an answer is a step with a piece of a prompt."""
     steps: list[dict[int, int]] = []
     step = Runner.step
@@ -84,9 +84,9 @@ def test_each_step_has_all_answers_and_one_piece_of_a_prompt(model: sb.Model, mo
         answers = [model.generate(prompt(i, n), scheduler=scheduler) for i, n in enumerate((5, 80, 90, 100))]
         for answer in answers:
             answer.run()
-    pieces = [[n for n in sizes.values() if n > 1] for sizes in steps]
-    assert max(map(len, pieces)) == 1
-    assert all(max(sizes.values()) <= 2 * loop_module.MIN_PIECE for sizes in steps if len(sizes) > 1)
+    for sizes in steps:
+        if 1 in sizes.values():
+            assert sum(n for n in sizes.values() if n > 1) <= 2 * loop_module.MIN_PIECE
     first = {key: next(i for i, sizes in enumerate(steps) if sizes.get(key) == 1) for s in steps for key in s}
     last = {key: max(i for i, sizes in enumerate(steps) if key in sizes) for s in steps for key in s}
     for key in first:

@@ -26,10 +26,14 @@ class Score:
         return float(np.nansum(self.logprobs, dtype=np.float64))
 
     @property
+    def n_bytes(self) -> int:
+        """Bytes of the tokens that have a log-probability."""
+        return sum(len(p) for p, lp in zip(self.pieces, self.logprobs, strict=True) if not math.isnan(lp))
+
+    @property
     def bits_per_byte(self) -> float:
         """Code length over the bytes of the scored tokens: comparable between models of different vocabularies."""
-        n_bytes = sum(len(p) for p, lp in zip(self.pieces, self.logprobs, strict=True) if not math.isnan(lp))
-        return -self.total / math.log(2) / n_bytes if n_bytes else math.nan
+        return -self.total / math.log(2) / self.n_bytes if self.n_bytes else math.nan
 
 
 def score(text: str | bytes, tokenizer: Tokenizer, n_ctx_train: int, new_session: Callable[[int], Session]) -> Score:
