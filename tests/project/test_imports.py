@@ -27,7 +27,7 @@ RUNTIME = {
     "tokenizer": _LOW | {"gguf"},
     "template": {"arguments", "protocols", "records", "types"},
     "grammar": {"arguments", "protocols", "text"},
-    "tools": {"arguments", "protocols", "records", "template", "text"},
+    "tools": {"arguments", "grammar", "protocols", "records", "template", "text"},
     "generation": {"arguments", "grammar", "handles", "protocols", "records", "tools", "types"},
     "chat": {
         "arguments",
