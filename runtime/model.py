@@ -526,7 +526,8 @@ class Model(Handle):
         With candidates text is read once, and each of them scored as what follows it: many in a step, to the same bits
         as alone. Text and candidates may be token ids, which are taken as they are. A candidate is tokenized for
         itself, so that no token goes across the border: where the model's tokens begin with a space, begin it with
-        one. Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
+        one. A prefix that is pinned with activations="int8x2" is not read again. Raises ContextOverflow for more tokens
+        than the model was trained for, and ValueError for none.
         """
         if candidates is not None:
             return self._score_behind("text", text, candidates)
@@ -547,7 +548,8 @@ class Model(Handle):
 
         found = continuations(prefix, candidates, self.tokenizer, name)
         found.check(self.config.n_ctx_train)
-        return found.score(self._runner_of_many(found.n_ctx, "int8x2"), self.tokenizer)
+        pinned = self._prefixes.of(("f16", "int8x2"))
+        return found.score(self._runner_of_many(found.n_ctx, "int8x2"), self.tokenizer, pinned)
 
     @memory_errors("score the candidates")
     def choose(

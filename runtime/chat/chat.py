@@ -171,18 +171,18 @@ class Chat(Handle):
         with self._lock:
             return self._go_on(results)
 
-    def reply(self) -> Reply:
+    def reply(self, *, constraint: Constraint | None = None) -> Reply:
         """Answers what the conversation ends with, and waits for that. As `stream_reply`."""
         with self._lock:
-            return self._go_on().run()
+            return self._go_on(constraint=constraint).run()
 
-    def stream_reply(self) -> Generation:
+    def stream_reply(self, *, constraint: Constraint | None = None) -> Generation:
         """Answers what the conversation ends with: the user's message, or results of tools, that it began with.
 
-        Raises ValueError if it ends with an answer.
+        constraint: as for `stream`. Raises ValueError if it ends with an answer.
         """
         with self._lock:
-            return self._go_on()
+            return self._go_on(constraint=constraint)
 
     def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
         message = Message("user", arguments.text("text", text))
@@ -190,9 +190,10 @@ class Chat(Handle):
         self._settle()
         return self._new_answer(self._history.asked(message), begun if begun.content else None, constraint)
 
-    def _go_on(self, results: Iterable[Any] | None = None) -> Generation:
+    def _go_on(self, results: Iterable[Any] | None = None, constraint: Constraint | None = None) -> Generation:
         self._settle()
-        return self._new_answer(self._history.to_answer() if results is None else self._history.with_results(results))
+        asked = self._history.to_answer() if results is None else self._history.with_results(results)
+        return self._new_answer(asked, constraint=constraint)
 
     def _new_answer(
         self, asked: list[Message], begun: Message | None = None, constraint: Constraint | None = None

@@ -243,7 +243,7 @@ class Decoder:
         """Tokens that come next without logits."""
         for processor in self._processors:
             if forced := processor.forced():
-                return forced
+                return forced if all(other.allows(forced) for other in self._processors) else ()
         return ()
 
 

@@ -64,6 +64,7 @@ RUNTIME = {
     },
     "scoring": _LOW | {"session"},
     "embedding": _LOW | {"gguf", "session", "tokenizer"},
+    "batch": _LOW | {"generation", "grammar", "model", "scheduler"},
     "evaluation": _LOW | {"gguf", "model", "session"},
     "bench": _LOW | {"inspect", "model", "session"},
     "imatrix": _LOW | {"evaluation", "gguf", "model"},
