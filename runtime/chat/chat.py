@@ -415,7 +415,7 @@ class Chat(Handle):
         required = None if begun else self._calling.required()
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
-            self.template.answer_lead, self._constraint or required,
+            self.template.answer_lead, required if self._constraint is None else self._constraint,
             self._calling.use(asked) if self._constraint is None else None, logprobs=self.logprobs,
             processors=self.processors, timeout=self.timeout,
         )  # fmt: skip
