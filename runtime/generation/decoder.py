@@ -26,6 +26,7 @@ from subbyte.runtime.generation.logprobs import token_logprob
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.sampling import Draw, Sampler, Sampling
+from subbyte.runtime.generation.tool_calls import ToolCallProcessor
 from subbyte.runtime.protocols import Tokenizer
 
 PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
@@ -290,8 +291,10 @@ def _chain(
     processors += map(CallersProcessor, options.processors)
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
+    banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
     if options.constraint is not None:
-        banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
         matcher = options.constraint.matcher(tokenizer)
         processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
+    elif options.tools is not None and options.tools.grammars is not None:
+        processors.append(ToolCallProcessor(options.tools.grammars, output, tokenizer, banned))
     return processors
