@@ -29,7 +29,10 @@ class Continuations:
 
     @property
     def n_ctx(self) -> int:
-        """Positions that prefix and longest candidate take; the last token of a candidate is not computed."""
+        """Positions that prefix and longest candidate take; the last token of a candidate is not computed.
+
+        Where long contexts have a rope of their own (Phi-3), all candidates have that of this one.
+        """
         return len(self.prefix) + max(map(len, self.candidates), default=1) - 1
 
     def check(self, n_ctx_train: int) -> None:
