@@ -293,5 +293,6 @@ def _chain(
     if options.constraint is not None:
         banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
         matcher = options.constraint.matcher(tokenizer)
-        processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
+        forces = not s.banned  # texts are banned in logits alone
+        processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned, forces=forces))
     return processors
