@@ -19,7 +19,7 @@ class Review:
 
 
 def main(text: str, name: str = "smollm2") -> None:
-    with sb.load(name) as model, model.chat() as chat:
+    with sb.load(name) as model, model.chat(sampling=sb.Sampling(temperature=0)) as chat:
         review = chat.object(f"Sum up as JSON, with mood and stars: {text}", Review)
         print(f"{review.mood}, {review.stars} of 5: {review.summary}")
 

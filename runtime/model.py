@@ -347,6 +347,7 @@ class Model(Handle):
         system: str | None = None,
         messages: Iterable[MessageSource] = (),
         tools: Iterable[ToolSource] = (),
+        tool_choice: str = "auto",
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Iterable[str] = (),
@@ -370,6 +371,7 @@ class Model(Handle):
         what holds. system: the system prompt. messages: what was said before, `Message`s or mappings as OpenAI's API
         has them; where the last one is the user's, `Chat.reply` answers it. tools: functions that the model may call,
         or descriptions of them, as `Tool.of` takes them; ValueError for a model whose template knows no tools.
+        tool_choice: as in `Chat`.
         max_tokens: of each answer; None: what the context holds. stop: strings that end an answer. thinking and
         reasoning_budget: as in `Chat`. template: a chat template instead of the file's. variables: for the chat
         template. reasoning: "open" where each answer begins with reasoning that neither the prompt nor the model opens
@@ -412,7 +414,7 @@ class Model(Handle):
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
-            messages=history, tools=known_tools, tool_format=tool_format,
+            messages=history, tools=known_tools, tool_format=tool_format, tool_choice=tool_choice,
         )  # fmt: skip
 
     @memory_errors("begin an answer")
@@ -524,7 +526,8 @@ class Model(Handle):
         With candidates text is read once, and each of them scored as what follows it: many in a step, to the same bits
         as alone. Text and candidates may be token ids, which are taken as they are. A candidate is tokenized for
         itself, so that no token goes across the border: where the model's tokens begin with a space, begin it with
-        one. Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
+        one. A prefix that is pinned with activations="int8x2" is not read again. Raises ContextOverflow for more tokens
+        than the model was trained for, and ValueError for none.
         """
         if candidates is not None:
             return self._score_behind("text", text, candidates)
@@ -545,7 +548,8 @@ class Model(Handle):
 
         found = continuations(prefix, candidates, self.tokenizer, name)
         found.check(self.config.n_ctx_train)
-        return found.score(self._runner_of_many(found.n_ctx, "int8x2"), self.tokenizer)
+        pinned = self._prefixes.of(("f16", "int8x2"))
+        return found.score(self._runner_of_many(found.n_ctx, "int8x2"), self.tokenizer, pinned)
 
     @memory_errors("score the candidates")
     def choose(

@@ -1,7 +1,7 @@
 """Conversations: messages to prompts, over one session whose KV cache is kept from turn to turn."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, get_args, overload
@@ -10,6 +10,7 @@ from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation
+from subbyte.runtime.chat.calling import Calling
 from subbyte.runtime.chat.history import History
 from subbyte.runtime.chat.messages import Message, clean
 from subbyte.runtime.chat.objects import as_object
@@ -18,7 +19,7 @@ from subbyte.runtime.chat.prompt_rows import PromptRows
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.chat.settings import ChatSettings
-from subbyte.runtime.generation.events import Reply, StopReason
+from subbyte.runtime.generation.events import Event, Reply, StopReason
 from subbyte.runtime.generation.generation import Generation, Host
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
@@ -28,7 +29,6 @@ from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.tools.format import ToolFormat
-from subbyte.runtime.tools.parser import ToolUse
 from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.types import CheckpointUse
 
@@ -74,6 +74,7 @@ class Chat(Handle):
         messages: Sequence[Message] = (),
         tools: Mapping[str, Tool] | None = None,
         tool_format: ToolFormat | None = None,
+        tool_choice: str = "auto",
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
@@ -88,8 +89,8 @@ class Chat(Handle):
         self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler = Sampler(options.sampling)
-        self.tools: Mapping[str, Tool] = dict(tools or {})
-        self._tool_format = tool_format
+        self._calling = Calling(tools or {}, tool_format, tokenizer)
+        self._calling.choose(tool_choice)
         self._rows = PromptRows(template, tool_format, self.tools.values())
         self._history = History(messages)
         self._constraint: Constraint | None = None  # of the last answer
@@ -130,6 +131,17 @@ class Chat(Handle):
         with self._lock:
             return self._answer_to(text, prefill, constraint)
 
+    def astream(
+        self, text: str, *, prefill: str = "", constraint: Constraint | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Sends a user message; the events of the answer for an event loop, which waits for none of them. As `stream`.
+
+        Closing the generator, or cancelling the task that awaits it, ends the answer, and `messages` keeps what came.
+        """
+        from subbyte.runtime.generation.asynchronous import stream_events
+
+        return stream_events(lambda: self.stream(text, prefill=prefill, constraint=constraint))
+
     @overload
     def object(self, text: str, schema: type[T], *, prefill: str = "") -> T: ...
     @overload
@@ -159,18 +171,18 @@ class Chat(Handle):
         with self._lock:
             return self._go_on(results)
 
-    def reply(self) -> Reply:
+    def reply(self, *, constraint: Constraint | None = None) -> Reply:
         """Answers what the conversation ends with, and waits for that. As `stream_reply`."""
         with self._lock:
-            return self._go_on().run()
+            return self._go_on(constraint=constraint).run()
 
-    def stream_reply(self) -> Generation:
+    def stream_reply(self, *, constraint: Constraint | None = None) -> Generation:
         """Answers what the conversation ends with: the user's message, or results of tools, that it began with.
 
-        Raises ValueError if it ends with an answer.
+        constraint: as for `stream`. Raises ValueError if it ends with an answer.
         """
         with self._lock:
-            return self._go_on()
+            return self._go_on(constraint=constraint)
 
     def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
         message = Message("user", arguments.text("text", text))
@@ -178,9 +190,10 @@ class Chat(Handle):
         self._settle()
         return self._new_answer(self._history.asked(message), begun if begun.content else None, constraint)
 
-    def _go_on(self, results: Iterable[Any] | None = None) -> Generation:
+    def _go_on(self, results: Iterable[Any] | None = None, constraint: Constraint | None = None) -> Generation:
         self._settle()
-        return self._new_answer(self._history.to_answer() if results is None else self._history.with_results(results))
+        asked = self._history.to_answer() if results is None else self._history.with_results(results)
+        return self._new_answer(asked, constraint=constraint)
 
     def _new_answer(
         self, asked: list[Message], begun: Message | None = None, constraint: Constraint | None = None
@@ -238,6 +251,27 @@ class Chat(Handle):
             self._settle()
             self._history, self._constraint, self._now = History(), None, datetime.now()
 
+    def fork(self) -> "Chat":
+        """A conversation of its own that begins with the same messages and settings; what is computed is copied.
+
+        Raises ResourceError without memory for that.
+        """
+        with self._lock:
+            self._settle()
+            options = GenerationOptions(
+                self.sampling, self.max_tokens, reasoning_budget=self._reasoning_budget, logprobs=self.logprobs,
+                processors=self.processors, timeout=self.timeout,
+            )  # fmt: skip
+            other = Chat(
+                self.session.fork(), self.tokenizer, self.template, reasoning_format=self._reasoning_format,
+                options=options, system=self._system, thinking=self._thinking, variables=self.variables,
+                reasoning="open" if self._begins_open else "auto", messages=self._history.everything, tools=self.tools,
+                tool_format=self._calling.format, tool_choice=self.tool_choice,
+            )  # fmt: skip
+            other.stop, other._constraint = self.stop, self._constraint
+            other._seen, other._now, other._ended = self._seen, self._now, self._ended
+            return other
+
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write system text and messages as JSON, whole or not at all. overwrite: also over a saved conversation.
 
@@ -289,6 +323,24 @@ class Chat(Handle):
         with self._lock:
             self._settle()
             self._system = system
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """The tools that the model may call, by name."""
+        return self._calling.tools
+
+    @property
+    def tool_choice(self) -> str:
+        """Whether answers call tools: "auto", "none", "required", or a tool's name; may be changed at any time.
+
+        With "none" what looks like a call is text; the tools stay in the prompt, and so in the cache. "required" and a
+        name need llguidance; an answer then is a call and ends with it.
+        """
+        return self._calling.choice
+
+    @tool_choice.setter
+    def tool_choice(self, choice: str) -> None:
+        self._calling.choose(choice)
 
     @property
     def settings(self) -> ChatSettings:
@@ -360,9 +412,11 @@ class Chat(Handle):
     def _reply_to(self, asked: list[Message], begun: Message | None = None) -> Generation:
         conversation = self._conversation(asked)
         start = self._start(conversation, begun)
+        required = None if begun else self._calling.required()
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
-            self.template.answer_lead, self._constraint, self._tool_use(asked), logprobs=self.logprobs,
+            self.template.answer_lead, self._constraint or required,
+            self._calling.use(asked) if self._constraint is None else None, logprobs=self.logprobs,
             processors=self.processors, timeout=self.timeout,
         )  # fmt: skip
         answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
@@ -372,11 +426,6 @@ class Chat(Handle):
     def _conversation(self, messages: list[Message]) -> Conversation:
         system = self._reasoning_format.system(self._system, self._thinking)
         return Conversation(self._rows.rows(system, messages), self._variables())
-
-    def _tool_use(self, asked: Sequence[Message]) -> ToolUse | None:
-        if not self.tools or self._tool_format is None or self._constraint is not None:
-            return None
-        return ToolUse(self._tool_format, self.tools, sum(len(message.tool_calls) for message in asked))
 
     def _start(self, conversation: Conversation, begun: Message | None) -> AnswerStart:
         """Where the answer starts, in tokens of the cache where they spell the same."""

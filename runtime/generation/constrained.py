@@ -28,20 +28,19 @@ class ConstraintProcessor(LogitsProcessor):
     It follows what `output` makes of the tokens, so that the grammar holds for the text of the reply: reasoning is
     free, but it must be closed before the model may end its turn; `BeforeAnswer` says what comes around it. Text that
     an answer was begun with is part of the answer.
-    banned: tokens that other processors make impossible. forces: whether tokens may come without the others being
-    asked. Raises ValueError where all that could end the answer is banned; its methods raise ConstraintError where
-    nothing is left to choose from.
+    banned: tokens that other processors make impossible. Raises ValueError where all that could end the answer is; its
+    methods raise ConstraintError where nothing is left to choose from.
     """
 
     def __init__(
         self, matcher: Matcher, options: GenerationOptions, output: OutputProcessor, tokenizer: Tokenizer,
-        prompt: Sequence[int], banned: Collection[int], *, forces: bool = True,
+        prompt: Sequence[int], banned: Collection[int],
     ) -> None:  # fmt: skip
         ends = tokenizer.eog.difference(banned)
         if not ends:
             raise ValueError("all end-of-generation tokens are banned, but a constraint ends the answer with one")
         self._matcher, self._output, self._tokenizer, self._banned = matcher, output, tokenizer, frozenset(banned)
-        self._forces, self._ends = forces, sorted(tokenizer.eog)
+        self._ends = sorted(tokenizer.eog)
         self._end = tokenizer.eos if tokenizer.eos in ends else min(ends)
         self._before = BeforeAnswer(options, output, tokenizer, prompt, matcher)
         self._begun = False  # whether the matcher has taken the answer so far, but for what is pending
@@ -54,9 +53,7 @@ class ConstraintProcessor(LogitsProcessor):
         if self._reasons:
             logits[self._ends] = -np.inf
         elif not mask_logits(logits, self._matcher.mask() if self._begun else self._before.mask()):
-            raise ConstraintError(
-                "the constraint leaves nothing: bans, biases or suppressed tokens ban all that may come next"
-            )
+            raise ConstraintError("biases, banned texts or the model's suppressed tokens ban all that may come next")
 
     def forced(self) -> Sequence[int]:
         """See `LogitsProcessor`."""
@@ -69,7 +66,7 @@ class ConstraintProcessor(LogitsProcessor):
             tokens = (self._end,)
         else:
             tokens = self._matcher.forced()
-        return tokens if self._forces and not self._banned.intersection(tokens) else ()
+        return () if self._banned.intersection(tokens) else tokens
 
     def accept(self, token: int) -> None:
         """See `LogitsProcessor`. Raises ValueError for the beginning of an answer that the grammar does not allow."""

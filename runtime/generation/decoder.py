@@ -26,6 +26,7 @@ from subbyte.runtime.generation.logprobs import token_logprob
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.sampling import Draw, Sampler, Sampling
+from subbyte.runtime.generation.tool_calls import ToolCallProcessor
 from subbyte.runtime.protocols import Tokenizer
 
 PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
@@ -242,7 +243,7 @@ class Decoder:
         """Tokens that come next without logits."""
         for processor in self._processors:
             if forced := processor.forced():
-                return forced
+                return forced if all(other.allows(forced) for other in self._processors) else ()
         return ()
 
 
@@ -290,9 +291,10 @@ def _chain(
     processors += map(CallersProcessor, options.processors)
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
+    banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
     if options.constraint is not None:
-        banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
         matcher = options.constraint.matcher(tokenizer)
-        forces = not s.banned  # texts are banned in logits alone
-        processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned, forces=forces))
+        processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
+    elif options.tools is not None and options.tools.grammars is not None:
+        processors.append(ToolCallProcessor(options.tools.grammars, output, tokenizer, banned))
     return processors

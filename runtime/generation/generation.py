@@ -93,6 +93,10 @@ class Host(ABC):
         """What is kept of recurrent states for the last answer's conversation."""
 
     @abstractmethod
+    def fork(self) -> "Host":
+        """What makes the answers of another conversation, which begins like this one."""
+
+    @abstractmethod
     def close(self) -> None:
         """No answers are wanted of it any more."""
 

@@ -10,7 +10,7 @@ from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.tools.call import ToolCall
-from subbyte.runtime.tools.parser import Piece, ToolUse
+from subbyte.runtime.tools.parser import BegunCall, Piece, ToolUse
 
 Delta: TypeAlias = TextDelta | ThinkingDelta | ToolCall
 _MAX_CONTROLS = 0x800  # lone surrogates that there are
@@ -79,6 +79,11 @@ class OutputProcessor:
     def stop_string(self) -> str | None:
         """The stop string that has come."""
         return self._stops.found
+
+    @property
+    def begun_call(self) -> BegunCall | None:
+        """What may become a call of a tool."""
+        return None if self._tools is None else self._tools.begun
 
     @property
     def thinking(self) -> str:

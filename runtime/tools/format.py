@@ -28,6 +28,10 @@ class Syntax(Protocol):
         """The texts that may be, or hold, control tokens."""
         ...
 
+    def is_certain(self, text: str) -> bool:
+        """Whether a text without a trigger is meant as a call."""
+        ...
+
     def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
         """Reads the calls that a trigger or start begins; Mismatch if it begins none."""
         ...
@@ -46,13 +50,15 @@ class ToolFormat:
 
     writer: how calls of the history are put into an answer's text, where the chat template shows none itself.
     in_system: the template takes tools as a key of the system message, as JSON text, not as a variable.
-    result_role: the role under which it shows results.
+    result_role: the role under which it shows results. in_channels: the name of the tool is in a header, which is not
+    part of the answer's text.
     """
 
     syntaxes: Sequence[Syntax]
     writer: ObjectCalls | PythonCalls | None = None
     in_system: bool = False
     result_role: str = "tool"
+    in_channels: bool = False
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -20,14 +20,15 @@ class ObjectCalls:
     """`open {"name": …, "arguments": {…}} close`, or a list of such objects between the marks.
 
     open: "" where a call is the answer's whole text, as of Llama 3. listed: whether a list is what the model writes;
-    both are read. arguments: the key of the arguments; either of the two known ones is read. The close mark may be
-    missing.
+    both are read. arguments: the key of the arguments; either of the two known ones is read. ids: whether an object
+    ends with an id. The close mark may be missing.
     """
 
     open: str
     close: str = ""
     listed: bool = False
     arguments: str = "arguments"
+    ids: bool = False
 
     @property
     def trigger(self) -> str:
@@ -43,6 +44,10 @@ class ObjectCalls:
     def marks(self) -> tuple[str, ...]:
         """The texts that may be, or hold, control tokens."""
         return (self.open, self.close)
+
+    def is_certain(self, text: str) -> bool:
+        """Whether a text without a trigger is meant as a call."""
+        return text.startswith('{"name": "')
 
     def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
         """Reads what an open mark begins."""
@@ -125,6 +130,10 @@ class NamedCalls:
     def marks(self) -> tuple[str, ...]:
         """The texts that may be, or hold, control tokens."""
         return (*self.section, self.open, self.name, self.id, self.arguments, self.close)
+
+    def is_certain(self, text: str) -> bool:
+        """Whether a text without a trigger is meant as a call: there is none."""
+        return False
 
     def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
         """Reads what an open mark begins."""

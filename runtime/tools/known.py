@@ -19,11 +19,11 @@ _PHI_4 = ObjectCalls("<|tool_call|>", "<|/tool_call|>", listed=True)
 
 CHANNELS: Mapping[str, ToolFormat] = {
     # gpt-oss: `to=functions.NAME` in the header of a message, whose recipient the parser of channels puts in front
-    "<|channel|>commentary": ToolFormat((NamedCalls("to=functions.", ""),)),
+    "<|channel|>commentary": ToolFormat((NamedCalls("to=functions.", " "),), in_channels=True),
     # Solar-Open: calls are a message of their own
     "<|tool_call:begin|>": ToolFormat((
         NamedCalls("<|tool_call:begin|>", "<|tool_call:args|>", "<|tool_call:end|>", name="<|tool_call:name|>"),
-    )),
+    ), in_channels=True),
 }  # fmt: skip
 """Formats within messages of channels, whose headers are not part of the answer, by a text of the template."""
 

@@ -1,5 +1,6 @@
 """Calls written as those of a programming language: Python's, and Gemma 4's."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,10 @@ class PythonCalls:
     def marks(self) -> tuple[str, ...]:
         """The texts that may be, or hold, control tokens."""
         return (self.open, self.close)
+
+    def is_certain(self, text: str) -> bool:
+        """Whether a text without a trigger is meant as a call."""
+        return re.match(r"\[\w+\(", text) is not None
 
     def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
         """Reads what an open mark begins."""
@@ -75,6 +80,10 @@ class BareKeyCalls:
     def marks(self) -> tuple[str, ...]:
         """The texts that may be, or hold, control tokens."""
         return (self.open, self.close, self.quote)
+
+    def is_certain(self, text: str) -> bool:
+        """Whether a text without a trigger is meant as a call: there is none."""
+        return False
 
     def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
         """Reads what an open mark begins."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from subbyte.runtime.tools.call import ToolCall, call_id
-from subbyte.runtime.tools.format import Place, ToolFormat
+from subbyte.runtime.tools.call_grammar import CallGrammars
+from subbyte.runtime.tools.format import Place, Syntax, ToolFormat
 from subbyte.runtime.tools.reader import Mismatch, Reader, Reading
 from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.tools.values import well_formed
@@ -15,15 +16,32 @@ Piece: TypeAlias = "str | ToolCall"
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """The tools that an answer may call, and the model's format. n_before: calls in the conversation before it."""
+    """The tools that an answer may call, and the model's format. n_before: calls in the conversation before it.
+
+    grammars: what calls may be, once they have begun; None: anything.
+    """
 
     format: ToolFormat
     tools: Mapping[str, Tool]
     n_before: int = 0
+    grammars: CallGrammars | None = None
 
     def parser(self) -> "ToolParser":
         """A parser of one answer."""
         return ToolParser(self.format, self.tools, self.n_before)
+
+
+class BegunCall(NamedTuple):
+    """What may become a call: its number in the answer, how it would be written, and its text so far."""
+
+    number: int
+    syntax: Syntax
+    text: str
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is meant as a call: text that no mark begins may be something else."""
+        return bool(self.syntax.trigger) or self.syntax.is_certain(self.text)
 
 
 class ToolParser:
@@ -40,13 +58,17 @@ class ToolParser:
         self._text = ""  # what was not given out, but for what the reader has
         self._searched = 0  # how much of that holds no beginning of a call
         self._call: tuple[Reader, Reading[None]] | None = None  # one that may have begun behind the text
+        self._syntax: Syntax | None = None  # of that one
+        self._n_begun = 0
         self._at_start = True  # only white space has come since the beginning, or since a call
         self._behind_call = False
 
     @property
-    def inside(self) -> bool:
-        """Whether a call may have begun."""
-        return self._call is not None
+    def begun(self) -> BegunCall | None:
+        """What may become a call; None while there is nothing of that kind."""
+        if self._call is None or self._syntax is None:
+            return None
+        return BegunCall(self._n_begun, self._syntax, self._call[0].text)
 
     def feed(self, text: str) -> list[Piece]:
         """What there is to show after the next text, in order."""
@@ -87,7 +109,8 @@ class ToolParser:
         reader = Reader(self._text[place.at :])
         self._text = self._text[: place.at]
         self._give(len(self._text.rstrip()), pieces)
-        self._call = reader, place.syntax.read(reader, self._tools)
+        self._call, self._syntax = (reader, place.syntax.read(reader, self._tools)), place.syntax
+        self._n_begun += 1
 
     def _read(self, reader: Reader, reading: Reading[None], pieces: list[Piece]) -> bool:
         try:

@@ -122,17 +122,19 @@ def _json_syntax(parts: _Parts) -> Syntax | None:
     inside = re.fullmatch(r'(?s)(.*?)\{\s*"name"\s*:\s*"', parts.open)
     key = re.fullmatch(r'"\s*,\s*"(arguments|parameters)"\s*:', behind_name)
     if inside and key:
-        close = re.sub(r'^\s*(,\s*"id"\s*:\s*"\w+"\s*)?\}', "", close)
+        id = re.match(r'\s*,\s*"id"\s*:\s*"\w+"', close)
+        close = _without_start(close[id.end() if id else 0 :], "}")
         head, tail = (parts.section[0] + inside[1]).strip(), (close + parts.section[1]).strip()
-        return ObjectCalls(_without_end(head, "["), _without_start(tail, "]"), head.endswith("["), key[1])
-    open, name, id = parts.open, "", ""
+        open, close = _without_end(head, "["), _without_start(tail, "]")
+        return ObjectCalls(open, close, head.endswith("["), key[1], id is not None)
+    open, name, id_mark = parts.open, "", ""
     if _ID in open:
         open, _, name = open.partition(_ID)
     elif _ID in behind_name:
-        id, _, behind_name = behind_name.partition(_ID)
+        id_mark, _, behind_name = behind_name.partition(_ID)
     if not open.strip() or not behind_name.strip():
         return None
-    return NamedCalls(open.strip(), behind_name.strip(), close, parts.section, id.strip(), name.strip())
+    return NamedCalls(open.strip(), behind_name.strip(), close, parts.section, id_mark.strip(), name.strip())
 
 
 def _tagged_syntax(parts: _Parts) -> Syntax:

@@ -42,6 +42,10 @@ class TaggedCalls:
         """The texts that may be, or hold, control tokens."""
         return (*self.section, self.open, self.behind_name, self.key, self.value, self.end, self.close)
 
+    def is_certain(self, text: str) -> bool:
+        """Whether a text without a trigger is meant as a call: there is none."""
+        return False
+
     def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
         """Reads what an open mark begins."""
         yield from reader.mark(self.section[0])

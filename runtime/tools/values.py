@@ -150,7 +150,7 @@ def typed(text: str, schema: object, root: Mapping[str, Any]) -> Any:
     root: the whole schema, which `$ref` refers to. Text that is no value of the schema's kinds stays text; a schema
     that names no kind takes what is JSON as that.
     """
-    kinds = _kinds(schema, root, 8)
+    kinds = kinds_of(schema, root)
     if kinds == {"string"}:
         return text
     value = _parsed(text.strip())
@@ -179,8 +179,12 @@ def _depth(text: str) -> int:
     return max(accumulate((1 if bracket in "([{" else -1 for bracket in _BRACKET.findall(text)), initial=0))
 
 
+def kinds_of(schema: object, root: Mapping[str, Any]) -> set[str]:
+    """The JSON types that a schema allows; none if it names none. root: the whole, which `$ref` refers to."""
+    return _kinds(schema, root, 8)
+
+
 def _kinds(schema: object, root: Mapping[str, Any], depth: int) -> set[str]:
-    """The JSON types that a schema allows; none if it names none."""
     if not isinstance(schema, Mapping) or not depth:
         return set()
     if isinstance(reference := schema.get("$ref"), str):

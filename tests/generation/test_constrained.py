@@ -175,12 +175,6 @@ def test_what_is_banned_and_all_that_is_allowed_is_an_error() -> None:
         Run(YES_NO, "no", sampling={"ignore_eos": True})
 
 
-def test_banned_texts_hold_for_what_is_certain_too() -> None:
-    assert Run(Constraint.choice(["hello", "help"]), "help", sampling={"banned": ["llo"]}).reply.text == "help"
-    with pytest.raises(ConstraintError, match="ban all that may come next"):
-        Run(Constraint.choice(["hello"]), "hello", sampling={"banned": ["llo"]})
-
-
 def test_no_other_kind_of_constraint_is_taken() -> None:
     with pytest.raises(TypeError, match=r"constraint is 'yes\|no', but must be a Constraint"):
         GenerationOptions(constraint="yes|no")  # type: ignore[arg-type]

@@ -47,6 +47,12 @@ def test_score(folder: Path) -> None:
     assert [line.partition(": ")[2] for line in lines if "bits per byte" in line] == ["in the inn", "then"]
 
 
+def test_choose(folder: Path) -> None:
+    lines = run(folder, "choose.py", "f32.gguf", "in", "the can", stdin="in the inn\nthen\n").splitlines()
+    assert [line.partition("): ")[2] for line in lines] == ["in the inn", "then"]
+    assert all(line.startswith(("in (in ", "the can (in ")) for line in lines)
+
+
 def test_perplexity_of_two(folder: Path) -> None:
     lines = run(folder, "perplexity_of_two.py", "f32.gguf", "q8_0.gguf", "text", "4").splitlines()
     assert [line.partition(":")[0] for line in lines[:2]] == ["f32.gguf", "q8_0.gguf"]

@@ -27,7 +27,7 @@ RUNTIME = {
     "tokenizer": _LOW | {"gguf"},
     "template": {"arguments", "protocols", "records", "types"},
     "grammar": {"arguments", "protocols", "text"},
-    "tools": {"arguments", "protocols", "records", "template", "text"},
+    "tools": {"arguments", "grammar", "protocols", "records", "template", "text"},
     "generation": {"arguments", "grammar", "handles", "protocols", "records", "tools", "types"},
     "chat": {
         "arguments",
@@ -64,6 +64,7 @@ RUNTIME = {
     },
     "scoring": _LOW | {"session"},
     "embedding": _LOW | {"gguf", "session", "tokenizer"},
+    "batch": _LOW | {"generation", "grammar", "model", "scheduler"},
     "evaluation": _LOW | {"gguf", "model", "session"},
     "bench": _LOW | {"inspect", "model", "session"},
     "imatrix": _LOW | {"evaluation", "gguf", "model"},

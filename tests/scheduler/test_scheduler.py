@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import threading
@@ -218,3 +219,30 @@ def test_a_chat_goes_on_from_what_it_has_computed(model: sb.Model) -> None:
     for reply, expected in zip(found, alone, strict=True):
         assert (reply.text, reply.tokens, reply.stop_reason) == (expected.text, expected.tokens, expected.stop_reason)
         assert reply.usage.prompt == expected.usage.prompt and reply.usage.reused >= expected.usage.reused
+
+
+def test_forks_of_a_chat_go_their_own_ways(model: sb.Model) -> None:
+    with model.scheduler(n_ctx=N_CTX) as scheduler:
+        for host in (None, scheduler):
+            with model.chat(sampling=GREEDY, max_tokens=3, n_ctx=N_CTX, system="on", scheduler=host) as chat:
+                chat.send("the thing")
+                with chat.fork() as fork:
+                    assert fork.messages == chat.messages and fork.settings == chat.settings
+                    reply, other = chat.send("and"), fork.send("and")
+                    assert other.text == reply.text and min(other.usage.reused, reply.usage.reused) > 0
+                    fork.send("in")
+                    assert len(fork.messages) == 6 and len(chat.messages) == 4
+
+
+def test_a_chat_in_an_event_loop(model: sb.Model) -> None:
+    async def main() -> None:
+        with model.scheduler(n_ctx=N_CTX) as scheduler:
+            with model.chat(sampling=GREEDY, max_tokens=20, scheduler=scheduler) as chat:
+                events = [event async for event in chat.astream("the thing")]
+                assert isinstance(events[-1], sb.Done) and chat.messages[1].content == events[-1].reply.text
+                stream = chat.astream("and")
+                await anext(stream)
+                await stream.aclose()
+                assert chat.last is not None and chat.last.stop_reason == "cancelled"
+
+    asyncio.run(main())

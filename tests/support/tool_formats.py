@@ -52,7 +52,7 @@ MINIMAX = ToolFormat((
 MINICPM = ToolFormat((
     TaggedCalls('<function name="', '">', '<param name="', '">', "</param>", "</function>", cdata=True),
 ))  # fmt: skip
-MISTRAL_V3 = ToolFormat((ObjectCalls("[TOOL_CALLS]", listed=True),))
+MISTRAL_V3 = ToolFormat((ObjectCalls("[TOOL_CALLS]", listed=True, ids=True),))
 MISTRAL_V11 = ToolFormat((NamedCalls("[TOOL_CALLS]", "[ARGS]", id="[CALL_ID]"),))
 MISTRAL_V13 = ToolFormat((NamedCalls("[TOOL_CALLS]", "[ARGS]"),))
 NEMOTRON = ToolFormat((ObjectCalls("<TOOLCALL>", "</TOOLCALL>", listed=True),))

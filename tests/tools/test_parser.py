@@ -114,10 +114,10 @@ def test_any_text_in_any_pieces_is_kept(format: ToolFormat, texts: list[str]) ->
 
 def test_what_may_become_a_call_is_held_back_and_no_more() -> None:
     parser = ToolParser(HERMES, TOOLS)
-    assert parser.feed("a < b <tool") == ["a < b"] and not parser.inside
+    assert parser.feed("a < b <tool") == ["a < b"] and parser.begun is None
     assert parser.feed("s and") == [" <tools and"]
-    assert parser.feed("\n<tool_call>") == [] and parser.inside
-    assert parser.feed(" x") == ["\n<tool_call> x"] and not parser.inside
+    assert parser.feed("\n<tool_call>") == [] and parser.begun is not None
+    assert parser.feed(" x") == ["\n<tool_call> x"] and parser.begun is None
     bare = ToolParser(LLAMA, TOOLS)
     assert bare.feed('{"na') == [] and bare.feed('tion": 1') == ['{"nation": 1']
     assert bare.feed(', "name') == [', "name'] and bare.finish() == []
