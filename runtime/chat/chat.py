@@ -28,7 +28,8 @@ class Chat(ChatState):
     `send_tool_results`. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
     nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
-    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell.
+    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell. `max_tokens`, `stop`,
+    `logprobs`, `processors` and `timeout` may be set for the next answers, as `Model.chat` takes them.
     """
 
     instead = "save it, and load it into another of Model.chat"

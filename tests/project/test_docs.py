@@ -66,7 +66,7 @@ def test_python_runs(page: str, files: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(files)
     namespace: dict[str, Any] = {"__name__": "page"}
     for number, code in enumerate(doc_pages.python_blocks(text_of(page)), 1):
-        exec(compile(code, f"{page}, block {number}", "exec"), namespace)
+        exec(compile(code, f"{page}, block {number}", "exec", dont_inherit=True), namespace)
 
 
 @pytest.mark.model

@@ -34,6 +34,10 @@ def test_chat(folder: Path) -> None:
     assert run(folder, "chat.py", "f32.gguf", stdin="in the inn\nthen\n\n").count("> ") >= 3
 
 
+def test_object(folder: Path) -> None:
+    assert " of 5: " in run(folder, "object.py", "It broke at once.", "f32.gguf")
+
+
 def test_stream(folder: Path) -> None:
     assert run(folder, "stream.py", "in the inn", "f32.gguf")
 
