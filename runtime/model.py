@@ -265,13 +265,16 @@ class Model(Handle):
         prefix: raw text (special as for `generate`), token ids, or messages for the chat template (with variables), of
         which that is kept which any conversation that begins with them has. path: a file to take it from if it is
         there, or else to write it to; refused whole (SubbyteError) if it is of another model, cache_type or prefix.
-        cache_type, activations: of those that are to begin from it. It is kept until the pin is closed. Raises
-        ContextOverflow, ResourceError.
+        cache_type, activations: of those that are to begin from it; so is n_ctx, that of `session`, where long contexts
+        have a rope of their own (Phi-3). It is kept until the pin is closed. Raises ContextOverflow, ResourceError.
         """
         tokens = self._prefix_tokens(prefix, special, variables or {})
         if not tokens:
             raise ValueError("prefix: there are no tokens to pin")
-        session = self.open_session(SessionOptions(len(tokens), cache_type, activations))
+        options = SessionOptions(None, cache_type, activations)
+        if len(tokens) > self._choose_context(options):
+            options = replace(options, n_ctx=len(tokens))
+        session = self.open_session(options)
         if path is not None and os.path.exists(arguments.path("path", path)):
             session.load(path)
             if session.tokens != tokens:

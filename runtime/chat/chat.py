@@ -54,7 +54,8 @@ class Chat(Handle):
     `send_tool_results`. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
     nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
-    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell.
+    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell. `max_tokens`, `stop`,
+    `logprobs`, `processors` and `timeout` may be set for the next answers, as `Model.chat` takes them.
     """
 
     instead = "save it, and load it into another of Model.chat"
@@ -415,7 +416,7 @@ class Chat(Handle):
         required = None if begun else self._calling.required()
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
-            self.template.answer_lead, self._constraint or required,
+            self.template.answer_lead, required if self._constraint is None else self._constraint,
             self._calling.use(asked) if self._constraint is None else None, logprobs=self.logprobs,
             processors=self.processors, timeout=self.timeout,
         )  # fmt: skip

@@ -29,7 +29,10 @@ class Continuations:
 
     @property
     def n_ctx(self) -> int:
-        """Positions that prefix and longest candidate take; the last token of a candidate is not computed."""
+        """Positions that prefix and longest candidate take; the last token of a candidate is not computed.
+
+        Where long contexts have a rope of their own (Phi-3), all candidates have that of this one.
+        """
         return len(self.prefix) + max(map(len, self.candidates), default=1) - 1
 
     def check(self, n_ctx_train: int) -> None:
@@ -65,7 +68,7 @@ class Continuations:
     def _read_prefix(self, runner: Runner, pinned: Iterable[TokenSequence]) -> tuple[TokenSequence, int]:
         """A sequence that holds the prefix, and how many tokens of it the last step had."""
         prefix, n_last = runner.new_sequence("f16", n_ctx=self.n_ctx), 0
-        begun, n = longest(pinned, self.prefix[:-1])
+        begun, n = longest(pinned, self.prefix[:-1], self.n_ctx)
         if begun is not None:
             prefix.take_over(begun, n)
         for step in packed([Segment(prefix, _ids(self.prefix[n:]))], runner.n_batch, 1):

@@ -243,6 +243,6 @@ def test_a_chat_in_an_event_loop(model: sb.Model) -> None:
                 stream = chat.astream("and")
                 await anext(stream)
                 await stream.aclose()
-                assert chat.last is not None and chat.last.stop_reason == "cancelled"
+                assert chat.last is not None and chat.last.stop_reason in ("cancelled", "length")  # if it was quick
 
     asyncio.run(main())
