@@ -9,6 +9,8 @@ from subbyte.runtime.tools.literal_calls import PythonCalls
 from subbyte.runtime.tools.reader import Reader, Reading
 from subbyte.runtime.tools.tool import Tool
 
+_MAX_BLANK = 64  # characters: more is not held back, nor dropped
+
 
 class Syntax(Protocol):
     """One way to write calls."""
@@ -73,14 +75,15 @@ class ToolFormat:
             places += [Place(blank, s) for s in self.syntaxes if s.starts and text.startswith(s.starts, blank)]
         return min((place for place in places if place.at >= 0), key=lambda place: place.at, default=None)
 
-    def held(self, text: str, *, at_start: bool) -> int:
-        """How many characters at the end of a text may be the beginning of a call, white space before it included."""
+    def held(self, text: str) -> int:
+        """How many characters at the end of a text may be the beginning of a call, with white space before it."""
         n = max((_overlap(text, s.trigger) for s in self.syntaxes), default=0)
-        blank = text.lstrip()
-        if at_start and any(start.startswith(blank) for s in self.syntaxes for start in s.starts):
-            return len(text)
-        before = text[: len(text) - n]
-        return len(text) - len(before.rstrip())
+        return n + n_blank(text[: len(text) - n])
+
+
+def n_blank(text: str) -> int:
+    """How many characters of white space at the end of a text would be dropped before a call."""
+    return min(len(text) - len(text.rstrip()), _MAX_BLANK)
 
 
 def _overlap(text: str, trigger: str) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from subbyte.runtime.tools.call import ToolCall, call_id
 from subbyte.runtime.tools.call_grammar import CallGrammars
-from subbyte.runtime.tools.format import Place, Syntax, ToolFormat
+from subbyte.runtime.tools.format import Place, Syntax, ToolFormat, n_blank
 from subbyte.runtime.tools.reader import Mismatch, Reader, Reading
 from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.tools.values import well_formed
@@ -100,7 +100,7 @@ class ToolParser:
             self._text, self._searched = self._text[n:], max(self._searched - n, 0)
         place = self._format.find(self._text, self._searched, at_start=self._at_start)
         if place is None:
-            self._give(len(self._text) - self._format.held(self._text, at_start=self._at_start), pieces)
+            self._give(len(self._text) - self._format.held(self._text), pieces)
             return False
         self._begin(place, pieces)
         return True
@@ -108,7 +108,7 @@ class ToolParser:
     def _begin(self, place: Place, pieces: list[Piece]) -> None:
         reader = Reader(self._text[place.at :])
         self._text = self._text[: place.at]
-        self._give(len(self._text.rstrip()), pieces)
+        self._give(place.at - n_blank(self._text), pieces)
         self._call, self._syntax = (reader, place.syntax.read(reader, self._tools)), place.syntax
         self._n_begun += 1
 
@@ -142,5 +142,5 @@ class ToolParser:
         text, self._text = self._text[:n], self._text[n:]
         self._searched = max(self._searched - n, 0)
         if text:
-            self._at_start = self._behind_call = False
+            self._at_start, self._behind_call = self._at_start and text.isspace(), False
             pieces.append(text)

@@ -22,6 +22,7 @@ _SCHEMA = {"type": "object", "properties": {key: {"type": "string"} for key in _
 TOOLS = [{"type": "function", "function": {"name": n, "description": "d", "parameters": _SCHEMA}} for n in _NAMES]
 
 _RESULT_ROLES = ("tool", "tool_response")  # the second: Granite 3.0
+_MAX_MARK = 128  # characters: no vendor's is as long
 _CDATA = "<![CDATA["
 
 Render = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]] | None], str | None]
@@ -57,7 +58,8 @@ def probe(render: Render, reasoning_end: str, ends: Sequence[str]) -> Syntax | N
     reasoning_end: what closes reasoning, which may stand before a call. ends: texts of tokens that end an answer.
     """
     parts = _parts(render, reasoning_end, ends)
-    return None if parts is None else _syntax(parts)
+    syntax = None if parts is None else _syntax(parts)
+    return None if syntax is None or max(map(len, syntax.marks)) > _MAX_MARK else syntax
 
 
 def shows_tools(render: Render) -> bool:
@@ -111,10 +113,10 @@ def _syntax(parts: _Parts) -> Syntax | None:
     head, tail = parts.section[0] + parts.open, parts.close + parts.section[1]
     if parts.behind_name == "(" and parts.assigns in ("='", '="'):
         return PythonCalls(_without_end(head, "["), _without_start(tail, parts.assigns[1], ")", "]"))
-    if parts.behind_name == "{" and parts.assigns.startswith(":") and len(parts.assigns) > 1:
-        quote = parts.assigns[1:]
+    quote = parts.assigns[1:].strip()
+    if parts.behind_name == "{" and parts.assigns.startswith(":") and quote and parts.open.strip():
         return BareKeyCalls(parts.open.strip(), _without_start(parts.close, quote, "}"), quote)
-    return _tagged_syntax(parts) if parts.assigns.strip() and "<" in parts.next_key else None
+    return _tagged_syntax(parts) if "<" in parts.next_key else None
 
 
 def _json_syntax(parts: _Parts) -> Syntax | None:
@@ -137,14 +139,14 @@ def _json_syntax(parts: _Parts) -> Syntax | None:
     return NamedCalls(open.strip(), behind_name.strip(), close, parts.section, id_mark.strip(), name.strip())
 
 
-def _tagged_syntax(parts: _Parts) -> Syntax:
+def _tagged_syntax(parts: _Parts) -> Syntax | None:
     key = parts.next_key[parts.next_key.rfind("<") :].strip()
     end = _first_tags(_common_start(parts.close + parts.section[1], parts.next_key))
     behind_name = _without_end(parts.behind_name, key)
-    close = parts.close[len(end) :].strip()
-    return TaggedCalls(
-        parts.open.strip(), behind_name, key, parts.assigns, end.rstrip(), close, parts.section, parts.cdata
-    )
+    open, value, close, end = parts.open.strip(), parts.assigns, parts.close[len(end) :].strip(), end.rstrip()
+    if not all(mark.strip() for mark in (open, key, value, end, close)):
+        return None
+    return TaggedCalls(open, behind_name, key, value, end, close, parts.section, parts.cdata)
 
 
 def _split(text: str, *parts: str) -> list[str] | None:

@@ -177,6 +177,14 @@ def test_prose_about_functions_is_text() -> None:
     assert pieces(GPT_OSS, *text) == [text]
 
 
+def test_much_white_space_is_text_and_does_not_hide_a_call() -> None:
+    many = " " * 100
+    for format, call in ((LLAMA, '{"name": "clock"}'), (HERMES, '<tool_call>{"name": "clock"}</tool_call>')):
+        whole = pieces(format, many + call + many)
+        assert whole[0] == " " * 36 and calls(whole) == [("clock", {})] and len(whole) == 2
+        assert pieces(format, *(many + call + many)) == whole
+
+
 def test_deep_and_endless_calls_are_text() -> None:
     for start in ('<tool_call>{"name": ' + "[" * 100_000, '<tool_call>{"name": "' + "<tool_call>" * 10_000):
         assert pieces(HERMES, start) == [start]
