@@ -296,5 +296,6 @@ def _chain(
         matcher = options.constraint.matcher(tokenizer)
         processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
     elif options.tools is not None and options.tools.grammars is not None:
-        processors.append(ToolCallProcessor(options.tools.grammars, output, tokenizer, banned))
+        options.tools.grammars.prepare(options.tools.format.syntaxes)
+        processors.append(ToolCallProcessor(options.tools.grammars, output, banned))
     return processors

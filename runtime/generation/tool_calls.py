@@ -1,48 +1,49 @@
 """The logits processor of tool calls: from the moment a call begins it can only become one that fits its schema."""
 
-import logging
 from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ConstraintError, SubbyteError
+from subbyte.errors import ConstraintError
 from subbyte.kernels import mask_logits
 from subbyte.runtime.generation.logits_processors import LogitsProcessor
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.grammar.matcher import Matcher
-from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.tools.call_grammar import CallGrammars
-from subbyte.runtime.tools.format import Syntax
-
-_log = logging.getLogger("subbyte")
+from subbyte.runtime.tools.parser import BegunCall
 
 
 class ToolCallProcessor(LogitsProcessor):
     """Leaves the tokens that a call's grammar allows, while one is written; all tokens else.
 
-    A call that has begun in a way that its grammar does not know is left alone: what comes of it is parsed as it is.
-    banned: tokens that other processors make impossible.
+    A call that goes another way than its grammar, or needs too much of it, is left alone: what comes of it is parsed as
+    it is. banned: tokens that other processors make impossible.
     """
 
-    def __init__(
-        self, grammars: CallGrammars, output: OutputProcessor, tokenizer: Tokenizer, banned: Collection[int]
-    ) -> None:
-        self._grammars, self._output, self._tokenizer, self._banned = grammars, output, tokenizer, frozenset(banned)
+    def __init__(self, grammars: CallGrammars, output: OutputProcessor, banned: Collection[int]) -> None:
+        self._grammars, self._output, self._banned = grammars, output, frozenset(banned)
         self._matcher: Matcher | None = None
-        self._n_seen = 0  # beginnings of calls
+        self._number = 0  # of the last call that has begun
         self._pending: list[int] = []
 
     def apply(self, logits: NDArray[np.float32], context: Sequence[int]) -> None:
         """See `LogitsProcessor`."""
         self._catch_up()
-        if self._matcher is not None and not mask_logits(logits, self._matcher.mask()):
+        try:
+            mask = None if self._matcher is None else self._matcher.mask()
+        except ConstraintError:
+            mask = self._matcher = None
+        if mask is not None and not mask_logits(logits, mask):
             raise ConstraintError("logit_bias, or the model's list of suppressed tokens, bans all that may come next")
 
     def forced(self) -> Sequence[int]:
         """See `LogitsProcessor`."""
         self._catch_up()
-        tokens = () if self._matcher is None else self._matcher.forced()
+        try:
+            tokens = () if self._matcher is None else self._matcher.forced()
+        except ConstraintError:
+            tokens, self._matcher = (), None
         return () if self._banned.intersection(tokens) else tokens
 
     def accept(self, token: int) -> None:
@@ -53,24 +54,31 @@ class ToolCallProcessor(LogitsProcessor):
         """Takes what has come since the last time."""
         if not self._pending:
             return
-        if self._matcher is not None:
-            for token in self._pending:
-                self._matcher.consume(token)
-            if self._matcher.is_complete:
-                self._matcher = None
-        self._pending.clear()
         begun = self._output.begun_call
-        if self._matcher is None and begun is not None and begun.number > self._n_seen and begun.is_certain:
-            self._n_seen = begun.number
-            self._matcher = self._begin(begun.text[len(begun.syntax.trigger) :], begun.syntax)
+        if begun is None or begun.number != self._number:
+            self._matcher = None
+        if self._matcher is not None:
+            self._matcher = _behind(self._matcher, self._pending)
+        elif begun is not None and begun.number > self._number and begun.is_certain:
+            self._number = begun.number
+            self._matcher = self._begin(begun)
+        self._pending.clear()
 
-    def _begin(self, text: str, syntax: Syntax) -> Matcher | None:
-        try:
-            matcher = self._grammars.rest(syntax).matcher(self._tokenizer)
-            matcher.consume_text(text.encode())
-        except ConstraintError:
-            return None
-        except (SubbyteError, ValueError) as error:
-            _log.info("calls of tools are not constrained: %s", error)
-            return None
-        return None if matcher.is_complete else matcher
+    def _begin(self, begun: BegunCall) -> Matcher | None:
+        matcher = self._grammars.matcher(begun.syntax)
+        if matcher is not None:
+            try:
+                matcher.consume_text(begun.text[len(begun.syntax.trigger) :].encode())
+            except ConstraintError:
+                return None
+        return matcher
+
+
+def _behind(matcher: Matcher, tokens: Sequence[int]) -> Matcher | None:
+    """The matcher behind these tokens; None where there is nothing left to hold to."""
+    try:
+        for token in tokens:
+            matcher.consume(token)
+    except ConstraintError:
+        return None
+    return None if matcher.is_complete else matcher

@@ -5,10 +5,13 @@ more: arguments in the order of the schema and no others, separators as Python's
 """
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from subbyte.errors import ResourceError
 from subbyte.runtime.grammar.constraint import Constraint
+from subbyte.runtime.grammar.matcher import Matcher
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.tools.format import Syntax
 from subbyte.runtime.tools.json_calls import NamedCalls, ObjectCalls
@@ -17,6 +20,7 @@ from subbyte.runtime.tools.tagged_calls import TaggedCalls
 from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.tools.values import kinds_of
 
+_log = logging.getLogger("subbyte")
 _STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
 _JSON_KINDS = {"integer", "number", "boolean", "null"}  # written alike in JSON and in the literals of other syntaxes
 _PYTHON = {"string": "STRING", "boolean": '("True" | "False")'}
@@ -33,26 +37,41 @@ pairs: STRING ": " py (", " STRING ": " py)*
 
 
 class CallGrammars:
-    """The grammars of one conversation's tools, made when they are first wanted."""
+    """The grammars of one conversation's tools, each made once; none where llguidance is not installed."""
 
     def __init__(self, tools: Mapping[str, Tool], tokenizer: Tokenizer) -> None:
         self._tools, self._tokenizer = tools, tokenizer
-        self._made: dict[tuple[Syntax, bool, str | None], Constraint] = {}
+        self._rests: dict[Syntax, Constraint | None] = {}
 
-    def rest(self, syntax: Syntax) -> Constraint:
-        """What may follow the trigger of a syntax; of one without a trigger, the whole call."""
-        return self._constraint(syntax, whole=False, name=None)
+    def prepare(self, syntaxes: Iterable[Syntax]) -> None:
+        """Makes the grammars of syntaxes ahead of the answer, so that none waits for them."""
+        for syntax in syntaxes:
+            if syntax not in self._rests:
+                self._rests[syntax] = self._rest(syntax)
+
+    def matcher(self, syntax: Syntax) -> Matcher | None:
+        """The state of a call behind the trigger of a syntax, or, of one without, at its beginning; None: of no known
+        grammar."""
+        self.prepare([syntax])
+        rest = self._rests[syntax]
+        return None if rest is None else rest.matcher(self._tokenizer)
 
     def whole(self, syntax: Syntax, name: str | None) -> Constraint:
-        """A call from its beginning on. name: of the one tool that may be called; None: of any."""
-        return self._constraint(syntax, whole=True, name=name)
+        """A call from its beginning on. name: of the one tool that may be called; None: of any.
 
-    def _constraint(self, syntax: Syntax, *, whole: bool, name: str | None) -> Constraint:
-        key = syntax, whole, name
-        if key not in self._made:
-            tools = self._tools if name is None else {name: self._tools[name]}
-            self._made[key] = Constraint.lark(_Grammar(syntax, tools, self._tokenizer).text(whole=whole))
-        return self._made[key]
+        Raises ResourceError without llguidance.
+        """
+        tools = self._tools if name is None else {name: self._tools[name]}
+        return Constraint.lark(_Grammar(syntax, tools, self._tokenizer).text(whole=True))
+
+    def _rest(self, syntax: Syntax) -> Constraint | None:
+        try:
+            rest = Constraint.lark(_Grammar(syntax, self._tools, self._tokenizer).text(whole=False))
+            rest.matcher(self._tokenizer)  # which reads the vocabulary, once for a model
+        except (ResourceError, ValueError) as error:
+            _log.info("calls of tools are not held to their schemas: %s", error)
+            return None
+        return rest
 
 
 class _Grammar:

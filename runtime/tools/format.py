@@ -16,6 +16,11 @@ class Syntax(Protocol):
     """One way to write calls."""
 
     @property
+    def open(self) -> str:
+        """What stands before each call."""
+        ...
+
+    @property
     def trigger(self) -> str:
         """What a call begins with, wherever it stands; "" for a syntax with `starts`."""
         ...

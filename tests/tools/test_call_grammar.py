@@ -62,8 +62,9 @@ def test_what_models_write_is_allowed(name: str, tmp_path: Path) -> None:
     words, syntax = vocabulary(format, tmp_path), syntax_of(format, answer)
     grammars = CallGrammars(TOOLS, words)
     trigger = syntax.trigger
-    for grammar, text in ((grammars.whole(syntax, None), answer), (grammars.rest(syntax), answer[len(trigger) :])):
-        matcher = grammar.matcher(words)
+    whole, rest = grammars.whole(syntax, None).matcher(words), grammars.matcher(syntax)
+    for matcher, text in ((whole, answer), (rest, answer[len(trigger) :])):
+        assert matcher is not None
         for token in words.encode(text, special=True):
             if matcher.is_complete:  # the first call, where each is marked
                 break
