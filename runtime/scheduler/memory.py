@@ -55,8 +55,8 @@ class Sequences:
             sequence = self._runner.new_sequence(self._cache_type, self._checkpoint_bytes)
             if donor is not None:
                 sequence.take_over(donor, n)
-        self.running.append(sequence)
         sequence.reuse(tokens)
+        self.running.append(sequence)
         return sequence
 
     def _bytes(self, n_positions: int) -> int:

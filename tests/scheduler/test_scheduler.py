@@ -7,8 +7,9 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import subbyte as sb
 from subbyte.errors import QueueFull, ResourceError
 from subbyte.runtime.scheduler import loop as loop_module
 from subbyte.runtime.session.runner import Runner, Segment
+from subbyte.runtime.session.sequence import Sequence as TokenSequence
 
 GREEDY = sb.Sampling(temperature=0)
 N_CTX = 160
@@ -246,3 +248,30 @@ def test_a_chat_in_an_event_loop(model: sb.Model) -> None:
                 assert chat.last is not None and chat.last.stop_reason in ("cancelled", "length")  # if it was quick
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_what_a_processor_raises_ends_its_own_answer(model: sb.Model, error: type[BaseException]) -> None:
+    def fail(logits: np.ndarray, tokens: Sequence[int]) -> None:
+        if len(tokens) > 5:
+            raise error("mine")
+
+    with model.scheduler(n_ctx=N_CTX) as scheduler:
+        others = [model.generate([i, 2], max_tokens=20, sampling=GREEDY, scheduler=scheduler) for i in range(3)]
+        answer = model.generate([1, 2], processors=[fail], sampling=GREEDY, scheduler=scheduler)
+        with pytest.raises(error, match="mine"):
+            answer.run()
+        assert len(answer.tokens) <= 4
+        for i, other in enumerate(others):
+            alone = model.generate([i, 2], max_tokens=20, sampling=GREEDY, n_ctx=N_CTX).run()
+            assert other.run().tokens == alone.tokens
+
+
+def test_no_memory_for_a_sequence_is_an_error_of_its_answer(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    with model.scheduler(n_ctx=N_CTX) as scheduler:
+        with monkeypatch.context() as context:
+            context.setattr(TokenSequence, "reuse", Mock(side_effect=MemoryError))
+            with pytest.raises(ResourceError, match="not enough memory"):
+                model.generate([1, 2], scheduler=scheduler).run()
+        assert model.generate([1, 2], max_tokens=2, scheduler=scheduler).run().stop_reason
+        assert scheduler.use.n_running == 0
