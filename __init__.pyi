@@ -77,7 +77,8 @@ from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
 from subbyte.runtime.measurement import Step as Step
-from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo, load as load
+from subbyte.runtime.loading import load as load
+from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo
 from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
 from subbyte.runtime.quantize.recipe import Recipe as Recipe
 from subbyte.runtime.report.report import (

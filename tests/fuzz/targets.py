@@ -33,7 +33,7 @@ from subbyte.runtime.evaluation.losses import are_losses
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import summarize
-from subbyte.runtime.model import load
+from subbyte.runtime.loading import load
 from subbyte.runtime.quantize.recipe import Recipe, format_recipe, read_recipe
 from subbyte.runtime.template.worker import answer
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
