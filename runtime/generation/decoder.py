@@ -26,6 +26,7 @@ from subbyte.runtime.generation.logprobs import token_logprob
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.sampling import Draw, Sampler, Sampling
+from subbyte.runtime.generation.tool_calls import ToolCallProcessor
 from subbyte.runtime.protocols import Tokenizer
 
 PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
@@ -79,7 +80,7 @@ class Decoder:
         opened = options.opened
         if tags and opened is None:
             opened = tags.opened(self.prompt, tokenizer)
-        self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead)
+        self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead, options.tools)
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
@@ -242,7 +243,7 @@ class Decoder:
         """Tokens that come next without logits."""
         for processor in self._processors:
             if forced := processor.forced():
-                return forced
+                return forced if all(other.allows(forced) for other in self._processors) else ()
         return ()
 
 
@@ -290,8 +291,11 @@ def _chain(
     processors += map(CallersProcessor, options.processors)
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
+    banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
     if options.constraint is not None:
-        banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
         matcher = options.constraint.matcher(tokenizer)
         processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
+    elif options.tools is not None and options.tools.grammars is not None:
+        options.tools.grammars.prepare(options.tools.format.syntaxes)
+        processors.append(ToolCallProcessor(options.tools.grammars, output, banned))
     return processors
