@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
 from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.scheduler.scheduler import Scheduler
     from subbyte.runtime.scoring.choice import Choice, Normalize
     from subbyte.runtime.scoring.score import Score
+    from subbyte.runtime.speculation.speculation import Speculation
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
 
@@ -347,6 +348,7 @@ class Model(Handle):
         checkpoint_bytes: int | None = None,
         scheduler: Scheduler | None = None,
         timeout: float | None = None,
+        draft: Draft = "lookup",
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
@@ -357,6 +359,9 @@ class Model(Handle):
         the prompt nor the model opens by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler:
         makes the answers together with those of others; the four before are then its own, whatever is given here.
         timeout: seconds after which an answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
+        draft: how tokens are guessed that are computed together with the last one: "lookup" in the conversation itself,
+        by a smaller `Model` of the same vocabulary, or None. It changes no token, and is used where it saves time;
+        models with recurrent states do without. Raises ValueError for a draft model that does not fit.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.generation.options import GenerationOptions
@@ -381,6 +386,7 @@ class Model(Handle):
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
+            speculation=self._speculation(draft, session),
         )  # fmt: skip
 
     @memory_errors("begin an answer")
@@ -400,6 +406,7 @@ class Model(Handle):
         activations: Activations = "int8",
         scheduler: Scheduler | None = None,
         timeout: float | None = None,
+        draft: Draft = "lookup",
     ) -> Generation:
         """Completes a prompt as raw text, without a chat template; reasoning is text like any other here.
 
@@ -428,7 +435,43 @@ class Model(Handle):
             ids = arguments.items("prompt", prompt, taken)
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, 0), scheduler)  # it never goes back
-        return complete(session, self.tokenizer, prompt, options, owns_session=True)
+        speculation = self._speculation(draft, session)
+        return complete(session, self.tokenizer, prompt, options, speculation=speculation, owns_session=True)
+
+    def _speculation(self, draft: Draft, session: Session | Host) -> Speculation | None:
+        """What an answer in this session is sped up with. None with recurrent states, which can't forget a draft."""
+        from subbyte.runtime.speculation.draft_model import DraftModel
+        from subbyte.runtime.speculation.prompt_lookup import PromptLookup
+        from subbyte.runtime.speculation.speculation import Speculation
+
+        drafter: DraftModel | PromptLookup
+        if draft is None:
+            return None
+        if isinstance(draft, Model):
+            self._check_draft(draft)
+            if self.plan.state_bytes:
+                return None
+            n_ctx = min(session.n_ctx, draft.config.n_ctx_train)
+            drafter = DraftModel(draft.session(n_ctx), self.config.n_vocab)
+        elif not isinstance(draft, str):
+            raise arguments.wrong_kind("draft", draft, "'lookup', a Model or None")
+        else:
+            arguments.choice("draft", draft, ("lookup",))
+            drafter = PromptLookup()
+        return None if self.plan.state_bytes else Speculation(drafter, session.times)
+
+    def _check_draft(self, draft: Model) -> None:
+        """Raises ValueError for a model that can't guess this one's tokens: ids that both have must be the same."""
+        key = "tokenizer.ggml.tokens"
+        ours, theirs = (model.metadata.span(key) for model in (self, draft))
+        assert ours is not None and theirs is not None
+        n = min(len(ours.data), len(theirs.data))
+        if ours.data[:n] != theirs.data[:n]:
+            found = f"draft: the vocabulary of {quoted(draft.path.name)} is not that of {quoted(self.path.name)}"
+            raise ValueError(f"{found}; take a smaller model of the same family, 'lookup' or None")
+        if draft.plan.state_bytes:
+            found = f"draft: {quoted(draft.path.name)} has recurrent states, which can't forget a guess"
+            raise ValueError(f"{found}; take a model without, 'lookup' or None")
 
     def _answers(self, options: SessionOptions, scheduler: Scheduler | None) -> Session | Host:
         """What makes answers: a session of these options, or a scheduler of this model."""
@@ -615,6 +658,9 @@ def load(
         gguf.close()
         raise
 
+
+Draft: TypeAlias = Model | Literal["lookup"] | None
+"""What guesses tokens for speculation, see `Model.chat`."""
 
 Models: TypeAlias = Model | str | os.PathLike[str]
 """A model, or a path or name to load it from, as `load` takes it."""

@@ -22,6 +22,7 @@ from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
+from subbyte.runtime.speculation.speculation import Speculation
 from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.types import CheckpointUse
 
@@ -44,7 +45,8 @@ class Chat(Handle):
     whatever ended an answer. One thread at a time may use it: while one waits in `send`, another gets SessionBusy, and
     nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
-    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell.
+    each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell. speculation: makes
+    answers faster, see `Decoder`.
     """
 
     instead = "save it, and load it into another of Model.chat"
@@ -61,6 +63,7 @@ class Chat(Handle):
         thinking: bool | None = None,
         variables: Mapping[str, Any] | None = None,
         reasoning: ReasoningStart = "auto",
+        speculation: Speculation | None = None,
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
@@ -74,7 +77,7 @@ class Chat(Handle):
         self._starts = AnswerStarts(template, tokenizer, reasoning_format.tags)
         self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
-        self._sampler = Sampler(options.sampling)
+        self._sampler, self._speculation = Sampler(options.sampling), speculation
         self._messages: list[Message] = []
         self._constraint: Constraint | None = None  # of the last answer
         self._unanswered: str | None = None
@@ -97,6 +100,7 @@ class Chat(Handle):
         """End a running answer and free the session's memory. Raises SessionBusy while another thread uses it."""
         with self._lock:
             self._settle()
+            self._speculation = None  # a draft model's session goes with the last reference
             self.session.close()
 
     def send(self, text: str, *, prefill: str = "", constraint: Constraint | None = None) -> Reply:
@@ -294,7 +298,10 @@ class Chat(Handle):
             self.template.answer_lead, logprobs=self.logprobs, processors=self.processors,
             constraint=self._constraint,
         )  # fmt: skip
-        answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
+        answer = Generation(
+            self.session, self.tokenizer, start.prompt, options, self._sampler,
+            begun=start.begun, speculation=self._speculation,
+        )  # fmt: skip
         self._asked, self._follows, self._answer = asked, (conversation, start), answer
         return answer
 

@@ -12,7 +12,19 @@ FOLDERS = {
 }
 
 # Modules beside the rooms, which import none of those.
-_LOW = {"arguments", "files", "handles", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
+_LOW = {
+    "arguments",
+    "files",
+    "handles",
+    "machine",
+    "measurement",
+    "protocols",
+    "records",
+    "step_times",
+    "tables",
+    "text",
+    "types",
+}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
     "arguments": {"text"},
@@ -27,7 +39,8 @@ RUNTIME = {
     "tokenizer": _LOW | {"gguf"},
     "template": {"arguments", "protocols", "records", "types"},
     "grammar": {"arguments", "protocols", "text"},
-    "generation": {"arguments", "grammar", "handles", "protocols", "records", "types"},
+    "speculation": {"protocols", "step_times"},
+    "generation": {"arguments", "grammar", "handles", "protocols", "records", "speculation", "step_times", "types"},
     "chat": {
         "arguments",
         "files",
@@ -37,12 +50,13 @@ RUNTIME = {
         "handles",
         "protocols",
         "records",
+        "speculation",
         "template",
         "text",
         "types",
     },
     "protocols": {"types"},
-    "session": {"arguments", "files", "handles", "machine", "text", "types"},
+    "session": {"arguments", "files", "handles", "machine", "step_times", "text", "types"},
     "inspect": _LOW | {"gguf", "source", "store"},
     "scheduler": {"generation", "handles", "session", "types"},
     "model": _LOW
@@ -55,6 +69,7 @@ RUNTIME = {
         "scheduler",
         "scoring",
         "session",
+        "speculation",
         "store",
         "template",
         "tokenizer",

@@ -1,0 +1,84 @@
+"""Speculation: how many of a drafter's guesses are computed with the next token, from what they have given so far."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from subbyte.runtime.speculation.drafter import N_KINDS, Drafter, Guess
+from subbyte.runtime.step_times import StepTimes
+
+MAX_DRAFTS = 15  # in a step, of all answers in it
+_PRIOR = 4.0  # guesses of each kind that count as counted
+_MEMORY = 0.97  # of a kind's counts that is kept with each guess more
+_LOSS = 0.01  # of the time of an answer's tokens that drafts which did not come true may have taken
+_AT_ONCE = 2.0  # steps that they may have taken beside that
+_CREDIT = 4.0  # steps that drafts which came true let them take more, at most
+_HOPELESS = 0.05  # of a chance, below which no guess more is asked for
+
+
+class Speculation:
+    """Chooses the number of drafts with which tokens are expected to come fastest; none where drafts do not pay.
+
+    What n drafts give is known by counts: how often guesses of each kind came true, also of those that were not
+    computed. What they take is known by `StepTimes`, and what a guess takes by its drafter. Where drafts have lost more
+    time than they may, there are no guesses until more tokens have come. None of that changes the tokens of an answer:
+    see `Decoder`.
+    """
+
+    def __init__(self, drafter: Drafter, times: StepTimes) -> None:
+        self._drafter, self._times = drafter, times
+        self._counted = [_PRIOR] * N_KINDS
+        self._came_true = [_PRIOR * chance for chance in drafter.chances]
+        self._guesses: deque[Guess] = deque()  # what may come next, computed or not
+        self._elapsed = self._lost = 0.0  # seconds: of the tokens without drafts, and more than these by drafts
+
+    def begin(self, context: Sequence[int]) -> None:
+        """A new answer, with its prompt."""
+        self._guesses.clear()
+        self._drafter.begin(context)
+
+    def drafts(self, context: Sequence[int], room: int) -> list[int]:
+        """Tokens that are worth to be computed behind the context with the next step, at most `room`."""
+        self._guesses.clear()
+        n = 1 + self._times.n_others
+        step = self._times.seconds(n)
+        most = min(room, MAX_DRAFTS // n)
+        if step is None or most < 1 or self._lost > _LOSS * self._elapsed + _AT_ONCE * step / n:
+            return []
+        before = self._drafter.seconds
+        best = self._best(context, most, n, step)
+        self._lost += self._drafter.seconds - before
+        if best:
+            self._lost += (self._times.seconds(n + best) or step) - step
+        return [guess.token for guess in list(self._guesses)[:best]]
+
+    def came(self, token: int, *, drafted: bool) -> None:
+        """Takes note of a token that has come. drafted: no step was needed for it."""
+        n = 1 + self._times.n_others
+        share = (self._times.seconds(n) or 0.0) / n
+        self._elapsed += share
+        if drafted:
+            self._lost = max(self._lost - share, -_CREDIT * share)
+        if self._guesses:
+            guess = self._guesses.popleft()
+            self._counted[guess.kind] = self._counted[guess.kind] * _MEMORY + 1.0
+            self._came_true[guess.kind] = self._came_true[guess.kind] * _MEMORY + (guess.token == token)
+            if guess.token != token:
+                self._guesses.clear()
+
+    def _best(self, context: Sequence[int], most: int, n: int, step: float) -> int:
+        """Asks for guesses as long as one may save more time than it takes; how many of them are best computed.
+
+        n: tokens of the step without them; step: the seconds that takes.
+        """
+        best, rate = 0, n / step
+        chance, expected = 1.0, float(n)
+        for guess in self._drafter.guesses(context):
+            self._guesses.append(guess)
+            chance *= self._came_true[guess.kind] / self._counted[guess.kind]
+            expected += chance
+            n_drafts = len(self._guesses)
+            if (found := expected / (self._times.seconds(n + n_drafts) or step)) > rate:
+                best, rate = n_drafts, found
+            if n_drafts == most or chance <= max(_HOPELESS, self._drafter.seconds_per_guess * n / step):
+                break
+        return best
