@@ -8,14 +8,15 @@ MOST = 32  # tokens of a step at most that is timed
 _KEPT = 5  # steps of each size
 _ENOUGH = 3  # steps of a size that are believed where they are slower than was expected
 _FORGOTTEN = 256  # steps after which a size that did not come again is unknown
-_GROWTH = 0.15  # of a step of one token: what a token more is expected to take where nothing is measured
+_GROWTH = 0.1  # of the shortest step: what a token more is expected to take at least where nothing is measured
+_BENT = 0.5  # of what a token more took so far, which it is expected to take from there on
 
 
 class StepTimes:
     """Seconds of a step by its number of tokens, each of which has its logits computed.
 
     The shortest of the last few counts, since a machine that does something else makes steps longer, never shorter. A
-    size that was not measured is expected to take little more than the one below, so that it is tried.
+    size that was not measured is expected to take somewhat more than the one below, so that it is tried.
 
     n_others: tokens of others that are in each step, where the steps are shared.
     """
@@ -35,19 +36,25 @@ class StepTimes:
             self._measured[n_tokens].append(seconds)
             self._last[n_tokens] = self._n_steps
 
+    def measured(self, n_tokens: int) -> float | None:
+        """What steps of so many tokens took lately; None if there were none."""
+        return None if self._is_old(n_tokens) else min(self._measured[n_tokens])
+
     def seconds(self, n_tokens: int) -> float | None:
         """What a step of so many tokens takes; None while no step of as many or fewer was measured."""
-        below = next((n for n in range(n_tokens - 1, 0, -1) if not self._is_old(n)), None)
-        expected = None
-        if below is not None:
-            shortest = min(self._measured[below])
-            expected = shortest * (1.0 + _GROWTH * (n_tokens - below) / (1.0 + _GROWTH * (below - 1)))
-        if self._is_old(n_tokens):
-            return expected
-        measured = self._measured[n_tokens]
-        if expected is None or len(measured) >= _ENOUGH:
-            return min(measured)
-        return min(expected, *measured)
+        measured, expected = self.measured(n_tokens), self._expected(n_tokens)
+        if measured is None or expected is None:
+            return expected if measured is None else measured
+        return measured if len(self._measured[n_tokens]) >= _ENOUGH else min(measured, expected)
+
+    def _expected(self, n_tokens: int) -> float | None:
+        """What it takes by steps of fewer tokens."""
+        known = [(n, seconds) for n in range(1, n_tokens) if (seconds := self.measured(n)) is not None]
+        if not known:
+            return None
+        (fewest, shortest), (n, seconds) = known[0], known[-1]
+        slope = _BENT * (seconds - shortest) / (n - fewest) if n > fewest else 0.0
+        return seconds + (n_tokens - n) * max(slope, _GROWTH * shortest)
 
     def _is_old(self, n_tokens: int) -> bool:
         return self._n_steps - self._last.get(n_tokens, -_FORGOTTEN) >= _FORGOTTEN

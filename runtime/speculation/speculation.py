@@ -30,6 +30,7 @@ class Speculation:
         self._came_true = [_PRIOR * chance for chance in drafter.chances]
         self._guesses: deque[Guess] = deque()  # what may come next, computed or not
         self._elapsed = self._lost = 0.0  # seconds: of the tokens without drafts, and more than these by drafts
+        self._sizes: tuple[int, int] | None = None  # tokens of the last step that had drafts, and without these
 
     def begin(self, context: Sequence[int]) -> None:
         """A new answer, with its prompt."""
@@ -39,6 +40,7 @@ class Speculation:
     def drafts(self, context: Sequence[int], room: int) -> list[int]:
         """Tokens that are worth to be computed behind the context with the next step, at most `room`."""
         self._guesses.clear()
+        self._settle()
         n = 1 + self._times.n_others
         step = self._times.seconds(n)
         most = min(room, MAX_DRAFTS // n)
@@ -48,7 +50,7 @@ class Speculation:
         best = self._best(context, most, n, step)
         self._lost += self._drafter.seconds - before
         if best:
-            self._lost += (self._times.seconds(n + best) or step) - step
+            self._sizes = n + best, n
         return [guess.token for guess in list(self._guesses)[:best]]
 
     def came(self, token: int, *, drafted: bool) -> None:
@@ -65,20 +67,32 @@ class Speculation:
             if guess.token != token:
                 self._guesses.clear()
 
+    def _settle(self) -> None:
+        """Adds what the last drafts took to what is lost."""
+        if self._sizes is not None:
+            with_drafts, without = map(self._times.measured, self._sizes)
+            self._lost += max((with_drafts or 0.0) - (without or 0.0), 0.0)
+            self._sizes = None
+
     def _best(self, context: Sequence[int], most: int, n: int, step: float) -> int:
         """Asks for guesses as long as one may save more time than it takes; how many of them are best computed.
 
         n: tokens of the step without them; step: the seconds that takes.
         """
         best, rate = 0, n / step
-        chance, expected = 1.0, float(n)
+        chance, expected, taken = 1.0, float(n), 0.0
         for guess in self._drafter.guesses(context):
             self._guesses.append(guess)
+            taken += self._drafter.seconds_per_guess
             chance *= self._came_true[guess.kind] / self._counted[guess.kind]
             expected += chance
             n_drafts = len(self._guesses)
-            if (found := expected / (self._times.seconds(n + n_drafts) or step)) > rate:
-                best, rate = n_drafts, found
-            if n_drafts == most or chance <= max(_HOPELESS, self._drafter.seconds_per_guess * n / step):
+            seconds = self._times.seconds(n + n_drafts) or step
+            if expected / seconds > rate:
+                best, rate = n_drafts, expected / seconds
+            one_more = (
+                self._drafter.seconds_per_guess * expected / (seconds + taken)
+            )  # tokens that it takes the time of
+            if n_drafts == most or chance <= max(one_more, _HOPELESS):
                 break
         return best
