@@ -6,9 +6,9 @@ from collections import deque
 
 MOST = 32  # tokens of a step at most that is timed
 _KEPT = 5  # steps of each size
-_ENOUGH = 3  # steps of a size that are believed where they are slower than was expected
+_ENOUGH = 2  # steps of a size that are believed where they are slower than was expected
 _FORGOTTEN = 256  # steps after which a size that did not come again is unknown
-_GROWTH = 0.1  # of the shortest step: what a token more is expected to take at least where nothing is measured
+_GROWTH = 0.2  # of the shortest step: what a token more is expected to take at least where nothing is measured
 _BENT = 0.5  # of what a token more took so far, which it is expected to take from there on
 
 

@@ -7,11 +7,13 @@ from subbyte.runtime.speculation.drafter import N_KINDS, Drafter, Guess
 from subbyte.runtime.step_times import StepTimes
 
 MAX_DRAFTS = 15  # in a step, of all answers in it
-_PRIOR = 4.0  # guesses of each kind that count as counted
+_PRIOR = 2.0  # guesses of each kind that count as counted
 _MEMORY = 0.97  # of a kind's counts that is kept with each guess more
 _LOSS = 0.01  # of the time of an answer's tokens that drafts which did not come true may have taken
 _AT_ONCE = 2.0  # steps that they may have taken beside that
-_CREDIT = 4.0  # steps that drafts which came true let them take more, at most
+_CREDIT = 16.0  # steps that drafts which came true let them take more, at most
+_MARGIN = 1.25  # times faster that drafts must be expected to be once they have lost what they may
+_LENGTHS = (1, 2, 3, 5, 7, 11, 15)  # numbers of drafts: with few of them, the time of each is known soon
 _HOPELESS = 0.05  # of a chance, below which no guess more is asked for
 
 
@@ -20,8 +22,8 @@ class Speculation:
 
     What n drafts give is known by counts: how often guesses of each kind came true, also of those that were not
     computed. What they take is known by `StepTimes`, and what a guess takes by its drafter. Where drafts have lost more
-    time than they may, there are no guesses until more tokens have come. None of that changes the tokens of an answer:
-    see `Decoder`.
+    time than they may, nothing is tried until more tokens have come. None of that changes the tokens of an answer: see
+    `Decoder`.
     """
 
     def __init__(self, drafter: Drafter, times: StepTimes) -> None:
@@ -44,10 +46,13 @@ class Speculation:
         n = 1 + self._times.n_others
         step = self._times.seconds(n)
         most = min(room, MAX_DRAFTS // n)
-        if step is None or most < 1 or self._lost > _LOSS * self._elapsed + _AT_ONCE * step / n:
+        if step is None or most < 1:
+            return []
+        careful = self._lost > _LOSS * self._elapsed + _AT_ONCE * step / n
+        if careful and self._drafter.seconds_per_guess:
             return []
         before = self._drafter.seconds
-        best = self._best(context, most, n, step)
+        best = self._best(context, most, n, step, careful=careful)
         self._lost += self._drafter.seconds - before
         if best:
             self._sizes = n + best, n
@@ -74,12 +79,13 @@ class Speculation:
             self._lost += max((with_drafts or 0.0) - (without or 0.0), 0.0)
             self._sizes = None
 
-    def _best(self, context: Sequence[int], most: int, n: int, step: float) -> int:
+    def _best(self, context: Sequence[int], most: int, n: int, step: float, *, careful: bool) -> int:
         """Asks for guesses as long as one may save more time than it takes; how many of them are best computed.
 
-        n: tokens of the step without them; step: the seconds that takes.
+        n: tokens of the step without them; step: the seconds that takes. careful: only so many that the time is known,
+        and faster by a margin.
         """
-        best, rate = 0, n / step
+        best, rate = 0, n / step * (_MARGIN if careful else 1.0)
         chance, expected, taken = 1.0, float(n), 0.0
         for guess in self._drafter.guesses(context):
             self._guesses.append(guess)
@@ -87,12 +93,15 @@ class Speculation:
             chance *= self._came_true[guess.kind] / self._counted[guess.kind]
             expected += chance
             n_drafts = len(self._guesses)
+            measured = self._times.measured(n + n_drafts)
             seconds = self._times.seconds(n + n_drafts) or step
-            if expected / seconds > rate:
-                best, rate = n_drafts, expected / seconds
             one_more = (
                 self._drafter.seconds_per_guess * expected / (seconds + taken)
             )  # tokens that it takes the time of
-            if n_drafts == most or chance <= max(one_more, _HOPELESS):
+            is_last = n_drafts == most or chance <= max(one_more, _HOPELESS)
+            may_be = (n_drafts in _LENGTHS or is_last) and not (careful and measured is None)
+            if may_be and expected / seconds > rate:
+                best, rate = n_drafts, expected / seconds
+            if is_last:
                 break
         return best
