@@ -8,8 +8,9 @@ MOST = 32  # tokens of a step at most that is timed
 _KEPT = 5  # steps of each size
 _ENOUGH = 2  # steps of a size that are believed where they are slower than was expected
 _FORGOTTEN = 256  # steps after which a size that did not come again is unknown
-_GROWTH = 0.2  # of the shortest step: what a token more is expected to take at least where nothing is measured
+_GROWTH = 0.2  # of a step: what a token more is expected to take where only that step is known
 _BENT = 0.5  # of what a token more took so far, which it is expected to take from there on
+_LEAST = 0.03  # of the shortest step: what it is expected to take at least
 
 
 class StepTimes:
@@ -53,8 +54,8 @@ class StepTimes:
         if not known:
             return None
         (fewest, shortest), (n, seconds) = known[0], known[-1]
-        slope = _BENT * (seconds - shortest) / (n - fewest) if n > fewest else 0.0
-        return seconds + (n_tokens - n) * max(slope, _GROWTH * shortest)
+        slope = _BENT * (seconds - shortest) / (n - fewest) if n > fewest else _GROWTH * shortest
+        return seconds + (n_tokens - n) * max(slope, _LEAST * shortest)
 
     def _is_old(self, n_tokens: int) -> bool:
         return self._n_steps - self._last.get(n_tokens, -_FORGOTTEN) >= _FORGOTTEN

@@ -13,6 +13,7 @@ _LOSS = 0.01  # of the time of an answer's tokens that drafts which did not come
 _AT_ONCE = 2.0  # steps that they may have taken beside that
 _CREDIT = 16.0  # steps that drafts which came true let them take more, at most
 _MARGIN = 1.25  # times faster that drafts must be expected to be once they have lost what they may
+_GROWTH = 2  # drafts more than the last time, at most, where guesses take time
 _LENGTHS = (1, 2, 3, 5, 7, 11, 15)  # numbers of drafts: with few of them, the time of each is known soon
 _HOPELESS = 0.05  # of a chance, below which no guess more is asked for
 
@@ -28,8 +29,10 @@ class Speculation:
 
     def __init__(self, drafter: Drafter, times: StepTimes) -> None:
         self._drafter, self._times = drafter, times
-        self._counted = [_PRIOR] * N_KINDS
-        self._came_true = [_PRIOR * chance for chance in drafter.chances]
+        self._counted = [0.0] * N_KINDS
+        self._came_true = [0.0] * N_KINDS
+        self._all_true = self._all_expected = _PRIOR  # of guesses of any kind: how many came true, and were expected to
+        self._length = _LENGTHS[1]  # drafts of the last step that had some
         self._guesses: deque[Guess] = deque()  # what may come next, computed or not
         self._elapsed = self._lost = 0.0  # seconds: of the tokens without drafts, and more than these by drafts
         self._sizes: tuple[int, int] | None = None  # tokens of the last step that had drafts, and without these
@@ -46,6 +49,8 @@ class Speculation:
         n = 1 + self._times.n_others
         step = self._times.seconds(n)
         most = min(room, MAX_DRAFTS // n)
+        if self._drafter.seconds_per_guess:
+            most = min(most, self._length + _GROWTH)
         if step is None or most < 1:
             return []
         careful = self._lost > _LOSS * self._elapsed + _AT_ONCE * step / n
@@ -55,7 +60,7 @@ class Speculation:
         best = self._best(context, most, n, step, careful=careful)
         self._lost += self._drafter.seconds - before
         if best:
-            self._sizes = n + best, n
+            self._sizes, self._length = (n + best, n), best
         return [guess.token for guess in list(self._guesses)[:best]]
 
     def came(self, token: int, *, drafted: bool) -> None:
@@ -69,8 +74,15 @@ class Speculation:
             guess = self._guesses.popleft()
             self._counted[guess.kind] = self._counted[guess.kind] * _MEMORY + 1.0
             self._came_true[guess.kind] = self._came_true[guess.kind] * _MEMORY + (guess.token == token)
+            self._all_expected = self._all_expected * _MEMORY + self._drafter.chances[guess.kind]
+            self._all_true = self._all_true * _MEMORY + (guess.token == token)
             if guess.token != token:
                 self._guesses.clear()
+
+    def _chance(self, kind: int) -> float:
+        """How often a guess of a kind comes true: by its own counts, and where these are few, by those of all."""
+        expected = self._drafter.chances[kind] * min(self._all_true / self._all_expected, 1.0)
+        return (self._came_true[kind] + _PRIOR * expected) / (self._counted[kind] + _PRIOR)
 
     def _settle(self) -> None:
         """Adds what the last drafts took to what is lost."""
@@ -90,7 +102,7 @@ class Speculation:
         for guess in self._drafter.guesses(context):
             self._guesses.append(guess)
             taken += self._drafter.seconds_per_guess
-            chance *= self._came_true[guess.kind] / self._counted[guess.kind]
+            chance *= self._chance(guess.kind)
             expected += chance
             n_drafts = len(self._guesses)
             measured = self._times.measured(n + n_drafts)
