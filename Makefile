@@ -6,6 +6,7 @@
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
 #                 for SECONDS=20 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
+# make races      the scheduler with many clients, on C code with ThreadSanitizer
 # make check      ruff and mypy only
 # make dev        editable installation: changed C and Cython files are rebuilt on import
 # make clean      forget .venv and build/
@@ -24,7 +25,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py __init__.pyi errors.py meson.build meson.options pyproject.toml
 
-.PHONY: chat test test-fast test-slow models reference fuzz check dev clean
+.PHONY: chat test test-fast test-slow models reference fuzz races check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -69,6 +70,11 @@ fuzz: .venv/fuzz/subbyte
 	else \
 		echo "no atheris for this Python; nothing was fuzzed" >&2; \
 	fi
+
+# What a thread of Python hands to another goes through locks that ThreadSanitizer knows, though Python itself has none of it.
+races: .venv/races/subbyte
+	@LD_PRELOAD="$$($(CC) -print-file-name=libtsan.so)" TSAN_OPTIONS=halt_on_error=1:exitcode=66:report_signal_unsafe=0 \
+		.venv/races/bin/python -m pytest -q -p no:cacheprovider tests/scheduler/test_many_clients.py -m "not slow"
 
 check: .venv/installed .venv/tools
 	@$(BIN)/ruff check
@@ -115,6 +121,14 @@ clean:
 		-Cbuild-dir=build/fuzz $(WITH_TESTS) -Csetup-args=-Disas=$(ISAS) -Csetup-args=-Db_sanitize=address,undefined \
 		-Csetup-args=-Db_lundef=false -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=false \
 		-Csetup-args=-Dc_args="-fno-sanitize-recover=undefined --param=asan-instrumentation-with-call-threshold=0" >&2 </dev/null
+	@touch $@
+
+.venv/races/subbyte: .venv/env pyproject.toml $(SOURCES)
+	@echo "Building subbyte with ThreadSanitizer ..." >&2
+	@. .venv/env; $(BIN)/python -m venv --clear --without-pip .venv/races && $(PIP) --python .venv/races/bin/python install --group dev >&2
+	@. .venv/env; PATH="$$PWD/.venv/races/bin:$$PATH" $(PIP) --python .venv/races/bin/python install . --no-build-isolation \
+		-Cbuild-dir=build/races $(WITH_TESTS) -Csetup-args=-Disas=avx2,neon -Csetup-args=-Db_sanitize=thread \
+		-Csetup-args=-Db_lundef=false -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=false >&2 </dev/null
 	@touch $@
 
 # PyPI's torch brings gigabytes of CUDA, PyTorch's own index has one for CPUs. TORCH=torch takes what pip is set up for.

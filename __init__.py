@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 _NAMES = {
     "errors": (
         "ConstraintError ContextOverflow FileExists FormatError ModelChanged ModelNotFound ModelRefused NumericError "
-        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnsupportedError"
+        "QueueFull ResourceError SessionBusy StepCancelled SubbyteError TemplateError TokenizerError UnfitAnswer "
+        "UnsupportedError"
     ),
     "runtime.bench.bench": "BenchMeasurement BenchResult bench",
     "runtime.chat.chat": "Chat",
@@ -47,7 +48,8 @@ _NAMES = {
     "runtime.inspect.diff": "Diff diff",
     "runtime.inspect.heatmap": "Heatmap heatmap",
     "runtime.measurement": "Step",
-    "runtime.model": "Model ModelInfo load",
+    "runtime.loading": "load",
+    "runtime.model": "Model ModelInfo",
     "runtime.quantize.quantize": "Quantized quantize",
     "runtime.quantize.recipe": "Recipe",
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
@@ -56,6 +58,8 @@ _NAMES = {
     "runtime.scoring.score": "Score",
     "runtime.session.prefixes": "Pin",
     "runtime.session.session": "Session",
+    "runtime.tools.call": "ToolCall",
+    "runtime.tools.tool": "Tool",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

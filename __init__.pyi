@@ -16,6 +16,7 @@ from subbyte.errors import (
     SubbyteError as SubbyteError,
     TemplateError as TemplateError,
     TokenizerError as TokenizerError,
+    UnfitAnswer as UnfitAnswer,
     UnsupportedError as UnsupportedError,
 )
 from subbyte.runtime.bench.bench import (
@@ -76,7 +77,8 @@ from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
 from subbyte.runtime.measurement import Step as Step
-from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo, load as load
+from subbyte.runtime.loading import load as load
+from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo
 from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
 from subbyte.runtime.quantize.recipe import Recipe as Recipe
 from subbyte.runtime.report.report import (
@@ -90,3 +92,5 @@ from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score
 from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session
+from subbyte.runtime.tools.call import ToolCall as ToolCall
+from subbyte.runtime.tools.tool import Tool as Tool

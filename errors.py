@@ -87,6 +87,14 @@ class ConstraintError(SubbyteError):
     """An answer can't go on under its constraint."""
 
 
+class UnfitAnswer(SubbyteError):
+    """An answer is not the object that was asked for: it was cut, or its type refuses the value. text: the answer's."""
+
+    def __init__(self, message: str = "", text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+
+
 class SessionBusy(SubbyteError):
     """A session is in use by another thread."""
 

@@ -15,6 +15,7 @@ from click.shell_completion import shell_complete
 
 from subbyte.cli import options
 from subbyte.cli.commands import (
+    batch,
     bench,
     chat,
     compare,
@@ -47,8 +48,8 @@ def cli(ctx: click.Context) -> None:
 
 
 COMMANDS = (
-    chat.chat, generate.generate, perplexity.perplexity, compare.compare, report.report, bench.bench, inspect.inspect,
-    diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
+    chat.chat, generate.generate, batch.batch, perplexity.perplexity, compare.compare, report.report, bench.bench,
+    inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

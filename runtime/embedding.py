@@ -72,7 +72,7 @@ def embed(
             running[sequence] = i
             yield Segment(sequence, np.array(tokens, np.int32))
 
-    room = available_memory() // 4 // plan.cache_bytes(1, "f16")  # a step has as many positions at most as tokens
+    room = available_memory() // 4 // max(plan.cache_bytes(1, "f16"), 1)  # a step has no more positions than tokens
     n_done = 0
     for step in packed(segments(), runner.n_batch, max(1, min(MAX_SEQUENCES, room))):
         runner.step(step)

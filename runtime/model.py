@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
-from subbyte.kernels import MAX_CTX, MAX_THREADS, Plan, best_isa, isas
+from subbyte.kernels import MAX_CTX, Plan
 from subbyte.models import BaseConfig, Graph, Weights, architecture, check_unread
 from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.names import layer_of
 from subbyte.runtime.gguf.tensors import TensorInfo, size_of
 from subbyte.runtime.handles import Handle
-from subbyte.runtime.machine import available_memory, default_threads
+from subbyte.runtime.machine import available_memory
 from subbyte.runtime.session.prefixes import Pin, Prefixes
 from subbyte.runtime.session.runner import MAX_BATCH, Runner
 from subbyte.runtime.session.session import Session
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.messages import MessageSource
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
     from subbyte.runtime.embedding import Pooling
+    from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation, Host
     from subbyte.runtime.generation.options import LogitsFunction
     from subbyte.runtime.generation.sampling import Sampling
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from subbyte.runtime.speculation.speculation import Speculation
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
+    from subbyte.runtime.tools.format import ToolFormat
+    from subbyte.runtime.tools.tool import ToolSource
 
 CHECKPOINT_BYTES = 512 * 2**20  # for checkpoints of a session, where nothing is said
 _log = logging.getLogger(__name__)
@@ -262,13 +265,16 @@ class Model(Handle):
         prefix: raw text (special as for `generate`), token ids, or messages for the chat template (with variables), of
         which that is kept which any conversation that begins with them has. path: a file to take it from if it is
         there, or else to write it to; refused whole (SubbyteError) if it is of another model, cache_type or prefix.
-        cache_type, activations: of those that are to begin from it. It is kept until the pin is closed. Raises
-        ContextOverflow, ResourceError.
+        cache_type, activations: of those that are to begin from it; so is n_ctx, that of `session`, where long contexts
+        have a rope of their own (Phi-3). It is kept until the pin is closed. Raises ContextOverflow, ResourceError.
         """
         tokens = self._prefix_tokens(prefix, special, variables or {})
         if not tokens:
             raise ValueError("prefix: there are no tokens to pin")
-        session = self.open_session(SessionOptions(len(tokens), cache_type, activations))
+        options = SessionOptions(None, cache_type, activations)
+        if len(tokens) > self._choose_context(options):
+            options = replace(options, n_ctx=len(tokens))
+        session = self.open_session(options)
         if path is not None and os.path.exists(arguments.path("path", path)):
             session.load(path)
             if session.tokens != tokens:
@@ -312,6 +318,16 @@ class Model(Handle):
         return detect_reasoning_format(template, self.tokenizer, " ".join(names))
 
     @cached_property
+    def tool_format(self) -> ToolFormat | None:
+        """How the model writes calls of tools; None where its template tells of none, or no format is known."""
+        return self._find_tool_format(self.template, self.reasoning_format)
+
+    def _find_tool_format(self, template: ChatTemplate, reasoning: ReasoningFormat) -> ToolFormat | None:
+        from subbyte.runtime.tools.known import find_format
+
+        return find_format(template, self.tokenizer, reasoning_end=reasoning.end, channels=reasoning.in_channels)
+
+    @cached_property
     def presets(self) -> Mapping[str, Preset]:
         """The vendor's recommended settings for this model's family, by name; empty for a family not known here.
 
@@ -332,6 +348,9 @@ class Model(Handle):
         self,
         *,
         system: str | None = None,
+        messages: Iterable[MessageSource] = (),
+        tools: Iterable[ToolSource] = (),
+        tool_choice: str = "auto",
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Iterable[str] = (),
@@ -353,24 +372,32 @@ class Model(Handle):
         """A conversation with a session of its own; a context manager.
 
         sampling, activations: None for those of `recommended`, as the command `chat` takes them; `Chat.settings` shows
-        what holds. system: the system prompt. max_tokens: of each answer; None: what the context holds. stop: strings
-        that end an answer. thinking and reasoning_budget: as in `Chat`. template: a chat template instead of the
-        file's. variables: for the chat template. reasoning: "open" where each answer begins with reasoning that neither
-        the prompt nor the model opens by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler:
-        makes the answers together with those of others; the four before are then its own, whatever is given here.
-        timeout: seconds after which an answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
+        what holds. system: the system prompt. messages: what was said before, `Message`s or mappings as OpenAI's API
+        has them; where the last one is the user's, `Chat.reply` answers it. tools: functions that the model may call,
+        or descriptions of them, as `Tool.of` takes them; ValueError for a model whose template knows no tools.
+        tool_choice: as in `Chat`.
+        max_tokens: of each answer; None: what the context holds. stop: strings that end an answer. thinking and
+        reasoning_budget: as in `Chat`. template: a chat template instead of the file's. variables: for the chat
+        template. reasoning: "open" where each answer begins with reasoning that neither the prompt nor the model opens
+        by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler: makes the answers together with
+        those of others; the four before are then its own, whatever is given here. timeout: seconds after which an
+        answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
         draft: how tokens are guessed that are computed together with the last one: "lookup" in the conversation itself,
         by a smaller `Model` of the same vocabulary, or None. It changes no token, and is used where it saves time;
         models with recurrent states do without. Raises ValueError for a draft model that does not fit.
         """
         from subbyte.runtime.chat.chat import Chat
+        from subbyte.runtime.chat.messages import begin_with
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
         from subbyte.runtime.template import helper as template_helper
         from subbyte.runtime.template.chat_template import ChatTemplate
+        from subbyte.runtime.tools.tool import tools_by_name
 
         if variables is not None:
             arguments.mapping("variables", variables)
+        known_tools = tools_by_name(tools)
+        system, history = begin_with(system, messages)
         best = self.recommended
         sampling = Sampling(**best.sampling) if sampling is None else sampling
         options = GenerationOptions(
@@ -381,12 +408,21 @@ class Model(Handle):
         template_helper.start()  # it gets ready while the session is made
         own = self.template if template is None else ChatTemplate(template, self.tokenizer)
         reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
+        tool_format = None
+        if known_tools or any(message.tool_calls for message in history):
+            tool_format = self.tool_format if template is None else self._find_tool_format(own, reasoning_format)
+        if known_tools and tool_format is None:
+            raise ValueError(
+                "this model can't be given tools: its chat template does not show them, or calls in no known way; "
+                "give another template, or take a model that was trained for tools"
+            )
         activations = best.activations if activations is None else activations
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes), scheduler)
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
             speculation=self._speculation(draft, session),
+            messages=history, tools=known_tools, tool_format=tool_format, tool_choice=tool_choice,
         )  # fmt: skip
 
     @memory_errors("begin an answer")
@@ -473,6 +509,45 @@ class Model(Handle):
             found = f"draft: {quoted(draft.path.name)} has recurrent states, which can't forget a guess"
             raise ValueError(f"{found}; take a model without, 'lookup' or None")
 
+    def generate_batch(
+        self,
+        prompts: Iterable[str | Sequence[int]],
+        *,
+        max_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Iterable[str] = (),
+        constraint: Constraint | None = None,
+        special: bool = False,
+        n_parallel: int = 8,
+        n_ctx: int | None = None,
+        cache_type: CacheType = "f16",
+        activations: Activations = "int8",
+        on_progress: Progress | None = None,
+    ) -> list[Reply]:
+        """Completes many prompts, n_parallel at once (`scheduler`); the replies in the prompts' order.
+
+        Each is what `generate` gives for its prompt alone. on_progress(done, total) is called after each answer; an
+        exception in it, as one of a prompt, ends all of them.
+        """
+        taken = "a list of texts (str) or of lists of token ids"
+        given = list(arguments.items("prompts", prompts, taken))
+        arguments.callback("on_progress", on_progress)
+        options = {"n_parallel": n_parallel, "n_ctx": n_ctx, "cache_type": cache_type, "activations": activations}
+        with self.scheduler(n_waiting=max(len(given), 1), **options) as scheduler:  # type: ignore[arg-type]
+            answers = [
+                self.generate(
+                    prompt, max_tokens=max_tokens, sampling=sampling, stop=stop, constraint=constraint,
+                    special=special, scheduler=scheduler,
+                )
+                for prompt in given
+            ]  # fmt: skip
+            replies = []
+            for answer in answers:
+                replies.append(answer.run())
+                if on_progress is not None:
+                    on_progress(len(replies), len(answers))
+        return replies
+
     def _answers(self, options: SessionOptions, scheduler: Scheduler | None) -> Session | Host:
         """What makes answers: a session of these options, or a scheduler of this model."""
         if scheduler is None:
@@ -496,7 +571,8 @@ class Model(Handle):
         With candidates text is read once, and each of them scored as what follows it: many in a step, to the same bits
         as alone. Text and candidates may be token ids, which are taken as they are. A candidate is tokenized for
         itself, so that no token goes across the border: where the model's tokens begin with a space, begin it with
-        one. Raises ContextOverflow for more tokens than the model was trained for, and ValueError for none.
+        one. A prefix that is pinned with activations="int8x2" is not read again. Raises ContextOverflow for more tokens
+        than the model was trained for, and ValueError for none.
         """
         if candidates is not None:
             return self._score_behind("text", text, candidates)
@@ -517,7 +593,8 @@ class Model(Handle):
 
         found = continuations(prefix, candidates, self.tokenizer, name)
         found.check(self.config.n_ctx_train)
-        return found.score(self._runner_of_many(found.n_ctx, "int8x2"), self.tokenizer)
+        pinned = self._prefixes.of(("f16", "int8x2"))
+        return found.score(self._runner_of_many(found.n_ctx, "int8x2"), self.tokenizer, pinned)
 
     @memory_errors("score the candidates")
     def choose(
@@ -609,76 +686,5 @@ class Model(Handle):
         self.close()
 
 
-def is_base_model(path: str | os.PathLike[str]) -> bool | None:
-    """Whether a file holds a base model, by the rule of `Model.chat`; None if the file can't be read as a model's."""
-    from subbyte.runtime.template.chat_template import is_base
-
-    try:
-        metadata = GGUF.open(path).metadata
-        source = metadata.str("tokenizer.chat_template", None)
-        return False if source else is_base(source, load_tokenizer(metadata))
-    except SubbyteError:
-        return None
-
-
-@memory_errors("load the model")
-def load(
-    model: str | os.PathLike[str],
-    *,
-    threads: int | None = None,
-    isa: str | None = None,
-    override_kv: Mapping[str, int | float | bool | str] | None = None,
-) -> Model:
-    """Opens a model: a path, a built-in name ("smollm2"), or hf:user/repo:QUANT, fetched into the cache if need be.
-
-    threads: None for what the machine grants this process. isa: None for the best instruction set of this machine.
-    override_kv: metadata that counts in place of the file's, such as {"tokenizer.ggml.eos_token_id": 2}.
-    Raises ModelNotFound, FormatError, UnsupportedError, TokenizerError, ResourceError; ValueError for a number of
-    threads, or an instruction set (also one that SUBBYTE_ISA names), that this machine can't run, or metadata of no
-    kind.
-    """
-    model = arguments.path("model", model, arguments.PATH)
-    if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
-        raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
-    isa = best_isa() if isa is None else arguments.text("isa", isa)
-    if isa not in isas():
-        raise ValueError(f"instruction set {isa!r:.80} is unknown or not on this machine; it runs {', '.join(isas())}")
-    from subbyte.runtime.store.resolve import resolve
-
-    path = resolve(model)
-    gguf = GGUF.open(path, override_kv=override_kv)
-    try:
-        return Model(gguf, n_threads=threads or min(default_threads()[0], MAX_THREADS), isa=isa)
-    except SubbyteError as error:
-        gguf.close()
-        if str(error).startswith(gguf.files):
-            raise
-        raise type(error)(f"{path}: {error}") from None
-    except BaseException:
-        gguf.close()
-        raise
-
-
 Draft: TypeAlias = Model | Literal["lookup"] | None
 """What guesses tokens for speculation, see `Model.chat`."""
-
-Models: TypeAlias = Model | str | os.PathLike[str]
-"""A model, or a path or name to load it from, as `load` takes it."""
-
-
-def as_model(name: str, model: Models, stack: ExitStack, threads: int | None = None) -> Model:
-    """The model that an argument gives. One that has to be loaded for it is closed with the stack; errors as `load`."""
-    if isinstance(model, Model):
-        return model
-    taken = "a Model, or a path or a model's name (str or os.PathLike)"
-    return stack.enter_context(load(arguments.path(name, model, taken), threads=threads))
-
-
-def as_models(
-    name: str, models: Models | Iterable[Models], stack: ExitStack, threads: int | None = None
-) -> list[Model]:
-    """The models that an argument gives, one or several; as `as_model`."""
-    if isinstance(models, Model | str | os.PathLike):
-        return [as_model(name, models, stack, threads)]
-    given = arguments.items(name, models, "a Model, a path or a model's name, or a list of them")
-    return [as_model(f"{name}[{i}]", each, stack, threads) for i, each in enumerate(given)]

@@ -36,7 +36,7 @@ def pull(model: str, output: options.Output, verbose: bool) -> None:
 @options.debug_option
 def ls(output: options.Output) -> None:
     """List models: those installed, and those to download with `subbyte pull`."""
-    from subbyte.runtime.model import is_base_model
+    from subbyte.runtime.loading import is_base_model
     from subbyte.runtime.store.resolve import available, installed
 
     here: Models = [

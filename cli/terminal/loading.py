@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def open_model(name: str, threads: int | None = None, *, verbose: bool = False) -> "Model":
     """Finds the model, fetching it when needed, and loads it, with the metadata of --override-kv."""
-    from subbyte.runtime.model import load
+    from subbyte.runtime.loading import load
 
     path = find_model(name, verbose=verbose)
     with usage_errors():

@@ -180,15 +180,22 @@ int draw_rows(struct draws *draws, int n_threads, int (*poll)(void *), void *pol
     return pool_run(n_threads, run_draws, draws, poll, poll_arg);
 }
 
+/* Most words are 0: a store without a look at the logits. */
 int mask_logits(float *x, int64_t n, const uint32_t *words)
 {
     int left = 0;
     for (int64_t first = 0; first < n; first += 32) {
         uint32_t word = words[first / 32];
-        int64_t count = n - first < 32 ? n - first : 32;
-        for (int64_t i = 0; i < count; i++) {
-            x[first + i] = word >> i & 1 ? x[first + i] : -INFINITY;
-            left |= x[first + i] != -INFINITY;
+        int64_t last = first + 32 < n ? first + 32 : n;
+        if (word == UINT32_MAX && left)
+            continue;
+        for (int64_t i = first; i < last && word == 0; i++)
+            x[i] = -INFINITY;
+        for (int64_t i = first; i < last && word != 0; i++) {
+            if (word >> (i - first) & 1)
+                left |= x[i] != -INFINITY;
+            else
+                x[i] = -INFINITY;
         }
     }
     return left;

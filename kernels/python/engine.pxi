@@ -264,7 +264,8 @@ cdef class Engine:
     def head(self, rows, wanted=None):
         """Logits of rows of the latest step, or log-probabilities of wanted tokens, as `step` gives them.
 
-        A row may be asked for more than once, for several tokens; at most n_batch rows at a time. So the logits of a long text need memory for as many rows as are asked for at once, not for all.
+        A row may be asked for more than once, for several tokens; at most n_batch rows at a time. So the logits of a long
+        text need memory for as many rows as are asked for at once, not for all.
         """
         cdef step_t s
         memset(&s, 0, sizeof(s))
@@ -294,7 +295,7 @@ cdef class Engine:
         cdef int status
         cdef double start
         if rows.shape[0] > self.n_batch or not all_within(rows, s.n_tokens):
-            raise ValueError(f"at most {self.n_batch} rows in 0..{s.n_tokens - 1}")
+            raise ValueError(f"at most {self.n_batch} rows, of {s.n_tokens} that there are")
         if wanted is not None and (targets.shape[0] != rows.shape[0] or not all_within(targets, n_vocab)):
             raise ValueError(f"one wanted token id in 0..{n_vocab - 1} for each row")
         check_readable(self.plan.p.weight_range, self.plan.p.n_weight_ranges)

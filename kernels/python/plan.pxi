@@ -241,6 +241,14 @@ cdef class Plan:
         self.keep.append(v)
         return &v[0]
 
+    def n_long_ropes(self, int64_t n_ctx) -> int:
+        """How many ropes have frequencies of long contexts in a cache of n_ctx positions: where that differs, so do keys."""
+        cdef int n = 0
+        for i in range(self.p.n_ropes):
+            rope = &self.p.rope[i]
+            n += n_ctx > rope.n_ctx_short and memcmp(rope.freq, rope.freq_long, rope.n_pairs * sizeof(double)) != 0
+        return n
+
     @property
     def n_vocab(self) -> int:
         return self.p.head.matrix[0].weight.rows

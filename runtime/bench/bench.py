@@ -23,9 +23,10 @@ from subbyte.runtime.bench.result import BenchResult, Case, Kind, Measured, Run
 from subbyte.runtime.bench.roofline import Roofline, RooflineProbe, combine
 from subbyte.runtime.inspect.mixture import mixture
 from subbyte.runtime.inspect.summary import summarize
+from subbyte.runtime.loading import Models, as_model, load
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.model import Model, Models, as_model, load
+from subbyte.runtime.model import Model
 from subbyte.runtime.session.session import Session
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 

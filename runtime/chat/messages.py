@@ -1,31 +1,61 @@
-"""Conversations as files: plain JSON, written whole or not at all, checked when read."""
+"""Messages of a conversation: their roles, and what is checked of those that a caller or a file gives."""
 
 import json
-import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast, get_args
 
-from subbyte.errors import ResourceError, SubbyteError
-from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, read_regular
+from subbyte.runtime import arguments
 from subbyte.runtime.records import Record
-from subbyte.runtime.text import printable
+from subbyte.runtime.tools.call import ToolCall
 
-Speaker: TypeAlias = Literal["user", "assistant"]
-_FORMAT = "subbyte-chat"
-_MAX_FILE = 1 << 26  # bytes
-_HEAD = re.compile(rb'\s*\{\s*"format"\s*:\s*"subbyte-chat"')
-SAVED_CHAT = FileKind("a saved conversation", lambda head: _HEAD.match(head) is not None)
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+"""Who speaks. "developer" is what newer APIs call "system", and rendered as that where a template knows no other."""
+MessageSource: TypeAlias = "Message | Mapping[str, Any]"
+"""A message, or a mapping in the form of OpenAI's API."""
+
+_ROLES = get_args(Role)
+_PART = '{"type": "text", "text": …}'
 
 
 @dataclass(frozen=True, slots=True)
 class Message(Record):
-    """One turn of a conversation. `thinking` is the model's reasoning before it: kept, but never sent back to it."""
+    """One turn of a conversation.
 
-    role: Speaker
+    content: its text; a list of parts `{"type": "text", "text": …}`, as OpenAI's API has it, becomes one text.
+    thinking: the model's reasoning before it. tool_calls: what the assistant called. A message of role "tool" is the
+    result of a call: tool_call_id says of which, name of what tool; both may be left out where results come in the
+    order of the calls. Raises ValueError for a role or content that there is not.
+    """
+
+    role: Role
     content: str
     thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        arguments.choice("role", self.role, _ROLES)
+        object.__setattr__(self, "content", clean(_text(self.content)))
+        object.__setattr__(self, "thinking", clean(arguments.text("thinking", self.thinking)))
+        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError(f'tool_calls are the assistant\'s, but this message is of role "{self.role}"')
+
+    def to_row(self, reasoning_key: str | None = None) -> dict[str, Any]:
+        """The message as chat templates take it. reasoning_key: under which its reasoning goes; None: it does not."""
+        row: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            row["tool_calls"] = [
+                {"type": "function", "id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
+                for call in self.tool_calls
+            ]
+        if self.role == "tool":
+            row |= {"tool_call_id": self.tool_call_id, "name": self.name}
+        if reasoning_key is not None and self.thinking:
+            row[reasoning_key] = self.thinking
+        return row
 
 
 def clean(text: str) -> str:
@@ -33,71 +63,90 @@ def clean(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def write_conversation(
-    path: str | os.PathLike[str], system: str | None, messages: Sequence[Message], *, overwrite: bool = False
-) -> None:
-    """Write a conversation; an older file stays as it was if that fails. Raises FileExists and ResourceError."""
-    data = {"format": _FORMAT, "version": 1, "system": system, "messages": [_row(m) for m in messages]}
-    try:
-        with (
-            atomic_write(path, SAVED_CHAT, overwrite=overwrite, sync=True, mode=0o600) as temporary,
-            temporary.open("w", encoding="utf-8") as file,
-        ):
-            json.dump(data, file, ensure_ascii=False, indent=1)
-            file.write("\n")
-    except OSError as error:
-        name = printable(str(path))
-        raise ResourceError(f"{name}: the conversation can't be saved: {error.strerror or error}") from error
+def begin_with(system: str | None, messages: Iterable[MessageSource]) -> tuple[str | None, list[Message]]:
+    """System text and messages of a new conversation; system text may be the first message.
 
-
-def _row(message: Message) -> dict[str, Any]:
-    return {name: value for name, value in message.to_dict().items() if name != "thinking" or value}
-
-
-def read_conversation(path: str | os.PathLike[str]) -> tuple[str | None, list[Message]]:
-    """System text and messages of a saved conversation.
-
-    Raises ResourceError if the file can't be read, SubbyteError if it holds something else, and says what.
+    Raises ValueError as `checked_messages`, and if system text is given twice.
     """
-    name = printable(str(path))
-    try:
-        content = read_regular(path, _MAX_FILE)
-    except UnfitFile as error:
-        raise SubbyteError(f"{name}: not a conversation saved by subbyte: {error.strerror}") from error
-    except OSError as error:
-        raise ResourceError(f"{name}: the conversation can't be read: {error.strerror or error}") from error
-    try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise SubbyteError(f"{name}: not JSON, so not a conversation saved by subbyte: {error}") from error
-    try:
-        return _checked(data)
-    except ValueError as error:
-        raise SubbyteError(f"{name}: not a conversation saved by subbyte: {error}") from error
+    checked = checked_messages(messages)
+    if not checked or checked[0].role not in ("system", "developer"):
+        return system, checked
+    if system is not None:
+        raise ValueError(f'system is given, and messages[0] is of role "{checked[0].role}"; give one of them')
+    return checked[0].content, checked[1:]
 
 
-def _checked(data: Any) -> tuple[str | None, list[Message]]:
-    if not isinstance(data, dict) or data.get("format") != _FORMAT:
-        raise ValueError(f'it has no "format": "{_FORMAT}"')
-    if data.get("version") != 1:
-        raise ValueError(f"its version is {data.get('version')!r:.40}, but only 1 is known")
-    system, messages = data.get("system"), data.get("messages")
-    if not (system is None or isinstance(system, str)):
-        raise ValueError('"system" must be a text or null')
-    if not isinstance(messages, list):
-        raise ValueError('"messages" must be a list')
-    if len(messages) % 2:
-        raise ValueError(f"it has {len(messages)} messages, but each one of the user needs an answer")
-    return clean(system) if system else None, [_message(i, m) for i, m in enumerate(messages)]
+def checked_messages(messages: Iterable[MessageSource]) -> list[Message]:
+    """Messages of a caller, as `Message`; results know their calls.
+
+    Raises ValueError that names the message by its index: for a wrong kind or field, a result that answers no call, and
+    calls without results where the conversation goes on.
+    """
+    checked: list[Message] = []
+    open_calls: list[ToolCall] = []
+    for i, given in enumerate(arguments.items("messages", messages, "a list of messages")):
+        try:
+            message = given if isinstance(given, Message) else _from_mapping(given)
+            message, open_calls = _in_order(message, open_calls)
+        except ValueError as error:
+            raise ValueError(f"messages[{i}]: {error}") from None
+        checked.append(message)
+    return checked
 
 
-def _message(index: int, data: Any) -> Message:
-    if not isinstance(data, dict) or not isinstance(data.get("content"), str):
-        raise ValueError(f'message {index} must have a text as "content"')
-    role: Speaker = "assistant" if index % 2 else "user"
-    if data.get("role") != role:
-        raise ValueError(f"message {index} has role {data.get('role')!r:.40}, but must have {role!r}: they alternate")
-    thinking = data.get("thinking", "")
-    if not isinstance(thinking, str):
-        raise ValueError(f'message {index} must have a text as "thinking", or none')
-    return Message(role, clean(data["content"]), clean(thinking))
+def _in_order(message: Message, open_calls: Sequence[ToolCall]) -> tuple[Message, list[ToolCall]]:
+    """A message behind calls that have no result yet, and which of those are left."""
+    if message.role == "tool":
+        same = [call for call in open_calls if message.tool_call_id in (None, call.id)]
+        if not same:
+            raise ValueError('it is of role "tool", but there is no call before it that it could be the result of')
+        call = same[0]
+        named = Message("tool", message.content, tool_call_id=call.id, name=message.name or call.name)
+        return named, [each for each in open_calls if each is not call]
+    if open_calls:
+        raise ValueError(f"it comes before the result of the call {open_calls[0].id} of {open_calls[0].name}")
+    return message, list(message.tool_calls)
+
+
+def _from_mapping(given: object) -> Message:
+    row = arguments.mapping("a message", given)
+    if "role" not in row:
+        raise ValueError(f"it has no role, which must be {' or '.join(map(repr, _ROLES))}")
+    calls = row.get("tool_calls") or ()
+    content, thinking = row.get("content"), row.get("thinking") or row.get("reasoning_content") or ""
+    return Message(
+        row["role"], "" if content is None and calls else cast(str, content), thinking,
+        tuple(_call(i, call) for i, call in enumerate(arguments.items("tool_calls", calls, "a list of calls"))),
+        row.get("tool_call_id"), row.get("name"),
+    )  # fmt: skip
+
+
+def _call(index: int, given: object) -> ToolCall:
+    """A call in OpenAI's form, `{"id": …, "type": "function", "function": {"name": …, "arguments": …}}`, or flat."""
+    if isinstance(given, ToolCall):
+        return given
+    where = f"tool_calls[{index}]"
+    row = arguments.mapping(where, given)
+    function = arguments.mapping(f"{where}: function", row.get("function", row))
+    values = function.get("arguments", {})
+    if isinstance(values, str):
+        try:
+            values = json.loads(values or "{}")
+        except (ValueError, RecursionError):
+            raise ValueError(f"{where}: its arguments are no JSON: {arguments.shown(values)}") from None
+    name = arguments.text(f"{where}: name", function.get("name"))
+    id = arguments.text(f"{where}: id", row.get("id"))
+    return ToolCall(id, name, dict(arguments.mapping(f"{where}: arguments", values)))
+
+
+def _text(content: object) -> str:
+    """The text of a message's content."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise arguments.wrong_kind("content", content, f"a text, or a list of parts {_PART}")
+    for part in content:
+        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            kind = part.get("type") if isinstance(part, Mapping) else part
+            raise ValueError(f"content has a part {arguments.shown(kind)}, but only parts {_PART} are known")
+    return "".join(part["text"] for part in content)

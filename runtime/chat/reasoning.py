@@ -61,6 +61,16 @@ class ReasoningFormat:
     tags: Tags | Channels | None = None
     switch: TemplateVariable | SystemLine | None = None
 
+    @property
+    def in_channels(self) -> bool:
+        """Whether an answer is messages in channels."""
+        return isinstance(self.tags, Channels)
+
+    @property
+    def end(self) -> str:
+        """What closes reasoning; "" if there is none."""
+        return "" if self.tags is None else self.tags.close
+
     def check(self, thinking: bool | None) -> None:
         """Raises ValueError, with what can be done instead, if thinking can't be set to that."""
         if thinking is None:

@@ -9,7 +9,8 @@ from subbyte.runtime import arguments
 from subbyte.runtime.compare.base_file import BaseFile, is_base_file
 from subbyte.runtime.evaluation.corpus import Chunk, Corpus, read_corpora
 from subbyte.runtime.evaluation.options import EvalOptions
-from subbyte.runtime.model import Model, Models, as_model
+from subbyte.runtime.loading import Models, as_model
+from subbyte.runtime.model import Model
 from subbyte.runtime.types import Texts
 
 

@@ -34,8 +34,8 @@ from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, mean_error
+from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Models, as_model
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 WHOLE = "all"

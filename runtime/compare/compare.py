@@ -28,8 +28,8 @@ from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_o
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
 from subbyte.runtime.files import check_place
 from subbyte.runtime.gguf.identical import first_of_same
+from subbyte.runtime.loading import Models, as_models
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Models, as_models
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 

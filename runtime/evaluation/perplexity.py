@@ -24,8 +24,9 @@ from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
 from subbyte.runtime.gguf.identical import first_of_same
+from subbyte.runtime.loading import Models, as_models
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.model import Model, Models, as_models
+from subbyte.runtime.model import Model
 from subbyte.runtime.types import Activations, CacheType, Texts
 
 

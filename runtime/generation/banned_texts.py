@@ -1,7 +1,7 @@
 """Texts that must not come, whatever tokens would spell them."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,24 +21,65 @@ class BannedTexts(LogitsProcessor):
     """
 
     def __init__(self, texts: Iterable[str], tokenizer: Tokenizer) -> None:
-        self._texts = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._texts = [_Begun(text.encode("utf-8", "surrogatepass")) for text in texts]
         self._piece, self._vocabulary = tokenizer.piece, _vocabulary(tokenizer)
-        self._holding = np.concatenate([self._vocabulary.holding(text) for text in self._texts])
-        self._longest = max(map(len, self._texts)) - 1  # that may have come of a text
-        self._end = b""  # of the answer
+        self._holding = np.concatenate([self._vocabulary.holding(begun.text) for begun in self._texts])
 
     def apply(self, logits: NDArray[np.float32], context: Sequence[int]) -> None:
         """See `LogitsProcessor`."""
         logits[self._holding] = -np.inf
-        for text in self._texts:
-            for n in range(1, min(len(text), len(self._end) + 1)):
-                if self._end.endswith(text[:n]):
-                    logits[self._vocabulary.beginning_with(text[n:])] = -np.inf
+        for begun in self._texts:
+            for n in begun.lengths():
+                logits[self._vocabulary.beginning_with(begun.text[n:])] = -np.inf
+
+    def allows(self, tokens: Sequence[int]) -> bool:
+        """See `LogitsProcessor`."""
+        text = b"".join(map(self._piece, tokens))
+        return not any(begun.would_come(text) for begun in self._texts)
 
     def accept(self, token: int) -> None:
         """See `LogitsProcessor`."""
-        self._end += self._piece(token)
-        self._end = self._end[max(len(self._end) - self._longest, 0) :]
+        piece = self._piece(token)
+        for begun in self._texts:
+            begun.add(piece)
+
+
+class _Begun:
+    """How much of a text the answer ends with, by Knuth, Morris and Pratt, so that time and memory are linear."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._shorter = [0, 0]  # of each length, the next shorter beginning that this one ends with
+        self._n = 0  # bytes of the longest beginning that the answer ends with
+        for i in range(1, len(text)):
+            self._shorter.append(self._longer(self._shorter[i], text[i]))
+
+    def add(self, piece: bytes) -> None:
+        """Takes what comes next of the answer."""
+        for byte in piece:
+            self._n = self._longer(self._n, byte)
+
+    def would_come(self, text: bytes) -> bool:
+        """Whether the whole text is in the answer if this comes next."""
+        n = self._n
+        for byte in text:
+            n = self._longer(n, byte)
+            if n == len(self.text):
+                return True
+        return False
+
+    def lengths(self) -> Iterator[int]:
+        """Of all beginnings of the text that the answer ends with, but for the empty and the whole one."""
+        n = self._n if self._n < len(self.text) else self._shorter[self._n]
+        while n:
+            yield n
+            n = self._shorter[n]
+
+    def _longer(self, n: int, byte: int) -> int:
+        """The longest beginning behind one of n bytes and one byte more."""
+        while n and (n == len(self.text) or self.text[n] != byte):
+            n = self._shorter[n]
+        return n + (self.text[n] == byte)
 
 
 class _Vocabulary:

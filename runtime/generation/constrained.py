@@ -53,7 +53,7 @@ class ConstraintProcessor(LogitsProcessor):
         if self._reasons:
             logits[self._ends] = -np.inf
         elif not mask_logits(logits, self._matcher.mask() if self._begun else self._before.mask()):
-            raise ConstraintError("logit_bias, or the model's list of suppressed tokens, bans all that may come next")
+            raise ConstraintError("biases, banned texts or the model's suppressed tokens ban all that may come next")
 
     def forced(self) -> Sequence[int]:
         """See `LogitsProcessor`."""

@@ -80,7 +80,7 @@ class Decoder:
         opened = options.opened
         if tags and opened is None:
             opened = tags.opened(self.prompt, tokenizer)
-        self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead)
+        self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead, options.tools)
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
@@ -275,7 +275,7 @@ class Decoder:
         """Tokens that come next without logits."""
         for processor in self._processors:
             if forced := processor.forced():
-                return forced
+                return forced if all(other.allows(forced) for other in self._processors) else ()
         return ()
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from subbyte.runtime.records import Record
+from subbyte.runtime.tools.call import ToolCall
 
 StopReason: TypeAlias = Literal["eog", "length", "stop", "cancelled", "timeout"]
 """Why an answer ended: the model ended it, no room or `max_tokens`, a stop string, the user, or its time was over."""
@@ -68,8 +69,9 @@ class Reply(Record):
 
     Of an answer that was continued, or begun by the caller, `text`, `thinking` and `tokens` are the whole.
     `thinking` is the reasoning that came before `text`, "" if none; the tags around it are only in `tokens`.
-    `stop_string` is the one that ended it where `stop_reason` is "stop". `logprobs` are those of the tokens that are
-    new, one each, where they are asked for.
+    `stop_string` is the one that ended it where `stop_reason` is "stop". `tool_calls` are those in the answer, in
+    order; nothing of them is in `text`. `logprobs` are those of the tokens that are new, one each, where they are
+    asked for.
     """
 
     text: str
@@ -79,12 +81,13 @@ class Reply(Record):
     stop_reason: StopReason
     thinking: str = ""
     stop_string: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta(Record):
-    """The next text of the answer: never empty, never half a character, never part of a stop string."""
+    """The next text of the answer: never empty, never half a character, never part of a stop string or a call."""
 
     text: str
 
@@ -111,4 +114,4 @@ class Done(Record):
     reply: Reply
 
 
-Event: TypeAlias = TextDelta | ThinkingDelta | TokenLogprob | PrefillProgress | Done
+Event: TypeAlias = TextDelta | ThinkingDelta | ToolCall | TokenLogprob | PrefillProgress | Done

@@ -1,7 +1,7 @@
 """A generation: one decoder over one session, as an iterator of events."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.speculation.speculation import Speculation
 from subbyte.runtime.step_times import StepTimes
+from subbyte.runtime.tools.call import ToolCall
 from subbyte.runtime.types import CheckpointUse, SessionOptions
 
 
@@ -67,7 +68,7 @@ class Run(ABC):
         tokens = tuple(self.decoder.tokens)
         return Reply(
             output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
-            tuple(self.decoder.logprobs),
+            tuple(output.tool_calls), tuple(self.decoder.logprobs),
         )  # fmt: skip
 
 
@@ -94,6 +95,10 @@ class Host(ABC):
     @abstractmethod
     def checkpoints(self) -> CheckpointUse:
         """What is kept of recurrent states for the last answer's conversation."""
+
+    @abstractmethod
+    def fork(self) -> "Host":
+        """What makes the answers of another conversation, which begins like this one."""
 
     @abstractmethod
     def close(self) -> None:
@@ -171,6 +176,12 @@ class Generation(Handle):
                 pass
         return self.reply
 
+    def astream(self) -> AsyncGenerator[Event, None]:
+        """The remaining events for an event loop, which waits for none of them; closing it closes the answer."""
+        from subbyte.runtime.generation.asynchronous import stream_events  # asyncio takes its time to be imported
+
+        return stream_events(lambda: self)
+
     @property
     def prompt(self) -> list[int]:
         """The ids that the answer follows."""
@@ -185,6 +196,11 @@ class Generation(Handle):
     def text(self) -> str:
         """All text that was given out in `TextDelta` events, behind what the answer was begun with."""
         return self._decoder.output.text
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The calls that were given out as events; a copy."""
+        return list(self._decoder.output.tool_calls)
 
     @property
     def thinking(self) -> str:

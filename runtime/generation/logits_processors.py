@@ -28,6 +28,10 @@ class LogitsProcessor(Protocol):
         """The tokens that come next whatever the logits say, so that none are computed; empty: the logits decide."""
         return ()
 
+    def allows(self, tokens: Sequence[int]) -> bool:
+        """Whether tokens that another processor forces may come next, one after the other."""
+        return True
+
     def accept(self, token: int) -> None:
         """Takes note of the token that was chosen."""
         return

@@ -13,6 +13,7 @@ from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
 from subbyte.runtime.grammar.constraint import Constraint
+from subbyte.runtime.tools.parser import ToolUse
 
 LogitsFunction: TypeAlias = Callable[[NDArray[np.float32], Sequence[int]], None]
 """Changes the logits of the next token, float32 [n_vocab], in place, given the tokens so far, oldest first."""
@@ -39,6 +40,7 @@ class GenerationOptions:
     opened: str | None = None  # what the prompt has behind the open tag that it begins in; None: its end tells
     lead: str = ""  # text that is left out where the answer begins with it
     constraint: Constraint | None = None  # what the answer's text must be, reasoning apart; None: anything
+    tools: ToolUse | None = None  # tools whose calls are told from the answer's text; None: all of it is text
     timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
     logprobs: int | None = None  # how many of the most probable tokens are told with each token; None: not even its own
     processors: Iterable[LogitsFunction] = ()  # the caller's own, behind all others; kept as a tuple

@@ -1,4 +1,4 @@
-"""Generated tokens to events: detokenized, reasoning set apart, stop strings found."""
+"""Generated tokens to events: detokenized, reasoning and calls of tools set apart, stop strings found."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -9,28 +9,33 @@ from subbyte.runtime.generation.options import Begun
 from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
+from subbyte.runtime.tools.call import ToolCall
+from subbyte.runtime.tools.parser import BegunCall, Piece, ToolUse
 
-Delta: TypeAlias = TextDelta | ThinkingDelta
+Delta: TypeAlias = TextDelta | ThinkingDelta | ToolCall
 _MAX_CONTROLS = 0x800  # lone surrogates that there are
 
 
 class OutputProcessor:
-    """Detokenizes a stream of tokens, sets reasoning apart and ends at a stop string.
+    """Detokenizes a stream of tokens, sets reasoning and calls of tools apart and ends at a stop string.
 
-    Stop strings count in the answer alone: what a model writes while it reasons should not end its reply.
+    Stop strings count in the answer's text alone: what a model writes while it reasons, or gives to a tool, should not
+    end its reply.
 
     tokens: all of them. n_thinking: how many of those were spent on reasoning, its tags included. n_reasoned: how many
     came since its open tag, which is what a budget counts. stopped: whether a stop string has come.
-    opened: as for `ReasoningParser`. lead: text that is left out where the answer begins with it.
+    tool_calls: those that have come. opened: as for `ReasoningParser`. lead: text that is left out where the answer
+    begins with it.
 
     A control token has no text, but a stop string may be one, or hold one: there it is a character that no text has.
     """
 
     def __init__(
         self, tokenizer: Tokenizer, stop: Iterable[str] = (), tags: Tags | Channels | None = None,
-        opened: str | None = None, lead: str = "",
+        opened: str | None = None, lead: str = "", tools: ToolUse | None = None,
     ) -> None:  # fmt: skip
         self.tokens: list[int] = []
+        self.tool_calls: list[ToolCall] = []
         self.n_thinking = self.n_reasoned = 0
         self.stopped = False
         stops, self._stop_controls = _with_controls(tokenizer, tuple(stop))
@@ -41,6 +46,8 @@ class OutputProcessor:
         self._controls = {
             id: text for id, text in ids.items() if id is not None and not (shown and tokenizer.piece(id))
         }
+        self._tools = tools.parser() if tools else None
+        self._tool_marks = _control_tokens(tokenizer, tools.format.marks if tools else ())
         self._lead = lead
         self._shown_text = self._shown_thinking = (
             ""  # was shown before, though it may still become a stop string or tag
@@ -74,6 +81,11 @@ class OutputProcessor:
         return self._stops.found
 
     @property
+    def begun_call(self) -> BegunCall | None:
+        """What may become a call of a tool."""
+        return None if self._tools is None else self._tools.begun
+
+    @property
     def thinking(self) -> str:
         """The reasoning so far."""
         return "".join(self._thinking)
@@ -91,6 +103,8 @@ class OutputProcessor:
         """Take the next token; what there is to show of it."""
         self.tokens.append(token)
         text = self._decoder.feed(token)
+        if token in self._tool_marks and (self._parser is None or not self._parser.thinking):
+            text += self._decoder.finish() + self._tool_marks[token]
         if token in self._stop_controls:
             text += self._stop_controls[token]
         if self._parser is None:
@@ -116,6 +130,8 @@ class OutputProcessor:
         if self._parser is not None:
             reasoning, answer = map("".join, zip(self._parser.feed(answer), self._parser.finish(), strict=True))
         deltas = self._reasoning(reasoning) + self._answer(answer)
+        if self._tools is not None:
+            deltas += self._pieces(self._tools.finish())
         return deltas if self.stopped else deltas + self._answer_delta(self._stops.flush())
 
     def closing(self, budget: int) -> str:
@@ -134,8 +150,21 @@ class OutputProcessor:
 
     def _answer(self, text: str) -> list[Delta]:
         text, self._lead = _without(text, self._lead)
-        text, self.stopped = self._stops.feed(text)
-        return self._answer_delta(text)
+        return self._pieces([text] if self._tools is None else self._tools.feed(text))
+
+    def _pieces(self, pieces: Iterable[Piece]) -> list[Delta]:
+        """What there is to show of text and calls; nothing behind a stop string."""
+        deltas: list[Delta] = []
+        for piece in pieces:
+            if self.stopped:
+                break
+            if isinstance(piece, str):
+                text, self.stopped = self._stops.feed(piece)
+                deltas += self._answer_delta(text)
+            else:
+                deltas += [*self._answer_delta(self._stops.flush()), piece]
+                self.tool_calls.append(piece)
+        return deltas
 
     def _answer_delta(self, text: str) -> list[Delta]:
         text = self._shown(text)
@@ -159,6 +188,12 @@ def _without(text: str, start: str) -> tuple[str, str]:
     """The next text behind `start`, which the whole may begin with, and what of `start` may still come."""
     same = next((i for i, (a, b) in enumerate(zip(text, start, strict=False)) if a != b), min(len(text), len(start)))
     return text[same:], start[same:] if same == len(text) else ""
+
+
+def _control_tokens(tokenizer: Tokenizer, marks: Iterable[str]) -> dict[int, str]:
+    """The control tokens in marks, by id: they have no text, but the marks do."""
+    ids = {id for mark in marks for id in tokenizer.encode(mark, special=True)}
+    return {id: tokenizer.text(id) for id in ids if not tokenizer.piece(id)}
 
 
 def _with_controls(tokenizer: Tokenizer, stop: Sequence[str]) -> tuple[list[str], dict[int, str]]:

@@ -17,6 +17,7 @@ from subbyte.runtime.generation.logits_processors import (
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.generation.tool_calls import ToolCallProcessor
 from subbyte.runtime.protocols import Tokenizer
 
 
@@ -44,8 +45,11 @@ def processor_chain(
     processors += map(CallersProcessor, options.processors)
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
+    banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
     if options.constraint is not None:
-        banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
         matcher = options.constraint.matcher(tokenizer)
         processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
+    elif options.tools is not None and options.tools.grammars is not None:
+        options.tools.grammars.prepare(options.tools.format.syntaxes)
+        processors.append(ToolCallProcessor(options.tools.grammars, output, banned))
     return processors

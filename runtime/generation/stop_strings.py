@@ -40,6 +40,8 @@ class StopStringMatcher:
     def flush(self) -> str:
         """What was held back: as the text has ended, it was no stop string. After a stop string, the text behind it."""
         held, self.held = self.held, ""
+        for stop in self._stops:
+            stop.matched = 0
         return held
 
 

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 MAX_REPEATED = 100_000  # the product of repetition counts inside one another: the states of an automaton
+MAX_GROUPS = 2_000  # of those of groups, whose states are more alike and so take longer
 MAX_MULTIPLE = 10_000  # of multipleOf: as many states
 
 
 def check_repetitions(name: str, pattern: str) -> None:
-    """Refuses an expression with repetitions in repetitions, such as (a{1000}){1000}. Raises ValueError."""
-    if (most := _nested_counts(pattern)) > MAX_REPEATED:
+    """Refuses an expression with too large repetitions, such as (a{1000}){1000}. Raises ValueError."""
+    groups, most = _repetitions(pattern)
+    if most > MAX_REPEATED or groups > MAX_GROUPS:
         raise ValueError(
-            f"{name} repeats what is repeated, up to {most} times in all; {MAX_REPEATED} are allowed: "
-            "use smaller counts, or * and +"
+            f"{name} repeats a group {groups} times and what is in it {most} times in all; {MAX_GROUPS} and "
+            f"{MAX_REPEATED} are allowed: use smaller counts, or * and +"
         )
 
 
@@ -49,30 +51,27 @@ def _steps(multiple: float) -> float:
     return multiple
 
 
-def _nested_counts(pattern: str) -> int:
-    """The largest product of counts {n}, {m,n} or {m,} that are inside one another."""
-    open_groups: list[int] = []  # the largest product within each, so far
-    within = most = 1  # in the group at hand; of the last item
-    item = 1
+def _repetitions(pattern: str) -> tuple[int, int]:
+    """The largest products of counts {n}, {m,n} or {m,} inside one another: of those of groups alone, and of all."""
+    around: list[tuple[int, int]] = []  # products so far within the groups that are open, but for the innermost
+    within = item = most = (1, 1)
+    grouped = False  # whether the last item is a group
     i = 0
     while i < len(pattern):
         c = pattern[i]
-        if c == "\\":
-            i, item = i + 1, 1
-        elif c == "[":
-            i, item = _class_end(pattern, i), 1
-        elif c == "(":
-            open_groups.append(within)
-            within = 1
-        elif c == ")" and open_groups:
-            item, within = within, max(within, open_groups.pop())
-        elif c == "{" and (count := _count(pattern, i)):
-            item *= count
-            within = max(within, item)
+        if c == "{" and (count := _count(pattern, i)):
+            item = (item[0] * (count if grouped else 1), item[1] * count)
             i = pattern.index("}", i)
+        elif c == "(":
+            around.append(within)
+            within = item = (1, 1)
+        elif c == ")" and around:
+            item, within, grouped = within, around.pop(), True
         elif c not in "*+?":
-            item = 1
-        most = max(most, within)
+            item, grouped = (1, 1), False
+            i = _class_end(pattern, i) if c == "[" else i + (c == "\\")
+        within = (max(within[0], item[0]), max(within[1], item[1]))
+        most = (max(most[0], within[0]), max(most[1], within[1]))
         i += 1
     return most
 

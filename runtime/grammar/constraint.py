@@ -11,6 +11,7 @@ from subbyte.runtime import arguments
 from subbyte.runtime.grammar.bounds import check_repetitions, check_schema
 from subbyte.runtime.grammar.library import MAX_SOURCE, llguidance, with_deep_stack
 from subbyte.runtime.grammar.matcher import Matcher, limits
+from subbyte.runtime.grammar.schemas import TAKEN, schema_of
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.text import one_line
 
@@ -44,8 +45,10 @@ class Constraint:
         return f"Constraint({self.kind}: {arguments.shown(self.source)})"
 
     @classmethod
-    def json_schema(cls, schema: Mapping[str, Any] | str | bool) -> Constraint:
-        """JSON that is valid by a schema (draft 2020-12), given as a mapping or as its text.
+    def json_schema(cls, schema: Mapping[str, Any] | str | type) -> Constraint:
+        """JSON that is valid by a schema (draft 2020-12), given as a mapping, as its text, or as a type.
+
+        A type is a dataclass, TypedDict, msgspec.Struct or pydantic model; its objects have no other members.
 
         Properties come in the order of the schema. White space is a space, or a line end with up to 32 blanks of
         indentation, wherever JSON allows some. Keywords that can't be enforced (`not`, `if`, `contains`, `uniqueItems`
@@ -109,18 +112,18 @@ class Constraint:
         return Matcher(self.kind, self.grammar, tokenizer)
 
 
-def _schema_text(schema: Mapping[str, Any] | str | bool) -> str:
+def _schema_text(schema: Mapping[str, Any] | str | type) -> str:
     """A schema as JSON: its properties in the order in which they are given, which is that of the answer."""
-    taken = "a JSON schema (a dict, its JSON as a text, True or False)"
-    if not isinstance(schema, Mapping | str | bool):
-        raise arguments.wrong_kind("schema", schema, taken)
+    taken = f"{TAKEN} or its JSON as a text"
+    if not isinstance(schema, Mapping | str):
+        schema = schema_of(schema)
     try:
         found = json.loads(schema) if isinstance(schema, str) else schema
         text = json.dumps(found, ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else one_line(str(error))
         raise ValueError(f"schema is no JSON: {reason}; it must be {taken}") from None
-    if not isinstance(found, Mapping | bool):
+    if not isinstance(found, Mapping):
         raise arguments.wrong_kind("schema", found, taken)
     return text
 

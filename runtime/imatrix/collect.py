@@ -23,8 +23,8 @@ from subbyte.runtime.evaluation.forward import Forward, Input, Values
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.imatrix.expert_use import never_chosen
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
+from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.model import Models, as_model
 from subbyte.runtime.types import Activations, CacheType, Progress, Texts
 
 _log = logging.getLogger(__name__)

@@ -20,9 +20,10 @@ from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
 from subbyte.runtime.inspect.mixture import Mixture, mixture
+from subbyte.runtime.loading import Models, as_model, as_models
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step, covered, scored
-from subbyte.runtime.model import Model, Models, as_model, as_models
+from subbyte.runtime.model import Model
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class

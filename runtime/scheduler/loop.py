@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import NumericError, QueueFull, StepCancelled, SubbyteError
+from subbyte.errors import NumericError, QueueFull, StepCancelled
 from subbyte.runtime.generation.decoder import FEW, Wanted
 from subbyte.runtime.generation.events import Event
 from subbyte.runtime.generation.sampling import NOT_FINITE, Draw, draw_tokens
@@ -124,7 +124,7 @@ class Loop:
             growth = sum(min(r.decoder.n_left, RESERVE) for r in (request, *self._running)) if self._running else 1
             try:
                 request.sequence = self._sequences.begin(request.decoder.context, growth)
-            except SubbyteError as error:
+            except Exception as error:  # no memory for the sequence
                 self._waiting.popleft()
                 request.release(error)
                 continue
@@ -250,7 +250,7 @@ class Loop:
             for request in requests:
                 try:
                     draw = request.decoder.draw()
-                except Exception as error:  # of a logits processor
+                except BaseException as error:  # of a logits processor, whatever it raises
                     self._end(request, error)
                     continue
                 if isinstance(draw, int):
@@ -271,7 +271,7 @@ class Loop:
         try:
             for event in make():
                 request.events.put(event)
-        except Exception as error:
+        except BaseException as error:
             self._end(request, error)
 
     def _finish(self, request: Request) -> None:
@@ -280,7 +280,7 @@ class Loop:
         if not request.released.is_set():
             self._end(request, None)
 
-    def _end(self, request: Request, error: Exception | None) -> None:
+    def _end(self, request: Request, error: BaseException | None) -> None:
         if request in self._running:
             self._running.remove(request)
             self._give_back(request, keep=error is None)

@@ -44,7 +44,7 @@ class Sequences:
 
         growth: positions that there must be room for beside those of the prompt.
         """
-        donor, n = longest((*self.idle, *self.running, *self._prefixes.of(self._kind)), tokens[:-1])
+        donor, n = longest((*self.idle, *self.running, *self._prefixes.of(self._kind)), tokens[:-1], self._runner.n_ctx)
         goes_on = donor is not None and n == donor.n_past and donor in self.idle  # nothing of the donor would be left
         if not self.has_room(len(tokens) + growth - (n if goes_on else 0), keep=donor):
             return None
@@ -55,8 +55,8 @@ class Sequences:
             sequence = self._runner.new_sequence(self._cache_type, self._checkpoint_bytes)
             if donor is not None:
                 sequence.take_over(donor, n)
-        self.running.append(sequence)
         sequence.reuse(tokens)
+        self.running.append(sequence)
         return sequence
 
     def _bytes(self, n_positions: int) -> int:

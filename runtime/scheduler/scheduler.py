@@ -136,6 +136,10 @@ class _Conversation(Host):
         """See `Host`; what the scheduler keeps is not of one conversation."""
         return CheckpointUse((), 0, self.options.checkpoint_bytes or 0, 0)
 
+    def fork(self) -> Host:
+        """See `Host`; its first answer finds what this one's have computed."""
+        return self._scheduler.host()
+
     def close(self) -> None:
         """See `Host`."""
         self._last = None

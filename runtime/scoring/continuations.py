@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ContextOverflow
+from subbyte.errors import ContextOverflow, ResourceError
 from subbyte.runtime import arguments
 from subbyte.runtime.machine import available_memory
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.scoring.score import Score
 from subbyte.runtime.session.packing import packed
+from subbyte.runtime.session.prefixes import longest
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence as TokenSequence
 from subbyte.runtime.types import Tokens
@@ -28,7 +29,10 @@ class Continuations:
 
     @property
     def n_ctx(self) -> int:
-        """Positions that prefix and longest candidate take; the last token of a candidate is not computed."""
+        """Positions that prefix and longest candidate take; the last token of a candidate is not computed.
+
+        Where long contexts have a rope of their own (Phi-3), all candidates have that of this one.
+        """
         return len(self.prefix) + max(map(len, self.candidates), default=1) - 1
 
     def check(self, n_ctx_train: int) -> None:
@@ -40,16 +44,16 @@ class Continuations:
                     f"trained for {n_ctx_train}: shorten them"
                 )
 
-    def score(self, runner: Runner, tokenizer: Tokenizer) -> tuple[Score, ...]:
+    def score(self, runner: Runner, tokenizer: Tokenizer, pinned: Iterable[TokenSequence] = ()) -> tuple[Score, ...]:
         """The log-probabilities of the candidates' tokens, each as if it were the only one, to the bit.
 
         The prefix is read once, and gives the first token of each candidate. What comes behind that is computed for
-        many candidates in a step, on copies of what is remembered of the prefix.
+        many candidates in a step, on copies of what is remembered of the prefix. pinned: what may be read of it by now.
         """
         if not self.candidates:
             return ()
-        prefix = self._read_prefix(runner)
-        first = self._first_tokens(runner)
+        prefix, n_last = self._read_prefix(runner, pinned)
+        first = self._first_tokens(runner, n_last)
         lengths = [len(candidate) - 1 for candidate in self.candidates]
         rest = np.split(self._further_tokens(prefix, runner), np.cumsum(lengths)[:-1])
         return tuple(
@@ -61,28 +65,33 @@ class Continuations:
             for candidate, logprobs in zip(self.candidates, rest, strict=True)
         )
 
-    def _read_prefix(self, runner: Runner) -> TokenSequence:
-        prefix = runner.new_sequence("f16", runner.plan.state_bytes, n_ctx=self.n_ctx)
-        for step in packed([Segment(prefix, _ids(self.prefix))], runner.n_batch, 1):
+    def _read_prefix(self, runner: Runner, pinned: Iterable[TokenSequence]) -> tuple[TokenSequence, int]:
+        """A sequence that holds the prefix, and how many tokens of it the last step had."""
+        prefix, n_last = runner.new_sequence("f16", n_ctx=self.n_ctx), 0
+        begun, n = longest(pinned, self.prefix[:-1], self.n_ctx)
+        if begun is not None:
+            prefix.take_over(begun, n)
+        for step in packed([Segment(prefix, _ids(self.prefix[n:]))], runner.n_batch, 1):
             runner.step(step)
-        prefix.checkpoint(ends_turn=True)  # for copies of it to go back to
-        return prefix
+            n_last = len(step[0].tokens)
+        return prefix, n_last
 
-    def _first_tokens(self, runner: Runner) -> dict[int, float]:
-        """Log-probabilities of what may come first, by token; of the prefix, which was read in the latest steps."""
+    def _first_tokens(self, runner: Runner, n_last: int) -> dict[int, float]:
+        """Log-probabilities of what may come first, by token: of the last of n_last tokens of the latest step."""
         tokens = sorted({candidate[0] for candidate in self.candidates})
-        last = (len(self.prefix) - 1) % runner.n_batch
         found: dict[int, float] = {}
         for start in range(0, len(tokens), runner.n_batch):
             some = tokens[start : start + runner.n_batch]
             with runner.unchanged():
-                found |= zip(some, runner.engine.head([last] * len(some), some).tolist(), strict=True)
+                found |= zip(some, runner.engine.head([n_last - 1] * len(some), some).tolist(), strict=True)
         return found
 
     def _further_tokens(self, prefix: TokenSequence, runner: Runner) -> NDArray[np.float32]:
         """Log-probabilities of all but the first token of each candidate, one candidate after the other."""
         targets = _ids([token for candidate in self.candidates for token in candidate[1:]])
         logprobs = np.empty(len(targets), np.float32)
+        if not len(targets):
+            return logprobs
         n, n_copies = 0, self._n_copies(runner)
         for step in packed(self._segments(prefix, n_copies), runner.n_batch, n_copies):
             n_rows = sum(len(segment.rows) for segment in step)
@@ -91,8 +100,11 @@ class Continuations:
         return logprobs
 
     def _n_copies(self, runner: Runner) -> int:
-        room = available_memory() // 4 // runner.plan.cache_bytes(self.n_ctx, "f16")
-        return max(1, min(MAX_COPIES, room))
+        one, free = max(runner.plan.cache_bytes(self.n_ctx, "f16"), 1), available_memory()
+        if one > free:
+            found = f"a copy of what is remembered of the prefix takes {one >> 20} MiB, {free >> 20} MiB are free"
+            raise ResourceError(f"{found}; shorten it")
+        return max(1, min(MAX_COPIES, free // 4 // one))
 
     def _segments(self, prefix: TokenSequence, n_copies: int) -> Iterator[Segment]:
         """All but the last token of each candidate of several, behind the prefix, on one of n_copies copies in turn."""
@@ -101,7 +113,9 @@ class Continuations:
             if i < n_copies:
                 copies.append(prefix.fork())
             copy = copies[i % n_copies]
-            copy.truncate(len(self.prefix))
+            if prefix.plan.state_bytes:  # no token can be taken out of a recurrent state
+                copy.take_over(prefix, prefix.n_past)
+            copy.truncate(prefix.n_past)
             yield Segment(copy, _ids(candidate[:-1]), range(len(candidate) - 1))
 
 

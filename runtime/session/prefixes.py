@@ -67,10 +67,13 @@ class Prefixes:
         return self._pinned.get(kind, ())
 
 
-def longest(sequences: Iterable[Sequence], tokens: Tokens[int]) -> tuple[Sequence | None, int]:
-    """The sequence that holds most of the start of `tokens`, and how much; of equals the first. None, 0: none does."""
+def longest(sequences: Iterable[Sequence], tokens: Tokens[int], n_ctx: int) -> tuple[Sequence | None, int]:
+    """The sequence that holds most of the start of `tokens`, and how much; of equals the first. None, 0: none does.
+
+    n_ctx: positions of the sequence that is to take it over.
+    """
     best, most = None, 0
     for sequence in sequences:
-        if (n := sequence.reusable(tokens)) > most:
+        if (n := sequence.reusable(tokens, n_ctx)) > most:
             best, most = sequence, n
     return best, most

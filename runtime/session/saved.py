@@ -55,7 +55,8 @@ def load_sequence(like: Sequence, path: str | os.PathLike[str], model: str) -> S
 
 def _conditions(sequence: Sequence, model: str) -> dict[str, str]:
     """What must be the same where the file is loaded."""
-    return {"model": model, "cache_type": sequence.cache_type}
+    long_ropes = str(sequence.plan.n_long_ropes(sequence.n_ctx))
+    return {"model": model, "cache_type": sequence.cache_type, "long_ropes": long_ropes}
 
 
 class _SavedFile:

@@ -107,9 +107,14 @@ class Sequence(Handle):
             n += 1
         return n
 
-    def reusable(self, tokens: Tokens[int]) -> int:
-        """How many tokens at the start of `tokens` need not be computed by who takes them over."""
-        n = self.common_prefix(tokens)
+    def reusable(self, tokens: Tokens[int], n_ctx: int) -> int:
+        """How many tokens at the start of `tokens` need not be computed by a sequence of n_ctx that takes them over.
+
+        None where long contexts have a rope of their own and only one of both is long.
+        """
+        if self.plan.n_long_ropes(n_ctx) != self.plan.n_long_ropes(self.n_ctx):
+            return 0
+        n = min(self.common_prefix(tokens), n_ctx)
         if n >= self.n_held or not self.plan.state_bytes:
             return min(n, self.n_held)
         checkpoint = self.checkpoints.at_most(n)

@@ -117,8 +117,9 @@ class Session(Handle):
         with self._lock:
             sequence = self._opened()[1]
             ids = arguments.token_ids("tokens", tokens, self._n_vocab).tolist()
-            pinned, n = longest(self._prefixes.of((sequence.cache_type, self.options.activations)), ids[:-1])
-            if pinned is not None and sequence.reusable(ids[:-1]) < n <= sequence.n_ctx:
+            kind = (sequence.cache_type, self.options.activations)
+            pinned, n = longest(self._prefixes.of(kind), ids[:-1], sequence.n_ctx)
+            if pinned is not None and sequence.reusable(ids[:-1], sequence.n_ctx) < n:
                 sequence.take_over(pinned, n)
             return sequence.reuse(ids)
 

@@ -24,6 +24,10 @@ class DraftModel:
         self._session, self._n_vocab = session, n_vocab
         self.seconds = self.seconds_per_guess = 0.0
 
+    def fork(self) -> "DraftModel":
+        """See `Drafter`."""
+        return DraftModel(self._session.fork(), self._n_vocab)
+
     def begin(self, context: Sequence[int]) -> None:
         """See `Drafter`; the session keeps what it can."""
 

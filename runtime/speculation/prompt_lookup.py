@@ -29,6 +29,10 @@ class PromptLookup:
     def __init__(self) -> None:
         self._forget()
 
+    def fork(self) -> "PromptLookup":
+        """See `Drafter`; the index is made again, which costs less than a token."""
+        return PromptLookup()
+
     def begin(self, context: Sequence[int]) -> None:
         """See `Drafter`; what the context begins with need not be indexed again."""
         if context[: len(self._tokens)] != self._tokens:

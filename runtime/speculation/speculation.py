@@ -37,6 +37,10 @@ class Speculation:
         self._elapsed = self._lost = 0.0  # seconds: of the tokens without drafts, and more than these by drafts
         self._sizes: tuple[int, int] | None = None  # tokens of the last step that had drafts, and without these
 
+    def fork(self, times: StepTimes) -> "Speculation":
+        """One for another conversation that begins with the same tokens."""
+        return Speculation(self._drafter.fork(), times)
+
     def begin(self, context: Sequence[int]) -> None:
         """A new answer, with its prompt."""
         self._guesses.clear()
@@ -107,10 +111,8 @@ class Speculation:
             n_drafts = len(self._guesses)
             measured = self._times.measured(n + n_drafts)
             seconds = self._times.seconds(n + n_drafts) or step
-            one_more = (
-                self._drafter.seconds_per_guess * expected / (seconds + taken)
-            )  # tokens that it takes the time of
-            is_last = n_drafts == most or chance <= max(one_more, _HOPELESS)
+            worth = self._drafter.seconds_per_guess * expected / (seconds + taken)  # tokens in the time of a guess
+            is_last = n_drafts == most or chance <= max(worth, _HOPELESS)
             may_be = (n_drafts in _LENGTHS or is_last) and not (careful and measured is None)
             if may_be and expected / seconds > rate:
                 best, rate = n_drafts, expected / seconds

@@ -36,7 +36,7 @@ class Installed:
 class Available:
     """A built-in model that is not in the cache yet: its name, the bytes of its file, the licence it comes under.
 
-    base: whether it is a base model, as `runtime.model.is_base_model` finds in its file.
+    base: whether it is a base model, as `runtime.loading.is_base_model` finds in its file.
     """
 
     name: str

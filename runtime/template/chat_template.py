@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -77,6 +78,12 @@ class ChatTemplate:
         ids = self._marks.encode(text)
         self._check_once(text, ids, messages)
         return ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)  # it may follow white space
+
+    def marked(self, text: str) -> str:
+        """Text for a message in which control tokens count as such: of the caller's own, never of a user's."""
+        controls = self._marks.controls(text)
+        longest_first = "|".join(map(re.escape, sorted(controls, key=len, reverse=True)))
+        return re.sub(longest_first, lambda found: controls[found[0]], text) if controls else text
 
     def common_prefix(self, messages: Sequence[Message], **variables: Any) -> list[int]:
         """The token ids that the prompts of all conversations begin with whose first messages these are."""
@@ -183,14 +190,13 @@ class ChatTemplate:
         now = context.pop("now", None) or datetime.now()
         context |= {"bos_token": marks.token(tokenizer.bos), "eos_token": marks.token(tokenizer.eos)}
         request = {**self._template, "now": now.isoformat()}
-        given = [{**message} for message in messages]
-        parsed = [_with_parsed_arguments(message) for message in given]
+        objects, texts = ([_with_arguments(message, form) for message in messages] for form in (_as_object, _as_text))
         try:
-            return self._run({**request, "context": {**context, "messages": parsed}})
+            return self._run({**request, "context": {**context, "messages": objects}})
         except TemplateError as error:
-            if parsed == given or _met_a_bound(error):
+            if objects == texts or _met_a_bound(error):
                 raise
-            return self._run({**request, "context": {**context, "messages": given}})  # for a template that wants text
+            return self._run({**request, "context": {**context, "messages": texts}})  # for a template that wants text
 
     def _run(self, request: Mapping[str, Any]) -> str:
         try:
@@ -244,25 +250,36 @@ def _text_to_continue(messages: Sequence[Message]) -> str:
     return text
 
 
-def _with_parsed_arguments(message: dict[str, Any]) -> dict[str, Any]:
-    """The message with objects for arguments of tool calls that are JSON text: templates write them as JSON themselves,
-    and of a text they would make a JSON string."""
+def _with_arguments(message: Message, form: Callable[[Any], Any]) -> dict[str, Any]:
+    """The message with the arguments of tool calls in a form: objects, which most templates write as JSON themselves,
+    and of a text would make a JSON string; or JSON text, which some put into a longer one."""
     calls = message.get("tool_calls")
     if not isinstance(calls, Sequence) or isinstance(calls, str):
-        return message
-    return {**message, "tool_calls": [_parsed_call(call) for call in calls]}
+        return {**message}
+    return {**message, "tool_calls": [_call_with(call, form) for call in calls]}
 
 
-def _parsed_call(call: Any) -> Any:
+def _call_with(call: Any, form: Callable[[Any], Any]) -> Any:
     if not isinstance(call, Mapping):
         return call
     if isinstance(function := call.get("function"), Mapping):
-        return {**call, "function": _parsed_call(function)}
+        return {**call, "function": _call_with(function, form)}
+    return {**call, "arguments": form(call["arguments"])} if "arguments" in call else call
+
+
+def _as_object(arguments: Any) -> Any:
     try:
-        arguments = json.loads(call["arguments"]) if isinstance(call.get("arguments"), str) else None
+        value = json.loads(arguments) if isinstance(arguments, str) else None
     except (ValueError, RecursionError):
-        return call
-    return {**call, "arguments": arguments} if isinstance(arguments, dict) else call
+        return arguments
+    return value if isinstance(value, dict) else arguments
+
+
+def _as_text(arguments: Any) -> Any:
+    try:
+        return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, Mapping) else arguments
+    except (TypeError, ValueError, RecursionError):
+        return arguments  # which is told where all of the request becomes JSON
 
 
 def _met_a_bound(error: TemplateError) -> bool:
@@ -274,5 +291,6 @@ def _warn_if_dropped(text: str, messages: Sequence[Message]) -> None:
     named = [("text of the last message", message) for message in messages[-1:]]
     named += [("system text", message) for message in messages[:1] if message.get("role") == "system"]
     for what, message in named:
-        if (text_of(message) or "").strip() not in text:
+        said = (text_of(message) or "").strip()
+        if said not in text and json.dumps(said, ensure_ascii=False)[1:-1] not in text:
             _log.warning("the chat template leaves out the %s", what)

@@ -7,7 +7,9 @@ from libc.string cimport memcpy, memset
 
 from subbyte.errors import TokenizerError
 
-__all__ = ["CONTROL", "UNKNOWN", "USER_DEFINED", "UNUSED", "BYTE", "SpecialTokenMatcher", "Vocabulary"]
+__all__ = [
+    "CONTROL", "UNKNOWN", "USER_DEFINED", "UNUSED", "BYTE", "SpecialTokenMatcher", "Vocabulary", "from_byte_alphabet",
+]
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *text, size_t n, const void *wanted, size_t n_wanted)
@@ -294,6 +296,37 @@ cdef class SpecialTokenMatcher:
             return [(matches[i].at, matches[i].length, matches[i].id) for i in range(n_matches)]
         finally:
             free(matches)
+
+
+def from_byte_alphabet(bytes token not None):
+    """The bytes that a token of the byte alphabet (`BYTE_OF` of bpe.py) stands for; None if it has other characters.
+
+    Here, since a grammar over a vocabulary needs those of all its tokens at once.
+    """
+    cdef const uint8_t *text = token
+    cdef Py_ssize_t n = len(token), i = 0, n_out = 0
+    cdef uint32_t code
+    cdef bytearray out = bytearray(n)
+    cdef uint8_t *to = out
+    while i < n:
+        code = text[i]
+        if 0xC2 <= code <= 0xC5 and i + 1 < n and text[i + 1] >> 6 == 2:
+            code = (code & 0x1F) << 6 | text[i + 1] & 0x3F
+            i += 1
+            if not 161 <= code <= 323 or code == 0xAD:
+                return None
+        elif not 33 <= code <= 126:
+            return None
+        i += 1
+        if code == 323:
+            code = 0xAD
+        elif code >= 289:
+            code += 127 - 289
+        elif code >= 256:
+            code -= 256
+        to[n_out] = code
+        n_out += 1
+    return bytes(out[:n_out])
 
 
 cdef int check(int status) except -1:

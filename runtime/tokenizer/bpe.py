@@ -2,7 +2,7 @@
 
 import re
 
-from subbyte.runtime.tokenizer._vocabulary import Vocabulary
+from subbyte.runtime.tokenizer._vocabulary import Vocabulary, from_byte_alphabet
 from subbyte.runtime.tokenizer.pretokenizer import PreTokenizer, SplitRule
 from subbyte.runtime.tokenizer.sentencepiece import SPACE
 
@@ -40,6 +40,8 @@ class ByteLevelBPE:
 
     def unescape(self, token: bytes) -> bytes:
         """Bytes that a normal token stands for; what is not of the byte alphabet stands for itself."""
+        if (found := from_byte_alphabet(token)) is not None:
+            return found
         text = token.decode("utf-8", "replace")
         return b"".join(bytes([BYTE_OF[ord(c)]]) if ord(c) in BYTE_OF else c.encode() for c in text)
 

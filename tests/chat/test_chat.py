@@ -116,7 +116,9 @@ def test_streaming_shows_a_running_answer_in_the_messages() -> None:
             assert said(chat) == ["hi", "ab"]
     assert isinstance(event, Done) and said(chat) == ["hi", "abc"]
     assert chat.messages[0] == Message("user", "hi")
-    assert chat.messages[0].to_dict() == {"role": "user", "content": "hi", "thinking": ""}
+    assert chat.messages[0].to_dict() == {
+        "role": "user", "content": "hi", "thinking": "", "tool_calls": (), "tool_call_id": None, "name": None,
+    }  # fmt: skip
 
 
 def test_a_cancelled_answer_keeps_what_came() -> None:
@@ -293,7 +295,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     path = tmp_path / "chat.json"
     chat.save(path)
     assert json.loads(path.read_text("utf-8")) == {
-        "format": "subbyte-chat", "version": 1, "system": "S",
+        "format": "subbyte-chat", "version": 2, "system": "S",
         "messages": [{"role": "user", "content": "one\ufffd"}, {"role": "assistant", "content": "é\n😀"}],
     }  # fmt: skip
     other = make("x")
@@ -357,15 +359,15 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         ("[" * 100_000, "not JSON"),
         ("[]", "no .format."),
         ('{"format": "other"}', "no .format."),
-        ('{"format": "subbyte-chat", "version": 2}', "version is 2"),
+        ('{"format": "subbyte-chat", "version": 3}', "version is 3"),
         ('{"format": "subbyte-chat", "version": 1, "messages": 1}', "must be a list"),
         ('{"format": "subbyte-chat", "version": 1, "system": 1, "messages": []}', "a text or null"),
-        ('{"format": "subbyte-chat", "version": 1, "messages": [1, 2]}', "message 0 must have a text"),
+        ('{"format": "subbyte-chat", "version": 1, "messages": [1, 2]}', "messages.0. has role None"),
         ('{"format": "subbyte-chat", "version": 1, "messages": [{"role": "user", "content": "a"}]}', "needs an answer"),
         (
             '{"format": "subbyte-chat", "version": 1, "messages": '
             '[{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]}',
-            "message 0 has role 'system', but must have 'user'",
+            "messages.0. has role 'system', but must have 'user'",
         ),
     ],
 )

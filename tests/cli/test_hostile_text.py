@@ -46,6 +46,7 @@ LINES = {
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
     "generate": [("generate", REFUSED, "-p", "a"), ("generate", MODEL, "-p", "a", "--preset", ESCAPES)],
+    "batch": [("batch", REFUSED, TEXT), ("batch", MODEL, TEXT), ("batch", MODEL, TEXT, "--resume", f"{RECIPE}.toml")],
     "pull": [("pull", MODEL), ("pull", ESCAPES)],
     "ls": [("ls",)],
 }  # fmt: skip
@@ -82,10 +83,11 @@ def test_no_control_characters(
 ) -> None:
     monkeypatch.chdir(folder)
     (of,) = (of for name, of in commands(cli) if name == command)
-    (formats,) = (option.type.choices for option in of.params if option.name == "output")  # type: ignore[attr-defined]
+    formats = [option.type.choices for option in of.params if option.name == "output"]  # type: ignore[attr-defined]
+    outputs = [("-o", output) for output in formats[0]] if formats else [()]
     for line in LINES[command]:
-        for output in formats:
-            code, out, err = command_line(*line, *(["-v"] if command != "ls" else []), "-o", output)
+        for output in outputs:
+            code, out, err = command_line(*line, *(["-v"] if command != "ls" else []), *output)
             assert code in (0, 1, 2, 3, 4, 5), line
             for shown in (out, err):
                 assert not CONTROLS.search(shown), (line, output, shown)

@@ -140,7 +140,7 @@ def test_a_plan_with_tensors_of_another_file(tmp_path: Path) -> None:
 def test_misuse_is_refused(mixed: Path) -> None:
     with sb.load(mixed) as model:
         forward = Forward(model, SessionOptions(8, activations="int8x2"))
-        with pytest.raises(ValueError, match="at most 0 rows"):
+        with pytest.raises(ValueError, match="at most 8 rows, of 0 that there are"):
             forward.logits(range(1))  # nothing was run yet
         with pytest.raises(ValueError, match="9 tokens"):
             forward.run(TOKENS[:9], 0)

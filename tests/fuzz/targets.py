@@ -20,21 +20,24 @@ from gguf_builder import STR, pair, seed, tensor, u32
 from gguf_builder import gguf as build
 from paths import ROOT
 from tiny_models import N_VOCAB, SHAPES, write_hyper_parameters, write_model
+from tool_formats import ANSWERS, TOOLS
 from vocabularies import SPM_TOKENS, SPM_TYPES, alphabet, payload
 
 from subbyte.errors import SubbyteError
 from subbyte.models import architecture, check_unread
-from subbyte.runtime.chat.messages import Message, read_conversation, write_conversation
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures
 from subbyte.runtime.evaluation.losses import are_losses
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import summarize
-from subbyte.runtime.model import load
+from subbyte.runtime.loading import load
 from subbyte.runtime.quantize.recipe import Recipe, format_recipe, read_recipe
 from subbyte.runtime.template.worker import answer
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from subbyte.runtime.tools.parser import ToolParser
 
 
 class Target(NamedTuple):
@@ -223,6 +226,20 @@ def _conversation_seed(path: Path) -> None:
     write_conversation(path, "Be kind.", [Message("user", "hi"), Message("assistant", "hello", "hm")])
 
 
+FORMATS = [format for format, _ in ANSWERS.values()]
+
+
+def _tool_calls(data: bytes) -> None:
+    """Calls in an answer, the format by the first byte: nothing is lost, and pieces do not matter."""
+    format, text = FORMATS[data[0] % len(FORMATS)] if data else FORMATS[0], data[1:].decode(errors="replace")
+    whole, parser = ToolParser(format, TOOLS), ToolParser(format, TOOLS)
+    pieces = [*whole.feed(text), *whole.finish()]
+    calls = [piece for piece in pieces if not isinstance(piece, str)]
+    streamed = [*(piece for c in text for piece in parser.feed(c)), *parser.finish()]
+    assert [piece for piece in streamed if not isinstance(piece, str)] == calls
+    assert calls or "".join(map(str, pieces)) == text
+
+
 TARGETS: dict[str, Target] = {
     "gguf": Target(_gguf, lambda: [seed()]),
     "model": Target(_model, _model_seeds),
@@ -236,6 +253,9 @@ TARGETS: dict[str, Target] = {
     "recipe": Target(
         lambda data: read_recipe(_file(data)),
         lambda: [format_recipe(Recipe.named(name)).encode() for name in ("Q4_K_M", "DynamicGate-IQ2_XS")],
+    ),
+    "tool_calls": Target(
+        _tool_calls, lambda: [bytes([i]) + text.encode() for i, (_, text) in enumerate(ANSWERS.values())]
     ),
     "conversation": Target(lambda data: read_conversation(_file(data)), lambda: [_written(_conversation_seed)]),
 }

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from tiny_models import write_model
 
 import subbyte as sb
+from subbyte.errors import ConstraintError
 from subbyte.runtime.generation.banned_texts import BannedTexts
 from subbyte.runtime.generation.generation import Generation, complete
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.grammar.constraint import Constraint
 
 VOCABULARY = FakeTokenizer()
 END = VOCABULARY.ids["<|im_end|>"]
@@ -70,6 +72,18 @@ def test_an_answer_of_a_model(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert sampling.banned == tuple(banned) and hash(sampling)
         reply = model.generate("the", max_tokens=60, sampling=sampling, n_ctx=128).run()
         assert reply.tokens and not any(text in reply.text for text in banned)
+
+
+def test_what_a_constraint_would_force_is_banned_too() -> None:
+    constraint = Constraint.choice(["hello world", "gone"])
+    for banned, expected in (([], "hello world"), (["hello"], "gone"), (["hello w"], None)):
+        on = FakeSession(VOCABULARY.n_vocab, script=[*VOCABULARY.encode("hello world"), END])
+        options = GenerationOptions(Sampling(temperature=0, banned=banned), constraint=constraint)
+        if expected is None:  # nothing is left behind "hello "
+            with pytest.raises(ConstraintError, match="ban all that may come next"):
+                complete(on, VOCABULARY, "x", options).run()
+        else:
+            assert complete(on, VOCABULARY, "x", options).run().text == expected
 
 
 def test_what_can_not_be_banned() -> None:

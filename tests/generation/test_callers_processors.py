@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_a_processor_decides_behind_all_others(model: sb.Model) -> None:
         assert chat.regenerate().run().text != "bb"
 
 
-def failing(after: int) -> object:
+def failing(after: int) -> Callable[[Row, Sequence[int]], None]:
     def fail(logits: Row, tokens: Sequence[int]) -> None:
         nonlocal after
         only_bs(logits, tokens)
@@ -57,18 +57,18 @@ def failing(after: int) -> object:
 
 
 def test_an_exception_ends_the_answer_and_leaves_the_rest_usable(model: sb.Model) -> None:
-    answer = model.generate([5, 6], max_tokens=9, sampling=GREEDY, processors=[failing(2)], n_ctx=16)  # type: ignore[list-item]
+    answer = model.generate([5, 6], max_tokens=9, sampling=GREEDY, processors=[failing(2)], n_ctx=16)
     with pytest.raises(KeyError, match="of the caller's own"):
         answer.run()
     assert (answer.text, list(answer), answer.reply.stop_reason) == ("bb", [], "cancelled")
-    with model.chat(n_ctx=256, max_tokens=4, sampling=GREEDY, processors=[failing(2)]) as chat:  # type: ignore[list-item]
+    with model.chat(n_ctx=256, max_tokens=4, sampling=GREEDY, processors=[failing(2)]) as chat:
         with pytest.raises(KeyError):
             chat.send("a")
         assert [message.content for message in chat.messages] == ["a", "bb"]
         chat.processors = (only_bs,)
         assert chat.continue_answer().run().text == "bbbbbb"
         assert chat.send("c").text == "bbbb"
-        chat.processors = (failing(0),)  # type: ignore[assignment]
+        chat.processors = (failing(0),)
         with pytest.raises(KeyError):
             chat.send("d")
         assert chat.unanswered == "d" and len(chat.messages) == 4
@@ -90,3 +90,13 @@ def test_what_a_processor_must_not_do(model: sb.Model) -> None:
     for wrong in (only_bs, [3], "ab", [None]):
         with pytest.raises(TypeError, match=r"processors is .* but must be a list of functions"):
             model.generate([5], processors=wrong, n_ctx=8)  # type: ignore[arg-type]
+
+
+def test_in_company_an_exception_ends_one_answer_alone(model: sb.Model) -> None:
+    with model.scheduler(n_ctx=64) as scheduler:
+        bad = model.generate([5], max_tokens=9, sampling=GREEDY, processors=[failing(2)], scheduler=scheduler)
+        good = model.generate([6], max_tokens=9, sampling=GREEDY, processors=[only_bs], scheduler=scheduler)
+        with pytest.raises(KeyError, match="of the caller's own"):
+            bad.run()
+        assert good.run().text == "b" * 9 and bad.text == "bb"
+        assert model.generate([5], max_tokens=1, scheduler=scheduler).run().stop_reason is not None

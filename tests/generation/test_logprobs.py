@@ -110,3 +110,15 @@ def test_of_a_chat_and_of_what_is_new_of_a_continued_answer(model: sb.Model) -> 
         assert len(more.tokens) == 6 and tuple(each.id for each in more.logprobs) == more.tokens[3:]
         chat.logprobs = None
         assert chat.send("and").logprobs == ()
+
+
+def test_in_company_they_are_those_of_each_alone(model: sb.Model) -> None:
+    sampling = [Sampling(seed=i, banned=["e"]) for i in range(3)]
+    alone = [model.generate([i, 9], max_tokens=6, sampling=sampling[i], n_ctx=64, logprobs=i).run() for i in range(3)]
+    with model.scheduler(n_ctx=64) as scheduler:
+        answers = [
+            model.generate([i, 9], max_tokens=6, sampling=sampling[i], logprobs=i, scheduler=scheduler)
+            for i in range(3)
+        ]
+        replies = [answer.run() for answer in answers]
+    assert [reply.logprobs for reply in replies] == [reply.logprobs for reply in alone]

@@ -211,7 +211,7 @@ def test_memory_that_runs_out_elsewhere(path: Path, model: sb.Model, monkeypatch
         "subbyte.runtime.tokenizer.tokenizer.Tokenizer.encode": lambda: model.tokenize("the"),
         "subbyte.runtime.scoring.score.Score": lambda: model.score("the thing"),
         "subbyte.runtime.generation.decoder.Decoder.evaluated": lambda: model.generate("the", n_ctx=32).run(),
-        "subbyte.runtime.chat.chat.keep_cached_tokens": lambda: model.chat(n_ctx=64).send("the"),
+        "subbyte.runtime.chat.chat_state.keep_cached_tokens": lambda: model.chat(n_ctx=64).send("the"),
         "subbyte.runtime.evaluation.corpus.read_corpus": lambda: sb.perplexity(model, TEXT, n_ctx=32),
         "subbyte.runtime.evaluation.perplexity.result_of": lambda: sb.perplexity(model, TEXT * 3, n_ctx=32),
         "subbyte.runtime.inspect.heatmap.chart": lambda: sb.heatmap(path),
@@ -741,3 +741,19 @@ def test_any_order_of_calls(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf", threads=2) as AnyOrder.model:
         run_state_machine_as_test(AnyOrder, settings=settings(max_examples=25, stateful_step_count=15, deadline=None))
+
+
+def test_contexts_of_different_ropes_share_nothing(tmp_path: Path) -> None:
+    """Phi-3's frequencies are others in caches of more than 32 positions: so are its keys."""
+    write_model(tmp_path / "m.gguf", "phi3")
+    with sb.load(tmp_path / "m.gguf") as model, model.session(64) as long, model.session(32) as short:
+        expected = {session: session.eval(TOKENS[:20]) for session in (long, short)}
+        assert not np.array_equal(*expected.values())
+        with model.pin(TOKENS[:10]):  # of a long context, as sessions are where nothing is said
+            for n_reused, session in ((10, long), (0, short)):
+                session.rewind(0)
+                assert session.reuse(TOKENS[:20]) == n_reused
+                assert np.array_equal(session.eval(TOKENS[n_reused:20]), expected[session])
+        long.save(tmp_path / "saved")
+        with pytest.raises(SubbyteError, match="of long_ropes '1', this session is of '0'"):
+            short.load(tmp_path / "saved")

@@ -11,7 +11,7 @@ from paths import SHARED
 from vocabularies import model_file
 
 import subbyte as sb
-from subbyte.runtime.model import is_base_model
+from subbyte.runtime.loading import is_base_model
 from subbyte.runtime.store.builtin import BUILT_IN
 
 NAMES = {"smollm2": "smollm2", "gemma3-270m": "gemma-3-270m-Q4_K_M"}

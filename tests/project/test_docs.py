@@ -17,6 +17,7 @@ import supported_table
 from doc_pages import PAGES
 from model_logits import TOKENS, logits
 from paths import ROOT
+from template_conversations import source
 from tiny_models import LLAMA, forward, write_model
 from vocabularies import model_file
 
@@ -49,6 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     strings = {"general.name": "SmolLM2 tiny", "tokenizer.chat_template": CHATML}
     write_model(folder / "smollm2", shape=SHAPE, strings=strings)
     write_model(folder / "model.gguf", shape=SHAPE, types=["Q8_0", "Q4_0"], strings=strings)
+    write_model(folder / "qwen3-4b.gguf", shape=SHAPE, strings={**strings, "tokenizer.chat_template": source("qwen3")})
     for name in (*BASES, *MODELS):
         if not (folder / name).exists():
             (folder / name).symlink_to("smollm2" if name in BASES else "model.gguf")
@@ -64,7 +66,7 @@ def test_python_runs(page: str, files: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(files)
     namespace: dict[str, Any] = {"__name__": "page"}
     for number, code in enumerate(doc_pages.python_blocks(text_of(page)), 1):
-        exec(compile(code, f"{page}, block {number}", "exec"), namespace)
+        exec(compile(code, f"{page}, block {number}", "exec", dont_inherit=True), namespace)
 
 
 @pytest.mark.model

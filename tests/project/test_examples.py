@@ -34,6 +34,10 @@ def test_chat(folder: Path) -> None:
     assert run(folder, "chat.py", "f32.gguf", stdin="in the inn\nthen\n\n").count("> ") >= 3
 
 
+def test_object(folder: Path) -> None:
+    assert " of 5: " in run(folder, "object.py", "It broke at once.", "f32.gguf")
+
+
 def test_stream(folder: Path) -> None:
     assert run(folder, "stream.py", "in the inn", "f32.gguf")
 
@@ -41,6 +45,12 @@ def test_stream(folder: Path) -> None:
 def test_score(folder: Path) -> None:
     lines = run(folder, "score.py", "f32.gguf", "in the inn", "then").splitlines()
     assert [line.partition(": ")[2] for line in lines if "bits per byte" in line] == ["in the inn", "then"]
+
+
+def test_choose(folder: Path) -> None:
+    lines = run(folder, "choose.py", "f32.gguf", "in", "the can", stdin="in the inn\nthen\n").splitlines()
+    assert [line.partition("): ")[2] for line in lines] == ["in the inn", "then"]
+    assert all(line.startswith(("in (in ", "the can (in ")) for line in lines)
 
 
 def test_perplexity_of_two(folder: Path) -> None:

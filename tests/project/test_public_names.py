@@ -22,15 +22,27 @@ def test_the_stub_has_the_names_and_where_they_are_from() -> None:
 
 USE = """\
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 import subbyte as sb
+
+@dataclass
+class City:
+    name: str
 
 def show(usage: sb.Usage, timings: sb.Timings, why: sb.StopReason) -> str:
     return f"{usage.prompt} {timings.prefill} {why}"
 
 reply = sb.load("smollm2").generate("a", sampling=sb.Sampling(temperature=0)).run()
 print(show(reply.usage, reply.timings, reply.stop_reason))
+chat = sb.load("smollm2").chat()
+print(chat.object("a", City).name, chat.object("a", list[City])[0].name, chat.object("a", {"type": "string"}))
+print(chat.object("a", City).nmae)  # typo
+print(chat.object("a", 3))  # typo
+chat.send("a", constraint="yes|no")  # typo
 print(sb.perplexty)  # typo
 print(sb.Samplng)  # typo
 print(reply.usage.promt)  # typo

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import subbyte as sb
 from subbyte.errors import QueueFull, ResourceError
 from subbyte.runtime.scheduler import loop as loop_module
 from subbyte.runtime.session.runner import Runner, Segment
+from subbyte.runtime.session.sequence import Sequence as TokenSequence
 
 GREEDY = sb.Sampling(temperature=0)
 N_CTX = 160
@@ -81,7 +84,9 @@ def test_each_step_has_all_answers_and_a_piece_of_prompts(model: sb.Model, monke
     monkeypatch.setattr(Runner, "step", watched)
     monkeypatch.setattr(loop_module, "LONGEST_STEP", 0.0)
     with model.scheduler(n_parallel=4, n_ctx=N_CTX) as scheduler:
-        answers = [model.generate(prompt(i, n), scheduler=scheduler) for i, n in enumerate((5, 80, 90, 100))]
+        answers = [
+            model.generate(prompt(i, n), scheduler=scheduler, draft=None) for i, n in enumerate((5, 80, 90, 100))
+        ]
         for answer in answers:
             answer.run()
     for sizes in steps:
@@ -218,3 +223,57 @@ def test_a_chat_goes_on_from_what_it_has_computed(model: sb.Model) -> None:
     for reply, expected in zip(found, alone, strict=True):
         assert (reply.text, reply.tokens, reply.stop_reason) == (expected.text, expected.tokens, expected.stop_reason)
         assert reply.usage.prompt == expected.usage.prompt and reply.usage.reused >= expected.usage.reused
+
+
+def test_forks_of_a_chat_go_their_own_ways(model: sb.Model) -> None:
+    with model.scheduler(n_ctx=N_CTX) as scheduler:
+        for host in (None, scheduler):
+            with model.chat(sampling=GREEDY, max_tokens=3, n_ctx=N_CTX, system="on", scheduler=host) as chat:
+                chat.send("the thing")
+                with chat.fork() as fork:
+                    assert fork.messages == chat.messages and fork.settings == chat.settings
+                    reply, other = chat.send("and"), fork.send("and")
+                    assert other.text == reply.text and min(other.usage.reused, reply.usage.reused) > 0
+                    fork.send("in")
+                    assert len(fork.messages) == 6 and len(chat.messages) == 4
+
+
+def test_a_chat_in_an_event_loop(model: sb.Model) -> None:
+    async def main() -> None:
+        with model.scheduler(n_ctx=N_CTX) as scheduler:
+            with model.chat(sampling=GREEDY, max_tokens=20, scheduler=scheduler) as chat:
+                events = [event async for event in chat.astream("the thing")]
+                assert isinstance(events[-1], sb.Done) and chat.messages[1].content == events[-1].reply.text
+                stream = chat.astream("and")
+                await anext(stream)
+                await stream.aclose()
+                assert chat.last is not None and chat.last.stop_reason in ("cancelled", "length")  # if it was quick
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_what_a_processor_raises_ends_its_own_answer(model: sb.Model, error: type[BaseException]) -> None:
+    def fail(logits: np.ndarray, tokens: Sequence[int]) -> None:
+        if len(tokens) > 5:
+            raise error("mine")
+
+    with model.scheduler(n_ctx=N_CTX) as scheduler:
+        others = [model.generate([i, 2], max_tokens=20, sampling=GREEDY, scheduler=scheduler) for i in range(3)]
+        answer = model.generate([1, 2], processors=[fail], sampling=GREEDY, scheduler=scheduler)
+        with pytest.raises(error, match="mine"):
+            answer.run()
+        assert len(answer.tokens) <= 4
+        for i, other in enumerate(others):
+            alone = model.generate([i, 2], max_tokens=20, sampling=GREEDY, n_ctx=N_CTX).run()
+            assert other.run().tokens == alone.tokens
+
+
+def test_no_memory_for_a_sequence_is_an_error_of_its_answer(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    with model.scheduler(n_ctx=N_CTX) as scheduler:
+        with monkeypatch.context() as context:
+            context.setattr(TokenSequence, "reuse", Mock(side_effect=MemoryError))
+            with pytest.raises(ResourceError, match="not enough memory"):
+                model.generate([1, 2], scheduler=scheduler).run()
+        assert model.generate([1, 2], max_tokens=2, scheduler=scheduler).run().stop_reason
+        assert scheduler.use.n_running == 0

@@ -69,7 +69,8 @@ def test_on_few_copies_and_in_small_batches(kind: sb.Model) -> None:
     assert_same_bits(kind, PREFIX[:1])
 
 
-def test_the_prefix_is_read_once(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def watch_steps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The tokens of each sequence in each step from now on."""
     steps: list[list[int]] = []
     as_it_is = Runner.step
 
@@ -78,6 +79,11 @@ def test_the_prefix_is_read_once(model: sb.Model, monkeypatch: pytest.MonkeyPatc
         return as_it_is(self, segments, targets)
 
     monkeypatch.setattr(Runner, "step", step)
+    return steps
+
+
+def test_the_prefix_is_read_once(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = watch_steps(monkeypatch)
     model.score(PREFIX, CANDIDATES)
     assert steps == [[len(PREFIX)], [len(candidate) - 1 for candidate in CANDIDATES if len(candidate) > 1]]
     steps.clear()
@@ -123,6 +129,13 @@ def test_what_can_not_be_scored(model: sb.Model) -> None:
         model.choose("a", [[267]], normalize="bytes")
 
 
+def test_no_memory_for_copies(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(continuations, "available_memory", lambda: 10)
+    with pytest.raises(sb.ResourceError, match="a copy of what is remembered of the prefix takes"):
+        model.score("the", ["inn"])
+    assert len(model.score("the", ["a", "b"])) == 2  # of one token each: no copies are needed
+
+
 def test_the_most_probable_candidate(model: sb.Model) -> None:
     candidates = ["the in", "a", "the and then", b"on", [ord("!")]]
     scores = model.score("the ", candidates)
@@ -135,3 +148,12 @@ def test_the_most_probable_candidate(model: sb.Model) -> None:
         assert chosen.logprobs == tuple(score.total for score in scores)
     assert model.choose("a", ["b", "b"]).index == 0
     assert model.choose("a", ["b", "b"]).to_dict()["probabilities"] == (0.5, 0.5)
+
+
+def test_reading_begins_from_a_pinned_prefix(kind: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = kind.score(PREFIX, CANDIDATES)
+    with kind.pin(PREFIX[:20], activations="int8x2"):
+        steps = watch_steps(monkeypatch)
+        found = kind.score(PREFIX, CANDIDATES)
+    assert steps[0] == [len(PREFIX) - 20]
+    assert all(np.array_equal(a.logprobs, b.logprobs) for a, b in zip(found, expected, strict=True))

@@ -224,10 +224,16 @@ def test_the_library_and_its_conversations(draft: str, model: sb.Model) -> None:
     reply = model.generate(text, n_ctx=N_CTX, sampling=sampling, draft=drafter).run()
     assert (reply.text, reply.tokens, reply.stop_reason) == (expected.text, expected.tokens, expected.stop_reason)
     assert reply.usage.drafted >= reply.usage.accepted
+    with model.scheduler(n_ctx=N_CTX) as scheduler:
+        options = {"sampling": sampling, "draft": drafter, "scheduler": scheduler}
+        together = [model.generate(text, **options) for _ in range(3)]
+        assert {answer.run().tokens for answer in together} == {expected.tokens}
     replies = []
     for each in (None, drafter):
         with model.chat(n_ctx=N_CTX, max_tokens=8, sampling=replace(SAMPLED, logit_bias={}), draft=each) as chat:
-            replies.append([chat.send("in").tokens, chat.send("an").tokens, chat.regenerate().run().tokens])
+            answers = [chat.send("in"), chat.send("an")]
+            with chat.fork() as other:
+                replies.append([a.tokens for a in (*answers, chat.regenerate().run(), other.send("the"))])
     assert replies[0] == replies[1]
 
 

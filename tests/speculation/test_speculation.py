@@ -33,6 +33,9 @@ class Oracle:
         self.seconds, self.seconds_per_guess = 0.0, seconds_per_guess
         self.n_guesses = 0
 
+    def fork(self) -> Oracle:
+        raise NotImplementedError
+
     def begin(self, context: Sequence[int]) -> None:
         pass
 

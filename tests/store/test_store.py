@@ -20,7 +20,7 @@ from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime.model import is_base_model
+from subbyte.runtime.loading import is_base_model
 from subbyte.runtime.store import builtin, hub
 from subbyte.runtime.store import resolve as store
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from subbyte.errors import ContextOverflow
-from subbyte.runtime.chat.messages import Message, read_conversation, write_conversation
+from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.presets import Preset
+from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.generation.events import (
     Done,
     Event,

@@ -136,5 +136,28 @@ class FakeSession:
     def cancel(self) -> None:
         pass
 
+    def fork(self) -> "FakeSession":
+        other = FakeSession(self.n_vocab, self.n_ctx, self.script)
+        other.tokens = self.tokens.copy()
+        return other
+
     def close(self) -> None:
         self.closed = True
+
+
+class PositionedSession(FakeSession):
+    """A FakeSession whose script is by position: tokens that came without logits take its place, too."""
+
+    def __init__(self, n_vocab: int, n_ctx: int = 1000, script: Iterable[int] = ()) -> None:
+        super().__init__(n_vocab, n_ctx, script)
+        self._answering = False
+
+    def eval(self, tokens: Sequence[int], logits: str = "last", on_progress: object = None) -> np.ndarray | None:
+        if self._answering:
+            del self.script[: len(tokens) - 1]
+        self._answering = logits != "none"
+        return super().eval(tokens, logits, on_progress)
+
+    def reuse(self, tokens: Sequence[int]) -> int:
+        self._answering = False
+        return super().reuse(tokens)

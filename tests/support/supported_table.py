@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from paths import ROOT
+from tool_formats import ANSWERS
+from tool_formats import FORMATS as TOOL_FORMATS
 
 from subbyte.kernels import FORMATS
 from subbyte.models import ARCHITECTURES
 from subbyte.runtime.tokenizer.pretokenizer import RULES
 from subbyte.runtime.tokenizer.tokenizer import MODELS
+from subbyte.runtime.tools.json_calls import NamedCalls, ObjectCalls
+from subbyte.runtime.tools.literal_calls import BareKeyCalls, PythonCalls
+from subbyte.runtime.tools.tagged_calls import TaggedCalls
 
 BEGIN = "<!-- from the code, by .venv/bin/python tests/support/supported_table.py -->\n"
 END = "<!-- end -->\n"
+SYNTAXES: dict[type, str] = {
+    ObjectCalls: "a JSON object of name and arguments, or a list of such",
+    NamedCalls: "the name, and JSON behind it",
+    TaggedCalls: "the name, and each argument between tags, as text",
+    PythonCalls: "a list of Python calls",
+    BareKeyCalls: "the name, and an object whose keys have no quotes",
+}
 FAMILIES = {"x86_64": "x86-64", "aarch64": "64-bit ARM"}
 
 
@@ -40,6 +52,19 @@ def processors() -> dict[str, list[str]]:
     rows = re.findall(r"^  \['(\w+)', '(\w+)',", (ROOT / "kernels/cpu/meson.build").read_text(), re.MULTILINE)
     lists = {FAMILIES[family]: [name for name, of in rows if of == family] for family in FAMILIES}
     return {**lists, "others": ["scalar"]}
+
+
+def tool_formats() -> Iterator[tuple[str, str, str]]:
+    """(models, mark, syntax) of each format of calls that a vendor's template has."""
+    had = [format.syntaxes for format in TOOL_FORMATS.values() if format is not None]
+    for models, (format, answer) in ANSWERS.items():
+        if format.syntaxes not in had:
+            continue
+        place = format.find(answer, 0, at_start=True)
+        assert place is not None
+        mark = "".join(getattr(place.syntax, "section", ("",))[0] or place.syntax.open)
+        shown = f"`{' '.join(mark.split())}`".replace("|", "\\|") if mark else "nothing: it is the answer's first text"
+        yield models, shown, SYNTAXES[type(place.syntax)]
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -65,6 +90,8 @@ def page() -> str:
         "## Tokenizers\n",
         table(("`tokenizer.ggml.model`", "kind"), [kinds[name] for name in MODELS]),
         f"Pre-tokenizers of byte-level vocabularies (`tokenizer.ggml.pre`): {', '.join(sorted(RULES))}.\n",
+        "## Tools\n",
+        table(("models", "a call begins with", "and goes on as"), [*tool_formats()]),
         "## Instruction sets\n",
         table(("processor", "instruction sets, weakest first"), sets),
     ])  # fmt: skip

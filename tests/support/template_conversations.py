@@ -217,6 +217,17 @@ def called(content: str) -> list[dict[str, Any]]:
     ]
 
 
+def calling(*values: dict[str, Any]) -> list[dict[str, Any]]:
+    """A conversation that waits for an answer to the results of calls, as the library gives it to templates."""
+    ids = [f"call{i:05d}" for i in range(len(values))]
+    calls = [
+        {"type": "function", "id": id, "function": {"name": "weather", "arguments": each}}
+        for id, each in zip(ids, values, strict=True)
+    ]
+    results = [{"role": "tool", "content": "12 °C", "tool_call_id": id, "name": "weather"} for id in ids]
+    return [*turns("How warm?"), {"role": "assistant", "content": "", "tool_calls": calls}, *results]
+
+
 LONG = [f"{'Answer' if i % 2 else 'Question'} {i}: {'lorem ipsum ' * (i % 7)}" for i in range(41)]
 CODE = """Why does this fail?
 
@@ -268,5 +279,7 @@ CONVERSATIONS: dict[str, list[dict[str, Any]]] = {
     "answer first": turns("a", "b")[1:],
     "a function call": called(""),
     "a function call with text": called("Let me see."),
+    "a result of a call": calling({"city": 'Köln "am Rhein"', "days": 3, "more": [True, None, {"a": 1.5}]}),
+    "results of two calls": calling({"city": "Köln\nBonn"}, {}),
     "an unknown role": [{"role": "narrator", "content": "Once"}, *turns("a")],
 }  # fmt: skip

@@ -30,6 +30,8 @@ from vocabularies import (
 
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.tokenizer import pretokenizer
+from subbyte.runtime.tokenizer._vocabulary import from_byte_alphabet
+from subbyte.runtime.tokenizer.bpe import BYTE_OF
 from subbyte.runtime.tokenizer.pretokenizer import RULES, PreTokenizer
 from subbyte.runtime.tokenizer.tokenizer import load_tokenizer
 
@@ -400,3 +402,12 @@ def test_text_behind_text_gets_no_space_in_front(tmp_path):
     assert tokenizer.encode("a", after=5) == tokenizer.encode("a", after=2) == [4]
     with pytest.raises(ValueError, match="7"):
         tokenizer.encode("a", after=7)
+
+
+def test_the_byte_alphabet_is_read_as_its_table_says() -> None:
+    singles = [bytes([a]) for a in range(256)]
+    tokens = [b"", *singles, *(a + b for a in singles for b in singles), "Ġthe naïve".encode(), "日".encode()]
+    for token in tokens:
+        codes = [ord(c) for c in token.decode("utf-8", "replace")]
+        known = all(code in BYTE_OF for code in codes)
+        assert from_byte_alphabet(token) == (bytes(BYTE_OF[code] for code in codes) if known else None), token
