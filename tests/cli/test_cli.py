@@ -741,3 +741,16 @@ def test_every_file_of_the_room_is_short():
 
     folder = Path(subbyte.cli.__file__).parent
     assert {path.name: n for path in folder.rglob("*.py") if (n := len(path.read_text().splitlines())) > 300} == {}
+
+
+@pytest.mark.parametrize("command", [("chat", "m"), ("generate", "m", "-p", "x")])
+def test_what_guesses_tokens(runtime, subbyte, stdin, command):
+    for given, drafter in (((), "lookup"), (("--draft", "lookup"), "lookup"), (("--draft", "off"), None)):
+        stdin("hi")
+        assert subbyte(*command, *given)[0] == 0
+        assert runtime.options["draft"] == drafter
+    stdin("hi")
+    assert subbyte(*command, "--draft", "small")[0] == 0
+    assert isinstance(runtime.options["draft"], FakeModel) and runtime.found[-2:] == ["m", "small"]
+    stdin("hi")
+    assert subbyte(*command, "--draft", "nowhere")[0] != 0
