@@ -139,7 +139,7 @@ def runtime(monkeypatch, tmp_path):
         "store.resolve", resolve=resolve, installed=lambda: installed, available=lambda: available,
         recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
-    module("model", load=load, is_base_model={installed[0].path: False, installed[1].path: None}.__getitem__)
+    module("loading", load=load, is_base_model={installed[0].path: False, installed[1].path: None}.__getitem__)
     module("evaluation.perplexity", PerplexityMeasurement=PerplexityMeasurement)
     module("gguf.model_file", GGUF=GGUF)
     module("inspect.summary", summarize=lambda gguf: SUMMARY)
