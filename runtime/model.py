@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from subbyte.runtime.machine import available_memory
 from subbyte.runtime.session.prefixes import Pin, Prefixes
 from subbyte.runtime.session.runner import MAX_BATCH, Runner
 from subbyte.runtime.session.session import Session
+from subbyte.runtime.step_times import StepTimes
 from subbyte.runtime.text import quoted
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from subbyte.runtime.types import Activations, CacheType, Progress, SessionOptions, Texts, Tokens
@@ -99,6 +101,7 @@ class Model(Handle):
             gguf.check_readable()
         self._check_unused(gguf.tensors.keys() - weights.used)
         self._prefixes: Final = Prefixes()
+        self._step_times: Final[Mapping[str, StepTimes]] = defaultdict(StepTimes)  # by activations
 
     def _check_unused(self, names: Set[str]) -> None:
         """Refuses tensors without which the results are wrong: those of its layers, and biases. Others only warn."""
@@ -187,7 +190,7 @@ class Model(Handle):
         return Runner(
             plan or self.plan, n_ctx=n_ctx, activations=options.activations, n_threads=self.n_threads, isa=self.isa,
             reads_ahead=self._exceeds_memory(n_ctx, options), check=self.gguf.check_unchanged,
-            digest=self.gguf.digest,
+            digest=self.gguf.digest, times=self._step_times[options.activations] if plan is None else None,
         )  # fmt: skip
 
     def _exceeds_memory(self, n_ctx: int, options: SessionOptions) -> bool:
@@ -476,6 +479,7 @@ class Model(Handle):
 
     def _speculation(self, draft: Draft, session: Session | Host) -> Speculation | None:
         """What an answer in this session is sped up with. None with recurrent states, which can't forget a draft."""
+        from subbyte.runtime.generation.generation import Host
         from subbyte.runtime.speculation.draft_model import DraftModel
         from subbyte.runtime.speculation.prompt_lookup import PromptLookup
         from subbyte.runtime.speculation.speculation import Speculation
@@ -494,7 +498,9 @@ class Model(Handle):
         else:
             arguments.choice("draft", draft, ("lookup",))
             drafter = PromptLookup()
-        return None if self.plan.state_bytes else Speculation(drafter, session.times)
+        if self.plan.state_bytes:
+            return None
+        return Speculation(drafter, session.times, session.company if isinstance(session, Host) else lambda: 1)
 
     def _check_draft(self, draft: Model) -> None:
         """Raises ValueError for a model that can't guess this one's tokens: ids that both have must be the same."""

@@ -6,7 +6,6 @@ from typing import Literal, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.step_times import StepTimes
 from subbyte.runtime.types import CheckpointUse, SessionOptions
 
 
@@ -56,8 +55,6 @@ class Session(Protocol):
     def options(self) -> SessionOptions: ...
     @property
     def checkpoints(self) -> CheckpointUse: ...
-    @property
-    def times(self) -> StepTimes: ...
     @overload
     def eval(self, tokens: Sequence[int], logits: Literal["last", "all"] = "last") -> NDArray[np.float32]: ...
     @overload

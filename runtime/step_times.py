@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 MOST = 32  # tokens of a step at most that is timed
 _KEPT = 5  # steps of each size
 _ENOUGH = 2  # steps of a size that are believed where they are slower than was expected
@@ -17,24 +15,21 @@ class StepTimes:
     """Seconds of a step by its number of tokens, each of which has its logits computed.
 
     The shortest of the last few counts, since a machine that does something else makes steps longer, never shorter. A
-    size that was not measured is expected to take somewhat more than the one below, so that it is tried.
-
-    n_others: tokens of others that are in each step, where the steps are shared.
+    size that was not measured is expected to take somewhat more than the one below, so that it is tried. Threads may
+    share it.
     """
 
     def __init__(self) -> None:
-        self.n_others = 0
         self._n_steps = 0
-        self._measured: dict[int, deque[float]] = {}
+        self._measured: dict[int, tuple[float, ...]] = {}
         self._last: dict[int, int] = {}  # step of the last measurement
 
     def note(self, n_tokens: int, seconds: float) -> None:
         """Takes in one step."""
         if n_tokens <= MOST:
             self._n_steps += 1
-            if self._is_old(n_tokens):
-                self._measured[n_tokens] = deque(maxlen=_KEPT)
-            self._measured[n_tokens].append(seconds)
+            before = () if self._is_old(n_tokens) else self._measured[n_tokens]
+            self._measured[n_tokens] = (*before, seconds)[-_KEPT:]
             self._last[n_tokens] = self._n_steps
 
     def measured(self, n_tokens: int) -> float | None:

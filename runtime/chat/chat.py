@@ -195,13 +195,12 @@ class Chat(ChatState):
                 self.sampling, self.max_tokens, reasoning_budget=self._reasoning_budget, logprobs=self.logprobs,
                 processors=self.processors, timeout=self.timeout,
             )  # fmt: skip
-            session = self.session.fork()
             other = Chat(
-                session, self.tokenizer, self.template, reasoning_format=self._reasoning_format,
+                self.session.fork(), self.tokenizer, self.template, reasoning_format=self._reasoning_format,
                 options=options, system=self._system, thinking=self._thinking, variables=self.variables,
                 reasoning="open" if self._begins_open else "auto", messages=self._history.everything, tools=self.tools,
                 tool_format=self._calling.format, tool_choice=self.tool_choice,
-                speculation=None if self._speculation is None else self._speculation.fork(session.times),
+                speculation=None if self._speculation is None else self._speculation.fork(),
             )  # fmt: skip
             other.stop, other._constraint = self.stop, self._constraint
             other._seen, other._now, other._ended = self._seen, self._now, self._ended

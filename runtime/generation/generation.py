@@ -86,6 +86,10 @@ class Host(ABC):
     def run(self, decoder: Decoder) -> Run:
         """Takes a decoder on."""
 
+    @abstractmethod
+    def company(self) -> int:
+        """How many answers each step is for, at least 1."""
+
     @property
     @abstractmethod
     def n_past(self) -> int:

@@ -136,7 +136,6 @@ class Loop:
 
     def _step(self) -> None:
         """Computes a piece of each answer that wants one, and draws what can be drawn."""
-        self._runner.times.n_others = max(len(self._running) - 1, 0)
         self._leave()
         self._make_room()
         if pieces := self._pieces():

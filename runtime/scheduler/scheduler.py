@@ -126,6 +126,10 @@ class _Conversation(Host):
         self._last = decoder
         return run
 
+    def company(self) -> int:
+        """See `Host`."""
+        return max(self._scheduler._loop.n_running, 1)
+
     @property
     def n_past(self) -> int:
         """See `Host`."""

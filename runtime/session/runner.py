@@ -46,7 +46,7 @@ class Runner(Handle):
     n_ctx: positions of a sequence. activations: their precision in matmuls of quantized weights, see `Activations`.
     reads_ahead: the model is larger than memory: routed experts are asked for as soon as they are chosen.
     check: called before each step; raises if the model's file has changed. digest: what tells that file from others.
-    times: of the steps so far.
+    times: what its steps take, with those of other runners of the model.
     """
 
     instead = "make another with Model.runner"
@@ -62,6 +62,7 @@ class Runner(Handle):
         reads_ahead: bool = False,
         check: Callable[[], None] = lambda: None,
         digest: Callable[[], str] = str,
+        times: StepTimes | None = None,
     ) -> None:
         self.plan, self.n_ctx, self.n_batch = plan, n_ctx, batch_size(plan, n_ctx)
         self.activations, self._reads_ahead, self.check, self.digest = activations, reads_ahead, check, digest
@@ -69,7 +70,7 @@ class Runner(Handle):
             plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations,
             reads_ahead=reads_ahead,
         )  # fmt: skip
-        self.times = StepTimes()
+        self.times = times or StepTimes()
         self._lock = TryLock()
 
     def new_sequence(self, cache_type: CacheType, checkpoint_bytes: int = 0, n_ctx: int | None = None) -> Sequence:
@@ -81,6 +82,7 @@ class Runner(Handle):
         return Runner(
             self.plan, n_ctx=self.n_ctx, n_threads=self.engine.n_threads, isa=self.engine.isa,
             activations=self.activations, reads_ahead=self._reads_ahead, check=self.check, digest=self.digest,
+            times=self.times,
         )  # fmt: skip
 
     @contextmanager

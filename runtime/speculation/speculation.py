@@ -1,7 +1,7 @@
 """Speculation: how many of a drafter's guesses are computed with the next token, from what they have given so far."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from subbyte.runtime.speculation.drafter import N_KINDS, Drafter, Guess
 from subbyte.runtime.step_times import StepTimes
@@ -25,10 +25,11 @@ class Speculation:
     computed. What they take is known by `StepTimes`, and what a guess takes by its drafter. Where drafts have lost more
     time than they may, nothing is tried until more tokens have come. None of that changes the tokens of an answer: see
     `Decoder`.
+    times: of the steps that the answers are made in. company: how many answers are in each of them.
     """
 
-    def __init__(self, drafter: Drafter, times: StepTimes) -> None:
-        self._drafter, self._times = drafter, times
+    def __init__(self, drafter: Drafter, times: StepTimes, company: Callable[[], int] = lambda: 1) -> None:
+        self._drafter, self._times, self._company = drafter, times, company
         self._counted = [0.0] * N_KINDS
         self._came_true = [0.0] * N_KINDS
         self._all_true = self._all_expected = _PRIOR  # of guesses of any kind: how many came true, and were expected to
@@ -37,9 +38,9 @@ class Speculation:
         self._elapsed = self._lost = 0.0  # seconds: of the tokens without drafts, and more than these by drafts
         self._sizes: tuple[int, int] | None = None  # tokens of the last step that had drafts, and without these
 
-    def fork(self, times: StepTimes) -> "Speculation":
-        """One for another conversation that begins with the same tokens."""
-        return Speculation(self._drafter.fork(), times)
+    def fork(self) -> "Speculation":
+        """One for another conversation that begins with the same tokens. Raises ResourceError."""
+        return Speculation(self._drafter.fork(), self._times, self._company)
 
     def begin(self, context: Sequence[int]) -> None:
         """A new answer, with its prompt."""
@@ -50,7 +51,7 @@ class Speculation:
         """Tokens that are worth to be computed behind the context with the next step, at most `room`."""
         self._guesses.clear()
         self._settle()
-        n = 1 + self._times.n_others
+        n = self._company()
         step = self._times.seconds(n)
         most = min(room, MAX_DRAFTS // n)
         if self._drafter.seconds_per_guess:
@@ -69,7 +70,7 @@ class Speculation:
 
     def came(self, token: int, *, drafted: bool) -> None:
         """Takes note of a token that has come. drafted: no step was needed for it."""
-        n = 1 + self._times.n_others
+        n = self._company()
         share = (self._times.seconds(n) or 0.0) / n
         self._elapsed += share
         if drafted:

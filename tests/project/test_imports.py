@@ -67,7 +67,7 @@ RUNTIME = {
         "tools",
         "types",
     },
-    "protocols": {"step_times", "types"},
+    "protocols": {"types"},
     "session": {"arguments", "files", "handles", "machine", "step_times", "text", "types"},
     "inspect": _LOW | {"gguf", "source", "store"},
     "scheduler": {"generation", "handles", "session", "types"},

@@ -108,8 +108,8 @@ def test_in_company_there_are_fewer_drafts() -> None:
     for n in range(1, 20):
         times.note(n, 1.0)
     lengths = []
-    for times.n_others in (0, 1, 4, 7, 15, 100):
-        speculation = Speculation(PromptLookup(), times)
+    for n in (1, 2, 5, 8, 16, 101):
+        speculation = Speculation(PromptLookup(), times, lambda n=n: n)  # type: ignore[misc]
         lengths.append(len(speculation.drafts([1, 2, 3] * 9, MAX_DRAFTS)))
     assert lengths == [15, 7, 3, 1, 0, 0]  # of all in a step no more than MAX_DRAFTS
 
