@@ -1,10 +1,14 @@
 """Speculation: how many of a drafter's guesses are computed with the next token, from what they have given so far."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from subbyte.errors import SubbyteError
 from subbyte.runtime.speculation.drafter import N_KINDS, Drafter, Guess
 from subbyte.runtime.step_times import StepTimes
+
+_log = logging.getLogger(__name__)
 
 MAX_DRAFTS = 15  # in a step, of all answers in it
 _PRIOR = 2.0  # guesses of each kind that count as counted
@@ -36,6 +40,7 @@ class Speculation:
         self._length = _LENGTHS[1]  # drafts of the last step that had some
         self._guesses: deque[Guess] = deque()  # what may come next, computed or not
         self._elapsed = self._lost = 0.0  # seconds: of the tokens without drafts, and more than these by drafts
+        self._failed = False
         self._sizes: tuple[int, int] | None = None  # tokens of the last step that had drafts, and without these
 
     def fork(self) -> "Speculation":
@@ -56,13 +61,18 @@ class Speculation:
         most = min(room, MAX_DRAFTS // n)
         if self._drafter.seconds_per_guess:
             most = min(most, self._length + _GROWTH)
-        if step is None or most < 1:
+        if step is None or most < 1 or self._failed:
             return []
         careful = self._lost > _LOSS * self._elapsed + _AT_ONCE * step / n
         if careful and self._drafter.seconds_per_guess:
             return []
         before = self._drafter.seconds
-        best = self._best(context, most, n, step, careful=careful)
+        try:
+            best = self._best(context, most, n, step, careful=careful)
+        except SubbyteError as error:  # of a draft model, whose file may have changed: no reason to end an answer
+            _log.warning("answers go on without drafts: %s", error)
+            self._failed = True
+            return []
         self._lost += self._drafter.seconds - before
         if best:
             self._sizes, self._length = (n + best, n), best

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from subbyte.errors import ModelChanged
 from subbyte.runtime.speculation.drafter import N_KINDS, Guess
 from subbyte.runtime.speculation.prompt_lookup import PromptLookup
 from subbyte.runtime.speculation.speculation import MAX_DRAFTS, Speculation
@@ -101,6 +102,20 @@ def test_nothing_is_drafted_before_a_step_was_measured_or_without_room() -> None
     assert speculation.drafts(context, 9) == []
     times.note(1, 1.0)
     assert speculation.drafts(context, 3) == [1, 2, 3] and speculation.drafts(context, 0) == []
+
+
+def test_a_draft_model_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Oracle):
+        def guesses(self, context: Sequence[int]) -> Iterator[Guess]:
+            self.n_guesses += 1
+            raise ModelChanged("m.gguf: the file has changed")
+
+    times = StepTimes()
+    times.note(1, 1.0)
+    drafter = Failing([], 1.0)
+    speculation = Speculation(drafter, times)
+    assert speculation.drafts([1], 9) == speculation.drafts([1], 9) == [] and drafter.n_guesses == 1
+    assert "answers go on without drafts: m.gguf: the file has changed" in caplog.text
 
 
 def test_in_company_there_are_fewer_drafts() -> None:
