@@ -78,7 +78,8 @@ from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
 from subbyte.runtime.measurement import Step as Step
 from subbyte.runtime.loading import load as load
-from subbyte.runtime.model import Model as Model, ModelInfo as ModelInfo
+from subbyte.runtime.model import Model as Model
+from subbyte.runtime.opened_model import ModelInfo as ModelInfo
 from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
 from subbyte.runtime.quantize.recipe import Recipe as Recipe
 from subbyte.runtime.report.report import (

@@ -193,7 +193,7 @@ def test_loading_closes_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def strike(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("subbyte.runtime.model.load_tokenizer", strike)
+    monkeypatch.setattr("subbyte.runtime.opened_model.load_tokenizer", strike)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):

@@ -79,7 +79,7 @@ def test_a_context_that_no_machine_holds(model: sb.Model, n_ctx: int, cache_type
 
 
 def test_memory_is_asked_for_before_it_is_taken(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subbyte.runtime.model.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("subbyte.runtime.opened_model.available_memory", lambda: 1 << 20)
     with pytest.raises(ResourceError, match=r"100000 tokens needs 24 MiB, 1 MiB are free; ask for a smaller one"):
         model.session(100_000)
     with model.session() as session:
@@ -87,7 +87,7 @@ def test_memory_is_asked_for_before_it_is_taken(model: sb.Model, monkeypatch: py
 
 
 def test_any_context_where_memory_is_unknown(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subbyte.runtime.model.available_memory", lambda: 2**62)
+    monkeypatch.setattr("subbyte.runtime.opened_model.available_memory", lambda: 2**62)
     for n_ctx in (2**31, 2**50, 2**53):
         with pytest.raises((ValueError, ResourceError)):
             model.session(n_ctx)
@@ -206,7 +206,7 @@ def test_memory_that_runs_out_elsewhere(path: Path, model: sb.Model, monkeypatch
         raise MemoryError
 
     for where, call in {
-        "subbyte.runtime.model.Weights": lambda: sb.load(path),
+        "subbyte.runtime.opened_model.Weights": lambda: sb.load(path),
         "subbyte.runtime.session.runner.Engine": lambda: model.session(8),
         "subbyte.runtime.tokenizer.tokenizer.Tokenizer.encode": lambda: model.tokenize("the"),
         "subbyte.runtime.scoring.score.Score": lambda: model.score("the thing"),

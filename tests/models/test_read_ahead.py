@@ -65,9 +65,9 @@ def test_a_session_reads_ahead_where_file_and_cache_exceed_memory(
 
     path = tmp_path / "m.gguf"
     write(Synthetic(TINY_MOE, "Q4_0"), path)
-    monkeypatch.setattr("subbyte.runtime.model.Runner", noted)
+    monkeypatch.setattr("subbyte.runtime.opened_model.Runner", noted)
     with sb.load(path) as model:
         need = model.gguf.size + model.plan.cache_bytes(128, "q8_0")
-        monkeypatch.setattr("subbyte.runtime.model.available_memory", lambda: need + left_over)
+        monkeypatch.setattr("subbyte.runtime.opened_model.available_memory", lambda: need + left_over)
         model.session(128, "q8_0").close()
     assert given == [expected]

@@ -71,13 +71,14 @@ RUNTIME = {
     "session": {"arguments", "files", "handles", "machine", "step_times", "text", "types"},
     "inspect": _LOW | {"gguf", "source", "store"},
     "scheduler": {"generation", "handles", "session", "types"},
+    "opened_model": _LOW | {"gguf", "scheduler", "session", "tokenizer"},
     "model": _LOW
     | {
         "chat",
         "embedding",
         "generation",
-        "gguf",
         "grammar",
+        "opened_model",
         "scheduler",
         "scoring",
         "session",
