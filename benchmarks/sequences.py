@@ -5,12 +5,14 @@
 
 Weights are read and unpacked once for all tokens of a step: what a server of several conversations gains. Each round
 generates the same given tokens with every number of sequences, forwards and backwards in turns; a ratio is of a round.
+Where other processes keep the machine busy, --processor-time leaves out what they took, as far as a clock can: caches
+and memory they still share.
 """
 
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -34,25 +36,27 @@ from subbyte.runtime.types import SessionOptions
 Rates = Mapping[int, Sequence[float]]  # tokens/s by number of sequences, round by round
 
 
-def run(runner: Runner, n_sequences: int, n_steps: int) -> float:
+def run(runner: Runner, n_sequences: int, n_steps: int, clock: Callable[[], float]) -> float:
     """Tokens/s of n_steps steps after one to warm up, from empty caches, each token with its logits."""
     sequences = [runner.new_sequence("f16") for _ in range(n_sequences)]
     start = 0.0
     for i in range(n_steps + 1):
         if i == 1:
-            start = time.perf_counter()
+            start = clock()
         runner.step([Segment(s, np.array([i + 1], np.int32), range(1)) for s in sequences])
-    return n_sequences * n_steps / (time.perf_counter() - start)
+    return n_sequences * n_steps / (clock() - start)
 
 
-def measure(model: Path, numbers: Sequence[int], n_steps: int, n_threads: int, rounds: int) -> Rates:
+def measure(
+    model: Path, numbers: Sequence[int], n_steps: int, n_threads: int, rounds: int, clock: Callable[[], float]
+) -> Rates:
     """Raises what loading a model raises."""
     rates: dict[int, list[float]] = {n: [] for n in numbers}
     with subbyte.load(model, threads=n_threads) as loaded:
         runner = loaded.runner(SessionOptions(n_steps + 1))
         for i in range(rounds):
             for n in numbers if i % 2 == 0 else reversed(numbers):
-                rates[n].append(run(runner, n, n_steps))
+                rates[n].append(run(runner, n, n_steps, clock))
     return rates
 
 
@@ -76,31 +80,37 @@ def parse_numbers(text: str) -> list[int]:
 @click.command(help=__doc__)
 @click.argument("models", nargs=-1, type=click.Path(exists=True, dir_okay=False))
 @click.option("--synthetic", "synthetics", multiple=True, metavar="SHAPE:TYPES[:LAYERS]", help="TYPES: a,b,c or all.")
-@click.option("--sequences", default="2,4,8", metavar="N,N,...", help="Numbers of sequences beside one.")
+@click.option("--sequences", default="2,4,8,16,32", metavar="N,N,...", help="Numbers of sequences beside one.")
 @click.option("--rounds", default=5, type=click.IntRange(1), help="Turns of each number of sequences.")
 @click.option("--steps", default=16, type=click.IntRange(1), help="Tokens of each sequence.")
 @click.option("--threads", default=default_threads()[0], type=click.IntRange(1))
+@click.option("--processor-time", is_flag=True, help="Count processor time; takes --threads 1.")
 @click.option("--write", type=click.Path(path_type=Path, dir_okay=False), help="Put the table into this document.")
 def main(
     models: Sequence[str], synthetics: Sequence[str], sequences: str, rounds: int, steps: int, threads: int,
-    write: Path | None,
+    processor_time: bool, write: Path | None,
 ) -> None:  # fmt: skip
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as with Ctrl-C, temporary models go
+    if processor_time and threads > 1:
+        raise click.UsageError(f"--processor-time with {threads} threads; waiting counts, so it takes --threads 1")
     machine, isa = processor(), best_isa()
     try:
+        clock, second = (time.process_time, "s of processor time") if processor_time else (time.perf_counter, "s")
         numbers, todo = parse_numbers(sequences), list(jobs(models, synthetics))
         columns = ["type or model", "1", *(cell for n in numbers[1:] for cell in (str(n), "of 1"))]
         rows = [head(columns)]
         for job in todo:
             with job.file() as path:
-                rows.append(row(job.format or job.model, measure(path, numbers, steps, threads, rounds)))
+                rows.append(row(job.format or job.model, measure(path, numbers, steps, threads, rounds, clock)))
             click.echo(rows[-1], err=True)
         words = [Path(model).name for model in models] + [f"--synthetic {text}" for text in synthetics]
         words.append(f"--sequences {sequences} --rounds {rounds} --steps {steps}")
+        if processor_time:
+            words.append("--processor-time")
         text = "\n\n".join([
             f"    {selection.shown_command('sequences.py', words, threads, [])}",
             f"{machine}, {threads} threads, instruction set {isa}; subbyte {version('subbyte')}; {rounds} rounds; "
-            f"{date.today().isoformat()}. Tokens/s by number of sequences:",
+            f"{date.today().isoformat()}. Tokens/{second} by number of sequences:",
             "\n".join(rows),
         ])  # fmt: skip
         click.echo(text)

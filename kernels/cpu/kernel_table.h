@@ -32,7 +32,7 @@ static inline struct q8_row q8_token(struct q8_row rows, int64_t t, int64_t k)
 
 /* The same for `lanes` tokens side by side, as gemm reads it; 64-byte aligned. Lanes past n_tokens hold zeros. */
 struct q8_tile {
-    int8_t *q;        /* [k / 4][lanes][4]; with neoni8mm [k / 8][lanes][8] */
+    int8_t *q;        /* [k / 4][lanes][4]; with neoni8mm [k / 8][lanes][8]; with avx512 of few tokens [k / 8][lanes / 2][8] */
     float *scale;     /* [k / 32][lanes] */
     int32_t *sum;     /* [k / 16][lanes]: sums of 16 consecutive q */
 };
@@ -108,8 +108,9 @@ struct kernels {
     /* ---- float activations ---- */
     /* out[i] = weight i of a row of any format, bit for bit what gguf-py dequantizes to. */
     void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out);
-    /* out[r] = W[r] . x for rows of F32, F16 and BF16; the other slots are NULL. */
-    void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out);
+    /* out[t * out_stride + r] = W[r] . x[t] for rows of F32, F16 and BF16 and tokens x [n_tokens][k]; the other slots are NULL. */
+    void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out,
+                                 int64_t out_stride);
     /* n_tokens rows x[t * stride + i] to a tile [k][lanes], 64-byte aligned, zeros past n_tokens. */
     void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile);
     /* out[t * out_stride + r] = rows[r] . x[t] for rows [n_rows][k] and all n_tokens, whose tiles lie one after the other. */
@@ -120,8 +121,8 @@ struct kernels {
     void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile);
     void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
                       int64_t out_stride);
-    /* out[r] = W[r] . x with one token, which is rounded so first. */
-    void (*dot_bf16)(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out);
+    /* The same of tokens x [n_tokens][k], which are rounded so first. */
+    void (*dot_bf16)(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out, int64_t out_stride);
     void (*f16_to_float)(const uint16_t *x, int64_t n, float *out);
     void (*float_to_f16)(const float *x, int64_t n, uint16_t *out);   /* round to nearest even */
 

@@ -79,20 +79,22 @@ static void gemv_q8(struct step *s, const struct weight *w, int64_t row0, int n,
     }
 }
 
-static void gemv_float(struct step *s, const struct weight *w, int64_t row0, int n, const float *x, int thread, float *out)
+static void gemv_float(struct step *s, const struct weight *w, int64_t row0, int n, const struct input *in, int thread, float *out,
+                       int64_t out_stride)
 {
+    const float *x = in->at.row;
     const struct kernels *k = s->kernels;
     float *panel = s->scratch->thread[thread].float_panel;
     int64_t bytes = row_bytes(w->format, w->cols);
     if (k->dot_float[w->format]) {
-        k->dot_float[w->format](w->data + row0 * bytes, n, w->cols, x, out);
+        k->dot_float[w->format](w->data + row0 * bytes, n, w->cols, x, in->n_tokens, out, out_stride);
         return;
     }
     for (int r = 0; r < n; r += PANEL_ROWS) {
         int rows = n - r < PANEL_ROWS ? n - r : PANEL_ROWS;
         for (int i = 0; i < rows; i++)
             k->to_float[w->format](w->data + (row0 + r + i) * bytes, w->cols, panel + i * w->cols);
-        k->dot_float[FORMAT_F32]((const uint8_t *)panel, rows, w->cols, x, out + r);
+        k->dot_float[FORMAT_F32]((const uint8_t *)panel, rows, w->cols, x, in->n_tokens, out + r, out_stride);
     }
 }
 
@@ -134,8 +136,8 @@ static void multiply_bf16(struct step *s, const struct weight *w, int64_t row0, 
                           int64_t out_stride)
 {
     const uint8_t *rows = w->data + row0 * row_bytes(w->format, w->cols);
-    if (in->n_tokens == 1)
-        s->kernels->dot_bf16(rows, n, w->cols, in->at.row, out);
+    if (is_small_batch(in->n_tokens))
+        s->kernels->dot_bf16(rows, n, w->cols, in->at.row, in->n_tokens, out, out_stride);
     else
         s->kernels->gemm_bf16(rows, n, w->cols, in->at.bf16_tile, in->n_tokens, out, out_stride);
 }
@@ -159,15 +161,15 @@ void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n,
         multiply_q8(s, w, row0, n, in, thread, out, out_stride);
     else if (uses_bf16(s, w))
         multiply_bf16(s, w, row0, n, in, out, out_stride);
-    else if (in->n_tokens == 1)
-        gemv_float(s, w, row0, n, in->at.row, thread, out);
+    else if (is_small_batch(in->n_tokens))
+        gemv_float(s, w, row0, n, in, thread, out, out_stride);
     else
         gemm_float(s, w, row0, n, in, thread, out, out_stride);
 }
 
 int64_t chunk_rows(const struct step *s, const struct weight *w, int n_tokens)
 {
-    if (!is_small_batch(s, n_tokens))
+    if (!is_small_batch(n_tokens))
         return PANEL_ROWS;
     int64_t rows = CHUNK_BYTES / row_bytes(w->format, w->cols) / MIN_CHUNK_ROWS * MIN_CHUNK_ROWS;
     return rows < MIN_CHUNK_ROWS ? MIN_CHUNK_ROWS : rows > MAX_CHUNK_ROWS ? MAX_CHUNK_ROWS : rows;

@@ -31,20 +31,34 @@ static void quantize_row(struct step *s, float *row, int64_t cols, struct q8_row
     s->kernels->quantize(row, cols, residual);
 }
 
-/* The i-th of n tokens that become rows, the last ones. */
-static void prepare_row(struct step *s, const struct source *source, const struct input *in, int i, int n, int thread)
+/* How many tokens become rows of their own: as int8 the last ones, as floats all. */
+static int n_q8_rows(const struct step *s, const struct input *in)
+{
+    return in->need_q8 ? n_row_tokens(s, in->n_tokens) : 0;
+}
+
+static int needs_floats(const struct input *in) { return in->need_float || in->need_bf16; }
+
+static int n_float_rows(const struct input *in)
+{
+    return needs_floats(in) && is_small_batch(in->n_tokens) ? in->n_tokens : 0;
+}
+
+/* Of token t, what is wanted of these. */
+static void prepare_row(struct step *s, const struct source *source, const struct input *in, int t, int thread)
 {
     float *row = s->scratch->thread[thread].float_panel;
-    load_row(s, source, in->n_tokens - n + i, in->cols, row);
-    quantize_row(s, row, in->cols, q8_token(in->at.rows, i, in->cols), q8_token(in->at.rows, n + i, in->cols));
+    int n = n_q8_rows(s, in), i = t - (in->n_tokens - n);
+    load_row(s, source, t, in->cols, row);
+    if (t < n_float_rows(in))
+        memcpy(in->at.row + t * in->cols, row, in->cols * sizeof(float));
+    if (i >= 0)
+        quantize_row(s, row, in->cols, q8_token(in->at.rows, i, in->cols), q8_token(in->at.rows, n + i, in->cols));
 }
 
 void prepare_one(struct step *s, const struct source *source, const struct input *in, int thread)
 {
-    if (in->need_q8)
-        prepare_row(s, source, in, 0, 1, thread);
-    if (in->need_float || in->need_bf16)
-        load_row(s, source, 0, in->cols, in->at.row);
+    prepare_row(s, source, in, 0, thread);
 }
 
 static void prepare_tile(struct step *s, const struct source *source, const struct input *in, int tile, int thread)
@@ -60,19 +74,13 @@ static void prepare_tile(struct step *s, const struct source *source, const stru
         k->pack_float(rows, cols, n, cols, in->at.tile + at);
     if (in->need_bf16)
         k->pack_bf16(rows, cols, n, cols, in->at.bf16_tile + at);
-    if (!in->need_q8 || first >= in->n_tokens - n_row_tokens(s, in->n_tokens))
+    if (!in->need_q8 || first >= in->n_tokens - n_q8_rows(s, in))
         return;
     for (int t = 0; t < n; t++)
         quantize_row(s, rows + t * cols, cols, q8_token(mine->q8, t, cols), q8_token(mine->residual, t, cols));
     k->pack_q8(mine->q8, n, cols, q8_tile_at(in->at.q8, at));
     if (s->scratch->activations == ACTIVATIONS_INT8X2)
         k->pack_q8(mine->residual, n, cols, q8_tile_at(in->at.residual, at));
-}
-
-/* How many of its tokens become rows of their own. */
-static int n_rows(const struct step *s, const struct input *in)
-{
-    return in->need_q8 ? n_row_tokens(s, in->n_tokens) : 0;
 }
 
 struct prepared prepared_behind(const struct step *s, int64_t values)
@@ -88,21 +96,25 @@ struct prepared prepared_behind(const struct step *s, int64_t values)
     };
 }
 
+/* Rows first, then tiles: of all tokens where floats want them, else of those that come before the rows. */
+static int row_tasks(const struct step *s, const struct input *in)
+{
+    return n_float_rows(in) ? in->n_tokens : n_q8_rows(s, in);
+}
+
 int prepare_tasks(const struct step *s, const struct input *in)
 {
-    int rows = n_rows(s, in), lanes = s->kernels->lanes;
-    if (in->n_tokens == 1)
-        return 1;
-    return rows + (in->n_tokens - (in->need_float || in->need_bf16 ? 0 : rows) + lanes - 1) / lanes;
+    int rows = row_tasks(s, in), lanes = s->kernels->lanes, tiled = in->n_tokens - rows;
+    if (needs_floats(in) && !n_float_rows(in))
+        tiled = in->n_tokens;
+    return rows + (tiled + lanes - 1) / lanes;
 }
 
 void prepare_task(struct step *s, const struct source *source, const struct input *in, int task, int thread)
 {
-    int rows = n_rows(s, in);
-    if (in->n_tokens == 1)
-        prepare_one(s, source, in, thread);
-    else if (task < rows)
-        prepare_row(s, source, in, task, rows, thread);
+    int rows = row_tasks(s, in);
+    if (task < rows)
+        prepare_row(s, source, in, in->n_tokens - rows + task, thread);
     else
         prepare_tile(s, source, in, task - rows, thread);
 }

@@ -19,7 +19,7 @@ enum activations {
 
 /* Where activations lie that are ready to meet weights, as rows or as tiles one after the other. */
 struct prepared {
-    float *row;                 /* of one token: [cols] */
+    float *row;                 /* of a small batch as floats: [n_tokens][cols] */
     struct q8_row rows;         /* of the tokens that n_row_tokens counts, then (INT8X2) the quantization residual of each */
     struct q8_tile q8;
     struct q8_tile residual;    /* the quantization residual (INT8X2) */
@@ -40,7 +40,7 @@ struct thread_scratch {
     int64_t *weight_bytes;      /* multiplied with in the current step */
 };
 
-enum { MAX_CHUNK_ROWS = 128, MAX_SMALL_BATCH = MAX_LANES / 2 };
+enum { MAX_CHUNK_ROWS = 128, MAX_SMALL_BATCH = 4 };
 
 struct scratch {
     int n_batch, n_threads;
@@ -94,21 +94,20 @@ static inline struct q8_tile q8_tile_at(struct q8_tile all, int64_t n)
     return (struct q8_tile){all.q + n, all.scale + n / 32, all.sum + n / 16};
 }
 
-/* Whether so many tokens meet quantized weights row by row (gemv), and not as tiles (gemm). Measured: dot of one token costs as much as
- * two lanes of a tile, which is computed whole. */
-static inline int is_small_batch(const struct step *s, int n_tokens)
+/* Whether so many tokens meet weights row by row (gemv), and not as tiles (gemm). Measured: with more, weights that are unpacked once for all
+ * of them cost less, on every instruction set and of every format, but a few percent here and there. */
+static inline int is_small_batch(int n_tokens)
 {
-    return 2 * n_tokens <= s->kernels->lanes;
+    return n_tokens <= MAX_SMALL_BATCH;
 }
 
-/* How many of so many tokens do: all of a small batch, else those behind the last whole tile if they are a quarter of one at most. A
- * tile of them would cost less than a whole one where it meets the weights together with another (gemm_tiles). */
+/* How many of so many tokens meet quantized weights so: a small batch, else those behind the last whole tile if they are one or two. */
 static inline int n_row_tokens(const struct step *s, int n_tokens)
 {
     int rest = n_tokens % s->kernels->lanes;
-    if (is_small_batch(s, n_tokens))
+    if (is_small_batch(n_tokens))
         return n_tokens;
-    return 4 * rest <= s->kernels->lanes ? rest : 0;
+    return rest <= MAX_SMALL_BATCH / 2 ? rest : 0;
 }
 
 #endif

@@ -67,14 +67,16 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*fold[N_FORMATS])(int64_t k, uint8_t *code, const float *scale) noexcept nogil
         void (*gemm)(const panel *w, const q8_tile *x, int n_tokens, float *out, int64_t out_stride) noexcept nogil
         void (*to_float[N_FORMATS])(const uint8_t *row, int64_t k, float *out) noexcept nogil
-        void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
+        void (*dot_float[N_FORMATS])(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out,
+                                     int64_t out_stride) noexcept nogil
         void (*pack_float)(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile) noexcept nogil
         void (*gemm_float)(const float *rows, int n_rows, int64_t k, const float *tiles, int n_tokens, float *out,
                            int64_t out_stride) noexcept nogil
         void (*pack_bf16)(const float *x, int64_t stride, int n_tokens, int64_t k, uint16_t *tile) noexcept nogil
         void (*gemm_bf16)(const uint8_t *rows, int n_rows, int64_t k, const uint16_t *tiles, int n_tokens, float *out,
                           int64_t out_stride) noexcept nogil
-        void (*dot_bf16)(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out) noexcept nogil
+        void (*dot_bf16)(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out,
+                         int64_t out_stride) noexcept nogil
         void (*f16_to_float)(const uint16_t *x, int64_t n, float *out) noexcept nogil
         void (*float_to_f16)(const float *x, int64_t n, uint16_t *out) noexcept nogil
         void (*rms_norm)(const float *x, const float *weight, int64_t n, float eps, float *out) noexcept nogil

@@ -30,15 +30,16 @@ def lanes(isa: str) -> int:
     return table_of(isa).lanes
 
 
-def dot_float(isa: str, format: str, const uint8_t[::1] rows, const float[::1] x, float[::1] out) -> None:
+def dot_float(isa: str, format: str, const uint8_t[::1] rows, const float[:, ::1] x, float[:, ::1] out) -> None:
     cdef const kernels_t *table = table_of(isa)
     cdef int f = format_of(format)
     if table.dot_float[f] == NULL:
         raise ValueError(f"{format} weights have no dot with floats; F32, F16 and BF16 have")
-    check(rows.shape[0] == out.shape[0] * row_bytes(f, x.shape[0]), "rows of len(out) x len(x) weights")
-    if out.shape[0]:
+    check(x.shape[0] == out.shape[0] and rows.shape[0] == out.shape[1] * row_bytes(f, x.shape[1]),
+          "rows [n_rows, k], x [n_tokens, k], out [n_tokens, n_rows]")
+    if out.shape[0] and out.shape[1]:
         with nogil:
-            table.dot_float[f](&rows[0], <int>out.shape[0], x.shape[0], &x[0], &out[0])
+            table.dot_float[f](&rows[0], <int>out.shape[1], x.shape[1], &x[0, 0], <int>x.shape[0], &out[0, 0], out.shape[1])
 
 
 def pack_float(isa: str, const float[:, ::1] x, float[:, ::1] out) -> None:
@@ -95,12 +96,13 @@ def gemm_bf16(isa: str, const uint8_t[::1] rows, const float[:, ::1] x, float[:,
             r += PANEL_ROWS
 
 
-def dot_bf16(isa: str, const uint8_t[::1] rows, const float[::1] x, float[::1] out) -> None:
+def dot_bf16(isa: str, const uint8_t[::1] rows, const float[:, ::1] x, float[:, ::1] out) -> None:
     cdef const kernels_t *table = table_of(isa)
-    check(table.dot_bf16 != NULL and x.shape[0] > 0 and x.shape[0] % 2 == 0 and out.shape[0] > 0
-          and rows.shape[0] == 2 * out.shape[0] * x.shape[0], "has_bf16(isa), rows of len(out) x len(x) weights, len(x) even")
+    check(table.dot_bf16 != NULL and x.shape[1] > 0 and x.shape[1] % 2 == 0 and 0 < x.shape[0] == out.shape[0] and out.shape[1] > 0
+          and rows.shape[0] == 2 * out.shape[1] * x.shape[1],
+          "has_bf16(isa), rows [n_rows, k], x [n_tokens, k], out [n_tokens, n_rows], k even")
     with nogil:
-        table.dot_bf16(&rows[0], <int>out.shape[0], x.shape[0], &x[0], &out[0])
+        table.dot_bf16(&rows[0], <int>out.shape[1], x.shape[1], &x[0, 0], <int>x.shape[0], &out[0, 0], out.shape[1])
 
 
 def f16_to_float(isa: str, const uint16_t[::1] x, float[::1] out) -> None:

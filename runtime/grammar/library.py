@@ -22,13 +22,9 @@ def llguidance() -> ModuleType:
     try:
         import llguidance
     except ImportError as error:
-        raise missing("constraints need llguidance", error) from None
+        found = f"constraints need llguidance, which can't be imported ({error})"
+        raise ResourceError(f"{found}; install it with: pip install 'subbyte[json]'") from None
     return llguidance
-
-
-def missing(what: str, error: ImportError) -> ResourceError:
-    """The error for a package of the extra `json` that can't be imported."""
-    return ResourceError(f"{what}, which can't be imported ({error}); install it with: pip install 'subbyte[json]'")
 
 
 def with_deep_stack(n_bytes: int, work: Callable[[], T]) -> T:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from subbyte.runtime import arguments
-from subbyte.runtime.grammar.library import missing
 from subbyte.runtime.text import one_line
 
 TAKEN = "a dataclass, TypedDict, msgspec.Struct or pydantic model, or a JSON schema (a dict)"
@@ -16,12 +15,13 @@ TAKEN = "a dataclass, TypedDict, msgspec.Struct or pydantic model, or a JSON sch
 def schema_of(kind: Any) -> Mapping[str, Any]:
     """The JSON schema of a type; objects have no more members than those that the type names.
 
-    Raises ValueError for what is no such type, ResourceError without msgspec.
+    Raises ValueError for what is no such type.
     """
     if _is_pydantic(kind):
         schema = kind.model_json_schema()
     else:
-        msgspec = _msgspec()
+        import msgspec
+
         try:
             schema = msgspec.json.schema(kind)
         except (TypeError, RecursionError) as error:
@@ -36,7 +36,8 @@ def read(kind: Any, text: str) -> Any:
         return json.loads(text)
     if _is_pydantic(kind):
         return kind.model_validate_json(text)  # its ValidationError is a ValueError
-    msgspec = _msgspec()
+    import msgspec
+
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -45,14 +46,6 @@ def read(kind: Any, text: str) -> Any:
 
 def _is_pydantic(kind: Any) -> bool:
     return isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate_json")
-
-
-def _msgspec() -> Any:
-    try:
-        import msgspec
-    except ImportError as error:
-        raise missing("types as schemas need msgspec", error) from None
-    return msgspec
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ more: arguments in the order of the schema and no others, separators as Python's
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from subbyte.runtime.tools.values import kinds_of
 _log = logging.getLogger("subbyte")
 _STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
 _JSON_KINDS = {"integer", "number", "boolean", "null"}  # written alike in JSON and in the literals of other syntaxes
+_COMBINED = {"allOf", "anyOf", "oneOf", "$ref"}  # with these, properties may be named elsewhere
+_DEFINITIONS = {"$defs", "definitions"}
 _PYTHON = {"string": "STRING", "boolean": '("True" | "False")'}
 _COMMON = r"""
 WS: /[ \t\r\n]{0,2}/
@@ -201,21 +204,27 @@ class _Grammar:
 
     def _arguments(self, tool: Tool) -> str:
         """The JSON of all arguments of a tool."""
-        schema = {"additionalProperties": False, **tool.parameters, "type": "object"}
+        schema: dict[str, Any] = {**tool.parameters, "type": "object"}
+        if not schema.keys() & _COMBINED:
+            schema.setdefault("additionalProperties", False)
+        if not _can_be_kept(schema):
+            properties = {key: self._kept(each, tool) for key, each, _ in _properties(tool)}
+            schema = {"type": "object", "properties": properties, "required": tool.parameters.get("required", [])}
         return self._json(schema, tool)
 
     def _json(self, schema: object, tool: Tool) -> str:
-        """JSON that is valid by a schema; any of its kind by one that can't be kept to the letter."""
+        """JSON that is valid by a schema."""
+        return self._rule(f"%json {json.dumps({**self._kept(schema, tool), 'x-guidance': _STYLE})}")
+
+    def _kept(self, schema: object, tool: Tool) -> dict[str, Any]:
+        """A schema of a tool as one of its own; where that can't be kept to the letter, one of its kinds alone."""
         given = dict(schema) if isinstance(schema, Mapping) else {}
-        for key in ("$defs", "definitions"):
-            if key in tool.parameters:
-                given[key] = tool.parameters[key]
-        try:
-            Constraint.json_schema(given)
-        except ValueError:
-            kinds = sorted(kinds_of(given, tool.parameters))
-            given = {"type": kinds} if kinds else {}
-        return self._rule(f"%json {json.dumps({**given, 'x-guidance': _STYLE})}")
+        for key in _DEFINITIONS & tool.parameters.keys():
+            given[key] = tool.parameters[key]
+        if _can_be_kept(given):
+            return given
+        kinds = sorted(kinds_of(given, tool.parameters))
+        return {"type": kinds} if kinds else {}
 
     def _until(self, mark: str) -> str:
         """Any text, and the mark that ends it."""
@@ -242,16 +251,18 @@ class _Grammar:
 
     def _mark(self, text: str) -> str:
         """A mark: control tokens by their ids, the rest as text; white space in it as it is."""
-        parts: list[str] = []
-        plain: list[int] = []
-        for id in self._tokenizer.encode(text, special=True):
-            if self._tokenizer.piece(id):
-                plain.append(id)
-            else:
-                parts += [_text(self._tokenizer.decode(plain))] * bool(plain) + [f"<[{id}]>"]
-                plain = []
-        parts += [_text(self._tokenizer.decode(plain))] * bool(plain)
-        return " ".join(parts)
+        controls = {self._tokenizer.text(id): id for id in self._tokenizer.encode(text, special=True)}
+        names = [re.escape(name) for name in controls if name and self._is_control(name)]
+        parts = re.split(f"({'|'.join(sorted(names, key=len, reverse=True))})", text) if names else [text]
+        return " ".join(f"<[{controls[part]}]>" if i % 2 else _text(part) for i, part in enumerate(parts) if part)
+
+
+def _can_be_kept(schema: Mapping[str, Any]) -> bool:
+    try:
+        Constraint.json_schema(schema)
+    except ValueError:
+        return False
+    return True
 
 
 def _properties(tool: Tool) -> list[tuple[str, object, bool]]:

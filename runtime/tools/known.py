@@ -46,7 +46,7 @@ def find_format(
 ) -> ToolFormat | None:
     """The format of a model's calls; None where the template does not tell the model of tools, or no format is known.
 
-    reasoning_end: what closes the model's reasoning. channels: it answers in channels. Takes nine renderings at most.
+    reasoning_end: what closes the model's reasoning. channels: it answers in channels. Takes eight renderings at most.
     """
     now, source = datetime.now(), template.source
 

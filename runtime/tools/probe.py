@@ -64,8 +64,8 @@ def probe(render: Render, reasoning_end: str, ends: Sequence[str]) -> Syntax | N
 
 def shows_tools(render: Render) -> bool:
     """Whether the template tells the model which tools there are."""
-    question = [{"role": "user", "content": QUESTION}]
-    return all(name in (render(question, TOOLS) or "") for name in _NAMES)
+    prompt = render([{"role": "user", "content": QUESTION}], TOOLS) or ""
+    return all(name in prompt for name in _NAMES)
 
 
 def result_role(render: Render) -> str | None:
@@ -90,11 +90,12 @@ def _parts(render: Render, reasoning_end: str, ends: Sequence[str]) -> _Parts | 
     if whole is None or not after + before:
         return None
     head, behind_name, assigns, tail = whole
-    head = head[len(_first_tags(_common_start(head, before))) :]
-    if reasoning_end and reasoning_end in whole[0]:
-        head = whole[0].rpartition(reasoning_end)[2]
+    if reasoning_end and reasoning_end in head:  # empty reasoning, which only one of the answers may have
+        head = head.rpartition(reasoning_end)[2]
+    else:  # what every answer begins with
+        head = head[len(_first_tags(_common_start(head, before))) :]
     tail = _until(tail[: len(tail) - len(_last_tags(_common_end(tail, after), tail))], ends)
-    if any(end in head for end in ends if end):
+    if any(end in head for end in ends if end):  # a call in a message of its own: the answer would have ended before
         return None
     longer = _split(answer("", _call(0, 0, 1)), _VALUES[0], _KEYS[1])
     next_key = longer[1] if longer else ""

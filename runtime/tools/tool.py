@@ -42,6 +42,9 @@ class Tool:
             raise ValueError(f"{where}: its parameters are of type {kind}, but must be those of an object")
         if not isinstance(self.parameters.get("properties", {}), Mapping):
             raise ValueError(f'{where}: "properties" of its parameters must be a mapping of names to schemas')
+        required = self.parameters.get("required", [])
+        if not isinstance(required, list | tuple) or not all(isinstance(each, str) for each in required):
+            raise ValueError(f'{where}: "required" of its parameters must be a list of names')
         try:
             json.dumps(self.parameters)
         except (TypeError, ValueError, RecursionError) as error:

@@ -36,10 +36,12 @@ def test_every_number_of_sequences_in_turns(monkeypatch: pytest.MonkeyPatch, tmp
     machine, isa = sequences.processor(), sequences.best_isa()
     document.write_text(f"<!-- sequences: {machine}, {isa} -->\n<!-- end of sequences: {machine}, {isa} -->\n")
     options = ["--synthetic=tiny:Q4_K", "--sequences=3", "--rounds=2", "--steps=2", f"--write={document}"]
+    options += ["--threads=1", "--processor-time"]
     result = CliRunner().invoke(sequences.main, options)
     assert result.exit_code == 0, result.output
     assert steps == 3 * [1] + 3 * [3] + 3 * [3] + 3 * [1]
     text = document.read_text()
+    assert "Tokens/s of processor time by number of sequences:" in text
     assert "| type or model | 1 | 3 | of 1 |" in text and "\n| Q4_K | " in text
     assert "    SUBBYTE_ISA=scalar python benchmarks/sequences.py --synthetic tiny:Q4_K --sequences 3 " in text
     assert not [path for path in tmp_path.iterdir() if path != document]

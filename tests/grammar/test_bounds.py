@@ -150,9 +150,6 @@ def test_without_the_library_the_error_names_what_to_install(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(sb.ResourceError, match=r"pip install 'subbyte\[json\]'"):
         Constraint.regex("a")
-    monkeypatch.setitem(sys.modules, "msgspec", None)
-    with pytest.raises(sb.ResourceError, match=r"types as schemas need msgspec.*pip install 'subbyte\[json\]'"):
-        Constraint.json_schema(int)
 
 
 def test_constraints_are_values() -> None:

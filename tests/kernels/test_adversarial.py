@@ -268,12 +268,12 @@ def test_float_rows_of_every_magnitude(isa: str, format: str, fenced: Fenced) ->
     for n_rows, k in ((1, 1), (2, 31), (7, 33), (31, 288), (33, 577)):
         rows = bits(format, awkward_floats(format, n_rows, k))
         w = _native.dequantize(rows, format, "scalar").reshape(n_rows, k).astype(np.float64)
-        x = np.random.default_rng(1).standard_normal(k, np.float32)
-        bound = U * (4 + 2 * k**0.5) * (np.abs(w) @ np.abs(x)) + k * 2.0**-149
+        x = np.random.default_rng(1).standard_normal((3, k), np.float32)
+        bound = U * (4 + 2 * k**0.5) * (np.abs(x) @ np.abs(w.T)) + k * 2.0**-149
         for copy in (fenced.first, fenced.last):
-            out = np.empty(n_rows, np.float32)
-            _testing.dot_float(isa, format, copy(rows), x, out)
-            assert (np.abs(out - w @ x.astype(np.float64)) <= bound).all()
+            out = np.empty((3, n_rows), np.float32)
+            _testing.dot_float(isa, format, copy(rows), copy(x), out)
+            assert (np.abs(out - x.astype(np.float64) @ w.T) <= bound).all()
             np.testing.assert_array_equal(_native.dequantize(copy(rows), format, isa), w.reshape(-1))
 
 
@@ -282,13 +282,13 @@ def test_float_rows_of_every_magnitude(isa: str, format: str, fenced: Fenced) ->
 def test_infinite_and_nan_floats_stay_in_their_row(isa: str, format: str) -> None:
     k, n_rows = 67, 9
     numbers = np.random.default_rng(2).standard_normal((n_rows, k), np.float32)
-    x, expected, found = np.float32(1) + np.arange(k, dtype=np.float32), *np.empty((2, n_rows), np.float32)
+    x, expected, found = np.float32([1 + np.arange(k)]), *np.empty((2, 1, n_rows), np.float32)
     _testing.dot_float(isa, format, bits(format, numbers), x, expected)
     for bad, at, value in ((0, 0, np.inf), (3, 40, np.nan), (8, 66, -np.inf)):
         rows = numbers.copy()
         rows[bad, at] = value
         _testing.dot_float(isa, format, bits(format, rows), x, found)
-        assert not np.isfinite(found[bad])
+        assert not np.isfinite(found[0, bad])
         assert np.array_equal(np.delete(found, bad), np.delete(expected, bad))
 
 

@@ -106,34 +106,36 @@ def test_dot(isa: str, format: str) -> None:
         data, weights = stored(normal(rng, n_rows, k), format)
         shifted = np.empty(data.size + 1, np.uint8)  # rows may start at any byte
         shifted[1:] = data
-        x, out = normal(rng, k), np.empty(n_rows, np.float32)
+        x, out = normal(rng, 2, k), np.empty((2, n_rows), np.float32)
         kernels.dot_float(isa, format, shifted[1:], x, out)
-        assert_within(out, weights @ x.astype(np.float64), sum_bound(k) * (np.abs(weights) @ np.abs(x)) + 1e-30)
+        assert_within(out, x.astype(np.float64) @ weights.T, sum_bound(k) * (np.abs(x) @ np.abs(weights.T)) + 1e-30)
 
 
 @each_isa
 @pytest.mark.parametrize("format", ["F32", "F16", "BF16"])
-def test_one_token_and_many_have_one_order(isa: str, format: str) -> None:
+def test_few_tokens_and_many_have_one_order(isa: str, format: str) -> None:
     rng = np.random.default_rng(21)
     for k, n_rows in itertools.product([1, 2, 7, 8, 31, 64, 576, 1024, 1030, 2500], [1, 5, 8, 17, 37, 49]):
         data, weights = stored(normal(rng, n_rows, k), format)
-        x, many, one = normal(rng, 5, k), np.empty((5, n_rows), np.float32), np.empty(n_rows, np.float32)
+        x, many = normal(rng, 7, k), np.empty((7, n_rows), np.float32)
         kernels.gemm_float(isa, weights.astype(np.float32), x, many)
-        for t in range(5):
-            kernels.dot_float(isa, format, data, x[t].copy(), one)
-            assert np.array_equal(one, many[t])
+        for n in range(1, 8):
+            few = np.empty((n, n_rows), np.float32)
+            kernels.dot_float(isa, format, data, x[7 - n :], few)
+            assert np.array_equal(few, many[7 - n :])
 
 
 @pytest.mark.parametrize("isa", [isa for isa in ISAS if kernels.has_bf16(isa)])
-def test_one_token_and_many_as_bf16_have_one_order(isa: str) -> None:
+def test_few_tokens_and_many_as_bf16_have_one_order(isa: str) -> None:
     rng = np.random.default_rng(22)
     for k, n_rows in itertools.product([2, 8, 62, 576, 2048, 2052, 5000], [1, 5, 8, 17, 49]):
         data, _ = stored(normal(rng, n_rows, k), "BF16")
-        x, many, one = normal(rng, 5, k), np.empty((5, n_rows), np.float32), np.empty(n_rows, np.float32)
+        x, many = normal(rng, 7, k), np.empty((7, n_rows), np.float32)
         kernels.gemm_bf16(isa, data, x, many)
-        for t in range(5):
-            kernels.dot_bf16(isa, data, x[t].copy(), one)
-            assert np.array_equal(one, many[t])
+        for n in range(1, 8):
+            few = np.empty((n, n_rows), np.float32)
+            kernels.dot_bf16(isa, data, x[7 - n :], few)
+            assert np.array_equal(few, many[7 - n :])
 
 
 def aligned(*shape: int) -> Floats:
@@ -665,7 +667,9 @@ def test_no_product_leaves_its_arrays(isa: str, guarded: Guarded) -> None:
     for n_rows, k, n_tokens in [(1, 2, 1), (3, 6, 2), (5, 16, 7), (4, 18, 8), (17, 34, 3)]:
         for format in ["F32", "F16", "BF16"]:
             data = guarded.copy(stored(normal(rng, n_rows, k), format)[0])
-            kernels.dot_float(isa, format, data, guarded.copy(normal(rng, k)), guarded.empty(np.float32, n_rows))
+            kernels.dot_float(
+                isa, format, data, guarded.copy(normal(rng, n_tokens, k)), guarded.empty(np.float32, n_tokens, n_rows)
+            )
         x, rows = guarded.copy(normal(rng, n_tokens, k)), guarded.copy(normal(rng, n_rows, k))
         kernels.pack_float(isa, x, guarded.empty(np.float32, k, lanes))
         out = guarded.empty(np.float32, n_tokens, n_rows)

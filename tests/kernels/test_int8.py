@@ -123,6 +123,18 @@ def test_products_have_one_order(isa: str, format: Format) -> None:
 
 
 @each_format
+@each_isa
+def test_part_of_a_tile_gives_the_bits_of_all(isa: str, format: Format) -> None:
+    k = 2304 if format.block_size == 256 else 576
+    for n_rows in (1, 2, 7, 9, 49):
+        rows, x = random_rows(format, n_rows, k), random_x(25, k)
+        expected = _testing.gemm("scalar", format.name, rows, n_rows, _testing.quantize("scalar", x))
+        for n in (1, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 25):
+            some = _testing.quantize("scalar", x[:n])
+            np.testing.assert_array_equal(_testing.gemm(isa, format.name, rows, n_rows, some), expected[:n])
+
+
+@each_format
 @pytest.mark.parametrize("isa", ISAS[1:])
 def test_every_format_has_a_fused_dot(isa: str, format: Format) -> None:
     """So that the tests here reach all of them: where one is missing, they take dot_codes."""

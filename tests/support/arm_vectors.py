@@ -113,8 +113,8 @@ def float_products(rng: np.random.Generator) -> Iterator[bytes]:
             x = normal(rng, n_tokens, k)
             for format in ("F32", "F16", "BF16"):
                 data, w = stored(normal(rng, n_rows, k), format)
-                bound = sum_bound(k) * (np.abs(w) @ np.abs(x[0])) + 1e-30
-                yield vector("dot_float", [n_rows, k], [data, x[0], w @ x[0].astype(np.float64), bound], format)
+                bound = sum_bound(k) * (np.abs(x) @ np.abs(w.T)) + 1e-30
+                yield vector("dot_float", [n_rows, k, n_tokens], [data, x, x.astype(np.float64) @ w.T, bound], format)
             a = normal(rng, n_rows, k)
             expected, bound = x.astype(np.float64) @ a.T, sum_bound(k) * (np.abs(x) @ np.abs(a.T)).astype(np.float64)
             yield vector("gemm_float", [n_rows, k, n_tokens], [a, x, expected, bound])

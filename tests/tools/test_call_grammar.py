@@ -12,6 +12,7 @@ from tool_calling_chat import CALL, OSLO, make
 from tool_formats import ANSWERS, FORMATS, TOOLS
 from vendor_tokenizers import tokenizer
 
+from subbyte.errors import ConstraintError
 from subbyte.runtime.generation.events import TextDelta
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer
 from subbyte.runtime.tools.call import ToolCall
@@ -135,10 +136,15 @@ def test_an_answer_may_have_to_be_a_call() -> None:
 
 def test_a_schema_that_cannot_be_kept_to_the_letter_still_gives_its_kind() -> None:
     words = make().tokenizer
-    odd = {"properties": {"a": {"type": "integer", "not": {"const": 1}}}, "required": ["a"]}
+    odd = {
+        "properties": {"a": {"type": "integer", "not": {"const": 1}}, "b": {"type": "integer", "maximum": 9}},
+        "required": ["a"],
+    }
     tools = tools_by_name([{"name": "f", "parameters": odd}])
     (format, answer) = ANSWERS["Llama 3"]
     matcher = CallGrammars(tools, words).whole(syntax_of(format, answer), None).matcher(words)
-    for token in words.encode('{"name": "f", "parameters": {"b": 1}}'):
+    *begin, last = words.encode('{"name": "f", "parameters": {"a": 1, "b": 55')
+    for token in begin:
         matcher.consume(token)
-    assert matcher.is_complete
+    with pytest.raises(ConstraintError):
+        matcher.consume(last)

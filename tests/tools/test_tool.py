@@ -118,6 +118,7 @@ def odd(a: int, b: type(NotImplemented)) -> None: ...  # type: ignore[valid-type
         ([{"name": "f", "parameters": {"type": "array"}}], "tool f: its parameters are of type 'array'"),
         ([{"name": "f", "parameters": {"properties": 1}}], 'tool f: "properties" of its parameters must be a mapping'),
         ([{"name": "f", "parameters": {"properties": {"a": object()}}}], "tool f: its parameters are no JSON schema"),
+        ([{"name": "f", "parameters": {"required": True}}], 'tool f: "required" of its parameters must be a list'),
         ([{"name": "f", "description": 1}], "tool f: description is 1"),
         ([weather, Tool("weather")], "tools has two of the name weather"),
         ([keyed], r"tool keyed: parameter \*\*values"),

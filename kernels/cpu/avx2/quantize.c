@@ -84,18 +84,7 @@ static void quantize(const float *x, int64_t k, struct q8_row out)
         quantize_groups(x + i, 1, (struct q8_row){out.q + i, out.scale + i / 32, out.sum + i / 16});
 }
 
-static void pack_q8(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out)
-{
-    __m256i v[LANES];
-    for (int64_t i = 0; i < k; i += 32) {
-        for (int t = 0; t < LANES; t++)
-            v[t] = t < n_tokens ? _mm256_loadu_si256((const void *)(rows.q + t * k + i)) : _mm256_setzero_si256();
-        transpose_8x8(v);
-        for (int j = 0; j < 8; j++)
-            _mm256_store_si256((void *)(out.q + (i / 4 + j) * LANES * 4), v[j]);
-    }
-    pack_scales(rows, n_tokens, k, LANES, out);
-}
+static void pack_q8(struct q8_row rows, int n_tokens, int64_t k, struct q8_tile out) { pack_whole(rows, n_tokens, k, LANES, out); }
 
 void fill_avx2_quantize(struct kernels *table)
 {

@@ -23,6 +23,21 @@ static inline __attribute__((always_inline)) void transpose_8x8(__m256i v[8])
     }
 }
 
+/* pack_q8 of a tile of so many lanes. */
+static inline __attribute__((always_inline)) void pack_whole(struct q8_row rows, int n_tokens, int64_t k, int lanes, struct q8_tile out)
+{
+    for (int64_t i = 0; i < k; i += 32)
+        for (int t0 = 0; t0 < lanes; t0 += 8) {
+            __m256i v[8];
+            for (int t = 0; t < 8; t++)
+                v[t] = t0 + t < n_tokens ? _mm256_loadu_si256((const void *)(rows.q + (t0 + t) * k + i)) : _mm256_setzero_si256();
+            transpose_8x8(v);
+            for (int j = 0; j < 8; j++)
+                _mm256_store_si256((void *)(out.q + ((i / 4 + j) * lanes + t0) * 4), v[j]);
+        }
+    pack_scales(rows, n_tokens, k, lanes, out);
+}
+
 /* out[t * out_stride + r] = in[r * in_stride + t]; in is 32-byte aligned, of strides that are multiples of 8. */
 static inline void store_transposed(const float *in, int in_stride, int n_rows, int n_tokens, float *out, int64_t out_stride)
 {

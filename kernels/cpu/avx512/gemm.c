@@ -28,9 +28,21 @@ FORCE_INLINE floats f_mul(floats a, floats b) { return _mm512_mul_ps(a, b); }
 FORCE_INLINE floats f_fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
 
 #include "gemm_template.h"
+#include "gemm_half.h"
+
+/* Whole tiles, and the last one as half of one where that is enough. */
+static void gemm_with_half(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
+{
+    const int rest = fills_half(n_tokens % LANES, LANES) ? n_tokens % LANES : 0, whole = n_tokens - rest;
+    const int64_t at = whole * w->k;
+    if (whole)
+        gemm(w, x, whole, out, out_stride);
+    if (rest)
+        gemm_half(w, &(struct q8_tile){x->q + at, x->scale + at / 32, x->sum + at / 16}, rest, out + whole * out_stride, out_stride);
+}
 
 void fill_avx512_gemm(struct kernels *table)
 {
-    table->gemm = gemm;
+    table->gemm = gemm_with_half;
     table->gemm_tiles = MAX_TILES;
 }

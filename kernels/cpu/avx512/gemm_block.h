@@ -7,14 +7,23 @@
 #define SUBBYTE_AVX512_GEMM_BLOCK_H
 #include "cpu/kernel_table.h"
 
-/* Rows in work: code [k], scale [n_scales], factor [n_factors] and min [n_mins] of the first; and their tiles of tokens. */
+/* Rows in work: code, scale, factor and min of the first, how far it is to those of the next; and their tiles of tokens. */
 struct block {
     const uint8_t *code;
     const float *scale, *factor, *min;
-    int64_t k, n_scales, n_factors, n_mins;
+    int64_t n_codes, n_scales, n_factors, n_mins;
+    int64_t k;
     ints minus_bias;
     struct q8_tile x[MAX_TILES];
 };
+
+/* The rows of a panel from row `first` on. */
+FORCE_INLINE struct block rows_from(const struct panel *w, int first, int group, const struct q8_tile *x, int n_tiles)
+{
+    const int64_t k = w->k, n_scales = k / (group == FOLDED ? w->min_group : group), n_factors = k / 256, n_mins = k / w->min_group;
+    return (struct block){w->code + first * k, w->scale + first * n_scales, w->factor + first * n_factors, w->min + first * n_mins,
+                          k, n_scales, n_factors, n_mins, k, i_set(-w->bias), {x[0], x[n_tiles - 1]}};
+}
 
 typedef floats min_chains[BLOCK][MIN_CHAINS];
 
@@ -44,7 +53,7 @@ FORCE_INLINE void multiply(const struct block *w, int n_rows, int n_tiles, int64
             q[t] = i_load(w->x[t].q + (k0 / 4 + j) * LANES * 4);
         #pragma GCC unroll 12
         for (int i = 0; i < n_rows; i++) {
-            ints codes = broadcast_4(w->code + i * w->k + k0 + 4 * j);
+            ints codes = broadcast_4(w->code + i * w->n_codes + k0 + 4 * j);
             #pragma GCC unroll 2
             for (int t = 0; t < n_tiles; t++)
                 product[i * n_tiles + t] = i_dot(product[i * n_tiles + t], codes, q[t]);
@@ -87,22 +96,31 @@ FORCE_INLINE void add_32(const struct block *w, int n_rows, int n_tiles, int64_t
         acc[at] = f_fma(p[at], f_load(w->x[at % n_tiles].scale + b * LANES), acc[at]);
 }
 
-/* The mins of the b-th 32 weights, added to theirs. */
-FORCE_INLINE void add_mins(const struct block *w, int n_rows, int n_tiles, int64_t b, int min_group, min_chains mins)
+/* The sums of the activations of group g. */
+FORCE_INLINE floats sums_of_group(const struct q8_tile *x, int64_t g, int group)
 {
-    for (int h = 0; h < 32 / min_group; h++) {
-        const int64_t g = b * 32 / min_group + h;
-        #pragma GCC unroll 2
-        for (int t = 0; t < n_tiles; t++) {
-            const int32_t *sums = w->x[t].sum + (2 * b + h) * LANES;
-            ints sum = min_group == 16 ? i_load(sums) : i_add(i_load(sums), i_load(sums + LANES));
-            floats x_sum = f_mul(f_load(w->x[t].scale + b * LANES), i_to_float(sum));
-            #pragma GCC unroll 12
-            for (int i = 0; i < n_rows; i++) {
-                floats *m = &mins[i * n_tiles + t][g % MIN_CHAINS];
-                *m = f_fma(f_set(w->min[i * w->n_mins + g]), x_sum, *m);
+    const int32_t *sums = x->sum + g * group / 16 * LANES;
+    ints sum = group == 16 ? i_load(sums) : i_add(i_load(sums), i_load(sums + LANES));
+    return f_mul(f_load(x->scale + g * group / 32 * LANES), i_to_float(sum));
+}
+
+/* The mins of each row times these, chain by chain: all rows' sums of one stay in registers. */
+FORCE_INLINE void multiply_mins(const struct block *w, int n_rows, int n_tiles, int min_group, min_chains mins)
+{
+    for (int c = 0; c < MIN_CHAINS; c++) {
+        floats m[BLOCK];
+        for (int i = 0; i < n_rows * n_tiles; i++)
+            m[i] = f_set(0);
+        for (int64_t g = c; g < w->k / min_group; g += MIN_CHAINS)
+            #pragma GCC unroll 2
+            for (int t = 0; t < n_tiles; t++) {
+                floats x_sum = sums_of_group(&w->x[t], g, min_group);
+                #pragma GCC unroll 12
+                for (int i = 0; i < n_rows; i++)
+                    m[i * n_tiles + t] = f_fma(f_set(w->min[i * w->n_mins + g]), x_sum, m[i * n_tiles + t]);
             }
-        }
+        for (int i = 0; i < n_rows * n_tiles; i++)
+            mins[i][c] = m[i];
     }
 }
 

@@ -17,26 +17,22 @@ FORCE_INLINE void multiply_rows(const struct block *w, int n_rows, int n_tiles, 
     floats acc[BLOCK];
     min_chains mins;
     const int block = has_factor ? 8 : 1, min_group = group == 32 ? 32 : 16;
-    for (int i = 0; i < n_rows * n_tiles; i++) {
+    for (int i = 0; i < n_rows * n_tiles; i++)
         acc[i] = f_set(0);
-        for (int j = 0; j < MIN_CHAINS && has_min; j++)
-            mins[i][j] = f_set(0);
-    }
     for (int64_t b = 0; b < w->k / 32; b += block) {
         floats sum[BLOCK];
         for (int i = 0; i < n_rows * n_tiles && has_factor; i++)
             sum[i] = f_set(0);
-        for (int j = 0; j < block; j++) {
+        for (int j = 0; j < block; j++)
             add_32(w, n_rows, n_tiles, b + j, group, has_factor ? sum : acc);
-            if (has_min)
-                add_mins(w, n_rows, n_tiles, b + j, min_group, mins);
-        }
         if (!has_factor)
             continue;
         #pragma GCC unroll 12
         for (int i = 0; i < n_rows * n_tiles; i++)
             acc[i] = f_fma(sum[i], f_set(w->factor[i / n_tiles * w->n_factors + b / 8]), acc[i]);
     }
+    if (has_min)
+        multiply_mins(w, n_rows, n_tiles, min_group, mins);
     for (int i = 0; i < n_rows * n_tiles; i++)
         f_store(out[i / n_tiles] + i % n_tiles * LANES, has_min ? f_sub(acc[i], SUM_OF_MINS(mins[i], )) : acc[i]);
 }
@@ -46,18 +42,16 @@ FORCE_INLINE void multiply_tiles(const struct panel *w, const struct q8_tile *x,
                                  results out)
 {
     const int at_once = n_tiles == 1 ? ROWS_OF_ONE : BLOCK / n_tiles;
-    const int64_t n_scales = w->k / (group == FOLDED ? w->min_group : group), n_factors = w->k / 256, n_mins = w->k / w->min_group;
     for (int r = 0; r < w->n_rows; r += at_once) {
         int first = r + at_once <= w->n_rows || w->n_rows < at_once ? r : w->n_rows - at_once;
-        struct block block = {w->code + first * w->k, w->scale + first * n_scales, w->factor + first * n_factors,
-                              w->min + first * n_mins, w->k, n_scales, n_factors, n_mins, i_set(-w->bias), {x[0], x[n_tiles - 1]}};
         if (w->n_rows >= at_once) {
+            struct block block = rows_from(w, first, group, x, n_tiles);
             multiply_rows(&block, at_once, n_tiles, group, has_factor, has_min, out + first);
             continue;
         }
         for (; first < w->n_rows; first++) {
+            struct block block = rows_from(w, first, group, x, n_tiles);
             multiply_rows(&block, 1, n_tiles, group, has_factor, has_min, out + first);
-            block.code += w->k, block.scale += n_scales, block.factor += n_factors, block.min += n_mins;
         }
     }
 }
@@ -76,12 +70,16 @@ FORCE_INLINE void one_or_two_tiles(const struct panel *w, const struct q8_tile *
 }
 
 /* A copy of the loops for each case, so that group and whether there are factors and mins are constants in it. */
+#define KEY(group, factor, min) ((group) + 2 * (factor) + (min))
+#define CASES \
+    CASE(16, 1, 0) CASE(16, 1, 1) CASE(32, 0, 0) CASE(32, 0, 1) CASE(32, 1, 0) CASE(32, 1, 1) CASE(FOLDED, 1, 0) CASE(FOLDED, 1, 1)
+
 static void gemm(const struct panel *w, const struct q8_tile *x, int n_tokens, float *out, int64_t out_stride)
 {
 #define CASE(group, factor, min) \
-    case group + 2 * factor + min: one_or_two_tiles(w, x, n_tokens, group, factor, min, out, out_stride); break;
-    switch (w->group + 2 * (w->has_factor != 0) + (w->has_min != 0)) {
-    CASE(16, 1, 0) CASE(16, 1, 1) CASE(32, 0, 0) CASE(32, 0, 1) CASE(32, 1, 0) CASE(32, 1, 1) CASE(FOLDED, 1, 0) CASE(FOLDED, 1, 1)
+    case KEY(group, factor, min): one_or_two_tiles(w, x, n_tokens, group, factor, min, out, out_stride); break;
+    switch (KEY(w->group, w->has_factor != 0, w->has_min != 0)) {
+    CASES
     }
 #undef CASE
 }

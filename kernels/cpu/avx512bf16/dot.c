@@ -1,4 +1,4 @@
-/* One token times BF16 weights, rounded as many tokens are (gemm.c). */
+/* Few tokens times BF16 weights, rounded as many tokens are (gemm.c). */
 #include "cpu/kernel_table.h"
 #include "cpu/avx2/vec.h"
 
@@ -11,22 +11,38 @@ INLINE vec multiply_steps(vec sum, vec weights, vec x) { return _mm256_dpbf16_ps
 
 enum { ROUNDED = 2 * FLOAT_PART };    /* activations that are rounded at a time */
 
-static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+/* n activations in pairs. */
+static void round_to_pairs(const float *x, int64_t n, float *pairs)
 {
-    float pairs[ROUNDED / 2], part[PANEL_ROWS];
+    for (int64_t i = 0; i < n; i += 2 * VLANES) {
+        vec low = v_load_n(x + i, n - i), high = n - i > VLANES ? v_load_n(x + i + VLANES, n - i - VLANES) : v_set(0);
+        v_store_n(pairs + i / 2, (n - i) / 2, (vec)_mm256_cvtne2ps_pbh(high, low));
+    }
+}
+
+/* out[t * out_stride + r] of at most TOGETHER tokens. */
+static void dot_together(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out, int64_t out_stride)
+{
+    float pairs[TOGETHER][ROUNDED / 2], part[TOGETHER][PANEL_ROWS];
     for (int64_t i = 0; i < k; i += ROUNDED) {
         const int64_t n = k - i < ROUNDED ? k - i : ROUNDED;
-        for (int64_t j = 0; j < n; j += 2 * VLANES) {
-            vec low = v_load_n(x + i + j, n - j), high = n - j > VLANES ? v_load_n(x + i + j + VLANES, n - j - VLANES) : v_set(0);
-            v_store_n(pairs + j / 2, (n - j) / 2, (vec)_mm256_cvtne2ps_pbh(high, low));
-        }
+        for (int t = 0; t < n_tokens; t++)
+            round_to_pairs(x + t * k + i, n, pairs[t]);
         for (int r = 0; r < n_rows; r += PANEL_ROWS) {
             int some = n_rows - r < PANEL_ROWS ? n_rows - r : PANEL_ROWS;
-            dot_rows(FORMAT_BF16, rows + 2 * (r * k + i), 2 * k, 4, some, n / 2, pairs, i == 0 ? out + r : part);
-            for (int j = 0; i > 0 && j < some; j++)
-                out[r + j] += part[j];
+            dot_rows(FORMAT_BF16, rows + 2 * (r * k + i), 2 * k, 4, some, n / 2, pairs[0], ROUNDED / 2, n_tokens,
+                     i == 0 ? out + r : part[0], i == 0 ? out_stride : PANEL_ROWS);
+            for (int t = 0; i > 0 && t < n_tokens; t++)
+                for (int j = 0; j < some; j++)
+                    out[t * out_stride + r + j] += part[t][j];
         }
     }
+}
+
+static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out, int64_t out_stride)
+{
+    for (int t = 0; t < n_tokens; t += TOGETHER)
+        dot_together(rows, n_rows, k, x + t * k, n_tokens - t < TOGETHER ? n_tokens - t : TOGETHER, out + t * out_stride, out_stride);
 }
 
 void fill_avx512bf16_dot(struct kernels *table);

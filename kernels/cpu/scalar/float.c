@@ -19,34 +19,38 @@ static uint16_t read_u16(const uint8_t *p)
     return x;
 }
 
-static void dot_f32(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+static float read_float(enum format format, const uint8_t *row, int64_t i)
 {
-    for (int r = 0; r < n_rows; r++, rows += 4 * k) {
-        double sum = 0;
-        for (int64_t i = 0; i < k; i++)
-            sum += (double)read_f32(rows + 4 * i) * x[i];
-        out[r] = (float)sum;
-    }
+    if (format == FORMAT_F16)
+        return half_to_float(read_u16(row + 2 * i));
+    return format == FORMAT_BF16 ? bf16_to_float(read_u16(row + 2 * i)) : read_f32(row + 4 * i);
 }
 
-static void dot_f16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+static void dot_rows(enum format format, const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out,
+                     int64_t out_stride)
 {
-    for (int r = 0; r < n_rows; r++, rows += 2 * k) {
-        double sum = 0;
-        for (int64_t i = 0; i < k; i++)
-            sum += (double)half_to_float(read_u16(rows + 2 * i)) * x[i];
-        out[r] = (float)sum;
-    }
+    for (int r = 0; r < n_rows; r++, rows += row_bytes(format, k))
+        for (int t = 0; t < n_tokens; t++) {
+            double sum = 0;
+            for (int64_t i = 0; i < k; i++)
+                sum += (double)read_float(format, rows, i) * x[t * k + i];
+            out[t * out_stride + r] = (float)sum;
+        }
 }
 
-static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x, float *out)
+static void dot_f32(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out, int64_t out_stride)
 {
-    for (int r = 0; r < n_rows; r++, rows += 2 * k) {
-        double sum = 0;
-        for (int64_t i = 0; i < k; i++)
-            sum += (double)bf16_to_float(read_u16(rows + 2 * i)) * x[i];
-        out[r] = (float)sum;
-    }
+    dot_rows(FORMAT_F32, rows, n_rows, k, x, n_tokens, out, out_stride);
+}
+
+static void dot_f16(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out, int64_t out_stride)
+{
+    dot_rows(FORMAT_F16, rows, n_rows, k, x, n_tokens, out, out_stride);
+}
+
+static void dot_bf16(const uint8_t *rows, int n_rows, int64_t k, const float *x, int n_tokens, float *out, int64_t out_stride)
+{
+    dot_rows(FORMAT_BF16, rows, n_rows, k, x, n_tokens, out, out_stride);
 }
 
 static void pack_float(const float *x, int64_t stride, int n_tokens, int64_t k, float *tile)

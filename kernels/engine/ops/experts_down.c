@@ -24,7 +24,7 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t task_rows(const struct step *s, const struct op *op)
 {
     const struct weight *down = &op->matrix[0].weight;
-    int small = is_small_batch(s, s->n_tokens), unit = small ? 8 : PANEL_ROWS;
+    int small = is_small_batch(s->n_tokens), unit = small ? 8 : PANEL_ROWS;
     int64_t most = small ? chunk_rows(s, down, s->n_tokens) : MOST_PANELS * PANEL_ROWS;
     int64_t share = s->plan->width[op->out[0]] / TASKS / unit * unit;
     return min64(share < unit ? unit : share, most);

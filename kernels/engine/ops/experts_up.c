@@ -110,7 +110,7 @@ static int run_experts_up(struct step *s, const struct op *op, struct team *team
         return 1;
     float *memory = s->scratch->thread[thread].floats + 2 * p->n_expert + (routing_width(p->n_used) + 15) / 16 * 16;
     group_by_expert(chosen, s->n_tokens, p->n_expert, p->n_used, op->n_out > SHARED_HIDDEN, memory, &routing);
-    if (s->scratch->reads_ahead && is_small_batch(s, s->n_tokens))
+    if (s->scratch->reads_ahead && is_small_batch(s->n_tokens))
         read_ahead(s->plan, op, p->fused ? 1 : n_matrices(op), &routing, team, thread);
     if (prepare_inputs(s, op, &routing, team, thread))
         return 1;

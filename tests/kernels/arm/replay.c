@@ -119,12 +119,13 @@ static void replay_product(void)
     }
 }
 
-/* sizes: n_rows, k. rows, x; results */
+/* sizes: n_rows, k, n_tokens. rows, x; results */
 static void replay_dot_float(void)
 {
-    float *out = space(4 * vector->size[0], 4);
-    table->dot_float[format](input(0, 1), (int)vector->size[0], vector->size[1], input(1, 4), out);
-    compare_close("", out, 0, vector->size[0], 2);
+    const int64_t n_rows = vector->size[0], n_tokens = vector->size[2];
+    float *out = space(4 * n_tokens * n_rows, 4);
+    table->dot_float[format](input(0, 1), (int)n_rows, vector->size[1], input(1, 4), (int)n_tokens, out, n_rows);
+    compare_close("", out, 0, n_tokens * n_rows, 2);
 }
 
 /* sizes: n_rows, k, n_tokens. rows, x; results */
