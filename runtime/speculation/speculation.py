@@ -16,7 +16,7 @@ _MEMORY = 0.97  # of a kind's counts that is kept with each guess more
 _LOSS = 0.01  # of the time of an answer's tokens that drafts which did not come true may have taken
 _AT_ONCE = 1.0  # steps that they may have taken beside that
 _CREDIT = 16.0  # steps that drafts which came true let them take more, at most
-_MARGIN = 1.25  # times faster that drafts must be expected to be once they have lost what they may
+_MARGIN = 0.2  # of a token more that drafts must be expected to give in the time
 _GROWTH = 2  # drafts more than the last time, at most, where guesses take time
 _LENGTHS = (1, 2, 3, 5, 7, 11, 15)  # numbers of drafts: with few of them, the time of each is known soon
 _HOPELESS = 0.05  # of a chance, below which no guess more is asked for
@@ -109,10 +109,9 @@ class Speculation:
     def _best(self, context: Sequence[int], most: int, n: int, step: float, *, careful: bool) -> int:
         """Asks for guesses as long as one may save more time than it takes; how many of them are best computed.
 
-        n: tokens of the step without them; step: the seconds that takes. careful: only so many that the time is known,
-        and faster by a margin.
+        n: tokens of the step without them; step: the seconds that takes. careful: only so many that the time is known.
         """
-        best, rate = 0, n / step * (_MARGIN if careful else 1.0)
+        best, rate = 0, (n + _MARGIN) / step
         chance, expected, taken, reach = 1.0, float(n), 0.0, self._times.reach
         for guess in self._drafter.guesses(context):
             self._guesses.append(guess)
