@@ -3,12 +3,14 @@
     python benchmarks/speculation.py smollm2 --write docs/performance.md
 
 Each round answers every task in a new conversation without drafts and with them, the next round the other way round; a
-ratio is of a round. The prompt's time does not count.
+ratio is of a round. The prompt's time does not count. Where other processes keep the machine busy, --processor-time
+leaves out what they took, as far as a clock can.
 """
 
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date
 from importlib.metadata import version
@@ -69,25 +71,37 @@ class Found(NamedTuple):
     usage: subbyte.Usage
 
 
-def answer(model: subbyte.Model, task: Task, sampling: subbyte.Sampling, n_tokens: int, draft: Draft) -> subbyte.Reply:
-    """The answer to a task in a new conversation."""
+class Setting(NamedTuple):
+    """How answers are made and timed. clock: gives seconds."""
+
+    draft: Draft
+    sampling: subbyte.Sampling
+    n_tokens: int
+    clock: Callable[[], float]
+
+
+def answer(model: subbyte.Model, task: Task, setting: Setting) -> tuple[subbyte.Reply, float]:
+    """The answer to a task in a new conversation, and its tokens/s."""
     constraint = None if task.schema is None else subbyte.Constraint.json_schema(task.schema)
     n_ctx = min(4096, model.info.n_ctx_train)
-    with model.chat(n_ctx=n_ctx, sampling=sampling, max_tokens=n_tokens, draft=draft) as chat:
-        return chat.send(task.question, constraint=constraint)
+    with model.chat(n_ctx=n_ctx, sampling=setting.sampling, max_tokens=setting.n_tokens, draft=setting.draft) as chat:
+        started, generation = 0.0, chat.stream(task.question, constraint=constraint)
+        for event in generation:
+            if isinstance(event, subbyte.PrefillProgress):
+                started = setting.clock()
+        seconds = setting.clock() - started
+    return generation.reply, generation.reply.usage.completion / seconds
 
 
-def measure(
-    model: subbyte.Model, task: Task, draft: Draft, sampling: subbyte.Sampling, n_tokens: int, rounds: int
-) -> Found:
+def measure(model: subbyte.Model, task: Task, setting: Setting, rounds: int) -> Found:
     """Raises ValueError for answers that are not the same."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     replies: dict[bool, subbyte.Reply] = {}
     for i in range(rounds):
         for with_drafts in (False, True) if i % 2 == 0 else (True, False):
-            reply = answer(model, task, sampling, n_tokens, draft if with_drafts else None)
-            rates[with_drafts].append(reply.timings.generation_rate)
-            replies[with_drafts] = reply
+            chosen = setting if with_drafts else setting._replace(draft=None)
+            replies[with_drafts], rate = answer(model, task, chosen)
+            rates[with_drafts].append(rate)
         if replies[True].tokens != replies[False].tokens:
             raise ValueError(f"the answer with drafts is another: {replies[True].text!r}, not {replies[False].text!r}")
     return Found(rates[False], rates[True], replies[True].usage)
@@ -107,14 +121,19 @@ def row(name: str, found: Found) -> str:
 @click.option("--rounds", default=5, type=click.IntRange(1), help="Answers of each kind to each task.")
 @click.option("--tokens", default=256, type=click.IntRange(1), help="Of an answer at most.")
 @click.option("--threads", default=default_threads()[0], type=click.IntRange(1))
+@click.option("--processor-time", is_flag=True, help="Count processor time; takes --threads 1.")
 @click.option("--write", type=click.Path(path_type=Path, dir_okay=False), help="Put the table into this document.")
 def main(
-    model: str, draft: str, temperature: float, rounds: int, tokens: int, threads: int, write: Path | None
-) -> None:
+    model: str, draft: str, temperature: float, rounds: int, tokens: int, threads: int, processor_time: bool,
+    write: Path | None,
+) -> None:  # fmt: skip
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     machine, isa = processor(), best_isa()
     rows = [head(["task", "without", "with drafts", "ratio", "accepted", "tokens"])]
     try:
+        if processor_time and threads != 1:
+            raise ValueError("--processor-time adds up what all threads took; give --threads 1")
+        clock, second = (time.process_time, "s of processor time") if processor_time else (time.perf_counter, "s")
         with ExitStack() as stack:
             loaded = stack.enter_context(subbyte.load(model, threads=threads))
             drafter: Draft = "lookup"
@@ -122,14 +141,14 @@ def main(
                 drafter = stack.enter_context(subbyte.load(draft, threads=threads))
             sampling = subbyte.Sampling(temperature=temperature, seed=1)
             for name, task in TASKS.items():
-                rows.append(row(name, measure(loaded, task, drafter, sampling, tokens, rounds)))
+                rows.append(row(name, measure(loaded, task, Setting(drafter, sampling, tokens, clock), rounds)))
                 click.echo(rows[-1], err=True)
         words = [Path(model).name, f"--draft {Path(draft).name} --temperature {temperature:g}"]
-        words.append(f"--rounds {rounds} --tokens {tokens}")
+        words.append(f"--rounds {rounds} --tokens {tokens}" + " --processor-time" * processor_time)
         text = "\n\n".join([
             f"    {selection.shown_command('speculation.py', words, threads, [])}",
             f"{machine}, {threads} threads, instruction set {isa}; subbyte {version('subbyte')}; {rounds} rounds; "
-            f"{date.today().isoformat()}. Tokens/s of the answers, and the drafts of one that were accepted:",
+            f"{date.today().isoformat()}. Tokens/{second} of the answers, and the drafts of one that were accepted:",
             "\n".join(rows),
         ])  # fmt: skip
         click.echo(text)

@@ -36,6 +36,11 @@ class StepTimes:
         """What steps of so many tokens took lately; None if there were none."""
         return None if self._is_old(n_tokens) else min(self._measured[n_tokens])
 
+    @property
+    def reach(self) -> int:
+        """The most tokens that may be tried: twice as many and one as were measured, lest a guess of it is far off."""
+        return 2 * max((n for n in self._measured if not self._is_old(n)), default=0) + 1
+
     def seconds(self, n_tokens: int) -> float | None:
         """What a step of so many tokens takes; None while no step of as many or fewer was measured."""
         measured, expected = self.measured(n_tokens), self._expected(n_tokens)

@@ -14,9 +14,9 @@ MAX_DRAFTS = 15  # in a step, of all answers in it
 _PRIOR = 2.0  # guesses of each kind that count as counted
 _MEMORY = 0.97  # of a kind's counts that is kept with each guess more
 _LOSS = 0.01  # of the time of an answer's tokens that drafts which did not come true may have taken
-_AT_ONCE = 2.0  # steps that they may have taken beside that
+_AT_ONCE = 1.0  # steps that they may have taken beside that
 _CREDIT = 16.0  # steps that drafts which came true let them take more, at most
-_MARGIN = 1.25  # times faster that drafts must be expected to be once they have lost what they may
+_MARGIN = 0.2  # of a token more that drafts must be expected to give in the time
 _GROWTH = 2  # drafts more than the last time, at most, where guesses take time
 _LENGTHS = (1, 2, 3, 5, 7, 11, 15)  # numbers of drafts: with few of them, the time of each is known soon
 _HOPELESS = 0.05  # of a chance, below which no guess more is asked for
@@ -109,11 +109,10 @@ class Speculation:
     def _best(self, context: Sequence[int], most: int, n: int, step: float, *, careful: bool) -> int:
         """Asks for guesses as long as one may save more time than it takes; how many of them are best computed.
 
-        n: tokens of the step without them; step: the seconds that takes. careful: only so many that the time is known,
-        and faster by a margin.
+        n: tokens of the step without them; step: the seconds that takes. careful: only so many that the time is known.
         """
-        best, rate = 0, n / step * (_MARGIN if careful else 1.0)
-        chance, expected, taken = 1.0, float(n), 0.0
+        best, rate = 0, (n + _MARGIN) / step
+        chance, expected, taken, reach = 1.0, float(n), 0.0, self._times.reach
         for guess in self._drafter.guesses(context):
             self._guesses.append(guess)
             taken += self._drafter.seconds_per_guess
@@ -124,7 +123,9 @@ class Speculation:
             seconds = self._times.seconds(n + n_drafts) or step
             worth = self._drafter.seconds_per_guess * expected / (seconds + taken)  # tokens in the time of a guess
             is_last = n_drafts == most or chance <= max(worth, _HOPELESS)
-            may_be = (n_drafts in _LENGTHS or is_last) and not (careful and measured is None)
+            may_be = (n_drafts in _LENGTHS or is_last) and (
+                measured is not None or (not careful and n + n_drafts <= reach)
+            )
             if may_be and expected / seconds > rate:
                 best, rate = n_drafts, expected / seconds
             if is_last:

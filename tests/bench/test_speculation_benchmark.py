@@ -22,9 +22,11 @@ def test_a_row_for_each_task(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     asked: list[tuple[str, object]] = []
     as_it_is = speculation.answer
 
-    def answer(model: subbyte.Model, task: speculation.Task, *rest: object) -> subbyte.Reply:
-        asked.append((task.question, rest[-1]))
-        return as_it_is(model, task, *rest)  # type: ignore[arg-type]
+    def answer(
+        model: subbyte.Model, task: speculation.Task, setting: speculation.Setting
+    ) -> tuple[subbyte.Reply, float]:
+        asked.append((task.question, setting.draft))
+        return as_it_is(model, task, setting)
 
     monkeypatch.setattr(speculation, "answer", answer)
     document = path.with_name("d.md")
@@ -43,10 +45,18 @@ def test_answers_that_differ_are_an_error(path: Path, monkeypatch: pytest.Monkey
     as_it_is = speculation.answer
 
     def answer(
-        model: subbyte.Model, task: speculation.Task, sampling: subbyte.Sampling, n: int, draft: object
-    ) -> subbyte.Reply:
-        return as_it_is(model, task, sampling, n + (draft is None), None)
+        model: subbyte.Model, task: speculation.Task, setting: speculation.Setting
+    ) -> tuple[subbyte.Reply, float]:
+        return as_it_is(model, task, setting._replace(n_tokens=4 + (setting.draft is None)))
 
     monkeypatch.setattr(speculation, "answer", answer)
     result = CliRunner().invoke(speculation.main, [str(path), "--rounds=1", "--tokens=4"])
-    assert result.exit_code == 1 and result.stderr.startswith("Error: the answer with drafts is another: ")
+    assert result.exit_code == 1 and "Error: the answer with drafts is another: " in result.stderr
+
+
+def test_processor_time_is_of_one_thread(path: Path) -> None:
+    options = ["--rounds=1", "--tokens=4", "--processor-time"]
+    result = CliRunner().invoke(speculation.main, [str(path), *options, "--threads=2"])
+    assert result.exit_code == 1 and "give --threads 1" in result.stderr
+    result = CliRunner().invoke(speculation.main, [str(path), *options, "--threads=1"])
+    assert result.exit_code == 0 and "Tokens/s of processor time" in result.stdout

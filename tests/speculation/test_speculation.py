@@ -80,7 +80,7 @@ def test_drafts_are_never_much_slower_and_faster_where_they_can_be(
         sum(chance**i for i in range(n + 1)) / (clock(1 + n) + n * seconds_per_guess) for n in range(MAX_DRAFTS + 1)
     )
     if best > 1.3:  # times of one token, with the best number of drafts
-        assert N_TOKENS / seconds > 1 + 0.5 * (best - 1)
+        assert N_TOKENS / seconds > 1 + 0.45 * (best - 1)
 
 
 def test_what_stops_paying_is_given_up_and_what_pays_again_is_found() -> None:
@@ -101,7 +101,8 @@ def test_nothing_is_drafted_before_a_step_was_measured_or_without_room() -> None
     context = [1, 2, 3] * 5
     assert speculation.drafts(context, 9) == []
     times.note(1, 1.0)
-    assert speculation.drafts(context, 3) == [1, 2, 3] and speculation.drafts(context, 0) == []
+    assert speculation.drafts(context, 0) == []
+    assert speculation.drafts(context, 9) == [1, 2]  # of longer steps it is not known what they take
 
 
 def test_a_draft_model_that_fails_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,9 +132,9 @@ def test_in_company_there_are_fewer_drafts() -> None:
 
 def test_times_of_steps() -> None:
     times = StepTimes()
-    assert times.seconds(1) is times.seconds(4) is None
+    assert times.seconds(1) is times.seconds(4) is None and times.reach == 1
     times.note(2, 4.0)
-    assert times.seconds(1) is None and times.seconds(2) == 4.0
+    assert times.seconds(1) is None and times.seconds(2) == 4.0 and times.reach == 5
     for seconds in (2.0, 9.0, 2.5):
         times.note(2, seconds)
     assert times.seconds(2) == 2.0 and 2.0 < (expected := times.seconds(4) or 0) < 3.0
