@@ -111,6 +111,11 @@ cache_type_option = click.option(
     "--cache-type", type=click.Choice(("f16", "q8_0", "f32")), default="f16", show_default=True,
     help="KV cache type; q8_0 takes about half the memory of f16.",
 )  # fmt: skip
+draft_option = click.option(
+    "--draft", default="lookup", show_default=True, metavar="lookup|off|MODEL",
+    help="Speculative decoding, which changes speed and nothing else: tokens are guessed from the conversation so far, "
+    "or by a smaller MODEL of the same vocabulary.",
+)  # fmt: skip
 special_option = click.option(
     "--special", is_flag=True, help="Read control tokens written in the text, such as <|im_end|>, as control tokens."
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from subbyte.errors import ResourceError, SubbyteError, UnsupportedError, memory_errors
 from subbyte.kernels import MAX_CTX, Plan
@@ -22,6 +23,7 @@ from subbyte.runtime.machine import available_memory
 from subbyte.runtime.session.prefixes import Pin, Prefixes
 from subbyte.runtime.session.runner import MAX_BATCH, Runner
 from subbyte.runtime.session.session import Session
+from subbyte.runtime.step_times import StepTimes
 from subbyte.runtime.text import quoted
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from subbyte.runtime.types import Activations, CacheType, Progress, SessionOptions, Texts, Tokens
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.scheduler.scheduler import Scheduler
     from subbyte.runtime.scoring.choice import Choice, Normalize
     from subbyte.runtime.scoring.score import Score
+    from subbyte.runtime.speculation.speculation import Speculation
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
     from subbyte.runtime.tools.format import ToolFormat
@@ -98,6 +101,7 @@ class Model(Handle):
             gguf.check_readable()
         self._check_unused(gguf.tensors.keys() - weights.used)
         self._prefixes: Final = Prefixes()
+        self._step_times: Final[Mapping[str, StepTimes]] = defaultdict(StepTimes)  # by activations
 
     def _check_unused(self, names: Set[str]) -> None:
         """Refuses tensors without which the results are wrong: those of its layers, and biases. Others only warn."""
@@ -186,7 +190,7 @@ class Model(Handle):
         return Runner(
             plan or self.plan, n_ctx=n_ctx, activations=options.activations, n_threads=self.n_threads, isa=self.isa,
             reads_ahead=self._exceeds_memory(n_ctx, options), check=self.gguf.check_unchanged,
-            digest=self.gguf.digest,
+            digest=self.gguf.digest, times=self._step_times[options.activations] if plan is None else None,
         )  # fmt: skip
 
     def _exceeds_memory(self, n_ctx: int, options: SessionOptions) -> bool:
@@ -366,6 +370,7 @@ class Model(Handle):
         checkpoint_bytes: int | None = None,
         scheduler: Scheduler | None = None,
         timeout: float | None = None,
+        draft: Draft = "lookup",
     ) -> Chat:
         """A conversation with a session of its own; a context manager.
 
@@ -380,6 +385,9 @@ class Model(Handle):
         by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler: makes the answers together with
         those of others; the four before are then its own, whatever is given here. timeout: seconds after which an
         answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
+        draft: how tokens are guessed that are computed together with the last one: "lookup" in the conversation itself,
+        by a smaller `Model` of the same vocabulary, or None. It changes no token, and is used where it saves time;
+        models with recurrent states do without. Raises ValueError for a draft model that does not fit.
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.chat.messages import begin_with
@@ -416,6 +424,7 @@ class Model(Handle):
         return Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
+            speculation=self._speculation(draft, session),
             messages=history, tools=known_tools, tool_format=tool_format, tool_choice=tool_choice,
         )  # fmt: skip
 
@@ -436,6 +445,7 @@ class Model(Handle):
         activations: Activations = "int8",
         scheduler: Scheduler | None = None,
         timeout: float | None = None,
+        draft: Draft = "lookup",
     ) -> Generation:
         """Completes a prompt as raw text, without a chat template; reasoning is text like any other here.
 
@@ -464,7 +474,46 @@ class Model(Handle):
             ids = arguments.items("prompt", prompt, taken)
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, 0), scheduler)  # it never goes back
-        return complete(session, self.tokenizer, prompt, options, owns_session=True)
+        speculation = self._speculation(draft, session)
+        return complete(session, self.tokenizer, prompt, options, speculation=speculation, owns_session=True)
+
+    def _speculation(self, draft: Draft, session: Session | Host) -> Speculation | None:
+        """What an answer in this session is sped up with. None with recurrent states, which can't forget a draft."""
+        from subbyte.runtime.generation.generation import Host
+        from subbyte.runtime.speculation.draft_model import DraftModel
+        from subbyte.runtime.speculation.prompt_lookup import PromptLookup
+        from subbyte.runtime.speculation.speculation import Speculation
+
+        drafter: DraftModel | PromptLookup
+        if draft is None:
+            return None
+        if isinstance(draft, Model):
+            self._check_draft(draft)
+            if self.plan.state_bytes:
+                return None
+            n_ctx = min(session.n_ctx, draft.config.n_ctx_train)
+            drafter = DraftModel(draft.session(n_ctx), self.config.n_vocab)
+        elif not isinstance(draft, str):
+            raise arguments.wrong_kind("draft", draft, "'lookup', a Model or None")
+        else:
+            arguments.choice("draft", draft, ("lookup",))
+            drafter = PromptLookup()
+        if self.plan.state_bytes:
+            return None
+        return Speculation(drafter, session.times, session.company if isinstance(session, Host) else lambda: 1)
+
+    def _check_draft(self, draft: Model) -> None:
+        """Raises ValueError for a model that can't guess this one's tokens: ids that both have must be the same."""
+        key = "tokenizer.ggml.tokens"
+        ours, theirs = (model.metadata.span(key) for model in (self, draft))
+        assert ours is not None and theirs is not None
+        n = min(len(ours.data), len(theirs.data))
+        if ours.data[:n] != theirs.data[:n]:
+            found = f"draft: the vocabulary of {quoted(draft.path.name)} is not that of {quoted(self.path.name)}"
+            raise ValueError(f"{found}; take a smaller model of the same family, 'lookup' or None")
+        if draft.plan.state_bytes:
+            found = f"draft: {quoted(draft.path.name)} has recurrent states, which can't forget a guess"
+            raise ValueError(f"{found}; take a model without, 'lookup' or None")
 
     def generate_batch(
         self,
@@ -641,3 +690,7 @@ class Model(Handle):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+Draft: TypeAlias = Model | Literal["lookup"] | None
+"""What guesses tokens for speculation, see `Model.chat`."""

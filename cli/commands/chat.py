@@ -14,7 +14,7 @@ from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
 from subbyte.cli.terminal.console import human_count, note, read_text
-from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.loading import open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @options.activations_option(None)
 @options.cache_type_option
 @options.checkpoint_memory_option
+@options.draft_option
 @click.option("--think/--no-think", "thinking", default=None, help="Switch reasoning on or off; default: the model's.")
 @click.option(
     "--reasoning-budget", type=click.IntRange(0), metavar="N",
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 @options.debug_option
 def chat(
     model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
-    activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None,
+    activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None, draft: str,
     thinking: bool | None, reasoning_budget: int | None,
     reasoning: "ReasoningStart", hide_thinking: bool, template_file: str | None, preset: str | None,
     output: options.Output, verbose: bool,
@@ -84,7 +85,10 @@ def chat(
         raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
     template = None if template_file is None else read_text(template_file)
     question = "" if interactive else _question()
-    with open_model(model, threads, verbose=verbose) as loaded:
+    with (
+        open_model(model, threads, verbose=verbose) as loaded,
+        open_draft(draft, threads, verbose=verbose) as drafter,
+    ):
         with options.usage_errors():
             if preset is not None:
                 vendor = find_preset(loaded.presets, preset)
@@ -94,7 +98,7 @@ def chat(
                 n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
                 checkpoint_bytes=None if checkpoint_memory is None else checkpoint_memory << 20,
                 activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,
-                template=template, reasoning=reasoning,
+                template=template, reasoning=reasoning, draft=drafter,
             )  # fmt: skip
         with conversation:
             if interactive:

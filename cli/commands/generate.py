@@ -12,7 +12,7 @@ from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
 from subbyte.cli.terminal.console import note, read_text
-from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.loading import open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @options.threads_option()
 @options.activations_option("int8")
 @options.cache_type_option
+@options.draft_option
 @options.preset_option
 @sampling_options
 @options.output_option("text", "json")
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @options.debug_option
 def generate(
     model: str, prompt: str | None, file: str | None, max_tokens: int | None, n_ctx: int | None, threads: int | None,
-    activations: "Activations", cache_type: "CacheType", preset: str | None, output: options.Output,
+    activations: "Activations", cache_type: "CacheType", draft: str, preset: str | None, output: options.Output,
     verbose: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Complete a prompt as raw text, without a chat template.
@@ -49,13 +50,13 @@ def generate(
     chosen = sampling_from(sampling)
     text = _prompt(prompt, file)
     loaded = open_model(model, threads, verbose=verbose)
-    with loaded:
+    with loaded, open_draft(draft, threads, verbose=verbose) as drafter:
         with options.usage_errors():
             if preset is not None:
                 chosen = sampling_from(sampling, find_preset(loaded.presets, preset).sampling)
             answer = loaded.generate(
                 text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen, cache_type=cache_type,
-                activations=activations,
+                activations=activations, draft=drafter,
             )  # fmt: skip
         show(answer, sys.stdout if output == "text" else io.StringIO())
     reply = answer.reply

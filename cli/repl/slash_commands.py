@@ -135,6 +135,10 @@ def _stats(context: ReplContext, _: str) -> None:
     context.line(f"generation     {_tokens(usage.completion)}{_speed(timings.generation, timings.generation_rate)}")
     if usage.thinking:
         context.line(f"reasoning      {usage.thinking} of these tokens")
+    if usage.drafted:
+        context.line(
+            f"speculation    {usage.accepted} of these tokens were drafted, of {_tokens(usage.drafted)} drafted in all"
+        )
     context.line(f"session total  {_tokens(context.n_generated)}{_speed(context.seconds, rate)}")
     kept = context.chat.checkpoints
     if kept.max_bytes:

@@ -52,8 +52,9 @@ def timing_line(reply: "Reply") -> str:
     """Tokens and seconds of an answer."""
     usage, timings = reply.usage, reply.timings
     rate = f", {timings.generation_rate:.1f} tokens/s" if timings.generation_rate > 0 else ""
+    drafted = f", {usage.accepted} of {usage.drafted} drafts accepted" if usage.drafted else ""
     thought = f" ({usage.thinking} of reasoning)" if usage.thinking else ""
     return (
         f"prefill {usage.prompt - usage.reused} of {usage.prompt} tokens in {timings.prefill:.2f} s, "
-        f"generated {usage.completion}{thought} in {timings.generation:.2f} s{rate}"
+        f"generated {usage.completion}{thought} in {timings.generation:.2f} s{rate}{drafted}"
     )

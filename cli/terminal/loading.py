@@ -16,7 +16,7 @@ from subbyte.runtime.text import one_line
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from subbyte.runtime.model import Model
+    from subbyte.runtime.model import Draft, Model
 
 
 def open_model(name: str, threads: int | None = None, *, verbose: bool = False) -> "Model":
@@ -26,6 +26,18 @@ def open_model(name: str, threads: int | None = None, *, verbose: bool = False) 
     path = find_model(name, verbose=verbose)
     with usage_errors():
         return load(path, threads=threads, override_kv=click.get_current_context().meta.get(OVERRIDES))
+
+
+@contextmanager
+def open_draft(draft: str, threads: int | None = None, *, verbose: bool = False) -> "Iterator[Draft]":
+    """What --draft names, as `Model.chat` takes it; a model is open within."""
+    if draft == "lookup":
+        yield "lookup"
+    elif draft == "off":
+        yield None
+    else:
+        with open_model(draft, threads, verbose=verbose) as model:
+            yield model
 
 
 def find_model(name: str, *, verbose: bool = False) -> Path:

@@ -29,7 +29,8 @@ class Chat(ChatState):
     nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
     each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell. `max_tokens`, `stop`,
-    `logprobs`, `processors` and `timeout` may be set for the next answers, as `Model.chat` takes them.
+    `logprobs`, `processors` and `timeout` may be set for the next answers, as `Model.chat` takes them. speculation:
+    makes answers faster, see `Decoder`.
     """
 
     instead = "save it, and load it into another of Model.chat"
@@ -44,6 +45,7 @@ class Chat(ChatState):
         """End a running answer and free the session's memory. Raises SessionBusy while another thread uses it."""
         with self._lock:
             self._settle()
+            self._speculation = None  # a draft model's session goes with the last reference
             self.session.close()
 
     def send(self, text: str, *, prefill: str = "", constraint: Constraint | None = None) -> Reply:
@@ -198,6 +200,7 @@ class Chat(ChatState):
                 options=options, system=self._system, thinking=self._thinking, variables=self.variables,
                 reasoning="open" if self._begins_open else "auto", messages=self._history.everything, tools=self.tools,
                 tool_format=self._calling.format, tool_choice=self.tool_choice,
+                speculation=None if self._speculation is None else self._speculation.fork(),
             )  # fmt: skip
             other.stop, other._constraint = self.stop, self._constraint
             other._seen, other._now, other._ended = self._seen, self._now, self._ended

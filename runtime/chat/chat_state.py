@@ -24,6 +24,7 @@ from subbyte.runtime.generation.sampling import Sampler, Sampling
 from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
+from subbyte.runtime.speculation.speculation import Speculation
 from subbyte.runtime.template.chat_template import ChatTemplate
 from subbyte.runtime.tools.format import ToolFormat
 from subbyte.runtime.tools.tool import Tool
@@ -59,6 +60,7 @@ class ChatState(Handle):
         tools: Mapping[str, Tool] | None = None,
         tool_format: ToolFormat | None = None,
         tool_choice: str = "auto",
+        speculation: Speculation | None = None,
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
@@ -72,7 +74,7 @@ class ChatState(Handle):
         self._starts = AnswerStarts(template, tokenizer, reasoning_format.tags)
         self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
-        self._sampler = Sampler(options.sampling)
+        self._sampler, self._speculation = Sampler(options.sampling), speculation
         self._calling = Calling(tools or {}, tool_format, tokenizer)
         self._calling.choose(tool_choice)
         self._rows = PromptRows(template, tool_format, self.tools.values())
@@ -219,7 +221,10 @@ class ChatState(Handle):
             self._calling.use(asked) if self._constraint is None else None, logprobs=self.logprobs,
             processors=self.processors, timeout=self.timeout,
         )  # fmt: skip
-        answer = Generation(self.session, self.tokenizer, start.prompt, options, self._sampler, begun=start.begun)
+        answer = Generation(
+            self.session, self.tokenizer, start.prompt, options, self._sampler,
+            begun=start.begun, speculation=self._speculation,
+        )  # fmt: skip
         self._asked, self._follows, self._answer = asked, (conversation, start), answer
         return answer
 

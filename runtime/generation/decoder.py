@@ -1,8 +1,8 @@
 """The decoder: a prompt and logits to the events of one answer, without a loop of its own."""
 
-import math
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 from time import monotonic
 from typing import NamedTuple
 
@@ -10,26 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
-from subbyte.runtime.generation.banned_texts import BannedTexts
-from subbyte.runtime.generation.constrained import ConstraintProcessor
 from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, TokenLogprob, Usage
-from subbyte.runtime.generation.logits_processors import (
-    CallersProcessor,
-    Dry,
-    LogitBias,
-    LogitsProcessor,
-    Penalties,
-    ReasoningBudget,
-    SuppressedTokens,
-)
 from subbyte.runtime.generation.logprobs import token_logprob
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
-from subbyte.runtime.generation.sampling import Draw, Sampler, Sampling
-from subbyte.runtime.generation.tool_calls import ToolCallProcessor
+from subbyte.runtime.generation.processor_chain import processor_chain
+from subbyte.runtime.generation.sampling import Draw, Sampler
 from subbyte.runtime.protocols import Tokenizer
+from subbyte.runtime.speculation.speculation import Speculation
 
 PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
+FEW = 16  # tokens, drafts among them, that an answer wants at once without being read piece by piece
 
 
 class Wanted(NamedTuple):
@@ -59,8 +50,16 @@ class Decoder:
     sampler: one that goes on from an earlier answer; None: a new one. begun: what there is of the answer by now; it
     counts as prompt, but it is part of text and tokens. Raises ContextOverflow or ValueError for a prompt that can't be
     continued.
+
+    speculation: what may come next is computed with the last token (drafts), and the logits behind each draft serve if
+    the token drawn is that draft; from the first that is not, they are dropped. A token is drawn as without drafts: by
+    the same processors, sampler and random numbers, from the same logits, bit for bit. So the answer is the same,
+    whatever was drafted. It is speculative sampling (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192; Chen et
+    al. 2023, https://arxiv.org/abs/2302.01318) with drafts that are certain: accepted as often as the model says,
+    p(draft), and otherwise replaced by what the model says if it is not that draft.
+
     tokens: the ids that have come. logprobs: of those that are new, if the options ask for them. n_computed: how many
-    of prompt and answer the sequence must hold.
+    of prompt and answer the sequence must hold, which is less than was computed where drafts were dropped.
     ended: why the answer has ended, None while it has not.
     """
 
@@ -72,6 +71,7 @@ class Decoder:
         options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
         sampler: Sampler | None = None,
         begun: Begun = Begun(),  # noqa: B008 (immutable)
+        speculation: Speculation | None = None,
     ) -> None:
         self.prompt = list(prompt)
         self.given = [*self.prompt, *begun.tokens]  # all that is computed before the next token
@@ -84,9 +84,13 @@ class Decoder:
         self.ended: StopReason | None = None
         self.n_cached = self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
-        self._processors = _chain(tokenizer, self._sampler.sampling, options, self.output, self.prompt)
+        self._processors = processor_chain(tokenizer, self._sampler.sampling, options, self.output, self.prompt)
         self._context = self.given.copy()
-        self._rows: deque[NDArray[np.float32]] = deque()  # logits: the next token's
+        self._rows: deque[NDArray[np.float32]] = deque()  # logits: the next token's, then those behind drafts
+        self._drafts: list[int] | None = None  # wanted with the last token; None: not asked for yet
+        self._unverified: deque[int] = deque()  # drafts that are computed, but have not been drawn
+        self.speculation = speculation
+        self.n_drafted = self.n_accepted = 0
         self._chunk_ends: deque[int] = deque()  # of the prompt's chunks still to compute; `begin` says which
         # The last token is chosen, but not computed: one more than the context has room for.
         room = n_ctx - len(self.given) + 1
@@ -98,6 +102,8 @@ class Decoder:
         self._model_logits: NDArray[np.float32] | None = None  # of the token being drawn, as no processor changed them
         self._tokenizer = tokenizer
         self._begin_answer(begun)
+        if speculation is not None:
+            speculation.begin(self.given)
 
     @property
     def tokens(self) -> list[int]:
@@ -123,7 +129,7 @@ class Decoder:
     def usage(self) -> Usage:
         """Tokens of the prompt and of what has come so far."""
         n_thinking = max(self.output.n_thinking - self._n_begun, 0)
-        return Usage(len(self.given), self.n_cached, self._n_new, n_thinking)
+        return Usage(len(self.given), self.n_cached, self._n_new, n_thinking, self.n_drafted, self.n_accepted)
 
     def begin(self, n_cached: int) -> PrefillProgress:
         """Takes the first n_cached tokens of `given`, at least one less than all, as computed by now."""
@@ -133,6 +139,7 @@ class Decoder:
 
     def resume(self, n_held: int) -> Sequence[Event]:
         """Begins, or goes on, over a sequence that holds the first n_held of the tokens so far, not all of them."""
+        self._drafts = None
         if self.prefilling or not self._n_new:
             return (self.begin(n_held),)
         self.n_computed = n_held
@@ -150,7 +157,10 @@ class Decoder:
             return Wanted(self.given[self.n_computed : self._chunk_ends[0]], int(len(self._chunk_ends) == 1))
         if self._rows or self._forced():
             return _NOTHING
-        return Wanted(self._context[self.n_computed :], 1)
+        last = self._context[self.n_computed :]
+        if self._drafts is None:
+            self._drafts = self._draft(min(self.n_left - 1, FEW - len(last)))
+        return Wanted([*last, *self._drafts], 1 + len(self._drafts))
 
     def evaluated(self, logits: NDArray[np.float32] | None) -> Sequence[Event]:
         """Takes what was wanted as computed; what there is to show of it. Then come `draw` and `take`.
@@ -164,6 +174,9 @@ class Decoder:
             return (PrefillProgress(self.n_computed - self.n_cached, len(self.given) - self.n_cached),)
         if logits is not None:
             self.n_computed = len(self._context)
+            self._unverified.extend(self._drafts or ())
+            self.n_drafted += len(self._unverified)
+            self._drafts = None
         elif not (self._rows or self._forced()):
             raise ValueError("the decoder wants logits for its next token")
         return ()
@@ -184,7 +197,7 @@ class Decoder:
 
     def take(self, token: int) -> Sequence[Event]:
         """Takes the token that was drawn; what there is to show of it."""
-        self._rows.clear()
+        self._verify(token)
         if token in self._eog:
             self.ended = "eog"
             return ()
@@ -203,6 +216,25 @@ class Decoder:
         if self.output.stopped:
             self.ended = "stop"
         return events
+
+    def _draft(self, room: int) -> list[int]:
+        """Tokens that may come next, at most `room`, none of which ends the answer."""
+        if self.speculation is None or room < 1:
+            return []
+        return list(takewhile(lambda token: token not in self._eog, self.speculation.drafts(self._context, room)))
+
+    def _verify(self, token: int) -> None:
+        """Goes on to the logits behind the token, if it was drafted; else drops all that was computed of drafts."""
+        drafted = bool(self._unverified) and self._unverified.popleft() == token
+        if drafted:
+            self._rows.popleft()
+            self.n_computed += 1
+            self.n_accepted += 1
+        else:
+            self._rows.clear()
+            self._unverified.clear()
+        if self.speculation is not None:
+            self.speculation.came(token, drafted=drafted)
 
     @property
     def _n_begun(self) -> int:
@@ -265,37 +297,3 @@ def _check(prompt: Sequence[int], n_ctx: int) -> None:
             f"the prompt has {len(prompt)} tokens, but the context holds {n_ctx}: "
             "use a larger context, or shorten the text or the conversation"
         )
-
-
-def _chain(
-    tokenizer: Tokenizer, sampling: Sampling, options: GenerationOptions, output: OutputProcessor, prompt: Sequence[int]
-) -> list[LogitsProcessor]:
-    """The logits processors of an answer, in the order in which they act; none that would do nothing."""
-    processors: list[LogitsProcessor] = []
-    s = sampling
-    if suppressed := [*tokenizer.suppressed, *(tokenizer.eog if s.ignore_eos else ())]:
-        processors.append(SuppressedTokens(suppressed))
-    if s.logit_bias:
-        processors.append(LogitBias(s.logit_bias, tokenizer.n_vocab))
-    if s.banned:
-        processors.append(BannedTexts(s.banned, tokenizer))
-    if s.repeat_last_n and (s.repeat_penalty, s.presence_penalty, s.frequency_penalty) != (1.0, 0.0, 0.0):
-        processors.append(Penalties(s.repeat_last_n, s.repeat_penalty, s.presence_penalty, s.frequency_penalty))
-    if s.dry_multiplier and s.dry_penalty_last_n:
-        processors.append(
-            Dry(
-                s.dry_multiplier, s.dry_base, s.dry_allowed_length, s.dry_penalty_last_n,
-                tuple(s.dry_sequence_breakers), tokenizer.piece,
-            )
-        )  # fmt: skip
-    processors += map(CallersProcessor, options.processors)
-    if options.reasoning_budget is not None:
-        processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
-    banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
-    if options.constraint is not None:
-        matcher = options.constraint.matcher(tokenizer)
-        processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
-    elif options.tools is not None and options.tools.grammars is not None:
-        options.tools.grammars.prepare(options.tools.format.syntaxes)
-        processors.append(ToolCallProcessor(options.tools.grammars, output, banned))
-    return processors

@@ -15,13 +15,16 @@ class Usage(Record):
     """Tokens of one answer: in the prompt, how many of those came from the cache, and in the answer.
 
     `thinking` of the `completion` were spent on reasoning, up to and with the tag that closes it. What an answer was
-    begun with counts as prompt.
+    begun with counts as prompt. Speculation had `drafted` tokens computed before it was known whether they would come,
+    of which `accepted` did.
     """
 
     prompt: int
     reused: int
     completion: int
     thinking: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

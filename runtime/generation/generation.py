@@ -16,6 +16,8 @@ from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.sampling import Sampler, sample
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
+from subbyte.runtime.speculation.speculation import Speculation
+from subbyte.runtime.step_times import StepTimes
 from subbyte.runtime.tools.call import ToolCall
 from subbyte.runtime.types import CheckpointUse, SessionOptions
 
@@ -28,13 +30,13 @@ class Meter:
     seconds: float = 0.0  # of the answer's tokens, so not of the prompt
     n_evals: int = 0  # of the answer's tokens
 
-    def timings(self, n_prefilled: int) -> Timings:
-        """With rates. n_prefilled: tokens of the prompt that were computed."""
+    def timings(self, n_prefilled: int, n_accepted: int) -> Timings:
+        """With rates. n_prefilled: tokens of the prompt that were computed; n_accepted: drafts that came true."""
         return Timings(
             self.prefill_seconds,
             self.seconds,
             n_prefilled / self.prefill_seconds if self.prefill_seconds else 0.0,
-            self.n_evals / self.seconds if self.n_evals else 0.0,
+            (self.n_evals + n_accepted) / self.seconds if self.n_evals else 0.0,
         )
 
 
@@ -61,7 +63,8 @@ class Run(ABC):
     def reply(self) -> Reply:
         """What has come so far; an answer that did not end by itself counts as cancelled."""
         output, usage = self.decoder.output, self.decoder.usage
-        timings = self.meter.timings(max(min(self.decoder.n_computed, usage.prompt) - usage.reused, 0))
+        n_prefilled = max(min(self.decoder.n_computed, usage.prompt) - usage.reused, 0)
+        timings = self.meter.timings(n_prefilled, usage.accepted)
         tokens = tuple(self.decoder.tokens)
         return Reply(
             output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
@@ -77,10 +80,15 @@ class Host(ABC):
 
     n_ctx: int
     options: SessionOptions
+    times: StepTimes
 
     @abstractmethod
     def run(self, decoder: Decoder) -> Run:
         """Takes a decoder on."""
+
+    @abstractmethod
+    def company(self) -> int:
+        """How many answers each step is for, at least 1."""
 
     @property
     @abstractmethod
@@ -110,6 +118,7 @@ class Generation(Handle):
     begun: what there is of the answer by now: part of `text`, `thinking` and `tokens`, but not of the events.
     owns_session: the session is closed with the answer's end, however it comes to it.
     session: one that this answer's iterator evaluates its tokens in; or a host, which makes the answer by itself.
+    speculation: as for `Decoder`; it may be one that has served for earlier answers.
     """
 
     instead = "keep its `reply`, or make another one"
@@ -123,9 +132,10 @@ class Generation(Handle):
         sampler: Sampler | None = None,
         *,
         begun: Begun = Begun(),  # noqa: B008 (immutable)
+        speculation: Speculation | None = None,
         owns_session: bool = False,
     ) -> None:
-        self._decoder = Decoder(tokenizer, prompt, session.n_ctx, options, sampler, begun)
+        self._decoder = Decoder(tokenizer, prompt, session.n_ctx, options, sampler, begun, speculation)
         self._run: Run
         if isinstance(session, Host):
             self._run = session.run(self._decoder)
@@ -222,16 +232,17 @@ class _Loop(Run):
     def close(self) -> None:
         """See `Run`; closes a session of its own."""
         self.stop_reason = self.stop_reason or "cancelled"
-        self._close_session()
+        self._let_go()
 
     def events(self) -> Generator[Event, None, None]:
         """See `Run`."""
         try:
             yield from self._answer()
         finally:
-            self._close_session()
+            self._let_go()
 
-    def _close_session(self) -> None:
+    def _let_go(self) -> None:
+        self.decoder.speculation = None  # a draft model's session goes with the last reference
         if self._owns_session:
             self._session.close()
 
@@ -274,8 +285,12 @@ class _Loop(Run):
     def _draw(self) -> list[Event]:
         """Draws the tokens that the logits at hand decide."""
         events: list[Event] = []
-        while (draw := self.decoder.draw()) is not None:
-            events += self.decoder.take(draw if isinstance(draw, int) else sample(draw))
+        try:
+            while (draw := self.decoder.draw()) is not None:
+                events += self.decoder.take(draw if isinstance(draw, int) else sample(draw))
+        finally:
+            if self._session.n_past > self.decoder.n_computed:
+                self._session.rewind(self.decoder.n_computed)  # drafts that were not drawn
         return events
 
 
@@ -286,14 +301,15 @@ def complete(
     options: GenerationOptions = GenerationOptions(),  # noqa: B008 (immutable)
     *,
     special: bool = False,
+    speculation: Speculation | None = None,
     owns_session: bool = False,
 ) -> Generation:
     """Continues a raw text, without a chat template; `.run()` gives the `Reply`.
 
     A text gets the model's BOS token if it wants one; ids are taken as they are. `special=True` reads control tokens
-    out of the text. owns_session: as for `Generation`. Raises ContextOverflow or ValueError before anything is
-    computed.
+    out of the text. speculation, owns_session: as for `Generation`. Raises ContextOverflow or ValueError before
+    anything is computed.
     """
     if isinstance(prompt, str):
         prompt = tokenizer.encode(prompt, special=special, add_bos=True)
-    return Generation(session, tokenizer, prompt, options, owns_session=owns_session)
+    return Generation(session, tokenizer, prompt, options, speculation=speculation, owns_session=owns_session)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import NumericError, QueueFull, StepCancelled
-from subbyte.runtime.generation.decoder import Wanted
+from subbyte.runtime.generation.decoder import FEW, Wanted
 from subbyte.runtime.generation.events import Event
 from subbyte.runtime.generation.sampling import NOT_FINITE, Draw, draw_tokens
 from subbyte.runtime.scheduler.memory import Sequences
@@ -24,7 +24,6 @@ LONGEST_STEP = 0.25  # seconds that a piece of a prompt may take while other ans
 LONGEST_STEP_ALONE = 1.0  # while none does
 RESERVE = 64  # positions that each answer should find room for, so that it need not go back to wait
 MIN_PIECE = 16  # tokens of a prompt in a step at least
-FEW = 16  # tokens that an answer wants at once and that are not read piece by piece
 
 
 class Piece(NamedTuple):

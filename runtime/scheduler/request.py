@@ -62,6 +62,7 @@ class Ticket(Run):
             self.decoder.cancel()
             self.interrupt()
             self._request.released.wait()
+        self.decoder.speculation = None  # a draft model's session goes with the last reference
         self.stop_reason = self.stop_reason or self.decoder.ended or "cancelled"
 
     def events(self) -> Generator[Event, None, None]:

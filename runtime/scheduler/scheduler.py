@@ -57,7 +57,8 @@ class Scheduler(Handle):
         n_parallel: int,
         n_waiting: int,
     ) -> None:
-        self.options, self._plan, self._pid = options, runner.plan, os.getpid()
+        self.options, self.times = options, runner.times
+        self._plan, self._pid = runner.plan, os.getpid()
         checkpoint_bytes = options.checkpoint_bytes or 0
         self._sequences = Sequences(runner, prefixes, options.cache_type, checkpoint_bytes, max_bytes)
         self._loop = Loop(runner, self._sequences, n_parallel, n_waiting)
@@ -115,7 +116,7 @@ class _Conversation(Host):
 
     def __init__(self, scheduler: Scheduler) -> None:
         assert scheduler.options.n_ctx is not None
-        self.n_ctx, self.options = scheduler.options.n_ctx, scheduler.options
+        self.n_ctx, self.options, self.times = scheduler.options.n_ctx, scheduler.options, scheduler.times
         self._scheduler = scheduler
         self._last: Decoder | None = None
 
@@ -124,6 +125,10 @@ class _Conversation(Host):
         run = self._scheduler.run(decoder)
         self._last = decoder
         return run
+
+    def company(self) -> int:
+        """See `Host`."""
+        return max(self._scheduler._loop.n_running, 1)
 
     @property
     def n_past(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from subbyte.errors import NumericError, memory_errors
 from subbyte.kernels import Engine, Plan, TryLock
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.session.sequence import Sequence
+from subbyte.runtime.step_times import StepTimes
 from subbyte.runtime.types import Activations, CacheType
 
 SCRATCH_BYTES = 64 * 2**20  # what a batch may take beside the model and the cache
@@ -44,6 +46,7 @@ class Runner(Handle):
     n_ctx: positions of a sequence. activations: their precision in matmuls of quantized weights, see `Activations`.
     reads_ahead: the model is larger than memory: routed experts are asked for as soon as they are chosen.
     check: called before each step; raises if the model's file has changed. digest: what tells that file from others.
+    times: what its steps take, with those of other runners of the model.
     """
 
     instead = "make another with Model.runner"
@@ -59,6 +62,7 @@ class Runner(Handle):
         reads_ahead: bool = False,
         check: Callable[[], None] = lambda: None,
         digest: Callable[[], str] = str,
+        times: StepTimes | None = None,
     ) -> None:
         self.plan, self.n_ctx, self.n_batch = plan, n_ctx, batch_size(plan, n_ctx)
         self.activations, self._reads_ahead, self.check, self.digest = activations, reads_ahead, check, digest
@@ -66,6 +70,7 @@ class Runner(Handle):
             plan, n_batch=self.n_batch, n_threads=n_threads, n_ctx=n_ctx, isa=isa, activations=activations,
             reads_ahead=reads_ahead,
         )  # fmt: skip
+        self.times = times or StepTimes()
         self._lock = TryLock()
 
     def new_sequence(self, cache_type: CacheType, checkpoint_bytes: int = 0, n_ctx: int | None = None) -> Sequence:
@@ -77,6 +82,7 @@ class Runner(Handle):
         return Runner(
             self.plan, n_ctx=self.n_ctx, n_threads=self.engine.n_threads, isa=self.engine.isa,
             activations=self.activations, reads_ahead=self._reads_ahead, check=self.check, digest=self.digest,
+            times=self.times,
         )  # fmt: skip
 
     @contextmanager
@@ -101,6 +107,7 @@ class Runner(Handle):
         Raises ValueError, ModelChanged, NumericError, SessionBusy, and what a signal handler raises.
         """
         with self._lock:
+            started = perf_counter()
             try:
                 with self.unchanged():
                     if len(segments) == 1:  # as for each token of a single conversation
@@ -114,6 +121,9 @@ class Runner(Handle):
                 for segment in segments:
                     segment.sequence.recover()
                 raise
+            seconds = perf_counter() - started
+            if targets is None and all(len(rows) == len(tokens) for _, tokens, rows in segments):
+                self.times.note(sum(len(tokens) for _, tokens, _ in segments), seconds)
             for sequence, tokens, _ in segments:
                 sequence.hold(tokens.tolist())
         return result

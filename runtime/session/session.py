@@ -16,6 +16,7 @@ from subbyte.runtime.machine import available_memory
 from subbyte.runtime.session.prefixes import Pin, Prefixes, longest
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence
+from subbyte.runtime.step_times import StepTimes
 from subbyte.runtime.types import CheckpointUse, Progress, SessionOptions, Tokens
 
 Logits = NDArray[np.float32]
@@ -54,6 +55,11 @@ class Session(Handle):
     def seconds_in_kernels(self) -> float:
         """Time its steps have spent in C so far: what is left of a run's time is Python's."""
         return self._opened()[0].engine.seconds
+
+    @property
+    def times(self) -> StepTimes:
+        """How long its steps took so far."""
+        return self._opened()[0].times
 
     @overload
     def eval(

@@ -139,7 +139,7 @@ def runtime(monkeypatch, tmp_path):
         "store.resolve", resolve=resolve, installed=lambda: installed, available=lambda: available,
         recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
-    module("model", load=load, is_base_model={installed[0].path: False, installed[1].path: None}.__getitem__)
+    module("loading", load=load, is_base_model={installed[0].path: False, installed[1].path: None}.__getitem__)
     module("evaluation.perplexity", PerplexityMeasurement=PerplexityMeasurement)
     module("gguf.model_file", GGUF=GGUF)
     module("inspect.summary", summarize=lambda gguf: SUMMARY)
@@ -741,3 +741,16 @@ def test_every_file_of_the_room_is_short():
 
     folder = Path(subbyte.cli.__file__).parent
     assert {path.name: n for path in folder.rglob("*.py") if (n := len(path.read_text().splitlines())) > 300} == {}
+
+
+@pytest.mark.parametrize("command", [("chat", "m"), ("generate", "m", "-p", "x")])
+def test_what_guesses_tokens(runtime, subbyte, stdin, command):
+    for given, drafter in (((), "lookup"), (("--draft", "lookup"), "lookup"), (("--draft", "off"), None)):
+        stdin("hi")
+        assert subbyte(*command, *given)[0] == 0
+        assert runtime.options["draft"] == drafter
+    stdin("hi")
+    assert subbyte(*command, "--draft", "small")[0] == 0
+    assert isinstance(runtime.options["draft"], FakeModel) and runtime.found[-2:] == ["m", "small"]
+    stdin("hi")
+    assert subbyte(*command, "--draft", "nowhere")[0] != 0

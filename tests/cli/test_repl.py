@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import fake_chat
@@ -19,7 +20,7 @@ from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.settings import SETTINGS
 from subbyte.runtime.chat.messages import Message
-from subbyte.runtime.generation.events import PrefillProgress
+from subbyte.runtime.generation.events import PrefillProgress, Usage
 from subbyte.runtime.types import CheckpointUse
 
 pytestmark = pytest.mark.thorough
@@ -40,6 +41,11 @@ def test_stats_of_a_model_with_states(tmp_path: Path, monkeypatch: pytest.Monkey
     lines = talk(tmp_path, "hi", "/stats").splitlines()
     assert "checkpoints    behind tokens 512, 700: 1.5 of 4.0 MiB" in lines
     assert "computed again 37 tokens, behind checkpoints it went back to" in lines
+
+
+def test_stats_of_an_answer_with_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_chat, "Usage", partial(Usage, drafted=9, accepted=7))
+    assert "speculation    7 of these tokens were drafted, of 9 tokens drafted in all" in talk(tmp_path, "hi", "/stats")
 
 
 def test_transcript_of_stats_show_and_settings(tmp_path):

@@ -47,7 +47,9 @@ def test_events_of_a_short_answer() -> None:
     assert reply.tokens == tuple("é!".encode())
     assert (reply.usage.prompt, reply.usage.reused, reply.usage.completion) == (2, 0, 3)
     assert reply.timings.prefill_rate > 0 and reply.timings.generation_rate > 0
-    assert reply.to_dict()["usage"] == {"prompt": 2, "reused": 0, "completion": 3, "thinking": 0}
+    assert reply.to_dict()["usage"] == {
+        "prompt": 2, "reused": 0, "completion": 3, "thinking": 0, "drafted": 0, "accepted": 0,
+    }  # fmt: skip
     assert bytes(on.tokens) == "abé!".encode()
     assert list(generation) == []
 

@@ -12,7 +12,19 @@ FOLDERS = {
 }
 
 # Modules beside the rooms, which import none of those.
-_LOW = {"arguments", "files", "handles", "machine", "measurement", "protocols", "records", "tables", "text", "types"}
+_LOW = {
+    "arguments",
+    "files",
+    "handles",
+    "machine",
+    "measurement",
+    "protocols",
+    "records",
+    "step_times",
+    "tables",
+    "text",
+    "types",
+}
 RUNTIME = {
     **{module: set[str]() for module in _LOW},
     "arguments": {"text"},
@@ -27,8 +39,19 @@ RUNTIME = {
     "tokenizer": _LOW | {"gguf"},
     "template": {"arguments", "protocols", "records", "types"},
     "grammar": {"arguments", "protocols", "text"},
+    "speculation": {"protocols", "step_times"},
     "tools": {"arguments", "grammar", "protocols", "records", "template", "text"},
-    "generation": {"arguments", "grammar", "handles", "protocols", "records", "tools", "types"},
+    "generation": {
+        "arguments",
+        "grammar",
+        "handles",
+        "protocols",
+        "records",
+        "speculation",
+        "step_times",
+        "tools",
+        "types",
+    },
     "chat": {
         "arguments",
         "files",
@@ -38,13 +61,14 @@ RUNTIME = {
         "handles",
         "protocols",
         "records",
+        "speculation",
         "template",
         "text",
         "tools",
         "types",
     },
     "protocols": {"types"},
-    "session": {"arguments", "files", "handles", "machine", "text", "types"},
+    "session": {"arguments", "files", "handles", "machine", "step_times", "text", "types"},
     "inspect": _LOW | {"gguf", "source", "store"},
     "scheduler": {"generation", "handles", "session", "types"},
     "model": _LOW
@@ -57,6 +81,7 @@ RUNTIME = {
         "scheduler",
         "scoring",
         "session",
+        "speculation",
         "store",
         "template",
         "tokenizer",

@@ -84,7 +84,9 @@ def test_each_step_has_all_answers_and_a_piece_of_prompts(model: sb.Model, monke
     monkeypatch.setattr(Runner, "step", watched)
     monkeypatch.setattr(loop_module, "LONGEST_STEP", 0.0)
     with model.scheduler(n_parallel=4, n_ctx=N_CTX) as scheduler:
-        answers = [model.generate(prompt(i, n), scheduler=scheduler) for i, n in enumerate((5, 80, 90, 100))]
+        answers = [
+            model.generate(prompt(i, n), scheduler=scheduler, draft=None) for i, n in enumerate((5, 80, 90, 100))
+        ]
         for answer in answers:
             answer.run()
     for sizes in steps:
@@ -177,7 +179,7 @@ def test_a_model_that_fails_fails_all_and_the_next_as_well(path: Path, tmp_path:
     copy = tmp_path / "m.gguf"
     copy.write_bytes(path.read_bytes())
     with sb.load(copy, threads=1) as model, model.scheduler(n_ctx=N_CTX) as scheduler:
-        answers = [model.generate([i, 2], scheduler=scheduler) for i in range(3)]
+        answers = [model.generate([i, 2], scheduler=scheduler, draft=None) for i in range(3)]
         os.truncate(copy, 1000)
         for answer in answers:
             with pytest.raises(sb.ModelChanged):
