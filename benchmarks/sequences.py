@@ -53,7 +53,7 @@ def measure(
     """Raises what loading a model raises."""
     rates: dict[int, list[float]] = {n: [] for n in numbers}
     with subbyte.load(model, threads=n_threads) as loaded:
-        runner = loaded.runner(SessionOptions(n_steps + 1))
+        runner = loaded.runner(SessionOptions(max(n_steps + 1, *numbers)))  # a step has n_ctx tokens at most
         for i in range(rounds):
             for n in numbers if i % 2 == 0 else reversed(numbers):
                 rates[n].append(run(runner, n, n_steps, clock))

@@ -161,7 +161,7 @@ void multiply_panel(struct step *s, const struct weight *w, int64_t row0, int n,
         multiply_q8(s, w, row0, n, in, thread, out, out_stride);
     else if (uses_bf16(s, w))
         multiply_bf16(s, w, row0, n, in, out, out_stride);
-    else if (is_small_batch(in->n_tokens))
+    else if (are_few_floats(s, in->n_tokens))
         gemv_float(s, w, row0, n, in, thread, out, out_stride);
     else
         gemm_float(s, w, row0, n, in, thread, out, out_stride);

@@ -37,12 +37,15 @@ static int n_q8_rows(const struct step *s, const struct input *in)
     return in->need_q8 ? n_row_tokens(s, in->n_tokens) : 0;
 }
 
-static int needs_floats(const struct input *in) { return in->need_float || in->need_bf16; }
-
-static int n_float_rows(const struct input *in)
+static int n_float_rows(const struct step *s, const struct input *in)
 {
-    return needs_floats(in) && is_small_batch(in->n_tokens) ? in->n_tokens : 0;
+    int few = (in->need_float && are_few_floats(s, in->n_tokens)) || (in->need_bf16 && is_small_batch(in->n_tokens));
+    return few ? in->n_tokens : 0;
 }
+
+/* Whether tiles are wanted of all tokens. */
+static int tiles_floats(const struct step *s, const struct input *in) { return in->need_float && !are_few_floats(s, in->n_tokens); }
+static int tiles_bf16(const struct input *in) { return in->need_bf16 && !is_small_batch(in->n_tokens); }
 
 /* Of token t, what is wanted of these. */
 static void prepare_row(struct step *s, const struct source *source, const struct input *in, int t, int thread)
@@ -50,7 +53,7 @@ static void prepare_row(struct step *s, const struct source *source, const struc
     float *row = s->scratch->thread[thread].float_panel;
     int n = n_q8_rows(s, in), i = t - (in->n_tokens - n);
     load_row(s, source, t, in->cols, row);
-    if (t < n_float_rows(in))
+    if (t < n_float_rows(s, in))
         memcpy(in->at.row + t * in->cols, row, in->cols * sizeof(float));
     if (i >= 0)
         quantize_row(s, row, in->cols, q8_token(in->at.rows, i, in->cols), q8_token(in->at.rows, n + i, in->cols));
@@ -70,9 +73,9 @@ static void prepare_tile(struct step *s, const struct source *source, const stru
     float *rows = mine->out;                                             /* [n][cols], see lay_out_thread */
     for (int t = 0; t < n; t++)
         load_row(s, source, first + t, cols, rows + t * cols);
-    if (in->need_float)
+    if (tiles_floats(s, in))
         k->pack_float(rows, cols, n, cols, in->at.tile + at);
-    if (in->need_bf16)
+    if (tiles_bf16(in))
         k->pack_bf16(rows, cols, n, cols, in->at.bf16_tile + at);
     if (!in->need_q8 || first >= in->n_tokens - n_q8_rows(s, in))
         return;
@@ -96,18 +99,18 @@ struct prepared prepared_behind(const struct step *s, int64_t values)
     };
 }
 
-/* Rows first, then tiles: of all tokens where floats want them, else of those that come before the rows. */
+/* Rows first, then tiles: of all tokens where floats want them, else of those that do not become rows of int8. */
 static int row_tasks(const struct step *s, const struct input *in)
 {
-    return n_float_rows(in) ? in->n_tokens : n_q8_rows(s, in);
+    return n_float_rows(s, in) ? in->n_tokens : n_q8_rows(s, in);
 }
 
 int prepare_tasks(const struct step *s, const struct input *in)
 {
-    int rows = row_tasks(s, in), lanes = s->kernels->lanes, tiled = in->n_tokens - rows;
-    if (needs_floats(in) && !n_float_rows(in))
+    int lanes = s->kernels->lanes, tiled = in->need_q8 ? in->n_tokens - n_q8_rows(s, in) : 0;
+    if (tiles_floats(s, in) || tiles_bf16(in))
         tiled = in->n_tokens;
-    return rows + (tiled + lanes - 1) / lanes;
+    return row_tasks(s, in) + (tiled + lanes - 1) / lanes;
 }
 
 void prepare_task(struct step *s, const struct source *source, const struct input *in, int task, int thread)

@@ -19,7 +19,7 @@ enum activations {
 
 /* Where activations lie that are ready to meet weights, as rows or as tiles one after the other. */
 struct prepared {
-    float *row;                 /* of a small batch as floats: [n_tokens][cols] */
+    float *row;                 /* of few tokens as floats: [n_tokens][cols] */
     struct q8_row rows;         /* of the tokens that n_row_tokens counts, then (INT8X2) the quantization residual of each */
     struct q8_tile q8;
     struct q8_tile residual;    /* the quantization residual (INT8X2) */
@@ -99,6 +99,12 @@ static inline struct q8_tile q8_tile_at(struct q8_tile all, int64_t n)
 static inline int is_small_batch(int n_tokens)
 {
     return n_tokens <= MAX_SMALL_BATCH;
+}
+
+/* The same of weights that are multiplied as floats: a tile that is no more than half full costs as much as rows, or more. */
+static inline int are_few_floats(const struct step *s, int n_tokens)
+{
+    return 2 * n_tokens <= s->kernels->lanes;
 }
 
 /* How many of so many tokens meet quantized weights so: a small batch, else those behind the last whole tile if they are one or two. */

@@ -272,7 +272,9 @@ def test_float_rows_of_every_magnitude(isa: str, format: str, fenced: Fenced) ->
         bound = U * (4 + 2 * k**0.5) * (np.abs(x) @ np.abs(w.T)) + k * 2.0**-149
         for copy in (fenced.first, fenced.last):
             out = np.empty((3, n_rows), np.float32)
-            _testing.dot_float(isa, format, copy(rows), copy(x), out)
+            _testing.dot_float(isa, format, copy(rows), x, out)
+            assert (np.abs(out - x.astype(np.float64) @ w.T) <= bound).all()
+            _testing.dot_float(isa, format, rows, copy(x), out)
             assert (np.abs(out - x.astype(np.float64) @ w.T) <= bound).all()
             np.testing.assert_array_equal(_native.dequantize(copy(rows), format, isa), w.reshape(-1))
 
