@@ -7,7 +7,7 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -126,28 +126,48 @@ def test_a_queue_has_an_end(model: sb.Model) -> None:
         assert model.generate([1, 2], max_tokens=2, scheduler=scheduler).run().usage.completion <= 2
 
 
-def test_cancelled_late_abandoned_and_closed_answers(model: sb.Model) -> None:
+def held(go_on: threading.Event, n: int) -> Callable[[np.ndarray, Sequence[int]], None]:
+    """A processor at which an answer waits once there are n tokens, so that it can't be over before it is stopped."""
+
+    def wait(_: np.ndarray, tokens: Sequence[int]) -> None:
+        if len(tokens) >= n:
+            assert go_on.wait(60)
+
+    return wait
+
+
+def test_cancelled_late_and_left_answers(model: sb.Model) -> None:
+    endless, go_on = sb.Sampling(temperature=0, ignore_eos=True), threading.Event()
+    options = {"sampling": endless, "processors": [held(go_on, 10)]}
+    with model.scheduler(n_parallel=2, n_ctx=N_CTX) as scheduler:
+        answer = model.generate([1, 2, 3], scheduler=scheduler, **options)  # type: ignore[arg-type]
+        for n, _ in enumerate(answer):
+            if n == 4:
+                answer.cancel()
+                go_on.set()
+        assert answer.stop_reason == "cancelled" and 0 < len(answer.tokens) < N_CTX - 3
+        late = model.generate(prompt(1, 100), sampling=endless, timeout=0.0, scheduler=scheduler).run()
+        assert (late.stop_reason, late.tokens) == ("timeout", ())
+        assert model.generate(prompt(1, 100), timeout=0.0, n_ctx=N_CTX).run().stop_reason == "timeout"
+        go_on.clear()
+        with model.generate([4, 5], scheduler=scheduler, **options) as left:  # type: ignore[arg-type]
+            next(left)
+            left.cancel()
+            go_on.set()
+        assert left.stop_reason == "cancelled"
+
+
+def test_abandoned_answers_make_way_and_closed_schedulers_end_all(model: sb.Model) -> None:
+    endless, go_on = sb.Sampling(temperature=0, ignore_eos=True), threading.Event()
     scheduler = model.scheduler(n_parallel=2, n_ctx=N_CTX)
-    endless = sb.Sampling(temperature=0, ignore_eos=True)
-    answer = model.generate([1, 2, 3], sampling=endless, scheduler=scheduler)
-    for n, _ in enumerate(answer):
-        if n == 5:
-            answer.cancel()
-    reply = answer.reply
-    assert reply.stop_reason == "cancelled" and 0 < len(reply.tokens) < N_CTX - 3
-    late = model.generate(prompt(1, 100), sampling=endless, timeout=0.0, scheduler=scheduler).run()
-    assert (late.stop_reason, late.tokens) == ("timeout", ())
-    assert model.generate(prompt(1, 100), timeout=0.0, n_ctx=N_CTX).run().stop_reason == "timeout"
-    with model.generate([4, 5], sampling=endless, scheduler=scheduler) as left:
-        next(left)
-    assert left.stop_reason == "cancelled"
     abandoned = [model.generate([i], sampling=endless, scheduler=scheduler) for i in range(4)]
     next(abandoned[0])
     del abandoned
     gc.collect()
     last = model.generate([7], sampling=endless, scheduler=scheduler)
     assert len(last.run().tokens) == N_CTX - 1 + 1  # all that fit; it came to its turn
-    running = model.generate([8], sampling=endless, scheduler=scheduler)
+    running = model.generate([8], sampling=endless, processors=[held(go_on, 10)], scheduler=scheduler)
+    threading.Timer(0.05, go_on.set).start()
     scheduler.close()
     scheduler.close()
     assert running.run().stop_reason == "cancelled"
