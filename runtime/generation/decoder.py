@@ -267,9 +267,12 @@ class Decoder:
             self.ended = "cancelled"
         if self.ended is None and self._deadline is not None and monotonic() >= self._deadline:
             self.ended = "timeout"
-        if self.ended is None and not self._chunk_ends and self._n_new + max(len(self._forced()), 1) > self._limit:
+        if self.ended is None and not self._chunk_ends and self._n_needed() > self.n_left:
             self.ended = "length"
         return self.ended is not None
+
+    def _n_needed(self) -> int:
+        return max((processor.n_needed() for processor in self._processors), default=1)
 
     def _forced(self) -> Sequence[int]:
         """Tokens that come next without logits."""

@@ -28,6 +28,10 @@ class LogitsProcessor(Protocol):
         """The tokens that come next whatever the logits say, so that none are computed; empty: the logits decide."""
         return ()
 
+    def n_needed(self) -> int:
+        """How many tokens there must be room for, or the answer ends: all of a forced text that comes whole or not."""
+        return 1
+
     def allows(self, tokens: Sequence[int]) -> bool:
         """Whether tokens that another processor forces may come next, one after the other."""
         return True
@@ -167,6 +171,10 @@ class ReasoningBudget(LogitsProcessor):
         if not self._closing and (text := self._output.closing(self._budget)):
             self._closing.extend(self._tokenizer.encode(text, special=True))
         return self._closing
+
+    def n_needed(self) -> int:
+        """See `LogitsProcessor`: what closes the reasoning comes as a whole or not at all."""
+        return max(len(self.forced()), 1)
 
     def accept(self, token: int) -> None:
         """See `LogitsProcessor`."""

@@ -159,6 +159,11 @@ def test_white_space_in_front_of_answers_is_not_part_of_them() -> None:
         assert (run.written, run.reply.text) == (" yes", "yes")
 
 
+def test_what_is_certain_is_written_as_far_as_there_is_room() -> None:
+    run = Run(Constraint.choice(["abcd"]), "", max_tokens=3)
+    assert (run.reply.text, run.reply.stop_reason) == ("abc", "length")
+
+
 def test_stop_strings_end_a_constrained_answer_too() -> None:
     run = Run(Constraint.regex("[a-z, ]+"), "red, blue, green", stop=["e, g"])
     assert (run.reply.text, run.reply.stop_reason) == ("red, blu", "stop")
