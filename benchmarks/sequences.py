@@ -20,7 +20,8 @@ from statistics import median
 
 import click
 import numpy as np
-from engines import selection
+from engines import llama_batched_bench, selection
+from engines.turns import EngineError
 from peers import jobs
 from processor import processor
 from tables.document import put_table
@@ -48,16 +49,21 @@ def run(runner: Runner, n_sequences: int, n_steps: int, clock: Callable[[], floa
 
 
 def measure(
-    model: Path, numbers: Sequence[int], n_steps: int, n_threads: int, rounds: int, clock: Callable[[], float]
-) -> Rates:
-    """Raises what loading a model raises."""
-    rates: dict[int, list[float]] = {n: [] for n in numbers}
+    model: Path, numbers: Sequence[int], n_steps: int, n_threads: int, rounds: int, clock: Callable[[], float],
+    peer: Path | None = None,
+) -> tuple[Rates, Rates]:  # fmt: skip
+    """Our rates and, in turns with them, the peer's. Raises what loading a model raises, and EngineError."""
+    ours: dict[int, list[float]] = {n: [] for n in numbers}
+    theirs: dict[int, list[float]] = {n: [] for n in numbers if peer is not None}
     with subbyte.load(model, threads=n_threads) as loaded:
         runner = loaded.runner(SessionOptions(max(n_steps + 1, *numbers)))  # a step has n_ctx tokens at most
         for i in range(rounds):
             for n in numbers if i % 2 == 0 else reversed(numbers):
-                rates[n].append(run(runner, n, n_steps, clock))
-    return rates
+                ours[n].append(run(runner, n, n_steps, clock))
+            if peer is not None:
+                for n, rate in llama_batched_bench.rates(peer, model, numbers, n_steps, n_threads).items():
+                    theirs[n].append(rate)
+    return ours, theirs
 
 
 def row(model: str, rates: Rates) -> str:
@@ -67,6 +73,17 @@ def row(model: str, rates: Rates) -> str:
     for n in more:
         cells += [f"{median(rates[n]):.1f}", str(paired(rates[n], rates[one]))]
     return line(cells)
+
+
+def peer_rows(ours: Rates, theirs: Rates) -> list[str]:
+    """Markdown: the peer's row, and how many times its tokens/s ours are; none without a peer."""
+    if not theirs:
+        return []
+    one, *more = theirs
+    cells = ["our tokens/s to llama.cpp's", str(paired(ours[one], theirs[one]))]
+    for n in more:
+        cells += [str(paired(ours[n], theirs[n])), ""]
+    return [row("llama.cpp", theirs), line(cells)]
 
 
 def parse_numbers(text: str) -> list[int]:
@@ -85,14 +102,20 @@ def parse_numbers(text: str) -> list[int]:
 @click.option("--steps", default=16, type=click.IntRange(1), help="Tokens of each sequence.")
 @click.option("--threads", default=default_threads()[0], type=click.IntRange(1))
 @click.option("--processor-time", is_flag=True, help="Count processor time; takes --threads 1.")
+@click.option(
+    "--llama-batched-bench", "peer", metavar="PATH", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="llama.cpp's program, which is measured in turns with us.",
+)  # fmt: skip
 @click.option("--write", type=click.Path(path_type=Path, dir_okay=False), help="Put the table into this document.")
 def main(
     models: Sequence[str], synthetics: Sequence[str], sequences: str, rounds: int, steps: int, threads: int,
-    processor_time: bool, write: Path | None,
+    processor_time: bool, peer: Path | None, write: Path | None,
 ) -> None:  # fmt: skip
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as with Ctrl-C, temporary models go
     if processor_time and threads > 1:
         raise click.UsageError(f"--processor-time with {threads} threads; waiting counts, so it takes --threads 1")
+    if processor_time and peer is not None:
+        raise click.UsageError("--processor-time with --llama-batched-bench, which counts by the clock")
     machine, isa = processor(), best_isa()
     try:
         clock, second = (time.process_time, "s of processor time") if processor_time else (time.perf_counter, "s")
@@ -101,12 +124,16 @@ def main(
         rows = [head(columns)]
         for job in todo:
             with job.file() as path:
-                rows.append(row(job.format or job.model, measure(path, numbers, steps, threads, rounds, clock)))
-            click.echo(rows[-1], err=True)
+                ours, theirs = measure(path, numbers, steps, threads, rounds, clock, peer)
+            more = [row(job.format or job.model, ours), *peer_rows(ours, theirs)]
+            click.echo("\n".join(more), err=True)
+            rows += more
         words = [Path(model).name for model in models] + [f"--synthetic {text}" for text in synthetics]
         words.append(f"--sequences {sequences} --rounds {rounds} --steps {steps}")
         if processor_time:
             words.append("--processor-time")
+        if peer is not None:
+            words.append("--llama-batched-bench PATH")
         text = "\n\n".join([
             f"    {selection.shown_command('sequences.py', words, threads, [])}",
             f"{machine}, {threads} threads, instruction set {isa}; subbyte {version('subbyte')}; {rounds} rounds; "
@@ -116,7 +143,7 @@ def main(
         click.echo(text)
         if write is not None:
             put_table(write, f"sequences: {machine}, {isa}", text)
-    except (subbyte.SubbyteError, ValueError) as error:
+    except (subbyte.SubbyteError, EngineError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
 
