@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import subbyte as sb
 
 N_CTX = 96
 N_CLIENTS = 16
+LONG = [("llama", 10_000), ("qwen35", 2_000)]  # answers
 
 
 class Expected(NamedTuple):
@@ -79,15 +79,17 @@ def check(answer: sb.Generation, wanted: Expected, whole: bool, rng: random.Rand
     assert found == wanted.tokens[: len(found)]
 
 
-@pytest.fixture(params=["llama", "qwen35"])
-def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sb.Model]:
-    write_model(tmp_path / "m.gguf", request.param, context_length=N_CTX)
+@pytest.mark.parametrize(
+    ("arch", "n"),
+    [("llama", 320), ("qwen35", 320), *(pytest.param(*each, marks=pytest.mark.slow) for each in LONG)],
+)
+def test_every_answer_is_its_solo_run(arch: str, n: int, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", arch, context_length=N_CTX)
     with sb.load(tmp_path / "m.gguf", threads=2) as model:
-        yield model
+        check_all(model, n)
 
 
-@pytest.mark.parametrize("n", [320, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_every_answer_is_its_solo_run(model: sb.Model, n: int) -> None:
+def check_all(model: sb.Model, n: int) -> None:
     rng, requests = random.Random(n), list[Expected]()
     for _ in range(60 if n < 1000 else 300):
         requests.append(make(model, rng, requests))
@@ -99,7 +101,7 @@ def test_every_answer_is_its_solo_run(model: sb.Model, n: int) -> None:
         except BaseException as error:
             failed.append(error)
 
-    room = 20 * model.plan.cache_bytes(N_CTX, "f16")  # of 64 and more: answers go back to the queue
+    room = (8 if n < 1000 else 30) * model.plan.cache_bytes(N_CTX, "f16")  # with 8 some answers go back to the queue
     with model.scheduler(
         n_parallel=64, n_waiting=1000, n_ctx=N_CTX, max_bytes=room, checkpoint_bytes=1 << 20
     ) as scheduler:
