@@ -149,9 +149,19 @@ class Decoder:
         """Asks for an early end, from any thread."""
         self._cancelled = True
 
+    def has_ended(self) -> bool:
+        """Whether there is no next token; says why in `ended`."""
+        if self.ended is None and self._cancelled:
+            self.ended = "cancelled"
+        if self.ended is None and self._deadline is not None and monotonic() >= self._deadline:
+            self.ended = "timeout"
+        if self.ended is None and not self._chunk_ends and self._n_needed() > self.n_left:
+            self.ended = "length"
+        return self.ended is not None
+
     def wants(self) -> Wanted | None:
         """What to evaluate next; None when the answer has ended."""
-        if self._has_ended():
+        if self.has_ended():
             return None
         if self._chunk_ends:
             return Wanted(self.given[self.n_computed : self._chunk_ends[0]], int(len(self._chunk_ends) == 1))
@@ -183,7 +193,7 @@ class Decoder:
 
     def draw(self) -> Draw | int | None:
         """How the next token is to be drawn, or its id if it is forced; None if logits are to be computed first."""
-        if self._has_ended() or self._chunk_ends:
+        if self.has_ended() or self._chunk_ends:
             return None
         if forced := self._forced():
             return forced[0]
@@ -260,16 +270,6 @@ class Decoder:
 
     def _piece(self, token: int) -> bytes:
         return self._tokenizer.piece(token, special=True)
-
-    def _has_ended(self) -> bool:
-        """Whether there is no next token; says why in `ended`."""
-        if self.ended is None and self._cancelled:
-            self.ended = "cancelled"
-        if self.ended is None and self._deadline is not None and monotonic() >= self._deadline:
-            self.ended = "timeout"
-        if self.ended is None and not self._chunk_ends and self._n_needed() > self.n_left:
-            self.ended = "length"
-        return self.ended is not None
 
     def _n_needed(self) -> int:
         return max((processor.n_needed() for processor in self._processors), default=1)

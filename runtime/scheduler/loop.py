@@ -116,7 +116,7 @@ class Loop:
 
     def _admit(self) -> None:
         for request in tuple(self._waiting):
-            if request.decoder.wants() is None:
+            if request.decoder.has_ended():
                 self._waiting.remove(request)
                 self._finish(request)
         while self._waiting and len(self._running) < self._n_parallel and not (self._short and self._running):
@@ -136,9 +136,9 @@ class Loop:
 
     def _step(self) -> None:
         """Computes a piece of each answer that wants one, and draws what can be drawn."""
-        self._leave()
         self._make_room()
-        if pieces := self._pieces():
+        pieces, ready = self._pieces()
+        if pieces:
             with self._changed:
                 self._alone = pieces[0].request if len(pieces) == 1 else None
             started = time.perf_counter()
@@ -154,42 +154,50 @@ class Loop:
             self._note_time(pieces, seconds)
             for piece, logits in found:
                 self._take(piece, logits, seconds)
-        ready = [request for request in self._running if not _missing(request).tokens]
-        self._draw(ready)
-        for request in ready:  # drafts that were not drawn
-            if request.sequence is not None and request.sequence.n_past > request.decoder.n_computed:
-                request.sequence.truncate(request.decoder.n_computed)
-        self._leave()
+                if piece.is_last:
+                    ready.append(piece.request)
+        self._draw([request for request in ready if not request.released.is_set()])
+        for request in ready:
+            self._settle(request)
 
-    def _leave(self) -> None:
-        """Lets go of the answers that have ended."""
-        for request in tuple(self._running):
-            if request.decoder.wants() is None:
-                self._finish(request)
+    def _settle(self, request: Request) -> None:
+        """After its tokens were drawn: drafts that were not are forgotten; an answer that has ended is let go."""
+        if (sequence := request.sequence) is None:
+            return
+        if sequence.n_past > request.decoder.n_computed:
+            sequence.truncate(request.decoder.n_computed)
+        if request.decoder.ended is not None:
+            self._finish(request)
 
     def _make_room(self) -> None:
         """For a token more of each answer; while there is no memory for that, the last one begun goes back to wait."""
-        while len(self._running) > 1 and not self._sequences.has_room(sum(map(self._growth, self._running))):
+        while len(self._running) > 1 and not self._sequences.has_room(
+            sum(min(request.decoder.n_left, FEW) for request in self._running)
+        ):
             request = self._running.pop()
             self._give_back(request, keep=False)
             self._short = True
             with self._changed:
                 self._waiting.appendleft(request)
 
-    def _growth(self, request: Request) -> int:
-        wanted = request.decoder.wants()
-        return min(len(wanted.tokens), FEW) if wanted else 0
+    def _pieces(self) -> tuple[list[Piece], list[Request]]:
+        """What the next step computes, of those that want a few tokens and of prompts; and who wants nothing computed.
 
-    def _pieces(self) -> list[Piece]:
-        """What the next step computes: the tokens of those that want a few, and a piece of the prompts."""
+        Those that have ended are let go.
+        """
         pieces: list[Piece] = []
         prompts: list[tuple[Request, Wanted]] = []
+        ready: list[Request] = []
         room = self._runner.n_batch
         for request in sorted(self._running, key=lambda request: request.last_step):
-            missing = _missing(request)
-            if len(missing.tokens) > FEW or (missing.tokens and request.decoder.prefilling):
+            missing = self._missing(request)
+            if missing is None:
+                continue
+            if not missing.tokens:
+                ready.append(request)
+            elif len(missing.tokens) > FEW or request.decoder.prefilling:
                 prompts.append((request, missing))
-            elif 0 < len(missing.tokens) <= room:
+            elif len(missing.tokens) <= room:
                 pieces.append(_piece(request, missing, room))
                 room -= len(missing.tokens)
         room = min(room, self._piece_size(alone=not pieces))
@@ -199,7 +207,24 @@ class Loop:
                 room -= len(pieces[-1].tokens)
         for piece in pieces:
             piece.request.last_step = self.n_steps
-        return pieces
+        return pieces, ready
+
+    def _missing(self, request: Request) -> Wanted | None:
+        """What is to be computed before a decoder has what it wants; None for an answer that ends here."""
+        decoder, sequence = request.decoder, request.sequence
+        try:
+            wanted = decoder.wants()
+        except BaseException as error:  # of a logits processor that forces tokens
+            self._end(request, error)
+            return None
+        if wanted is None:
+            self._finish(request)
+            return None
+        assert sequence is not None
+        ahead = sequence.n_held - decoder.n_computed
+        if ahead < 0 and wanted.tokens:  # it went back to a checkpoint
+            return Wanted([*decoder.context[sequence.n_held : decoder.n_computed], *wanted.tokens], wanted.n_logits)
+        return Wanted(wanted.tokens[max(ahead, 0) :], wanted.n_logits)
 
     def _piece_size(self, *, alone: bool) -> int:
         if not self._seconds_per_token:
@@ -290,18 +315,6 @@ class Loop:
         assert request.sequence is not None
         self._sequences.end(request.sequence, keep=keep)
         request.sequence = None
-
-
-def _missing(request: Request) -> Wanted:
-    """What is to be computed before the decoder has what it wants; no tokens if it wants none."""
-    decoder, sequence = request.decoder, request.sequence
-    wanted = decoder.wants()
-    if wanted is None or sequence is None or not wanted.tokens:
-        return Wanted((), 0)
-    ahead = sequence.n_held - decoder.n_computed
-    if ahead < 0:  # it went back to a checkpoint
-        return Wanted([*decoder.context[sequence.n_held : decoder.n_computed], *wanted.tokens], wanted.n_logits)
-    return Wanted(wanted.tokens[ahead:], wanted.n_logits)
 
 
 def _piece(request: Request, missing: Wanted, room: int) -> Piece:
