@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.tools.call import ToolCall
+from subbyte.runtime.tools.marked_calls import MarkedCalls
 from subbyte.runtime.tools.reader import Found, Mismatch, Reader, Reading
 from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.tools.values import json_object
@@ -105,7 +106,7 @@ class ObjectCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedCalls:
+class NamedCalls(MarkedCalls):
     """`open NAME arguments {…} close`: a name, and JSON behind it.
 
     section: what stands around all calls of an answer. id: what stands before an id behind the name. name: what stands
@@ -119,42 +120,19 @@ class NamedCalls:
     id: str = ""
     name: str = ""
 
-    starts = ()
-
-    @property
-    def trigger(self) -> str:
-        """What a call begins with."""
-        return (self.section[0] or self.open).split()[0]
-
     @property
     def marks(self) -> tuple[str, ...]:
         """The texts that may be, or hold, control tokens."""
         return (*self.section, self.open, self.name, self.id, self.arguments, self.close)
 
-    def is_certain(self, text: str) -> bool:
-        """Whether a text without a trigger is meant as a call: there is none."""
-        return False
-
-    def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
-        """Reads what an open mark begins."""
-        yield from reader.mark(self.section[0])
-        while True:
-            yield from reader.mark(self.open)
-            yield from reader.spaces()
-            id = (yield from reader.until(self.name)) if self.name else None
-            name = yield from reader.name()
-            if name not in tools:
-                raise Mismatch
-            if self.id and (yield from reader.skip(self.id)):
-                id = yield from reader.name()
-            yield from reader.mark(self.arguments)
-            yield from reader.spaces()
-            yield Found(name, json_object((yield from reader.balanced(_QUOTES))), id)
-            yield from reader.mark(self.close)
-            reader.take()
-            if not self.section[1]:
-                return
-            yield from reader.spaces()
-            if (yield from reader.skip(self.section[1])):
-                reader.take()
-                return
+    def _call(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
+        id = (yield from reader.until(self.name)) if self.name else None
+        name = yield from reader.name()
+        if name not in tools:
+            raise Mismatch
+        if self.id and (yield from reader.skip(self.id)):
+            id = yield from reader.name()
+        yield from reader.mark(self.arguments)
+        yield from reader.spaces()
+        yield Found(name, json_object((yield from reader.balanced(_QUOTES))), id)
+        yield from reader.mark(self.close)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from subbyte.runtime.tools.marked_calls import MarkedCalls
 from subbyte.runtime.tools.reader import Found, Mismatch, Reader, Reading
 from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.tools.values import typed
@@ -12,7 +13,7 @@ _CDATA = ("<![CDATA[", "]]>")
 
 
 @dataclass(frozen=True, slots=True)
-class TaggedCalls:
+class TaggedCalls(MarkedCalls):
     """`open NAME behind_name (key KEY value TEXT end)… close`, with whatever white space between.
 
     section: what stands around all calls of an answer, where that is not part of open and close. Values of one call
@@ -30,43 +31,19 @@ class TaggedCalls:
     section: tuple[str, str] = ("", "")
     cdata: bool = False
 
-    starts = ()
-
-    @property
-    def trigger(self) -> str:
-        """What a call begins with."""
-        return (self.section[0] or self.open).split()[0]
-
     @property
     def marks(self) -> tuple[str, ...]:
         """The texts that may be, or hold, control tokens."""
         return (*self.section, self.open, self.behind_name, self.key, self.value, self.end, self.close)
 
-    def is_certain(self, text: str) -> bool:
-        """Whether a text without a trigger is meant as a call: there is none."""
-        return False
-
-    def read(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
-        """Reads what an open mark begins."""
-        yield from reader.mark(self.section[0])
+    def _call(self, reader: Reader, tools: Mapping[str, Tool]) -> Reading[None]:
         close, *behind = self.close.split()
-        while True:
-            yield from reader.mark(self.open)
-            yield from reader.spaces()
-            name = yield from reader.name()
-            if name not in tools:
-                raise Mismatch
-            yield from reader.mark(self.behind_name)
-            arguments = yield from self._arguments(reader, tools[name], close)
-            yield Found(name, arguments)
-            yield from reader.mark(" ".join(behind))
-            reader.take()
-            if not self.section[1]:
-                return
-            yield from reader.spaces()
-            if (yield from reader.skip(self.section[1])):
-                reader.take()
-                return
+        name = yield from reader.name()
+        if name not in tools:
+            raise Mismatch
+        yield from reader.mark(self.behind_name)
+        yield Found(name, (yield from self._arguments(reader, tools[name], close)))
+        yield from reader.mark(" ".join(behind))
 
     def _arguments(self, reader: Reader, tool: Tool, close: str) -> Reading[dict[str, Any]]:
         arguments: dict[str, Any] = {}
