@@ -1,15 +1,21 @@
 """What a conversation's answers may call: its tools, the model's format of calls, and whether an answer must call."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.protocols import Tokenizer
-from subbyte.runtime.tools.call_grammar import CallGrammars
-from subbyte.runtime.tools.format import ToolFormat
-from subbyte.runtime.tools.parser import ToolUse
-from subbyte.runtime.tools.tool import Tool
+
+if TYPE_CHECKING:  # imported where there are tools
+    from subbyte.runtime.tools.call_grammar import CallGrammars
+    from subbyte.runtime.tools.format import ToolFormat
+    from subbyte.runtime.tools.parser import ToolUse
+    from subbyte.runtime.tools.tool import Tool
 
 
 class Calling:
@@ -19,9 +25,14 @@ class Calling:
     """
 
     def __init__(self, tools: Mapping[str, Tool], format: ToolFormat | None, tokenizer: Tokenizer) -> None:
-        self.tools, self.format = dict(tools), format
-        self._grammars = CallGrammars(self.tools, tokenizer)
+        self.tools, self.format, self._tokenizer = dict(tools), format, tokenizer
         self.choice = "auto"
+
+    @cached_property
+    def _grammars(self) -> CallGrammars:
+        from subbyte.runtime.tools.call_grammar import CallGrammars
+
+        return CallGrammars(self.tools, self._tokenizer)
 
     def choose(self, choice: str) -> None:
         """Sets `choice`. Raises ValueError for one that there is not, and where the format can't be forced."""
@@ -39,6 +50,8 @@ class Calling:
         """How the calls in an answer to these messages are found."""
         if self.format is None or not self.tools or self.choice == "none":
             return None
+        from subbyte.runtime.tools.parser import ToolUse
+
         n_before = sum(len(message.tool_calls) for message in asked)
         return ToolUse(self.format, self.tools, n_before, self._grammars)
 

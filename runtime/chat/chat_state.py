@@ -1,9 +1,11 @@
 """The state of a conversation: its settings, its messages, and the answer that is being made."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock
@@ -26,9 +28,11 @@ from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.speculation.speculation import Speculation
 from subbyte.runtime.template.chat_template import ChatTemplate
-from subbyte.runtime.tools.format import ToolFormat
-from subbyte.runtime.tools.tool import Tool
 from subbyte.runtime.types import CheckpointUse
+
+if TYPE_CHECKING:
+    from subbyte.runtime.tools.format import ToolFormat
+    from subbyte.runtime.tools.tool import Tool
 
 
 class _Ended(NamedTuple):

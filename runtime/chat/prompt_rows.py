@@ -1,14 +1,18 @@
 """Messages as a chat template is given them: roles that it knows, calls and tools in its own way."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.template.chat_template import ChatTemplate
-from subbyte.runtime.tools.format import ToolFormat
-from subbyte.runtime.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from subbyte.runtime.tools.format import ToolFormat
+    from subbyte.runtime.tools.tool import Tool
 
 _THINKING = re.compile(r"""message(\.thinking\b|\[['"]thinking['"]\])""")
 

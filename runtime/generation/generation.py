@@ -254,7 +254,7 @@ class _Loop(Run):
             try:
                 logits = self._evaluate(wanted) if wanted.tokens else None
             except StepCancelled:
-                if decoder.wants() is not None:  # not of this answer's own
+                if not decoder.has_ended():  # not of this answer's own
                     raise
                 break
             events = decoder.evaluated(logits)

@@ -1,8 +1,10 @@
 """Options of a generation, as a value."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,9 @@ from subbyte.runtime.generation.reasoning_parser import Tags, checked_budget
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import stop_strings
 from subbyte.runtime.grammar.constraint import Constraint
-from subbyte.runtime.tools.parser import ToolUse
+
+if TYPE_CHECKING:
+    from subbyte.runtime.tools.parser import ToolUse
 
 LogitsFunction: TypeAlias = Callable[[NDArray[np.float32], Sequence[int]], None]
 """Changes the logits of the next token, float32 [n_vocab], in place, given the tokens so far, oldest first."""

@@ -1,7 +1,9 @@
 """Generated tokens to events: detokenized, reasoning and calls of tools set apart, stop strings found."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from subbyte.runtime.generation.channels import Channels
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
@@ -10,7 +12,9 @@ from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.stop_strings import StopStringMatcher
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.tools.call import ToolCall
-from subbyte.runtime.tools.parser import BegunCall, Piece, ToolUse
+
+if TYPE_CHECKING:
+    from subbyte.runtime.tools.parser import BegunCall, Piece, ToolUse
 
 Delta: TypeAlias = TextDelta | ThinkingDelta | ToolCall
 _MAX_CONTROLS = 0x800  # lone surrogates that there are

@@ -1,10 +1,9 @@
 """The logits processors of an answer, as its options ask for them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from subbyte.runtime.generation.banned_texts import BannedTexts
-from subbyte.runtime.generation.constrained import ConstraintProcessor
 from subbyte.runtime.generation.logits_processors import (
     CallersProcessor,
     Dry,
@@ -17,7 +16,6 @@ from subbyte.runtime.generation.logits_processors import (
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.sampling import Sampling
-from subbyte.runtime.generation.tool_calls import ToolCallProcessor
 from subbyte.runtime.protocols import Tokenizer
 
 
@@ -45,11 +43,27 @@ def processor_chain(
     processors += map(CallersProcessor, options.processors)
     if options.reasoning_budget is not None:
         processors.append(ReasoningBudget(options.reasoning_budget, output, tokenizer))
-    banned = {*suppressed, *(token for token, bias in s.logit_bias.items() if bias == -math.inf)}
-    if options.constraint is not None:
-        matcher = options.constraint.matcher(tokenizer)
-        processors.append(ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned))
-    elif options.tools is not None and options.tools.grammars is not None:
-        options.tools.grammars.prepare(options.tools.format.syntaxes)
-        processors.append(ToolCallProcessor(options.tools.grammars, output, banned))
+    if grammar := _grammar(tokenizer, options, output, prompt, {*suppressed, *_banned(s)}):
+        processors.append(grammar)
     return processors
+
+
+def _banned(sampling: Sampling) -> Iterator[int]:
+    return (token for token, bias in sampling.logit_bias.items() if bias == -math.inf)
+
+
+def _grammar(
+    tokenizer: Tokenizer, options: GenerationOptions, output: OutputProcessor, prompt: Sequence[int], banned: set[int]
+) -> LogitsProcessor | None:
+    """What holds the answer to its constraint, or its calls to their tools; imported where there is one."""
+    if options.constraint is not None:
+        from subbyte.runtime.generation.constrained import ConstraintProcessor
+
+        matcher = options.constraint.matcher(tokenizer)
+        return ConstraintProcessor(matcher, options, output, tokenizer, prompt, banned)
+    if options.tools is not None and options.tools.grammars is not None:
+        from subbyte.runtime.generation.tool_calls import ToolCallProcessor
+
+        options.tools.grammars.prepare(options.tools.format.syntaxes)
+        return ToolCallProcessor(options.tools.grammars, output, banned)
+    return None
