@@ -262,15 +262,14 @@ class Model(OpenedModel):
             processors=processors, constraint=constraint,
         )  # fmt: skip
         arguments.flag("special", special)
-        if isinstance(prompt, str):
-            prompt = self.tokenizer.encode(prompt, special=special, add_bos=True)
-        else:
-            taken = "a text (str) or a list of token ids"
-            ids = arguments.items("prompt", prompt, taken)
+        if not isinstance(prompt, str):
+            ids = arguments.items("prompt", prompt, "a text (str) or a list of token ids")
             prompt = arguments.token_ids("prompt", ids, self.config.n_vocab).tolist()
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, 0), scheduler)  # it never goes back
         speculation = self._speculation(draft, session)
-        return complete(session, self.tokenizer, prompt, options, speculation=speculation, owns_session=True)
+        return complete(
+            session, self.tokenizer, prompt, options, special=special, speculation=speculation, owns_session=True
+        )
 
     def _speculation(self, draft: Draft, session: Session | Host) -> Speculation | None:
         """What an answer in this session is sped up with. None with recurrent states, which can't forget a draft."""
@@ -279,22 +278,18 @@ class Model(OpenedModel):
         from subbyte.runtime.speculation.prompt_lookup import PromptLookup
         from subbyte.runtime.speculation.speculation import Speculation
 
-        drafter: DraftModel | PromptLookup
-        if draft is None:
-            return None
         if isinstance(draft, Model):
             self._check_draft(draft)
-            if self.plan.state_bytes:
-                return None
+        elif isinstance(draft, str):
+            arguments.choice("draft", draft, ("lookup",))
+        elif draft is not None:
+            raise arguments.wrong_kind("draft", draft, "'lookup', a Model or None")
+        if draft is None or self.plan.state_bytes:
+            return None
+        drafter: DraftModel | PromptLookup = PromptLookup()
+        if isinstance(draft, Model):
             n_ctx = min(session.n_ctx, draft.config.n_ctx_train)
             drafter = DraftModel(draft.session(n_ctx), self.config.n_vocab)
-        elif not isinstance(draft, str):
-            raise arguments.wrong_kind("draft", draft, "'lookup', a Model or None")
-        else:
-            arguments.choice("draft", draft, ("lookup",))
-            drafter = PromptLookup()
-        if self.plan.state_bytes:
-            return None
         return Speculation(drafter, session.times, session.company if isinstance(session, Host) else lambda: 1)
 
     def _check_draft(self, draft: Model) -> None:
