@@ -21,7 +21,7 @@ async def stream_events(begin: Callable[[], Answer]) -> AsyncGenerator[Event, No
     """Begins an answer, and takes its events, in a thread of its own, so that the event loop never waits.
 
     Closing the generator (`aclose`), leaving it to the loop's end, or cancelling the task that awaits it cancels the
-    answer, within some 50 ms also in the middle of a step, and closes it before that is done.
+    answer, within some 50 ms also in the middle of a step that is its own, and closes it before that is done.
     """
     loop = asyncio.get_running_loop()
     worker = ThreadPoolExecutor(1, "subbyte-answer")

@@ -57,7 +57,7 @@ class Ticket(Run):
         self._scheduler.cancelled(self._request)
 
     def close(self) -> None:
-        """See `Run`; waits until the scheduler has let it go, which takes some 50 ms at most."""
+        """See `Run`; waits until the scheduler has let it go, at the end of a step with others at the latest."""
         if os.getpid() == self._pid and not self._request.released.is_set():
             self.decoder.cancel()
             self.interrupt()
