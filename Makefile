@@ -4,6 +4,7 @@
 # make test-slow  the slow tests; then what computes, but for tests of seconds, under each weaker instruction set. .ci/run: make test test-slow fuzz
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
+# make test-clients  programs of others on this library, fetched into .venv (lm-eval, llm, …); else these tests are skipped
 # make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
 #                 for SECONDS=20 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
 # make races      the scheduler with many clients, on C code with ThreadSanitizer
@@ -25,7 +26,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py __init__.pyi errors.py meson.build meson.options pyproject.toml
 
-.PHONY: chat test test-fast test-slow models reference fuzz races check dev clean
+.PHONY: chat test test-fast test-slow test-clients models reference fuzz races check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -61,6 +62,9 @@ reference: .venv/testable .venv/tools .venv/reference
 UNDER_SANITIZERS = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1 \
 	.venv/fuzz/bin/python
+
+test-clients: .venv/testable .venv/tools .venv/clients
+	@$(PYTEST) tests/clients
 
 fuzz: .venv/fuzz/subbyte
 	@$(UNDER_SANITIZERS) -m pytest -q -n 2 -p no:cacheprovider $(SANITIZED) -m "not slow and not model" \
@@ -105,6 +109,11 @@ clean:
 .venv/tools: .venv/env pyproject.toml
 	@echo "Installing the test tools ..." >&2
 	@. .venv/env; $(PIP) install --group dev >&2 </dev/null
+	@touch $@
+
+.venv/clients: .venv/env pyproject.toml
+	@echo "Installing programs that run on subbyte ..." >&2
+	@. .venv/env; $(PIP) install --group clients >&2 </dev/null
 	@touch $@
 
 .venv/fuzz/tools: .venv/env pyproject.toml

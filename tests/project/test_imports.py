@@ -92,6 +92,7 @@ RUNTIME = {
     "embedding": _LOW | {"gguf", "session", "tokenizer"},
     "loading": _LOW | {"gguf", "model", "store", "template", "tokenizer"},
     "batch": _LOW | {"generation", "grammar", "loading", "model", "scheduler"},
+    "compat": _LOW | {"chat", "generation", "grammar", "loading", "model", "scheduler", "store", "tools"},
     "evaluation": _LOW | {"gguf", "loading", "model", "session"},
     "bench": _LOW | {"inspect", "loading", "model", "session"},
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},

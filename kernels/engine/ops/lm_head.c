@@ -130,6 +130,7 @@ static int run_logprob(struct step *s, const struct input *in, struct team *team
             double sum = 0;
             for (int64_t c = 0; c < n_chunks; c++)
                 add_to_partial(&max, &sum, partial_max(s)[c * n_batch + t], partial_sum(s)[c * n_batch + t]);
+            s->greedy[t] = s->logprob[t] == max;
             s->logprob[t] = (float)(s->logprob[t] - max - log(sum));
         }
         if (!all_finite(s->logprob, s->n_head_rows))
