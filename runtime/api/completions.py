@@ -25,6 +25,7 @@ from subbyte.runtime.api.usage import finish_reason, timings, usage
 from subbyte.runtime.api.wire_answer import Sent, WireAnswer
 from subbyte.runtime.generation.events import Done, Event, Reply, TextDelta, TokenLogprob
 from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.options import LogitsFunction
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.grammar.constraint import Constraint
 
@@ -50,6 +51,7 @@ class CompletionRequest:
     max_tokens: int | None = DEFAULT_MAX_TOKENS
     stop: Sequence[str] = ()
     constraint: Constraint | None = None
+    processors: Sequence[LogitsFunction] = ()
     stream: bool = False
     with_usage: bool = False
 
@@ -142,7 +144,8 @@ class TextCompletion(WireAnswer):
         return model.generate(
             choice.ids, max_tokens=asked.max_tokens, stop=asked.stop, constraint=asked.constraint,
             sampling=sampling_of(asked.sampling, Sampling(**model.recommended.sampling), choice.number),
-            logprobs=asked.logprobs, scheduler=self._serving.scheduler, timeout=self._serving.timeout,
+            logprobs=asked.logprobs, processors=asked.processors, scheduler=self._serving.scheduler,
+            timeout=self._serving.timeout,
         )  # fmt: skip
 
     def opened(self) -> Iterable[Sent]:
