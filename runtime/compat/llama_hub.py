@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from re import sub
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime.store.resolve import resolve
@@ -26,10 +25,11 @@ def pretrained_path(
     files = HfApi().list_repo_files(repo_id)
     first, *others = (_only(files, pattern, repo_id) for pattern in (filename, *additional_files))
     shards = fnmatch(first, "*-00001-of-*.gguf")
-    same = sub(r"-00001-of-", "-?????-of-", first)
+    same = first.replace("-00001-of-", "-?????-of-")
     wanted = [first, *(file for file in files if shards and file != first and fnmatch(file, same)), *others]
-    paths = [hf_hub_download(repo_id, file, local_dir=local_dir, cache_dir=cache_dir) for file in dict.fromkeys(wanted)]
-    return str(Path(paths[0]))
+    folders = {"local_dir": local_dir, "cache_dir": cache_dir}
+    given = {name: Path(folder) for name, folder in folders.items() if folder is not None}
+    return [str(hf_hub_download(repo_id, file, **given)) for file in dict.fromkeys(wanted)][0]
 
 
 def _only(files: Sequence[str], pattern: str, repo_id: str) -> str:
