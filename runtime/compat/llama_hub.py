@@ -27,9 +27,9 @@ def pretrained_path(
     shards = fnmatch(first, "*-00001-of-*.gguf")
     same = first.replace("-00001-of-", "-?????-of-")
     wanted = [first, *(file for file in files if shards and file != first and fnmatch(file, same)), *others]
-    folders = {"local_dir": local_dir, "cache_dir": cache_dir}
-    given = {name: Path(folder) for name, folder in folders.items() if folder is not None}
-    return [str(hf_hub_download(repo_id, file, **given)) for file in dict.fromkeys(wanted)][0]
+    local, cache = (None if folder is None else Path(folder) for folder in (local_dir, cache_dir))
+    paths = [hf_hub_download(repo_id, file, local_dir=local, cache_dir=cache) for file in dict.fromkeys(wanted)]
+    return str(paths[0])
 
 
 def _only(files: Sequence[str], pattern: str, repo_id: str) -> str:
