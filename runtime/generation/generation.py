@@ -68,7 +68,7 @@ class Run(ABC):
         tokens = tuple(self.decoder.tokens)
         return Reply(
             output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
-            tuple(output.tool_calls), tuple(self.decoder.logprobs),
+            tuple(output.tool_calls), tuple(self.decoder.logprobs), tuple(self.decoder.prompt_logprobs),
         )  # fmt: skip
 
 
@@ -248,7 +248,7 @@ class _Loop(Run):
 
     def _answer(self) -> Generator[Event, None, None]:
         decoder = self.decoder
-        yield decoder.begin(self._session.reuse(decoder.given))
+        yield from decoder.begin(self._session.reuse(decoder.given[: decoder.n_reusable + 1]))
         while (wanted := decoder.wants()) is not None:
             prefilling, started = decoder.prefilling, perf_counter()
             try:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import NumericError, QueueFull, StepCancelled
-from subbyte.runtime.generation.decoder import FEW, Wanted
+from subbyte.runtime.generation.decoder import FEW, SCORED_CHUNK, Wanted
 from subbyte.runtime.generation.events import Event
 from subbyte.runtime.generation.sampling import NOT_FINITE, Draw, draw_tokens
 from subbyte.runtime.scheduler.memory import Sequences
@@ -123,7 +123,8 @@ class Loop:
             request = self._waiting[0]
             growth = sum(min(r.decoder.n_left, RESERVE) for r in (request, *self._running)) if self._running else 1
             try:
-                request.sequence = self._sequences.begin(request.decoder.context, growth)
+                decoder = request.decoder
+                request.sequence = self._sequences.begin(decoder.context, decoder.n_reusable, growth)
             except Exception as error:  # no memory for the sequence
                 self._waiting.popleft()
                 request.release(error)
@@ -201,10 +202,13 @@ class Loop:
                 pieces.append(_piece(request, missing, room))
                 room -= len(missing.tokens)
         room = min(room, self._piece_size(alone=not pieces))
+        n_scored = 0  # tokens of prompts whose logits the step has
         for request, missing in sorted(prompts, key=lambda prompt: self._running.index(prompt[0])):
-            if room > 0:
-                pieces.append(_piece(request, missing, room))
+            most = room if missing.n_logits <= 1 else min(room, SCORED_CHUNK - n_scored)
+            if most > 0:
+                pieces.append(_piece(request, missing, most))
                 room -= len(pieces[-1].tokens)
+                n_scored += pieces[-1].n_logits
         for piece in pieces:
             piece.request.last_step = self.n_steps
         return pieces, ready
@@ -265,6 +269,8 @@ class Loop:
             meter.n_evals += logits is not None
         if piece.is_last:
             self._put(request, partial(decoder.evaluated, logits))
+        elif logits is not None:
+            self._put(request, partial(decoder.evaluated_part, logits))
 
     def _draw(self, requests: Iterable[Request]) -> None:
         """Draws tokens of all answers together for as long as there are logits that decide one."""
@@ -321,5 +327,6 @@ def _piece(request: Request, missing: Wanted, room: int) -> Piece:
     """The next of the tokens that are missing: as many as there is room for and the sequence takes in a step."""
     assert request.sequence is not None
     n = request.sequence.room_in_step(min(room, len(missing.tokens)))
-    is_last = n == len(missing.tokens)
-    return Piece(request, np.array(missing.tokens[:n], np.int32), missing.n_logits if is_last else 0, is_last)
+    n_left = len(missing.tokens) - n
+    n_logits = max(missing.n_logits - n_left, 0)
+    return Piece(request, np.array(missing.tokens[:n], np.int32), n_logits, not n_left)
