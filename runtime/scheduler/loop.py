@@ -16,6 +16,7 @@ from subbyte.errors import NumericError, QueueFull, StepCancelled
 from subbyte.runtime.generation.decoder import FEW, SCORED_CHUNK, Wanted
 from subbyte.runtime.generation.events import Event
 from subbyte.runtime.generation.sampling import NOT_FINITE, Draw, draw_tokens
+from subbyte.runtime.generation.waiter import Waiter, wake_all
 from subbyte.runtime.scheduler.memory import Sequences
 from subbyte.runtime.scheduler.request import Request
 from subbyte.runtime.session.runner import Runner, Segment
@@ -59,6 +60,7 @@ class Loop:
         self._changed = Condition()
         self._alone: Request | None = None  # whose step is running, if it is of this one only
         self._short = False  # of memory: an answer had to go back to wait, and none has ended since
+        self._waiters: set[Waiter] = set()  # to wake, since there are events for them
         self._seconds_per_token = 0.0  # of a step with a piece of a prompt, lately
         self.n_steps = 0
 
@@ -113,6 +115,8 @@ class Loop:
             except Exception as error:  # of none of them alone: the model's file has changed, there are no threads
                 for request in tuple(self._running):
                     self._end(request, error)
+            wake_all(self._waiters)
+            self._waiters.clear()
 
     def _admit(self) -> None:
         for request in tuple(self._waiting):
@@ -127,7 +131,7 @@ class Loop:
                 request.sequence = self._sequences.begin(decoder.context, decoder.n_reusable, growth)
             except Exception as error:  # no memory for the sequence
                 self._waiting.popleft()
-                request.release(error)
+                self._release(request, error)
                 continue
             if request.sequence is None:
                 return
@@ -303,6 +307,8 @@ class Loop:
                 request.events.put(event)
         except BaseException as error:
             self._end(request, error)
+        else:
+            self._note_events(request)
 
     def _finish(self, request: Request) -> None:
         """An answer that has ended by itself, was cancelled, or is late."""
@@ -315,7 +321,16 @@ class Loop:
             self._running.remove(request)
             self._give_back(request, keep=error is None)
             self._short = False
+        self._release(request, error)
+
+    def _release(self, request: Request, error: BaseException | None) -> None:
         request.release(error)
+        self._note_events(request)
+
+    def _note_events(self, request: Request) -> None:
+        """After there are some: who listens for them is woken when the step is over."""
+        if request.waiter is not None:
+            self._waiters.add(request.waiter)
 
     def _give_back(self, request: Request, *, keep: bool) -> None:
         assert request.sequence is not None
