@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -180,19 +182,54 @@ def by_hand_accuracy(model: sb.Model) -> tuple[float, float]:
     return float(acc), float(acc_norm)
 
 
-@pytest.mark.model
-@pytest.mark.thorough
-def test_a_task_has_the_accuracy_that_score_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def evaluated(lm: Any, **options: Any) -> tuple[float, float]:
+    """The task's accuracies, as the harness computes them."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    monkeypatch.chdir(ROOT)
     tasks = TaskManager(include_path=str(ROOT / "tests/clients"), include_defaults=False)
+    results = simple_evaluate(model=lm, tasks=["science"], task_manager=tasks, bootstrap_iters=0, **options)
+    found = results["results"]["science"]
+    return found["acc,none"], found["acc_norm,none"]
+
+
+@pytest.mark.model
+@pytest.mark.thorough
+def test_a_task_has_the_accuracy_that_score_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     with sb.load(model_file("smollm2")) as model:
-        results = simple_evaluate(model=lm(model), tasks=["science"], task_manager=tasks, bootstrap_iters=0)
-        found = results["results"]["science"]
-        assert (found["acc,none"], found["acc_norm,none"]) == by_hand_accuracy(model)
-    assert found["acc,none"] > 0.5 and results["config"]["model_num_parameters"] == 134515008
+        found = evaluated(lm(model))
+        assert found == by_hand_accuracy(model) and found[0] > 0.5
+
+
+@contextmanager
+def served(path: Path) -> Iterator[str]:
+    """A server of a model in a process of its own; where it is."""
+    command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", "serve", str(path), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if found := re.search(r"http://\S+/v1", line):
+                    yield found[0]
+                    break
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+def test_through_the_server_and_in_process_and_by_hand_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tenacity")
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "tiny.gguf"
+    write_model(path, types=["Q8_0"])
+    asked = {"model": "tiny", "max_length": 512, "num_concurrent": 1, "max_retries": 1}
+    with served(path) as url:
+        found = evaluated("local-completions", model_args={**asked, "base_url": f"{url}/completions"})
+    with sb.load(path, threads=1) as model:
+        assert found == evaluated(lm(model)) == by_hand_accuracy(model)
 
 
 @pytest.mark.slow

@@ -128,6 +128,20 @@ def test_completions_are_the_librarys(llama: Llama, model: sb.Model) -> None:
         llama.create_chat_completion([{"role": "king", "content": "a"}])
 
 
+def test_each_token_has_its_log_probability(llama: Llama, model: sb.Model) -> None:
+    """Of the prompt as `score` has them, and also of the token that ends the text: harnesses count from the end."""
+    ids = model.tokenize(PROMPT)
+    found = llama(PROMPT, echo=True, logprobs=2, max_tokens=1, logit_bias={llama.token_eos(): 100.0})["choices"][0]
+    told = found["logprobs"]
+    assert (found["text"], found["finish_reason"]) == (PROMPT, "stop")
+    assert len(told["tokens"]) == len(ids) + 1 == len(told["top_logprobs"]) and told["tokens"][-1] == "<|im_end|>"
+    assert told["token_logprobs"][0] is None and told["text_offset"][:2] == [0, len(model.tokenizer.piece(ids[0]))]
+    expected = model.score(PROMPT).logprobs[1:]
+    np.testing.assert_allclose(told["token_logprobs"][1:-1], expected, atol=0.2)  # int8 activations here
+    half = llama("H", max_tokens=1, logprobs=0, logit_bias={llama.tokenize("é".encode())[0]: 100.0})["choices"][0]
+    assert half["text"] == "" and len(half["logprobs"]["tokens"]) == 1
+
+
 def test_chats_are_the_librarys(llama: Llama, model: sb.Model) -> None:
     with model.chat(messages=QUESTION, max_tokens=6, sampling=sb.Sampling(temperature=0), activations="int8") as chat:
         reply = chat.reply()
