@@ -39,7 +39,7 @@ class TextEndpoints:
         return json_response(body)
 
     async def tokenizer_info(self, request: Request) -> Response:
-        """BOS, EOS and the chat template, as vLLM's server tells them, so that harnesses need no tokenizer of their own;
+        """BOS, EOS and the chat template, as vLLM's server tells them, so that harnesses need no other tokenizer;
         `?model=` names the model where there are several."""
         async with self._state.model(Fields({"model": request.query_params.get("model")})) as served:
             model = served.serving.model
