@@ -113,7 +113,7 @@ clean:
 
 .venv/clients: .venv/env pyproject.toml
 	@echo "Installing programs that run on subbyte ..." >&2
-	@. .venv/env; $(PIP) install --group clients >&2 </dev/null
+	@. .venv/env; $(PIP) install --group clients >&2 </dev/null || echo "could not install all; going on with what is here" >&2
 	@touch $@
 
 .venv/fuzz/tools: .venv/env pyproject.toml
