@@ -423,7 +423,7 @@ class Model(OpenedModel):
     @memory_errors("embed the texts")
     def embed(
         self,
-        texts: Texts,
+        texts: Texts | Sequence[Tokens],
         *,
         pooling: Pooling | None = None,
         normalize: bool = True,
@@ -434,12 +434,14 @@ class Model(OpenedModel):
 
         pooling: "mean" of all tokens, "last" or "cls" (the first); None: as the file says, else "mean". normalize:
         vectors of length 1. on_progress(done, total) counts texts. Texts are computed many in a step, to the same bits
-        as alone, after BOS and before EOS where the model wants them. Raises ContextOverflow, before anything is
-        computed, for a text of more tokens than the model was trained for, ValueError for one of none.
+        as alone, after BOS and before EOS where the model wants them; token ids are taken as they are. Raises
+        ContextOverflow, before anything is computed, for a text of more tokens than the model was trained for,
+        ValueError for one of none.
         """
         from subbyte.runtime.embedding import POOLINGS, embed, pooling_of, tokens_of
 
-        given = arguments.raw_texts("texts", texts)
+        taken = "a text or a list of texts or of lists of token ids"
+        given = [texts] if isinstance(texts, str | bytes) else arguments.items("texts", texts, taken)
         if pooling is not None:
             arguments.choice("pooling", pooling, POOLINGS)
         pooling = pooling or pooling_of(self.metadata, self.config.architecture)
