@@ -34,6 +34,11 @@ def ask(page: Any, server: PageServer, text: str, *answers: list[Chunk] | tuple[
 def begin(page: Any, server: PageServer, text: str, *answer: Chunk) -> None:
     """Sends a message by Enter, and does not wait for its answer."""
     server.answers = [list(answer)]
+    send(page, text)
+
+
+def send(page: Any, text: str) -> None:
+    """Sends a message by Enter."""
     page.locator("#text").fill(text)
     page.locator("#text").press("Enter")
 

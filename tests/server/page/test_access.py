@@ -48,11 +48,16 @@ def test_everything_can_be_done_by_keyboard(page, server):
     server.answers = [[*content("Otherwise"), *end()]]
     page.keyboard.press("Alt+r")
     expect(last(page)).to_contain_text("Otherwise")
+    done(page)
+    server.answers = [[*content("Third"), *end()]]
+    page.get_by_role("button", name="Regenerate").press("Enter")
+    expect(last(page)).to_contain_text("Third")
+    expect(page.locator("#text")).to_be_focused()
     page.keyboard.press("Alt+n")
     expect(page.locator("article")).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [360, 390, 768])
+@pytest.mark.parametrize("width", [320, 390, 768])
 def test_on_a_phone_nothing_reaches_beyond_the_edge(open_page, server, width):
     page = open_page(viewport={"width": width, "height": 780}, is_mobile=True, has_touch=True)
     wide = "() => [document.documentElement.scrollWidth, document.getElementById('log').scrollWidth]"

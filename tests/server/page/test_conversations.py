@@ -77,9 +77,15 @@ def test_conversations_are_kept_listed_exported_and_deleted(page, server):
     expect(page.locator("article.answer .md").last).to_have_text("Bytes.")
     expect(page.locator("#text")).to_have_value("not yet sent")
     expect(page.locator("#chats li")).to_have_count(2)
+    page.get_by_role("button", name="New conversation").click()
+    page.locator("#text").fill("begun")
     page.get_by_role("button", name="About bits", exact=True).click()
     expect(last(page)).to_contain_text("Bits.")
     expect(page.locator("#text")).to_have_value("")
+    page.get_by_role("button", name="begun", exact=True).click()
+    expect(page.locator("#text")).to_have_value("begun")
+    page.get_by_role("button", name="Delete “begun”").click()
+    page.get_by_role("button", name="About bits", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export “About bits”").click()
     exported = json.loads(Path(download.value.path()).read_text())
@@ -92,6 +98,37 @@ def test_conversations_are_kept_listed_exported_and_deleted(page, server):
     expect(last(page)).to_contain_text("Bits.")
 
 
+def test_a_full_storage_is_said_and_loses_nothing_that_is_shown(page, server):
+    page.evaluate("""() => {
+      for (let size = 1 << 22, n = 0; size >= 1;) try { localStorage[n++] = "x".repeat(size); } catch { size >>= 1; }
+    }""")
+    ask(page, server, "Hello", [*content("Hi"), *end()])
+    expect(page.get_by_role("status").filter(has_text="The browser keeps nothing more")).to_be_visible()
+    ask(page, server, "Still there?", [*content("Yes"), *end()])
+    assert [message["content"] for message in server.requests[1]["messages"]] == ["Hello", "Hi", "Still there?"]
+    expect(page.locator("article")).to_have_count(4)
+
+
+def test_another_window_shows_what_is_kept(page, server):
+    ask(page, server, "One", [*content("first"), *end()])
+    other = page.context.new_page()
+    other.goto(server.url)
+    expect(last(other)).to_contain_text("first")
+    ask(other, server, "Two", [*content("second"), *end()])
+    expect(last(page)).to_contain_text("second")
+
+
+def test_code_and_answers_are_copied(open_page, server):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    ask(page, server, "Code", [*content("Here:\n```c\nint x;\n```"), *end()])
+    page.get_by_role("button", name="Copy").nth(1).click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "int x;"
+    page.get_by_role("button", name="Copy").last.click()
+    expect(page.get_by_role("button", name="Copied")).to_have_count(2)
+    assert page.evaluate("navigator.clipboard.readText()") == "Here:\n```c\nint x;\n```"
+
+
 def test_an_answer_goes_on_while_another_conversation_is_shown(page, server):
     begin(page, server, "First", *content("begun"), GATE, *content(" and ended"), *end())
     expect(last(page)).to_contain_text("begun")
@@ -99,7 +136,7 @@ def test_an_answer_goes_on_while_another_conversation_is_shown(page, server):
     expect(page.locator("article")).to_have_count(0)
     page.locator("#text").fill("Second")
     page.locator("#text").press("Enter")
-    expect(page.locator("#log .error")).to_contain_text("An answer is being written in “First”")
+    expect(page.locator("#notice")).to_contain_text("An answer is being written in “First”")
     expect(page.locator("#text")).to_have_value("Second")
     page.get_by_role("button", name="First", exact=True).click()
     expect(last(page)).to_contain_text("begun")

@@ -51,7 +51,8 @@ RENDER = """text => {
   showMarkdown(box, text);
   box.querySelectorAll("figcaption").forEach((node) => node.remove());
   for (const node of box.querySelectorAll("*")) {
-    for (const name of ["class", "tabindex", "role", "aria-label", "title", "rel", "target"]) node.removeAttribute(name);
+    for (const name of ["class", "tabindex", "role", "aria-label", "title", "rel", "target"])
+      node.removeAttribute(name);
   }
   return box.innerHTML;
 }"""
