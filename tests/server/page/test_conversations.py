@@ -57,6 +57,8 @@ def test_a_message_can_be_edited_an_answer_asked_for_again_and_both_undone(page,
     expect(last(page)).to_contain_text("third")
     page.get_by_role("button", name="Edit").first.click()
     page.get_by_label("Your message").fill("Eins")
+    page.reload()
+    expect(page.get_by_label("Your message")).to_have_value("Eins")
     page.get_by_role("button", name="Send again").click()
     expect(last(page)).to_contain_text("fourth")
     done(page)
