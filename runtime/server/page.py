@@ -32,7 +32,6 @@ def chat_page() -> tuple[bytes, dict[str, str]]:
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Opener-Policy": "same-origin",
         "Cache-Control": "no-cache",
     }
 
