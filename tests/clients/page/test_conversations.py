@@ -111,6 +111,20 @@ def test_a_full_storage_is_said_and_loses_nothing_that_is_shown(page, server):
     expect(page.locator("article")).to_have_count(4)
 
 
+def test_what_others_put_into_the_storage_is_passed_over(page, server):
+    ask(page, server, "One", [*content("first"), *end()])
+    page.evaluate("""() => {
+      localStorage["subbyte.chat.a"] = "{";
+      localStorage["subbyte.chat.b"] = JSON.stringify({ id: "b", settings: {}, messages: [{ role: "tool" }] });
+      localStorage["subbyte.chat.c"] = localStorage["subbyte.current"] = "null";
+      localStorage["subbyte.settings"] = localStorage["subbyte.probabilities"] = "}";
+    }""")
+    page.reload()
+    expect(page.locator("#chats li")).to_have_count(1)
+    ask(page, server, "Two", [*content("second"), *end()])
+    expect(last(page)).to_contain_text("second")
+
+
 def test_another_window_shows_what_is_kept(page, server):
     ask(page, server, "One", [*content("first"), *end()])
     other = page.context.new_page()

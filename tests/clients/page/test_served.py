@@ -19,7 +19,9 @@ SERVE = [sys.executable, "-c", "import sys; from subbyte.cli.entry import main; 
 def url(tmp_path_factory):
     model = tmp_path_factory.mktemp("served") / "tiny.gguf"
     write_model(model, context_length=512)
-    with subprocess.Popen([*SERVE, str(model), f"other={model}", "--port", "0", "--api-key", "secret"], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*SERVE, str(model), f"other={model}", "--port", "0", "--api-key", "secret"], stderr=subprocess.PIPE, text=True
+    ) as process:
         yield re.search(r"at (http://\S+/) \(", process.stderr.readline())[1]
         process.terminate()
 
