@@ -68,6 +68,13 @@ def test_a_message_can_be_edited_an_answer_asked_for_again_and_both_undone(page,
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("article")).to_have_count(4)
     expect(page.locator("article").first).to_contain_text("One")
+    server.answers = [[*content("being written"), GATE, *end()]]
+    last(page).get_by_role("button", name="Regenerate").click()
+    expect(last(page)).to_contain_text("being written")
+    page.get_by_role("button", name="Undo").click()
+    done(page)
+    expect(page.locator("article")).to_have_count(4)
+    expect(last(page)).to_contain_text("third")
 
 
 def test_conversations_are_kept_listed_exported_and_deleted(page, server):
