@@ -44,7 +44,10 @@ class ApiError(Exception):
         types = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
         types |= {413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error"}
         usual = "api_error" if self.status >= 500 else "invalid_request_error"
-        return {"type": "error", "error": {"type": types.get(self.status, usual), "message": self.message}}
+        message = self.message
+        if self.code == "context_length_exceeded":  # by these words Claude Code knows that it must shorten its history
+            message = f"prompt is too long: {message}"
+        return {"type": "error", "error": {"type": types.get(self.status, usual), "message": message}}
 
 
 def api_error(error: BaseException) -> ApiError:
