@@ -14,9 +14,14 @@ from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.server.settings import ServerSettings
 
 
+def json_bytes(body: Any) -> bytes:
+    """JSON as it is sent."""
+    return msgspec.json.encode(body)
+
+
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A response of JSON."""
-    return Response(msgspec.json.encode(body), status, headers, "application/json")
+    return Response(json_bytes(body), status, headers, "application/json")
 
 
 def error_response(error: ApiError, path: str) -> Response:
