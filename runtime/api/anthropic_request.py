@@ -52,8 +52,7 @@ def read_prompt_request(fields: Fields, limit: int | None = None) -> ChatRequest
 def _thinking(fields: Fields) -> tuple[bool | None, int | None]:
     """Whether the model is to reason, and for how many tokens. By default it is not, as in Anthropic's API."""
     asked = fields.object("thinking")
-    kind = asked and asked.choice("type", ("enabled", "disabled", "adaptive"))
-    if asked is None or kind in (None, "disabled"):
+    if asked is None or asked.needed_text("type") == "disabled":
         return False, None
     return True, asked.whole("budget_tokens", 0, MAX_TOKENS)
 

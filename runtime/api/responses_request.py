@@ -10,7 +10,7 @@ from subbyte.runtime.api.chat_request import ChatRequest
 from subbyte.runtime.api.content import MAX_MESSAGES, MAX_TOOLS, text_of_content
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.fields import Fields
-from subbyte.runtime.api.sampling_fields import MAX_LOGPROBS, format_constraint, limit_of, sampling_fields
+from subbyte.runtime.api.sampling_fields import MAX_LOGPROBS, MAX_TOKENS, format_constraint, limit_of, sampling_fields
 from subbyte.runtime.chat.messages import Message, checked_messages
 from subbyte.runtime.tools.tool import tools_by_name
 
@@ -70,6 +70,7 @@ def read_responses_request(fields: Fields) -> ResponsesRequest:
         max_tokens=limit_of(fields, "max_output_tokens"),
         constraint=None if format is None else format_constraint(format),
         effort=reasoning.text("effort"),
+        reasoning_budget=fields.whole("thinking_budget_tokens", 0, MAX_TOKENS),
         logprobs=(top or 0) if top is not None or LOGPROBS in fields.texts("include") else None,
         stream=fields.flag("stream"),
     )

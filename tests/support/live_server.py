@@ -27,13 +27,14 @@ GREEDY = {"messages": USER, "temperature": 0, "max_tokens": 8}
 
 
 class LiveServer:
-    """The server; `url` is its address. `state` may be looked at, which is of another thread."""
+    """The server; `url` is its address, `key` its API key. `state` may be looked at, which is of another thread."""
 
     def __init__(self, url: str, state: ServerState) -> None:
         self.url, self.state = url, state
         self.port = int(url.rpartition(":")[2])
-        key = {"Authorization": f"Bearer {state.settings.api_keys[0]}"} if state.settings.api_keys else {}
-        self.http = httpx.Client(base_url=url, timeout=60, headers=key, trust_env=False)
+        self.key = next(iter(state.settings.api_keys), "")
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        self.http = httpx.Client(base_url=url, timeout=60, headers=headers, trust_env=False)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """The response to a request without a body."""
