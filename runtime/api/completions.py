@@ -136,13 +136,17 @@ class TextCompletion(WireAnswer):
         return [partial(self._begin, choice) for choice in self._choices]
 
     def _begin(self, choice: _Choice) -> Generation:
-        asked, model = self._request, self._serving.model
+        asked, model, k = self._request, self._serving.model, self._n_top
         given = choice.prompt
         choice.ids = model.tokenize(given, special=True, add_bos=True) if isinstance(given, str) else given
+        if k is not None:
+            choice.scores = self._serving.scored.known(choice.ids, k)
+            choice.n_unscored = len(choice.ids) - len(choice.scores)
         return model.generate(
             choice.ids, max_tokens=asked.max_tokens, stop=asked.stop, constraint=asked.constraint,
             sampling=sampling_of(asked.sampling, Sampling(**model.recommended.sampling), choice.number),
-            logprobs=asked.logprobs, scheduler=self._serving.scheduler, timeout=self._serving.timeout,
+            logprobs=asked.logprobs, prompt_logprobs=k, prompt_logprobs_from=len(choice.scores),
+            scheduler=self._serving.scheduler, timeout=self._serving.timeout,
         )  # fmt: skip
 
     def opened(self) -> Iterable[Sent]:
