@@ -12,7 +12,7 @@ from client_table import ANTHROPIC, shows
 from live_server import LiveServer
 
 anthropic = pytest.importorskip("anthropic")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore")  # they are not ours
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 SHORT: Any = {"model": "tiny", "messages": HI, "max_tokens": 8, "extra_body": {"temperature": 0}}

@@ -13,7 +13,7 @@ langchain_openai = pytest.importorskip("langchain_openai")
 messages = pytest.importorskip("langchain_core.messages")
 tools = pytest.importorskip("langchain_core.tools")
 pydantic = pytest.importorskip("pydantic")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore")  # they are not ours
 
 
 class Light(pydantic.BaseModel):  # type: ignore[misc, name-defined]

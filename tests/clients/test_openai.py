@@ -16,7 +16,7 @@ from subbyte.runtime.session.runner import Runner
 
 openai = pytest.importorskip("openai")
 pydantic = pytest.importorskip("pydantic")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore")  # they are not ours
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 SHORT: Any = {"model": "tiny", "messages": HI, "max_tokens": 8, "temperature": 0}

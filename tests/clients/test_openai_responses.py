@@ -12,7 +12,7 @@ from live_server import LiveServer
 
 openai = pytest.importorskip("openai")
 pydantic = pytest.importorskip("pydantic")
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore")  # they are not ours
 
 SHORT: Any = {"model": "tiny", "input": "Hi", "max_output_tokens": 8, "temperature": 0}
 LAMP: Any = {
