@@ -10,7 +10,8 @@ from subbyte.runtime.api.content import MAX_MESSAGES, MAX_TOOLS, text_of_content
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.api.sampling_fields import MAX_TOKENS, format_constraint, sampling_fields
-from subbyte.runtime.chat.messages import Message, checked_messages
+from subbyte.runtime.api.turns import Turn, messages_of
+from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.tools.tool import Tool, tools_by_name
 
 BILLING = "x-anthropic-billing-header:"
@@ -79,14 +80,28 @@ def _tool_choice(choice: Fields, tools: tuple[Tool, ...]) -> str:
 
 
 def _read_messages(fields: Fields) -> list[Message]:
-    rows: list[dict[str, Any]] = []
+    turns: list[Turn] = []
     if system := _system(fields):
-        rows.append({"role": "system", "content": system})
+        turns.append(Turn("system", [system]))
     if not 0 < len(fields.items("messages")) <= MAX_MESSAGES:
         raise fields.wrong("messages", f"a list of 1 to {MAX_MESSAGES} messages")
     for message in fields.objects("messages"):
-        rows += _message(message)
-    return checked_messages(rows)
+        for turn in _turns(message):
+            _add(turns, turn)
+    return messages_of(turns)
+
+
+def _add(turns: list[Turn], turn: Turn) -> None:
+    """Adds a turn. As in Anthropic's API, those of one role that follow one another are one.
+
+    Later ones of the system, which Claude Code sends, become the user's: few templates know any but the first.
+    """
+    if turn.role == "system" and turns and turns[-1].role != "system":
+        turn.role = "user"
+    if turn.role != "tool" and turns and turns[-1].role == turn.role:
+        turns[-1].extend(turn)
+    else:
+        turns.append(turn)
 
 
 def _system(fields: Fields) -> str:
@@ -97,43 +112,40 @@ def _system(fields: Fields) -> str:
     return "\n\n".join(text for text in texts if not text.startswith(BILLING))
 
 
-def _message(message: Fields) -> list[dict[str, Any]]:
-    """The messages that a message of blocks stands for: results of tools are messages of their own."""
+def _turns(message: Fields) -> Iterator[Turn]:
+    """The turns that a message of blocks stands for: results of tools are turns of their own."""
     role = message.choice("role", ("user", "assistant", "system"))
     if role is None:
         raise message.wrong("role", '"user" or "assistant"')
     if not isinstance(message.get("content"), list):
-        return [{"role": role, "content": message.needed_text("content")}]
-    blocks = [*message.objects("content")]
-    if role == "assistant":
-        return [_answer(blocks)]
-    results = [_result(block) for block in blocks if block.get("type") == "tool_result"]
-    texts = [_block_text(block) for block in blocks if block.get("type") != "tool_result"]
-    return [*results, *([{"role": role, "content": "\n\n".join(texts)}] if texts or not results else [])]
+        yield Turn(role, [message.needed_text("content")])
+        return
+    turn = Turn(role)
+    for block in message.objects("content"):
+        if block.get("type") == "tool_result" and role == "user":
+            id = block.needed_text("tool_use_id")
+            yield Turn("tool", [text_of_content(block, "content")], tool_call_id=id)
+        elif role == "assistant":
+            _add_block(turn, block)
+        else:
+            turn.texts.append(_block_text(block))
+    if turn.texts or role == "assistant":
+        yield turn
 
 
-def _answer(blocks: list[Fields]) -> dict[str, Any]:
-    """What the assistant said, reasoned and called. Reasoning that is redacted is another server's."""
-    thinking, texts, calls = [], [], []
-    for block in blocks:
-        match block.get("type"):
-            case "thinking":
-                thinking.append(block.needed_text("thinking"))
-            case "redacted_thinking":
-                pass
-            case "tool_use":
-                given = block.object("input") or Fields({})
-                row = {"id": block.needed_text("id"), "name": block.needed_text("name"), "arguments": given.values}
-                calls.append(row)
-            case _:
-                texts.append(_block_text(block))
-    content, reasoning = "\n\n".join(texts), "\n\n".join(thinking)
-    return {"role": "assistant", "content": content, "thinking": reasoning, "tool_calls": calls}
-
-
-def _result(block: Fields) -> dict[str, Any]:
-    id = block.needed_text("tool_use_id")
-    return {"role": "tool", "tool_call_id": id, "content": text_of_content(block, "content")}
+def _add_block(turn: Turn, block: Fields) -> None:
+    """Adds what the assistant said, reasoned or called. Reasoning that is redacted is another server's."""
+    match block.get("type"):
+        case "thinking":
+            turn.thoughts.append(block.needed_text("thinking"))
+        case "redacted_thinking":
+            pass
+        case "tool_use":
+            given = block.object("input") or Fields({})
+            call = {"id": block.needed_text("id"), "name": block.needed_text("name"), "arguments": given.values}
+            turn.calls.append(call)
+        case _:
+            turn.texts.append(_block_text(block))
 
 
 def _block_text(block: Fields) -> str:

@@ -11,7 +11,8 @@ from subbyte.runtime.api.content import MAX_MESSAGES, MAX_TOOLS, text_of_content
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.api.sampling_fields import MAX_LOGPROBS, MAX_TOKENS, format_constraint, limit_of, sampling_fields
-from subbyte.runtime.chat.messages import Message, checked_messages
+from subbyte.runtime.api.turns import Turn, messages_of
+from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.tools.tool import tools_by_name
 
 LOGPROBS = "message.output_text.logprobs"
@@ -100,61 +101,51 @@ def _tool_choice(fields: Fields, has_tools: bool) -> str:
 
 def _read_messages(fields: Fields) -> list[Message]:
     """Instructions and input; items of the assistant that follow one another are one message."""
-    rows: list[dict[str, Any]] = []
+    turns: list[Turn] = []
     if instructions := fields.text("instructions"):
-        rows.append({"role": "system", "content": instructions})
+        turns.append(Turn("system", [instructions]))
     if isinstance(given := fields.get("input"), str):
-        rows.append({"role": "user", "content": given})
+        turns.append(Turn("user", [given]))
     else:
         if not isinstance(given, list) or not 0 < len(given) <= MAX_MESSAGES:
             raise fields.wrong("input", f"a text, or a list of 1 to {MAX_MESSAGES} items")
         for item in fields.objects("input"):
-            _add(rows, item)
-    return checked_messages(rows)
+            _add(turns, item)
+    return messages_of(turns)
 
 
-def _add(rows: list[dict[str, Any]], item: Fields) -> None:
-    """Adds an item of the history to the messages."""
+def _add(turns: list[Turn], item: Fields) -> None:
+    """Adds an item of the history."""
     kind = item.text("type") or "message"
-    if (add := _ITEMS.get(kind)) is None:
+    if (read := _ITEMS.get(kind)) is None:
         raise item.wrong("type", " or ".join(f'"{known}"' for known in _ITEMS))
-    add(rows, item)
-
-
-def _add_message(rows: list[dict[str, Any]], item: Fields) -> None:
-    text = text_of_content(item, "content")
-    if item.get("role") != "assistant":
-        rows.append({"role": item.get("role"), "content": text})
+    turn = read(item)
+    if turn.role == "assistant" and turns and turns[-1].role == "assistant":
+        turns[-1].extend(turn)
     else:
-        turn = _turn(rows)
-        turn["content"] = "\n\n".join(filter(None, (turn["content"], text)))
+        turns.append(turn)
 
 
-def _add_reasoning(rows: list[dict[str, Any]], item: Fields) -> None:
+def _message(item: Fields) -> Turn:
+    text = text_of_content(item, "content")
+    return Turn(item.get("role"), [text] if text else [])
+
+
+def _reasoning(item: Fields) -> Turn:
     """Its text, or the summaries of it if there is none; what is encrypted is another server's."""
     parts = [*item.objects("content")] or [*item.objects("summary")]
-    turn = _turn(rows)
-    turn["thinking"] = "\n\n".join(filter(None, (turn["thinking"], *(part.needed_text("text") for part in parts))))
+    return Turn("assistant", thoughts=[part.needed_text("text") for part in parts])
 
 
-def _add_call(rows: list[dict[str, Any]], item: Fields) -> None:
+def _call(item: Fields) -> Turn:
     call = {"id": item.needed_text("call_id"), "name": item.needed_text("name"), "arguments": item.get("arguments")}
-    _turn(rows)["tool_calls"].append(call)
+    return Turn("assistant", calls=[call])
 
 
-def _add_output(rows: list[dict[str, Any]], item: Fields) -> None:
-    output = text_of_content(item, "output")
-    rows.append({"role": "tool", "tool_call_id": item.needed_text("call_id"), "content": output})
+def _output(item: Fields) -> Turn:
+    return Turn("tool", [text_of_content(item, "output")], tool_call_id=item.needed_text("call_id"))
 
 
-def _turn(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The assistant's message that is being put together; a new one behind another's."""
-    if not rows or rows[-1]["role"] != "assistant":
-        rows.append({"role": "assistant", "content": "", "thinking": "", "tool_calls": []})
-    return rows[-1]
-
-
-_ITEMS: dict[str, Callable[[list[dict[str, Any]], Fields], None]] = {
-    "message": _add_message, "reasoning": _add_reasoning, "function_call": _add_call,
-    "function_call_output": _add_output,
+_ITEMS: dict[str, Callable[[Fields], Turn]] = {
+    "message": _message, "reasoning": _reasoning, "function_call": _call, "function_call_output": _output,
 }  # fmt: skip

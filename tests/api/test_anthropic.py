@@ -47,6 +47,19 @@ def test_blocks_become_messages_of_text() -> None:
     ]  # fmt: skip
 
 
+def test_turns_of_one_role_are_one_and_later_system_texts_are_the_users() -> None:
+    history = [
+        {"role": "system", "content": "And kind."}, *HI, {"role": "system", "content": "Tools: none."},
+        {"role": "assistant", "content": "I"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}]},
+        {"role": "user", "content": "Go"}, {"role": "user", "content": "on"},
+    ]  # fmt: skip
+    assert read(messages=history, system="Be brief.").messages == [
+        Message("system", "Be brief.\n\nAnd kind."), Message("user", "Hi\n\nTools: none."),
+        Message("assistant", "I", "Hm."), Message("user", "Go\n\non"),
+    ]  # fmt: skip
+
+
 def test_what_a_request_says_of_the_answer() -> None:
     asked = read(
         tools=[LAMP, {"type": "web_search_20250305", "name": "web_search"}], stop_sequences=["."], top_k=3,
