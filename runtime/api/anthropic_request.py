@@ -10,7 +10,7 @@ from subbyte.runtime.api.content import MAX_MESSAGES, MAX_TOOLS, text_of_content
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.api.sampling_fields import MAX_TOKENS, format_constraint, sampling_fields
-from subbyte.runtime.api.turns import Turn, messages_of
+from subbyte.runtime.api.turns import Turn, add_turn, messages_of
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.tools.tool import Tool, tools_by_name
 
@@ -87,21 +87,10 @@ def _read_messages(fields: Fields) -> list[Message]:
         raise fields.wrong("messages", f"a list of 1 to {MAX_MESSAGES} messages")
     for message in fields.objects("messages"):
         for turn in _turns(message):
-            _add(turns, turn)
+            if turn.role == "system" and turns and turns[-1].role != "system":
+                turn.role = "user"  # Claude Code sends some; few templates know any but the first
+            add_turn(turns, turn)
     return messages_of(turns)
-
-
-def _add(turns: list[Turn], turn: Turn) -> None:
-    """Adds a turn. As in Anthropic's API, those of one role that follow one another are one.
-
-    Later ones of the system, which Claude Code sends, become the user's: few templates know any but the first.
-    """
-    if turn.role == "system" and turns and turns[-1].role != "system":
-        turn.role = "user"
-    if turn.role != "tool" and turns and turns[-1].role == turn.role:
-        turns[-1].extend(turn)
-    else:
-        turns.append(turn)
 
 
 def _system(fields: Fields) -> str:

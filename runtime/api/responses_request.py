@@ -11,7 +11,7 @@ from subbyte.runtime.api.content import MAX_MESSAGES, MAX_TOOLS, text_of_content
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.api.sampling_fields import MAX_LOGPROBS, MAX_TOKENS, format_constraint, limit_of, sampling_fields
-from subbyte.runtime.api.turns import Turn, messages_of
+from subbyte.runtime.api.turns import Turn, add_turn, messages_of
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.tools.tool import tools_by_name
 
@@ -100,7 +100,7 @@ def _tool_choice(fields: Fields, has_tools: bool) -> str:
 
 
 def _read_messages(fields: Fields) -> list[Message]:
-    """Instructions and input; items of the assistant that follow one another are one message."""
+    """Instructions and input. An answer of several items is one message."""
     turns: list[Turn] = []
     if instructions := fields.text("instructions"):
         turns.append(Turn("system", [instructions]))
@@ -119,11 +119,7 @@ def _add(turns: list[Turn], item: Fields) -> None:
     kind = item.text("type") or "message"
     if (read := _ITEMS.get(kind)) is None:
         raise item.wrong("type", " or ".join(f'"{known}"' for known in _ITEMS))
-    turn = read(item)
-    if turn.role == "assistant" and turns and turns[-1].role == "assistant":
-        turns[-1].extend(turn)
-    else:
-        turns.append(turn)
+    add_turn(turns, read(item))
 
 
 def _message(item: Fields) -> Turn:

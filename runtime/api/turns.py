@@ -19,16 +19,23 @@ class Turn:
     calls: list[dict[str, Any]] = field(default_factory=list)
     tool_call_id: str | None = None
 
-    def extend(self, other: Turn) -> None:
-        """Adds what another one has."""
-        self.texts += other.texts
-        self.thoughts += other.thoughts
-        self.calls += other.calls
-
     def to_row(self) -> dict[str, Any]:
         """The message as `checked_messages` takes it."""
         row = {"role": self.role, "content": "\n\n".join(self.texts), "thinking": "\n\n".join(self.thoughts)}
         return {**row, "tool_calls": self.calls, "tool_call_id": self.tool_call_id}
+
+
+def add_turn(turns: list[Turn], turn: Turn) -> None:
+    """Adds a turn, to the last one if that is of the same role: many templates take no two of the user in a row.
+
+    Results of tools stay apart.
+    """
+    if turn.role == "tool" or not turns or turns[-1].role != turn.role:
+        turns.append(turn)
+    else:
+        turns[-1].texts += turn.texts
+        turns[-1].thoughts += turn.thoughts
+        turns[-1].calls += turn.calls
 
 
 def messages_of(turns: Iterable[Turn]) -> list[Message]:

@@ -28,7 +28,7 @@ def refused(**values: Any) -> ApiError:
     return found.value
 
 
-def test_items_of_the_assistant_that_follow_one_another_are_one_message() -> None:
+def test_items_of_one_role_that_follow_one_another_are_one_message() -> None:
     history = [
         {"role": "developer", "content": "Be brief."},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
@@ -39,12 +39,13 @@ def test_items_of_the_assistant_that_follow_one_another_are_one_message() -> Non
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "So."}], "encrypted_content": "xyz"},
         {"role": "assistant", "content": "It is on."},
         {"role": "user", "content": "Thanks"},
+        {"role": "user", "content": "a lot"},
     ]
     chat = read_responses_request(request(input=history, instructions="Speak.", tools=[LAMP])).chat
     assert chat.messages == [
         Message("system", "Speak."), Message("developer", "Be brief."), Message("user", "Hi"),
         Message("assistant", "I look.", "Hm.", (CALL,)), Message("tool", "on", tool_call_id="call00000", name="lamp"),
-        Message("assistant", "It is on.", "So."), Message("user", "Thanks"),
+        Message("assistant", "It is on.", "So."), Message("user", "Thanks\n\na lot"),
     ]  # fmt: skip
 
 
