@@ -33,6 +33,8 @@ from subbyte.runtime.tools.tool import Tool, tools_by_name
 
 def read_chat_request(fields: Fields) -> ChatRequest:
     """A chat completion's request. Raises ApiError, or ValueError in the library's words, for what is wrong in it."""
+    if "chat_template" in fields:
+        raise ApiError(400, "chat_template: the model's own is used; leave it out", param="chat_template")
     tools = tuple(tools_by_name(_tools(fields)).values())
     options = fields.object("stream_options") or Fields({})
     template = fields.object("chat_template_kwargs") or Fields({})

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from subbyte.errors import QueueFull
 from subbyte.runtime.api.errors import ApiError, api_error
 from subbyte.runtime.api.serving import Start
 from subbyte.runtime.api.wire_answer import Sent, WireAnswer
@@ -22,6 +23,7 @@ from subbyte.runtime.server.responses import error_response, json_response
 from subbyte.runtime.server.settings import ServerSettings
 from subbyte.runtime.tools.call import ToolCall
 
+QUEUE_SECONDS = 0.1  # after which a full queue is tried again
 TICK = b": still at work\n\n"  # a comment, which clients pass over
 
 _log = logging.getLogger("subbyte")
@@ -75,7 +77,7 @@ class Answers:
         try:
             for index in indices:
                 if index not in self.begun:
-                    self.begun[index] = await run_in_threadpool(self._starts[index])
+                    self.begun[index] = await self._begun_later(self._starts[index])
                 answer = self.begun[index]
                 async with aclosing(answer.astream()) as events:
                     async for event in events:
@@ -84,6 +86,14 @@ class Answers:
                             answer.cancel()
         except Exception as error:
             await coming.put(error)
+
+    async def _begun_later(self, start: Start) -> Generation:
+        """Begins one of the later ones, which waits until the queue has room: its request was taken on."""
+        while True:
+            try:
+                return await run_in_threadpool(start)
+            except QueueFull:
+                await asyncio.sleep(QUEUE_SECONDS)
 
     def _check_end(self, reply: Reply) -> None:
         if reply.stop_reason == "cancelled" and not (self._ends_with_call and reply.tool_calls):

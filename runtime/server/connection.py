@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -26,8 +27,10 @@ class Connection(H11Protocol):
     _writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See `asyncio.Protocol`; the first request is waited for."""
+        """See `asyncio.Protocol`; the first request is waited for. Small pieces are sent at once."""
         super().connection_made(transport)
+        # asyncio does so itself for sockets that were made with this protocol's number alone
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -39,11 +42,11 @@ class Connection(H11Protocol):
             self._end_reading()
 
     def on_response_complete(self) -> None:
-        """See `H11Protocol`; what is left of the request's body is passed over, for so long."""
+        """See `H11Protocol`. What is left of the request's body is passed over, for as long as headers may take."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._await_reader()
-        elif self.conn.their_state is h11.SEND_BODY:
+        elif self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:  # of the next request, if not whole
             self._await_headers()
 
     def pause_writing(self) -> None:
@@ -62,6 +65,12 @@ class Connection(H11Protocol):
         """See `H11Protocol`."""
         super().timeout_keep_alive_handler()
         self._await_reader()
+
+    def shutdown(self) -> None:
+        """See `H11Protocol`: the server ends. Whoever still sends a request, or does not read, is not waited for."""
+        super().shutdown()
+        if self.flow.write_paused or (self.cycle is not None and self.cycle.more_body):
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""

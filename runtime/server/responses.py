@@ -35,6 +35,8 @@ def error_response(error: ApiError, path: str) -> Response:
 
 async def read_fields(request: Request, settings: ServerSettings) -> Fields:
     """The JSON object in a request's body. Raises ApiError for one that is too large, too slow, or no such thing."""
+    if int(request.headers.get("content-length", 0)) > settings.max_body:
+        raise _too_large(settings.max_body)
     try:
         body = await asyncio.wait_for(_read(request, settings.max_body), settings.body_seconds)
     except asyncio.TimeoutError:
@@ -53,6 +55,10 @@ async def _read(request: Request, limit: int) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise ApiError(413, f"the request has more than {limit} bytes, which is as many as this server takes")
+            raise _too_large(limit)
         parts.append(part)
     return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the request has more than {limit} bytes, which is as many as this server takes")

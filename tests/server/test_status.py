@@ -9,10 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 def test_models_are_listed_by_name(server: LiveServer) -> None:
     listed = succeeded(server.get("/v1/models"))
     (entry,) = listed["data"]
-    assert listed["object"] == "list" and (entry["id"], entry["object"], entry["status"]) == ("tiny", "model", "loaded")
-    assert (
-        entry["meta"]["n_ctx"] == 512 and entry["meta"]["n_vocab"] == 268 and entry["meta"]["architecture"] == "llama"
-    )
+    meta = entry["meta"]
+    assert listed["object"] == "list"
+    assert (entry["id"], entry["object"], entry["status"]) == ("tiny", "model", "loaded")
+    assert (meta["n_ctx"], meta["n_vocab"], meta["architecture"]) == (2048, 268, "llama")
     assert succeeded(server.get("/v1/models/tiny")) == entry
     assert server.get("/v1/models/..%2f..%2fetc%2fpasswd").status_code == 404
 

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from subbyte.runtime.server.models import ModelPool, ServedModel
 from subbyte.runtime.server.serve import Server
 from subbyte.runtime.server.settings import ServerSettings
 from subbyte.runtime.server.state import ServerState
+from subbyte.runtime.session.runner import Segment
 
 MIB = 1 << 20
 USER = [{"role": "user", "content": "the thing"}]
@@ -27,10 +28,10 @@ GREEDY = {"messages": USER, "temperature": 0, "max_tokens": 8}
 
 
 class LiveServer:
-    """The server; `url` is its address, `key` its API key. `state` may be looked at, which is of another thread."""
+    """The server; `url` is its address, `key` its API key, `end` ends it. `state`, of another thread, may be looked at."""
 
-    def __init__(self, url: str, state: ServerState) -> None:
-        self.url, self.state = url, state
+    def __init__(self, url: str, state: ServerState, end: Callable[[], object]) -> None:
+        self.url, self.state, self.end = url, state, end
         self.port = int(url.rpartition(":")[2])
         self.key = next(iter(state.settings.api_keys), "")
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
@@ -66,6 +67,23 @@ class LiveServer:
         """Its scheduler."""
         return self.served(name).serving.scheduler
 
+    @contextmanager
+    def held(self, name: str = "tiny") -> Iterator[None]:
+        """Within, no step of a model's scheduler begins: what runs or waits goes on doing so."""
+        runner = self.scheduler(name)._loop._runner
+        step, gate = runner.step, threading.Event()
+
+        def wait_and_step(segments: Sequence[Segment]) -> Any:
+            gate.wait()
+            return step(segments)
+
+        runner.step = wait_and_step  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            runner.step = step  # type: ignore[method-assign]
+            gate.set()
+
     def is_idle(self, name: str = "tiny") -> bool:
         """Whether it answers nobody, and nobody waits."""
         use = self.scheduler(name).use
@@ -75,7 +93,7 @@ class LiveServer:
 @contextmanager
 def live_server(paths: Mapping[str, Path], **settings: Any) -> Iterator[LiveServer]:
     """A server of models by name, on a free port, with one thread each, until the block is left."""
-    chosen = ServerSettings(**{"port": 0, "n_ctx": 512, "n_parallel": 4, "max_bytes": 256 * MIB, **settings})
+    chosen = ServerSettings(**{"port": 0, "n_ctx": 2048, "n_parallel": 4, "max_bytes": 256 * MIB, **settings})
     server = Server(ServerState(ModelPool(paths, chosen, threads=1), chosen))
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     begun: list[asyncio.AbstractEventLoop] = []
@@ -100,7 +118,8 @@ def live_server(paths: Mapping[str, Path], **settings: Any) -> Iterator[LiveServ
     try:
         if failed:
             raise failed[0]
-        live = LiveServer(f"http://127.0.0.1:{listener.getsockname()[1]}", server.state)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        live = LiveServer(url, server.state, lambda: begun[0].call_soon_threadsafe(server.end))
         with live.http:
             yield live
     finally:
