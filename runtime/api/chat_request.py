@@ -100,7 +100,8 @@ class ChatRequest:
         levels = isinstance(switch, TemplateVariable) and switch.name == "reasoning_effort"
         if self.effort is None or not levels or self.effort in ("none", "minimal"):
             return self.variables
-        return {"reasoning_effort": self.effort, **self.variables}
+        effort = "high" if self.effort in ("xhigh", "max") else self.effort  # templates know no more
+        return {"reasoning_effort": effort, **self.variables}
 
 
 def _with_one_system_text(messages: Sequence[Message]) -> Sequence[Message]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from subbyte.runtime import arguments
 from subbyte.runtime.records import Record
+from subbyte.runtime.text import quoted
 from subbyte.runtime.tools.call import ToolCall
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
@@ -104,7 +105,9 @@ def _in_order(message: Message, open_calls: Sequence[ToolCall]) -> tuple[Message
         named = Message("tool", message.content, tool_call_id=call.id, name=message.name or call.name)
         return named, [each for each in open_calls if each is not call]
     if open_calls:
-        raise ValueError(f"it comes before the result of the call {open_calls[0].id} of {open_calls[0].name}")
+        raise ValueError(
+            f"it comes before the result of the call {quoted(open_calls[0].id)} of {quoted(open_calls[0].name)}"
+        )
     return message, list(message.tool_calls)
 
 

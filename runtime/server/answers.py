@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from subbyte.errors import QueueFull
 from subbyte.runtime.api.errors import ApiError, api_error
 from subbyte.runtime.api.serving import Start
 from subbyte.runtime.api.wire_answer import Sent, WireAnswer
@@ -22,6 +23,7 @@ from subbyte.runtime.server.responses import error_response, json_response
 from subbyte.runtime.server.settings import ServerSettings
 from subbyte.runtime.tools.call import ToolCall
 
+QUEUE_SECONDS = 0.1  # after which a full queue is tried again
 TICK = b": still at work\n\n"  # a comment, which clients pass over
 
 _log = logging.getLogger("subbyte")
@@ -75,7 +77,7 @@ class Answers:
         try:
             for index in indices:
                 if index not in self.begun:
-                    self.begun[index] = await run_in_threadpool(self._starts[index])
+                    self.begun[index] = await self._begun_later(self._starts[index])
                 answer = self.begun[index]
                 async with aclosing(answer.astream()) as events:
                     async for event in events:
@@ -84,6 +86,14 @@ class Answers:
                             answer.cancel()
         except Exception as error:
             await coming.put(error)
+
+    async def _begun_later(self, start: Start) -> Generation:
+        """Begins one of the later ones, which waits until the queue has room: its request was taken on."""
+        while True:
+            try:
+                return await run_in_threadpool(start)
+            except QueueFull:
+                await asyncio.sleep(QUEUE_SECONDS)
 
     def _check_end(self, reply: Reply) -> None:
         if reply.stop_reason == "cancelled" and not (self._ends_with_call and reply.tool_calls):
@@ -105,8 +115,8 @@ async def _tick(coming: asyncio.Queue[Any], seconds: float) -> None:
 class Answer(Response):
     """The response to a request for answers. finished: called at its end, with the error that ended it if one did.
 
-    Where the client goes away, the answers are cancelled, so that their slots are free within a step; so they are if it
-    does not read for `write_seconds`. A stream has a comment each `tick_seconds` in which there is nothing else.
+    Where the client goes away, or is cut off since it does not read, the answers are cancelled, so that their slots are
+    free within a step. A stream has a comment each `tick_seconds` in which there is nothing else.
     """
 
     def __init__(
@@ -144,20 +154,14 @@ class Answer(Response):
             response = json_response(self._wire.whole())
         except Exception as error:
             response = error_response(self._failed(error), self._path)
-        await self._within_time(response(scope, receive, send))
+        await response(scope, receive, send)
 
     async def _send_events(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async with aclosing(self._parts()) as parts:
             async for part in parts:
-                await self._within_time(send({"type": "http.response.body", "body": part, "more_body": True}))
+                await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _within_time(self, sent: Awaitable[None]) -> None:
-        try:
-            await asyncio.wait_for(sent, self._settings.write_seconds)
-        except asyncio.TimeoutError:
-            raise TimeoutError(f"the client read nothing for {self._settings.write_seconds:g} s") from None
 
     async def _parts(self) -> AsyncGenerator[bytes, None]:
         """The stream's bytes, all that one event makes as one piece."""
@@ -165,7 +169,7 @@ class Answer(Response):
         try:
             async with aclosing(self._answers.events(self._settings.tick_seconds)) as events:
                 async for event in events:
-                    if piece := _bytes(self._wire.add(*event)) if event else TICK:
+                    if piece := _bytes(self._wire.add(*event)) if event else _bytes(self._wire.alive()) or TICK:
                         yield piece
             yield _bytes(self._wire.closed())
         except Exception as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from itertools import product
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.server.responses import error_response
-from subbyte.runtime.server.settings import ServerSettings, is_loopback
+from subbyte.runtime.server.settings import ServerSettings, is_address, is_loopback
 from subbyte.runtime.text import quoted
 
 LOOPBACK_ORIGIN = r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
@@ -32,6 +32,7 @@ class Guard:
         self._app, self._settings = app, settings
         self._keys = tuple(key.encode() for key in settings.api_keys)
         self._hosts = frozenset(name.lower() for name in (*settings.hosts, settings.host))
+        self._is_everywhere = settings.host in ("0.0.0.0", "::")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request pass, or answers it."""
@@ -53,24 +54,30 @@ class Guard:
 
     def _check_host(self, host: str) -> None:
         name = host_of(host)
-        if is_loopback(name) or name in self._hosts or self._hosts & {"*", "0.0.0.0", "::"}:
+        if is_loopback(name) or name in self._hosts or "*" in self._hosts:
+            return
+        if self._is_everywhere and (self._keys or is_address(name)):  # a page knows no key, and can't rebind an address
             return
         message = f"Host is {quoted(host, 80)}, which is none of this server's names; allow it with --allow-host"
         raise ApiError(403, message, code="host_not_allowed")
 
     def _check_origin(self, origin: str, host: str) -> None:
         allowed = self._settings.origins
-        if "*" in allowed or origin in allowed or urlsplit(origin).netloc.lower() == host.lower():
-            return
-        if is_loopback(host_of(urlsplit(origin).netloc)):
+        netloc = origin.partition("://")[2].lower()  # an origin has nothing else
+        if "*" in allowed or origin in allowed or netloc == host.lower() or is_loopback(host_of(netloc)):
             return
         message = f"Origin is {quoted(origin, 80)}: pages from there may not ask; allow it with --allow-origin"
         raise ApiError(403, message, code="origin_not_allowed")
 
     def _has_key(self, headers: Headers) -> bool:
-        given = headers.get("authorization", "").removeprefix("Bearer ").strip() or headers.get("x-api-key", "")
-        found = [hmac.compare_digest(given.encode(), key) for key in self._keys]  # all, so that time tells nothing
-        return any(found)
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        given = [bearer.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", "")]
+        pairs = product(map(_bytes_of, given), self._keys)
+        return any([hmac.compare_digest(*pair) for pair in pairs])  # of all, so that time tells nothing
+
+
+def _bytes_of(header: str) -> bytes:
+    return header.encode("latin-1")  # as which Starlette has read it
 
 
 def host_of(netloc: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.errors import ResourceError
+from subbyte.errors import ModelNotFound, ResourceError
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.serving import Serving
 from subbyte.runtime.embedding import tokens_of
@@ -67,7 +69,9 @@ class ModelPool:
         self.paths, self._settings, self._threads = dict(paths), settings, threads
         self.open: dict[str, ServedModel] = {}
         self._max_bytes = settings.max_bytes or available_memory()
-        self._changed = asyncio.Condition()
+        self._loads: dict[str, asyncio.Task[None]] = {}
+        self._wanted: Counter[str] = Counter()  # requests that have not got their model yet
+        self._one_load, self._released = asyncio.Lock(), asyncio.Event()
 
     def name_of(self, asked: str) -> str:
         """The name of the model that answers to `asked`. Raises ApiError 404 for one that there is not."""
@@ -84,40 +88,57 @@ class ModelPool:
     @asynccontextmanager
     async def use(self, asked: str) -> AsyncIterator[ServedModel]:
         """The model for a request, which stays open within; loaded first if it is not."""
-        served = await self._acquire(self.name_of(asked))
+        name = self.name_of(asked)
+        self._wanted[name] += 1
+        try:
+            while (served := self.open.get(name)) is None:
+                await self._loaded(name)
+            served.n_users += 1
+        finally:
+            self._wanted[name] -= 1
         try:
             yield served
         finally:
-            async with self._changed:
-                served.n_users -= 1
-                served.last_used = time.monotonic()
-                self._changed.notify_all()
+            served.n_users -= 1
+            served.last_used = time.monotonic()
+            self._released.set()
 
-    async def _acquire(self, name: str) -> ServedModel:
-        async with self._changed:  # so that one model is loaded at a time
-            while (served := self.open.get(name)) is None:
+    async def _loaded(self, name: str) -> None:
+        """Loads a model, once for all requests that ask for it meanwhile, also where one of these goes away."""
+        if (load := self._loads.get(name)) is None:
+            load = self._loads[name] = asyncio.create_task(self._open(name))
+            load.add_done_callback(partial(self._load_ended, name))
+        await asyncio.shield(load)
+
+    def _load_ended(self, name: str, load: asyncio.Task[None]) -> None:
+        del self._loads[name]
+        if not load.cancelled():
+            load.exception()  # is known now, also if nobody waits for it any more
+
+    async def _open(self, name: str) -> None:
+        async with self._one_load:  # at a time, since each counts on the room that it finds
+            try:
                 size = self.paths[name].stat().st_size
-                if await self._has_room(name, size):
-                    self.open[name] = await asyncio.to_thread(self._load, name, size)
-            served.n_users += 1
-            return served
+            except OSError as error:
+                raise ModelNotFound(f"the file of model {quoted(name)} can't be read: {error.strerror}") from None
+            await self._make_room(name, size)
+            self.open[name] = await asyncio.to_thread(self._load, name, size)
 
-    async def _has_room(self, name: str, size: int) -> bool:
-        """Closes models, the one that was used longest ago first, until this one fits. False: it waited, look again."""
-        wanted = size + self._conversation_bytes(size)
+    async def _make_room(self, name: str, size: int) -> None:
+        """Closes models, the one that was used longest ago first, until this one fits; waits for those in use."""
+        wanted, until = size + self._conversation_bytes(size), time.monotonic() + MAX_WAIT
         while self.open and sum(each.n_bytes for each in self.open.values()) + wanted > self._max_bytes:
-            idle = [each for each in self.open.values() if not each.n_users]
-            if not idle:
-                try:
-                    await asyncio.wait_for(self._changed.wait(), MAX_WAIT)
-                except asyncio.TimeoutError:
-                    found = f"there is no room for model {quoted(name)} beside those in use"
-                    raise ResourceError(f"{found}; ask again later, or serve with more --memory") from None
-                return False
-            oldest = min(idle, key=lambda each: each.last_used)
-            del self.open[oldest.name]
-            await asyncio.to_thread(oldest.close)
-        return True
+            if idle := [each for each in self.open.values() if not each.n_users and not self._wanted[each.name]]:
+                oldest = min(idle, key=lambda each: each.last_used)
+                del self.open[oldest.name]
+                await asyncio.to_thread(oldest.close)
+                continue
+            self._released.clear()
+            try:
+                await asyncio.wait_for(self._released.wait(), until - time.monotonic())
+            except asyncio.TimeoutError:
+                found = f"there is no room for model {quoted(name)} beside those in use"
+                raise ResourceError(f"{found}; ask again later, or serve with more --memory") from None
 
     def _conversation_bytes(self, size: int) -> int:
         """Memory for a model's conversations: half of what its file leaves of the budget, or of its share in that."""
@@ -148,7 +169,8 @@ class ModelPool:
         return min(model.config.n_ctx_train, max(room, LEAST_CONTEXT))
 
     async def close(self) -> None:
-        """Ends all answers of all models."""
+        """Ends all answers of all models; those that are being loaded are waited for."""
+        await asyncio.gather(*self._loads.values(), return_exceptions=True)
         for served in self.open.values():
             await asyncio.to_thread(served.close)
         self.open.clear()

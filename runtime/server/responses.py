@@ -14,9 +14,14 @@ from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.server.settings import ServerSettings
 
 
+def json_bytes(body: Any) -> bytes:
+    """JSON as it is sent."""
+    return msgspec.json.encode(body)
+
+
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A response of JSON."""
-    return Response(msgspec.json.encode(body), status, headers, "application/json")
+    return Response(json_bytes(body), status, headers, "application/json")
 
 
 def error_response(error: ApiError, path: str) -> Response:
@@ -30,6 +35,8 @@ def error_response(error: ApiError, path: str) -> Response:
 
 async def read_fields(request: Request, settings: ServerSettings) -> Fields:
     """The JSON object in a request's body. Raises ApiError for one that is too large, too slow, or no such thing."""
+    if int(request.headers.get("content-length", 0)) > settings.max_body:
+        raise _too_large(settings.max_body)
     try:
         body = await asyncio.wait_for(_read(request, settings.max_body), settings.body_seconds)
     except asyncio.TimeoutError:
@@ -48,6 +55,10 @@ async def _read(request: Request, limit: int) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise ApiError(413, f"the request has more than {limit} bytes, which is as many as this server takes")
+            raise _too_large(limit)
         parts.append(part)
     return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the request has more than {limit} bytes, which is as many as this server takes")

@@ -20,9 +20,9 @@ class ServerSettings:
     n_parallel, n_waiting, n_ctx, cache_type, activations (None: the model's own): as for `Model.scheduler`, of each
     model. max_bytes: of all models, with their conversations; None: the memory that is free.
 
-    timeout: seconds that an answer may take. max_body: bytes of a request. body_seconds: that its arrival may take,
-    and its headers'. write_seconds: that a client may take to read a piece. tick_seconds: between signs of life in a
-    stream.
+    timeout: seconds that an answer may take. max_body: bytes of a request. body_seconds: that its arrival may take, and
+    its headers'. write_seconds: that a client may leave unread what it was sent. tick_seconds: between signs of life in
+    a stream.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +44,8 @@ class ServerSettings:
     tick_seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        if not all(self.api_keys):
+            raise ValueError("an API key is empty: give one that nobody guesses, or none")
         if not self.is_local and not self.api_keys and not self.open:
             raise ValueError(
                 f"host {self.host} is reached from other machines, and there is no API key: anybody there could use "
@@ -56,9 +58,14 @@ class ServerSettings:
         return is_loopback(self.host)
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is named by its address."""
+    try:
+        return bool(ip_address(host.strip("[]")))
+    except ValueError:
+        return False
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address is this machine, to itself."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+    return ip_address(host.strip("[]")).is_loopback if is_address(host) else host.lower() == "localhost"

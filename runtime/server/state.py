@@ -79,21 +79,26 @@ class ServerState:
         """
         began, path = time.monotonic(), request.url.path
         asked = read(await self.fields(request))
-        if self.ending:
-            raise ApiError(503, "the server is shutting down", type="server_error")
+        self._check_open()
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(self.pool.use(asked.model))
-            told = wire(asked, served.serving, served.name)
+            told = wire(asked, served.serving, asked.model or served.name)
             answers = Answers(told.starts(), self.settings.n_parallel, told.ends_with_call)
             await answers.begin()
+            stack.callback(answers.cancel)
+            self._check_open()
             active = Active(next(self._ids), served.name, path, answers, began)
             self.active[active.id] = active
-            model_in_use = stack.pop_all()
+            held = stack.pop_all()
 
         async def finished(error: ApiError | None) -> None:
             del self.active[active.id]
             self.metrics.request(path, 200 if error is None else error.status, began)
             self.metrics.answers(served.name, [answer.reply for answer in answers.begun.values()])
-            await model_in_use.aclose()
+            await held.aclose()
 
         return Answer(told, answers, self.settings, path, stream=asked.stream, finished=finished)
+
+    def _check_open(self) -> None:
+        if self.ending:
+            raise ApiError(503, "the server is shutting down", type="server_error")

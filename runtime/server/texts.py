@@ -6,6 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from subbyte.runtime.api.anthropic_request import read_prompt_request
 from subbyte.runtime.api.chat_completions import read_chat_request
 from subbyte.runtime.api.embeddings import read_embedding_request
 from subbyte.runtime.api.fields import Fields
@@ -63,6 +64,14 @@ class TextEndpoints:
             ids = await run_in_threadpool(asked.prompt, served.serving)
             text = served.serving.model.detokenize(ids, special=True)
         return json_response({"prompt": text, "n_tokens": len(ids)})
+
+    async def count_tokens(self, request: Request) -> Response:
+        """How many tokens the prompt of a message of Anthropic's API has."""
+        fields = await self._state.fields(request)
+        asked = read_prompt_request(fields)
+        async with self._state.model(fields) as served:
+            ids = await run_in_threadpool(asked.prompt, served.serving)
+        return json_response({"input_tokens": len(ids)})
 
     async def embeddings(self, request: Request) -> Response:
         """OpenAI's embeddings."""

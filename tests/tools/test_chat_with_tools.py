@@ -175,7 +175,10 @@ def test_a_saved_conversation_keeps_roles_and_calls(tmp_path: Path) -> None:
         ),
         ([{"role": "user", "content": "a", "tool_calls": HISTORY[2]["tool_calls"]}], "tool_calls are the assistant's"),
         (HISTORY[3:], r"messages\[0\]: it is of role \"tool\", but there is no call"),
-        ([*HISTORY[:4], {"role": "user", "content": "a"}], r"messages\[4\]: it comes before the result of the call x"),
+        (
+            [*HISTORY[:4], {"role": "user", "content": "a"}],
+            r"messages\[4\]: it comes before the result of the call 'x'",
+        ),
         ([*HISTORY[:3], {**HISTORY[3], "tool_call_id": "z"}], r"messages\[3\]: it is of role"),
         (
             [{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{"}}]}],
