@@ -21,6 +21,7 @@ from subbyte.cli.commands import (
     compare,
     diff,
     generate,
+    history,
     imatrix,
     inspect,
     models,
@@ -51,6 +52,7 @@ def cli(ctx: click.Context) -> None:
 COMMANDS = (
     chat.chat, generate.generate, serve.serve, batch.batch, perplexity.perplexity, compare.compare, report.report,
     bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
+    history.history,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -1,6 +1,7 @@
 """`subbyte chat`: a conversation at the terminal, or one question from a pipe answered with plain text."""
 
 import io
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
+from subbyte.cli.repl.keeper import FILE, Keeper, data_folder
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.settings import sampling_from, sampling_options
@@ -22,13 +24,21 @@ if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningStart
+    from subbyte.runtime.conversations.records import Conversation
     from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()
-@options.model_argument(default=options.DEFAULT_MODEL)
+@options.model_argument(required=False)
+@click.option("--continue", "goes_on", is_flag=True, help="Go on with the last conversation, with its model.")
+@click.option("--session", metavar="NAME", help="Go on with the conversation of that name, or begin it.")
+@click.option(
+    "--save/--no-save", "saves", default=None,
+    help="Keep the conversation, for --continue and `subbyte history`; default: at a terminal, and with --session and "
+    "--continue.",
+)  # fmt: skip
 @click.option("--system", "--system-prompt", "-sys", metavar="TEXT", help="System prompt.")
 @options.ctx_size_option(help="Context size in tokens; default: the model's context length, as far as memory allows.")
 @options.predict_option
@@ -57,7 +67,8 @@ if TYPE_CHECKING:
 @options.verbose_option
 @options.debug_option
 def chat(
-    model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
+    model: str | None, goes_on: bool, session: str | None, saves: bool | None, system: str | None,
+    n_ctx: int | None, max_tokens: int | None, threads: int | None,
     activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None, draft: str,
     thinking: bool | None, reasoning_budget: int | None,
     reasoning: "ReasoningStart", hide_thinking: bool, template_file: str | None, preset: str | None,
@@ -66,7 +77,8 @@ def chat(
 ) -> None:  # fmt: skip
     """Chat with a model.
 
-    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; without it, smollm2.
+    MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; without it, smollm2, or that of the
+    conversation that is continued.
 
     Text from a pipe is one question, and stdout gets the answer and nothing else; -o json is for a pipe only:
 
@@ -78,9 +90,14 @@ def chat(
     from subbyte.runtime.template import helper as template_helper
 
     template_helper.start()  # it gets ready while the model is loaded
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    asked = goes_on or session is not None
+    keeper = Keeper(data_folder() / FILE, saves=interactive or asked if saves is None else saves)
+    with options.usage_errors():
+        resumed = keeper.begin_with(session, last=goes_on) if asked else None
+    model = model or (resumed.model if resumed else options.DEFAULT_MODEL)
     best = recommended(model)
     chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and output != "text":
         raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
     template = None if template_file is None else read_text(template_file)
@@ -100,12 +117,17 @@ def chat(
                 activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,
                 template=template, reasoning=reasoning, draft=drafter,
             )  # fmt: skip
-        with conversation:
+        with conversation, keeper:
+            keeper.hold_with(os.path.abspath(model) if os.path.exists(model) else model, str(loaded.path))
+            if resumed is not None:
+                keeper.resume(conversation, resumed)
+                if system is not None:
+                    conversation.system = system
             if interactive:
                 presets = loaded.presets if template is None else {}  # which go by the file's template
-                _talk(conversation, loaded, model, presets, hide_thinking)
+                _talk(conversation, keeper, loaded, model, presets, hide_thinking, resumed)
             else:
-                reply = _answer(conversation, question, _reasoning(hide_thinking, verbose), output)
+                reply = _answer(conversation, keeper, question, _reasoning(hide_thinking, verbose), output)
                 if output == "json":
                     print_json({"model": model, "prompt": question, **reply.to_dict()})
                 _explain(reply, verbose)
@@ -120,11 +142,22 @@ def _question() -> str:
     return question
 
 
-def _answer(conversation: "Chat", question: str, reasoning: Reasoning | None, output: options.Output) -> "Reply":
+def _answer(
+    conversation: "Chat", keeper: Keeper, question: str, reasoning: Reasoning | None, output: options.Output
+) -> "Reply":
     """Answers one question; as text, it goes to stdout while it is generated."""
     answer = conversation.stream(question)
-    show(answer, sys.stdout if output == "text" else io.StringIO(), reasoning)
+    try:
+        _keep(keeper, conversation)
+        show(answer, sys.stdout if output == "text" else io.StringIO(), reasoning)
+    finally:
+        _keep(keeper, conversation)
     return answer.reply
+
+
+def _keep(keeper: Keeper, conversation: "Chat") -> None:
+    if trouble := keeper.keep(conversation):
+        note(trouble, verbose=True)
 
 
 def _explain(reply: "Reply", verbose: bool) -> None:
@@ -145,25 +178,27 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
 
 
 def _talk(
-    conversation: "Chat", model: "Model", name: str, presets: "Mapping[str, Preset]", hide_thinking: bool
-) -> None:
+    conversation: "Chat", keeper: Keeper, model: "Model", name: str, presets: "Mapping[str, Preset]",
+    hide_thinking: bool, resumed: "Conversation | None",
+) -> None:  # fmt: skip
     """Holds the conversation at the terminal."""
-    from platformdirs import user_data_path
-
     from subbyte.cli.repl.context import ReplContext
+    from subbyte.cli.repl.conversations import show_resumed
     from subbyte.cli.repl.prompt import open_prompt
     from subbyte.cli.repl.repl import HINT, run
 
-    data = user_data_path("subbyte", appauthor=False)
+    data = data_folder()
     short = Path(name).stem if "/" in name else name
     info = model.info
     details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
     context = ReplContext(
-        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking
+        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking, keeper=keeper
     )
     read = open_prompt(context, data / "history")
     context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
     if presets:
         context.say(f"presets: {', '.join(presets)} (/preset)")
     context.say(HINT)
+    if resumed is not None:
+        show_resumed(context, resumed)
     run(context, read)

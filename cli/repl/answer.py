@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.stream import show
-from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.cli.terminal.interrupt import no_interrupt, one_interrupt
 
 if TYPE_CHECKING:
     from subbyte.runtime.generation.events import Reply
@@ -22,15 +22,28 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
     try:
         with context.keyboard.listening(), one_interrupt():
             generation = start()
+            with no_interrupt():
+                context.keep()  # the question: whatever ends the process, no more than the answer is lost
             show(generation, context.out, reasoning)
     except KeyboardInterrupt:
         context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
-        context.say(f"(stopped; {_what_next(context)})")
+        context.say(f"(stopped {_what_stays(context, generation)})")
     context.hide_thinking = reasoning.hidden
     if generation is not None:
         _count(context, generation.reply)
     context.out.write("\n")
     context.out.flush()
+
+
+def _what_stays(context: ReplContext, generation: "Generation | None") -> str:
+    """What a stop kept, and what can be done with that."""
+    if generation is None:
+        return "before it began; nothing was changed"
+    if context.chat.unanswered is not None:
+        return "while it was read; the question is kept: /regen answers it"
+    if generation.reply.text or generation.reply.thinking:
+        return "early; what came is kept: /continue goes on, /undo takes it back"
+    return "before anything came; the old answer is kept"
 
 
 def _count(context: ReplContext, reply: "Reply") -> None:

@@ -2,11 +2,12 @@
 
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from subbyte.cli.repl.keeper import Keeper
 from subbyte.cli.repl.keyboard import Keyboard
 from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.runtime.text import one_line, spelt_out
@@ -30,6 +31,8 @@ class ReplContext:
     presets: "Mapping[str, Preset]" = field(default_factory=dict)
     hide_thinking: bool = False  # as it was chosen last
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(sys.stdin))
+    keeper: Keeper = field(kw_only=True)
+    ask: Callable[[str], str] = input  # the answer to a question of ours; EOFError and KeyboardInterrupt: none
     n_generated: int = 0  # tokens of all answers of this session
     seconds: float = 0.0  # and the time their generation took
 
@@ -48,6 +51,11 @@ class ReplContext:
         first, *others = textwrap.wrap(text, max(room, MIN_COLUMN), break_on_hyphens=False) or [""]
         for line in (label + first, *(" " * len(label) + other for other in others)):
             self.line(line)
+
+    def keep(self) -> None:
+        """Writes what is new of the conversation to the store; a line says where that fails."""
+        if trouble := self.keeper.keep(self.chat):
+            self.say(trouble)
 
     def show_thinking(self) -> None:
         """Prints the reasoning before the last answer."""

@@ -41,6 +41,22 @@ class Keyboard:
             self._before = None
 
     @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within, the terminal is as it was before `quiet`: for another program that reads it."""
+        import termios
+
+        terminal = self._terminal()
+        if terminal is None or self._before is None:
+            yield
+            return
+        fd, mode = terminal
+        try:
+            termios.tcsetattr(fd, termios.TCSADRAIN, self._before)
+            yield
+        finally:
+            termios.tcsetattr(fd, termios.TCSADRAIN, mode)
+
+    @contextmanager
     def listening(self) -> Iterator[None]:
         """Within, `presses` sees keys; however it is left the terminal is as before, at Ctrl-Z as before `quiet`."""
         terminal = self._terminal()

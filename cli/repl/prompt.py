@@ -21,11 +21,13 @@ from prompt_toolkit.styles import Style
 
 from subbyte.cli.repl.blocks import is_open_block
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.conversations import N_LISTED
 from subbyte.cli.repl.presets import describe
 from subbyte.cli.repl.saved_chats import saved_names
 from subbyte.cli.repl.settings import SETTINGS
 from subbyte.cli.repl.slash_commands import COMMANDS
 from subbyte.cli.repl.toolbar import toolbar
+from subbyte.errors import SubbyteError
 
 PROMPT, CONTINUATION = ">>> ", "... "
 N_OTHER_ROWS = 2  # of the bottom line, and of a search in the history
@@ -44,8 +46,10 @@ STYLE = Style.from_dict(
 def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
     """A function that reads one input from the terminal.
 
-    From now on SIGTERM ends the process by SystemExit, so that the terminal is given back as it was.
+    From now on `context.ask` reads there, too, and SIGTERM ends the process by SystemExit, so that the terminal is
+    given back as it was.
     """
+    context.ask = ask
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     session: PromptSession[str] = PromptSession(
         [("class:prompt", PROMPT)],
@@ -70,6 +74,12 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
         return session.prompt()
 
     return read
+
+
+def ask(question: str) -> str:
+    """Reads the answer to a question of ours, which no history keeps."""
+    session: PromptSession[str] = PromptSession(history=InMemoryHistory())
+    return session.prompt([("class:prompt", question)], style=STYLE)
 
 
 def fit_menu(session: PromptSession[str], rows: int) -> None:
@@ -141,9 +151,19 @@ class CommandCompleter(Completer):
             return [("on", ""), ("off", ""), ("show", "the reasoning before the last answer")]
         if command == "/preset":
             return [(name, describe(preset)) for name, preset in self._context.presets.items()]
-        if command in ("/load", "/save"):
+        if command == "/save":
             return [(name, "") for name in saved_names(self._context.chats_dir)]
+        if command in ("/load", "/delete"):
+            return self._conversations(command == "/load")
         return []
+
+    def _conversations(self, files: bool) -> list[tuple[str, str]]:
+        """Names of kept conversations; where they can't be read, none."""
+        saved = [(name, "a file") for name in saved_names(self._context.chats_dir)] if files else []
+        try:
+            return [*((each.name, each.first) for each in self._context.keeper.store.recent(N_LISTED)), *saved]
+        except SubbyteError:
+            return saved
 
 
 class _SafeHistory(FileHistory):

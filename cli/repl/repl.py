@@ -35,6 +35,8 @@ def run(context: ReplContext, read: Callable[[], str]) -> None:
                 context.say(f"error: {error}")
             except OSError as error:
                 context.say(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}")
+            finally:
+                context.keep()
 
 
 def _take(context: ReplContext, text: str) -> None:

@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from subbyte.cli.repl import conversations
 from subbyte.cli.repl.answer import answer
 from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.presets import apply_preset, list_presets
-from subbyte.cli.repl.saved_chats import load, save
+from subbyte.cli.repl.rewriting import edit, retry, undo
+from subbyte.cli.repl.saved_chats import export, load, save
 from subbyte.cli.repl.settings import BY_NAME, ON_OFF, RANDOM, SETTINGS, changed, default
 
 
@@ -64,6 +66,7 @@ def _help(context: ReplContext, _: str) -> None:
 
 def _clear(context: ReplContext, _: str) -> None:
     context.chat.clear()
+    context.keeper.begin()
     context.say("conversation cleared")
 
 
@@ -161,9 +164,20 @@ COMMANDS = {
     "/show": Command("/show", "show model, context and settings", _show),
     "/regen": Command("/regen", "answer the last message again", _regen),
     "/continue": Command("/continue", "go on with an answer that was cut or stopped", _continue),
-    "/clear": Command("/clear", "clear the conversation", _clear),
-    "/save": Command("/save NAME", "save the conversation (or ./talk.json); --overwrite behind it replaces one", save),
-    "/load": Command("/load NAME", "load a saved conversation", load),
+    "/retry": Command("/retry SETTINGS", "answer it again with other settings for once: temp=0.9 think=off", retry),
+    "/undo": Command("/undo", "take back the last message and its answer", undo),
+    "/edit": Command("/edit [N]", "edit your last message but N - 1 in $EDITOR, and answer again from there", edit),
+    "/fork": Command("/fork [NAME]", "go on in a copy; the conversation stays as it is", conversations.fork),
+    "/branch": Command(
+        "/branch [N]", "list what edits and repeats left behind; go back to one", conversations.branches
+    ),
+    "/clear": Command("/clear", "begin a new conversation", _clear),
+    "/sessions": Command("/sessions", "list the kept conversations", conversations.sessions),
+    "/name": Command("/name [NAME]", "show or change the conversation's name", conversations.name),
+    "/load": Command("/load [NAME]", "resume a kept conversation by name or number, or a saved file", load),
+    "/delete": Command("/delete NAME", "delete a kept conversation", conversations.delete),
+    "/save": Command("/save NAME", "save the conversation as a file (or ./talk.json)", save),
+    "/export": Command("/export md|json [FILE]", "write the conversation to the screen or a file", export),
     "/stats": Command("/stats", "tokens and speed of the last answer", _stats),
     "/bye": Command("/bye", "leave", _bye),
 }

@@ -70,7 +70,7 @@ class ChatState(Handle):
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.logprobs, self.processors, self.timeout = options.logprobs, options.processors, options.timeout
         self.variables = dict(variables or {})
-        self._system = _system_text(system)
+        self._system = checked_system(system)
         self._begins_open = arguments.choice("reasoning", reasoning, get_args(ReasoningStart)) == "open"
         if self._begins_open and reasoning_format.tags is None:
             reasoning_format = replace(reasoning_format, tags=KNOWN_TAGS[0])
@@ -107,12 +107,12 @@ class ChatState(Handle):
 
         Results of tools that nothing was answered to stay: `reply` goes on with them.
         """
-        waiting = self._waiting
+        waiting = self.waiting
         return waiting[-1].content if waiting else None
 
     @property
-    def _waiting(self) -> Sequence[Message]:
-        """The messages behind the last answer."""
+    def waiting(self) -> Sequence[Message]:
+        """The messages behind the last answer that nothing was answered to yet: a question, or results of tools."""
         if self._answer is None:
             return self._history.waiting
         asked_anew = len(self._asked) <= len(self._history.messages)
@@ -125,7 +125,7 @@ class ChatState(Handle):
 
     @system.setter
     def system(self, text: str | None) -> None:
-        system = _system_text(text)
+        system = checked_system(text)
         with self._lock:
             self._settle()
             self._system = system
@@ -281,10 +281,11 @@ class ChatState(Handle):
         if self._follows is not None and self._came(self._answer):
             reply, message = self._answer.reply, self.messages[-1]
             self._ended = _Ended(*self._follows, self._answer.tokens, message, reply.stop_reason)
-        self._history = History([*self.messages, *self._waiting])
+        self._history = History([*self.messages, *self.waiting])
         self._seen = self._answer.prompt + self._answer.tokens
         self._last, self._answer = self._answer.reply, None
 
 
-def _system_text(text: str | None) -> str | None:
+def checked_system(text: str | None) -> str | None:
+    """System text as it is kept: real Unicode, None for an empty one."""
     return None if text is None else clean(arguments.text("system", text)) or None

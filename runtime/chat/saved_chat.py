@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from subbyte.errors import ResourceError, SubbyteError
-from subbyte.runtime.chat.messages import Message, checked_messages, clean
+from subbyte.runtime.chat.messages import Message, begin_with, clean
 from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, read_regular
 from subbyte.runtime.text import printable
 
@@ -22,7 +22,7 @@ def write_conversation(
     path: str | os.PathLike[str], system: str | None, messages: Sequence[Message], *, overwrite: bool = False
 ) -> None:
     """Write a conversation; an older file stays as it was if that fails. Raises FileExists and ResourceError."""
-    data = {"format": _FORMAT, "version": _VERSION, "system": system, "messages": [_row(m) for m in messages]}
+    data = conversation_data(system, messages)
     try:
         with (
             atomic_write(path, SAVED_CHAT, overwrite=overwrite, sync=True, mode=0o600) as temporary,
@@ -33,6 +33,11 @@ def write_conversation(
     except OSError as error:
         name = printable(str(path))
         raise ResourceError(f"{name}: the conversation can't be saved: {error.strerror or error}") from error
+
+
+def conversation_data(system: str | None, messages: Sequence[Message]) -> dict[str, Any]:
+    """What the file holds, as JSON has it."""
+    return {"format": _FORMAT, "version": _VERSION, "system": system, "messages": [_row(m) for m in messages]}
 
 
 def _row(message: Message) -> dict[str, Any]:
@@ -74,10 +79,7 @@ def _checked(data: Any) -> tuple[str | None, list[Message]]:
         raise ValueError('"messages" must be a list')
     if version == 1:
         _check_turns(messages)
-    checked = checked_messages(messages)
-    if checked and checked[-1].role != "assistant":
-        raise ValueError(f"its last message is of role {checked[-1].role!r}, but must be the assistant's answer")
-    return clean(system) if system else None, checked
+    return begin_with(clean(system) if system else None, messages)
 
 
 def _check_turns(messages: Sequence[Any]) -> None:

@@ -72,6 +72,7 @@ RUNTIME = {
     "inspect": _LOW | {"gguf", "source", "store"},
     "scheduler": {"generation", "handles", "session", "types"},
     "opened_model": _LOW | {"gguf", "scheduler", "session", "tokenizer"},
+    "conversations": {"arguments", "chat", "files", "records", "text"},
     "model": _LOW
     | {
         "chat",

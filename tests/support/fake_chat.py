@@ -10,7 +10,7 @@ import io
 import itertools
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from subbyte.errors import ContextOverflow
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.presets import Preset
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
+from subbyte.runtime.chat.settings import ChatSettings
 from subbyte.runtime.generation.events import (
     Done,
     Event,
@@ -82,6 +83,7 @@ class FakeChat:
         self.system: str | None = None
         self.sampling, self.go = Sampling(), go
         self._messages: list[Message] = []
+        self._before: list[Message] = []  # the answer that is made again
         self._answer: FakeAnswer | None = None
 
     def __enter__(self) -> "FakeChat":
@@ -91,14 +93,27 @@ class FakeChat:
         pass
 
     @property
-    def messages(self) -> list[Message]:
+    def _said(self) -> list[Message]:
         answer = self._answer
-        return [*self._messages, Message("assistant", answer.text, answer.thinking)] if answer else self._messages
+        if answer and (answer.text or answer.thinking):
+            return [*self._messages, Message("assistant", answer.text, answer.thinking)]
+        return [*self._messages, *self._before]
+
+    @property
+    def messages(self) -> list[Message]:
+        return self._said[: len(self._said) - len(self.waiting)]
+
+    @property
+    def waiting(self) -> list[Message]:
+        return [message for message in self._said[-1:] if message.role == "user"]
 
     @property
     def unanswered(self) -> str | None:
-        answer = self._answer
-        return self._messages[-1].content if answer and not (answer.text or answer.thinking) else None
+        return self.waiting[-1].content if self.waiting else None
+
+    @property
+    def settings(self) -> ChatSettings:
+        return ChatSettings(self.sampling, "int8", "f16", self.n_ctx, None, (), self.system, self.thinking, None)
 
     @property
     def last(self) -> Reply | None:
@@ -111,20 +126,36 @@ class FakeChat:
     def stream(self, text: str) -> FakeAnswer:
         if text.startswith("fail"):
             raise ContextOverflow("the context of 1000 tokens is full")
-        self._messages = [*self.messages, Message("user", text)]
+        self._messages, self._before = [*self.messages, Message("user", text)], []
         self._answer = FakeAnswer(self._events(text), "length" if text.startswith("cut") else "eog")
         return self._answer
 
     def regenerate(self) -> FakeAnswer:
         if not self._messages:
             raise ValueError("nothing was said yet")
+        said = self._said
+        self._before = said[-1:] if said[-1].role == "assistant" else []
+        self._messages = said[: len(said) - len(self._before)]
         self._answer = FakeAnswer(self._events("again: " + self._messages[-1].content))
         return self._answer
+
+    def undo(self) -> str:
+        said = self._said
+        places = [i for i, message in enumerate(said) if message.role == "user"]
+        if not places:
+            raise ValueError("there is nothing to take back: nothing was said yet")
+        self.resume(said[: places[-1]], system=self.system)
+        return said[places[-1]].content
+
+    def resume(self, messages: Sequence[Message], *, system: str | None = None) -> None:
+        self._messages, self._before, self._answer, self.system = list(messages), [], None, system
 
     def continue_answer(self) -> FakeAnswer:
         if self._answer is None:
             raise ValueError("there is no answer to continue: nothing was said yet")
+        said = self._answer.text
         self._answer = FakeAnswer([TextDelta("and so on")])
+        self._answer.text = said
         return self._answer
 
     def _events(self, text: str) -> Iterator[Event]:
@@ -156,13 +187,13 @@ class FakeChat:
             yield from self._numbers()
 
     def clear(self) -> None:
-        self._messages, self._answer = [], None
+        self.resume([], system=self.system)
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         write_conversation(path, None, self.messages, overwrite=overwrite)
 
     def load(self, path: Path) -> None:
-        self._messages, self._answer = read_conversation(path)[1], None
+        self.resume(read_conversation(path)[1])
 
 
 def as_chat(fake: FakeChat) -> "Chat":
@@ -171,8 +202,12 @@ def as_chat(fake: FakeChat) -> "Chat":
 
 
 def talk(data: Path, *inputs: str | BaseException, chat: FakeChat | None = None, **options: Any) -> str:
-    """The whole output of a chat with these inputs; an exception among them is raised at the prompt."""
+    """The whole output of a chat with these inputs; an exception among them is raised at the prompt.
+
+    What the chat asks is answered by the next input.
+    """
     from subbyte.cli.repl.context import ReplContext
+    from subbyte.cli.repl.keeper import FILE, Keeper
     from subbyte.cli.repl.repl import run
 
     script = iter([*inputs, EOFError()])
@@ -184,20 +219,43 @@ def talk(data: Path, *inputs: str | BaseException, chat: FakeChat | None = None,
         return item
 
     out = io.StringIO()
-    run(ReplContext(as_chat(chat or FakeChat()), "fake", "fake: no model", data / "chats", out, **options), read)
+
+    def ask(question: str) -> str:
+        out.write(question + "\n")
+        return read()
+
+    keeper = options.pop("keeper", None) or Keeper(data / FILE)
+    keeper.hold_with("fake", "/models/fake.gguf")
+    with keeper:
+        context = ReplContext(
+            as_chat(chat or FakeChat()),
+            "fake",
+            "fake: no model",
+            data / "chats",
+            out,
+            keeper=keeper,
+            ask=ask,
+            **options,
+        )
+        run(context, read)
     return out.getvalue()
 
 
 def main() -> None:
     """Talks at the terminal."""
     from subbyte.cli.repl.context import ReplContext
+    from subbyte.cli.repl.keeper import FILE, Keeper
     from subbyte.cli.repl.prompt import open_prompt
     from subbyte.cli.repl.repl import run
 
     data = Path(sys.argv[1])
     chat = FakeChat(data / "go")
-    context = ReplContext(as_chat(chat), "smollm2", "smollm2: a fake", data / "chats", sys.stdout, PRESETS)
-    run(context, open_prompt(context, data / "history"))
+    with Keeper(data / FILE) as keeper:
+        keeper.hold_with("smollm2", "/models/smollm2.gguf")
+        context = ReplContext(
+            as_chat(chat), "smollm2", "smollm2: a fake", data / "chats", sys.stdout, PRESETS, keeper=keeper
+        )
+        run(context, open_prompt(context, data / "history"))
     print("left the chat")
 
 

@@ -1,0 +1,111 @@
+"""The chat's conversation in the store: what goes wrong there is a line, and the chat goes on."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from subbyte.errors import SubbyteError
+
+if TYPE_CHECKING:
+    from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.messages import Message
+    from subbyte.runtime.conversations.recording import Recording
+    from subbyte.runtime.conversations.records import Conversation
+    from subbyte.runtime.conversations.store import ConversationStore
+
+FILE = "conversations.db"  # in the user's data folder
+
+
+def data_folder() -> Path:
+    """Where what the user said is kept."""
+    from platformdirs import user_data_path
+
+    return user_data_path("subbyte", appauthor=False)
+
+
+class Keeper:
+    """Keeps the conversation of a chat, and finds others. SQLite is imported and opened when first needed.
+
+    file: the store's. saves: False only reads it, as after --no-save. A context manager, which closes it.
+    """
+
+    def __init__(self, file: Path, *, saves: bool = True) -> None:
+        self.saves = saves
+        self.listed: Sequence[Conversation] = ()  # what /sessions showed last, for the numbers of its lines
+        self._file, self._held_with = file, ("", "")
+        self._trouble = ""  # why the conversation is not kept now
+
+    def __enter__(self) -> "Keeper":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "store" in self.__dict__:
+            self.store.close()
+
+    @cached_property
+    def store(self) -> "ConversationStore":
+        """All kept conversations."""
+        from subbyte.runtime.conversations.store import ConversationStore
+
+        return ConversationStore(self._file)
+
+    @cached_property
+    def recording(self) -> "Recording":
+        """The conversation of this chat. Raises ValueError where it is not to be kept."""
+        from subbyte.runtime.conversations.recording import Recording
+
+        if not self.saves:
+            raise ValueError("this chat is not saved (--no-save)")
+        return Recording(self.store, *self._held_with)
+
+    def hold_with(self, model: str, path: str) -> None:
+        """Says what answers from now on: the model's name as the user wrote it, and its file."""
+        self._held_with = (model, path)
+        if "recording" in self.__dict__:
+            self.recording.model, self.recording.path = model, path
+
+    def begin_with(self, name: str | None, *, last: bool) -> "Conversation | None":
+        """The conversation to go on with: of that name, or the last one. None where a new one begins, of that name.
+
+        Raises ValueError for an unfit name and where both are asked for.
+        """
+        if last and name is not None:
+            raise ValueError("--continue goes on with the last conversation, --session with another; give one of them")
+        if name is None:
+            return next(iter(self.store.recent(1)), None)
+        found = self.store.named(name)
+        if found is None and self.saves:
+            self.recording.begin(name)
+        return found
+
+    def resume(self, chat: "Chat", conversation: "Conversation", head: int | None = None) -> None:
+        """Goes on with a kept conversation, or with that branch of it: its messages become the chat's."""
+        kept = self.store.messages(conversation, head)
+        chat.resume([each.message for each in kept], system=conversation.system)
+        if self.saves:
+            self.recording.resume(conversation, kept)
+
+    def begin(self) -> None:
+        """Lets the next message begin a new conversation."""
+        if "recording" in self.__dict__:
+            self.recording.begin()
+
+    def keep(self, chat: "Chat") -> str:
+        """Writes what is new; a line for the user where that begins or ceases to fail, else nothing."""
+        messages = everything(chat)
+        if not self.saves or (not messages and "recording" not in self.__dict__):  # nothing was said yet
+            return ""
+        before, self._trouble = self._trouble, ""
+        try:
+            self.recording.keep(messages, chat.settings.to_dict())
+        except SubbyteError as error:
+            self._trouble = str(error)
+        if self._trouble == before:
+            return ""
+        return f"(not saved: {self._trouble}; the chat goes on)" if self._trouble else "(saved again)"
+
+
+def everything(chat: "Chat") -> "list[Message]":
+    """All messages of a conversation, a question that waits for its answer included."""
+    return [*chat.messages, *chat.waiting]

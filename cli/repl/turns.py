@@ -1,0 +1,54 @@
+"""The last turns of a conversation that is resumed, as they stood on the screen."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.keeper import everything
+from subbyte.runtime.text import spelt_out
+
+if TYPE_CHECKING:
+    from subbyte.runtime.chat.messages import Message
+
+N_TURNS = 2
+N_LINES = 12  # of a message that is shown
+
+
+def show_last_turns(context: ReplContext) -> None:
+    """Prints the last questions with their answers, and says how much came before them."""
+    messages = everything(context.chat)
+    shown = _last_turns(messages)
+    earlier = len(messages) - len(shown)
+    if earlier:
+        context.say(f"({earlier} earlier message{'s' if earlier != 1 else ''}; /export md shows all)")
+    for message in shown:
+        _show(context, message)
+
+
+def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
+    """From the last but one question on."""
+    questions = [i for i, message in enumerate(messages) if message.role == "user"]
+    return messages[questions[-N_TURNS:][0] :] if questions else messages[-N_TURNS:]
+
+
+def _show(context: ReplContext, message: "Message") -> None:
+    if message.role == "user":
+        context.out.write(_cut(message.content, ">>> ", "... ") + "\n")
+        return
+    if message.role == "tool":
+        context.out.write(_cut(message.content, f"{message.name}: ", "  ") + "\n")
+        return
+    for call in message.tool_calls:
+        context.line(f"calls {call.name}")
+    if message.content.strip():
+        context.out.write(_cut(message.content, "", "") + "\n")
+    context.out.write("\n")
+
+
+def _cut(text: str, first: str, others: str) -> str:
+    """The text with its first lines behind marks; of one that has more, how many are left out."""
+    lines = spelt_out(text.strip()).split("\n")
+    left = len(lines) - N_LINES
+    if left > 1:
+        lines = [*lines[:N_LINES], f"({left} more lines)"]
+    return "\n".join((others if i else first) + line for i, line in enumerate(lines))

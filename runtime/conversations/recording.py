@@ -1,0 +1,98 @@
+"""One conversation kept as it goes: told its messages whenever they may have changed, it writes what is new."""
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.conversations import writes
+from subbyte.runtime.conversations.names import checked_name
+from subbyte.runtime.conversations.records import Conversation, KeptMessage
+from subbyte.runtime.conversations.store import ConversationStore
+
+
+class Recording:
+    """Keeps a conversation in the store. Nothing is written before its first message.
+
+    Told all messages each time, it finds what has become of those it has kept: more of them, fewer, others from
+    somewhere on (which is a new branch), a longer last answer (which takes the shorter one's place). So whatever
+    changed a conversation is kept, and what could not be written once is written the next time. model, path: the
+    model's name as the user wrote it, and its file; may be changed.
+    """
+
+    def __init__(self, store: ConversationStore, model: str, path: str) -> None:
+        self.store, self.model, self.path = store, model, path
+        self._name: str | None = None
+        self._id: int | None = None
+        self._kept: list[tuple[int, Message]] = []
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """The conversation as it is kept; None before its first message, and where it was deleted."""
+        return None if self._id is None else self.store.with_id(self._id)
+
+    def begin(self, name: str | None = None) -> None:
+        """Lets the next message begin a new conversation. Raises ValueError for an unfit name and one that is taken."""
+        if name is not None:
+            name = self.store.free_name(name)
+        self._name, self._id, self._kept = name, None, []
+
+    def resume(self, conversation: Conversation, kept: Sequence[KeptMessage]) -> None:
+        """Goes on with a kept conversation, behind these of its messages."""
+        self._name, self._id = None, conversation.id
+        self._kept = [(each.id, each.message) for each in kept]
+
+    def rename(self, name: str) -> str:
+        """Names the conversation, also before it begins; the name as it is kept. Raises ValueError as `begin`."""
+        found = self.conversation
+        if found is not None:
+            return self.store.rename(found, name)
+        self.begin(name)
+        return checked_name(name)
+
+    def fork(self, name: str | None = None) -> None:
+        """Goes on in a copy of the branch in use. Raises ValueError as `begin`, and before the first message."""
+        origin = self.conversation
+        if origin is None:
+            raise ValueError("there is nothing to fork: nothing was said yet")
+        if name is not None:
+            name = self.store.free_name(name)
+        with self.store.writing() as database:
+            id, copies = writes.copy(database, origin, name, [id for id, _ in self._kept])
+        self._name, self._id = None, id
+        self._kept = [(new, message) for new, (_, message) in zip(copies, self._kept, strict=True)]
+
+    def keep(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> None:
+        """Writes what is new. settings: what the conversation is held with now.
+
+        Raises ResourceError where nothing could be written; then all is as before.
+        """
+        pairs = zip(self._kept, messages, strict=False)
+        n_same = sum(1 for _ in takewhile(lambda pair: pair[0][1] == pair[1], pairs))
+        if n_same == len(messages) == len(self._kept):
+            return
+        with self.store.writing() as database:
+            setup = writes.setup(database, self.model, self.path, settings)
+            id, kept = self._id, self._kept
+            if id is None or not writes.exists(database, id):
+                id, kept, n_same = writes.conversation(database, self._name, messages, setup), [], 0
+            new = list(messages[n_same:])
+            left = kept[n_same:]
+            kept = kept[:n_same]
+            if new and len(left) == 1 and _goes_on(left[0][1], new[0]):
+                writes.change(database, left[0][0], new[0], setup)
+                kept.append((left[0][0], new.pop(0)))
+            for message in new:
+                kept.append((writes.message(database, id, kept[-1][0] if kept else None, message, setup), message))
+            writes.point(database, id, kept[-1][0] if kept else None, len(kept), setup)
+        self._id, self._kept, self._name = id, kept, None
+
+
+def _goes_on(old: Message, new: Message) -> bool:
+    """Whether an answer is another one with more behind it."""
+    return (
+        old.role == new.role == "assistant"
+        and new.content.startswith(old.content)
+        and new.thinking.startswith(old.thinking)
+        and new.tool_calls[: len(old.tool_calls)] == old.tool_calls
+    )

@@ -1,0 +1,179 @@
+"""All kept conversations: listed, found by name, searched, read, renamed, deleted."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from subbyte.runtime.conversations import rows
+from subbyte.runtime.conversations.database import has_words, open_database, store_errors, writing
+from subbyte.runtime.conversations.names import checked_name
+from subbyte.runtime.conversations.records import Branch, Conversation, Hit, KeptMessage
+from subbyte.runtime.text import did_you_mean
+
+RECENT = rows.CONVERSATION + "ORDER BY c.changed DESC, c.id DESC LIMIT ?"
+_N_NAMES = 1000  # the newest names, which a wrong one is compared with
+_BRANCH = """
+WITH RECURSIVE branch (id, parent, depth) AS (
+  SELECT id, parent, 0 FROM message WHERE id = ? AND conversation = ?
+  UNION ALL SELECT m.id, m.parent, depth + 1 FROM branch b JOIN message m ON m.id = b.parent AND m.id < b.id
+)
+"""  # a parent is older than what follows it: no circle, whatever the file holds
+
+
+class ConversationStore:
+    """The conversations in the file at `path`, which is opened when first needed and made when first written to.
+
+    Several processes may use it at once. All methods raise ResourceError for what SQLite or the system refuses, and
+    SubbyteError for rows that hold something else than conversations.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._database: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Closes the file, if it is open."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def recent(self, n: int | None = None) -> list[Conversation]:
+        """Conversations, those that changed last first; at most n."""
+        return [rows.conversation_of(row) for row in self._all(RECENT, -1 if n is None else n)]
+
+    def count(self) -> int:
+        """How many there are."""
+        found = self._all("SELECT count(*) FROM conversation")
+        return int(found[0][0]) if found else 0
+
+    def names(self, beginning: str, n: int) -> list[str]:
+        """Names that begin so, of those that changed last; at most n."""
+        query = (
+            "SELECT name FROM conversation WHERE substr(name, 1, ?) = ? COLLATE NOCASE ORDER BY changed DESC LIMIT ?"
+        )
+        return [name for (name,) in self._all(query, len(beginning), beginning, n)]
+
+    def named(self, name: str) -> Conversation | None:
+        """The conversation of that name, in capitals or not; None where there is none."""
+        found = self._all(rows.CONVERSATION + "WHERE c.name = ?", " ".join(name.split()))
+        return rows.conversation_of(found[0]) if found else None
+
+    def with_id(self, id: int) -> Conversation | None:
+        """The conversation with that id; None where it was deleted."""
+        found = self._all(rows.CONVERSATION + "WHERE c.id = ?", id)
+        return rows.conversation_of(found[0]) if found else None
+
+    def find(self, name: str) -> Conversation:
+        """The conversation of that name. Raises ValueError where there is none, with names like it."""
+        found = self.named(name)
+        if found is None:
+            raise ValueError(f"no conversation {name} is kept{did_you_mean(name, self.names('', _N_NAMES))}")
+        return found
+
+    def messages(self, conversation: Conversation, head: int | None = None) -> list[KeptMessage]:
+        """Its messages in their order, of the branch in use or of that which ends at `head`."""
+        if head is None:
+            found = self._all("SELECT head FROM conversation WHERE id = ?", conversation.id)
+            head = found[0][0] if found else None
+        query = (
+            _BRANCH + f"SELECT {rows.MESSAGE} FROM branch b JOIN message m ON m.id = b.id "
+            "JOIN setup s ON s.id = m.setup ORDER BY b.depth DESC"
+        )
+        return rows.kept_of(conversation.name, self._all(query, head, conversation.id))
+
+    def branches(self, conversation: Conversation) -> list[Branch]:
+        """Its branches in the order of their last messages."""
+        ends = self._all(
+            "SELECT m.id, m.id IS c.head FROM message m JOIN conversation c ON c.id = m.conversation WHERE c.id = ? "
+            "AND m.id NOT IN (SELECT parent FROM message WHERE conversation = c.id AND parent > 0) ORDER BY m.id",
+            conversation.id,
+        )
+        found = []
+        for head, in_use in ends:
+            kept = self.messages(conversation, head)
+            question = next((each.message.content for each in reversed(kept) if each.message.role == "user"), "")
+            found.append(Branch(head, len(kept), question, kept[-1].time, bool(in_use)))
+        return found
+
+    def search(self, words: str, n: int | None = None) -> list[Hit]:
+        """Conversations with a message that has all these words, or words that begin so; the fittest first, at most n.
+
+        Without SQLite's FTS5 the newest first, and words may begin anywhere. Raises ValueError where there is no word.
+        """
+        wanted = words.split()
+        if not any(map(str.isalnum, "".join(wanted))):
+            raise ValueError("there is no word to look for")
+        found: dict[int, tuple[Any, ...]] = {}
+        for row in self._matches(wanted):
+            found.setdefault(row[0], row)
+            if len(found) == n:
+                break
+        hits = ((self.with_id(id), role, content, created) for id, role, content, created in found.values())
+        return [Hit(conversation, *rest) for conversation, *rest in hits if conversation is not None]
+
+    def _matches(self, words: list[str]) -> list[tuple[Any, ...]]:
+        columns = "SELECT m.conversation, m.role, m.content, m.created FROM "
+        with self._reading() as database:
+            if database is None:
+                return []
+            if has_words(database):
+                query = " ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in words)
+                join = "words w JOIN message m ON m.id = w.rowid WHERE words MATCH ? ORDER BY w.rank, m.id DESC"
+                return database.execute(columns + join, (query,)).fetchall()
+            like = " AND ".join(["instr(lower(m.content), lower(?)) > 0"] * len(words))
+            return database.execute(f"{columns}message m WHERE {like} ORDER BY m.id DESC", words).fetchall()
+
+    def free_name(self, name: str) -> str:
+        """The name as it would be kept. Raises ValueError for an unfit name and one that is taken."""
+        new = checked_name(name)
+        if (other := self.named(new)) is not None:
+            raise ValueError(f"there is a conversation {other.name} already; give another name, or delete that one")
+        return new
+
+    def rename(self, conversation: Conversation, name: str) -> str:
+        """Gives it a name, which is returned as it is kept. Raises ValueError for an unfit or taken one."""
+        found = self.named(name)
+        new = checked_name(name) if found is not None and found.id == conversation.id else self.free_name(name)
+        with self.writing() as database:
+            database.execute("UPDATE conversation SET name = ? WHERE id = ?", (new, conversation.id))
+        return new
+
+    def delete(self, conversation: Conversation) -> None:
+        """Removes it with all of its branches; copies made by a fork stay."""
+        with self.writing() as database:
+            database.execute("DELETE FROM conversation WHERE id = ?", (conversation.id,))
+            database.execute(
+                "DELETE FROM setup WHERE id NOT IN (SELECT setup FROM message UNION SELECT setup FROM conversation)"
+            )
+            if has_words(database):
+                database.execute("INSERT INTO words (words) VALUES ('optimize')")  # else it would keep its words
+        with store_errors(self.path, "written"), self._open() as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still had its text
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction on the file, which is made where it is missing."""
+        with store_errors(self.path, "written"), self._open() as database, writing(database):
+            yield database
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        if self._database is None:
+            self._database = open_database(self.path)
+        yield self._database
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """The open file; None where there is none."""
+        with store_errors(self.path, "read"):
+            if self._database is None and not self.path.exists():
+                yield None
+                return
+            with self._open() as database:
+                yield database
+
+    def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._reading() as database:
+            return [] if database is None else database.execute(query, values).fetchall()

@@ -1,0 +1,212 @@
+"""A conversation kept as it goes: whatever becomes of its messages, the store has them, and what was there before."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from subbyte.errors import ResourceError
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.conversations.recording import Recording
+from subbyte.runtime.conversations.store import ConversationStore
+from subbyte.runtime.tools.call import ToolCall
+
+SETTINGS = {"sampling": {"temperature": 0.5}, "system": "Be brief."}
+
+
+def user(text: str) -> Message:
+    return Message("user", text)
+
+
+def answer(text: str, thinking: str = "") -> Message:
+    return Message("assistant", text, thinking)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ConversationStore:
+    return ConversationStore(tmp_path / "data" / "conversations.db")
+
+
+@pytest.fixture
+def recording(store: ConversationStore) -> Recording:
+    return Recording(store, "tiny", "/models/tiny.gguf")
+
+
+def said(store: ConversationStore, name: str) -> list[str]:
+    return [each.message.content for each in store.messages(store.find(name))]
+
+
+def ways(store: ConversationStore, name: str) -> list[list[str]]:
+    """The contents of all branches."""
+    found = store.find(name)
+    return [[m.message.content for m in store.messages(found, each.head)] for each in store.branches(found)]
+
+
+def test_a_conversation_with_all_that_belongs_to_it(store: ConversationStore, recording: Recording) -> None:
+    calls = Message("assistant", "", "I need it.", (ToolCall("a1", "weather", {"city": "Rome"}),))
+    messages = [user("How is it?"), calls, Message("tool", "20°", tool_call_id="a1", name="weather"), answer("Warm.")]
+    recording.keep(messages, SETTINGS)
+    (found,) = store.recent()
+    assert (found.name, found.first, found.model, found.path) == (
+        "how-is-it",
+        "How is it?",
+        "tiny",
+        "/models/tiny.gguf",
+    )
+    assert (found.system, found.n_messages, found.fork_of, found.settings) == ("Be brief.", 4, None, SETTINGS)
+    kept = store.messages(found)
+    assert [each.message for each in kept] == messages
+    assert {(each.model, str(each.settings)) for each in kept} == {("tiny", str(SETTINGS))}
+    assert found.created <= kept[0].time <= kept[-1].time <= found.changed
+
+
+def test_nothing_is_made_before_something_is_said(store: ConversationStore, recording: Recording) -> None:
+    recording.keep([], SETTINGS)
+    assert not store.path.exists() and store.recent() == [] and store.count() == 0
+    assert recording.conversation is None and store.named("x") is None and store.search("x") == []
+
+
+def test_only_its_owner_may_read_it(store: ConversationStore, recording: Recording) -> None:
+    recording.keep([user("hi")], SETTINGS)
+    files = list(store.path.parent.iterdir())
+    assert len(files) == 3  # the log and its index, too
+    assert [file.stat().st_mode & 0o077 for file in (*files, store.path.parent)] == [0] * 4
+
+
+def test_a_longer_answer_takes_the_place_of_the_shorter_one(store: ConversationStore, recording: Recording) -> None:
+    for messages in ([user("hi")], [user("hi"), answer("half an")], [user("hi"), answer("half an answer")]):
+        recording.keep(messages, SETTINGS)
+    assert ways(store, "hi") == [["hi", "half an answer"]]
+
+
+def test_another_answer_is_a_branch_and_so_is_another_question(store: ConversationStore, recording: Recording) -> None:
+    begin = [user("a"), answer("b")]
+    for more in ([user("c"), answer("d")], [user("c"), answer("e")], [], [user("f"), answer("g")]):
+        recording.keep([*begin, *more], SETTINGS)
+    assert said(store, "a") == ["a", "b", "f", "g"]
+    assert ways(store, "a") == [["a", "b", "c", "d"], ["a", "b", "c", "e"], ["a", "b", "f", "g"]]
+    assert [each.in_use for each in store.branches(store.find("a"))] == [False, False, True]
+    first = store.branches(store.find("a"))[0]
+    recording.resume(store.find("a"), store.messages(store.find("a"), first.head))
+    recording.keep([*begin, user("c"), answer("d"), user("h")], SETTINGS)
+    assert said(store, "a") == ["a", "b", "c", "d", "h"] and len(ways(store, "a")) == 3
+
+
+def test_a_fork_is_a_conversation_of_its_own(store: ConversationStore, recording: Recording) -> None:
+    recording.keep([user("a"), answer("b")], SETTINGS)
+    times = [each.time for each in store.messages(store.find("a"))]
+    recording.fork()
+    recording.keep([user("a"), answer("b"), user("c")], SETTINGS)
+    assert said(store, "a") == ["a", "b"] and said(store, "a-2") == ["a", "b", "c"]
+    fork = store.find("A-2")
+    assert fork.fork_of == "a" and [each.time for each in store.messages(fork)][:2] == times
+    recording.fork("other")
+    assert store.find("other").fork_of == "a-2"
+    store.delete(fork)
+    assert store.find("other").fork_of is None and said(store, "other") == ["a", "b", "c"]
+
+
+def test_names(store: ConversationStore, recording: Recording) -> None:
+    for text in ("What is the capital of France, please?", "what is THE capital of france please", "42", "…", "été"):
+        recording.keep([user(text)], SETTINGS)
+        recording.begin()
+    made = ["what-is-the-capital-of-france", "what-is-the-capital-of-france-2", "chat-42", "chat", "été"]
+    assert [each.name for each in reversed(store.recent())] == made
+    recording.begin("  my   trip ")
+    assert recording.rename("Rome") == "Rome" and recording.conversation is None
+    recording.keep([user("hi")], SETTINGS)
+    assert recording.rename("rome 2") == "rome 2" and recording.rename("ROME 2") == "ROME 2"
+    for name in ("", "7", "a/b", "-x", "x" * 65, "a\x1bb"):
+        with pytest.raises(ValueError, match="must be 1 to 64 characters"):
+            recording.rename(name)
+    with pytest.raises(ValueError, match="there is a conversation chat already; give another name"):
+        recording.rename("Chat")
+    with pytest.raises(ValueError, match=r"no conversation rom2 is kept \(did you mean ROME 2\?\)"):
+        store.find("rom2")
+    assert store.names("what", 9) == made[1::-1]
+
+
+def test_two_chats_in_one_conversation_lose_nothing(store: ConversationStore, recording: Recording) -> None:
+    recording.keep([user("a"), answer("b")], SETTINGS)
+    other_store = ConversationStore(store.path)
+    other = Recording(other_store, "other", "")
+    found = other_store.find("a")
+    other.resume(found, other_store.messages(found))
+    other.keep([user("a"), answer("b"), user("c")], SETTINGS)
+    recording.keep([user("a"), answer("b"), user("d")], SETTINGS)
+    assert ways(store, "a") == [["a", "b", "c"], ["a", "b", "d"]]
+    other_store.delete(found)
+    recording.keep([user("a"), answer("b"), user("d"), answer("e")], SETTINGS)  # it goes on: whole, as a new one
+    assert said(store, "a") == ["a", "b", "d", "e"]
+
+
+def test_what_could_not_be_written_is_written_later(
+    store: ConversationStore, recording: Recording, tmp_path: Path
+) -> None:
+    recording.keep([user("a")], SETTINGS)
+    full = sqlite3.connect(store.path)
+    with store.writing() as database:
+        database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
+    with pytest.raises(ResourceError, match=r"conversations\.db: kept conversations can't be written: .* full"):
+        recording.keep([user("a"), answer("b" * 100_000)], SETTINGS)
+    assert said(store, "a") == ["a"]
+    with store.writing() as database:
+        database.execute("PRAGMA max_page_count = 1000000")
+    recording.keep([user("a"), answer("b" * 100_000), user("c")], SETTINGS)
+    assert said(store, "a") == ["a", "b" * 100_000, "c"]
+    full.close()
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(("ask", "answer", "regen", "longer")), st.text(max_size=9)),
+        st.tuples(st.sampled_from(("undo", "clear", "fork", "again", "branch")), st.integers(0, 9)),
+    ),
+    max_size=25,
+)
+
+
+@given(OPERATIONS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_sequence_of_operations(
+    tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, object]]
+) -> None:
+    """The store has what the chat has after each of them, and every branch that it once had."""
+    store = ConversationStore(tmp_path_factory.mktemp("any") / "db")
+    recording = Recording(store, "tiny", "")
+    messages: list[Message] = []
+    seen: set[tuple[str, ...]] = set()
+    for operation, of in operations:
+        if operation == "ask":
+            messages = [*messages, user(str(of))]
+        elif operation in ("answer", "regen") and messages:
+            messages = [*messages[: None if messages[-1].role == "user" else -1], answer(f"{operation} {of}")]
+        elif operation == "longer" and messages and messages[-1].role == "assistant":
+            seen.discard(tuple(each.content for each in messages))
+            messages = [*messages[:-1], answer(messages[-1].content + str(of))]
+        elif operation == "undo":
+            messages = messages[: max(i for i, m in enumerate([user(""), *messages]) if m.role == "user")]
+            messages = messages[:-1] if messages and messages[-1].role == "user" else messages
+        elif operation == "clear":
+            recording.begin()
+            messages = []
+        elif operation == "fork" and recording.conversation:
+            recording.fork()
+        elif operation == "again" and (all_of_them := store.recent()):
+            found = all_of_them[int(str(of)) % len(all_of_them)]
+            recording.resume(found, kept := store.messages(found))
+            messages = [each.message for each in kept]
+        elif operation == "branch" and recording.conversation and (some := store.branches(recording.conversation)):
+            kept = store.messages(recording.conversation, some[int(str(of)) % len(some)].head)
+            recording.resume(recording.conversation, kept)
+            messages = [each.message for each in kept]
+        recording.keep(messages, SETTINGS)
+        current = recording.conversation
+        assert ([each.message for each in store.messages(current)] if current else []) == messages
+        assert current is None or current.n_messages == len(messages)
+        seen.add(tuple(each.content for each in messages))
+    kept_ways = {tuple(way) for each in store.recent() for way in ways(store, each.name)}
+    assert all(any(way[: len(once)] == once for way in kept_ways) or not once for once in seen)
+    store.close()
