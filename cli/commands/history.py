@@ -88,6 +88,7 @@ def search(words: tuple[str, ...], limit: int, output: options.Output) -> None:
 def show(name: str, branch: int | None, output: options.Output) -> None:
     """Print a conversation."""
     from subbyte.runtime.conversations.export import to_text
+    from subbyte.runtime.conversations.records import system_of
 
     store = _store()
     found, kept, n_branches = _read(store, name, branch)
@@ -95,7 +96,7 @@ def show(name: str, branch: int | None, output: options.Output) -> None:
         messages = [{**each.message.to_dict(), "time": each.time, "model": each.model} for each in kept]
         print_json({**found.to_dict(), "branches": n_branches, "messages": messages})
         return
-    write_line(to_text(found.system, kept).rstrip("\n"))
+    write_line(to_text(system_of(found, kept), kept).rstrip("\n"))
     if n_branches > 1:
         note(f"{found.name} has {n_branches} branches; --branch N shows another one")
 
@@ -103,36 +104,42 @@ def show(name: str, branch: int | None, output: options.Output) -> None:
 @history.command()
 @name_argument()
 @branch_option
-@click.option("--format", "form", type=click.Choice(("md", "json")), default="md", show_default=True, help="Its form.")
+@options.output_option("md", "json")
 @click.option(
     "-f", "--file", type=click.Path(path_type=Path), metavar="FILE", help="Where it is written; default: stdout."
 )
 @options.overwrite_option
 @options.debug_option
-def export(name: str, branch: int | None, form: str, file: Path | None, overwrite: bool) -> None:
+def export(name: str, branch: int | None, output: options.Output, file: Path | None, overwrite: bool) -> None:
     """Write a conversation as Markdown, or as JSON that the chat's /load reads."""
     from subbyte.runtime.conversations.export import exported, write_export
+    from subbyte.runtime.conversations.records import system_of
 
     found, kept, _ = _read(_store(), name, branch)
-    text = exported(form, found.name, found.system, kept)
+    text = exported(output, found.name, system_of(found, kept), kept)
     if file is None:
         write_line(text.rstrip("\n"))
     else:
-        write_export(file, form, text, overwrite=overwrite)
+        write_export(file, output, text, overwrite=overwrite)
 
 
 @history.command()
 @name_argument(nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@options.output_option("text", "json")
 @options.debug_option
-def delete(name: tuple[str, ...], yes: bool) -> None:
+def delete(name: tuple[str, ...], yes: bool, output: options.Output) -> None:
     """Delete conversations, after a question."""
     store = _store()
     with options.usage_errors():
         found = [store.find(each) for each in name]
+    deleted = []
     for each in found:
         if yes or click.confirm(f"delete {one_line(each.name)}, {each.n_messages} messages?", err=True):
             store.delete(each)
+            deleted.append(each.name)
+    if output == "json":
+        print_json({"deleted": deleted})
 
 
 def _store() -> "ConversationStore":

@@ -81,8 +81,10 @@ class Keeper:
 
     def resume(self, chat: "Chat", conversation: "Conversation", head: int | None = None) -> None:
         """Goes on with a kept conversation, or with that branch of it: its messages become the chat's."""
+        from subbyte.runtime.conversations.records import system_of
+
         kept = self.store.messages(conversation, head)
-        chat.resume([each.message for each in kept], system=conversation.system)
+        chat.resume([each.message for each in kept], system=system_of(conversation, kept))
         if self.saves:
             self.recording.resume(conversation, kept)
 
@@ -96,9 +98,10 @@ class Keeper:
         messages = everything(chat)
         if not self.saves or (not messages and "recording" not in self.__dict__):  # nothing was said yet
             return ""
-        before, self._trouble = self._trouble, ""
+        before = self._trouble
         try:
-            self.recording.keep(messages, chat.settings.to_dict())
+            if self.recording.keep(messages, chat.settings.to_dict()):
+                self._trouble = ""
         except SubbyteError as error:
             self._trouble = str(error)
         if self._trouble == before:

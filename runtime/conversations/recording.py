@@ -38,9 +38,12 @@ class Recording:
         self._name, self._id, self._kept = name, None, []
 
     def resume(self, conversation: Conversation, kept: Sequence[KeptMessage]) -> None:
-        """Goes on with a kept conversation, behind these of its messages."""
+        """Goes on with a kept conversation, behind these messages of it: a branch, which is in use from now on."""
         self._name, self._id = None, conversation.id
         self._kept = [(each.id, each.message) for each in kept]
+        if kept and self.store.head(conversation) != kept[-1].id:
+            with self.store.writing() as database:
+                writes.turn_to(database, conversation.id, kept[-1].id, len(kept))
 
     def rename(self, name: str) -> str:
         """Names the conversation, also before it begins; the name as it is kept. Raises ValueError as `begin`."""
@@ -62,15 +65,15 @@ class Recording:
         self._name, self._id = None, id
         self._kept = [(new, message) for new, (_, message) in zip(copies, self._kept, strict=True)]
 
-    def keep(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> None:
-        """Writes what is new. settings: what the conversation is held with now.
+    def keep(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> bool:
+        """Writes what is new; whether anything was. settings: what the conversation is held with now.
 
         Raises ResourceError where nothing could be written; then all is as before.
         """
         pairs = zip(self._kept, messages, strict=False)
         n_same = sum(1 for _ in takewhile(lambda pair: pair[0][1] == pair[1], pairs))
         if n_same == len(messages) == len(self._kept):
-            return
+            return False
         with self.store.writing() as database:
             setup = writes.setup(database, self.model, self.path, settings)
             id, kept = self._id, self._kept
@@ -84,8 +87,10 @@ class Recording:
                 kept.append((left[0][0], new.pop(0)))
             for message in new:
                 kept.append((writes.message(database, id, kept[-1][0] if kept else None, message, setup), message))
-            writes.point(database, id, kept[-1][0] if kept else None, len(kept), setup)
+            writes.turn_to(database, id, kept[-1][0] if kept else None, len(kept))
+            writes.hold_with(database, id, setup)
         self._id, self._kept, self._name = id, kept, None
+        return True
 
 
 def _goes_on(old: Message, new: Message) -> bool:

@@ -29,12 +29,6 @@ class Conversation(Record):
     n_messages: int
     fork_of: str | None
 
-    @property
-    def system(self) -> str | None:
-        """Its system text."""
-        text = self.settings.get("system")
-        return text if isinstance(text, str) else None
-
 
 @dataclass(frozen=True, slots=True)
 class KeptMessage(Record):
@@ -48,6 +42,12 @@ class KeptMessage(Record):
     time: float
     model: str
     settings: Mapping[str, Any]
+
+
+def system_of(conversation: Conversation, kept: Sequence[KeptMessage]) -> str | None:
+    """The system text of a conversation, or of the branch with these messages."""
+    text = (kept[-1] if kept else conversation).settings.get("system")
+    return text if isinstance(text, str) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,11 +72,14 @@ class ConversationStore:
             raise ValueError(f"no conversation {name} is kept{did_you_mean(name, self.names('', _N_NAMES))}")
         return found
 
+    def head(self, conversation: Conversation) -> int | None:
+        """The last message of the branch in use, by its id; None where there is none."""
+        found = self._all("SELECT head FROM conversation WHERE id = ?", conversation.id)
+        return found[0][0] if found else None
+
     def messages(self, conversation: Conversation, head: int | None = None) -> list[KeptMessage]:
         """Its messages in their order, of the branch in use or of that which ends at `head`."""
-        if head is None:
-            found = self._all("SELECT head FROM conversation WHERE id = ?", conversation.id)
-            head = found[0][0] if found else None
+        head = self.head(conversation) if head is None else head
         query = (
             _BRANCH + f"SELECT {rows.MESSAGE} FROM branch b JOIN message m ON m.id = b.id "
             "JOIN setup s ON s.id = m.setup ORDER BY b.depth DESC"

@@ -51,10 +51,15 @@ def change(database: sqlite3.Connection, id: int, message: Message, setup: int) 
     database.execute(f"UPDATE message SET {columns} WHERE id = ?", (*rows.message_columns(message), setup, id))
 
 
-def point(database: sqlite3.Connection, id: int, head: int | None, n_messages: int, setup: int) -> None:
+def turn_to(database: sqlite3.Connection, id: int, head: int | None, n_messages: int) -> None:
     """The conversation goes on behind that message of its own."""
-    columns = "head = ?, n_messages = ?, setup = ?, changed = ?"
-    database.execute(f"UPDATE conversation SET {columns} WHERE id = ?", (head, n_messages, setup, time.time(), id))
+    columns = "head = ?, n_messages = ?, changed = ?"
+    database.execute(f"UPDATE conversation SET {columns} WHERE id = ?", (head, n_messages, time.time(), id))
+
+
+def hold_with(database: sqlite3.Connection, id: int, setup: int) -> None:
+    """What the conversation was held with last."""
+    database.execute("UPDATE conversation SET setup = ? WHERE id = ?", (setup, id))
 
 
 def copy(
@@ -69,7 +74,7 @@ def copy(
     copies: list[int] = []
     for old in messages:
         copies.append(_insert(database, statement, (id, copies[-1] if copies else None, old)))
-    point(database, id, copies[-1] if copies else None, len(copies), setup)
+    turn_to(database, id, copies[-1] if copies else None, len(copies))
     return id, copies
 
 

@@ -34,6 +34,7 @@ from subbyte.runtime.tables import Table
 class FakeModel:
     info = types.SimpleNamespace(architecture="llama", size=98_000_000)
     presets = PRESETS
+    path = "/models/m.gguf"
 
     def __init__(self, runtime):
         self.runtime = runtime

@@ -61,7 +61,7 @@ def test_long_messages_are_shown_by_their_beginnings(tmp_path: Path) -> None:
         ("/load", "no conversation is kept yet\n"),
         ("/load 3", "error: 3 is no number of the list, which has 0; /sessions shows it\n"),
         ("/name", "it gets a name by its first words, or by /name NAME\n"),
-        ("/name 12", "error: the name is 12, but must be 1 to 64 characters with a letter among them, without / and "
+        ("/name 12", "error: the name is '12', but must be 1 to 64 characters with a letter among them, without / and "
                      "without - at the beginning\n"),
         ("/fork", "error: there is nothing to fork: nothing was said yet\n"),
         ("/branch", "error: there is no branch: nothing was said yet\n"),
@@ -152,7 +152,7 @@ def test_undo_fork_and_branches(tmp_path: Path) -> None:
         "in side from now on; one stays as it is\n"
         "You said: four\n\n"
         "* 1  TIME  (6 messages)  four\n"
-        ">>> one\nYou said: one\n\n>>> three\nYou said: three\n\n(goes on with one)\n"
+        ">>> one\nYou said: one\n\n>>> two\nYou said: two\n\n(goes on with one)\n"
         "error: /branch takes a number from 1 to 2, not '7'\n"
     )
     assert "one  (fake, 4 messages)" in talk(tmp_path, "/sessions")
@@ -164,7 +164,6 @@ def test_edit_answers_again_from_there(tmp_path: Path, monkeypatch: pytest.Monke
     editor.write_text('#!/bin/sh\n[ -n "$1" ] && sed -i s/one/uno/ "$1"\n')
     editor.chmod(0o755)
     monkeypatch.setenv("VISUAL", str(editor))
-    monkeypatch.setattr("click._termui_impl.Editor.edit_files" if False else "os.isatty", lambda fd: False)
     chat = FakeChat()
     text = talk(tmp_path, "one", "two", "/edit", "/edit 2", "/edit 3", "/edit 0", chat=chat)
     assert text.endswith(
@@ -183,7 +182,8 @@ def test_an_edit_that_cannot_be_answered_changes_nothing(tmp_path: Path, monkeyp
     assert text.endswith("error: the context of 1000 tokens is full (/clear forgets the conversation)\n")
     assert [message.content for message in chat.messages][::2] == ["one", "two"]
     monkeypatch.setenv("VISUAL", "/no/such/editor")
-    assert talk(tmp_path, "one", "/edit").endswith("Editing failed; set EDITOR to another one\n")
+    text = talk(tmp_path, "one", "/edit")
+    assert "error: /no/such/editor: Editing failed" in text and text.endswith("; set EDITOR to another one\n")
 
 
 def test_retry_answers_with_other_settings_for_once(tmp_path: Path) -> None:
@@ -250,10 +250,13 @@ def test_export(tmp_path: Path) -> None:
     assert "# conversation\n" in talk(tmp_path, "hi", "/export md", keeper=Keeper(tmp_path / FILE, saves=False))
     (tmp_path / "mine.md").write_text("# mine")
     assert "is not an exported conversation, so it is never" in talk(tmp_path, "hi", f"/export md {tmp_path}/mine.md")
-    for answer, end in (("", "stays"), ("y", f"saved to {tmp_path}/a.md")):
-        text = talk(tmp_path, "hi", f"/export md {tmp_path}/a.md", f"/export md {tmp_path}/a.md", answer)
-        assert text.splitlines()[-1].endswith(end)
-    assert (tmp_path / "a.md").read_text().startswith("<!-- a conversation of subbyte -->\n\n# hi-")
+    file = tmp_path / "a.md"
+    assert talk(tmp_path, "hi", f"/export md {file}").endswith(f"saved to {file}\n")
+    question = f"{file} is an exported conversation; write over it? [y/N] \n"
+    assert talk(tmp_path, "ha", f"/export md {file}", "").endswith(f"{question}{file} stays\n")
+    assert file.read_text().startswith("<!-- a conversation of subbyte -->\n\n# hi-2\n")
+    assert talk(tmp_path, "ha", f"/export md {file}", "y").endswith(f"{question}saved to {file}\n")
+    assert file.read_text().startswith("<!-- a conversation of subbyte -->\n\n# ha-2\n")
 
 
 # ---- at a terminal

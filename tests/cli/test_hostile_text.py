@@ -14,6 +14,10 @@ from paths import ROOT
 from tiny_models import MIXED, write_model
 
 from subbyte.cli.main import cli
+from subbyte.cli.repl.keeper import FILE
+from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.conversations.recording import Recording
+from subbyte.runtime.conversations.store import ConversationStore
 
 ESCAPES = (
     "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\r\x08"  # of a terminal's title, screen and colours, in both ways
@@ -50,6 +54,10 @@ LINES = {
     "batch": [("batch", REFUSED, TEXT), ("batch", MODEL, TEXT), ("batch", MODEL, TEXT, "--resume", f"{RECIPE}.toml")],
     "pull": [("pull", MODEL), ("pull", ESCAPES)],
     "ls": [("ls",)],
+    "history search": [("history", "search", "word"), ("history", "search", f'"{ESCAPES}*')],
+    "history show": [("history", "show", "hostile"), ("history", "show", ESCAPES)],
+    "history export": [("history", "export", "hostile"), ("history", "export", ESCAPES, "-f", TEXT)],
+    "history delete": [("history", "delete", ESCAPES), ("history", "delete", "hostile", "--yes")],
 }  # fmt: skip
 
 
@@ -64,6 +72,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(folder / BASE, shape=shape, strings={f"own.{ESCAPES}": "another"})
     write_model(folder / REFUSED, shape=shape, tensors=inside, strings=strings)
     (folder / TEXT).write_bytes(np.random.default_rng(0).integers(97, 123, 400, np.uint8).tobytes())
+    recording = Recording(ConversationStore(folder / "subbyte" / FILE), f"model{ESCAPES}", "")
+    recording.begin("hostile")
+    recording.keep([Message("user", f"a word{ESCAPES}"), Message("assistant", ESCAPES)], {"system": ESCAPES})
     name = "".join(f"\\u{ord(c):04x}" for c in ESCAPES)
     rule = '[[rule]]\nmatch = "none"\ntype = "Q4_0"\n'
     (folder / f"{RECIPE}.toml").write_text(f'name = "recipe{name}"\nmix = "Q4_K_M"\n{rule}')
@@ -83,12 +94,15 @@ def test_no_control_characters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     (of,) = (of for name, of in commands(cli) if name == command)
     formats = [option.type.choices for option in of.params if option.name == "output"]  # type: ignore[attr-defined]
     outputs = [("-o", output) for output in formats[0]] if formats else [()]
     for line in LINES[command]:
         for output in outputs:
-            code, out, err = command_line(*line, *(["-v"] if command != "ls" else []), *output)
+            code, out, err = command_line(
+                *line, *(["-v"] if command != "ls" and not command.startswith("history") else []), *output
+            )
             assert code in (0, 1, 2, 3, 4, 5), line
             for shown in (out, err):
                 assert not CONTROLS.search(shown), (line, output, shown)

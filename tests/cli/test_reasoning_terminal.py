@@ -100,12 +100,12 @@ def test_ctrl_z_where_no_shell_could_go_on(chat):
     """As in a container: the system stops no process that nobody could continue."""
     ponder(chat)
     chat.keys(CTRL_Z)
-    chat.keys("kept" + CTRL_T)
+    chat.keys("lost" + CTRL_T)
     chat.see("(Ctrl-T shows it)")
     chat.keys(CTRL_T)
     chat.keys(CTRL_C)
     chat.see("(stopped")
-    assert "kept" not in chat.text
+    assert "lost" not in chat.text
 
 
 def test_a_narrow_terminal(terminal, tmp_path):

@@ -17,10 +17,11 @@ from subbyte.cli.repl import context as context_module
 from subbyte.cli.repl import slash_commands, toolbar
 from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.keeper import FILE, Keeper
 from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.settings import SETTINGS
 from subbyte.runtime.chat.messages import Message
-from subbyte.runtime.generation.events import PrefillProgress, Usage
+from subbyte.runtime.generation.events import Usage
 from subbyte.runtime.types import CheckpointUse
 
 pytestmark = pytest.mark.thorough
@@ -70,7 +71,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("/hlep", "unknown command /hlep; did you mean /help or /clear?\n"),
+        ("/hlep", "unknown command /hlep; did you mean /help or /clear or /export?\n"),
         ("/", "unknown command /; /help lists the commands\n"),
         ("/regen", "error: nothing was said yet\n"),
         ("/continue", "error: there is no answer to continue: nothing was said yet\n"),
@@ -114,7 +115,7 @@ class NarrowTerminal(io.StringIO):
 def test_a_narrow_terminal_gets_whole_words(tmp_path, monkeypatch, width):
     monkeypatch.setattr(context_module, "terminal_width", lambda stream: width)
     out = NarrowTerminal()
-    context = ReplContext(FakeChat(), "fake", "", tmp_path, out)
+    context = ReplContext(FakeChat(), "fake", "", tmp_path, out, keeper=Keeper(tmp_path / FILE))
     for line in ("/help", "/set", "/show"):
         slash_commands.run(context, line)
     lines = out.getvalue().splitlines()
@@ -140,19 +141,6 @@ def test_a_system_prompt_keeps_its_lines(tmp_path):
         assert chat.system == "one\n two"
 
 
-def test_ctrl_c_while_the_question_is_read_says_how_to_ask_again(tmp_path):
-    class Stopped(FakeChat):
-        def _events(self, text):
-            yield PrefillProgress(1, 2)
-            if not text.startswith("again"):
-                os.kill(os.getpid(), signal.SIGINT)
-            yield from super()._events(text)
-
-    assert talk(tmp_path, "one", "/regen", chat=Stopped()) == (
-        "(stopped; /regen asks again)\n\nYou said: again: one\n\n"
-    )
-
-
 def test_a_cut_answer_goes_on(tmp_path):
     text = talk(tmp_path, "cut", "/continue")
     assert text == "You said: cut\n(truncated: reached -n; /continue goes on)\n\nand so on\n\n"
@@ -173,7 +161,7 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
             raise KeyboardInterrupt
 
     chat = Interrupted()
-    assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped; /continue goes on)\n\n")
+    assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped early; ")
     assert chat.messages[-1].content == "half an "
 
 
@@ -183,22 +171,24 @@ def test_save_and_load(tmp_path):
     assert "loaded 2 messages" in text
     assert (tmp_path / "chats/first.json").exists()
     assert not elsewhere.exists() and elsewhere.with_suffix(".json").exists()
-    assert text.endswith(f"error: no conversation at {tmp_path}/chats/second.json; saved ones: first\n")
+    assert text.endswith(
+        f"error: no conversation second, nor a file {tmp_path}/chats/second.json; /sessions lists them\n"
+    )
+    assert " (did you mean first?); /sessions" in talk(tmp_path, "/load frist")
 
 
-def test_saving_replaces_only_conversations_and_when_asked(tmp_path):
+def test_saving_asks_before_it_replaces_a_conversation_and_never_replaces_another_file(tmp_path):
     package = tmp_path / "package.json"
     package.write_text('{"name": "mine"}')
-    for overwrite in ("", " --overwrite"):
-        text = talk(tmp_path, "hi", f"/save {tmp_path}/package{overwrite}")
-        assert text.endswith("package.json: exists and is not a saved conversation, so it is never overwritten; "
-                             "give another place\n")  # fmt: skip
+    assert talk(tmp_path, "hi", f"/save {tmp_path}/package").endswith(
+        "package.json: exists and is not a saved conversation, so it is never overwritten; give another place\n"
+    )
     assert package.read_text() == '{"name": "mine"}'
-    text = talk(tmp_path, "hi", "/save my talk", "more", "/save my talk")
-    assert text.endswith("my talk.json: a saved conversation exists; /save my talk --overwrite replaces it, "
-                         "or give another place\n")  # fmt: skip
+    text = talk(tmp_path, "hi", "/save my talk", "more", "/save my talk", "n")
+    path = tmp_path / "chats/my talk.json"
+    assert text.endswith(f"{path} is a saved conversation; write over it? [y/N] \n{path} stays\n")
     assert "loaded 2 messages" in talk(tmp_path, "/load my talk")
-    assert "error" not in talk(tmp_path, "hi", "more", "/save my talk --overwrite")
+    assert talk(tmp_path, "hi", "more", "/save my talk", "y").endswith(f"saved to {path}\n")
     assert "loaded 4 messages" in talk(tmp_path, "/load my talk")
 
 
@@ -230,8 +220,8 @@ def test_gauge(monkeypatch):
 
 def test_toolbar_warns_of_a_full_context(tmp_path):
     chat = FakeChat()
-    chat._messages = [Message("user", "word " * 900)]
-    context = ReplContext(chat, "fa\x1bke", "", tmp_path, io.StringIO())
+    chat._messages = [Message("user", ""), Message("assistant", "word " * 900)]
+    context = ReplContext(chat, "fa\x1bke", "", tmp_path, io.StringIO(), keeper=Keeper(tmp_path / FILE))
     chat._answer = FakeAnswer(iter(()))
     parts = toolbar.toolbar(context)
     assert ("class:bottom-toolbar.full", toolbar.gauge(0.9)) in parts

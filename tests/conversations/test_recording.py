@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from subbyte.errors import ResourceError
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.conversations.recording import Recording
+from subbyte.runtime.conversations.records import system_of
 from subbyte.runtime.conversations.store import ConversationStore
 from subbyte.runtime.tools.call import ToolCall
 
@@ -55,8 +56,9 @@ def test_a_conversation_with_all_that_belongs_to_it(store: ConversationStore, re
         "tiny",
         "/models/tiny.gguf",
     )
-    assert (found.system, found.n_messages, found.fork_of, found.settings) == ("Be brief.", 4, None, SETTINGS)
+    assert (found.n_messages, found.fork_of, found.settings) == (4, None, SETTINGS)
     kept = store.messages(found)
+    assert system_of(found, kept) == "Be brief." == system_of(found, [])
     assert [each.message for each in kept] == messages
     assert {(each.model, str(each.settings)) for each in kept} == {("tiny", str(SETTINGS))}
     assert found.created <= kept[0].time <= kept[-1].time <= found.changed

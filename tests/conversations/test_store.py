@@ -168,7 +168,7 @@ def test_rows_that_hold_something_else(tmp_path: Path, column: str) -> None:
         "head": "'x'",
         "calls": "'{'",
         "settings": "'['",
-        "name": "x'00' || id",
+        "name": "CAST(id AS BLOB)",
     }.get(column, "x'ff00'")
     database.execute("DROP TRIGGER words_changed")
     database.execute(f"UPDATE {table} SET {column} = {value}")

@@ -9,7 +9,6 @@ import pytest
 from fake_engine import FakeSession
 from tool_calling_chat import CALL, OSLO, make
 
-from subbyte.errors import SubbyteError
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message, begin_with, checked_messages
 from subbyte.runtime.generation.events import Done, Event, TextDelta, ThinkingDelta
@@ -157,8 +156,8 @@ def test_a_saved_conversation_keeps_roles_and_calls(tmp_path: Path) -> None:
     data = json.loads(path.read_text("utf-8"))
     data["messages"].pop()
     path.write_text(json.dumps(data))
-    with pytest.raises(SubbyteError, match="its last message is of role 'tool'"):
-        other.load(path)
+    other.load(path)
+    assert [message.role for message in other.waiting] == ["tool", "tool"]
 
 
 @pytest.mark.parametrize(
