@@ -143,9 +143,10 @@ def delete(name: tuple[str, ...], yes: bool, output: options.Output) -> None:
 
 
 def _store() -> "ConversationStore":
+    """The kept conversations, open until the command ends."""
     from subbyte.runtime.conversations.store import ConversationStore
 
-    return ConversationStore(data_folder() / FILE)
+    return click.get_current_context().with_resource(ConversationStore(data_folder() / FILE))
 
 
 def _read(store: "ConversationStore", name: str, branch: int | None) -> "tuple[Conversation, list[KeptMessage], int]":

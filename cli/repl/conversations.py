@@ -10,7 +10,7 @@ from subbyte.cli.terminal.console import local_time
 if TYPE_CHECKING:
     from subbyte.runtime.conversations.records import Conversation
 
-N_LISTED = 20
+N_LISTED = 10
 N_NAMES = 1000  # the newest, for completion and for names mistyped
 
 
@@ -22,7 +22,7 @@ def sessions(context: ReplContext, _: str) -> None:
         context.say("no conversation is kept yet")
         return
     for number, each in enumerate(context.keeper.listed, 1):
-        context.entry(f"{number:2}  {local_time(each.changed)}  ", f"{each.name}  ({_about(each)})  {each.first}")
+        context.entry(f"{number:2}  ", f"{each.name}  {local_time(each.changed)}  ({_about(each)})  {each.first}")
     more = store.count() - len(context.keeper.listed)
     context.say("/load NAME or NUMBER resumes one" + (f"; subbyte history lists {more} more" if more > 0 else ""))
 
@@ -80,6 +80,8 @@ def fork(context: ReplContext, text: str) -> None:
 
 def branches(context: ReplContext, number: str) -> None:
     """Lists the branches of the conversation, or goes on with one of them."""
+    from subbyte.runtime.conversations.names import first_words
+
     found = context.keeper.recording.conversation
     if found is None:
         raise ValueError("there is no branch: nothing was said yet")
@@ -91,7 +93,8 @@ def branches(context: ReplContext, number: str) -> None:
         return
     for i, each in enumerate(all_branches, 1):
         mark = "*" if each.in_use else " "
-        context.entry(f"{mark}{i:2}  {local_time(each.time)}  ", f"({each.n_messages} messages)  {each.question}")
+        question = first_words(each.question)
+        context.entry(f"{mark}{i:2}  ", f"{local_time(each.time)}  ({each.n_messages} messages)  {question}")
 
 
 def delete(context: ReplContext, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.editor import edited
 from subbyte.cli.repl.keeper import everything
 from subbyte.cli.repl.settings import BY_NAME, ON_OFF, changed
+from subbyte.cli.repl.turns import show_message
 from subbyte.runtime.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def edit(context: ReplContext, number: str) -> None:
     if not text.strip() or text == before.rstrip("\n"):
         context.say("not changed")
         return
+    show_message(context, replace(messages[place], content=text))
     answer(context, partial(_answer_from, context, messages[:place], text))
 
 

@@ -22,7 +22,7 @@ def show_last_turns(context: ReplContext) -> None:
     if earlier:
         context.say(f"({earlier} earlier message{'s' if earlier != 1 else ''}; /export md shows all)")
     for message in shown:
-        _show(context, message)
+        show_message(context, message)
 
 
 def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
@@ -31,7 +31,8 @@ def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
     return messages[questions[-N_TURNS:][0] :] if questions else messages[-N_TURNS:]
 
 
-def _show(context: ReplContext, message: "Message") -> None:
+def show_message(context: ReplContext, message: "Message") -> None:
+    """Prints a message as it would stand on the screen, a long one by its beginning."""
     if message.role == "user":
         context.out.write(_cut(message.content, ">>> ", "... ") + "\n")
         return

@@ -25,13 +25,19 @@ WITH RECURSIVE branch (id, parent, depth) AS (
 class ConversationStore:
     """The conversations in the file at `path`, which is opened when first needed and made when first written to.
 
-    Several processes may use it at once. All methods raise ResourceError for what SQLite or the system refuses, and
-    SubbyteError for rows that hold something else than conversations.
+    Several processes may use it at once. A context manager, which closes it. All methods raise ResourceError for what
+    SQLite or the system refuses, and SubbyteError for rows that hold something else than conversations.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database: sqlite3.Connection | None = None
+
+    def __enter__(self) -> "ConversationStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Closes the file, if it is open."""
@@ -101,32 +107,21 @@ class ConversationStore:
         return found
 
     def search(self, words: str, n: int | None = None) -> list[Hit]:
-        """Conversations with a message that has all these words, or words that begin so; the fittest first, at most n.
+        """Conversations with a message that has all these words, or words that begin so; the newest first, at most n.
 
-        Without SQLite's FTS5 the newest first, and words may begin anywhere. Raises ValueError where there is no word.
+        Without SQLite's FTS5 words may begin anywhere. Raises ValueError where there is no word.
         """
         wanted = words.split()
         if not any(map(str.isalnum, "".join(wanted))):
             raise ValueError("there is no word to look for")
         found: dict[int, tuple[Any, ...]] = {}
-        for row in self._matches(wanted):
-            found.setdefault(row[0], row)
-            if len(found) == n:
-                break
-        hits = ((self.with_id(id), role, content, created) for id, role, content, created in found.values())
-        return [Hit(conversation, *rest) for conversation, *rest in hits if conversation is not None]
-
-    def _matches(self, words: list[str]) -> list[tuple[Any, ...]]:
-        columns = "SELECT m.conversation, m.role, m.content, m.created FROM "
         with self._reading() as database:
-            if database is None:
-                return []
-            if has_words(database):
-                query = " ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in words)
-                join = "words w JOIN message m ON m.id = w.rowid WHERE words MATCH ? ORDER BY w.rank, m.id DESC"
-                return database.execute(columns + join, (query,)).fetchall()
-            like = " AND ".join(["instr(lower(m.content), lower(?)) > 0"] * len(words))
-            return database.execute(f"{columns}message m WHERE {like} ORDER BY m.id DESC", words).fetchall()
+            for row in _matches(database, wanted) if database is not None else ():
+                found.setdefault(row[0], row)
+                if len(found) == n:
+                    break
+        hits = ((self.with_id(id), *rest) for id, *rest in found.values())
+        return [Hit(conversation, *rest) for conversation, *rest in hits if conversation is not None]
 
     def free_name(self, name: str) -> str:
         """The name as it would be kept. Raises ValueError for an unfit name and one that is taken."""
@@ -180,3 +175,14 @@ class ConversationStore:
     def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._reading() as database:
             return [] if database is None else database.execute(query, values).fetchall()
+
+
+def _matches(database: sqlite3.Connection, words: list[str]) -> Iterator[tuple[Any, ...]]:
+    """Conversation, role, content and time of the messages with these words, the newest first."""
+    columns = "SELECT m.conversation, m.role, m.content, m.created FROM "
+    if has_words(database):
+        query = " ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in words)
+        join = "words w JOIN message m ON m.id = w.rowid WHERE words MATCH ? ORDER BY w.rowid DESC"
+        return database.execute(columns + join, (query,))
+    like = " AND ".join(["instr(lower(m.content), lower(?)) > 0"] * len(words))
+    return database.execute(f"{columns}message m WHERE {like} ORDER BY m.id DESC", words)

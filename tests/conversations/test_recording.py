@@ -1,6 +1,6 @@
 """A conversation kept as it goes: whatever becomes of its messages, the store has them, and what was there before."""
 
-import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,8 +26,9 @@ def answer(text: str, thinking: str = "") -> Message:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ConversationStore:
-    return ConversationStore(tmp_path / "data" / "conversations.db")
+def store(tmp_path: Path) -> Iterator[ConversationStore]:
+    with ConversationStore(tmp_path / "data" / "conversations.db") as store:
+        yield store
 
 
 @pytest.fixture
@@ -142,13 +143,13 @@ def test_two_chats_in_one_conversation_lose_nothing(store: ConversationStore, re
     other_store.delete(found)
     recording.keep([user("a"), answer("b"), user("d"), answer("e")], SETTINGS)  # it goes on: whole, as a new one
     assert said(store, "a") == ["a", "b", "d", "e"]
+    other_store.close()
 
 
 def test_what_could_not_be_written_is_written_later(
     store: ConversationStore, recording: Recording, tmp_path: Path
 ) -> None:
     recording.keep([user("a")], SETTINGS)
-    full = sqlite3.connect(store.path)
     with store.writing() as database:
         database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
     with pytest.raises(ResourceError, match=r"conversations\.db: kept conversations can't be written: .* full"):
@@ -158,7 +159,6 @@ def test_what_could_not_be_written_is_written_later(
         database.execute("PRAGMA max_page_count = 1000000")
     recording.keep([user("a"), answer("b" * 100_000), user("c")], SETTINGS)
     assert said(store, "a") == ["a", "b" * 100_000, "c"]
-    full.close()
 
 
 OPERATIONS = st.lists(

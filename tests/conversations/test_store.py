@@ -57,6 +57,7 @@ def test_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fts5: bool) -> 
         assert found(store, "republic") == {"rome"}
         Recording(store, "", "").keep([Message("user", "x AND (y NEAR z) -a")], {})
         assert found(store, "AND (y -a") == {"x-and-y-near-z-a"}
+    store.close()
 
 
 def test_an_index_that_was_not_kept_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +70,7 @@ def test_an_index_that_was_not_kept_is_made_anew(tmp_path: Path, monkeypatch: py
         store.close()
     store = ConversationStore(tmp_path / "db")
     assert found(store, "athens") == {"athens"} and found(store, "rome") == {"both"}
+    store.close()
 
 
 def test_what_is_deleted_is_in_no_byte_of_the_files(tmp_path: Path) -> None:
@@ -80,6 +82,7 @@ def test_what_is_deleted_is_in_no_byte_of_the_files(tmp_path: Path) -> None:
     for file in tmp_path.iterdir():
         assert b"secret" not in file.read_bytes(), file.name
     assert store.recent() == []
+    store.close()
 
 
 def test_lists_go_by_the_index_and_no_further_than_they_must(tmp_path: Path) -> None:
@@ -182,6 +185,7 @@ def test_rows_that_hold_something_else(tmp_path: Path, column: str) -> None:
         assert "damaged" in str(error) or "can't be read" in str(error)
     else:
         assert column in ("parent", "head")
+    store.close()
 
 
 WRITER = """
@@ -213,6 +217,7 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
     store = ConversationStore(tmp_path / "db")
     assert {each.name: each.n_messages for each in store.recent()} == {f"w{i}": 30 for i in range(4)}
     assert len(store.search("assistant 14 word")) == 4
+    store.close()
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
@@ -246,3 +251,4 @@ def test_a_read_only_file_is_read(tmp_path: Path) -> None:
     assert len(store.recent()) == 3
     with pytest.raises(ResourceError, match="can't be written: attempt to write a readonly database"):
         Recording(store, "", "").keep([QUESTION], {})
+    store.close()
