@@ -95,6 +95,8 @@ def chat(
     keeper = Keeper(data_folder() / FILE, saves=interactive or asked if saves is None else saves)
     with options.usage_errors():
         resumed = keeper.begin_with(session, last=goes_on) if asked else None
+    if asked and resumed is None:
+        note(f"a new conversation: {'none is kept yet' if session is None else session}")
     model = model or (resumed.model if resumed else options.DEFAULT_MODEL)
     best = recommended(model)
     chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched

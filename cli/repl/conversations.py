@@ -84,7 +84,7 @@ def branches(context: ReplContext, number: str) -> None:
 
     found = context.keeper.recording.conversation
     if found is None:
-        raise ValueError("there is no branch: nothing was said yet")
+        raise ValueError("there is no branch: nothing is kept of this conversation yet")
     all_branches = context.keeper.store.branches(found)
     if number:
         if not number.isdecimal() or not 0 < int(number) <= len(all_branches):

@@ -35,6 +35,7 @@ class Keeper:
         self.listed: Sequence[Conversation] = ()  # what /sessions showed last, for the numbers of its lines
         self._file, self._held_with = file, ("", "")
         self._trouble = ""  # why the conversation is not kept now
+        self._loaded: Sequence[Message] | None = ()  # what is not kept before something is said; None: it was
 
     def __enter__(self) -> "Keeper":
         return self
@@ -87,21 +88,23 @@ class Keeper:
         chat.resume([each.message for each in kept], system=system_of(conversation, kept))
         if self.saves:
             self.recording.resume(conversation, kept)
+        self._loaded = None
 
-    def begin(self) -> None:
-        """Lets the next message begin a new conversation."""
+    def begin(self, loaded: "Sequence[Message]" = ()) -> None:
+        """Lets the next message begin a new conversation. loaded: the messages of a file that stand before it."""
         if "recording" in self.__dict__:
             self.recording.begin()
+        self._loaded = loaded
 
     def keep(self, chat: "Chat") -> str:
         """Writes what is new; a line for the user where that begins or ceases to fail, else nothing."""
         messages = everything(chat)
-        if not self.saves or (not messages and "recording" not in self.__dict__):  # nothing was said yet
+        if not self.saves or (self._loaded is not None and messages == [*self._loaded]):
             return ""
         before = self._trouble
         try:
             if self.recording.keep(messages, chat.settings.to_dict()):
-                self._trouble = ""
+                self._trouble, self._loaded = "", None
         except SubbyteError as error:
             self._trouble = str(error)
         if self._trouble == before:

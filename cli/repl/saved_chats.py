@@ -41,7 +41,7 @@ def load(context: ReplContext, name: str) -> None:
         names = [*context.keeper.store.names("", conversations.N_NAMES), *saved_names(context.chats_dir)]
         raise ValueError(f"no conversation {name}, nor a file {path}{did_you_mean(name, names)}; /sessions lists them")
     context.chat.load(path)
-    context.keeper.begin()
+    context.keeper.begin(everything(context.chat))
     show_last_turns(context)
     context.say(f"loaded {len(everything(context.chat))} messages from {path}")
 

@@ -57,7 +57,7 @@ class Recording:
         """Goes on in a copy of the branch in use. Raises ValueError as `begin`, and before the first message."""
         origin = self.conversation
         if origin is None:
-            raise ValueError("there is nothing to fork: nothing was said yet")
+            raise ValueError("there is nothing to fork: nothing is kept of this conversation yet")
         if name is not None:
             name = self.store.free_name(name)
         with self.store.writing() as database:

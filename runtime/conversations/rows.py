@@ -26,7 +26,7 @@ def message_columns(message: Message) -> tuple[str, str, str, str]:
 
 def settings_column(settings: Mapping[str, Any]) -> str:
     """Settings as JSON: equal ones give equal text."""
-    return json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return json.dumps(settings, sort_keys=True)
 
 
 def conversation_of(row: Sequence[Any]) -> Conversation:

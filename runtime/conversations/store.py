@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from subbyte.runtime.chat.messages import clean
 from subbyte.runtime.conversations import rows
 from subbyte.runtime.conversations.database import has_words, open_database, store_errors, writing
 from subbyte.runtime.conversations.names import checked_name
@@ -59,11 +60,11 @@ class ConversationStore:
         query = (
             "SELECT name FROM conversation WHERE substr(name, 1, ?) = ? COLLATE NOCASE ORDER BY changed DESC LIMIT ?"
         )
-        return [name for (name,) in self._all(query, len(beginning), beginning, n)]
+        return [name for (name,) in self._all(query, len(beginning), clean(beginning), n)]
 
     def named(self, name: str) -> Conversation | None:
         """The conversation of that name, in capitals or not; None where there is none."""
-        found = self._all(rows.CONVERSATION + "WHERE c.name = ?", " ".join(name.split()))
+        found = self._all(rows.CONVERSATION + "WHERE c.name = ?", " ".join(clean(name).split()))
         return rows.conversation_of(found[0]) if found else None
 
     def with_id(self, id: int) -> Conversation | None:
@@ -111,7 +112,7 @@ class ConversationStore:
 
         Without SQLite's FTS5 words may begin anywhere. Raises ValueError where there is no word.
         """
-        wanted = words.split()
+        wanted = clean(words).split()
         if not any(map(str.isalnum, "".join(wanted))):
             raise ValueError("there is no word to look for")
         found: dict[int, tuple[Any, ...]] = {}

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.messages import Message, clean
 from subbyte.runtime.conversations import rows
 from subbyte.runtime.conversations.names import first_words, made_name
 from subbyte.runtime.conversations.records import Conversation
@@ -15,7 +15,7 @@ _MESSAGE = "role, content, thinking, calls, setup, created"
 
 def setup(database: sqlite3.Connection, model: str, path: str, settings: Mapping[str, Any]) -> int:
     """The id of what messages are written with."""
-    columns = (model, path, rows.settings_column(settings))
+    columns = (clean(model), clean(path), rows.settings_column(settings))
     database.execute("INSERT OR IGNORE INTO setup (model, path, settings) VALUES (?, ?, ?)", columns)
     found = database.execute("SELECT id FROM setup WHERE (model, path, settings) = (?, ?, ?)", columns)
     return int(found.fetchone()[0])

@@ -184,6 +184,28 @@ def test_a_question_that_was_stopped_before_its_answer_is_asked_again() -> None:
     assert said(chat) == ["one", "a", "five", "c"]
 
 
+def test_a_conversation_goes_on_from_other_messages_and_computes_what_they_do_not_share() -> None:
+    chat = make("a", "b", "c", "d", system="S")
+    chat.send("one")
+    chat.send("two")
+    computed(chat)
+    chat.resume(chat.messages[:2], system="S")
+    assert chat.send("three").text == "c"
+    assert computed(chat) == "hree<|im_end|>\n<|im_start|>assistant\nc"  # "t" is that of "two"
+    chat.resume([{"role": "system", "content": "T"}, {"role": "user", "content": "four"}])
+    assert (chat.system, chat.messages, [m.content for m in chat.waiting], chat.unanswered) == (
+        "T",
+        [],
+        ["four"],
+        "four",
+    )
+    assert chat.reply().text == "d" and said(chat) == ["four", "d"]
+    for wrong, message in (([{"role": "tool", "content": "x"}], "messages\\[0\\]: "), ("x", "messages is 'x'")):
+        with pytest.raises(ValueError, match=message):
+            chat.resume(wrong, system="U")  # type: ignore[arg-type]
+    assert chat.system == "T" and said(chat) == ["four", "d"]
+
+
 @pytest.mark.parametrize(("written", "text"), [(" Paris", "Paris"), ("Paris", "Paris"), ("  a", " a"), (" ", "")])
 def test_the_space_that_a_template_puts_before_an_answer_is_no_part_of_it(written: str, text: str) -> None:
     for source, expected in ((TRANSCRIPT, text), ("{{ '[INST]' }}" + TRANSCRIPT, text), (CHATML, written)):

@@ -66,8 +66,8 @@ def test_long_messages_are_shown_by_their_beginnings(tmp_path: Path) -> None:
         ("/name", "it gets a name by its first words, or by /name NAME\n"),
         ("/name 12", "error: the name is '12', but must be 1 to 64 characters with a letter among them, without / and "
                      "without - at the beginning\n"),
-        ("/fork", "error: there is nothing to fork: nothing was said yet\n"),
-        ("/branch", "error: there is no branch: nothing was said yet\n"),
+        ("/fork", "error: there is nothing to fork: nothing is kept of this conversation yet\n"),
+        ("/branch", "error: there is no branch: nothing is kept of this conversation yet\n"),
         ("/delete", "error: /delete needs the name of a conversation, or its number in /sessions\n"),
         ("/delete rome", "error: no conversation rome is kept\n"),
         ("/undo", "error: there is nothing to take back: nothing was said yet\n"),
@@ -245,7 +245,7 @@ def test_a_question_that_was_not_answered_is_kept(tmp_path: Path) -> None:
     assert talk(tmp_path, "/load one", "/regen").endswith(">>> stop\n(goes on with one)\nYou said: again: stop\n\n")
 
 
-def test_export(tmp_path: Path) -> None:
+def test_export(tmp_path: Path, store: ConversationStore) -> None:
     text = talk(tmp_path, "/system Be brief.", "think", "/export md", f"/export json {tmp_path}/talk.json")
     assert without_times(text).endswith(
         "<!-- a conversation of subbyte -->\n\n# think\n\n## System\n\nBe brief.\n\n## You, TIME\n\nthink\n\n"
@@ -253,6 +253,9 @@ def test_export(tmp_path: Path) -> None:
         f"You said: think\nsaved to {tmp_path}/talk.json\n"
     )
     assert talk(tmp_path, f"/load {tmp_path}/talk.json").endswith("loaded 2 messages from " + f"{tmp_path}/talk.json\n")
+    assert store.count() == 1  # no copy of what was only loaded
+    assert talk(tmp_path, f"/load {tmp_path}/talk.json", "more").endswith("You said: more\n\n")
+    assert [each.n_messages for each in store.recent()] == [4, 2]
     assert "# conversation\n" in talk(tmp_path, "hi", "/export md", keeper=Keeper(tmp_path / FILE, saves=False))
     (tmp_path / "mine.md").write_text("# mine")
     assert "is not an exported conversation, so it is never" in talk(tmp_path, "hi", f"/export md {tmp_path}/mine.md")

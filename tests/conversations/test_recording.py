@@ -131,6 +131,13 @@ def test_names(store: ConversationStore, recording: Recording) -> None:
     assert store.names("what", 9) == made[1::-1]
 
 
+def test_names_that_are_no_unicode(store: ConversationStore) -> None:
+    Recording(store, "m\udcff", "/m\udcff.gguf").keep([user("a\ud800")], {"stop": ["\udcff"]})
+    (found,) = store.recent()
+    assert (found.model, found.settings, said(store, "a")) == ("m�", {"stop": ["\udcff"]}, ["a�"])
+    assert store.named("\udcff") is None and store.names("\udcff", 1) == [] and store.search("x\udcff") == []
+
+
 def test_two_chats_in_one_conversation_lose_nothing(store: ConversationStore, recording: Recording) -> None:
     recording.keep([user("a"), answer("b")], SETTINGS)
     other_store = ConversationStore(store.path)
