@@ -27,7 +27,7 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
             show(generation, context.out, reasoning)
     except KeyboardInterrupt:
         context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
-        context.say(f"(stopped {_what_stays(context, generation)})")
+        context.say(f"(stopped{_what_stays(context, generation)})")
     context.hide_thinking = reasoning.hidden
     if generation is not None:
         _count(context, generation.reply)
@@ -38,12 +38,12 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
 def _what_stays(context: ReplContext, generation: "Generation | None") -> str:
     """What a stop kept, and what can be done with that."""
     if generation is None:
-        return "before it began; nothing was changed"
+        return " before it began; nothing was changed"
     if context.chat.unanswered is not None:
-        return "while it was read; the question is kept: /regen answers it"
+        return " while the question was read; it is kept: /regen answers it"
     if generation.reply.text or generation.reply.thinking:
-        return "early; what came is kept: /continue goes on, /undo takes it back"
-    return "before anything came; the old answer is kept"
+        return "; what came is kept: /continue goes on, /undo takes it back"
+    return " before anything came; the old answer is kept"
 
 
 def _count(context: ReplContext, reply: "Reply") -> None:

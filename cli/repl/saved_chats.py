@@ -38,7 +38,7 @@ def load(context: ReplContext, name: str) -> None:
         return
     path = _path(context, name, "/load")
     if not os.path.lexists(path):
-        names = [*context.keeper.store.names("", conversations.N_NAMES), *saved_names(context.chats_dir)]
+        names = [*context.keeper.store.names(conversations.N_NAMES), *saved_names(context.chats_dir)]
         raise ValueError(f"no conversation {name}, nor a file {path}{did_you_mean(name, names)}; /sessions lists them")
     context.chat.load(path)
     context.keeper.begin(everything(context.chat))

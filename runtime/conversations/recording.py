@@ -82,7 +82,7 @@ class Recording:
             new = list(messages[n_same:])
             left = kept[n_same:]
             kept = kept[:n_same]
-            if new and len(left) == 1 and _goes_on(left[0][1], new[0]):
+            if new and len(left) == 1 and _goes_on(left[0][1], new[0]) and not writes.follows(database, id, left[0][0]):
                 writes.change(database, left[0][0], new[0], setup)
                 kept.append((left[0][0], new.pop(0)))
             for message in new:

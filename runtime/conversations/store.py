@@ -55,12 +55,9 @@ class ConversationStore:
         found = self._all("SELECT count(*) FROM conversation")
         return int(found[0][0]) if found else 0
 
-    def names(self, beginning: str, n: int) -> list[str]:
-        """Names that begin so, of those that changed last; at most n."""
-        query = (
-            "SELECT name FROM conversation WHERE substr(name, 1, ?) = ? COLLATE NOCASE ORDER BY changed DESC LIMIT ?"
-        )
-        return [name for (name,) in self._all(query, len(beginning), clean(beginning), n)]
+    def names(self, n: int) -> list[str]:
+        """Names of those that changed last; at most n."""
+        return [name for (name,) in self._all("SELECT name FROM conversation ORDER BY changed DESC LIMIT ?", n)]
 
     def named(self, name: str) -> Conversation | None:
         """The conversation of that name, in capitals or not; None where there is none."""
@@ -76,7 +73,7 @@ class ConversationStore:
         """The conversation of that name. Raises ValueError where there is none, with names like it."""
         found = self.named(name)
         if found is None:
-            raise ValueError(f"no conversation {name} is kept{did_you_mean(name, self.names('', _N_NAMES))}")
+            raise ValueError(f"no conversation {name} is kept{did_you_mean(name, self.names(_N_NAMES))}")
         return found
 
     def head(self, conversation: Conversation) -> int | None:

@@ -45,6 +45,12 @@ def message(database: sqlite3.Connection, conversation: int, parent: int | None,
     return _insert(database, statement, (conversation, parent, *rows.message_columns(of), setup, time.time()))
 
 
+def follows(database: sqlite3.Connection, conversation: int, message: int) -> bool:
+    """Whether something stands behind that message, on whatever branch."""
+    query = "SELECT count(*) FROM message WHERE conversation = ? AND parent = ?"
+    return bool(database.execute(query, (conversation, message)).fetchone()[0])
+
+
 def change(database: sqlite3.Connection, id: int, message: Message, setup: int) -> None:
     """A message gets another text."""
     columns = "role = ?, content = ?, thinking = ?, calls = ?, setup = ?"

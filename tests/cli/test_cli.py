@@ -737,6 +737,11 @@ def test_help_imports_nothing_heavy():
     assert (done.returncode, done.stderr.strip()) == (0, b"")
 
 
+def test_the_prompt_imports_no_database():
+    code = "import sys; import subbyte.cli.main, subbyte.cli.repl.prompt; sys.exit('sqlite3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 def test_every_file_of_the_room_is_short():
     import subbyte.cli
 

@@ -230,9 +230,9 @@ def test_a_stop_says_what_is_kept(tmp_path: Path, store: ConversationStore) -> N
     chat = Stopped()
     assert talk(tmp_path, "one", "stop it", "/regen", "half", "/regen", chat=chat) == (
         "You said: one\n\n"
-        "(stopped while it was read; the question is kept: /regen answers it)\n\n"
+        "(stopped while the question was read; it is kept: /regen answers it)\n\n"
         "You said: again: stop it\n\n"
-        "You said: \n(stopped early; what came is kept: /continue goes on, /undo takes it back)\n\n"
+        "You said: \n(stopped; what came is kept: /continue goes on, /undo takes it back)\n\n"
         "(stopped before anything came; the old answer is kept)\n\n"
     )
     assert [message.content for message in chat.messages][-2:] == ["half", "You said: "]

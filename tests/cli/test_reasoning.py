@@ -45,7 +45,7 @@ def test_ctrl_c_within_reasoning(tmp_path):
             raise KeyboardInterrupt
 
     head = "thinking ...\nhalf a\nthought for 2.0 s, 1 token\n\n"
-    head += "(stopped early; what came is kept: /continue goes on, /undo takes it back)\n\n"
+    head += "(stopped; what came is kept: /continue goes on, /undo takes it back)\n\n"
     assert talk(tmp_path, "think", "/think show", chat=Interrupted()) == head + "half a\n\n"
 
 

@@ -161,7 +161,7 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
             raise KeyboardInterrupt
 
     chat = Interrupted()
-    assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped early; ")
+    assert talk(tmp_path, "hi", "/show", chat=chat).startswith("half an \n(stopped; ")
     assert chat.messages[-1].content == "half an "
 
 
