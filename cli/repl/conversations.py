@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.confirm import confirmed
+from subbyte.cli.repl.asking import confirmed
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.turns import show_last_turns
 from subbyte.cli.terminal.console import local_time

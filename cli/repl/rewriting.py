@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from subbyte.cli.repl.answer import answer
+from subbyte.cli.repl.asking import edited
 from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.editor import edited
 from subbyte.cli.repl.keeper import everything
 from subbyte.cli.repl.settings import BY_NAME, ON_OFF, changed
 from subbyte.cli.repl.turns import show_message

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subbyte.cli.repl import conversations
-from subbyte.cli.repl.confirm import confirmed
+from subbyte.cli.repl.asking import confirmed
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.keeper import everything
 from subbyte.cli.repl.turns import show_last_turns

@@ -1,10 +1,19 @@
-"""A text in the user's editor, $VISUAL or $EDITOR."""
+"""What the chat asks its user beside messages: yes or no, and a text from the editor, $VISUAL or $EDITOR."""
 
 import signal
 
 import click
 
 from subbyte.cli.repl.context import ReplContext
+
+
+def confirmed(context: ReplContext, question: str) -> bool:
+    """Whether the user says yes; Ctrl-C, Ctrl-D, Enter and anything else is no."""
+    try:
+        answer = context.ask(f"{question} [y/N] ")
+    except (KeyboardInterrupt, EOFError):
+        return False
+    return answer.strip().lower() in ("y", "yes")
 
 
 def edited(context: ReplContext, text: str) -> str | None:
