@@ -92,7 +92,7 @@ RUNTIME = {
     "embedding": _LOW | {"gguf", "session", "tokenizer"},
     "loading": _LOW | {"gguf", "model", "store", "template", "tokenizer"},
     "batch": _LOW | {"generation", "grammar", "loading", "model", "scheduler"},
-    "evaluation": _LOW | {"gguf", "loading", "model", "session"},
+    "evaluation": _LOW | {"gguf", "loading", "model", "session", "store"},
     "bench": _LOW | {"inspect", "loading", "model", "session"},
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
