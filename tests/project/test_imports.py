@@ -93,6 +93,18 @@ RUNTIME = {
     "loading": _LOW | {"gguf", "model", "store", "template", "tokenizer"},
     "batch": _LOW | {"generation", "grammar", "loading", "model", "scheduler"},
     "evaluation": _LOW | {"gguf", "loading", "model", "session", "store"},
+    "distributed": _LOW
+    | {
+        "embedding",
+        "evaluation",
+        "generation",
+        "grammar",
+        "loading",
+        "model",
+        "scheduler",
+        "scoring",
+        "tools",
+    },
     "bench": _LOW | {"inspect", "loading", "model", "session"},
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
