@@ -13,7 +13,6 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +21,12 @@ from subbyte.kernels import MAX_THREADS
 from subbyte.runtime import arguments
 from subbyte.runtime.distributed.loaded import granted_threads
 from subbyte.runtime.evaluation.checkpoint import Figures
-from subbyte.runtime.evaluation.work import Divisible, Work, split
+from subbyte.runtime.evaluation.work import Begun, Work, split
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.text import quoted
 from subbyte.runtime.types import Texts
+
+CONNECT_SECONDS = 10
 
 
 class RayWorkers(Handle):
@@ -117,6 +118,7 @@ def _connect(ray: Any, address: str, verbose: bool) -> None:
         options["include_dashboard"] = False
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        _check_reachable(address)
         ray.init(address=address, log_to_driver=verbose, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -124,6 +126,13 @@ def _connect(ray: Any, address: str, verbose: bool) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT, for which Ray itself would wait many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def _compute(sent: list[Any], units: range, threads: int) -> list[Figures]:
@@ -135,10 +144,16 @@ def _compute(sent: list[Any], units: range, threads: int) -> list[Figures]:
         raise type(error)(f"worker on {socket.gethostname()}: {error}") from None
 
 
-@lru_cache(1)
-def _begun(sent: Any, threads: int) -> Divisible:
+_kept: dict[Any, Begun] = {}  # the last work that this process has begun, by the reference to it
+
+
+def _begun(sent: Any, threads: int) -> Begun:
     import ray
 
-    work, texts = ray.get(sent)
-    begun: Divisible = work.begin(texts, granted_threads(threads))
-    return begun
+    if sent not in _kept:
+        for other in _kept.values():
+            other.close()
+        _kept.clear()
+        work, texts = ray.get(sent)
+        _kept[sent] = work.begin(texts, granted_threads(threads))
+    return _kept[sent]

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias
 from subbyte.errors import SubbyteError
 from subbyte.kernels import isas
 from subbyte.runtime.evaluation.checkpoint import Figures, difference
+from subbyte.runtime.handles import Handle
 from subbyte.runtime.loading import load
 from subbyte.runtime.model import Model
 from subbyte.runtime.store.resolve import is_plain_file, name_of
@@ -78,7 +79,7 @@ class Work:
     conditions: Mapping[str, object]
     version: str = field(default_factory=lambda: version("subbyte"))
 
-    def begin(self, texts: Texts | None, threads: int | None = None) -> Divisible:
+    def begin(self, texts: Texts | None, threads: int | None = None) -> Begun:
         """The measurement over files of this machine. Raises SubbyteError where they, or the program, are others."""
         if (here := version("subbyte")) != self.version:
             raise SubbyteError(f"subbyte {here} is here, {self.version} began this measurement; install the same one")
@@ -91,11 +92,30 @@ class Work:
 
             given = {name: opened(argument) for name, argument in self.arguments.items()}
             measurement = self.make(**given, text=texts)
+            stack.callback(measurement.close)
             found = difference(measurement.conditions(), self.conditions, "here", "where the measurement was begun")
             if found:
                 raise SubbyteError(f"other files than those of this measurement: {found}; put the same ones here")
-            stack.pop_all()  # the models are the measurement's, and go with it
-        return measurement
+            return Begun(measurement, stack.pop_all())
+
+
+class Begun(Handle):
+    """A measurement that a worker has begun: its files are open until it is closed. A context manager."""
+
+    instead = "begin the work once more"
+
+    def __init__(self, measurement: Divisible, opened: ExitStack) -> None:
+        self.figures, self._opened = measurement.figures, opened
+
+    def close(self) -> None:
+        """Lets go of its files."""
+        self._opened.close()
+
+    def __enter__(self) -> Begun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Workers(Protocol):
@@ -105,13 +125,10 @@ class Workers(Protocol):
         """The figures of all these units, in order, each as soon as it and those before it are there."""
 
 
-def split(units: range, n_workers: int) -> list[range]:
-    """Ranges of a few units, for workers to take: so many that none waits long for another at the end.
+PART = 8  # units at most of a range: so little is lost with a worker, and so often progress is seen
 
-    At most PART units, so that little is lost with a worker, and progress is seen.
-    """
+
+def split(units: range, n_workers: int) -> list[range]:
+    """Ranges of a few units, for workers to take: so many that none waits long for another at the end."""
     size = max(1, min(PART, len(units) // (4 * n_workers)))
     return [units[i : i + size] for i in range(0, len(units), size)]
-
-
-PART = 8
