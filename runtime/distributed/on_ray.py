@@ -43,7 +43,7 @@ class RayWorkers(Handle):
         """Connects. address: of a cluster, "auto" or HOST:PORT; None starts Ray on this machine, for its own cores.
 
         Where this program is connected to Ray by now, that is used as it is, and goes on after `close`. threads: CPUs
-        of each worker; None for those of the smallest machine. verbose: lets Ray's own messages through to stderr.
+        of each worker; None for those of the smallest machine. verbose: lets Ray's logger speak on stderr.
         Raises ResourceError without Ray (`pip install 'subbyte[ray]'`), or without a cluster at that address.
         """
         address = None if address is None else arguments.text("address", address)
@@ -103,6 +103,7 @@ class RayWorkers(Handle):
 
 def _import_ray() -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each start
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")  # it would print what happens to workers on our stdout
     try:
         import ray
     except ImportError as error:
@@ -113,13 +114,12 @@ def _import_ray() -> ModuleType:
 
 def _connect(ray: Any, address: str, verbose: bool) -> None:
     """Connects, and leaves signals to the program as they were."""
-    options: dict[str, Any] = {} if verbose else {"logging_level": logging.FATAL}
-    if address == "local":
-        options["include_dashboard"] = False
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _check_reachable(address)
-        ray.init(address=address, log_to_driver=verbose, **options)
+        level = logging.INFO if verbose else logging.FATAL
+        ray.init(address=address, log_to_driver=False, logging_level=level, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ResourceError(f"can't connect to Ray at {quoted(address)}: {reason}") from None
