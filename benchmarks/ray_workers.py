@@ -23,10 +23,11 @@ import subbyte as sb
 from subbyte.runtime.store.resolve import resolve
 
 SECONDS = (1.0, 4.0)  # between two kills
+WORKERS = ("ray::_compute", "ray::IDLE")  # as processes are named while they compute, and while they wait
 
 
-def worker_pids(name: str = "ray::") -> list[int]:
-    """The processes of Ray that this program started and whose task's name begins so."""
+def worker_pids(names_of_tasks: tuple[str, ...]) -> list[int]:
+    """The processes of Ray that this program started and whose task has such a name."""
     parents, names = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -39,12 +40,12 @@ def worker_pids(name: str = "ray::") -> list[int]:
     def is_ours(pid: int) -> bool:
         return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
 
-    return [pid for pid, own in names.items() if own.startswith(name) and is_ours(pid)]
+    return [pid for pid, own in names.items() if own.startswith(names_of_tasks) and is_ours(pid)]
 
 
-def kill_one(choose: random.Random, name: str = "ray::") -> bool:
+def kill_one(choose: random.Random, names_of_tasks: tuple[str, ...] = WORKERS) -> bool:
     """Kills one of these processes; False if there is none."""
-    pids = worker_pids(name)
+    pids = worker_pids(names_of_tasks)
     if not pids:
         return False
     try:
@@ -62,7 +63,7 @@ def kills(n: int, seed: int) -> Iterator[list[float]]:
 
     def run() -> None:
         while len(done) < n and not end.wait(choose.uniform(*SECONDS)):
-            if kill_one(choose, "ray::_compute"):
+            if kill_one(choose, WORKERS[:1]):
                 done.append(time.time())
 
     thread = threading.Thread(target=run)

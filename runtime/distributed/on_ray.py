@@ -71,12 +71,11 @@ class RayWorkers(Handle):
         results = deque(task.remote(sent, part, self.threads) for part in parts)
         try:
             for part in parts:
-                yield from self._result(results[0], part)
-                results.popleft()
-        finally:
+                yield from self._result(results.popleft(), part)
+        finally:  # the run may be ended early
             if ray.is_initialized():
                 for result in results:
-                    ray.cancel(result, force=True)
+                    ray.cancel(result)
 
     def _result(self, result: Any, part: range) -> list[Figures]:
         errors = self._ray.exceptions
