@@ -28,6 +28,7 @@ from subbyte.cli.commands import (
     quantize,
     recipe,
     report,
+    serve,
 )
 from subbyte.cli.terminal.console import prepare_streams, say, write_line
 from subbyte.errors import FileExists, SubbyteError
@@ -48,8 +49,8 @@ def cli(ctx: click.Context) -> None:
 
 
 COMMANDS = (
-    chat.chat, generate.generate, batch.batch, perplexity.perplexity, compare.compare, report.report, bench.bench,
-    inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
+    chat.chat, generate.generate, serve.serve, batch.batch, perplexity.perplexity, compare.compare, report.report,
+    bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow, NumericError, UnsupportedError
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.machine import available_memory
 from subbyte.runtime.session.packing import packed
 from subbyte.runtime.session.runner import Runner, Segment
 from subbyte.runtime.session.sequence import Sequence as TokenSequence
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer
-from subbyte.runtime.types import Progress
+from subbyte.runtime.types import Progress, Tokens
 
 Pooling: TypeAlias = Literal["mean", "last", "cls"]
 """What becomes of the hidden states of a text: their mean, that of the last token, or that of the first."""
@@ -35,16 +36,14 @@ def pooling_of(metadata: Metadata, architecture: str) -> Pooling:
     return _POOLING_TYPES.get(found, "mean")
 
 
-def tokens_of(texts: Sequence[str | bytes], tokenizer: Tokenizer, n_ctx_train: int) -> list[list[int]]:
-    """The tokens of each text, with BOS and EOS where the model wants them.
+def tokens_of(texts: Sequence[str | bytes | Tokens], tokenizer: Tokenizer, n_ctx_train: int) -> list[list[int]]:
+    """The tokens of each text, with BOS and EOS where the model wants them; token ids are taken as they are.
 
     Raises ValueError for a text without tokens, ContextOverflow for one longer than the model was trained for.
     """
     found = []
     for i, text in enumerate(texts):
-        ids = tokenizer.encode(text, add_bos=True)
-        if tokenizer.add_eos and tokenizer.eos is not None and ids[-1:] != [tokenizer.eos]:
-            ids.append(tokenizer.eos)
+        ids = _tokens(f"texts[{i}]", text, tokenizer)
         if not ids:
             raise ValueError(f"texts[{i}] has no tokens to embed")
         if len(ids) > n_ctx_train:
@@ -53,6 +52,16 @@ def tokens_of(texts: Sequence[str | bytes], tokenizer: Tokenizer, n_ctx_train: i
             )
         found.append(ids)
     return found
+
+
+def _tokens(name: str, text: object, tokenizer: Tokenizer) -> list[int]:
+    if not isinstance(text, str | bytes):
+        found = arguments.items(name, text, "a text (str, or bytes of UTF-8) or a list of token ids")
+        return list(arguments.token_ids(name, found, tokenizer.n_vocab).tolist())
+    ids = tokenizer.encode(text, add_bos=True)
+    if tokenizer.add_eos and tokenizer.eos is not None and ids[-1:] != [tokenizer.eos]:
+        ids.append(tokenizer.eos)
+    return ids
 
 
 def embed(

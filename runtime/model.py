@@ -234,6 +234,8 @@ class Model(OpenedModel):
         constraint: Constraint | None = None,
         special: bool = False,
         logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+        prompt_logprobs_from: int = 0,
         processors: Iterable[LogitsFunction] = (),
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
@@ -248,7 +250,11 @@ class Model(OpenedModel):
         answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
         constraint: what the text must be (`Constraint.json_schema(…)`, `regex`, `choice`, `lark`, `gbnf`). special:
         text like <|im_end|> in the prompt becomes control tokens. logprobs: a `TokenLogprob` for each token, before its
-        text, with so many of the most probable ones; also in `Reply.logprobs`. processors: functions that change the
+        text, with so many of the most probable ones; also in `Reply.logprobs`. prompt_logprobs: the same for each token
+        of the prompt, before the answer and in `Reply.prompt_logprobs`; the first one has no log-probability. Alone,
+        with max_tokens=0, or with an answer behind. prompt_logprobs_from: index of the first token that is told; what
+        comes before may then be taken from what a scheduler has computed, where it must else be computed again for its
+        logits. processors: functions that change the
         logits of the next token in place, float32 [n_vocab], given the tokens so far, behind biases and penalties; an
         exception in one ends the answer. The other arguments are those of `chat`. Raises ContextOverflow before
         anything is computed.
@@ -259,7 +265,8 @@ class Model(OpenedModel):
 
         options = GenerationOptions(
             Sampling() if sampling is None else sampling, max_tokens, stop, timeout=timeout, logprobs=logprobs,
-            processors=processors, constraint=constraint,
+            prompt_logprobs=prompt_logprobs, prompt_logprobs_from=prompt_logprobs_from, processors=processors,
+            constraint=constraint,
         )  # fmt: skip
         arguments.flag("special", special)
         if not isinstance(prompt, str):
@@ -423,7 +430,7 @@ class Model(OpenedModel):
     @memory_errors("embed the texts")
     def embed(
         self,
-        texts: Texts,
+        texts: Texts | Sequence[Tokens],
         *,
         pooling: Pooling | None = None,
         normalize: bool = True,
@@ -434,12 +441,14 @@ class Model(OpenedModel):
 
         pooling: "mean" of all tokens, "last" or "cls" (the first); None: as the file says, else "mean". normalize:
         vectors of length 1. on_progress(done, total) counts texts. Texts are computed many in a step, to the same bits
-        as alone, after BOS and before EOS where the model wants them. Raises ContextOverflow, before anything is
-        computed, for a text of more tokens than the model was trained for, ValueError for one of none.
+        as alone, after BOS and before EOS where the model wants them; token ids are taken as they are. Raises
+        ContextOverflow, before anything is computed, for a text of more tokens than the model was trained for,
+        ValueError for one of none.
         """
         from subbyte.runtime.embedding import POOLINGS, embed, pooling_of, tokens_of
 
-        given = arguments.raw_texts("texts", texts)
+        taken = "a text or a list of texts or of lists of token ids"
+        given = [texts] if isinstance(texts, str | bytes) else arguments.items("texts", texts, taken)
         if pooling is not None:
             arguments.choice("pooling", pooling, POOLINGS)
         pooling = pooling or pooling_of(self.metadata, self.config.architecture)

@@ -93,7 +93,7 @@ class Chat(ChatState):
     def send_tool_results(self, results: Iterable[Any]) -> Reply:
         """Gives the results of the last answer's calls, and waits for the model to go on. As `stream_tool_results`."""
         with self._lock:
-            return self._go_on(results).run()
+            return self._with_results(results).run()
 
     def stream_tool_results(self, results: Iterable[Any]) -> Generation:
         """Gives the results of the last answer's calls; iterate over the result for the events of what follows.
@@ -102,35 +102,44 @@ class Chat(ChatState):
         if there are no such calls, or more or fewer.
         """
         with self._lock:
-            return self._go_on(results)
+            return self._with_results(results)
 
-    def reply(self, *, constraint: Constraint | None = None) -> Reply:
+    def reply(self, *, prefill: str = "", constraint: Constraint | None = None) -> Reply:
         """Answers what the conversation ends with, and waits for that. As `stream_reply`."""
         with self._lock:
-            return self._go_on(constraint=constraint).run()
+            return self._go_on(prefill, constraint).run()
 
-    def stream_reply(self, *, constraint: Constraint | None = None) -> Generation:
+    def stream_reply(self, *, prefill: str = "", constraint: Constraint | None = None) -> Generation:
         """Answers what the conversation ends with: the user's message, or results of tools, that it began with.
 
-        constraint: as for `stream`. Raises ValueError if it ends with an answer.
+        prefill, constraint: as for `stream`. Raises ValueError if it ends with an answer.
         """
         with self._lock:
-            return self._go_on(constraint=constraint)
+            return self._go_on(prefill, constraint)
+
+    def prompt(self, *, prefill: str = "") -> list[int]:
+        """The token ids that an answer to what the conversation ends with would follow; `stream_reply` without one."""
+        with self._lock:
+            self._settle()
+            start = self._start(self._conversation(self._history.to_answer()), _begun(prefill))
+            return [*start.prompt, *start.begun.tokens]
 
     def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
         message = Message("user", arguments.text("text", text))
-        begun = Message("assistant", arguments.text("prefill", prefill))
+        begun = _begun(prefill)
         self._settle()
-        return self._new_answer(self._history.asked(message), begun if begun.content else None, constraint)
+        return self._new_answer(self._history.asked(message), begun, constraint)
 
-    def _go_on(self, results: Iterable[Any] | None = None, constraint: Constraint | None = None) -> Generation:
+    def _go_on(self, prefill: str, constraint: Constraint | None) -> Generation:
+        begun = _begun(prefill)
         self._settle()
-        asked = self._history.to_answer() if results is None else self._history.with_results(results)
-        return self._new_answer(asked, constraint=constraint)
+        return self._new_answer(self._history.to_answer(), begun, constraint)
 
-    def _new_answer(
-        self, asked: list[Message], begun: Message | None = None, constraint: Constraint | None = None
-    ) -> Generation:
+    def _with_results(self, results: Iterable[Any]) -> Generation:
+        self._settle()
+        return self._new_answer(self._history.with_results(results), None, None)
+
+    def _new_answer(self, asked: list[Message], begun: Message | None, constraint: Constraint | None) -> Generation:
         before, self._constraint = self._constraint, constraint
         try:
             return self._reply_to(asked, begun)
@@ -220,3 +229,9 @@ class Chat(ChatState):
         with self._lock:
             self._settle()
             self._system, self._history, self._constraint = system, History(messages), None
+
+
+def _begun(prefill: str) -> Message | None:
+    """An answer that begins so; None where there is no beginning."""
+    message = Message("assistant", arguments.text("prefill", prefill))
+    return message if message.content else None

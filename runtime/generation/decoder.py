@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
 from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, TokenLogprob, Usage
-from subbyte.runtime.generation.logprobs import token_logprob
+from subbyte.runtime.generation.logprobs import PromptLogprobs, token_logprob
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
 from subbyte.runtime.generation.processor_chain import processor_chain
@@ -20,6 +20,7 @@ from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.speculation.speculation import Speculation
 
 PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
+SCORED_CHUNK = 64  # prompt tokens whose logits are there at a time, where their log-probabilities are asked for
 FEW = 16  # tokens, drafts among them, that an answer wants at once without being read piece by piece
 
 
@@ -39,7 +40,7 @@ _NOTHING = Wanted((), 0)
 class Decoder:
     """A state machine that makes one answer. Whoever drives it evaluates what it wants; it never waits:
 
-        decoder.begin(n_cached)
+        events = decoder.begin(n_cached)
         while (wanted := decoder.wants()) is not None:
             events = decoder.evaluated(evaluate(wanted) if wanted.tokens else None)
             while (draw := decoder.draw()) is not None:
@@ -91,7 +92,8 @@ class Decoder:
         self._unverified: deque[int] = deque()  # drafts that are computed, but have not been drawn
         self.speculation = speculation
         self.n_drafted = self.n_accepted = 0
-        self._chunk_ends: deque[int] = deque()  # of the prompt's chunks still to compute; `begin` says which
+        self._prompt_end = len(self.given)
+        self._chunk_ends = deque([self._prompt_end])  # of the prompt's chunks still to compute; `begin` says which
         # The last token is chosen, but not computed: one more than the context has room for.
         room = n_ctx - len(self.given) + 1
         self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
@@ -101,6 +103,9 @@ class Decoder:
         self._n_top = options.logprobs
         self._model_logits: NDArray[np.float32] | None = None  # of the token being drawn, as no processor changed them
         self._tokenizer = tokenizer
+        k, first = options.prompt_logprobs, options.prompt_logprobs_from
+        self._prompt_scores = PromptLogprobs(self.given, k, first, self._piece)
+        self._only_scores = k is not None and options.max_tokens == 0  # nothing follows the prompt's last token
         self._begin_answer(begun)
         if speculation is not None:
             speculation.begin(self.given)
@@ -121,6 +126,17 @@ class Decoder:
         return bool(self._chunk_ends)
 
     @property
+    def prompt_logprobs(self) -> Sequence[TokenLogprob]:
+        """Those of the prompt's tokens that are known by now."""
+        return self._prompt_scores.found
+
+    @property
+    def n_reusable(self) -> int:
+        """How many of the first tokens so far may be taken as computed: those of which no logits are needed."""
+        n = len(self._context) - 1
+        return min(n, self._prompt_scores.first_row) if self._prompt_scores.n_left else n
+
+    @property
     def n_left(self) -> int:
         """How many tokens may still come."""
         return self._limit - self._n_new
@@ -131,17 +147,25 @@ class Decoder:
         n_thinking = max(self.output.n_thinking - self._n_begun, 0)
         return Usage(len(self.given), self.n_cached, self._n_new, n_thinking, self.n_drafted, self.n_accepted)
 
-    def begin(self, n_cached: int) -> PrefillProgress:
-        """Takes the first n_cached tokens of `given`, at least one less than all, as computed by now."""
+    def begin(self, n_cached: int) -> Sequence[Event]:
+        """Takes the first n_cached tokens of `given`, at most `n_reusable`, as computed by now."""
+        first = self._prompt_scores.begin()
         self.n_cached = self.n_computed = n_cached
-        self._chunk_ends = deque(_chunk_ends(n_cached, len(self.given)))
-        return PrefillProgress(0, len(self.given) - n_cached)
+        scoring = self._prompt_scores.n_left > 0
+        end = len(self.given)
+        if self._only_scores:
+            end = end - 1 if scoring else n_cached
+        scored = self._prompt_scores.first_row if scoring else end
+        self._prompt_end = end
+        self._chunk_ends = deque(_chunk_ends(n_cached, scored, PREFILL_CHUNK))
+        self._chunk_ends += _chunk_ends(scored, end, SCORED_CHUNK)
+        return (PrefillProgress(0, end - n_cached), *first)
 
     def resume(self, n_held: int) -> Sequence[Event]:
         """Begins, or goes on, over a sequence that holds the first n_held of the tokens so far, not all of them."""
         self._drafts = None
         if self.prefilling or not self._n_new:
-            return (self.begin(n_held),)
+            return self.begin(n_held)
         self.n_computed = n_held
         return ()
 
@@ -164,7 +188,8 @@ class Decoder:
         if self.has_ended():
             return None
         if self._chunk_ends:
-            return Wanted(self.given[self.n_computed : self._chunk_ends[0]], int(len(self._chunk_ends) == 1))
+            end = self._chunk_ends[0]
+            return Wanted(self.given[self.n_computed : end], max(end - self._prompt_scores.first_row, 0))
         if self._rows or self._forced():
             return _NOTHING
         last = self._context[self.n_computed :]
@@ -177,12 +202,12 @@ class Decoder:
 
         logits: those that were wanted, [n_logits, n_vocab], which may be changed; None if none were.
         """
-        if logits is not None:
-            self._rows.extend(logits)
         if self._chunk_ends:
             self.n_computed = self._chunk_ends.popleft()
-            return (PrefillProgress(self.n_computed - self.n_cached, len(self.given) - self.n_cached),)
+            progress = PrefillProgress(self.n_computed - self.n_cached, self._prompt_end - self.n_cached)
+            return (progress, *(self.evaluated_part(logits) if logits is not None else ()))
         if logits is not None:
+            self._rows.extend(logits)
             self.n_computed = len(self._context)
             self._unverified.extend(self._drafts or ())
             self.n_drafted += len(self._unverified)
@@ -190,6 +215,12 @@ class Decoder:
         elif not (self._rows or self._forced()):
             raise ValueError("the decoder wants logits for its next token")
         return ()
+
+    def evaluated_part(self, logits: NDArray[np.float32]) -> Sequence[Event]:
+        """Takes the next of those logits that were wanted of a prompt's chunk, before all of it is computed."""
+        n_told = self._prompt_scores.n_left
+        self._rows.extend(row.copy() for row in logits[n_told:])  # the answer's first, without those before it
+        return self._prompt_scores.add(logits[:n_told])
 
     def draw(self) -> Draw | int | None:
         """How the next token is to be drawn, or its id if it is forced; None if logits are to be computed first."""
@@ -282,14 +313,14 @@ class Decoder:
         return ()
 
 
-def _chunk_ends(n_cached: int, n_prompt: int) -> list[int]:
-    """Where the prefill chunks of a prompt end whose first n_cached tokens need no computing.
+def _chunk_ends(start: int, end: int, size: int) -> list[int]:
+    """Where the chunks end in which the tokens from start to end of a prompt are computed, each of at most that size.
 
     The chunks are of equal size: a last one of a few tokens would be slow.
     """
-    total = n_prompt - n_cached
-    n_chunks = -(-total // PREFILL_CHUNK)
-    return [n_cached + total * i // n_chunks for i in range(1, n_chunks + 1)]
+    total = end - start
+    n_chunks = -(-total // size)
+    return [start + total * i // n_chunks for i in range(1, n_chunks + 1)]
 
 
 def _check(prompt: Sequence[int], n_ctx: int) -> None:

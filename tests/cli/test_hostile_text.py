@@ -46,6 +46,7 @@ LINES = {
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
     "generate": [("generate", REFUSED, "-p", "a"), ("generate", MODEL, "-p", "a", "--preset", ESCAPES)],
+    "serve": [("serve", REFUSED, "--port", "0"), ("serve", ESCAPES), ("serve", f"{ESCAPES}={REFUSED}", "--port", "0")],
     "batch": [("batch", REFUSED, TEXT), ("batch", MODEL, TEXT), ("batch", MODEL, TEXT, "--resume", f"{RECIPE}.toml")],
     "pull": [("pull", MODEL), ("pull", ESCAPES)],
     "ls": [("ls",)],

@@ -43,7 +43,7 @@ def accept(decoder: Decoder, row: np.ndarray | None) -> list[Event]:
 
 def test_what_a_decoder_wants_and_takes() -> None:
     decoder = Decoder(VOCABULARY, [97, 98, 99], 100, GenerationOptions(GREEDY))
-    assert decoder.begin(1) == PrefillProgress(0, 2)
+    assert decoder.begin(1) == (PrefillProgress(0, 2),)
     assert decoder.wants() == Wanted([98, 99], 1) == decoder.wants() and decoder.draw() is None
     assert decoder.evaluated(certain(100)[np.newaxis]) == (PrefillProgress(2, 2),) and not decoder.prefilling
     assert decoder.wants() == NOTHING  # the logits are there
@@ -60,7 +60,7 @@ def test_forced_tokens_are_chosen_without_logits() -> None:
     options = GenerationOptions(GREEDY, reasoning_budget=1, tags=Tags("<think>", "</think>"))
     prompt = VOCABULARY.encode("<think>")
     decoder = Decoder(VOCABULARY, prompt, 100, options)
-    events: list[Event] = [decoder.begin(0)]
+    events: list[Event] = [*decoder.begin(0)]
     evaluated: list[list[int]] = []
     while (wanted := decoder.wants()) is not None:
         if wanted.tokens:

@@ -91,6 +91,8 @@ RUNTIME = {
     "scoring": _LOW | {"session"},
     "embedding": _LOW | {"gguf", "session", "tokenizer"},
     "loading": _LOW | {"gguf", "model", "store", "template", "tokenizer"},
+    "api": _LOW | {"chat", "generation", "grammar", "model", "scheduler", "tools"},
+    "server": _LOW | {"api", "embedding", "generation", "loading", "model", "opened_model", "tools"},
     "batch": _LOW | {"generation", "grammar", "loading", "model", "scheduler"},
     "evaluation": _LOW | {"gguf", "loading", "model", "session", "store"},
     "distributed": _LOW
