@@ -1,8 +1,11 @@
 """Dask: the functions over rows that Ray Data takes, by `map_partitions`."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from tiny_models import write_model
 
 import subbyte as sb
@@ -10,6 +13,14 @@ import subbyte as sb
 pytest.importorskip("dask")
 pytest.importorskip("pandas")
 pytestmark = [pytest.mark.thorough, pytest.mark.filterwarnings("ignore")]  # Dask's own
+
+
+def test_dask_rows(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf")
+    (tmp_path / "text").write_text("in the inn\nthen\n")
+    command = [sys.executable, str(ROOT / "examples/dask_rows.py"), "m.gguf", "text"]
+    out = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert [line.partition(": ")[2] for line in out.splitlines()] == ["in the inn", "then"]
 
 
 def test_map_partitions(tmp_path: Path) -> None:

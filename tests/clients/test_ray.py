@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paths import ROOT
 from ray_workers import kill_one, shares
 from tiny_models import LLAMA, write_model
 
@@ -115,6 +116,14 @@ def test_conversations_with_tools(path: Path, ray: Any) -> None:
     expected = sb.ChatRows(path, max_tokens=4, sampling=GREEDY, activations="int8")({"messages": talks})
     assert sorted(row["answer"] for row in found) == sorted(expected["answer"])
     assert [row["error"] for row in found] == [None, None]
+
+
+def test_ray_rows(path: Path) -> None:
+    path.with_name("lines").write_text("the thing\nin another\n")
+    command = [sys.executable, str(ROOT / "examples/ray_rows.py"), "m.gguf", str(path.with_name("lines"))]
+    out = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True).stdout
+    lines = [line.partition(" -> ")[0] for line in out.splitlines() if " -> " in line]
+    assert sorted(lines) == ["in another", "the thing"]
 
 
 def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
