@@ -35,7 +35,7 @@ from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.forward import layer_starts
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, mean_error
-from subbyte.runtime.evaluation.work import ModelFile, Work, Workers
+from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.types import Activations, CacheType, Texts
@@ -84,7 +84,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
             check_same_shape(base, [model])
             self._opened = stack.pop_all()
         self._base, self._model, self._options, self._by = base, model, options, by
-        self._text, self._workers = text, workers
+        self._text, self._workers = text, checked_workers(workers)
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._groups = differing_groups(base, model, by)
         if self._groups:

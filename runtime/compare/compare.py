@@ -26,7 +26,7 @@ from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
-from subbyte.runtime.evaluation.work import ModelFile, Work, Workers
+from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.files import check_place
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.loading import Models, as_models
@@ -86,7 +86,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
                 check_same_shape(base_model(base), models)
             self._opened = stack.pop_all()
         self._base, self._models, self._options = base, models, options
-        self._text, self._workers = text, workers
+        self._text, self._workers = text, checked_workers(workers)
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._layers, self._save_base, self._overwrite = layers, save_base, overwrite
         against = [] if isinstance(base, BaseFile) else [base.gguf]

@@ -42,7 +42,9 @@ class _AnswerRows(RowFunction[Reply]):
         **settings: Any,
     ) -> None:
         super().__init__(model, output, error, n_parallel=n_parallel, **settings)
-        checked = GenerationOptions(sampling or Sampling(), max_tokens, stop, constraint=constraint)
+        checked = GenerationOptions(
+            Sampling() if sampling is None else sampling, max_tokens, stop, constraint=constraint
+        )
         self._column, self._constraint = column, constraint
         self._options: dict[str, Any] = {"sampling": sampling, "max_tokens": checked.max_tokens, "stop": checked.stop}
 

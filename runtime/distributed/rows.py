@@ -39,7 +39,7 @@ class RowFunction(ABC, Generic[R]):
         name = arguments.path("model", model, arguments.PATH)
         if threads is not None and not 1 <= arguments.whole("threads", threads) <= MAX_THREADS:
             raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for those granted")
-        SessionOptions(n_ctx, cache_type, activations or "int8")  # which checks them
+        SessionOptions(n_ctx, cache_type, "int8" if activations is None else activations)  # which checks them
         self._settings = Settings(
             os.path.abspath(name) if os.path.exists(name) else name, threads,
             arguments.whole("n_parallel", n_parallel, 1), n_ctx, cache_type, activations,

@@ -23,7 +23,7 @@ from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
-from subbyte.runtime.evaluation.work import ModelFile, Work, Workers
+from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.loading import Models, as_models
 from subbyte.runtime.measurement import Measurement
@@ -66,7 +66,7 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
         resume = arguments.optional_path("resume", resume)
         self._text = text = arguments.raw_texts("text", text)
         self._cut = {"stride": stride, "compat": compat}
-        self._workers = workers
+        self._workers = checked_workers(workers)
         self._test = SequentialTest(LEVEL)
         self._checkpoint = None
         with ExitStack() as stack:

@@ -12,10 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from subbyte.errors import SubbyteError
 from subbyte.kernels import isas
+from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.checkpoint import Figures, difference
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.loading import load
@@ -123,6 +124,13 @@ class Workers(Protocol):
 
     def figures(self, work: Work, texts: Texts | None, units: range) -> Iterator[Figures]:
         """The figures of all these units, in order, each as soon as it and those before it are there."""
+
+
+def checked_workers(workers: object) -> Workers | None:
+    """An argument that takes workers, or None."""
+    if workers is not None and not callable(getattr(workers, "figures", None)):
+        raise arguments.wrong_kind("workers", workers, "workers, such as a RayWorkers, or None")
+    return cast("Workers | None", workers)
 
 
 PART = 8  # units at most of a range: so little is lost with a worker, and so often progress is seen

@@ -3,39 +3,52 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Protocol
 
-from subbyte.runtime.generation.events import Event
-from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.events import Event, StopReason
 from subbyte.runtime.generation.waiter import Waiter
 
 
-async def stream_events(begin: Generation | Callable[[], Generation]) -> AsyncGenerator[Event, None]:
-    """The events of an answer, or of one that is begun in a thread first; the event loop waits for none of them.
+class Answer(Protocol):
+    """A generation, as far as it is needed here."""
 
+    @property
+    def stop_reason(self) -> StopReason | None: ...
+    def __next__(self) -> Event: ...
+    def listen(self, waiter: Waiter, /) -> bool: ...
+    def is_ready(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+
+
+async def stream_events(begin: Callable[[], Answer], *, begun: bool = False) -> AsyncGenerator[Event, None]:
+    """Begins an answer in a thread, and gives its events; the event loop waits for none of them.
+
+    begun: it is there by now, so that no thread is needed for that.
     Those of a scheduler's answer wake the loop, once a step for all answers in it. A session's are made in a thread of
     the answer's own. Closing the generator (`aclose`), leaving it to the loop's end, or cancelling the task that awaits
     it cancels the answer, within some 50 ms also in the middle of a step that is its own, and closes it before that is
     done.
     """
     loop = asyncio.get_running_loop()
-    beginning: asyncio.Future[Generation] = loop.create_future()
-    if isinstance(begin, Generation):
-        beginning.set_result(begin)
+    beginning: asyncio.Future[Answer] = loop.create_future()
+    if begun:
+        beginning.set_result(begin())
     else:
         beginning = loop.run_in_executor(None, begin)
     worker: ThreadPoolExecutor | None = None
     try:
         answer = await asyncio.shield(beginning)
-        waiter, run = Waiter(loop), answer._run
-        if not run.listen(waiter):
+        waiter = Waiter(loop)
+        if not answer.listen(waiter):
             worker = ThreadPoolExecutor(1, "subbyte-answer")
         while True:
             if worker is not None:
-                event = await loop.run_in_executor(worker, next, answer, None)
+                event = await loop.run_in_executor(worker, _next, answer)
             else:
-                while not run.is_ready():
+                while not answer.is_ready():
                     await waiter.wait()
-                event = next(answer, None)
+                event = _next(answer)
             if event is None:
                 break
             yield event
@@ -43,7 +56,14 @@ async def stream_events(begin: Generation | Callable[[], Generation]) -> AsyncGe
         await asyncio.shield(loop.create_task(_close(beginning, worker)))
 
 
-async def _close(beginning: asyncio.Future[Generation], worker: Executor | None) -> None:
+def _next(answer: Answer) -> Event | None:
+    try:
+        return answer.__next__()
+    except StopIteration:
+        return None
+
+
+async def _close(beginning: asyncio.Future[Answer], worker: Executor | None) -> None:
     """Ends an answer once it has begun, and waits for that in a thread."""
     try:
         answer = await beginning

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from subbyte.errors import SessionBusy, StepCancelled, memory_errors
 from subbyte.kernels import TryLock
-from subbyte.runtime.generation.decoder import Decoder, Wanted
+from subbyte.runtime.generation.decoder import Decoder
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
 from subbyte.runtime.generation.options import Begun, GenerationOptions
+from subbyte.runtime.generation.prefill import Wanted
 from subbyte.runtime.generation.sampling import Sampler, sample
 from subbyte.runtime.generation.waiter import Waiter
 from subbyte.runtime.handles import Handle
@@ -193,7 +194,15 @@ class Generation(Handle):
         """The remaining events for an event loop, which waits for none of them; closing it closes the answer."""
         from subbyte.runtime.generation.asynchronous import stream_events  # asyncio takes its time to be imported
 
-        return stream_events(self)
+        return stream_events(lambda: self, begun=True)
+
+    def listen(self, waiter: Waiter) -> bool:
+        """Has `astream` woken from now on; False where its events must be made by taking them."""
+        return self._run.listen(waiter)
+
+    def is_ready(self) -> bool:
+        """Whether `astream` may take the next event without waiting for it."""
+        return self._run.is_ready()
 
     @property
     def prompt(self) -> list[int]:

@@ -26,11 +26,15 @@ class Waiter:
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
+    def forget(self) -> None:
+        """Lets go of who waits, when its loop is closed: the answer ends with the last reference to it."""
+        self._woken = None
+
 
 def wake_all(waiters: Iterable[Waiter]) -> None:
     """Wakes them from another thread: each event loop once, however many wait in it.
 
-    It takes the loop's lock and a byte in a pipe. One that is closed is passed over.
+    A wake-up is a byte in the loop's pipe. One that was closed is passed over.
     """
     by_loop: dict[asyncio.AbstractEventLoop, list[Waiter]] = {}
     for waiter in waiters:
@@ -39,7 +43,8 @@ def wake_all(waiters: Iterable[Waiter]) -> None:
         try:
             loop.call_soon_threadsafe(_wake_each, those)
         except RuntimeError:  # it was closed
-            pass
+            for waiter in those:
+                waiter.forget()
 
 
 def _wake_each(waiters: list[Waiter]) -> None:

@@ -7,40 +7,25 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Condition
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import NumericError, QueueFull, StepCancelled
-from subbyte.runtime.generation.decoder import FEW, SCORED_CHUNK, Wanted
+from subbyte.runtime.generation.decoder import FEW
 from subbyte.runtime.generation.events import Event
+from subbyte.runtime.generation.prefill import SCORED_CHUNK, Wanted
 from subbyte.runtime.generation.sampling import NOT_FINITE, Draw, draw_tokens
 from subbyte.runtime.generation.waiter import Waiter, wake_all
 from subbyte.runtime.scheduler.memory import Sequences
+from subbyte.runtime.scheduler.piece import Piece, next_piece
 from subbyte.runtime.scheduler.request import Request
-from subbyte.runtime.session.runner import Runner, Segment
+from subbyte.runtime.session.runner import Runner
 
 LONGEST_STEP = 0.25  # seconds that a piece of a prompt may take while other answers wait for their next tokens
 LONGEST_STEP_ALONE = 1.0  # while none does
 RESERVE = 64  # positions that each answer should find room for, so that it need not go back to wait
 MIN_PIECE = 16  # tokens of a prompt in a step at least
-
-
-class Piece(NamedTuple):
-    """What a step computes for a request: tokens, of how many of them logits, and whether its decoder wants no more."""
-
-    request: Request
-    tokens: NDArray[np.int32]
-    n_logits: int
-    is_last: bool
-
-    @property
-    def segment(self) -> Segment:
-        """The same for the runner."""
-        assert self.request.sequence is not None
-        n = len(self.tokens)
-        return Segment(self.request.sequence, self.tokens, range(n - self.n_logits, n))
 
 
 class Loop:
@@ -203,14 +188,14 @@ class Loop:
             elif len(missing.tokens) > FEW or request.decoder.prefilling:
                 prompts.append((request, missing))
             elif len(missing.tokens) <= room:
-                pieces.append(_piece(request, missing, room))
+                pieces.append(next_piece(request, missing, room))
                 room -= len(missing.tokens)
         room = min(room, self._piece_size(alone=not pieces))
         n_scored = 0  # tokens of prompts whose logits the step has
         for request, missing in sorted(prompts, key=lambda prompt: self._running.index(prompt[0])):
             most = room if missing.n_logits <= 1 else min(room, SCORED_CHUNK - n_scored)
             if most > 0:
-                pieces.append(_piece(request, missing, most))
+                pieces.append(next_piece(request, missing, most))
                 room -= len(pieces[-1].tokens)
                 n_scored += pieces[-1].n_logits
         for piece in pieces:
@@ -336,12 +321,3 @@ class Loop:
         assert request.sequence is not None
         self._sequences.end(request.sequence, keep=keep)
         request.sequence = None
-
-
-def _piece(request: Request, missing: Wanted, room: int) -> Piece:
-    """The next of the tokens that are missing: as many as there is room for and the sequence takes in a step."""
-    assert request.sequence is not None
-    n = request.sequence.room_in_step(min(room, len(missing.tokens)))
-    n_left = len(missing.tokens) - n
-    n_logits = max(missing.n_logits - n_left, 0)
-    return Piece(request, np.array(missing.tokens[:n], np.int32), n_logits, not n_left)

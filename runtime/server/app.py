@@ -32,8 +32,8 @@ def application(state: ServerState) -> ASGIApp:
     """The application that serves the models of a state, behind its guard."""
     status, texts, answers = StatusEndpoints(state), TextEndpoints(state), AnswerEndpoints(state)
     get: dict[str, Endpoint] = {
-        "/v1/models": status.models, "/v1/models/{model:path}": status.model, "/health": status.health,
-        "/slots": status.slots, "/metrics": status.metrics,
+        "/": status.page, "/v1/models": status.models, "/v1/models/{model:path}": status.model,
+        "/health": status.health, "/slots": status.slots, "/metrics": status.metrics,
     }  # fmt: skip
     post: dict[str, Endpoint] = {
         "/v1/chat/completions": answers.chat_completions, "/v1/completions": answers.completions,

@@ -10,10 +10,11 @@ from tiny_models import APART, N_VOCAB, write_model
 
 import subbyte as sb
 from subbyte.errors import SessionBusy
-from subbyte.runtime.generation.decoder import Decoder, Wanted
+from subbyte.runtime.generation.decoder import Decoder
 from subbyte.runtime.generation.events import Event, PrefillProgress, TextDelta, ThinkingDelta
 from subbyte.runtime.generation.logits_processors import SuppressedTokens
 from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.prefill import Wanted
 from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling, sample
 from subbyte.runtime.session.runner import Runner, Segment

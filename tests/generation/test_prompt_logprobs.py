@@ -14,8 +14,9 @@ from model_logits import log_softmax
 from tiny_models import N_VOCAB, write_model
 
 import subbyte as sb
-from subbyte.runtime.generation.decoder import SCORED_CHUNK, Decoder
+from subbyte.runtime.generation.decoder import Decoder
 from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.prefill import SCORED_CHUNK
 from subbyte.runtime.session.runner import Runner, Segment
 
 N_CTX = 400
