@@ -48,6 +48,12 @@ def ray() -> Iterator[Any]:
     ray.shutdown()
 
 
+def test_where_no_cluster_is_a_line_says_so() -> None:
+    for address in ("auto", "127.0.0.1:9", "ray://127.0.0.1:9", "nonsense"):
+        with pytest.raises(sb.ResourceError, match=rf"^can't connect to Ray at '{address}': \S"):
+            sb.RayWorkers(address)
+
+
 def test_killed_workers_give_the_figures_of_one_process(path: Path, ray: Any, tmp_path: Path) -> None:
     expected = sb.perplexity(path, TEXT, n_ctx=N_CTX)
     choose, killed, options = random.Random(0), 0, sb.EvalOptions(N_CTX)
