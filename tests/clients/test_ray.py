@@ -49,7 +49,7 @@ def ray() -> Iterator[Any]:
 
 
 def test_where_no_cluster_is_a_line_says_so() -> None:
-    for address in ("auto", "127.0.0.1:9", "ray://127.0.0.1:9", "nonsense"):
+    for address in ("127.0.0.1:9", "ray://127.0.0.1:9", "nonsense"):
         with pytest.raises(sb.ResourceError, match=rf"^can't connect to Ray at '{address}': \S"):
             sb.RayWorkers(address)
 
