@@ -126,9 +126,12 @@ def test_conversations_with_tools(path: Path, ray: Any) -> None:
 
 def test_ray_rows(path: Path) -> None:
     path.with_name("lines").write_text("the thing\nin another\n")
-    command = [sys.executable, str(ROOT / "examples/ray_rows.py"), "m.gguf", str(path.with_name("lines"))]
-    out = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True).stdout
-    lines = [line.partition(" -> ")[0] for line in out.splitlines() if " -> " in line]
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "examples/ray_rows.py"), "m.gguf", str(path.with_name("lines"))],
+        cwd=path.parent, env={**os.environ, "RAY_ADDRESS": "local"}, capture_output=True, text=True, check=True,
+        timeout=200,
+    )  # fmt: skip
+    lines = [line.partition(" -> ")[0] for line in found.stdout.splitlines() if " -> " in line]
     assert sorted(lines) == ["in another", "the thing"]
 
 
