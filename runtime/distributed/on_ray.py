@@ -13,7 +13,6 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from subbyte.errors import ResourceError, SubbyteError, memory_errors
@@ -100,7 +99,7 @@ class RayWorkers(Handle):
         self.close()
 
 
-def _import_ray() -> ModuleType:
+def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each start
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")  # it would print what happens to workers on our stdout
     try:
