@@ -28,7 +28,7 @@ GREEDY = {"messages": USER, "temperature": 0, "max_tokens": 8}
 
 
 class LiveServer:
-    """The server; `url` is its address, `key` its API key, `end` ends it. `state`, of another thread, may be looked at."""
+    """The server; `url` is its address, `key` its API key, `end` ends it. `state` is of another thread, to look at."""
 
     def __init__(self, url: str, state: ServerState, end: Callable[[], object]) -> None:
         self.url, self.state, self.end = url, state, end
@@ -77,7 +77,7 @@ class LiveServer:
             gate.wait()
             return step(segments)
 
-        runner.step = wait_and_step  # type: ignore[method-assign]
+        runner.step = wait_and_step  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
