@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.scheduler.scheduler import Scheduler
     from subbyte.runtime.scoring.choice import Choice, Normalize
     from subbyte.runtime.scoring.score import Score
+    from subbyte.runtime.session.runner import Runner
     from subbyte.runtime.speculation.speculation import Speculation
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
@@ -379,14 +380,12 @@ class Model(OpenedModel):
         """
         if candidates is not None:
             return self._score_behind("text", text, candidates)
-        from subbyte.runtime.scoring.score import score
+        from subbyte.runtime.scoring.continuations import score_text
 
-        raw = arguments.raw_text("text", text)
+        def new_runner(n_ctx: int) -> Runner:
+            return self._runner_of_many(n_ctx, "int8x2")
 
-        def session(n_ctx: int) -> Session:
-            return self.open_session(SessionOptions(n_ctx, activations="int8x2", checkpoint_bytes=0))
-
-        return score(raw, self.tokenizer, self.config.n_ctx_train, session)
+        return score_text(arguments.raw_text("text", text), self.tokenizer, self.config.n_ctx_train, new_runner)
 
     def _score_behind(
         self, name: str, prefix: str | bytes | Tokens, candidates: Iterable[str | bytes | Tokens]

@@ -217,7 +217,7 @@ class Decoder:
         self._verify(token)
         if token in self._eog:
             self.ended = "eog"
-            return ()
+            return self._logprob_of(token)
         self._context.append(token)
         for processor in self._processors:
             processor.accept(token)

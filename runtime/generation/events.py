@@ -73,8 +73,8 @@ class Reply(Record):
     Of an answer that was continued, or begun by the caller, `text`, `thinking` and `tokens` are the whole.
     `thinking` is the reasoning that came before `text`, "" if none; the tags around it are only in `tokens`.
     `stop_string` is the one that ended it where `stop_reason` is "stop". `tool_calls` are those in the answer, in
-    order; nothing of them is in `text`. `logprobs` are those of the tokens that are new, one each, where they are
-    asked for; `prompt_logprobs` those of the prompt.
+    order; nothing of them is in `text`. `logprobs` are those of the tokens that are new, one each, and of the
+    end-of-generation token, where they are asked for; `prompt_logprobs` those of the prompt.
     """
 
     text: str

@@ -38,6 +38,7 @@ def application(state: ServerState) -> ASGIApp:
     get: dict[str, Endpoint] = {
         "/": status.page, "/v1/models": status.models, "/v1/models/{model:path}": status.model,
         "/health": status.health, "/slots": status.slots, "/metrics": status.metrics,
+        "/tokenizer_info": texts.tokenizer_info,
     }  # fmt: skip
     post: dict[str, Endpoint] = {
         "/v1/chat/completions": answers.chat_completions, "/v1/completions": answers.completions,

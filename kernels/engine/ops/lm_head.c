@@ -110,6 +110,7 @@ static int run_logprob(struct step *s, const struct input *in, struct team *team
             struct log_sum sum = {-INFINITY, 0};
             for (int64_t c = 0; c < n_chunks; c++)
                 log_sum_add(&sum, partial_sums(s)[c * n_batch + t]);
+            s->greedy[t] = s->logprob[t] == sum.max;
             s->logprob[t] = log_probability(s->logprob[t], sum);
         }
         if (!all_finite(s->logprob, s->n_head_rows))
