@@ -76,11 +76,11 @@ class LiveServer:
             gate.wait()
             return step(segments)
 
-        runner.step = wait_and_step  # type: ignore[method-assign]
+        runner.step = wait_and_step  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
-            runner.step = step  # type: ignore[method-assign]
+            runner.step = step  # type: ignore[method-assign, assignment]
             gate.set()
 
     def is_idle(self, name: str = "tiny") -> bool:
