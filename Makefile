@@ -1,9 +1,11 @@
 # make chat       install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
 # make test       ruff, mypy and the tests but for the slow ones
 # make test-fast  ruff and the quick tests, on all processors: a minute and a half on two
-# make test-slow  the slow tests; then what computes, but for tests of seconds, under each weaker instruction set. .ci/run: make test test-slow fuzz
+# make test-slow  the slow tests; then what computes, but for tests of seconds, under each weaker instruction set. .ci/run: make test test-slow test-clients fuzz
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
+# make test-clients  clients' packages and programs of others on this library, fetched into .venv; else these tests are skipped.
+#                 CLIENT_TABLE=write: the table in docs/serving.md by the tests that pass
 # make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
 #                 for SECONDS=20 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
 # make races      the scheduler with many clients, on C code with ThreadSanitizer
@@ -20,12 +22,13 @@ TORCH ?= torch --index-url https://download.pytorch.org/whl/cpu
 SECONDS ?= 20
 ISAS ?= avx2,neon
 SANITIZED ?= tests/fuzz
+CLIENT_TABLE ?= check
 WITH_TESTS := -Csetup-args=-Dtests=true
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py __init__.pyi errors.py meson.build meson.options pyproject.toml
 
-.PHONY: chat test test-fast test-slow models reference fuzz races check dev clean
+.PHONY: chat test test-fast test-slow test-clients models reference fuzz races check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -55,6 +58,9 @@ models: .venv/testable
 
 reference: .venv/testable .venv/tools .venv/reference
 	@$(BIN)/python -m pytest -k transformers
+
+test-clients: .venv/testable .venv/tools .venv/clients
+	@$(PYTEST) tests/clients --client-table $(CLIENT_TABLE)
 
 # Python has no sanitizers in it, so gcc's are loaded before it. Left out are tests of what can't live with them: ThreadSanitizer,
 # and processes with little memory. Without atheris the rest is done all the same.
@@ -105,6 +111,11 @@ clean:
 .venv/tools: .venv/env pyproject.toml
 	@echo "Installing the test tools ..." >&2
 	@. .venv/env; $(PIP) install --group dev >&2 </dev/null
+	@touch $@
+
+.venv/clients: .venv/env pyproject.toml
+	@echo "Installing clients and programs that run on subbyte ..." >&2
+	@. .venv/env; $(PIP) install --group clients >&2 </dev/null
 	@touch $@
 
 .venv/fuzz/tools: .venv/env pyproject.toml

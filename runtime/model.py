@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.scheduler.scheduler import Scheduler
     from subbyte.runtime.scoring.choice import Choice, Normalize
     from subbyte.runtime.scoring.score import Score
+    from subbyte.runtime.session.runner import Runner
     from subbyte.runtime.speculation.speculation import Speculation
     from subbyte.runtime.store.builtin import Recommended
     from subbyte.runtime.template.chat_template import ChatTemplate
@@ -234,6 +235,8 @@ class Model(OpenedModel):
         constraint: Constraint | None = None,
         special: bool = False,
         logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+        prompt_logprobs_from: int = 0,
         processors: Iterable[LogitsFunction] = (),
         n_ctx: int | None = None,
         cache_type: CacheType = "f16",
@@ -248,7 +251,11 @@ class Model(OpenedModel):
         answer has ended, when it is closed (`with model.generate(…) as answer:` does that), or with the last reference.
         constraint: what the text must be (`Constraint.json_schema(…)`, `regex`, `choice`, `lark`, `gbnf`). special:
         text like <|im_end|> in the prompt becomes control tokens. logprobs: a `TokenLogprob` for each token, before its
-        text, with so many of the most probable ones; also in `Reply.logprobs`. processors: functions that change the
+        text, with so many of the most probable ones; also in `Reply.logprobs`. prompt_logprobs: the same for each token
+        of the prompt, before the answer and in `Reply.prompt_logprobs`; the first one has no log-probability. Alone,
+        with max_tokens=0, or with an answer behind. prompt_logprobs_from: index of the first token that is told; what
+        comes before may then be taken from what a scheduler has computed, where it must else be computed again for its
+        logits. processors: functions that change the
         logits of the next token in place, float32 [n_vocab], given the tokens so far, behind biases and penalties; an
         exception in one ends the answer. The other arguments are those of `chat`. Raises ContextOverflow before
         anything is computed.
@@ -259,7 +266,8 @@ class Model(OpenedModel):
 
         options = GenerationOptions(
             Sampling() if sampling is None else sampling, max_tokens, stop, timeout=timeout, logprobs=logprobs,
-            processors=processors, constraint=constraint,
+            prompt_logprobs=prompt_logprobs, prompt_logprobs_from=prompt_logprobs_from, processors=processors,
+            constraint=constraint,
         )  # fmt: skip
         arguments.flag("special", special)
         if not isinstance(prompt, str):
@@ -372,14 +380,12 @@ class Model(OpenedModel):
         """
         if candidates is not None:
             return self._score_behind("text", text, candidates)
-        from subbyte.runtime.scoring.score import score
+        from subbyte.runtime.scoring.continuations import score_text
 
-        raw = arguments.raw_text("text", text)
+        def new_runner(n_ctx: int) -> Runner:
+            return self._runner_of_many(n_ctx, "int8x2")
 
-        def session(n_ctx: int) -> Session:
-            return self.open_session(SessionOptions(n_ctx, activations="int8x2", checkpoint_bytes=0))
-
-        return score(raw, self.tokenizer, self.config.n_ctx_train, session)
+        return score_text(arguments.raw_text("text", text), self.tokenizer, self.config.n_ctx_train, new_runner)
 
     def _score_behind(
         self, name: str, prefix: str | bytes | Tokens, candidates: Iterable[str | bytes | Tokens]

@@ -2,6 +2,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
+#include "engine/log_sum.h"
 #include "threads/pool.h"
 
 enum { BLOCK = 64, LANES = 16 };
@@ -84,12 +85,19 @@ int top_k(const float *x, int64_t n, int64_t k, int32_t *ids)
 
 void log_softmax_of(const struct kernels *kernels, const float *x, int64_t n, const int32_t *ids, int64_t n_ids, float *logprobs)
 {
-    float max;
-    double sum;
-    kernels->max_sum_exp(x, n, &max, &sum);
-    double log_sum = max + log(sum);
+    struct log_sum sum = {-INFINITY, 0};
+    for (int64_t chunk = 0; chunk < n; chunk += VOCABULARY_CHUNK) {
+        struct log_sum of_chunk = {-INFINITY, 0};
+        int64_t end = chunk + VOCABULARY_CHUNK < n ? chunk + VOCABULARY_CHUNK : n;
+        for (int64_t i = chunk; i < end; i += PANEL_ROWS) {
+            struct log_sum panel;
+            kernels->max_sum_exp(x + i, end - i < PANEL_ROWS ? end - i : PANEL_ROWS, &panel.max, &panel.sum);
+            log_sum_add(&of_chunk, panel);
+        }
+        log_sum_add(&sum, of_chunk);
+    }
     for (int64_t i = 0; i < n_ids; i++)
-        logprobs[i] = (float)(x[ids[i]] - log_sum);
+        logprobs[i] = log_probability(x[ids[i]], sum);
 }
 
 /* Index of one of the logits x[n], the candidates, largest first. total: what exp(x[i] - x[0]) is a probability of. */

@@ -8,7 +8,7 @@
  * NaN or +inf or all are -inf. */
 int top_k(const float *x, int64_t n, int64_t k, int32_t *ids);
 
-/* Log-probabilities of ids[n_ids] under the softmax of the logits x[n], which are finite as top_k has found. */
+/* Log-probabilities of ids[n_ids] under the softmax of the logits x[n], which are finite as top_k has found; the bits of lm_head's. */
 void log_softmax_of(const struct kernels *kernels, const float *x, int64_t n, const int32_t *ids, int64_t n_ids, float *logprobs);
 
 /* How a token is drawn. Of the logits the top_k largest stay (0: all); of the probabilities among these the first ones that reach

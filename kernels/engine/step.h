@@ -76,6 +76,7 @@ struct step {
     const int32_t *wanted;      /* HEAD_LOGPROB: [n_head_rows] token ids */
     float *logits;              /* HEAD_LOGITS: [n_head_rows][output.rows] */
     float *logprob;             /* HEAD_LOGPROB: [n_head_rows] */
+    uint8_t *greedy;            /* HEAD_LOGPROB: [n_head_rows]: whether no token has a greater logit than the wanted one */
     int finite;                 /* set by the head: whether every logit was finite */
     /* what it took, all threads together, unless cancelled: none of it should grow with their number */
     int64_t n_barriers, n_chunks, weight_bytes;

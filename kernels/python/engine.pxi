@@ -192,6 +192,7 @@ cdef class Engine:
     cdef int n_rows                # tokens of the latest step or write
     cdef readonly double seconds   # spent in C so far, by the clock
     cdef readonly int64_t n_barriers, n_chunks, weight_bytes   # of the latest step: the work of all threads, counted
+    cdef readonly object greedy    # bool [n], with the latest log-probabilities: whether no token is more probable
     cdef int64_t n_ctx
     cdef Poll poll                 # of the step that runs
 
@@ -214,6 +215,7 @@ cdef class Engine:
         if self.scratch == NULL:
             raise ResourceError(f"no memory for a batch of {n_batch} tokens and {n_threads} threads")
         self.scratch.reads_ahead = reads_ahead
+        self.greedy = np.empty(0, np.bool_)
 
     def __dealloc__(self):
         scratch_free(self.scratch)
@@ -227,7 +229,7 @@ cdef class Engine:
 
         segments: (cache, n, pos) each; their n rows follow one another. logits_of: rows whose next-token logits are
         wanted. wanted: token ids, one for each row of logits_of: return log-probabilities [n] of these instead of
-        logits [n, n_vocab]. operations: (first, last), only those from first to last - 1 of the plan's, over what a
+        logits [n, n_vocab]; `greedy` then tells which of them are the most probable. operations: (first, last), only those from first to last - 1 of the plan's, over what a
         step before this one, or `write`, left in the slots.
         Raises ModelChanged when weights can't be read, NumericError when a result is not finite, ResourceError without
         threads, StepCancelled after `cancel`, and what a signal handler raises.
@@ -361,10 +363,12 @@ cdef class Engine:
     cdef object lay_head(self, step_t *s, int32_t[::1] rows, int32_t[::1] targets, bint logprob):
         cdef float[:, ::1] logits
         cdef float[::1] logprobs
+        cdef uint8_t[::1] greedy
         s.head_row, s.n_head_rows = &rows[0], rows.shape[0]
         if logprob:
-            logprobs = np.empty(rows.shape[0], np.float32)
-            s.head, s.wanted, s.logprob = HEAD_LOGPROB, &targets[0], &logprobs[0]
+            logprobs, greedy = np.empty(rows.shape[0], np.float32), np.zeros(rows.shape[0], np.uint8)
+            s.head, s.wanted, s.logprob, s.greedy = HEAD_LOGPROB, &targets[0], &logprobs[0], &greedy[0]
+            self.greedy = np.asarray(greedy).view(bool)
             return np.asarray(logprobs)
         logits = np.empty((rows.shape[0], self.plan.p.head.matrix[0].weight.rows), np.float32)
         s.head, s.logits = HEAD_LOGITS, &logits[0, 0]

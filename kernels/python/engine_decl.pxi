@@ -104,6 +104,7 @@ cdef extern from "engine/operation.h" nogil:
         const int32_t *wanted
         float *logits
         float *logprob
+        uint8_t *greedy
         int finite
         int64_t n_barriers, n_chunks, weight_bytes
     scratch_t *scratch_new(const plan_t *, const kernels_t *, int n_batch, int n_threads, int64_t n_ctx,

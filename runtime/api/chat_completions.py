@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from subbyte.runtime.api.chat_request import MAX_CHOICES, ChatRequest, begun_variables
+from subbyte.runtime.api.content import MAX_MESSAGES, MAX_TOOLS, text_of_content
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.api.logprobs import LogprobsOfText, chat_logprobs
@@ -28,9 +29,6 @@ from subbyte.runtime.generation.events import (
 )
 from subbyte.runtime.tools.call import ToolCall
 from subbyte.runtime.tools.tool import Tool, tools_by_name
-
-MAX_MESSAGES, MAX_TOOLS = 4096, 512
-_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
 def read_chat_request(fields: Fields) -> ChatRequest:
@@ -79,19 +77,10 @@ def _message(row: Fields) -> Mapping[str, Any]:
     message = dict(row.values)
     if message.get("role") == "function":  # what tools were called before they had ids
         message["role"] = "tool"
-    if isinstance(content := message.get("content"), list):
-        message["content"] = "".join(_text_of(part) for part in row.objects("content"))
-    elif content is None:
-        message["content"] = ""
+    message["content"] = text_of_content(row, "content")
     if not message.get("reasoning_content") and isinstance(message.get("reasoning"), str):
         message["reasoning_content"] = message["reasoning"]
     return message
-
-
-def _text_of(part: Fields) -> str:
-    if part.get("type") not in _TEXT_PARTS:
-        raise part.wrong("type", '"text": this server reads text alone')
-    return part.needed_text("refusal" if part.get("type") == "refusal" else "text")
 
 
 def _tools(fields: Fields) -> Iterator[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.reasoning import TemplateVariable
 from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.options import LogitsFunction
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.model import Model
@@ -30,7 +31,8 @@ class ChatRequest:
     of the answer. sampling: the parameters that are given, the model's own hold for the others. thinking: whether the
     model is to reason, where it can be told; effort: how much, a variable of some templates. variables: for the chat
     template. one_call: the answer ends with its first call. logprobs: how many likely tokens are told with each token.
-    n: how many answers. stream: as they come; with_usage, with_progress: what streams tell besides.
+    processors: a program's own, as `Model.chat` takes them. n: how many answers. stream: as they come; with_usage,
+    with_progress: what streams tell besides.
     """
 
     model: str
@@ -47,6 +49,7 @@ class ChatRequest:
     reasoning_budget: int | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     logprobs: int | None = None
+    processors: Sequence[LogitsFunction] = ()
     n: int = 1
     stream: bool = False
     with_usage: bool = False
@@ -65,7 +68,7 @@ class ChatRequest:
             sampling=sampling_of(self.sampling, Sampling(**model.recommended.sampling), choice),
             max_tokens=self.max_tokens, stop=self.stop, thinking=self._thinking(model),
             reasoning_budget=self.reasoning_budget, variables=self._variables(model), logprobs=self.logprobs,
-            scheduler=serving.scheduler, timeout=serving.timeout,
+            processors=self.processors, scheduler=serving.scheduler, timeout=serving.timeout,
         )  # fmt: skip
 
     def prompt(self, serving: Serving) -> list[int]:
@@ -97,7 +100,8 @@ class ChatRequest:
         levels = isinstance(switch, TemplateVariable) and switch.name == "reasoning_effort"
         if self.effort is None or not levels or self.effort in ("none", "minimal"):
             return self.variables
-        return {"reasoning_effort": self.effort, **self.variables}
+        effort = "high" if self.effort in ("xhigh", "max") else self.effort  # templates know no more
+        return {"reasoning_effort": effort, **self.variables}
 
 
 def _with_one_system_text(messages: Sequence[Message]) -> Sequence[Message]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from subbyte.runtime.api.errors import ApiError
 from subbyte.runtime.api.fields import Fields
-from subbyte.runtime.api.logprobs import LogprobsOfText, TextOffsets, completion_logprobs, joined
+from subbyte.runtime.api.logprobs import TextOffsets, completion_logprobs, joined
 from subbyte.runtime.api.sampling_fields import (
     MAX_LOGPROBS,
     limit_of,
@@ -25,6 +25,7 @@ from subbyte.runtime.api.usage import finish_reason, timings, usage
 from subbyte.runtime.api.wire_answer import Sent, WireAnswer
 from subbyte.runtime.generation.events import Done, Event, Reply, TextDelta, TokenLogprob
 from subbyte.runtime.generation.generation import Generation
+from subbyte.runtime.generation.options import LogitsFunction
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.grammar.constraint import Constraint
 
@@ -50,6 +51,7 @@ class CompletionRequest:
     max_tokens: int | None = DEFAULT_MAX_TOKENS
     stop: Sequence[str] = ()
     constraint: Constraint | None = None
+    processors: Sequence[LogitsFunction] = ()
     stream: bool = False
     with_usage: bool = False
 
@@ -100,6 +102,7 @@ class _Choice:
     """What has come of one completion. echoed: the prompt's text, if it is to be part of it.
 
     ids: the prompt's. scores: the log-probabilities of its tokens, if they are told, of which n_unscored are to come.
+    waiting: those of the text that comes next.
     """
 
     prompt: Prompt
@@ -112,7 +115,7 @@ class _Choice:
     begun: bool = False
     text: str = ""
     logprobs: list[dict[str, Any]] = field(default_factory=list)
-    waiting: LogprobsOfText = field(default_factory=LogprobsOfText)
+    waiting: list[TokenLogprob] = field(default_factory=list)
     reply: Reply | None = None
 
 
@@ -136,13 +139,17 @@ class TextCompletion(WireAnswer):
         return [partial(self._begin, choice) for choice in self._choices]
 
     def _begin(self, choice: _Choice) -> Generation:
-        asked, model = self._request, self._serving.model
+        asked, model, k = self._request, self._serving.model, self._n_top
         given = choice.prompt
         choice.ids = model.tokenize(given, special=True, add_bos=True) if isinstance(given, str) else given
+        if k is not None:
+            choice.scores = self._serving.scored.known(choice.ids, k)
+            choice.n_unscored = len(choice.ids) - len(choice.scores)
         return model.generate(
             choice.ids, max_tokens=asked.max_tokens, stop=asked.stop, constraint=asked.constraint,
             sampling=sampling_of(asked.sampling, Sampling(**model.recommended.sampling), choice.number),
-            logprobs=asked.logprobs, scheduler=self._serving.scheduler, timeout=self._serving.timeout,
+            logprobs=asked.logprobs, prompt_logprobs=k, prompt_logprobs_from=len(choice.scores),
+            processors=asked.processors, scheduler=self._serving.scheduler, timeout=self._serving.timeout,
         )  # fmt: skip
 
     def opened(self) -> Iterable[Sent]:
@@ -157,13 +164,15 @@ class TextCompletion(WireAnswer):
                 choice.n_unscored -= 1
                 choice.scores.append(event)
             else:
-                choice.waiting.add(event)
+                choice.waiting.append(event)
         elif isinstance(event, TextDelta):
             yield from self._echo(index, choice)
-            yield self._told(index, choice, event.text, choice.waiting.take(event.text))
+            yield self._told(index, choice, event.text)
         elif isinstance(event, Done):
             yield from self._echo(index, choice)
             choice.reply = event.reply
+            if choice.waiting and event.reply.stop_reason != "stop":  # without text: what ended it, half a character
+                yield self._told(index, choice, "")
             reason = finish_reason(event.reply.stop_reason, calls=False)
             yield self._chunk(index, "", None, reason, {"timings": timings(event.reply)})
 
@@ -193,14 +202,19 @@ class TextCompletion(WireAnswer):
         choice.begun = True
         if self._n_top is not None:
             self._serving.scored.keep(choice.ids, choice.scores, self._n_top)
-        yield self._told(index, choice, choice.echoed, choice.scores)
+        choice.waiting = [*choice.scores, *choice.waiting]
+        yield self._told(index, choice, choice.echoed, len(choice.scores))
         choice.offsets.skip_to_end()
 
-    def _told(self, index: int, choice: _Choice, text: str, tokens: Sequence[TokenLogprob]) -> Sent:
-        """The chunk with the next text of a completion."""
+    def _told(self, index: int, choice: _Choice, text: str, n: int | None = None) -> Sent:
+        """The chunk with the next text of a completion, and with the log-probabilities of its n tokens, or all so far.
+
+        Each token has its entry, also without text: harnesses count them.
+        """
         choice.text += text
         if self._request.logprobs is None:
             return self._chunk(index, text, None)
+        tokens, choice.waiting = choice.waiting[:n], [] if n is None else choice.waiting[n:]
         choice.logprobs.append(completion_logprobs(tokens, choice.offsets))
         return self._chunk(index, text, choice.logprobs[-1])
 

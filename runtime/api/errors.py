@@ -37,14 +37,20 @@ class ApiError(Exception):
 
     def to_openai(self) -> dict[str, Any]:
         """The body that OpenAI's API sends (https://platform.openai.com/docs/guides/error-codes)."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        message = self._with("this model's maximum context length is exceeded")
+        return {"error": {"message": message, "type": self.type, "param": self.param, "code": self.code}}
 
     def to_anthropic(self) -> dict[str, Any]:
         """The body that Anthropic's API sends (https://docs.anthropic.com/en/api/errors)."""
         types = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
         types |= {413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error"}
         usual = "api_error" if self.status >= 500 else "invalid_request_error"
-        return {"type": "error", "error": {"type": types.get(self.status, usual), "message": self.message}}
+        message = self._with("prompt is too long")
+        return {"type": "error", "error": {"type": types.get(self.status, usual), "message": message}}
+
+    def _with(self, too_long: str) -> str:
+        """The message; where a prompt is too long, behind the words by which clients of that API know it."""
+        return f"{too_long}: {self.message}" if self.code == "context_length_exceeded" else self.message
 
 
 def api_error(error: BaseException) -> ApiError:

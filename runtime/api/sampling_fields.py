@@ -84,6 +84,11 @@ def text_constraint(fields: Fields) -> Constraint | None:
     if format is None:
         grammar = fields.text("grammar")
         return None if not grammar else Constraint.gbnf(grammar)
+    return format_constraint(format)
+
+
+def format_constraint(format: Fields) -> Constraint | None:
+    """What a format asks for, whose schema is in it or in its `json_schema`."""
     kind = format.choice("type", ("text", "json_object", "json_schema"))
     if kind == "json_object":
         return Constraint.json_schema({"type": "object"} if format.get("schema") is None else format.get("schema"))

@@ -44,6 +44,10 @@ class WireAnswer(ABC):
     def add(self, index: int, event: Event) -> Iterable[Sent]:
         """Takes an event; what of it is sent at once."""
 
+    def alive(self) -> Iterable[Sent]:
+        """What is sent when nothing has come for a while; if nothing is, a comment that clients pass over."""
+        return ()
+
     @abstractmethod
     def closed(self) -> Iterable[Sent]:
         """What comes behind the last event of all answers."""

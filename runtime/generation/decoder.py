@@ -4,33 +4,22 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import takewhile
 from time import monotonic
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import ContextOverflow
-from subbyte.runtime.generation.events import Event, PrefillProgress, StopReason, TokenLogprob, Usage
-from subbyte.runtime.generation.logprobs import token_logprob
+from subbyte.runtime.generation.events import Event, StopReason, TokenLogprob, Usage
+from subbyte.runtime.generation.logprobs import PromptLogprobs, token_logprob
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.output_processor import OutputProcessor
+from subbyte.runtime.generation.prefill import Prefill, Wanted
 from subbyte.runtime.generation.processor_chain import processor_chain
 from subbyte.runtime.generation.sampling import Draw, Sampler
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.speculation.speculation import Speculation
 
-PREFILL_CHUNK = 256  # prompt tokens between two progress events; a cancelled prompt ends after so many at most
 FEW = 16  # tokens, drafts among them, that an answer wants at once without being read piece by piece
-
-
-class Wanted(NamedTuple):
-    """Tokens to append to the sequence, and of how many of the last of them logits are needed.
-
-    No tokens: the next step of the decoder needs no evaluation.
-    """
-
-    tokens: Sequence[int]
-    n_logits: int
 
 
 _NOTHING = Wanted((), 0)
@@ -39,7 +28,7 @@ _NOTHING = Wanted((), 0)
 class Decoder:
     """A state machine that makes one answer. Whoever drives it evaluates what it wants; it never waits:
 
-        decoder.begin(n_cached)
+        events = decoder.begin(n_cached)
         while (wanted := decoder.wants()) is not None:
             events = decoder.evaluated(evaluate(wanted) if wanted.tokens else None)
             while (draw := decoder.draw()) is not None:
@@ -82,7 +71,7 @@ class Decoder:
             opened = tags.opened(self.prompt, tokenizer)
         self.output = OutputProcessor(tokenizer, options.stop, tags, opened, options.lead, options.tools)
         self.ended: StopReason | None = None
-        self.n_cached = self.n_computed = 0
+        self.n_computed = 0
         self._eog, self._sampler = tokenizer.eog, sampler or Sampler(options.sampling)
         self._processors = processor_chain(tokenizer, self._sampler.sampling, options, self.output, self.prompt)
         self._context = self.given.copy()
@@ -91,7 +80,6 @@ class Decoder:
         self._unverified: deque[int] = deque()  # drafts that are computed, but have not been drawn
         self.speculation = speculation
         self.n_drafted = self.n_accepted = 0
-        self._chunk_ends: deque[int] = deque()  # of the prompt's chunks still to compute; `begin` says which
         # The last token is chosen, but not computed: one more than the context has room for.
         room = n_ctx - len(self.given) + 1
         self._limit = room if options.max_tokens is None else min(room, options.max_tokens)
@@ -101,6 +89,9 @@ class Decoder:
         self._n_top = options.logprobs
         self._model_logits: NDArray[np.float32] | None = None  # of the token being drawn, as no processor changed them
         self._tokenizer = tokenizer
+        k, first = options.prompt_logprobs, options.prompt_logprobs_from
+        scores = PromptLogprobs(self.given, k, first, self._piece)
+        self._prefill = Prefill(self.given, scores, only_scores=k is not None and options.max_tokens == 0)
         self._begin_answer(begun)
         if speculation is not None:
             speculation.begin(self.given)
@@ -118,7 +109,18 @@ class Decoder:
     @property
     def prefilling(self) -> bool:
         """Whether some of the prompt is still to be computed."""
-        return bool(self._chunk_ends)
+        return not self._prefill.is_over
+
+    @property
+    def prompt_logprobs(self) -> Sequence[TokenLogprob]:
+        """Those of the prompt's tokens that are known by now."""
+        return self._prefill.scores.found
+
+    @property
+    def n_reusable(self) -> int:
+        """How many of the first tokens so far may be taken as computed: those of which no logits are needed."""
+        scores, n = self._prefill.scores, len(self._context) - 1
+        return min(n, scores.first_row) if scores.n_left else n
 
     @property
     def n_left(self) -> int:
@@ -129,19 +131,18 @@ class Decoder:
     def usage(self) -> Usage:
         """Tokens of the prompt and of what has come so far."""
         n_thinking = max(self.output.n_thinking - self._n_begun, 0)
-        return Usage(len(self.given), self.n_cached, self._n_new, n_thinking, self.n_drafted, self.n_accepted)
+        return Usage(len(self.given), self._prefill.n_cached, self._n_new, n_thinking, self.n_drafted, self.n_accepted)
 
-    def begin(self, n_cached: int) -> PrefillProgress:
-        """Takes the first n_cached tokens of `given`, at least one less than all, as computed by now."""
-        self.n_cached = self.n_computed = n_cached
-        self._chunk_ends = deque(_chunk_ends(n_cached, len(self.given)))
-        return PrefillProgress(0, len(self.given) - n_cached)
+    def begin(self, n_cached: int) -> Sequence[Event]:
+        """Takes the first n_cached tokens of `given`, at most `n_reusable`, as computed by now."""
+        self.n_computed = n_cached
+        return self._prefill.begin(n_cached)
 
     def resume(self, n_held: int) -> Sequence[Event]:
         """Begins, or goes on, over a sequence that holds the first n_held of the tokens so far, not all of them."""
         self._drafts = None
         if self.prefilling or not self._n_new:
-            return (self.begin(n_held),)
+            return self.begin(n_held)
         self.n_computed = n_held
         return ()
 
@@ -155,7 +156,7 @@ class Decoder:
             self.ended = "cancelled"
         if self.ended is None and self._deadline is not None and monotonic() >= self._deadline:
             self.ended = "timeout"
-        if self.ended is None and not self._chunk_ends and self._n_needed() > self.n_left:
+        if self.ended is None and not self.prefilling and self._n_needed() > self.n_left:
             self.ended = "length"
         return self.ended is not None
 
@@ -163,8 +164,8 @@ class Decoder:
         """What to evaluate next; None when the answer has ended."""
         if self.has_ended():
             return None
-        if self._chunk_ends:
-            return Wanted(self.given[self.n_computed : self._chunk_ends[0]], int(len(self._chunk_ends) == 1))
+        if self.prefilling:
+            return self._prefill.wanted(self.n_computed)
         if self._rows or self._forced():
             return _NOTHING
         last = self._context[self.n_computed :]
@@ -177,12 +178,11 @@ class Decoder:
 
         logits: those that were wanted, [n_logits, n_vocab], which may be changed; None if none were.
         """
+        if self.prefilling:
+            self.n_computed, progress = self._prefill.chunk_computed()
+            return (progress, *(self.evaluated_part(logits) if logits is not None else ()))
         if logits is not None:
             self._rows.extend(logits)
-        if self._chunk_ends:
-            self.n_computed = self._chunk_ends.popleft()
-            return (PrefillProgress(self.n_computed - self.n_cached, len(self.given) - self.n_cached),)
-        if logits is not None:
             self.n_computed = len(self._context)
             self._unverified.extend(self._drafts or ())
             self.n_drafted += len(self._unverified)
@@ -191,9 +191,16 @@ class Decoder:
             raise ValueError("the decoder wants logits for its next token")
         return ()
 
+    def evaluated_part(self, logits: NDArray[np.float32]) -> Sequence[Event]:
+        """Takes the next of those logits that were wanted of a prompt's chunk, before all of it is computed."""
+        scores = self._prefill.scores
+        n_told = scores.n_left
+        self._rows.extend(row.copy() for row in logits[n_told:])  # the answer's first, without those before it
+        return scores.add(logits[:n_told])
+
     def draw(self) -> Draw | int | None:
         """How the next token is to be drawn, or its id if it is forced; None if logits are to be computed first."""
-        if self.has_ended() or self._chunk_ends:
+        if self.has_ended() or self.prefilling:
             return None
         if forced := self._forced():
             return forced[0]
@@ -210,7 +217,7 @@ class Decoder:
         self._verify(token)
         if token in self._eog:
             self.ended = "eog"
-            return ()
+            return self._logprob_of(token)
         self._context.append(token)
         for processor in self._processors:
             processor.accept(token)
@@ -280,16 +287,6 @@ class Decoder:
             if forced := processor.forced():
                 return forced if all(other.allows(forced) for other in self._processors) else ()
         return ()
-
-
-def _chunk_ends(n_cached: int, n_prompt: int) -> list[int]:
-    """Where the prefill chunks of a prompt end whose first n_cached tokens need no computing.
-
-    The chunks are of equal size: a last one of a few tokens would be slow.
-    """
-    total = n_prompt - n_cached
-    n_chunks = -(-total // PREFILL_CHUNK)
-    return [n_cached + total * i // n_chunks for i in range(1, n_chunks + 1)]
 
 
 def _check(prompt: Sequence[int], n_ctx: int) -> None:

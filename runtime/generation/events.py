@@ -53,8 +53,11 @@ class TopLogprob(Record):
 class TokenLogprob(Record):
     """A token that has come, and the most probable ones in its place: an event where `logprobs` are asked for.
 
+    Those of the prompt come first, before any text, where `prompt_logprobs` are asked for.
+
     Log-probabilities are natural, and of the model's own distribution: before biases, penalties, filters, temperature.
-    logprob is None where the token was not the model's choice but forced. piece: as in `TopLogprob`.
+    logprob is None where the token was not the model's choice but forced, and of a prompt's first one. piece: as in
+    `TopLogprob`.
     """
 
     id: int
@@ -70,8 +73,8 @@ class Reply(Record):
     Of an answer that was continued, or begun by the caller, `text`, `thinking` and `tokens` are the whole.
     `thinking` is the reasoning that came before `text`, "" if none; the tags around it are only in `tokens`.
     `stop_string` is the one that ended it where `stop_reason` is "stop". `tool_calls` are those in the answer, in
-    order; nothing of them is in `text`. `logprobs` are those of the tokens that are new, one each, where they are
-    asked for.
+    order; nothing of them is in `text`. `logprobs` are those of the tokens that are new, one each, and of the
+    end-of-generation token, where they are asked for; `prompt_logprobs` those of the prompt.
     """
 
     text: str
@@ -83,6 +86,7 @@ class Reply(Record):
     stop_string: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from subbyte.errors import SessionBusy, StepCancelled, memory_errors
 from subbyte.kernels import TryLock
-from subbyte.runtime.generation.decoder import Decoder, Wanted
+from subbyte.runtime.generation.decoder import Decoder
 from subbyte.runtime.generation.events import Done, Event, Reply, StopReason, Timings
 from subbyte.runtime.generation.options import Begun, GenerationOptions
+from subbyte.runtime.generation.prefill import Wanted
 from subbyte.runtime.generation.sampling import Sampler, sample
+from subbyte.runtime.generation.waiter import Waiter
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.protocols import Session, Tokenizer
 from subbyte.runtime.speculation.speculation import Speculation
@@ -59,6 +61,14 @@ class Run(ABC):
     def close(self) -> None:
         """Ends the answer here, if it has not ended; nothing is computed for it any more."""
 
+    def listen(self, waiter: Waiter) -> bool:
+        """Has it woken from now on when there are events to take; False where whoever takes them makes them."""
+        return False
+
+    def is_ready(self) -> bool:
+        """Whether the next of the `events` comes, or ends them, without waiting."""
+        return False
+
     @property
     def reply(self) -> Reply:
         """What has come so far; an answer that did not end by itself counts as cancelled."""
@@ -68,7 +78,7 @@ class Run(ABC):
         tokens = tuple(self.decoder.tokens)
         return Reply(
             output.text, tokens, usage, timings, self.stop_reason or "cancelled", output.thinking, output.stop_string,
-            tuple(output.tool_calls), tuple(self.decoder.logprobs),
+            tuple(output.tool_calls), tuple(self.decoder.logprobs), tuple(self.decoder.prompt_logprobs),
         )  # fmt: skip
 
 
@@ -184,7 +194,15 @@ class Generation(Handle):
         """The remaining events for an event loop, which waits for none of them; closing it closes the answer."""
         from subbyte.runtime.generation.asynchronous import stream_events  # asyncio takes its time to be imported
 
-        return stream_events(lambda: self)
+        return stream_events(lambda: self, begun=True)
+
+    def listen(self, waiter: Waiter) -> bool:
+        """Has `astream` woken from now on; False where its events must be made by taking them."""
+        return self._run.listen(waiter)
+
+    def is_ready(self) -> bool:
+        """Whether `astream` may take the next event without waiting for it."""
+        return self._run.is_ready()
 
     @property
     def prompt(self) -> list[int]:
@@ -248,7 +266,7 @@ class _Loop(Run):
 
     def _answer(self) -> Generator[Event, None, None]:
         decoder = self.decoder
-        yield decoder.begin(self._session.reuse(decoder.given))
+        yield from decoder.begin(self._session.reuse(decoder.given[: decoder.n_reusable + 1]))
         while (wanted := decoder.wants()) is not None:
             prefilling, started = decoder.prefilling, perf_counter()
             try:

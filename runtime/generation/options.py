@@ -47,6 +47,8 @@ class GenerationOptions:
     tools: ToolUse | None = None  # tools whose calls are told from the answer's text; None: all of it is text
     timeout: float | None = None  # seconds after which the answer ends, from when it was asked for; None: no limit
     logprobs: int | None = None  # how many of the most probable tokens are told with each token; None: not even its own
+    prompt_logprobs: int | None = None  # the same for each token of the prompt, before the answer
+    prompt_logprobs_from: int = 0  # index of the first of these tokens
     processors: Iterable[LogitsFunction] = ()  # the caller's own, behind all others; kept as a tuple
 
     def __post_init__(self) -> None:
@@ -61,6 +63,16 @@ class GenerationOptions:
         if self.logprobs is not None:
             k = arguments.whole("logprobs", self.logprobs, 0, hint="most probable tokens; None: no log-probabilities")
             object.__setattr__(self, "logprobs", k)
+        self._check_prompt_logprobs()
         object.__setattr__(self, "processors", arguments.functions("processors", self.processors))
         checked_budget(self.reasoning_budget)
         object.__setattr__(self, "stop", stop_strings(self.stop))
+
+    def _check_prompt_logprobs(self) -> None:
+        k, hint = self.prompt_logprobs, "most probable tokens; None: no log-probabilities of the prompt"
+        if k is not None:
+            object.__setattr__(self, "prompt_logprobs", arguments.whole("prompt_logprobs", k, 0, hint=hint))
+        first = arguments.whole("prompt_logprobs_from", self.prompt_logprobs_from, 0)
+        if first and k is None:
+            raise ValueError(f"prompt_logprobs_from = {first} without prompt_logprobs; give that as well")
+        object.__setattr__(self, "prompt_logprobs_from", first)

@@ -7,39 +7,25 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Condition
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import NumericError, QueueFull, StepCancelled
-from subbyte.runtime.generation.decoder import FEW, Wanted
+from subbyte.runtime.generation.decoder import FEW
 from subbyte.runtime.generation.events import Event
+from subbyte.runtime.generation.prefill import SCORED_CHUNK, Wanted
 from subbyte.runtime.generation.sampling import NOT_FINITE, Draw, draw_tokens
+from subbyte.runtime.generation.waiter import Waiter, wake_all
 from subbyte.runtime.scheduler.memory import Sequences
+from subbyte.runtime.scheduler.piece import Piece, next_piece
 from subbyte.runtime.scheduler.request import Request
-from subbyte.runtime.session.runner import Runner, Segment
+from subbyte.runtime.session.runner import Runner
 
 LONGEST_STEP = 0.25  # seconds that a piece of a prompt may take while other answers wait for their next tokens
 LONGEST_STEP_ALONE = 1.0  # while none does
 RESERVE = 64  # positions that each answer should find room for, so that it need not go back to wait
 MIN_PIECE = 16  # tokens of a prompt in a step at least
-
-
-class Piece(NamedTuple):
-    """What a step computes for a request: tokens, of how many of them logits, and whether its decoder wants no more."""
-
-    request: Request
-    tokens: NDArray[np.int32]
-    n_logits: int
-    is_last: bool
-
-    @property
-    def segment(self) -> Segment:
-        """The same for the runner."""
-        assert self.request.sequence is not None
-        n = len(self.tokens)
-        return Segment(self.request.sequence, self.tokens, range(n - self.n_logits, n))
 
 
 class Loop:
@@ -59,6 +45,7 @@ class Loop:
         self._changed = Condition()
         self._alone: Request | None = None  # whose step is running, if it is of this one only
         self._short = False  # of memory: an answer had to go back to wait, and none has ended since
+        self._waiters: set[Waiter] = set()  # to wake, since there are events for them
         self._seconds_per_token = 0.0  # of a step with a piece of a prompt, lately
         self.n_steps = 0
 
@@ -113,6 +100,8 @@ class Loop:
             except Exception as error:  # of none of them alone: the model's file has changed, there are no threads
                 for request in tuple(self._running):
                     self._end(request, error)
+            wake_all(self._waiters)
+            self._waiters.clear()
 
     def _admit(self) -> None:
         for request in tuple(self._waiting):
@@ -123,10 +112,11 @@ class Loop:
             request = self._waiting[0]
             growth = sum(min(r.decoder.n_left, RESERVE) for r in (request, *self._running)) if self._running else 1
             try:
-                request.sequence = self._sequences.begin(request.decoder.context, growth)
+                decoder = request.decoder
+                request.sequence = self._sequences.begin(decoder.context, decoder.n_reusable, growth)
             except Exception as error:  # no memory for the sequence
                 self._waiting.popleft()
-                request.release(error)
+                self._release(request, error)
                 continue
             if request.sequence is None:
                 return
@@ -198,13 +188,16 @@ class Loop:
             elif len(missing.tokens) > FEW or request.decoder.prefilling:
                 prompts.append((request, missing))
             elif len(missing.tokens) <= room:
-                pieces.append(_piece(request, missing, room))
+                pieces.append(next_piece(request, missing, room))
                 room -= len(missing.tokens)
         room = min(room, self._piece_size(alone=not pieces))
+        n_scored = 0  # tokens of prompts whose logits the step has
         for request, missing in sorted(prompts, key=lambda prompt: self._running.index(prompt[0])):
-            if room > 0:
-                pieces.append(_piece(request, missing, room))
+            most = room if missing.n_logits <= 1 else min(room, SCORED_CHUNK - n_scored)
+            if most > 0:
+                pieces.append(next_piece(request, missing, most))
                 room -= len(pieces[-1].tokens)
+                n_scored += pieces[-1].n_logits
         for piece in pieces:
             piece.request.last_step = self.n_steps
         return pieces, ready
@@ -265,6 +258,8 @@ class Loop:
             meter.n_evals += logits is not None
         if piece.is_last:
             self._put(request, partial(decoder.evaluated, logits))
+        elif logits is not None:
+            self._put(request, partial(decoder.evaluated_part, logits))
 
     def _draw(self, requests: Iterable[Request]) -> None:
         """Draws tokens of all answers together for as long as there are logits that decide one."""
@@ -297,6 +292,8 @@ class Loop:
                 request.events.put(event)
         except BaseException as error:
             self._end(request, error)
+        else:
+            self._note_events(request)
 
     def _finish(self, request: Request) -> None:
         """An answer that has ended by itself, was cancelled, or is late."""
@@ -309,17 +306,18 @@ class Loop:
             self._running.remove(request)
             self._give_back(request, keep=error is None)
             self._short = False
+        self._release(request, error)
+
+    def _release(self, request: Request, error: BaseException | None) -> None:
         request.release(error)
+        self._note_events(request)
+
+    def _note_events(self, request: Request) -> None:
+        """After there are some: who listens for them is woken when the step is over."""
+        if request.waiter is not None:
+            self._waiters.add(request.waiter)
 
     def _give_back(self, request: Request, *, keep: bool) -> None:
         assert request.sequence is not None
         self._sequences.end(request.sequence, keep=keep)
         request.sequence = None
-
-
-def _piece(request: Request, missing: Wanted, room: int) -> Piece:
-    """The next of the tokens that are missing: as many as there is room for and the sequence takes in a step."""
-    assert request.sequence is not None
-    n = request.sequence.room_in_step(min(room, len(missing.tokens)))
-    is_last = n == len(missing.tokens)
-    return Piece(request, np.array(missing.tokens[:n], np.int32), missing.n_logits if is_last else 0, is_last)

@@ -39,12 +39,14 @@ class Sequences:
             self.idle.remove(others[0])
         return True
 
-    def begin(self, tokens: Tokens[int], growth: int) -> Sequence | None:
+    def begin(self, tokens: Tokens[int], n_reusable: int, growth: int) -> Sequence | None:
         """A running sequence that holds as much of the start of a prompt as any other does; None without memory.
 
-        growth: positions that there must be room for beside those of the prompt.
+        n_reusable: how much of it that may be. growth: positions that there must be room for beside those of the
+        prompt.
         """
-        donor, n = longest((*self.idle, *self.running, *self._prefixes.of(self._kind)), tokens[:-1], self._runner.n_ctx)
+        donors = (*self.idle, *self.running, *self._prefixes.of(self._kind))
+        donor, n = longest(donors, tokens[:n_reusable], self._runner.n_ctx)
         goes_on = donor is not None and n == donor.n_past and donor in self.idle  # nothing of the donor would be left
         if not self.has_room(len(tokens) + growth - (n if goes_on else 0), keep=donor):
             return None
@@ -55,7 +57,7 @@ class Sequences:
             sequence = self._runner.new_sequence(self._cache_type, self._checkpoint_bytes)
             if donor is not None:
                 sequence.take_over(donor, n)
-        sequence.reuse(tokens)
+        sequence.reuse(tokens, n_reusable if n_reusable < len(tokens) - 1 else None)
         self.running.append(sequence)
         return sequence
 

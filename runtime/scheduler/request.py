@@ -13,6 +13,7 @@ from subbyte.errors import ResourceError
 from subbyte.runtime.generation.decoder import Decoder
 from subbyte.runtime.generation.events import Done, Event
 from subbyte.runtime.generation.generation import Meter, Run
+from subbyte.runtime.generation.waiter import Waiter
 from subbyte.runtime.session.sequence import Sequence
 
 
@@ -24,13 +25,14 @@ class Request:
         self.sequence: Sequence | None = None
         self.last_step = 0  # the last one that had tokens of it
         self.events: SimpleQueue[Event | BaseException | None] = SimpleQueue()  # None: the answer has ended
+        self.waiter: Waiter | None = None  # to wake when there are events; None: they are waited for in the queue
         self.released = Flag()  # the scheduler has no more to do with it
 
     def release(self, error: BaseException | None = None) -> None:
         """The last that the scheduler does with it. error: why there is no more of the answer."""
         self.sequence = None
-        self.events.put(error)
         self.released.set()
+        self.events.put(error)
 
 
 class Requests(Protocol):
@@ -64,6 +66,15 @@ class Ticket(Run):
             self._request.released.wait()
         self.decoder.speculation = None  # a draft model's session goes with the last reference
         self.stop_reason = self.stop_reason or self.decoder.ended or "cancelled"
+
+    def listen(self, waiter: Waiter) -> bool:
+        """See `Run`. Whoever listens looks once by itself: what came before wakes nobody."""
+        self._request.waiter = waiter
+        return True
+
+    def is_ready(self) -> bool:
+        """See `Run`."""
+        return self.stop_reason is not None or os.getpid() != self._pid or not self._request.events.empty()
 
     def events(self) -> Generator[Event, None, None]:
         """See `Run`."""

@@ -1,6 +1,6 @@
 """Log-probabilities of many continuations of one text, which is read once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ class Continuations:
     def check(self, n_ctx_train: int) -> None:
         """Raises ContextOverflow where prefix and a candidate are longer than the model was trained for."""
         for i, candidate in enumerate(self.candidates):
-            if len(self.prefix) + len(candidate) > n_ctx_train:
+            if len(self.prefix) + len(candidate) - 1 > n_ctx_train:
                 raise ContextOverflow(
                     f"the prefix has {len(self.prefix)} tokens and candidates[{i}] {len(candidate)}, the model was "
                     f"trained for {n_ctx_train}: shorten them"
@@ -54,15 +54,16 @@ class Continuations:
             return ()
         prefix, n_last = self._read_prefix(runner, pinned)
         first = self._first_tokens(runner, n_last)
-        lengths = [len(candidate) - 1 for candidate in self.candidates]
-        rest = np.split(self._further_tokens(prefix, runner), np.cumsum(lengths)[:-1])
+        ends = np.cumsum([len(candidate) - 1 for candidate in self.candidates])[:-1]
+        logprobs, greedy = (np.split(values, ends) for values in self._further_tokens(prefix, runner))
         return tuple(
             Score(
                 tuple(candidate),
                 tuple(tokenizer.piece(token) for token in candidate),
-                np.array([first[candidate[0]], *logprobs], np.float32),
+                np.array([first[candidate[0]][0], *logprobs[i]], np.float32),
+                np.array([first[candidate[0]][1], *greedy[i]], np.bool_),
             )
-            for candidate, logprobs in zip(self.candidates, rest, strict=True)
+            for i, candidate in enumerate(self.candidates)
         )
 
     def _read_prefix(self, runner: Runner, pinned: Iterable[TokenSequence]) -> tuple[TokenSequence, int]:
@@ -76,28 +77,33 @@ class Continuations:
             n_last = len(step[0].tokens)
         return prefix, n_last
 
-    def _first_tokens(self, runner: Runner, n_last: int) -> dict[int, float]:
-        """Log-probabilities of what may come first, by token: of the last of n_last tokens of the latest step."""
+    def _first_tokens(self, runner: Runner, n_last: int) -> dict[int, tuple[float, bool]]:
+        """Of what may come first, by token, its log-probability and whether it is the most probable.
+
+        They follow the last of n_last tokens of the latest step.
+        """
         tokens = sorted({candidate[0] for candidate in self.candidates})
-        found: dict[int, float] = {}
+        found: dict[int, tuple[float, bool]] = {}
         for start in range(0, len(tokens), runner.n_batch):
             some = tokens[start : start + runner.n_batch]
             with runner.unchanged():
-                found |= zip(some, runner.engine.head([n_last - 1] * len(some), some).tolist(), strict=True)
+                logprobs = runner.engine.head([n_last - 1] * len(some), some)
+            found |= zip(some, zip(logprobs.tolist(), runner.engine.greedy.tolist(), strict=True), strict=True)
         return found
 
-    def _further_tokens(self, prefix: TokenSequence, runner: Runner) -> NDArray[np.float32]:
-        """Log-probabilities of all but the first token of each candidate, one candidate after the other."""
+    def _further_tokens(self, prefix: TokenSequence, runner: Runner) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Of all but the first token of each candidate, one candidate after the other: log-probabilities, greedy."""
         targets = _ids([token for candidate in self.candidates for token in candidate[1:]])
-        logprobs = np.empty(len(targets), np.float32)
+        logprobs, greedy = np.empty(len(targets), np.float32), np.empty(len(targets), np.bool_)
         if not len(targets):
-            return logprobs
+            return logprobs, greedy
         n, n_copies = 0, self._n_copies(runner)
         for step in packed(self._segments(prefix, n_copies), runner.n_batch, n_copies):
-            n_rows = sum(len(segment.rows) for segment in step)
-            logprobs[n : n + n_rows] = runner.step(step, targets[n : n + n_rows])
-            n += n_rows
-        return logprobs
+            rows = slice(n, n + sum(len(segment.rows) for segment in step))
+            logprobs[rows] = runner.step(step, targets[rows])
+            greedy[rows] = runner.engine.greedy
+            n = rows.stop
+        return logprobs, greedy
 
     def _n_copies(self, runner: Runner) -> int:
         one, free = max(runner.plan.cache_bytes(self.n_ctx, "f16"), 1), available_memory()
@@ -117,6 +123,29 @@ class Continuations:
                 copy.take_over(prefix, prefix.n_past)
             copy.truncate(prefix.n_past)
             yield Segment(copy, _ids(candidate[:-1]), range(len(candidate) - 1))
+
+
+def score_text(text: str | bytes, tokenizer: Tokenizer, n_ctx_train: int, new_runner: Callable[[int], Runner]) -> Score:
+    """Log-probability of each token of a text, after BOS where the model wants one: of what follows its first token.
+
+    new_runner: makes one for so many positions. Raises ContextOverflow for more than n_ctx_train tokens, and ValueError
+    for none.
+    """
+    tokens = tokenizer.encode(text)
+    if not tokens:
+        raise ValueError("the text has no tokens to score")
+    context, n = tokenizer.with_bos(tokens), len(tokens)
+    if len(context) > n_ctx_train:
+        raise ContextOverflow(
+            f"the text has {len(context)} tokens, the model was trained for {n_ctx_train}: "
+            "score it in parts, or measure its perplexity"
+        )
+    logprobs, greedy = np.full(len(context), np.nan, np.float32), np.zeros(len(context), np.bool_)
+    if len(context) > 1:
+        behind = Continuations(context[:1], [context[1:]])
+        (scored,) = behind.score(new_runner(behind.n_ctx), tokenizer)
+        logprobs[1:], greedy[1:] = scored.logprobs, scored.greedy
+    return Score(tuple(tokens), tuple(tokenizer.piece(t) for t in tokens), logprobs[-n:], greedy[-n:])
 
 
 def continuations(

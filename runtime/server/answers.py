@@ -169,7 +169,7 @@ class Answer(Response):
         try:
             async with aclosing(self._answers.events(self._settings.tick_seconds)) as events:
                 async for event in events:
-                    if piece := _bytes(self._wire.add(*event)) if event else TICK:
+                    if piece := _bytes(self._wire.add(*event)) if event else _bytes(self._wire.alive()) or TICK:
                         yield piece
             yield _bytes(self._wire.closed())
         except Exception as error:

@@ -13,9 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from subbyte.runtime.api.anthropic_messages import AnthropicMessage
+from subbyte.runtime.api.anthropic_request import read_messages_request
 from subbyte.runtime.api.chat_completions import ChatCompletion, read_chat_request
 from subbyte.runtime.api.completions import TextCompletion, read_completion_request
 from subbyte.runtime.api.errors import ApiError, api_error
+from subbyte.runtime.api.responses import ResponsesAnswer
+from subbyte.runtime.api.responses_request import read_responses_request
 from subbyte.runtime.server.answers import Answer
 from subbyte.runtime.server.guard import guarded
 from subbyte.runtime.server.responses import error_response
@@ -32,13 +36,15 @@ def application(state: ServerState) -> ASGIApp:
     """The application that serves the models of a state, behind its guard."""
     status, texts, answers = StatusEndpoints(state), TextEndpoints(state), AnswerEndpoints(state)
     get: dict[str, Endpoint] = {
-        "/v1/models": status.models, "/v1/models/{model:path}": status.model, "/health": status.health,
-        "/slots": status.slots, "/metrics": status.metrics,
+        "/": status.page, "/v1/models": status.models, "/v1/models/{model:path}": status.model,
+        "/health": status.health, "/slots": status.slots, "/metrics": status.metrics,
+        "/tokenizer_info": texts.tokenizer_info,
     }  # fmt: skip
     post: dict[str, Endpoint] = {
         "/v1/chat/completions": answers.chat_completions, "/v1/completions": answers.completions,
-        "/v1/embeddings": texts.embeddings, "/tokenize": texts.tokenize, "/detokenize": texts.detokenize,
-        "/apply-template": texts.apply_template,
+        "/v1/responses": answers.responses, "/v1/messages": answers.messages,
+        "/v1/messages/count_tokens": texts.count_tokens, "/v1/embeddings": texts.embeddings,
+        "/tokenize": texts.tokenize, "/detokenize": texts.detokenize, "/apply-template": texts.apply_template,
     }  # fmt: skip
     routes = [Route(path, _told(state, path, endpoint), methods=["GET"]) for path, endpoint in get.items()]
     routes += [Route(path, _told(state, path, endpoint), methods=["POST"]) for path, endpoint in post.items()]
@@ -60,6 +66,14 @@ class AnswerEndpoints:
     async def completions(self, request: Request) -> Response:
         """OpenAI's completions of raw text."""
         return await self._state.answer(request, read_completion_request, TextCompletion)
+
+    async def responses(self, request: Request) -> Response:
+        """OpenAI's responses."""
+        return await self._state.answer(request, read_responses_request, ResponsesAnswer)
+
+    async def messages(self, request: Request) -> Response:
+        """Anthropic's messages."""
+        return await self._state.answer(request, read_messages_request, AnthropicMessage)
 
 
 def _told(state: ServerState, path: str, endpoint: Endpoint) -> Endpoint:

@@ -1,4 +1,4 @@
-"""Endpoints that tell of the server: its models, slots, health, and figures."""
+"""Endpoints that tell of the server: its page, models, slots, health, and figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.server.models import ServedModel
+from subbyte.runtime.server.page import chat_page
 from subbyte.runtime.server.responses import json_response
 from subbyte.runtime.server.state import Active, ServerState
 
@@ -19,6 +20,11 @@ class StatusEndpoints:
 
     def __init__(self, state: ServerState) -> None:
         self._state, self._created = state, int(time.time())
+
+    async def page(self, _: Request) -> Response:
+        """The page to chat in."""
+        page, headers = chat_page()
+        return Response(page, headers=headers)
 
     async def models(self, _: Request) -> Response:
         """All models by name; those that are loaded tell more of themselves."""

@@ -6,8 +6,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from subbyte.runtime.api.anthropic_request import read_prompt_request
 from subbyte.runtime.api.chat_completions import read_chat_request
 from subbyte.runtime.api.embeddings import read_embedding_request
+from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.server.responses import json_response
 from subbyte.runtime.server.state import ServerState
 
@@ -37,6 +39,16 @@ class TextEndpoints:
                 body["tokens"] = [{"id": id, "piece": piece} for id, piece in zip(ids, pieces, strict=True)]
         return json_response(body)
 
+    async def tokenizer_info(self, request: Request) -> Response:
+        """BOS, EOS and the chat template, as vLLM's server tells them, so that harnesses need no other tokenizer;
+        `?model=` names the model where there are several."""
+        async with self._state.model(Fields({"model": request.query_params.get("model")})) as served:
+            model = served.serving.model
+            ids = {"bos_token": model.tokenizer.bos, "eos_token": model.tokenizer.eos}
+            body = {name: None if id is None else model.tokenizer.text(id) for name, id in ids.items()}
+            template = await run_in_threadpool(lambda: model.template.source)
+        return json_response({**body, "chat_template": template})
+
     async def detokenize(self, request: Request) -> Response:
         """`tokens` to `content`, control tokens included."""
         fields = await self._state.fields(request)
@@ -52,6 +64,14 @@ class TextEndpoints:
             ids = await run_in_threadpool(asked.prompt, served.serving)
             text = served.serving.model.detokenize(ids, special=True)
         return json_response({"prompt": text, "n_tokens": len(ids)})
+
+    async def count_tokens(self, request: Request) -> Response:
+        """How many tokens the prompt of a message of Anthropic's API has."""
+        fields = await self._state.fields(request)
+        asked = read_prompt_request(fields)
+        async with self._state.model(fields) as served:
+            ids = await run_in_threadpool(asked.prompt, served.serving)
+        return json_response({"input_tokens": len(ids)})
 
     async def embeddings(self, request: Request) -> Response:
         """OpenAI's embeddings."""

@@ -84,18 +84,19 @@ class Sequence(Handle):
         if n < self.n_held:
             self._go_back(n)
 
-    def reuse(self, tokens: Tokens[int]) -> int:
+    def reuse(self, tokens: Tokens[int], at_most: int | None = None) -> int:
         """Keeps what the memory holds of the start of a prompt, at most all but its last token; returns how much.
 
-        The end of a turn, which is where a conversation goes on, gets a checkpoint, and so does the prompt's end.
+        The end of a turn, which is where a conversation goes on, gets a checkpoint, and so does the prompt's end; or,
+        where `at_most` so many tokens are kept, that place, from which other prompts may go on.
         """
-        n = self.common_prefix(tokens[:-1])
+        n = self.common_prefix(tokens[:-1] if at_most is None else tokens[:at_most])
         if n == self.n_past == self.n_held:
             self.checkpoint(ends_turn=True)
         self.truncate(n)
         self.n_recomputed += n - self.n_held
         del self.tokens[self.n_held :]
-        self._turn_end = len(tokens) - ANSWER_LEAD
+        self._turn_end = at_most or len(tokens) - ANSWER_LEAD
         return self.n_held
 
     def common_prefix(self, tokens: Tokens[int]) -> int:

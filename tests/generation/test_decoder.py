@@ -10,10 +10,11 @@ from tiny_models import APART, N_VOCAB, write_model
 
 import subbyte as sb
 from subbyte.errors import SessionBusy
-from subbyte.runtime.generation.decoder import Decoder, Wanted
+from subbyte.runtime.generation.decoder import Decoder
 from subbyte.runtime.generation.events import Event, PrefillProgress, TextDelta, ThinkingDelta
 from subbyte.runtime.generation.logits_processors import SuppressedTokens
 from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.prefill import Wanted
 from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling, sample
 from subbyte.runtime.session.runner import Runner, Segment
@@ -43,7 +44,7 @@ def accept(decoder: Decoder, row: np.ndarray | None) -> list[Event]:
 
 def test_what_a_decoder_wants_and_takes() -> None:
     decoder = Decoder(VOCABULARY, [97, 98, 99], 100, GenerationOptions(GREEDY))
-    assert decoder.begin(1) == PrefillProgress(0, 2)
+    assert decoder.begin(1) == (PrefillProgress(0, 2),)
     assert decoder.wants() == Wanted([98, 99], 1) == decoder.wants() and decoder.draw() is None
     assert decoder.evaluated(certain(100)[np.newaxis]) == (PrefillProgress(2, 2),) and not decoder.prefilling
     assert decoder.wants() == NOTHING  # the logits are there
@@ -60,7 +61,7 @@ def test_forced_tokens_are_chosen_without_logits() -> None:
     options = GenerationOptions(GREEDY, reasoning_budget=1, tags=Tags("<think>", "</think>"))
     prompt = VOCABULARY.encode("<think>")
     decoder = Decoder(VOCABULARY, prompt, 100, options)
-    events: list[Event] = [decoder.begin(0)]
+    events: list[Event] = [*decoder.begin(0)]
     evaluated: list[list[int]] = []
     while (wanted := decoder.wants()) is not None:
         if wanted.tokens:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subbyte.errors import ContextOverflow, NumericError, SessionBusy
-from subbyte.runtime.generation.decoder import PREFILL_CHUNK
 from subbyte.runtime.generation.events import Done, PrefillProgress, Reply, TextDelta
 from subbyte.runtime.generation.generation import Generation, complete
 from subbyte.runtime.generation.options import GenerationOptions
+from subbyte.runtime.generation.prefill import PREFILL_CHUNK
 from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.generation.stop_strings import StopStringMatcher

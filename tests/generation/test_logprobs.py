@@ -99,7 +99,7 @@ def test_a_control_token_shows_its_name_and_a_forced_one_has_none() -> None:
     forced = [each for each in reply.logprobs if each.logprob is None]
     assert forced and b"".join(each.piece for each in forced).strip() == b"</think>" and not any(f.top for f in forced)
     assert next(top.piece for top in reply.logprobs[0].top if top.id == end) == b"<|im_end|>"
-    assert len(reply.logprobs) == len(reply.tokens)
+    assert [each.id for each in reply.logprobs] == [*reply.tokens, end]  # the last one is of the token that ended it
 
 
 def test_of_a_chat_and_of_what_is_new_of_a_continued_answer(model: sb.Model) -> None:

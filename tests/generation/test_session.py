@@ -209,7 +209,7 @@ def test_memory_that_runs_out_elsewhere(path: Path, model: sb.Model, monkeypatch
         "subbyte.runtime.opened_model.Weights": lambda: sb.load(path),
         "subbyte.runtime.session.runner.Engine": lambda: model.session(8),
         "subbyte.runtime.tokenizer.tokenizer.Tokenizer.encode": lambda: model.tokenize("the"),
-        "subbyte.runtime.scoring.score.Score": lambda: model.score("the thing"),
+        "subbyte.runtime.scoring.continuations.Score": lambda: model.score("the thing"),
         "subbyte.runtime.generation.decoder.Decoder.evaluated": lambda: model.generate("the", n_ctx=32).run(),
         "subbyte.runtime.chat.chat_state.keep_cached_tokens": lambda: model.chat(n_ctx=64).send("the"),
         "subbyte.runtime.evaluation.corpus.read_corpus": lambda: sb.perplexity(model, TEXT, n_ctx=32),

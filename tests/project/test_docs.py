@@ -32,6 +32,7 @@ MODELS = ("model.gguf", "a.gguf", "b.gguf", "q8_0.gguf", "q4_k.gguf", "q4_k_m.gg
           "DynamicGate-IQ2_S.gguf")  # fmt: skip
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 20
 LLAMA_CPP = {"--kl-divergence", "--kl-divergence-base", "--tensor-type-file"}
+CLIENTS = {"--model_args", "--batch_size", "--device", "--apply_chat_template", "--schema"}
 
 each_page = pytest.mark.parametrize("page", PAGES)
 
@@ -131,7 +132,7 @@ def known_options(command: click.Command) -> set[str]:
 def test_options_named_in_the_text_exist(page: str) -> None:
     folders = [ROOT / "benchmarks", ROOT / "tests" / "support"]
     scripts = "".join(script.read_text() for folder in folders for script in folder.rglob("*.py"))
-    known = known_options(cli) | LLAMA_CPP | {"--help"} | set(re.findall(r'"(--[\w-]+)"', scripts))
+    known = known_options(cli) | LLAMA_CPP | CLIENTS | {"--help"} | set(re.findall(r'"(--[\w-]+)"', scripts))
     named = {span.split()[0].partition("=")[0] for span in doc_pages.inline(text_of(page)) if span.startswith("--")}
     assert named <= known
 

@@ -69,6 +69,23 @@ def test_on_few_copies_and_in_small_batches(kind: sb.Model) -> None:
     assert_same_bits(kind, PREFIX[:1])
 
 
+@pytest.mark.usefixtures("little_memory")
+def test_greedy_is_what_greedy_decoding_would_choose(kind: sb.Model) -> None:
+    with kind.session(64, activations="int8x2") as session:
+        greedy, logits = [], session.eval(PREFIX)
+        for _ in range(4):
+            greedy.append(int(logits.argmax()))
+            logits = session.eval(greedy[-1:])
+    unlike = [*greedy[:2], (greedy[2] + 1) % N_VOCAB, *greedy[3:]]
+    same, other = kind.score(PREFIX, [greedy, unlike])
+    assert same.greedy.all() and other.greedy[:3].tolist() == [True, True, False]
+    text = kind.score("the inn and then")
+    ids = kind.tokenize("the inn and then")
+    with kind.session(64, activations="int8x2") as session:
+        best = session.eval(ids, "all").argmax(-1)
+    assert text.greedy.tolist() == [False, *(best[:-1] == ids[1:])]
+
+
 def watch_steps(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The tokens of each sequence in each step from now on."""
     steps: list[list[int]] = []
@@ -119,8 +136,8 @@ def test_what_can_not_be_scored(model: sb.Model) -> None:
     with pytest.raises(ValueError, match="candidates is empty"):
         model.choose("a", [])
     trained = model.info.n_ctx_train
-    with pytest.raises(sb.ContextOverflow, match=rf"the prefix has 2 tokens and candidates\[1\] {trained - 1}"):
-        model.score([1, 2], [[1] * (trained - 2), [1] * (trained - 1)])
+    with pytest.raises(sb.ContextOverflow, match=rf"the prefix has 2 tokens and candidates\[1\] {trained},"):
+        model.score([1, 2], [[1] * (trained - 1), [1] * trained])
     with pytest.raises(ValueError, match=r"candidates\[0\]: token id 9999 is none of this model's"):
         model.score("a", [[9999]])
     with pytest.raises(TypeError, match="candidates is 'b', but must be a list of texts"):

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from subbyte.runtime.server.models import ModelPool, ServedModel
 from subbyte.runtime.server.serve import Server
 from subbyte.runtime.server.settings import ServerSettings
 from subbyte.runtime.server.state import ServerState
-from subbyte.runtime.session.runner import Segment
 
 MIB = 1 << 20
 USER = [{"role": "user", "content": "the thing"}]
@@ -28,13 +27,14 @@ GREEDY = {"messages": USER, "temperature": 0, "max_tokens": 8}
 
 
 class LiveServer:
-    """The server; `url` is its address, `end` ends it. `state` may be looked at, which is of another thread."""
+    """The server; `url` is its address, `key` its API key, `end` ends it. `state` may be looked at."""
 
     def __init__(self, url: str, state: ServerState, end: Callable[[], object]) -> None:
         self.url, self.state, self.end = url, state, end
         self.port = int(url.rpartition(":")[2])
-        key = {"Authorization": f"Bearer {state.settings.api_keys[0]}"} if state.settings.api_keys else {}
-        self.http = httpx.Client(base_url=url, timeout=60, headers=key, trust_env=False)
+        self.key = next(iter(state.settings.api_keys), "")
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        self.http = httpx.Client(base_url=url, timeout=60, headers=headers, trust_env=False)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """The response to a request without a body."""
@@ -72,9 +72,9 @@ class LiveServer:
         runner = self.scheduler(name)._loop._runner
         step, gate = runner.step, threading.Event()
 
-        def wait_and_step(segments: Sequence[Segment]) -> Any:
+        def wait_and_step(*arguments: Any) -> Any:
             gate.wait()
-            return step(segments)
+            return step(*arguments)
 
         runner.step = wait_and_step  # type: ignore[method-assign, assignment]
         try:

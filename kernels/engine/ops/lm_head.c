@@ -5,9 +5,8 @@
  * the result depends neither on the number of rows nor on that of threads. */
 #include <math.h>
 #include <string.h>
+#include "engine/log_sum.h"
 #include "engine/operation.h"
-
-enum { VOCABULARY_CHUNK = 1024 };
 
 struct lm_head {
     float scale;                /* of the logits */
@@ -24,16 +23,12 @@ static const struct weight *output(const struct step *s)
     return &s->plan->head.matrix[0].weight;
 }
 
-/* Of each chunk and row, [vocabulary chunks][n_batch]: the sums of exponentials, and behind them the maxima. */
-static double *partial_sum(const struct step *s) { return (double *)s->scratch->shared; }
-static float *partial_max(const struct step *s)
-{
-    return (float *)(partial_sum(s) + vocabulary_chunks(&s->plan->head) * s->scratch->n_batch);
-}
+/* Of each chunk and row, [vocabulary chunks][n_batch]. */
+static struct log_sum *partial_sums(const struct step *s) { return (struct log_sum *)s->scratch->shared; }
 
 static struct scratch_need lm_head_need(const struct op *op, struct step_size size)
 {
-    return (struct scratch_need){.shared_floats = 3 * vocabulary_chunks(op) * size.n_batch};
+    return (struct scratch_need){.shared_floats = sizeof(struct log_sum) / sizeof(float) * vocabulary_chunks(op) * size.n_batch};
 }
 
 static int all_finite(const float *x, int64_t n)
@@ -82,35 +77,21 @@ static int run_logits(struct step *s, const struct input *in, struct team *team,
     return team_barrier(team, thread);
 }
 
-static void add_to_partial(float *max, double *sum, float other_max, double other_sum)
-{
-    if (other_max > *max) {
-        *sum = *sum * exp((double)*max - other_max) + other_sum;
-        *max = other_max;
-    } else {
-        *sum += other_sum * exp((double)other_max - *max);
-    }
-}
-
 static void log_chunk(struct step *s, const struct input *in, int64_t chunk, int thread)
 {
-    int64_t n_vocab = output(s)->rows, rows = PANEL_ROWS, at = chunk * s->scratch->n_batch;
+    int64_t n_vocab = output(s)->rows, rows = PANEL_ROWS;
     int64_t row0 = chunk * VOCABULARY_CHUNK;
-    float *max_of = partial_max(s) + at;
-    double *sum_of = partial_sum(s) + at;
+    struct log_sum *sums = partial_sums(s) + chunk * s->scratch->n_batch;
     int64_t end = row0 + VOCABULARY_CHUNK < n_vocab ? row0 + VOCABULARY_CHUNK : n_vocab;
-    for (int t = 0; t < s->n_head_rows; t++) {
-        max_of[t] = -INFINITY;
-        sum_of[t] = 0;
-    }
+    for (int t = 0; t < s->n_head_rows; t++)
+        sums[t] = (struct log_sum){-INFINITY, 0};
     for (; row0 < end; row0 += rows) {
         int n = end - row0 < rows ? end - row0 : rows;
         const float *out = logits_panel(s, in, row0, n, thread);
         for (int t = 0; t < s->n_head_rows; t++, out += n) {
-            float max;
-            double sum;
-            s->kernels->max_sum_exp(out, n, &max, &sum);
-            add_to_partial(&max_of[t], &sum_of[t], max, sum);
+            struct log_sum panel;
+            s->kernels->max_sum_exp(out, n, &panel.max, &panel.sum);
+            log_sum_add(&sums[t], panel);
             if (s->wanted[t] >= row0 && s->wanted[t] < row0 + n)
                 s->logprob[t] = out[s->wanted[t] - row0];
         }
@@ -126,11 +107,11 @@ static int run_logprob(struct step *s, const struct input *in, struct team *team
         return 1;
     if (thread == 0) {
         for (int t = 0; t < s->n_head_rows; t++) {
-            float max = -INFINITY;
-            double sum = 0;
+            struct log_sum sum = {-INFINITY, 0};
             for (int64_t c = 0; c < n_chunks; c++)
-                add_to_partial(&max, &sum, partial_max(s)[c * n_batch + t], partial_sum(s)[c * n_batch + t]);
-            s->logprob[t] = (float)(s->logprob[t] - max - log(sum));
+                log_sum_add(&sum, partial_sums(s)[c * n_batch + t]);
+            s->greedy[t] = s->logprob[t] == sum.max;
+            s->logprob[t] = log_probability(s->logprob[t], sum);
         }
         if (!all_finite(s->logprob, s->n_head_rows))
             s->finite = 0;
