@@ -76,11 +76,11 @@ class LiveServer:
             gate.wait()
             return step(*arguments)
 
-        runner.step = wait_and_step  # type: ignore[method-assign, assignment]
+        runner.step = wait_and_step  # type: ignore[method-assign]
         try:
             yield
         finally:
-            runner.step = step  # type: ignore[method-assign, assignment]
+            runner.step = step  # type: ignore[method-assign]
             gate.set()
 
     def is_idle(self, name: str = "tiny") -> bool:
