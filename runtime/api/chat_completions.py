@@ -204,9 +204,11 @@ class ChatCompletion(WireAnswer):
         return Sent({**self._head("chat.completion.chunk"), "choices": [choice], **(more or {})})
 
     def _progress(self, event: PrefillProgress) -> Sent:
-        """How much of the prompt has been read, as llama.cpp's server tells it."""
-        ms = (time.monotonic() - self._began) * 1e3
-        progress = {"total": event.total, "cache": 0, "processed": event.done, "time_ms": ms}
+        """How much of the prompt has been read, as llama.cpp's server tells it: what is cached counts as read."""
+        progress = {
+            "total": event.cached + event.total, "cache": event.cached, "processed": event.cached + event.done,
+            "time_ms": (time.monotonic() - self._began) * 1e3,
+        }  # fmt: skip
         choice = {"index": 0, "delta": {}, "finish_reason": None, "logprobs": None}
         return Sent({**self._head("chat.completion.chunk"), "choices": [choice], "prompt_progress": progress})
 

@@ -105,10 +105,11 @@ class ThinkingDelta(Record):
 
 @dataclass(frozen=True, slots=True)
 class PrefillProgress(Record):
-    """`done` of the `total` prompt tokens that are not in the cache have been computed."""
+    """`done` of the `total` prompt tokens that are not in the cache have been computed; `cached` are in it."""
 
     done: int
     total: int
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Prefill:
         self.n_cached, self._end = n_cached, end
         self._chunk_ends = deque(_chunk_ends(n_cached, scored, PREFILL_CHUNK))
         self._chunk_ends += _chunk_ends(scored, end, SCORED_CHUNK)
-        return (PrefillProgress(0, end - n_cached), *first)
+        return (PrefillProgress(0, end - n_cached, n_cached), *first)
 
     def wanted(self, n_computed: int) -> Wanted:
         """What is left of the next chunk, when n_computed tokens of the prompt are computed."""
@@ -59,7 +59,7 @@ class Prefill:
     def chunk_computed(self) -> tuple[int, PrefillProgress]:
         """Takes the next chunk as computed; how many tokens of the prompt are, and the event that says so."""
         n = self._chunk_ends.popleft()
-        return n, PrefillProgress(n - self.n_cached, self._end - self.n_cached)
+        return n, PrefillProgress(n - self.n_cached, self._end - self.n_cached, self.n_cached)
 
 
 def _chunk_ends(start: int, end: int, size: int) -> list[int]:

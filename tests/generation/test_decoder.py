@@ -44,9 +44,9 @@ def accept(decoder: Decoder, row: np.ndarray | None) -> list[Event]:
 
 def test_what_a_decoder_wants_and_takes() -> None:
     decoder = Decoder(VOCABULARY, [97, 98, 99], 100, GenerationOptions(GREEDY))
-    assert decoder.begin(1) == (PrefillProgress(0, 2),)
+    assert decoder.begin(1) == (PrefillProgress(0, 2, 1),)
     assert decoder.wants() == Wanted([98, 99], 1) == decoder.wants() and decoder.draw() is None
-    assert decoder.evaluated(certain(100)[np.newaxis]) == (PrefillProgress(2, 2),) and not decoder.prefilling
+    assert decoder.evaluated(certain(100)[np.newaxis]) == (PrefillProgress(2, 2, 1),) and not decoder.prefilling
     assert decoder.wants() == NOTHING  # the logits are there
     assert accept(decoder, None) == [TextDelta("d")]
     assert decoder.wants() == Wanted([100], 1) and decoder.n_computed == 3

@@ -117,6 +117,11 @@ def test_a_stream_tells_how_far_the_prompt_is_read(server: LiveServer) -> None:
     progress = [chunk["prompt_progress"] for chunk in chunks if "prompt_progress" in chunk]
     assert progress and all(each.keys() == {"total", "cache", "processed", "time_ms"} for each in progress)
     assert progress[-1]["processed"] == progress[-1]["total"]
+    again = server.stream(CHAT, {**GREEDY, "messages": long, "return_progress": True})
+    cached = next(chunk["prompt_progress"] for chunk in again if "prompt_progress" in chunk)
+    assert (
+        cached["cache"] == cached["processed"] == progress[-1]["total"] - 1 and cached["total"] == progress[-1]["total"]
+    )
 
 
 def test_a_stream_gives_signs_of_life(tiny_path: Path) -> None:

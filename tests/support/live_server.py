@@ -76,7 +76,7 @@ class LiveServer:
             gate.wait()
             return step(*arguments)
 
-        runner.step = wait_and_step  # type: ignore[method-assign]
+        runner.step = wait_and_step  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
