@@ -164,9 +164,9 @@ COMMANDS = {
     "/show": Command("/show", "show model, context and settings", _show),
     "/regen": Command("/regen", "answer the last message again", _regen),
     "/continue": Command("/continue", "go on with an answer that was cut or stopped", _continue),
-    "/retry": Command("/retry SETTINGS", "answer it again with other settings for once: temp=0.9 think=off", retry),
+    "/retry": Command("/retry SETTINGS", "answer the last message again with other settings, once: temp=0.9", retry),
     "/undo": Command("/undo", "take back the last message and its answer", undo),
-    "/edit": Command("/edit [N]", "edit your last message but N - 1 in $EDITOR, and answer again from there", edit),
+    "/edit": Command("/edit [N]", "edit your last message, or the Nth last, in $EDITOR and answer from there", edit),
     "/fork": Command("/fork [NAME]", "go on in a copy; the conversation stays as it is", conversations.fork),
     "/branch": Command(
         "/branch [N]", "list what edits and repeats left behind; go back to one", conversations.branches
