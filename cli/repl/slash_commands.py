@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from subbyte.cli.repl.alternatives import fork_at, show_alternatives, show_probabilities
 from subbyte.cli.repl.answer import answer
 from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.full_context import forget, pin, set_context
 from subbyte.cli.repl.presets import apply_preset, list_presets
 from subbyte.cli.repl.saved_chats import load, save
 from subbyte.cli.repl.settings import BY_NAME, ON_OFF, RANDOM, SETTINGS, changed, default
@@ -161,6 +163,14 @@ COMMANDS = {
     "/show": Command("/show", "show model, context and settings", _show),
     "/regen": Command("/regen", "answer the last message again", _regen),
     "/continue": Command("/continue", "go on with an answer that was cut or stopped", _continue),
+    "/probs": Command("/probs", "show the last answer with each token's probability", show_probabilities),
+    "/alt": Command("/alt N|WORD", "list what else might have come at a token of the last answer", show_alternatives),
+    "/fork": Command("/fork N [CHOICE]", "go on from another token at that place", fork_at),
+    "/context": Command(
+        "/context [N|POLICY]", "show or resize the context; choose what is done at its end", set_context
+    ),
+    "/forget": Command("/forget [N]", "leave the oldest turns out of the prompt", forget),
+    "/pin": Command("/pin [off]", "have the last turn stay when others are forgotten", pin),
     "/clear": Command("/clear", "clear the conversation", _clear),
     "/save": Command("/save NAME", "save the conversation (or ./talk.json); --overwrite behind it replaces one", save),
     "/load": Command("/load NAME", "load a saved conversation", load),

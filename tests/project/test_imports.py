@@ -132,8 +132,9 @@ RUNTIME = {
 CLI = {
     "entry": {"main", "terminal"},
     "main": {"commands", "options", "terminal"},
-    "commands": {"options", "repl", "terminal"},
-    "repl": {"options", "terminal"},
+    "commands": {"options", "repl", "terminal", "tokens"},
+    "repl": {"options", "terminal", "tokens"},
+    "tokens": {"terminal"},
     "terminal": {"options"},
     "options": set[str](),
 }
