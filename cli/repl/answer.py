@@ -37,14 +37,13 @@ def _with_room(context: ReplContext, start: "Callable[[], Generation]") -> None:
         return
     except ContextOverflow as error:
         overflow = error
-    for chosen in choices(context, overflow):
+    for chosen in choices(context):
         try:
             with policy(context.chat, chosen):
                 _stream(context, start)
             return
         except ContextOverflow as error:
             overflow = error
-            context.say(f"({error})")
     raise overflow
 
 

@@ -72,28 +72,30 @@ def warn(context: ReplContext) -> None:
         context.say(f"(the context is {full:.0%} full, {_count(left, 'token')} left; {AT_THE_END[context.policy]})")
 
 
-def choices(context: ReplContext, error: "ContextOverflow") -> "Iterator[ContextPolicy]":
+def choices(context: ReplContext) -> "Iterator[ContextPolicy]":
     """What the user wants to be done about a conversation that does not fit: each time another one that was not tried.
 
     Ends where the user stops, or where nobody can be asked.
     """
     offers: dict[str, tuple[ContextPolicy, str]] = {
-        "f": ("forget", "forget the oldest turns; the system text and pinned turns stay"),
-        "g": ("grow", f"a larger context; the model was trained for {context.chat.n_ctx_train} tokens"),
+        "f": ("forget", "forgetting the oldest turns; the system text and pinned turns stay"),
+        "g": ("grow", f"a larger context; the model was trained for up to {context.chat.n_ctx_train} tokens"),
     }
     if not context.chat.can_grow:
         del offers["g"]
     if context.policy != "ask":
         offers = {key: offer for key, offer in offers.items() if offer[0] != context.policy}
     while offers and context.policy != "stop" and context.keyboard.is_there:
-        context.say(f"({error})")
+        context.say(f"(the context is full: it holds {_count(context.chat.n_ctx, 'token')}; go on by)")
         for key, (_, text) in offers.items():
             context.entry(f"  {key}  ", text)
-        context.entry("  s  ", "stop here")
+        context.entry("  s  ", "stopping here")
         pressed = context.keyboard.wait_for([*offers, "s"])
         if pressed not in offers:
             return
         yield offers.pop(pressed)[0]
+        if offers:
+            context.say("(that did not make room enough)")
 
 
 @contextmanager
@@ -127,7 +129,7 @@ def set_context(context: ReplContext, argument: str) -> None:
     n_pinned = sum(message.pinned for message in chat.messages)
     parts = [f"{chat.n_past} of {chat.n_ctx} tokens"]
     if chat.forgotten.turns:
-        parts.append(f"{_oldest(chat.forgotten)} forgotten")
+        parts.append(f"{_count(chat.forgotten.turns, 'turn')} ({_count(chat.forgotten.tokens, 'token')}) forgotten")
     if n_pinned:
         parts.append(f"{_count(n_pinned, 'turn')} pinned")
     context.say(f"context: {', '.join(parts)}; {AT_THE_END[context.policy]}")
@@ -141,13 +143,20 @@ def forget(context: ReplContext, argument: str) -> None:
 
 
 def pin(context: ReplContext, argument: str) -> None:
-    """/pin: has the last turn stay when others are forgotten."""
+    """/pin: has the last turn stay when others are forgotten; off: none any more."""
+    chat = context.chat
     if argument not in ("", "off"):
         raise ValueError(f"/pin takes nothing, or off, not {argument!r}")
-    if not context.chat.messages:
+    if not chat.messages:
         raise ValueError("there is nothing to pin: nothing was said yet")
-    context.chat.pin(pinned=argument != "off")
-    context.say("(the last turn stays when others are forgotten)" if not argument else "(it may be forgotten)")
+    if argument == "off":
+        for i, message in enumerate(chat.messages):
+            if message.pinned:
+                chat.pin(i, pinned=False)
+        context.say("(no turn is pinned)")
+    else:
+        chat.pin()
+        context.say("(the last turn stays when others are forgotten)")
 
 
 def _oldest(forgotten: "Forgotten") -> str:

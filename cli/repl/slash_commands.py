@@ -170,7 +170,7 @@ COMMANDS = {
         "/context [N|POLICY]", "show or resize the context; choose what is done at its end", set_context
     ),
     "/forget": Command("/forget [N]", "leave the oldest turns out of the prompt", forget),
-    "/pin": Command("/pin [off]", "have the last turn stay when others are forgotten", pin),
+    "/pin": Command("/pin [off]", "have the last turn stay when others are forgotten; off: none", pin),
     "/clear": Command("/clear", "clear the conversation", _clear),
     "/save": Command("/save NAME", "save the conversation (or ./talk.json); --overwrite behind it replaces one", save),
     "/load": Command("/load NAME", "load a saved conversation", load),

@@ -96,6 +96,8 @@ def _show(context: ReplContext, replies: "list[Reply]", names: tuple[str, str]) 
         lines = describe_parting(parting, names) if parting is not None else [describe_likeness(*scores)]
         for line in lines:
             context.entry("  " if line is not lines[0] else "", line)
+    if cut := [name for name, reply in zip(names, replies, strict=False) if reply.stop_reason == "length"]:
+        context.say(f"(truncated: {' and '.join(cut)})")
     context.out.write("\n")
     context.out.flush()
 

@@ -42,9 +42,9 @@ def legend(stream: TextIO) -> str:
 
 def percent(probability: float) -> str:
     """A probability in as many digits as tell something."""
-    return (
-        f"{probability:.0%}" if probability >= 0.1 else f"{probability:.1%}" if probability >= 0.001 else "under 0.1%"
-    )
+    if probability < 0.001:
+        return "under 0.1%"
+    return f"{probability:.1%}" if probability < 0.0995 else f"{probability:.0%}"
 
 
 def _token(text: str, probability: float | None, stream: TextIO) -> str:
@@ -58,7 +58,10 @@ def _token(text: str, probability: float | None, stream: TextIO) -> str:
 
 
 def _paint(text: str, level: Level, stream: TextIO) -> str:
+    """The text as that surprising, but for spaces before it."""
+    body = text.lstrip() or text
     if takes_escapes(stream) and not os.environ.get("NO_COLOR"):
-        return f"\x1b[{level.style}m{text}\x1b[0m" if level.style else text
-    start = len(text) - len(text.lstrip())
-    return text[:start] + text[start:].join(level.marks)
+        shown = f"\x1b[{level.style}m{body}\x1b[0m" if level.style else body
+    else:
+        shown = body.join(level.marks)
+    return text[: len(text) - len(body)] + shown

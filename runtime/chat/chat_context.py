@@ -147,17 +147,16 @@ class ChatContext(ChatState):
 
     def _grow(self, n_tokens: int) -> None:
         """Makes the context larger, if it can be. Raises ContextOverflow where it must be."""
-        fits = n_tokens <= self.n_ctx
-        if not self.can_grow:
+        fits, most = n_tokens <= self.n_ctx, self.n_ctx_train if self.can_grow else None
+        if most is None or n_tokens > most:
             if not fits:
                 raise ContextOverflow(
-                    f"the prompt has {n_tokens} tokens, but the context holds {self.n_ctx} and can't be made larger: "
-                    "forget the oldest turns, or shorten the text"
+                    f"the prompt has {n_tokens} tokens, but the context holds {self.n_ctx} and can be made no larger"
+                    f"{f' than {most}' if most else ''}: forget the oldest turns, or shorten the text"
                 )
             return
-        assert self.n_ctx_train is not None
         try:
-            self._resize(min(max(2 * self.n_ctx, n_tokens * 3 // 2), self.n_ctx_train))
+            self._resize(min(max(2 * self.n_ctx, n_tokens * 3 // 2), most))
         except ResourceError as error:
             if not fits:
                 raise ContextOverflow(f"{error}, or forget the oldest turns") from None

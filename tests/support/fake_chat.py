@@ -2,8 +2,8 @@
 
 Each answer repeats the question. A question that starts with "slow" is answered one word at a time until a file
 DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question does not fit, a "long" one reads
-first, a "colour" one is answered by escape sequences. A "think" question is reasoned about first, a "ponder" one until that
-file appears.
+first, a "colour" one is answered by escape sequences. A "think" question is reasoned about first, a "ponder" one until
+that file appears.
 """
 
 import io
