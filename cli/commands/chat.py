@@ -19,7 +19,6 @@ from subbyte.cli.terminal.console import human_count, note, read_text
 from subbyte.cli.terminal.loading import open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
-from subbyte.cli.tokens.scores import N_TOP
 
 if TYPE_CHECKING:
     from subbyte.cli.repl.context import AtTheEnd, SecondModel
@@ -199,9 +198,7 @@ def _talk(
     context = ReplContext(
         conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking
     )
-    context.set_policy(policy)
-    context.second = second
-    conversation.logprobs = N_TOP  # for /probs and /alt; they take less than a hundredth of the time
+    context.policy, context.second = policy, second
     read = open_prompt(context, data / "history")
     context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
     if presets:

@@ -86,7 +86,7 @@ def _alternative(score: "TokenLogprob", n: int, choice: str) -> "TopLogprob":
 
 def _scores(context: ReplContext) -> "list[TokenLogprob]":
     messages = context.chat.messages
-    if not (context.scores and messages and messages[-1].content == context.scored):
+    if not (context.scores and messages and context.scored == (context.chat, messages[-1].content)):
         raise ValueError("no probabilities are known of the last answer: it was not made here; /regen makes it again")
     return context.scores
 

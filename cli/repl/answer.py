@@ -21,6 +21,7 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
     Where the context is full, before the answer or within it, it goes on as the policy or the user says. Raises
     ContextOverflow where the answer can't begin.
     """
+    context.prepare_chat()
     _with_room(context, start)
     try:
         while context.policy != "stop" and is_cut_by_end(context.chat):
@@ -64,7 +65,7 @@ def _stream(context: ReplContext, start: "Callable[[], Generation]") -> None:
         reply = generation.reply
         context.n_generated += reply.usage.completion
         context.seconds += reply.timings.generation
-        context.scores, context.scored = whole_answer(context.scores, reply, context.piece), reply.text
+        context.scores, context.scored = whole_answer(context.scores, reply, context.piece), (context.chat, reply.text)
 
 
 def _end(context: ReplContext) -> None:

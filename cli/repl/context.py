@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 
 from subbyte.cli.repl.keyboard import Keyboard
 from subbyte.cli.terminal.console import dim, terminal_width
+from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ class ReplContext:
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(sys.stdin))
     n_generated: int = 0  # tokens of all answers of this session
     seconds: float = 0.0  # and the time their generation took
-    policy: AtTheEnd = "ask"  # what is done at the end of the context, see `set_policy`
+    policy: AtTheEnd = "ask"  # what is done at the end of the context, see `AtTheEnd`
     n_warned: int = 0  # how many of the gauge's warnings were given
     scores: "list[TokenLogprob]" = field(default_factory=list)  # of the tokens of the answer that was made last
-    scored: str = ""  # that answer's text
+    scored: "tuple[Chat, str] | None" = None  # whose answer that was, and its text
     second: SecondModel | None = None
 
     def say(self, text: str) -> None:
@@ -66,10 +67,10 @@ class ReplContext:
         for line in (label + first, *(" " * len(label) + other for other in others)):
             self.line(line)
 
-    def set_policy(self, policy: AtTheEnd) -> None:
-        """Has that done where the conversation no longer fits."""
-        self.policy = policy
-        self.chat.context_policy = "stop" if policy == "ask" else policy
+    def prepare_chat(self) -> None:
+        """Gives the chat, which may be another model's by now, what is asked of each answer here."""
+        self.chat.context_policy = "stop" if self.policy == "ask" else self.policy
+        self.chat.logprobs = N_TOP  # for /probs and /alt: less than a hundredth of an answer's time
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token, or its name."""

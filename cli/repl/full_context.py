@@ -121,7 +121,7 @@ def set_context(context: ReplContext, argument: str) -> None:
     """/context: shows the context, gives it another size, or says what is done at its end."""
     chat = context.chat
     if (chosen := next((each for each in AT_THE_END if each == argument), None)) is not None:
-        context.set_policy(chosen)
+        context.policy = chosen
     elif argument.isascii() and argument.isdigit() and len(argument) < 16:
         chat.resize(int(argument))
     elif argument:

@@ -12,6 +12,7 @@ from subbyte.cli.terminal.console import encodable, takes_escapes, terminal_widt
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.status_line import StatusLine
 from subbyte.cli.tokens.parting import Parting, describe_likeness, describe_parting, find_parting
+from subbyte.errors import SubbyteError
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def answer_both(context: ReplContext, second: SecondModel, text: str) -> None:
     Ctrl-C ends both, and what has come is compared.
     """
     chats, names = (context.chat, second.chat), (context.model, second.name)
-    second.chat.messages = context.chat.messages
+    context.prepare_chat()
+    second.chat.resume(context.chat.messages, system=context.chat.system)
     line = StatusLine(context.out)
     answers: list[Generation] = []
     try:
@@ -40,6 +42,10 @@ def answer_both(context: ReplContext, second: SecondModel, text: str) -> None:
                 answers.append(chat.stream(text))
                 for _ in answers[-1]:
                     line.write(f"{name}: {len(answers[-1].tokens)} tokens")
+    except SubbyteError as error:
+        if not answers:
+            raise
+        context.say(f"error: {second.name}: {error}")
     except KeyboardInterrupt:
         context.keyboard.take()
         context.say("(stopped)")
@@ -48,7 +54,7 @@ def answer_both(context: ReplContext, second: SecondModel, text: str) -> None:
     if not answers:
         return
     replies = [answer.reply for answer in answers]
-    context.scores, context.scored = list(replies[0].logprobs), replies[0].text
+    context.scores, context.scored = list(replies[0].logprobs), (context.chat, replies[0].text)
     context.n_generated += sum(reply.usage.completion for reply in replies)
     context.seconds += sum(reply.timings.generation for reply in replies)
     _show(context, replies, names)
@@ -61,7 +67,7 @@ def _same_settings(first: "Chat", other: "Chat") -> Iterator[None]:
     before = first.sampling
     if before.seed is None:
         first.sampling = replace(before, seed=secrets.randbelow(MAX_SEED))
-    other.sampling, other.max_tokens, other.system = first.sampling, first.max_tokens, first.system
+    other.sampling, other.max_tokens = first.sampling, first.max_tokens
     other.context_policy, other.logprobs = first.context_policy, first.logprobs
     if other.can_think:
         other.thinking = first.thinking

@@ -7,8 +7,9 @@ from typing import Any, TypeVar, overload
 
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.chat_context import ChatContext
+from subbyte.runtime.chat.chat_state import checked_system
 from subbyte.runtime.chat.history import History
-from subbyte.runtime.chat.messages import Message
+from subbyte.runtime.chat.messages import Message, MessageSource, begin_with
 from subbyte.runtime.chat.objects import as_object
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.chat.turns import Forgotten
@@ -242,9 +243,18 @@ class Chat(ChatContext):
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on with a saved conversation. Raises SubbyteError and changes nothing if the file holds no such thing."""
         system, messages = read_conversation(arguments.path("path", path))
+        self.resume(messages, system=system)
+
+    def resume(self, messages: Iterable[MessageSource], *, system: str | None = None) -> None:
+        """Go on with these messages in place of the conversation's own; what the cache has of them is not read again.
+
+        messages, system: as `Model.chat` takes them. Raises ValueError as that does, and then changes nothing.
+        """
+        system, checked = begin_with(system, messages)
+        system = checked_system(system)
         with self._lock:
             self._settle()
-            self._system, self._history, self._constraint = system, History(messages), None
+            self._system, self._history, self._constraint = system, History(checked), None
             self._forgotten = Forgotten()
 
 

@@ -47,7 +47,7 @@ class ChatContext(ChatState):
 
     @property
     def forgotten(self) -> Forgotten:
-        """How many turns were forgotten in this conversation so far, and how many tokens that saved."""
+        """How many turns were forgotten since the conversation was begun or loaded, and how many tokens that saved."""
         return self._forgotten
 
     @property

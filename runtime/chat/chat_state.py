@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,7 +12,7 @@ from subbyte.runtime import arguments
 from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation, EndedAnswer, Question
 from subbyte.runtime.chat.calling import Calling
 from subbyte.runtime.chat.history import History
-from subbyte.runtime.chat.messages import Message, MessageSource, checked_messages, clean
+from subbyte.runtime.chat.messages import Message, clean
 from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.prompt_rows import PromptRows
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
@@ -60,7 +60,7 @@ class ChatState(Handle):
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.logprobs, self.processors, self.timeout = options.logprobs, options.processors, options.timeout
         self.variables = dict(variables or {})
-        self._system = _system_text(system)
+        self._system = checked_system(system)
         self._begins_open = arguments.choice("reasoning", reasoning, get_args(ReasoningStart)) == "open"
         if self._begins_open and reasoning_format.tags is None:
             reasoning_format = replace(reasoning_format, tags=KNOWN_TAGS[0])
@@ -85,22 +85,11 @@ class ChatState(Handle):
 
     @property
     def messages(self) -> list[Message]:
-        """What was said so far, up to the last answer, a running one included; a copy.
-
-        May be set, to messages as `Model.chat` takes them: the conversation goes on from these, and what is computed of
-        their beginning serves again.
-        """
+        """What was said so far, up to the last answer, a running one included; a copy."""
         answer = self._answer
         if answer is None or not self._came(answer):
             return list(self._history.messages)
         return [*self._asked, Message("assistant", answer.text, answer.thinking, tuple(answer.tool_calls))]
-
-    @messages.setter
-    def messages(self, messages: Iterable[MessageSource]) -> None:
-        checked = checked_messages(messages)
-        with self._lock:
-            self._settle()
-            self._history, self._constraint = History(checked), None
 
     @property
     def unanswered(self) -> str | None:
@@ -126,7 +115,7 @@ class ChatState(Handle):
 
     @system.setter
     def system(self, text: str | None) -> None:
-        system = _system_text(text)
+        system = checked_system(text)
         with self._lock:
             self._settle()
             self._system = system
@@ -289,5 +278,6 @@ class ChatState(Handle):
         self._last, self._answer = self._answer.reply, None
 
 
-def _system_text(text: str | None) -> str | None:
+def checked_system(text: str | None) -> str | None:
+    """System text as it is kept: real Unicode, None for an empty one."""
     return None if text is None else clean(arguments.text("system", text)) or None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from subbyte.runtime import arguments
@@ -26,7 +26,8 @@ class Message(Record):
     content: its text; a list of parts `{"type": "text", "text": …}`, as OpenAI's API has it, becomes one text.
     thinking: the model's reasoning before it. tool_calls: what the assistant called. A message of role "tool" is the
     result of a call: tool_call_id says of which, name of what tool; both may be left out where results come in the
-    order of the calls. forgotten: the model is not shown it any more; pinned: its turn stays when others are forgotten.
+    order of the calls. forgotten: the model is not shown it any more; pinned: its turn stays when others are forgotten;
+    messages are equal by what they say, whatever these two are.
     Raises ValueError for a role or content that there is not.
     """
 
@@ -36,8 +37,8 @@ class Message(Record):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
-    pinned: bool = False
-    forgotten: bool = False
+    pinned: bool = field(default=False, compare=False)
+    forgotten: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         arguments.choice("role", self.role, _ROLES)

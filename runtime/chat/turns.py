@@ -22,8 +22,9 @@ class Forgotten(Record):
 
 
 def remembered(messages: Sequence[Message]) -> list[Message]:
-    """The messages that the model is shown."""
-    return [message for message in messages if not message.forgotten]
+    """The messages that the model is shown: those of the last turn, and all others that were not forgotten."""
+    last = (_turns(messages) or [[0]])[-1][0]
+    return [message for i, message in enumerate(messages) if i >= last or not message.forgotten]
 
 
 def forgettable(messages: Sequence[Message]) -> list[list[int]]:

@@ -113,6 +113,14 @@ def test_what_is_forgotten_outlives_a_file_and_a_fork(tmp_path: Path) -> None:
     assert chat.forgotten == Forgotten()
 
 
+def test_the_last_turn_is_always_shown() -> None:
+    chat = make("stop", "again", messages=_messages(["a", "b", "c", "d"]))
+    chat.forget()
+    chat.undo()
+    assert [m.forgotten for m in chat.messages] == [True, True] and shown(chat) == ["a", "b"]
+    assert chat.regenerate().run().text == "again" and shown(chat) == ["a", "again"]
+
+
 def test_an_answer_that_the_end_has_cut_goes_on() -> None:
     chat = make("forget", "one", "b" * 200, n_ctx=120)
     chat.send("first")
@@ -156,6 +164,16 @@ def test_memory_may_not_allow_it() -> None:
     assert chat.send("x" * 60).text == "a" * 10  # it fits, with less room than is wished for
     with pytest.raises(ContextOverflow, match="needs 9 MiB, 8 MiB are free; ask for a smaller one, or forget"):
         chat.send("x" * 60)
+
+
+def test_a_conversation_goes_on_from_other_messages() -> None:
+    chat = make("stop", "one", "two")
+    chat.send("a")
+    chat.resume([*_messages(["b", "c"])], system="T")
+    assert chat.send("d").text == "two" and [m.content for m in chat.messages] == ["b", "c", "d", "two"]
+    with pytest.raises(ValueError, match="messages\\[0\\]: it has no role"):
+        chat.resume([{}])
+    assert len(chat.messages) == 4 and chat.system == "T"
 
 
 def test_policies_are_checked() -> None:

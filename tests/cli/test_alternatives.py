@@ -160,6 +160,11 @@ def test_two_models_part(tmp_path: Path) -> None:
     assert other.messages[-1].content == "hello"
 
 
+def test_what_the_second_model_can_not_answer(tmp_path: Path) -> None:
+    text = talk(tmp_path, "hi", second=SecondModel(undecided(n_ctx=9), "second"))
+    assert text.startswith("error: second: the prompt has 21 tokens") and "first:\nhello world\n" in text
+
+
 def test_two_models_go_on_with_the_answers_of_the_first(tmp_path: Path) -> None:
     first, other = undecided(FIRST, FIRST), undecided(SECOND, FIRST)
     text = talk(tmp_path, "hi", "again", "/probs", chat=first, second=SecondModel(other, "second"))
@@ -198,6 +203,17 @@ def test_surprise_in_brackets(terminal, tmp_path):
     screen.see("hello world")
     screen.keys("/probs\r")
     screen.see("hello world[<|im_end|>]")
+
+
+def test_a_full_context_is_asked_about_where_nothing_can_be_drawn(terminal, tmp_path):
+    screen = terminal([sys.executable, undecided_chat.__file__, str(tmp_path)], TERM="dumb")
+    screen.see(">>>")
+    screen.keys("hi\r")
+    screen.see("hello world")
+    screen.keys("a question of so many bytes in it\r")
+    screen.see("stopping here")
+    screen.keys("g")
+    screen.see("(the context holds 140 tokens now)")
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12), (200, 50)])

@@ -132,7 +132,7 @@ RUNTIME = {
 CLI = {
     "entry": {"main", "terminal"},
     "main": {"commands", "options", "terminal"},
-    "commands": {"options", "repl", "terminal", "tokens"},
+    "commands": {"options", "repl", "terminal"},
     "repl": {"options", "terminal", "tokens"},
     "tokens": {"terminal"},
     "terminal": {"options"},

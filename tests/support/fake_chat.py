@@ -81,6 +81,7 @@ class FakeChat:
     can_think = True
     checkpoints = CheckpointUse((), 0, 0, 0)
     context_policy: ContextPolicy = "stop"
+    logprobs: int | None = None
     forgotten = Forgotten()
     can_grow = True
     n_ctx_train = 4000
