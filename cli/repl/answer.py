@@ -1,10 +1,11 @@
 """One answer in the chat: streamed, stopped by Ctrl-C, counted; a context that is full is made room in."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.full_context import MAKES_ROOM, choices, is_cut_by_end, policy, tell_changes, warn
+from subbyte.cli.repl.full_context import MAKES_ROOM, choices, go_on, is_cut_by_end, policy, tell_changes, warn
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.stream import show
 from subbyte.cli.terminal.interrupt import one_interrupt
@@ -22,34 +23,33 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
     ContextOverflow where the answer can't begin.
     """
     context.prepare_chat()
-    _with_room(context, start)
+    n_before = context.n_generated
+    goes_on = _with_room(context, start)
     try:
-        while context.policy != "stop" and is_cut_by_end(context.chat):
-            _with_room(context, context.chat.continue_answer)
+        while goes_on and context.policy != "stop" and is_cut_by_end(context.chat):
+            goes_on = _with_room(context, partial(go_on, context.chat, context.n_generated - n_before))
     except ContextOverflow:
         pass  # the user stops here, or there is no way to go on: what has come stays
     _end(context)
 
 
-def _with_room(context: ReplContext, start: "Callable[[], Generation]") -> None:
-    """Streams an answer; where it does not fit, once what the user chooses is done."""
+def _with_room(context: ReplContext, start: "Callable[[], Generation]") -> bool:
+    """Streams an answer, where it does not fit once what the user chooses is done; False where Ctrl-C ended it."""
     try:
-        _stream(context, start)
-        return
+        return _stream(context, start)
     except ContextOverflow as error:
         overflow = error
     for chosen in choices(context):
         try:
             with policy(context.chat, chosen):
-                _stream(context, start)
-            return
+                return _stream(context, start)
         except ContextOverflow as error:
             overflow = error
     raise overflow
 
 
-def _stream(context: ReplContext, start: "Callable[[], Generation]") -> None:
-    generation = None
+def _stream(context: ReplContext, start: "Callable[[], Generation]") -> bool:
+    generation, stopped = None, False
     n_ctx, forgotten = context.chat.n_ctx, context.chat.forgotten
     reasoning = Reasoning(context.out, hidden=context.hide_thinking, keyboard=context.keyboard)
     try:
@@ -58,6 +58,7 @@ def _stream(context: ReplContext, start: "Callable[[], Generation]") -> None:
             tell_changes(context, n_ctx, forgotten)
             show(generation, context.out, reasoning)
     except KeyboardInterrupt:
+        stopped = True
         context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
         context.say(f"(stopped; {_what_next(context)})")
     context.hide_thinking = reasoning.hidden
@@ -66,6 +67,7 @@ def _stream(context: ReplContext, start: "Callable[[], Generation]") -> None:
         context.n_generated += reply.usage.completion
         context.seconds += reply.timings.generation
         context.scores, context.scored = whole_answer(context.scores, reply, context.piece), (context.chat, reply.text)
+    return not stopped
 
 
 def _end(context: ReplContext) -> None:

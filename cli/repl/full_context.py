@@ -37,6 +37,17 @@ def is_cut_by_end(chat: "Chat") -> bool:
     return reply.usage.prompt + reply.usage.completion > chat.n_ctx
 
 
+def go_on(chat: "Chat", n_came: int) -> "Generation":
+    """Goes on with an answer that the end of the context has cut behind n_came tokens; `max_tokens` holds for all."""
+    limit = chat.max_tokens
+    if limit is not None:
+        chat.max_tokens = max(limit - n_came, 1)
+    try:
+        return chat.continue_answer()
+    finally:
+        chat.max_tokens = limit
+
+
 class UncutAnswer:
     """An answer that goes on, by the chat's policy, where the end of the context has cut it; one stream of events."""
 
@@ -45,12 +56,14 @@ class UncutAnswer:
 
     def __iter__(self) -> "Iterator[Event]":
         yield from self._answer
+        n_came = self.reply.usage.completion
         while self._chat.context_policy != "stop" and is_cut_by_end(self._chat):
             try:
-                self._answer = self._chat.continue_answer()
+                self._answer = go_on(self._chat, n_came)
             except ContextOverflow:  # there is no way to go on
                 return
             yield from self._answer
+            n_came += self.reply.usage.completion
 
     @property
     def reply(self) -> "Reply":
@@ -85,12 +98,16 @@ def choices(context: ReplContext) -> "Iterator[ContextPolicy]":
         del offers["g"]
     if context.policy != "ask":
         offers = {key: offer for key, offer in offers.items() if offer[0] != context.policy}
-    while offers and context.policy != "stop" and context.keyboard.is_there:
+
+    def ask() -> None:
         context.say(f"(the context is full: it holds {_count(context.chat.n_ctx, 'token')}; go on by)")
         for key, (_, text) in offers.items():
             context.entry(f"  {key}  ", text)
         context.entry("  s  ", "stopping here")
-        pressed = context.keyboard.wait_for([*offers, "s"])
+        context.out.flush()
+
+    while offers and context.policy != "stop" and context.keyboard.is_there:
+        pressed = context.keyboard.wait_for([*offers, "s"], ask)
         if pressed not in offers:
             return
         yield offers.pop(pressed)[0]

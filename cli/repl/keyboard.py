@@ -3,7 +3,7 @@
 import os
 import select
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
@@ -86,15 +86,16 @@ class Keyboard:
         """Whether there is a terminal, whose keys can be waited for."""
         return self._terminal() is not None
 
-    def wait_for(self, keys: Collection[str]) -> str | None:
+    def wait_for(self, keys: Collection[str], ask: Callable[[], None]) -> str | None:
         """Waits for one of these keys, in any case, and returns it; None for Ctrl-C, Ctrl-D and a lost terminal.
 
-        Keys typed before are no answer: they wait for the next prompt.
+        ask: prints what is asked. Keys typed before that are no answer: they wait for the next prompt.
         """
         try:
             with self.listening(), one_interrupt():
                 assert self._fd is not None
                 self.presses(CTRL_T)
+                ask()
                 while data := os.read(self._fd, 1):
                     if (key := data.decode("latin-1").lower()) in keys:
                         return key

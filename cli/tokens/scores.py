@@ -1,7 +1,9 @@
 """The tokens of an answer with their probabilities: kept over cuts and forks, and found by number or by text."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -69,8 +71,8 @@ def find_token(scores: "Sequence[TokenLogprob]", wanted: str) -> list[int]:
         at = text.find(wanted, at + 1)
     if not places:
         raise ValueError(f"{wanted!r} is not in the last answer; /probs shows it")
-    ends = [len("".join(part.text for part in parts[: i + 1])) for i in range(len(parts))]
-    return [next(part.first for part, end in zip(parts, ends, strict=True) if at < end) for at in places]
+    ends = list(accumulate(len(part.text) for part in parts))
+    return [parts[bisect_right(ends, at)].first for at in places]
 
 
 def _is_whole(data: bytes) -> bool:

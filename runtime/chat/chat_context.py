@@ -18,7 +18,7 @@ from subbyte.runtime.generation.generation import Generation, Host
 ContextPolicy: TypeAlias = Literal["stop", "forget", "grow"]
 """What is done where a conversation no longer fits: an error; the oldest turns are forgotten; a larger context."""
 
-_ANSWER_SHARE = 8  # of the context an eighth is to be left for an answer, or `max_tokens` if that is less
+_ANSWER_SHARE, _ANSWER_ROOM = 8, 1024  # an eighth of the context is to be left for an answer, at most so many tokens
 
 
 class ChatContext(ChatState):
@@ -35,9 +35,9 @@ class ChatContext(ChatState):
 
         "stop": `ContextOverflow`, and nothing is changed. "forget": the oldest turns are forgotten, as by `forget`,
         until prompts take half of the context at most. "grow": the context is made twice as large, as by `resize`, up
-        to what the model was trained for. The two begin where less than an eighth of the context, or `max_tokens`, is
-        left for an answer; ContextOverflow comes where they can't help. An answer that the end of the context has cut
-        all the same goes on with `continue_answer`, which makes room in the same way.
+        to what the model was trained for. The two begin where less is left for an answer than an eighth of the context,
+        1024 tokens and `max_tokens`; ContextOverflow comes where they can't help. An answer that the end of the context
+        has cut all the same goes on with `continue_answer`, which makes room in the same way.
         """
         return self._policy
 
@@ -103,7 +103,7 @@ class ChatContext(ChatState):
     @memory_errors("begin an answer")
     def _reply_to(self, asked: list[Message], begun: Message | Sequence[int] | None = None) -> Generation:
         question = self._question(asked, begun)
-        room = self.n_ctx // _ANSWER_SHARE if self._policy != "stop" else 0
+        room = min(self.n_ctx // _ANSWER_SHARE, _ANSWER_ROOM)
         most = self.n_ctx - (room if self.max_tokens is None else min(room, self.max_tokens))
         if question.n_tokens > most and self._policy == "grow":
             self._grow(question.n_tokens)

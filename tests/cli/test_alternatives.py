@@ -224,13 +224,13 @@ def test_a_full_context_is_asked_about(terminal, tmp_path, columns, rows):
     screen.see("hello world")
     screen.prompt()
     screen.keys("a question of so many bytes in it\r")
-    screen.see("stopping here")
+    _see_question(screen)
     screen.keys("xf")
     screen.see("(forgot the oldest turn")
     screen.prompt()
     assert "x" not in screen.text.splitlines()[-1].replace("Ask something (/help)", "")
     screen.keys("another one of so many more bytes\r")
-    screen.see("stopping here")
+    _see_question(screen)
     screen.keys("\x03")
     screen.see("error: the prompt has")
     screen.prompt()
@@ -239,3 +239,8 @@ def test_a_full_context_is_asked_about(terminal, tmp_path, columns, rows):
     screen.prompt()
     screen.keys("another one of so many more bytes\r")
     screen.see("hello world")
+
+
+def _see_question(screen):
+    """Waits until the last line is the last choice: keys are read now."""
+    screen.wait(lambda: next((line for line in reversed(screen.lines) if line), "") == "  s  stopping here", "a choice")

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,8 @@ class Fingers(Keyboard):
         super().__init__(sys.stdin)
         self._keys = iter(keys)
 
-    def wait_for(self, keys: Collection[str]) -> str | None:
+    def wait_for(self, keys: Collection[str], ask: Callable[[], None]) -> str | None:
+        ask()
         key = next(self._keys)
         return key if key in keys else None
 

@@ -82,6 +82,7 @@ class FakeChat:
     checkpoints = CheckpointUse((), 0, 0, 0)
     context_policy: ContextPolicy = "stop"
     logprobs: int | None = None
+    max_tokens: int | None = None
     forgotten = Forgotten()
     can_grow = True
     n_ctx_train = 4000
