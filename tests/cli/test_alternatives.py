@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import undecided_chat
-from undecided_chat import END, FIRST, FORKED, VOCABULARY, Chances, undecided
+from undecided_chat import FIRST, FORKED, SECOND, VOCABULARY, undecided
 
 from subbyte.cli.repl.context import ReplContext, SecondModel
 from subbyte.cli.repl.repl import run
@@ -145,9 +145,6 @@ def test_marks_without_colour() -> None:
 # ---- two models
 
 
-SECOND: list[Chances] = [{"hello": 0.8, "hell": 0.2}, {END: 0.7, " ": 0.3}]
-
-
 def test_two_models_part(tmp_path: Path) -> None:
     other = undecided(SECOND)
     text = talk(tmp_path, "hi", second=SecondModel(other, "second"))
@@ -194,6 +191,23 @@ def test_surprise_in_colours(terminal, tmp_path, columns, rows):
     assert [(cell.fg, cell.bold, cell.underscore) for cell in (cells[0], cells[6], cells[7])] == [
         ("default", False, False), ("red", True, True), ("magenta", False, True),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(200, 50), (80, 24), (40, 12)])
+def test_two_models_beside_each_other_or_not(terminal, tmp_path, columns, rows):
+    screen = terminal([sys.executable, undecided_chat.__file__, str(tmp_path), "ab"], columns=columns, rows=rows)
+    screen.prompt()
+    screen.keys("hi\r")
+    screen.see("alike for 1 token, then they part:")
+    rows_of = {line.strip(): i for i, line in enumerate(screen.lines)}
+    if columns >= 100:
+        heading = next(line for line in rows_of if line.startswith("smollm2:") and line.endswith("second:"))
+        row = screen.lines[rows_of[heading] + 1]
+        assert row.split() == ["hello", "world", "hello"] and row.rindex("hello") == heading.index("second")
+        marked = screen.cells(rows_of[heading] + 1)
+        assert [cell.reverse for cell in marked[4:7]] == [False, True, False]
+    else:
+        assert screen.lines[rows_of["second:"] + 1] == "hello"
 
 
 def test_surprise_in_brackets(terminal, tmp_path):

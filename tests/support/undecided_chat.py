@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from fake_engine import FakeSession, FakeTokenizer
 
-from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.context import ReplContext, SecondModel
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling
@@ -27,6 +27,7 @@ FIRST: list[Chances] = [
     {"ld": 1.0},
     {END: 0.4, "lo": 0.3, "ll": 0.3},
 ]
+SECOND: list[Chances] = [{"hello": 0.8, "hell": 0.2}, {END: 0.7, " ": 0.3}]
 FORKED: list[Chances] = [{"o": 0.15, "lo": 0.1}, {"\n": 0.3, "!": 0.2}, {END: 1.0}]
 
 
@@ -57,12 +58,14 @@ def undecided(*answers: list[Chances], n_ctx: int = 1000) -> Chat:
 
 
 def main() -> None:
-    """Talks at the terminal, with a context that is soon full."""
+    """Talks at the terminal, with a context that is soon full; with `ab` behind DIR with two models."""
     from subbyte.cli.repl.prompt import open_prompt
     from subbyte.cli.repl.repl import run
 
     chat = undecided(FIRST, FORKED, *([FIRST] * 20), n_ctx=70)
     context = ReplContext(chat, "smollm2", "smollm2: a fake", Path(sys.argv[1], "chats"), sys.stdout)
+    if sys.argv[2:] == ["ab"]:
+        context.second = SecondModel(undecided(SECOND, n_ctx=70), "second")
     run(context, open_prompt(context, Path(sys.argv[1], "history")))
 
 
