@@ -161,7 +161,7 @@ class Session(Handle):
             runner, sequence = self._opened()
             need, free = runner.plan.cache_bytes(n_ctx, sequence.cache_type), available_memory()
             if need > free:
-                found = f"a context of {n_ctx} tokens needs {need >> 20} MiB, {free >> 20} MiB are free"
+                found = f"a context of {arguments.shown(n_ctx)} tokens does not fit the {free >> 20} MiB that are free"
                 raise ResourceError(f"{found}; ask for a smaller one")
             resized = sequence.resized(n_ctx)
             self._memory = (runner.another(n_ctx), resized)

@@ -261,6 +261,8 @@ def test_a_session_of_another_size_goes_on(model: sb.Model) -> None:
         assert session.tokens == (tokens[:10] if not model.plan.state_bytes else [])
         with pytest.raises(ResourceError, match="ask for a smaller one"):
             session.resize(1 << 40)
+        with pytest.raises(ResourceError, match="a number of more than 60 digits tokens does not fit"):
+            session.resize(10**5000)
         with pytest.raises(ValueError, match="n_ctx"):
             session.resize(0)
 
