@@ -100,7 +100,7 @@ def choices(context: ReplContext) -> "Iterator[ContextPolicy]":
         offers = {key: offer for key, offer in offers.items() if offer[0] != context.policy}
 
     def ask() -> None:
-        context.say(f"(the context is full: it holds {_count(context.chat.n_ctx, 'token')}; go on by)")
+        context.say(f"(the context of {_count(context.chat.n_ctx, 'token')} is full; go on by)")
         for key, (_, text) in offers.items():
             context.entry(f"  {key}  ", text)
         context.entry("  s  ", "stopping here")

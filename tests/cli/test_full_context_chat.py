@@ -17,7 +17,7 @@ from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.events import Done, TextDelta
 
-ASKED = """(the context is full: it holds 29 tokens; go on by)
+ASKED = """(the context of 29 tokens is full; go on by)
   f  forgetting the oldest turns; the system text and pinned turns stay
   g  a larger context; the model was trained for up to 4000 tokens
   s  stopping here
