@@ -25,6 +25,7 @@ _NAMES = {
     "runtime.chat.messages": "Message",
     "runtime.chat.presets": "Preset",
     "runtime.chat.settings": "ChatSettings",
+    "runtime.chat.turns": "Forgotten",
     "runtime.compare.attribution": "AttributionMeasurement AttributionProgress blame",
     "runtime.compare.attribution_result": "Attribution Sensitivity",
     "runtime.compare.base_file": "BaseFile",

@@ -28,6 +28,7 @@ from subbyte.runtime.chat.chat import Chat as Chat
 from subbyte.runtime.chat.messages import Message as Message
 from subbyte.runtime.chat.presets import Preset as Preset
 from subbyte.runtime.chat.settings import ChatSettings as ChatSettings
+from subbyte.runtime.chat.turns import Forgotten as Forgotten
 from subbyte.runtime.compare.attribution import (
     AttributionMeasurement as AttributionMeasurement,
     AttributionProgress as AttributionProgress,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from subbyte.runtime.chat.chat import Chat
+    from subbyte.runtime.chat.chat_context import ContextPolicy
     from subbyte.runtime.chat.messages import MessageSource
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
@@ -164,6 +165,7 @@ class Model(OpenedModel):
         cache_type: CacheType = "f16",
         activations: Activations | None = None,
         checkpoint_bytes: int | None = None,
+        context_policy: ContextPolicy = "stop",
         scheduler: Scheduler | None = None,
         timeout: float | None = None,
         draft: Draft = "lookup",
@@ -178,14 +180,17 @@ class Model(OpenedModel):
         max_tokens: of each answer; None: what the context holds. stop: strings that end an answer. thinking and
         reasoning_budget: as in `Chat`. template: a chat template instead of the file's. variables: for the chat
         template. reasoning: "open" where each answer begins with reasoning that neither the prompt nor the model opens
-        by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. scheduler: makes the answers together with
-        those of others; the four before are then its own, whatever is given here. timeout: seconds after which an
-        answer ends, with stop_reason "timeout". logprobs, processors: as in `generate`.
+        by a tag. n_ctx, cache_type and checkpoint_bytes: as in `session`. context_policy: what is done where the
+        conversation no longer fits: "stop", "forget" or "grow", see `Chat.context_policy`. scheduler: makes the answers
+        together with those of others; n_ctx, cache_type, activations and checkpoint_bytes are then its own, whatever is
+        given here. timeout: seconds after which an answer ends, with stop_reason "timeout". logprobs, processors: as in
+        `generate`.
         draft: how tokens are guessed that are computed together with the last one: "lookup" in the conversation itself,
         by a smaller `Model` of the same vocabulary, or None. It changes no token, and is used where it saves time;
         models with recurrent states do without. Raises ValueError for a draft model that does not fit.
         """
         from subbyte.runtime.chat.chat import Chat
+        from subbyte.runtime.chat.chat_context import checked_policy
         from subbyte.runtime.chat.messages import begin_with
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
@@ -195,6 +200,7 @@ class Model(OpenedModel):
 
         if variables is not None:
             arguments.mapping("variables", variables)
+        policy = checked_policy(context_policy)
         known_tools = tools_by_name(tools)
         system, history = begin_with(system, messages)
         best = self.recommended
@@ -217,12 +223,14 @@ class Model(OpenedModel):
             )
         activations = best.activations if activations is None else activations
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes), scheduler)
-        return Chat(
+        chat = Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
             speculation=self._speculation(draft, session),
             messages=history, tools=known_tools, tool_format=tool_format, tool_choice=tool_choice,
         )  # fmt: skip
+        chat.context_policy, chat.n_ctx_train = policy, self.config.n_ctx_train
+        return chat
 
     @memory_errors("begin an answer")
     def generate(

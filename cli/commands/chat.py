@@ -3,13 +3,15 @@
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from subbyte.cli import options
+from subbyte.cli.repl.full_context import UncutAnswer
 from subbyte.cli.repl.keeper import FILE, Keeper, data_folder
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.reasoning import Reasoning
@@ -21,6 +23,7 @@ from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
+    from subbyte.cli.repl.context import AtTheEnd, SecondModel
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningStart
@@ -41,12 +44,20 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--system", "--system-prompt", "-sys", metavar="TEXT", help="System prompt.")
 @options.ctx_size_option(help="Context size in tokens; default: the model's context length, as far as memory allows.")
+@click.option(
+    "--context-policy", type=click.Choice(("ask", "forget", "grow", "stop")), metavar="ask|forget|grow|stop",
+    help="What is done when the context is full: the oldest turns are forgotten, a larger context is made, or the chat "
+    "stops there; default: ask at a terminal, else stop.",
+)  # fmt: skip
 @options.predict_option
 @options.threads_option()
 @options.activations_option(None)
 @options.cache_type_option
 @options.checkpoint_memory_option
 @options.draft_option
+@click.option(
+    "--ab", "second", metavar="MODEL2", help="Answer each question with MODEL2 as well, and show where the two part."
+)
 @click.option("--think/--no-think", "thinking", default=None, help="Switch reasoning on or off; default: the model's.")
 @click.option(
     "--reasoning-budget", type=click.IntRange(0), metavar="N",
@@ -68,9 +79,9 @@ if TYPE_CHECKING:
 @options.debug_option
 def chat(
     model: str | None, goes_on: bool, session: str | None, saves: bool | None, system: str | None,
-    n_ctx: int | None, max_tokens: int | None, threads: int | None,
+    n_ctx: int | None, context_policy: "AtTheEnd | None", max_tokens: int | None, threads: int | None,
     activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None, draft: str,
-    thinking: bool | None, reasoning_budget: int | None,
+    second: str | None, thinking: bool | None, reasoning_budget: int | None,
     reasoning: "ReasoningStart", hide_thinking: bool, template_file: str | None, preset: str | None,
     output: options.Output, verbose: bool,
     **sampling: Any,
@@ -102,6 +113,10 @@ def chat(
     chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched
     if interactive and output != "text":
         raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
+    if context_policy == "ask" and not interactive:
+        raise click.UsageError("--context-policy ask needs a terminal to ask at; choose forget, grow or stop")
+    if second is not None and not interactive:
+        raise click.UsageError("--ab answers at a terminal; `subbyte compare` measures two models")
     template = None if template_file is None else read_text(template_file)
     question = "" if interactive else _question()
     with (
@@ -127,12 +142,36 @@ def chat(
                     conversation.system = system
             if interactive:
                 presets = loaded.presets if template is None else {}  # which go by the file's template
-                _talk(conversation, keeper, loaded, model, presets, hide_thinking, resumed)
+                with _second_chat(second, conversation, template, threads) as other:
+                    _talk(
+                        conversation, keeper, loaded, model, presets, hide_thinking, resumed,
+                        context_policy or "ask", other,
+                    )  # fmt: skip
             else:
+                if context_policy is not None and context_policy != "ask":
+                    conversation.context_policy = context_policy
                 reply = _answer(conversation, keeper, question, _reasoning(hide_thinking, verbose), output)
                 if output == "json":
                     print_json({"model": model, "prompt": question, **reply.to_dict()})
                 _explain(reply, verbose)
+
+
+@contextmanager
+def _second_chat(
+    name: str | None, first: "Chat", template: str | None, threads: int | None
+) -> "Iterator[SecondModel | None]":
+    """The conversation of --ab with another model, in a context and with activations like those of the first."""
+    if name is None:
+        yield None
+        return
+    from subbyte.cli.repl.context import SecondModel
+
+    with open_model(name, threads) as model:
+        options = first.session.options
+        with model.chat(
+            n_ctx=options.n_ctx, cache_type=options.cache_type, activations=options.activations, template=template
+        ) as chat:
+            yield SecondModel(chat, _short(name))
 
 
 def _question() -> str:
@@ -148,7 +187,7 @@ def _answer(
     conversation: "Chat", keeper: Keeper, question: str, reasoning: Reasoning | None, output: options.Output
 ) -> "Reply":
     """Answers one question; as text, it goes to stdout while it is generated."""
-    answer = conversation.stream(question)
+    answer = UncutAnswer(conversation, conversation.stream(question))
     try:
         _keep(keeper, conversation)
         show(answer, sys.stdout if output == "text" else io.StringIO(), reasoning)
@@ -181,7 +220,7 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
 
 def _talk(
     conversation: "Chat", keeper: Keeper, model: "Model", name: str, presets: "Mapping[str, Preset]",
-    hide_thinking: bool, resumed: "Conversation | None",
+    hide_thinking: bool, resumed: "Conversation | None", policy: "AtTheEnd", second: "SecondModel | None",
 ) -> None:  # fmt: skip
     """Holds the conversation at the terminal."""
     from subbyte.cli.repl.context import ReplContext
@@ -190,17 +229,25 @@ def _talk(
     from subbyte.cli.repl.repl import HINT, run
 
     data = data_folder()
-    short = Path(name).stem if "/" in name else name
+    short = _short(name)
     info = model.info
     details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
     context = ReplContext(
         conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking, keeper=keeper
     )
+    context.policy, context.second = policy, second
     read = open_prompt(context, data / "history")
     context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
     if presets:
         context.say(f"presets: {', '.join(presets)} (/preset)")
+    if second is not None:
+        context.say(f"{second.name} answers as well (--ab); the conversation goes on with the answers of {short}")
     context.say(HINT)
     if resumed is not None:
         show_resumed(context, resumed)
     run(context, read)
+
+
+def _short(name: str) -> str:
+    """A model's name without its folder."""
+    return Path(name).stem if "/" in name else name

@@ -1,36 +1,86 @@
-"""One answer in the chat: streamed, stopped by Ctrl-C, counted."""
+"""One answer in the chat: streamed, stopped by Ctrl-C, counted; a context that is full is made room in."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.full_context import MAKES_ROOM, choices, go_on, is_cut_by_end, policy, tell_changes, warn
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.stream import show
 from subbyte.cli.terminal.interrupt import no_interrupt, one_interrupt
+from subbyte.cli.tokens.scores import whole_answer
+from subbyte.errors import ContextOverflow
 
 if TYPE_CHECKING:
-    from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation
-
-FORGETS = "/clear forgets the conversation"
 
 
 def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
-    """Starts and streams an answer; Ctrl-C ends it, and what has come stays in the conversation."""
-    generation = None
+    """Starts and streams an answer; Ctrl-C ends it, and what has come stays in the conversation.
+
+    Where the context is full, before the answer or within it, it goes on as the policy or the user says. Raises
+    ContextOverflow where the answer can't begin.
+    """
+    context.prepare_chat()
+    n_before = context.n_generated
+    goes_on = _with_room(context, start)
+    try:
+        while goes_on and context.policy != "stop" and is_cut_by_end(context.chat):
+            goes_on = _with_room(context, partial(go_on, context.chat, context.n_generated - n_before))
+    except ContextOverflow:
+        pass  # the user stops here, or there is no way to go on: what has come stays
+    _end(context)
+
+
+def _with_room(context: ReplContext, start: "Callable[[], Generation]") -> bool:
+    """Streams an answer, where it does not fit once what the user chooses is done; False where Ctrl-C ended it."""
+    try:
+        return _stream(context, start)
+    except ContextOverflow as error:
+        overflow = error
+    for chosen in choices(context):
+        try:
+            with policy(context.chat, chosen):
+                return _stream(context, start)
+        except ContextOverflow as error:
+            overflow = error
+    raise overflow
+
+
+def _stream(context: ReplContext, start: "Callable[[], Generation]") -> bool:
+    generation, stopped = None, False
+    n_ctx, forgotten = context.chat.n_ctx, context.chat.forgotten
     reasoning = Reasoning(context.out, hidden=context.hide_thinking, keyboard=context.keyboard)
     try:
         with context.keyboard.listening(), one_interrupt():
             generation = start()
             with no_interrupt():
                 context.keep()  # the question: whatever ends the process, no more than the answer is lost
+            tell_changes(context, n_ctx, forgotten)
             show(generation, context.out, reasoning)
     except KeyboardInterrupt:
+        stopped = True
         context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
         context.say(f"(stopped{_what_stays(context, generation)})")
     context.hide_thinking = reasoning.hidden
     if generation is not None:
-        _count(context, generation.reply)
+        reply = generation.reply
+        context.n_generated += reply.usage.completion
+        context.seconds += reply.timings.generation
+        context.scores, context.scored = whole_answer(context.scores, reply, context.piece), (context.chat, reply.text)
+    return not stopped
+
+
+def _end(context: ReplContext) -> None:
+    """Says how an answer that is not whole goes on, and how full the context is."""
+    reply = context.chat.last
+    if is_cut_by_end(context.chat):
+        context.say(f"(truncated: the context is full; {MAKES_ROOM})")
+    elif reply is not None and reply.stop_reason == "length":
+        context.say(f"(truncated: reached -n; {_what_next(context)})")
+    else:
+        warn(context)
     context.out.write("\n")
     context.out.flush()
 
@@ -44,16 +94,6 @@ def _what_stays(context: ReplContext, generation: "Generation | None") -> str:
     if generation.reply.text or generation.reply.thinking:
         return "; what came is kept: /continue goes on, /undo takes it back"
     return " before anything came; the old answer is kept"
-
-
-def _count(context: ReplContext, reply: "Reply") -> None:
-    context.n_generated += reply.usage.completion
-    context.seconds += reply.timings.generation
-    if reply.stop_reason == "length":
-        full = reply.usage.prompt + reply.usage.completion > context.chat.n_ctx
-        context.say(
-            f"(truncated: {f'the context is full; {FORGETS}' if full else f'reached -n; {_what_next(context)}'})"
-        )
 
 
 def _what_next(context: ReplContext) -> str:

@@ -5,18 +5,31 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 
 from subbyte.cli.repl.keeper import Keeper
 from subbyte.cli.repl.keyboard import Keyboard
 from subbyte.cli.terminal.console import dim, terminal_width
+from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
+    from subbyte.runtime.generation.events import TokenLogprob
+    from subbyte.runtime.generation.generation import Generation
+
+AtTheEnd: TypeAlias = Literal["ask", "forget", "grow", "stop"]
+"""What is done where a conversation no longer fits its context: the user is asked, or as `ContextPolicy` has it."""
 
 MIN_COLUMN = 20  # characters; a narrower terminal wraps lines itself
+
+
+class SecondModel(NamedTuple):
+    """The model that answers beside the first one (--ab). name: as it is shown."""
+
+    chat: "Chat"
+    name: str
 
 
 @dataclass
@@ -35,6 +48,11 @@ class ReplContext:
     ask: Callable[[str], str] = input  # the answer to a question of ours; EOFError and KeyboardInterrupt: none
     n_generated: int = 0  # tokens of all answers of this session
     seconds: float = 0.0  # and the time their generation took
+    policy: AtTheEnd = "ask"  # what is done at the end of the context, see `AtTheEnd`
+    n_warned: int = 0  # how many of the gauge's warnings were given
+    scores: "list[TokenLogprob]" = field(default_factory=list)  # of the tokens of the answer that was made last
+    scored: "tuple[Chat, str] | None" = None  # whose answer that was, and its text
+    second: SecondModel | None = None
 
     def say(self, text: str) -> None:
         """Prints one line of the program's own, dim where the terminal can do that."""
@@ -56,6 +74,22 @@ class ReplContext:
         """Writes what is new of the conversation to the store; a line says where that fails."""
         if trouble := self.keeper.keep(self.chat):
             self.say(trouble)
+
+    def prepare_chat(self) -> None:
+        """Gives the chat, which may be another model's by now, what is asked of each answer here."""
+        self.chat.context_policy = "stop" if self.policy == "ask" else self.policy
+        self.chat.logprobs = N_TOP  # for /probs and /alt: less than a hundredth of an answer's time
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token, or its name."""
+        return self.chat.tokenizer.piece(token, special=True)
+
+    def show_begun(self, generation: "Generation") -> None:
+        """Prints what there is of an answer that was begun."""
+        if generation.thinking.strip():
+            self.out.write(dim(spelt_out(generation.thinking.strip("\n")), self.out) + "\n" * bool(generation.text))
+        self.out.write(spelt_out(generation.text))
+        self.out.flush()
 
     def show_thinking(self) -> None:
         """Prints the reasoning before the last answer."""

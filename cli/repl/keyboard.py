@@ -3,12 +3,14 @@
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
 
-CTRL_T = b"\x14"
+from subbyte.cli.terminal.interrupt import one_interrupt
+
+CTRL_D, CTRL_T = b"\x04", b"\x14"
 
 
 class Keyboard:
@@ -94,6 +96,30 @@ class Keyboard:
         before = len(self._typed)
         self._typed = self._typed.replace(key, b"")
         return (before - len(self._typed)) // len(key)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a terminal, whose keys can be waited for."""
+        return self._terminal() is not None
+
+    def wait_for(self, keys: Collection[str], ask: Callable[[], None]) -> str | None:
+        """Waits for one of these keys, in any case, and returns it; None for Ctrl-C, Ctrl-D and a lost terminal.
+
+        ask: prints what is asked. Keys typed before that are no answer: they wait for the next prompt.
+        """
+        try:
+            with self.listening(), one_interrupt():
+                assert self._fd is not None
+                self.presses(CTRL_T)
+                ask()
+                while data := os.read(self._fd, 1):
+                    if (key := data.decode("latin-1").lower()) in keys:
+                        return key
+                    if data == CTRL_D:
+                        break
+        except KeyboardInterrupt:
+            pass
+        return None
 
     def take(self) -> str:
         """The other keys typed meanwhile, as a terminal sends them; from now on they are forgotten here."""

@@ -22,6 +22,7 @@ from prompt_toolkit.styles import Style
 from subbyte.cli.repl.blocks import is_open_block
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.conversations import N_LISTED
+from subbyte.cli.repl.full_context import AT_THE_END
 from subbyte.cli.repl.presets import describe
 from subbyte.cli.repl.saved_chats import saved_names
 from subbyte.cli.repl.settings import SETTINGS
@@ -38,6 +39,7 @@ STYLE = Style.from_dict(
         "bottom-toolbar": "noreverse",
         "bottom-toolbar.note": "ansibrightblack",
         "bottom-toolbar.gauge": "ansigreen",
+        "bottom-toolbar.filling": "ansiyellow",
         "bottom-toolbar.full": "ansired",
     }
 )
@@ -149,6 +151,8 @@ class CommandCompleter(Completer):
             return [(setting.name, setting.help) for setting in SETTINGS]
         if command == "/think":
             return [("on", ""), ("off", ""), ("show", "the reasoning before the last answer")]
+        if command == "/context":
+            return list(AT_THE_END.items())
         if command == "/preset":
             return [(name, describe(preset)) for name, preset in self._context.presets.items()]
         if command == "/save":

@@ -8,6 +8,7 @@ from subbyte.cli.terminal.status_line import StatusLine
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
+    from subbyte.cli.repl.full_context import UncutAnswer
     from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation
 
@@ -25,11 +26,11 @@ class Reasoning:
         self.hidden = hidden
         self._stream, self._after, self._keyboard = stream, after, keyboard
         self._line = StatusLine(stream)
-        self._answer: Generation | None = None  # whose reasoning has begun and not ended
+        self._answer: Generation | UncutAnswer | None = None  # whose reasoning has begun and not ended
         self._waiting = ""  # has come, but was not printed
         self._opened = self._within = False  # the first line was printed; the cursor stands behind text
 
-    def feed(self, text: str, answer: "Generation") -> None:
+    def feed(self, text: str, answer: "Generation | UncutAnswer") -> None:
         """Takes the next piece of the answer's reasoning."""
         self._watch()
         self._waiting += text if self._answer else text.lstrip()

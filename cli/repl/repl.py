@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 from subbyte.cli.repl import slash_commands
-from subbyte.cli.repl.answer import FORGETS, answer
+from subbyte.cli.repl.answer import answer
 from subbyte.cli.repl.blocks import unquote
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.full_context import MAKES_ROOM
 from subbyte.cli.terminal.interrupt import no_interrupt
 from subbyte.errors import ContextOverflow, SubbyteError
 
@@ -30,7 +31,7 @@ def run(context: ReplContext, read: Callable[[], str]) -> None:
             except EOFError:
                 return
             except ContextOverflow as error:
-                context.say(f"error: {error} ({FORGETS})")
+                context.say(f"error: {error} ({MAKES_ROOM})")
             except (SubbyteError, ValueError) as error:
                 context.say(f"error: {error}")
             except OSError as error:
@@ -43,5 +44,9 @@ def _take(context: ReplContext, text: str) -> None:
     """Runs a slash command or answers a message; what stands in a block is always a message."""
     if slash_commands.is_command(text):
         slash_commands.run(context, text)
-    elif (message := unquote(text)).strip():
+    elif (message := unquote(text)).strip() and context.second is not None:
+        from subbyte.cli.repl.two_models import answer_both
+
+        answer_both(context, context.second, message)
+    elif message.strip():
         answer(context, partial(context.chat.stream, message))

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from subbyte.cli.repl import conversations
+from subbyte.cli.repl.alternatives import fork_at, show_alternatives, show_probabilities
 from subbyte.cli.repl.answer import answer
 from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.full_context import forget, pin, set_context
 from subbyte.cli.repl.presets import apply_preset, list_presets
 from subbyte.cli.repl.rewriting import edit, retry, undo
 from subbyte.cli.repl.saved_chats import export, load, save
@@ -126,6 +128,14 @@ def _continue(context: ReplContext, _: str) -> None:
     answer(context, context.chat.continue_answer)
 
 
+def _fork(context: ReplContext, argument: str) -> None:
+    """Goes on from another token where a number says at which, else in a copy of the conversation."""
+    if argument.partition(" ")[0].isdecimal():
+        fork_at(context, argument)
+    else:
+        conversations.fork(context, argument)
+
+
 def _stats(context: ReplContext, _: str) -> None:
     last = context.chat.last
     if last is None:
@@ -167,10 +177,19 @@ COMMANDS = {
     "/retry": Command("/retry SETTINGS", "answer the last message again with other settings, once: temp=0.9", retry),
     "/undo": Command("/undo", "take back the last message and its answer", undo),
     "/edit": Command("/edit [N]", "edit your last message, or the Nth last, in $EDITOR and answer from there", edit),
-    "/fork": Command("/fork [NAME]", "go on in a copy; the conversation stays as it is", conversations.fork),
+    "/fork": Command(
+        "/fork [NAME] | N [CHOICE]", "go on in a copy of the conversation, or from another token of the answer", _fork
+    ),
     "/branch": Command(
         "/branch [N]", "list what edits and repeats left behind; go back to one", conversations.branches
     ),
+    "/probs": Command("/probs", "show the last answer with each token's probability", show_probabilities),
+    "/alt": Command("/alt N|WORD", "list what else might have come at a token of the last answer", show_alternatives),
+    "/context": Command(
+        "/context [N|POLICY]", "show or resize the context; choose what is done at its end", set_context
+    ),
+    "/forget": Command("/forget [N]", "leave the oldest turns out of the prompt", forget),
+    "/pin": Command("/pin [off]", "have the last turn stay when others are forgotten; off: none", pin),
     "/clear": Command("/clear", "begin a new conversation", _clear),
     "/sessions": Command("/sessions", "list the kept conversations", conversations.sessions),
     "/name": Command("/name [NAME]", "show or change the conversation's name", conversations.name),

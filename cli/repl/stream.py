@@ -9,11 +9,12 @@ from subbyte.cli.terminal.status_line import PrefillStatus
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
+    from subbyte.cli.repl.full_context import UncutAnswer
     from subbyte.runtime.generation.events import Reply
     from subbyte.runtime.generation.generation import Generation
 
 
-def show(answer: "Generation", out: TextIO, reasoning: Reasoning | None = None) -> None:
+def show(answer: "Generation | UncutAnswer", out: TextIO, reasoning: Reasoning | None = None) -> None:
     """Writes the answer's text to `out` piece by piece, and ends it with a newline; its reasoning goes to `reasoning`.
 
     A terminal sees control characters spelt out; a pipe gets the text as it is.

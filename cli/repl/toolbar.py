@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.full_context import warning_level
 from subbyte.cli.terminal.console import encodable, human_count
 from subbyte.runtime.text import one_line
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 CELLS = 8
-FULL = 0.85  # from here on the gauge warns
+STYLES = ("gauge", "filling", "full")  # of the gauge, by how many of its warnings are due
 
 
 def toolbar(context: ReplContext) -> "StyleAndTextTuples":
@@ -22,8 +23,10 @@ def toolbar(context: ReplContext) -> "StyleAndTextTuples":
         ("", f" {one_line(context.model)}  "),
         ("class:bottom-toolbar.note", "context "),
         ("", f"{human_count(used)}/{human_count(size)} "),
-        ("class:bottom-toolbar.full" if share >= FULL else "class:bottom-toolbar.gauge", gauge(share)),
+        (f"class:bottom-toolbar.{STYLES[warning_level(context.chat)]}", gauge(share)),
     ]
+    if warning_level(context.chat):
+        parts.append(("", f" {share:.0%} full"))
     last = context.chat.last
     if last is not None and last.timings.generation_rate > 0:
         parts.append(("", f"  {last.timings.generation_rate:.1f} tokens/s"))

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from subbyte.errors import TemplateError
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.channels import Channels
+from subbyte.runtime.generation.events import StopReason
 from subbyte.runtime.generation.options import Begun
 from subbyte.runtime.generation.reasoning_parser import Tags
 from subbyte.runtime.protocols import Tokenizer
@@ -30,6 +31,34 @@ class Conversation:
 
     rows: Sequence[Mapping[str, Any]]
     variables: Mapping[str, Any]
+
+
+class Question(NamedTuple):
+    """What is to be answered, and where the answer starts.
+
+    asked: the messages before the answer, forgotten ones included. answer: what there is of it by now, as a message or
+    as tokens.
+    """
+
+    asked: list[Message]
+    answer: Message | Sequence[int] | None
+    conversation: Conversation
+    start: AnswerStart
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that are there before the next one of the answer."""
+        return len(self.start.prompt) + len(self.start.begun.tokens)
+
+
+class EndedAnswer(NamedTuple):
+    """The last answer in the conversation, as it was made: to go on with it from its very tokens."""
+
+    conversation: Conversation
+    start: AnswerStart
+    tokens: list[int]
+    message: Message
+    stop_reason: StopReason
 
 
 class AnswerStarts:

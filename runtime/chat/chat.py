@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from subbyte.runtime import arguments
-from subbyte.runtime.chat.chat_state import ChatState, checked_system
+from subbyte.runtime.chat.chat_context import ChatContext
+from subbyte.runtime.chat.chat_state import checked_system
 from subbyte.runtime.chat.history import History
 from subbyte.runtime.chat.messages import Message, MessageSource, begin_with
 from subbyte.runtime.chat.objects import as_object
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
+from subbyte.runtime.chat.turns import Forgotten
 from subbyte.runtime.generation.events import Event, Reply
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
@@ -19,7 +21,7 @@ from subbyte.runtime.grammar.constraint import Constraint
 T = TypeVar("T")
 
 
-class Chat(ChatState):
+class Chat(ChatContext):
     """A conversation. It owns `session` and closes it; a context manager.
 
     An answer that is cancelled, closed or interrupted stays in `messages` with the text that came; one of which nothing
@@ -124,6 +126,14 @@ class Chat(ChatState):
             start = self._start(self._conversation(self._history.to_answer()), _begun(prefill))
             return [*start.prompt, *start.begun.tokens]
 
+    def _begun_tokens(self, tokens: Iterable[int]) -> list[int]:
+        ids: list[int] = arguments.token_ids(
+            "tokens", arguments.items("tokens", tokens, "a list of token ids"), self.tokenizer.n_vocab
+        ).tolist()
+        if ends := self.tokenizer.eog.intersection(ids):
+            raise ValueError(f"tokens: {min(ends)} ends an answer, so that none can begin with it")
+        return ids
+
     def _answer_to(self, text: str, prefill: str, constraint: Constraint | None) -> Generation:
         message = Message("user", arguments.text("text", text))
         begun = _begun(prefill)
@@ -169,15 +179,20 @@ class Chat(ChatState):
                 raise ValueError(f"there is nothing to continue: {by} ended the last answer")
             return self._reply_to(asked, answer)
 
-    def regenerate(self) -> Generation:
-        """Answer the last message again; the old answer is kept until something of the new one came."""
+    def regenerate(self, *, tokens: Iterable[int] = ()) -> Generation:
+        """Answer the last message again; the old answer is kept until something of the new one came.
+
+        tokens: ids that the answer begins with, such as some of the old one's and another token: they are part of its
+        text and tokens, but not of the events. Raises ValueError for one that ends an answer.
+        """
+        begun = self._begun_tokens(tokens)
         with self._lock:
             self._settle()
             if self._history.waiting:
-                return self._reply_to(self._history.to_answer())
+                return self._reply_to(self._history.to_answer(), begun)
             if not self._history.messages:
                 raise ValueError("there is no answer to make again: nothing was said yet")
-            return self._reply_to(self._history.messages[:-1])
+            return self._reply_to(self._history.messages[:-1], begun)
 
     def undo(self) -> str:
         """Take back the user's last message and all that followed it: answers, calls, results; the message's text."""
@@ -192,6 +207,7 @@ class Chat(ChatState):
         with self._lock:
             self._settle()
             self._history, self._constraint, self._now = History(), None, datetime.now()
+            self._forgotten = Forgotten()
 
     def fork(self) -> "Chat":
         """A conversation of its own that begins with the same messages and settings; what is computed is copied.
@@ -211,7 +227,8 @@ class Chat(ChatState):
                 tool_format=self._calling.format, tool_choice=self.tool_choice,
                 speculation=None if self._speculation is None else self._speculation.fork(),
             )  # fmt: skip
-            other.stop, other._constraint = self.stop, self._constraint
+            other.context_policy, other.n_ctx_train = self.context_policy, self.n_ctx_train
+            other.stop, other._constraint, other._forgotten = self.stop, self._constraint, self._forgotten
             other._seen, other._now, other._ended = self._seen, self._now, self._ended
             return other
 
@@ -238,6 +255,7 @@ class Chat(ChatState):
         with self._lock:
             self._settle()
             self._system, self._history, self._constraint = system, History(checked), None
+            self._forgotten = Forgotten()
 
 
 def _begun(prefill: str) -> Message | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from subbyte.errors import memory_errors
 from subbyte.kernels import TryLock
 from subbyte.runtime import arguments
-from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation
+from subbyte.runtime.chat.answer_start import AnswerStart, AnswerStarts, Conversation, EndedAnswer, Question
 from subbyte.runtime.chat.calling import Calling
 from subbyte.runtime.chat.history import History
 from subbyte.runtime.chat.messages import Message, clean
@@ -18,7 +17,8 @@ from subbyte.runtime.chat.prompt_cache import keep_cached_tokens
 from subbyte.runtime.chat.prompt_rows import PromptRows
 from subbyte.runtime.chat.reasoning import ReasoningFormat, ReasoningStart
 from subbyte.runtime.chat.settings import ChatSettings
-from subbyte.runtime.generation.events import Reply, StopReason
+from subbyte.runtime.chat.turns import remembered
+from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.generation import Generation, Host
 from subbyte.runtime.generation.options import Begun, GenerationOptions
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, checked_budget
@@ -33,16 +33,6 @@ from subbyte.runtime.types import CheckpointUse
 if TYPE_CHECKING:
     from subbyte.runtime.tools.format import ToolFormat
     from subbyte.runtime.tools.tool import Tool
-
-
-class _Ended(NamedTuple):
-    """The last answer in the conversation, as it was made: to go on with it from its very tokens."""
-
-    conversation: Conversation
-    start: AnswerStart
-    tokens: list[int]
-    message: Message
-    stop_reason: StopReason
 
 
 class ChatState(Handle):
@@ -87,7 +77,7 @@ class ChatState(Handle):
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
         self._follows: tuple[Conversation, AnswerStart] | None = None  # what `_answer` goes on from
-        self._ended: _Ended | None = None
+        self._ended: EndedAnswer | None = None
         self._last: Reply | None = None
         self._seen: list[int] = []  # the last prompt and the tokens of its answer, as they are in the cache
         self._lock = TryLock("this conversation", "give each thread a chat of its own")
@@ -214,10 +204,12 @@ class ChatState(Handle):
         """The last answer with its figures, also while it runs; None before the first."""
         return self._answer.reply if self._answer else self._last
 
-    @memory_errors("begin an answer")
-    def _reply_to(self, asked: list[Message], begun: Message | None = None) -> Generation:
+    def _question(self, asked: list[Message], answer: Message | Sequence[int] | None = None) -> Question:
         conversation = self._conversation(asked)
-        start = self._start(conversation, begun)
+        return Question(asked, answer, conversation, self._start(conversation, answer))
+
+    def _answer_question(self, question: Question) -> Generation:
+        asked, begun, conversation, start = question
         required = None if begun else self._calling.required()
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
@@ -234,13 +226,13 @@ class ChatState(Handle):
 
     def _conversation(self, messages: list[Message]) -> Conversation:
         system = self._reasoning_format.system(self._system, self._thinking)
-        return Conversation(self._rows.rows(system, messages), self._variables())
+        return Conversation(self._rows.rows(system, remembered(messages)), self._variables())
 
-    def _start(self, conversation: Conversation, begun: Message | None) -> AnswerStart:
+    def _start(self, conversation: Conversation, begun: Message | Sequence[int] | None) -> AnswerStart:
         """Where the answer starts, in tokens of the cache where they spell the same."""
         opened = "" if self._begins_open else self._opened_by_template(conversation)
-        if begun is None:
-            start = self._starts.new(conversation, opened)
+        if not isinstance(begun, Message):
+            start = replace(self._starts.new(conversation, opened), begun=Begun(begun or ()))
         elif (ended := self._ended_as(conversation, begun)) is not None:
             return replace(ended.start, begun=Begun(ended.tokens, begun.content, begun.thinking))
         else:
@@ -248,7 +240,7 @@ class ChatState(Handle):
         prompt = keep_cached_tokens(self._seen, start.prompt, self.tokenizer.piece)
         return replace(start, prompt=prompt)
 
-    def _ended_as(self, conversation: Conversation, answer: Message) -> _Ended | None:
+    def _ended_as(self, conversation: Conversation, answer: Message) -> EndedAnswer | None:
         """How this answer to this conversation ended; None if that is not known."""
         ended = self._ended
         same = ended is not None and (ended.conversation, ended.message) == (conversation, answer)
@@ -280,7 +272,7 @@ class ChatState(Handle):
         self._answer.close()
         if self._follows is not None and self._came(self._answer):
             reply, message = self._answer.reply, self.messages[-1]
-            self._ended = _Ended(*self._follows, self._answer.tokens, message, reply.stop_reason)
+            self._ended = EndedAnswer(*self._follows, self._answer.tokens, message, reply.stop_reason)
         self._history = History([*self.messages, *self.waiting])
         self._seen = self._answer.prompt + self._answer.tokens
         self._last, self._answer = self._answer.reply, None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from subbyte.runtime import arguments
@@ -26,7 +26,9 @@ class Message(Record):
     content: its text; a list of parts `{"type": "text", "text": …}`, as OpenAI's API has it, becomes one text.
     thinking: the model's reasoning before it. tool_calls: what the assistant called. A message of role "tool" is the
     result of a call: tool_call_id says of which, name of what tool; both may be left out where results come in the
-    order of the calls. Raises ValueError for a role or content that there is not.
+    order of the calls. forgotten: the model is not shown it any more; pinned: its turn stays when others are forgotten;
+    messages are equal by what they say, whatever these two are.
+    Raises ValueError for a role or content that there is not.
     """
 
     role: Role
@@ -35,12 +37,16 @@ class Message(Record):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    pinned: bool = field(default=False, compare=False)
+    forgotten: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         arguments.choice("role", self.role, _ROLES)
         object.__setattr__(self, "content", clean(_text(self.content)))
         object.__setattr__(self, "thinking", clean(arguments.text("thinking", self.thinking)))
         object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        arguments.flag("pinned", self.pinned)
+        arguments.flag("forgotten", self.forgotten)
         if self.tool_calls and self.role != "assistant":
             raise ValueError(f'tool_calls are the assistant\'s, but this message is of role "{self.role}"')
 
@@ -102,7 +108,7 @@ def _in_order(message: Message, open_calls: Sequence[ToolCall]) -> tuple[Message
         if not same:
             raise ValueError('it is of role "tool", but there is no call before it that it could be the result of')
         call = same[0]
-        named = Message("tool", message.content, tool_call_id=call.id, name=message.name or call.name)
+        named = replace(message, tool_call_id=call.id, name=message.name or call.name)
         return named, [each for each in open_calls if each is not call]
     if open_calls:
         raise ValueError(
@@ -120,7 +126,7 @@ def _from_mapping(given: object) -> Message:
     return Message(
         row["role"], "" if content is None and calls else cast(str, content), thinking,
         tuple(_call(i, call) for i, call in enumerate(arguments.items("tool_calls", calls, "a list of calls"))),
-        row.get("tool_call_id"), row.get("name"),
+        row.get("tool_call_id"), row.get("name"), row.get("pinned", False), row.get("forgotten", False),
     )  # fmt: skip
 
 

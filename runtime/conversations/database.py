@@ -31,7 +31,7 @@ CREATE TABLE message (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   conversation INTEGER NOT NULL REFERENCES conversation (id) ON DELETE CASCADE, parent INTEGER,
   role TEXT NOT NULL, content TEXT NOT NULL, thinking TEXT NOT NULL, calls TEXT NOT NULL,
-  created REAL NOT NULL, setup INTEGER NOT NULL
+  pinned INTEGER NOT NULL, forgotten INTEGER NOT NULL, created REAL NOT NULL, setup INTEGER NOT NULL
 );
 CREATE INDEX message_by_conversation ON message (conversation);
 """

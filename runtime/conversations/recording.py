@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import Any
 
 from subbyte.runtime.chat.messages import Message
-from subbyte.runtime.conversations import writes
+from subbyte.runtime.conversations import rows, writes
 from subbyte.runtime.conversations.names import checked_name
 from subbyte.runtime.conversations.records import Conversation, KeptMessage
 from subbyte.runtime.conversations.store import ConversationStore
@@ -15,9 +15,9 @@ class Recording:
     """Keeps a conversation in the store. Nothing is written before its first message.
 
     Told all messages each time, it finds what has become of those it has kept: more of them, fewer, others from
-    somewhere on (which is a new branch), a longer last answer (which takes the shorter one's place). So whatever
-    changed a conversation is kept, and what could not be written once is written the next time. model, path: the
-    model's name as the user wrote it, and its file; may be changed.
+    somewhere on (which is a new branch), a longer last answer (which takes the shorter one's place), other ones pinned
+    or forgotten. So whatever changed a conversation is kept, and what could not be written once is written the next
+    time. model, path: the model's name as the user wrote it, and its file; may be changed.
     """
 
     def __init__(self, store: ConversationStore, model: str, path: str) -> None:
@@ -71,17 +71,19 @@ class Recording:
         Raises ResourceError where nothing could be written; then all is as before.
         """
         pairs = zip(self._kept, messages, strict=False)
-        n_same = sum(1 for _ in takewhile(lambda pair: pair[0][1] == pair[1], pairs))
-        if n_same == len(messages) == len(self._kept):
+        same = [(at, old, new) for (at, old), new in takewhile(lambda pair: pair[0][1] == pair[1], pairs)]
+        marked = [(at, new) for at, old, new in same if rows.marks(old) != rows.marks(new)]
+        if len(same) == len(messages) == len(self._kept) and not marked:
             return False
         with self.store.writing() as database:
             setup = writes.setup(database, self.model, self.path, settings)
             id, kept = self._id, self._kept
             if id is None or not writes.exists(database, id):
-                id, kept, n_same = writes.conversation(database, self._name, messages, setup), [], 0
-            new = list(messages[n_same:])
-            left = kept[n_same:]
-            kept = kept[:n_same]
+                id, kept, same, marked = writes.conversation(database, self._name, messages, setup), [], [], []
+            left, new = kept[len(same) :], list(messages[len(same) :])
+            kept = [(at, message) for at, _, message in same]
+            for at, message in marked:
+                writes.mark(database, at, message)
             if new and len(left) == 1 and _goes_on(left[0][1], new[0]) and not writes.follows(database, id, left[0][0]):
                 writes.change(database, left[0][0], new[0], setup)
                 kept.append((left[0][0], new.pop(0)))

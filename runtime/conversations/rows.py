@@ -13,15 +13,20 @@ CONVERSATION = (
     "SELECT c.id, c.name, c.first, s.model, s.path, s.settings, c.created, c.changed, c.n_messages, o.name "
     "FROM conversation c JOIN setup s ON s.id = c.setup LEFT JOIN conversation o ON o.id = c.fork_of "
 )
-MESSAGE = "m.id, m.role, m.content, m.thinking, m.calls, m.created, s.model, s.settings"
+MESSAGE = "m.id, m.role, m.content, m.thinking, m.calls, m.created, s.model, s.settings, m.pinned, m.forgotten"
 _CALLS = ("tool_calls", "tool_call_id", "name")  # the fields of `Message` in the column `calls`
 
 
-def message_columns(message: Message) -> tuple[str, str, str, str]:
-    """Role, content, thinking, calls."""
+def message_columns(message: Message) -> tuple[str, str, str, str, bool, bool]:
+    """Role, content, thinking, calls, pinned, forgotten."""
     fields = message.to_dict()
     calls = {name: fields[name] for name in _CALLS if fields[name]}
-    return message.role, message.content, message.thinking, json.dumps(calls) if calls else ""
+    return message.role, message.content, message.thinking, json.dumps(calls) if calls else "", *marks(message)
+
+
+def marks(message: Message) -> tuple[bool, bool]:
+    """Whether it is pinned and forgotten: what may change of a message that says the same."""
+    return message.pinned, message.forgotten
 
 
 def settings_column(settings: Mapping[str, Any]) -> str:
@@ -42,8 +47,15 @@ def kept_of(name: str, rows: Sequence[Sequence[Any]]) -> list[KeptMessage]:
     """Rows of `MESSAGE` in their order. name: the conversation's, for the error where they hold something else."""
     try:
         messages = checked_messages(
-            {"role": role, "content": content, "thinking": thinking, **(json.loads(calls) if calls else {})}
-            for _, role, content, thinking, calls, *_ in rows
+            {
+                "role": role,
+                "content": content,
+                "thinking": thinking,
+                **(json.loads(calls) if calls else {}),
+                "pinned": pinned == 1,
+                "forgotten": forgotten == 1,
+            }
+            for _, role, content, thinking, calls, *_, pinned, forgotten in rows
         )
     except (ValueError, TypeError, RecursionError) as error:
         raise SubbyteError(f"the kept conversation {name} is damaged: {error}") from error

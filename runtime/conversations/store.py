@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from subbyte.errors import SubbyteError
 from subbyte.runtime.chat.messages import clean
 from subbyte.runtime.conversations import rows
 from subbyte.runtime.conversations.database import has_words, open_database, store_errors, writing
@@ -100,6 +101,8 @@ class ConversationStore:
         found = []
         for head, in_use in ends:
             kept = self.messages(conversation, head)
+            if not kept:
+                raise SubbyteError(f"the kept conversation {conversation.name} is damaged: a branch has no messages")
             question = next((each.message.content for each in reversed(kept) if each.message.role == "user"), "")
             found.append(Branch(head, len(kept), question, kept[-1].time, bool(in_use)))
         return found

@@ -10,7 +10,7 @@ from subbyte.runtime.conversations import rows
 from subbyte.runtime.conversations.names import first_words, made_name
 from subbyte.runtime.conversations.records import Conversation
 
-_MESSAGE = "role, content, thinking, calls, setup, created"
+_MESSAGE = "role, content, thinking, calls, pinned, forgotten, setup, created"
 
 
 def setup(database: sqlite3.Connection, model: str, path: str, settings: Mapping[str, Any]) -> int:
@@ -41,7 +41,7 @@ def _conversation(database: sqlite3.Connection, name: str, first: str, setup: in
 
 def message(database: sqlite3.Connection, conversation: int, parent: int | None, of: Message, setup: int) -> int:
     """A new message behind another one; its id."""
-    statement = f"INSERT INTO message (conversation, parent, {_MESSAGE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    statement = f"INSERT INTO message (conversation, parent, {_MESSAGE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     return _insert(database, statement, (conversation, parent, *rows.message_columns(of), setup, time.time()))
 
 
@@ -53,8 +53,13 @@ def follows(database: sqlite3.Connection, conversation: int, message: int) -> bo
 
 def change(database: sqlite3.Connection, id: int, message: Message, setup: int) -> None:
     """A message gets another text."""
-    columns = "role = ?, content = ?, thinking = ?, calls = ?, setup = ?"
+    columns = "role = ?, content = ?, thinking = ?, calls = ?, pinned = ?, forgotten = ?, setup = ?"
     database.execute(f"UPDATE message SET {columns} WHERE id = ?", (*rows.message_columns(message), setup, id))
+
+
+def mark(database: sqlite3.Connection, id: int, message: Message) -> None:
+    """A message is pinned and forgotten as this one is."""
+    database.execute("UPDATE message SET pinned = ?, forgotten = ? WHERE id = ?", (*rows.marks(message), id))
 
 
 def turn_to(database: sqlite3.Connection, id: int, head: int | None, n_messages: int) -> None:

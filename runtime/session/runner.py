@@ -77,10 +77,10 @@ class Runner(Handle):
         """A sequence of no tokens yet. n_ctx: positions of its KV cache, None: the runner's. Raises ResourceError."""
         return Sequence(self.plan, n_ctx or self.n_ctx, cache_type, checkpoint_bytes)
 
-    def another(self) -> Runner:
-        """A runner of the same plan with scratch memory of its own, for another thread."""
+    def another(self, n_ctx: int | None = None) -> Runner:
+        """A runner of the same plan with scratch memory of its own. n_ctx: positions of a sequence; None: as many."""
         return Runner(
-            self.plan, n_ctx=self.n_ctx, n_threads=self.engine.n_threads, isa=self.engine.isa,
+            self.plan, n_ctx=n_ctx or self.n_ctx, n_threads=self.engine.n_threads, isa=self.engine.isa,
             activations=self.activations, reads_ahead=self._reads_ahead, check=self.check, digest=self.digest,
             times=self.times,
         )  # fmt: skip

@@ -139,6 +139,13 @@ class Sequence(Handle):
         other.take_over(self, self.n_past)
         return other
 
+    def resized(self, n_ctx: int) -> Sequence:
+        """Another sequence of n_ctx positions, with as many of the tokens as need not be computed again there."""
+        other = Sequence(self.plan, n_ctx, self.cache_type, self.checkpoints.max_bytes)
+        if n := self.reusable(self.tokens, n_ctx):
+            other.take_over(self, n)
+        return other
+
     def check_room(self, n: int) -> None:
         """Raises ContextOverflow if n more tokens do not fit."""
         if self.n_past + n > self.n_ctx:

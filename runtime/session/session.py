@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Literal, overload
 
 import numpy as np
@@ -148,6 +149,24 @@ class Session(Handle):
                 found = f"a copy of this session takes {need >> 20} MiB, {free >> 20} MiB are free"
                 raise ResourceError(f"{found}; close another session first")
             return Session(runner.another(), sequence.fork(), self._prefixes)
+
+    def resize(self, n_ctx: int) -> None:
+        """Gives the session a context of n_ctx tokens; what is remembered of its tokens is copied, not computed.
+
+        Of a smaller context than it has tokens, the last ones are dropped; all are, where long contexts have a rope of
+        their own (Phi-3) and only one of the two is long. Raises ResourceError without memory for it.
+        """
+        n_ctx = arguments.whole("n_ctx", n_ctx, 1)
+        with self._lock, memory_errors("resize this session"):
+            runner, sequence = self._opened()
+            need, free = runner.plan.cache_bytes(n_ctx, sequence.cache_type), available_memory()
+            if need > free:
+                found = f"a context of {arguments.shown(n_ctx)} tokens does not fit the {free >> 20} MiB that are free"
+                raise ResourceError(f"{found}; ask for a smaller one")
+            resized = sequence.resized(n_ctx)
+            self._memory = (runner.another(n_ctx), resized)
+            self.n_ctx, self.tokens = n_ctx, resized.tokens
+            self.options = replace(self.options, n_ctx=n_ctx)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the tokens and what is remembered of them to a file, for `load`; also the checkpoints.

@@ -118,6 +118,7 @@ def test_streaming_shows_a_running_answer_in_the_messages() -> None:
     assert chat.messages[0] == Message("user", "hi")
     assert chat.messages[0].to_dict() == {
         "role": "user", "content": "hi", "thinking": "", "tool_calls": (), "tool_call_id": None, "name": None,
+        "pinned": False, "forgotten": False,
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from fake_chat import FakeChat, talk
 from terminals import CTRL_C, CTRL_D
 
+from subbyte.cli.repl.full_context import MAKES_ROOM
 from subbyte.cli.repl.keeper import FILE, Keeper
 from subbyte.runtime.conversations.store import ConversationStore
 from subbyte.runtime.generation.events import PrefillProgress
@@ -186,7 +187,7 @@ def test_an_edit_that_cannot_be_answered_changes_nothing(tmp_path: Path, monkeyp
     monkeypatch.setenv("VISUAL", "sed -i s/one/fail/")
     chat = FakeChat()
     text = talk(tmp_path, "one", "two", "/edit 2", chat=chat)
-    assert text.endswith("error: the context of 1000 tokens is full (/clear forgets the conversation)\n")
+    assert text.endswith(f"error: the context of 1000 tokens is full ({MAKES_ROOM})\n")
     assert [message.content for message in chat.messages][::2] == ["one", "two"]
     monkeypatch.setenv("VISUAL", "/no/such/editor")
     text = talk(tmp_path, "one", "/edit")

@@ -17,6 +17,7 @@ from subbyte.cli.repl import context as context_module
 from subbyte.cli.repl import slash_commands, toolbar
 from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.full_context import MAKES_ROOM
 from subbyte.cli.repl.keeper import FILE, Keeper
 from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.settings import SETTINGS
@@ -98,7 +99,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ('/system """\n"""', "no system prompt\n"),
         ('/system """', 'error: the block has no """ at its end\n'),
         ("/save\nmy life", 'error: /save takes one line; a message that begins so goes between """ and """\n'),
-        ("fail", "error: the context of 1000 tokens is full (/clear forgets the conversation)\n"),
+        ("fail", f"error: the context of 1000 tokens is full ({MAKES_ROOM})\n"),
         ("cut", "You said: cut\n(truncated: reached -n; /continue goes on)\n\n"),
     ],
 )
@@ -149,9 +150,7 @@ def test_a_cut_answer_goes_on(tmp_path):
 def test_a_full_context_is_not_said_to_go_on(tmp_path):
     chat = FakeChat()
     chat.n_ctx = 29
-    assert talk(tmp_path, "cut", chat=chat) == (
-        "You said: cut\n(truncated: the context is full; /clear forgets the conversation)\n\n"
-    )
+    assert talk(tmp_path, "cut", chat=chat) == (f"You said: cut\n(truncated: the context is full; {MAKES_ROOM})\n\n")
 
 
 def test_ctrl_c_keeps_what_has_come(tmp_path):
@@ -220,13 +219,13 @@ def test_gauge(monkeypatch):
 
 def test_toolbar_warns_of_a_full_context(tmp_path):
     chat = FakeChat()
-    chat._messages = [Message("user", ""), Message("assistant", "word " * 900)]
     context = ReplContext(chat, "fa\x1bke", "", tmp_path, io.StringIO(), keeper=Keeper(tmp_path / FILE))
-    chat._answer = FakeAnswer(iter(()))
-    parts = toolbar.toolbar(context)
-    assert ("class:bottom-toolbar.full", toolbar.gauge(0.9)) in parts
-    assert "".join(text for _, text in parts).startswith(" fa\\x1bke  context 900/1.0k ")
-    assert parts[-1][1] == "  10.0 tokens/s"
+    for n, style, note in ((790, "gauge", ""), (800, "filling", " 80% full"), (950, "full", " 95% full")):
+        chat._messages, chat._answer = [Message("user", ""), Message("assistant", "word " * n)], FakeAnswer(iter(()))
+        parts = toolbar.toolbar(context)
+        assert (f"class:bottom-toolbar.{style}", toolbar.gauge(n / 1000)) in parts
+        shown = "".join(text for _, text in parts)
+        assert shown == f" fa\\x1bke  context {n}/1.0k {toolbar.gauge(n / 1000)}{note}  10.0 tokens/s"
 
 
 # ---- at a terminal

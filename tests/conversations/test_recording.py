@@ -1,6 +1,7 @@
 """A conversation kept as it goes: whatever becomes of its messages, the store has them, and what was there before."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,25 @@ def test_another_answer_is_a_branch_and_so_is_another_question(store: Conversati
     recording.resume(store.find("a"), store.messages(store.find("a"), first.head))
     recording.keep([*begin, user("c"), answer("d"), user("h")], SETTINGS)
     assert said(store, "a") == ["a", "b", "c", "d", "h"] and len(ways(store, "a")) == 3
+
+
+def test_what_is_pinned_and_forgotten_is_kept(store: ConversationStore, recording: Recording) -> None:
+    def marks(name: str) -> list[tuple[bool, bool]]:
+        return [(each.message.pinned, each.message.forgotten) for each in store.messages(store.find(name))]
+
+    turns = [user("one"), answer("1"), user("two"), answer("2")]
+    assert recording.keep(turns, SETTINGS)
+    turns = [replace(turns[0], pinned=True), *turns[1:2], *(replace(turn, forgotten=True) for turn in turns[2:])]
+    assert recording.keep(turns, SETTINGS) and not recording.keep(turns, SETTINGS)
+    expected = [(True, False), (False, False), (False, True), (False, True)]
+    assert marks("one") == expected and len(ways(store, "one")) == 1
+    recording.fork("copy")
+    assert marks("copy") == expected
+    again = Recording(store, "tiny", "")
+    again.resume(store.find("one"), store.messages(store.find("one")))
+    assert not again.keep(turns, SETTINGS)
+    assert again.keep([replace(turns[0], pinned=False), *turns[1:]], SETTINGS)
+    assert marks("one")[0] == (False, False) and marks("copy") == expected
 
 
 def test_a_fork_is_a_conversation_of_its_own(store: ConversationStore, recording: Recording) -> None:

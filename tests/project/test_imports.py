@@ -146,7 +146,8 @@ CLI = {
     "entry": {"main", "terminal"},
     "main": {"commands", "options", "terminal"},
     "commands": {"options", "repl", "terminal"},
-    "repl": {"options", "terminal"},
+    "repl": {"options", "terminal", "tokens"},
+    "tokens": {"terminal"},
     "terminal": {"options"},
     "options": set[str](),
 }

@@ -1,9 +1,9 @@
 """A conversation without a model, and a program that holds it at a terminal: `python fake_chat.py DATA_DIR`.
 
 Each answer repeats the question. A question that starts with "slow" is answered one word at a time until a file
-DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question raises, a "long" one reads first,
-a "colour" one is answered by escape sequences. A "think" question is reasoned about first, a "ponder" one until that
-file appears.
+DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question does not fit, a "long" one reads
+first, a "colour" one is answered by escape sequences. A "think" question is reasoned about first, a "ponder" one until
+that file appears.
 """
 
 import io
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from subbyte.errors import ContextOverflow
+from subbyte.runtime.chat.chat_context import ContextPolicy
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.presets import Preset
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.chat.settings import ChatSettings
+from subbyte.runtime.chat.turns import Forgotten
 from subbyte.runtime.generation.events import (
     Done,
     Event,
@@ -36,6 +38,7 @@ from subbyte.runtime.types import CheckpointUse
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
 
+FULL = 30  # tokens; a smaller context is full after one answer
 PRESETS = {
     "careful": Preset("careful", {"temperature": 0.6, "top_k": 20}, True, "https://example.org/card"),
     "quick": Preset("quick", {"top_p": 0.8}, None, "a letter"),
@@ -78,6 +81,12 @@ class FakeChat:
     reasoning_budget: int | None = None
     can_think = True
     checkpoints = CheckpointUse((), 0, 0, 0)
+    context_policy: ContextPolicy = "stop"
+    logprobs: int | None = None
+    max_tokens: int | None = None
+    forgotten = Forgotten()
+    can_grow = True
+    n_ctx_train = 4000
 
     def __init__(self, go: Path | None = None) -> None:
         self.system: str | None = None
@@ -121,11 +130,11 @@ class FakeChat:
 
     @property
     def n_past(self) -> int:
-        return sum(len(message.content.split()) for message in self.messages)
+        return sum(len(message.content.split()) for message in self._said)
 
     def stream(self, text: str) -> FakeAnswer:
         if text.startswith("fail"):
-            raise ContextOverflow("the context of 1000 tokens is full")
+            self._make_room()
         self._messages, self._before = [*self.messages, Message("user", text)], []
         self._answer = FakeAnswer(self._events(text), "length" if text.startswith("cut") else "eog")
         return self._answer
@@ -153,10 +162,28 @@ class FakeChat:
     def continue_answer(self) -> FakeAnswer:
         if self._answer is None:
             raise ValueError("there is no answer to continue: nothing was said yet")
+        if self.n_ctx < FULL:
+            self._make_room()
         said = self._answer.text
         self._answer = FakeAnswer([TextDelta("and so on")])
         self._answer.text = said
         return self._answer
+
+    def _make_room(self) -> None:
+        if self.context_policy == "stop":
+            raise ContextOverflow(f"the context of {self.n_ctx} tokens is full")
+        if self.context_policy == "grow":
+            self.resize(self.n_ctx_train)
+        else:
+            self.forget(2)
+
+    def forget(self, n_turns: int = 1) -> Forgotten:
+        new = Forgotten(n_turns, 15 * n_turns)
+        self.forgotten += new
+        return new
+
+    def resize(self, n_ctx: int) -> None:
+        self.n_ctx = n_ctx
 
     def _events(self, text: str) -> Iterator[Event]:
         if text.startswith("long"):

@@ -136,6 +136,10 @@ class FakeSession:
     def cancel(self) -> None:
         pass
 
+    def resize(self, n_ctx: int) -> None:
+        self.n_ctx = n_ctx
+        del self.tokens[n_ctx:]
+
     def fork(self) -> "FakeSession":
         other = FakeSession(self.n_vocab, self.n_ctx, self.script)
         other.tokens = self.tokens.copy()

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pexpect
 import pyte
@@ -39,6 +40,10 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         return [line.rstrip() for line in self._screen.display]
+
+    def cells(self, row: int) -> list[Any]:
+        """The characters of a row with their colours."""
+        return [self._screen.buffer[row][column] for column in range(self._screen.columns)]
 
     @property
     def text(self) -> str:
