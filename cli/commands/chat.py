@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
+from subbyte.cli.message.question import one_message
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
+from subbyte.cli.screen.answer_text import answer_text
 from subbyte.cli.terminal.console import human_count, note, read_text
 from subbyte.cli.terminal.loading import open_draft, open_model
 from subbyte.cli.terminal.output import print_json
@@ -23,13 +25,21 @@ if TYPE_CHECKING:
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningStart
     from subbyte.runtime.generation.events import Reply
+    from subbyte.runtime.grammar.constraint import Constraint
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()
 @options.model_argument(default=options.DEFAULT_MODEL)
+@click.argument("question", metavar="[QUESTION]", required=False)
 @click.option("--system", "--system-prompt", "-sys", metavar="TEXT", help="System prompt.")
+@click.option("--system-file", metavar="FILE", help="Read the system prompt from a file.")
+@click.option(
+    "--json-schema", "schema_file", metavar="FILE",
+    help="Answer in JSON that is valid by the JSON schema in a file; needs the extra `json`.",
+)  # fmt: skip
+@click.option("--plain", is_flag=True, help="Show answers as the model writes them, Markdown's marks and all.")
 @options.ctx_size_option(help="Context size in tokens; default: the model's context length, as far as memory allows.")
 @options.predict_option
 @options.threads_option()
@@ -57,20 +67,24 @@ if TYPE_CHECKING:
 @options.verbose_option
 @options.debug_option
 def chat(
-    model: str, system: str | None, n_ctx: int | None, max_tokens: int | None, threads: int | None,
+    model: str, question: str | None, system: str | None, system_file: str | None, schema_file: str | None, plain: bool,
+    n_ctx: int | None, max_tokens: int | None, threads: int | None,
     activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None, draft: str,
     thinking: bool | None, reasoning_budget: int | None,
     reasoning: "ReasoningStart", hide_thinking: bool, template_file: str | None, preset: str | None,
     output: options.Output, verbose: bool,
     **sampling: Any,
 ) -> None:  # fmt: skip
-    """Chat with a model.
+    """Chat with a model, or ask it one question.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; without it, smollm2.
 
-    Text from a pipe is one question, and stdout gets the answer and nothing else; -o json is for a pipe only:
+    With QUESTION, or with text from a pipe, one answer goes to stdout and nothing else does; with both, the question
+    is about the text:
 
         echo "What is the capital of France?" | subbyte chat
+
+        subbyte chat smollm2 "Sum up this text." < report.txt
 
     Reasoning goes to stderr then: as text if stdout is a terminal or with -v, else as a line with its token count.
     """
@@ -80,11 +94,16 @@ def chat(
     template_helper.start()  # it gets ready while the model is loaded
     best = recommended(model)
     chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    interactive = question is None and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and output != "text":
-        raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
+        raise click.UsageError(f"-o {output} answers one question; the interactive chat is text")
+    if system_file is not None:
+        if system is not None:
+            raise click.UsageError("the system prompt comes from --system or from --system-file, not from both")
+        system = read_text(system_file)
     template = None if template_file is None else read_text(template_file)
-    question = "" if interactive else _question()
+    constraint = None if schema_file is None else _json_by(schema_file)
+    message = "" if interactive else one_message(question)
     with (
         open_model(model, threads, verbose=verbose) as loaded,
         open_draft(draft, threads, verbose=verbose) as drafter,
@@ -103,28 +122,28 @@ def chat(
         with conversation:
             if interactive:
                 presets = loaded.presets if template is None else {}  # which go by the file's template
-                _talk(conversation, loaded, model, presets, hide_thinking)
+                _talk(conversation, loaded, model, presets, hide_thinking, plain=plain, constraint=constraint)
             else:
-                reply = _answer(conversation, question, _reasoning(hide_thinking, verbose), output)
+                out = sys.stdout if output == "text" else io.StringIO()
+                with options.usage_errors():  # a constraint may allow nothing that the model's tokens can spell
+                    answer = conversation.stream(message, constraint=constraint)
+                show(
+                    answer, answer_text(out, plain=plain or constraint is not None), _reasoning(hide_thinking, verbose)
+                )
                 if output == "json":
-                    print_json({"model": model, "prompt": question, **reply.to_dict()})
-                _explain(reply, verbose)
+                    print_json({"model": model, "prompt": message, **answer.reply.to_dict()})
+                _explain(answer.reply, verbose)
 
 
-def _question() -> str:
-    if sys.stdin.isatty():
-        note("type the question, then Ctrl-D")
-    question = read_text("-").strip()
-    if not question:
-        raise click.UsageError("no question on standard input")
-    return question
+def _json_by(schema_file: str) -> "Constraint":
+    """The constraint of a JSON schema in a file."""
+    from subbyte.runtime.grammar.constraint import Constraint
 
-
-def _answer(conversation: "Chat", question: str, reasoning: Reasoning | None, output: options.Output) -> "Reply":
-    """Answers one question; as text, it goes to stdout while it is generated."""
-    answer = conversation.stream(question)
-    show(answer, sys.stdout if output == "text" else io.StringIO(), reasoning)
-    return answer.reply
+    schema = read_text(schema_file)
+    try:
+        return Constraint.json_schema(schema)
+    except ValueError as error:
+        raise click.UsageError(f"{schema_file}: {error}") from None
 
 
 def _explain(reply: "Reply", verbose: bool) -> None:
@@ -145,8 +164,9 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
 
 
 def _talk(
-    conversation: "Chat", model: "Model", name: str, presets: "Mapping[str, Preset]", hide_thinking: bool
-) -> None:
+    conversation: "Chat", model: "Model", name: str, presets: "Mapping[str, Preset]", hide_thinking: bool, *,
+    plain: bool, constraint: "Constraint | None",
+) -> None:  # fmt: skip
     """Holds the conversation at the terminal."""
     from platformdirs import user_data_path
 
@@ -159,7 +179,15 @@ def _talk(
     info = model.info
     details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
     context = ReplContext(
-        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking
+        conversation,
+        short,
+        f"{name} ({details})",
+        data / "chats",
+        sys.stdout,
+        presets,
+        hide_thinking,
+        plain=plain,
+        constraint=constraint,
     )
     read = open_prompt(context, data / "history")
     context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")

@@ -2,11 +2,12 @@
 
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from subbyte.cli.message.files import TextFile
 from subbyte.cli.repl.keyboard import Keyboard
 from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.runtime.text import one_line, spelt_out
@@ -14,6 +15,7 @@ from subbyte.runtime.text import one_line, spelt_out
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
+    from subbyte.runtime.grammar.constraint import Constraint
 
 MIN_COLUMN = 20  # characters; a narrower terminal wraps lines itself
 
@@ -30,6 +32,11 @@ class ReplContext:
     presets: "Mapping[str, Preset]" = field(default_factory=dict)
     hide_thinking: bool = False  # as it was chosen last
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(sys.stdin))
+    ask: Callable[[str], str] = input  # the answer to a question of ours; EOFError and KeyboardInterrupt: none
+    plain: bool = False  # answers are shown as the model writes them
+    constraint: "Constraint | None" = None  # what every answer must be
+    files: list[TextFile] = field(default_factory=list)  # texts that go before the next message
+    allowed: set[str] = field(default_factory=set)  # tools that are run without a question
     n_generated: int = 0  # tokens of all answers of this session
     seconds: float = 0.0  # and the time their generation took
 

@@ -2,12 +2,11 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, run_in_terminal
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -20,10 +19,8 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 
 from subbyte.cli.repl.blocks import is_open_block
+from subbyte.cli.repl.completion import CommandCompleter, mention_before
 from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.presets import describe
-from subbyte.cli.repl.saved_chats import saved_names
-from subbyte.cli.repl.settings import SETTINGS
 from subbyte.cli.repl.slash_commands import COMMANDS
 from subbyte.cli.repl.toolbar import toolbar
 
@@ -50,13 +47,13 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
     session: PromptSession[str] = PromptSession(
         [("class:prompt", PROMPT)],
         multiline=True,
-        prompt_continuation=CONTINUATION,
+        prompt_continuation=_continuation,
         placeholder=_placeholder,
         bottom_toolbar=lambda: toolbar(context),
         key_bindings=_keys(context),
         history=_history(history_file),
         completer=CommandCompleter(context),
-        complete_while_typing=Condition(lambda: session.default_buffer.text.startswith("/")),
+        complete_while_typing=Condition(lambda: _is_completed(session.default_buffer.document)),
         complete_style=CompleteStyle.COLUMN,
         enable_open_in_editor=True,
         enable_suspend=True,
@@ -64,6 +61,9 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
     )
 
     session.app.before_render += lambda app: fit_menu(session, app.output.get_size().rows)
+
+    questions: PromptSession[str] = PromptSession(history=InMemoryHistory(), style=STYLE)
+    context.ask = questions.prompt
 
     def read() -> str:
         store_typeahead(session.app.input, _presses(context.keyboard.take()))
@@ -75,6 +75,16 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
 def fit_menu(session: PromptSession[str], rows: int) -> None:
     """Reserves the rows that the menu of commands needs, but no more than the terminal has: else nothing is drawn."""
     session.reserve_space_for_menu = min(len(COMMANDS), max(rows - N_OTHER_ROWS, 0))
+
+
+def _continuation(_: int, __: int, n_wraps: int) -> str:
+    """What stands before a line of the input, but not where the terminal's width ends one."""
+    return "" if n_wraps else CONTINUATION
+
+
+def _is_completed(document: Document) -> bool:
+    """Whether completions are shown while typing: in a command's line, and in a name behind @."""
+    return document.text.startswith("/") or mention_before(document.text_before_cursor) is not None
 
 
 def _placeholder() -> StyleAndTextTuples:
@@ -111,39 +121,6 @@ def _keys(context: ReplContext) -> KeyBindings:
         run_in_terminal(context.show_thinking)
 
     return keys
-
-
-class CommandCompleter(Completer):
-    """Completes /commands and what they take: names of settings and presets, on and off, saved conversations."""
-
-    def __init__(self, context: ReplContext) -> None:
-        self._context = context
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Completions at the cursor."""
-        text = document.text_before_cursor
-        word, space, argument = text.partition(" ")
-        if not text.startswith("/"):
-            return
-        if not space:
-            for name, command in COMMANDS.items():
-                if name.startswith(word):
-                    yield Completion(name, start_position=-len(word), display=command.usage, display_meta=command.help)
-            return
-        for name, meta in self._arguments(word):
-            if name.startswith(argument):
-                yield Completion(name, start_position=-len(argument), display_meta=meta)
-
-    def _arguments(self, command: str) -> list[tuple[str, str]]:
-        if command == "/set":
-            return [(setting.name, setting.help) for setting in SETTINGS]
-        if command == "/think":
-            return [("on", ""), ("off", ""), ("show", "the reasoning before the last answer")]
-        if command == "/preset":
-            return [(name, describe(preset)) for name, preset in self._context.presets.items()]
-        if command in ("/load", "/save"):
-            return [(name, "") for name in saved_names(self._context.chats_dir)]
-        return []
 
 
 class _SafeHistory(FileHistory):

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.repl.keyboard import CTRL_T, Keyboard
-from subbyte.cli.terminal.console import dim, encodable
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.console import dim, encodable, terminal_width
 from subbyte.cli.terminal.status_line import StatusLine
 from subbyte.runtime.text import spelt_out
 
@@ -24,7 +25,7 @@ class Reasoning:
         """Hidden reasoning of less than `after` seconds leaves no trace; without a keyboard nothing changes."""
         self.hidden = hidden
         self._stream, self._after, self._keyboard = stream, after, keyboard
-        self._line = StatusLine(stream)
+        self._line, self._wrap = StatusLine(stream), WordWrap()
         self._answer: Generation | None = None  # whose reasoning has begun and not ended
         self._waiting = ""  # has come, but was not printed
         self._opened = self._within = False  # the first line was printed; the cursor stands behind text
@@ -64,20 +65,29 @@ class Reasoning:
             self._write(dim(self._heading() + self._hint("hides"), self._stream) + "\n")
             self._opened = True
         if text:
-            self._write(dim(spelt_out(text), self._stream))
+            self._write_dim(self._wrap.feed(spelt_out(text), self._width))
             self._waiting = self._waiting[len(text) :]
             self._within = True
 
     def _end_line(self) -> None:
         if self._within:
+            self._write_dim(self._wrap.end(self._width))
             self._write("\n")
             self._within = False
+
+    @property
+    def _width(self) -> int:
+        return terminal_width(self._stream) if self._stream.isatty() else 0
 
     def _heading(self) -> str:
         return f"thinking {encodable('…', '...', self._stream)}"
 
     def _hint(self, does: str) -> str:
         return f" (Ctrl-T {does} it)" if self._keyboard is not None and self._keyboard.is_listening else ""
+
+    def _write_dim(self, text: str) -> None:
+        if text:
+            self._write(dim(text, self._stream))
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

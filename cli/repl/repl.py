@@ -7,6 +7,8 @@ from subbyte.cli.repl import slash_commands
 from subbyte.cli.repl.answer import FORGETS, answer
 from subbyte.cli.repl.blocks import unquote
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.reading import complete_message
+from subbyte.cli.repl.tools import refuse_open_calls
 from subbyte.cli.terminal.interrupt import no_interrupt
 from subbyte.errors import ContextOverflow, SubbyteError
 
@@ -42,4 +44,7 @@ def _take(context: ReplContext, text: str) -> None:
     if slash_commands.is_command(text):
         slash_commands.run(context, text)
     elif (message := unquote(text)).strip():
-        answer(context, partial(context.chat.stream, message))
+        question = complete_message(context, message)
+        refuse_open_calls(context)
+        answer(context, partial(context.chat.stream, question, constraint=context.constraint))
+        context.files.clear()

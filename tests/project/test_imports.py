@@ -132,8 +132,10 @@ RUNTIME = {
 CLI = {
     "entry": {"main", "terminal"},
     "main": {"commands", "options", "terminal"},
-    "commands": {"options", "repl", "terminal"},
-    "repl": {"options", "terminal"},
+    "commands": {"message", "options", "repl", "screen", "terminal"},
+    "repl": {"message", "options", "screen", "terminal"},
+    "message": {"options", "terminal"},
+    "screen": {"terminal"},
     "terminal": {"options"},
     "options": set[str](),
 }

@@ -30,6 +30,7 @@ from subbyte.runtime.generation.events import (
     Usage,
 )
 from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.grammar.constraint import Constraint
 from subbyte.runtime.types import CheckpointUse
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class FakeChat:
     def n_past(self) -> int:
         return sum(len(message.content.split()) for message in self.messages)
 
-    def stream(self, text: str) -> FakeAnswer:
+    def stream(self, text: str, *, constraint: Constraint | None = None) -> FakeAnswer:
         if text.startswith("fail"):
             raise ContextOverflow("the context of 1000 tokens is full")
         self._messages = [*self.messages, Message("user", text)]
