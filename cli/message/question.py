@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from subbyte.cli.message.files import TextFile, with_files
+from subbyte.cli.message.files import with_files
 from subbyte.cli.message.mentions import mentioned_files
 from subbyte.cli.options import usage_errors
 from subbyte.cli.terminal.console import note, read_text
@@ -19,7 +19,8 @@ def one_message(question: str | None) -> str:
     text = "" if sys.stdin.isatty() else read_text("-").strip("\n")
     with usage_errors():
         files = mentioned_files(question)
-    return with_files([*([TextFile("Text", text)] if text.strip() else []), *files], question)
+    asked = f"{text}\n\n{question}" if text.strip() else question
+    return with_files(files, asked)
 
 
 def _typed() -> str:

@@ -41,8 +41,12 @@ class ReplContext:
     seconds: float = 0.0  # and the time their generation took
 
     def say(self, text: str) -> None:
-        """Prints one line of the program's own, dim where the terminal can do that."""
-        self.out.write(dim(one_line(text), self.out) + "\n")
+        """Prints one line of the program's own, dim where the terminal can do that, its words whole."""
+        line = one_line(text)
+        if self.out.isatty():
+            width = max(terminal_width(self.out) - 1, MIN_COLUMN)
+            line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        self.out.write(dim(line, self.out) + "\n")
         self.out.flush()
 
     def line(self, text: str) -> None:

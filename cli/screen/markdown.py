@@ -120,6 +120,7 @@ class MarkdownText:
 
         if not text.style and not text.spans:
             return Row(text.plain, text.plain)
+        text.stylize_before(text.style)  # which rendering heeds only where there are other styles
         parts = text.render(self._console)
         parts = Segment.remove_color(parts) if self._console.no_color else parts
         written = (style.render(part, color_system=ColorSystem.STANDARD) if style else part for part, style, _ in parts)
