@@ -392,7 +392,7 @@ def test_an_answer_as_json(subbyte, stdin):
 def test_a_conversation_is_text_only():
     command = ["-c", "from subbyte.cli.entry import main; main()", "chat", "smollm2", "-o", "json"]
     terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=60)
-    terminal.expect("-o json answers one question from a pipe")
+    terminal.expect("-o json answers one question")
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 2
