@@ -185,7 +185,7 @@ def test_showing_prints_what_was_missed(monkeypatch):
     text, hidden = shown(monkeypatch, Keys(1, 2))
     assert text.endswith("(Ctrl-T shows it)>\x1b[K\r\x1b[K< b\n\n><c>" + END) and not hidden
     text, hidden = shown(monkeypatch, Keys(2), hidden=True)
-    assert text.endswith("\r\x1b[K<thinking ... (Ctrl-T hides it)>\n<a b\n\nc>" + END) and not hidden
+    assert text.endswith("\r\x1b[K<thinking ... (Ctrl-T hides it)>\n<a b\n\n><c>" + END) and not hidden
 
 
 def test_two_presses_change_nothing(monkeypatch):
