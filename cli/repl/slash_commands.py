@@ -80,10 +80,10 @@ def _system(context: ReplContext, text: str) -> None:
 
 
 def _show(context: ReplContext, _: str) -> None:
-    context.line(f"model     {context.details}")
+    context.entry("model     ", context.details)
     chat = context.chat
     context.line(f"context   {chat.n_past} of {chat.n_ctx} tokens, {len(chat.messages)} messages")
-    context.line(f"system    {chat.system or '(none)'}")
+    context.entry("system    ", chat.system or "(none)")
     shown = [name for name in BY_NAME if name in ALWAYS_SHOWN or value_of(context, name) != default(name)]
     context.entry("sampling  ", ", ".join(f"{name} {value_of(context, name)}" for name in shown))
     context.line(f"thinking  {_thinking(context)}")

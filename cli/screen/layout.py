@@ -42,7 +42,7 @@ class Layout:
         """Whether an empty row goes before a block within another one."""
         kinds = tokens[i - 1].type, tokens[i].type
         if kinds[1].endswith("list_open") or kinds == ("list_item_close", "list_item_open"):
-            return _line(tokens[i]) > _last_line(tokens, i) if _last_line(tokens, i) else False
+            return 0 < _last_line(tokens, i) < _line(tokens[i])
         return True
 
     def _block(self, tokens: Sequence[Token], width: int) -> list[Text]:
