@@ -11,7 +11,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.key_processor import KeyPress
@@ -21,6 +21,7 @@ from prompt_toolkit.styles import Style
 from subbyte.cli.repl.blocks import is_open_block
 from subbyte.cli.repl.completion import CommandCompleter, mention_before
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.keyboard import CTRL_T
 from subbyte.cli.repl.slash_commands import COMMANDS
 from subbyte.cli.repl.toolbar import toolbar
 
@@ -63,7 +64,18 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
     session.app.before_render += lambda app: fit_menu(session, app.output.get_size().rows)
 
     questions: PromptSession[str] = PromptSession(history=InMemoryHistory(), style=STYLE)
-    context.ask = questions.prompt
+
+    def ask(question: str) -> str:
+        """Keys typed before the question was seen are no answer to it: they wait for the next input."""
+        with context.keyboard.listening():
+            context.keyboard.presses(CTRL_T)
+        early = get_typeahead(session.app.input)
+        try:
+            return questions.prompt(question)
+        finally:
+            store_typeahead(session.app.input, early)
+
+    context.ask = ask
 
     def read() -> str:
         store_typeahead(session.app.input, _presses(context.keyboard.take()))

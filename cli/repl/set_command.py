@@ -48,7 +48,7 @@ def full_name(name: str) -> str:
     """The setting's own name. Raises ValueError, with what may have been meant, for none."""
     known = _known(name)
     if known not in BY_NAME:
-        near = difflib.get_close_matches(known, BY_NAME, n=1)
+        near = difflib.get_close_matches(known, [*BY_NAME, *SHORT], n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(BY_NAME)}"
         raise ValueError(f"unknown setting {name}; {hint}")
     return known

@@ -42,7 +42,8 @@ def _functions(path: Path) -> Sequence[Callable[..., Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; /tools takes a file of Python")
     try:
-        names = runpy.run_path(str(path), run_name=path.stem)
+        with one_interrupt():
+            names = runpy.run_path(str(path), run_name=path.stem)
     except (Exception, SystemExit) as error:
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from None
     functions = [

@@ -139,3 +139,14 @@ def test_the_question_at_a_terminal(terminal, folder) -> None:
     chat.see("call add? [y/N/always]")
     chat.keys("y\r")
     chat.see("I see 23")
+
+
+@pytest.mark.thorough
+def test_keys_typed_before_the_question_do_not_answer_it(terminal, folder) -> None:
+    chat = terminal()
+    chat.prompt()
+    chat.keys('/tools add.py\rcall{"a": 20, "b": 3}\ry\r')
+    chat.see("call add? [y/N/always]")
+    chat.keys("n\r")
+    chat.see("You said: y")
+    assert "I see The user did not allow this call." in chat.text and not (folder / "called").exists()

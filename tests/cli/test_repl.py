@@ -76,6 +76,7 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ("/continue", "error: there is no answer to continue: nothing was said yet\n"),
         ("/save", "error: /save needs a name or a path\n"),
         ("/set temprature 1", "error: unknown setting temprature; did you mean temperature?\n"),
+        ("/set tmep 1", "error: unknown setting tmep; did you mean temp?\n"),
         ("/set top_k many", "error: top_k is a whole number, not 'many'\n"),
         ("/set temperature nan", "error: temperature is nan, but must be a finite number\n"),
         ("/set temperature -1", "error: temperature is -1, but must be at least 0\n"),
