@@ -25,7 +25,9 @@ def styled_line(tokens: Iterable[Token]) -> Text:
     """The text of an inline token's children; the address of a link stands behind its text, where it can be read."""
     from rich.text import Text
 
-    text, styles, links = Text(), [], []  # type: ignore[var-annotated]
+    text = Text()
+    styles: list[str] = []
+    links: list[tuple[int, str]] = []  # that are open: where each begins, and its address
     for token in tokens:
         name, _, part = token.type.rpartition("_")
         if token.type in ("softbreak", "hardbreak"):
