@@ -191,6 +191,7 @@ class Model(OpenedModel):
         """
         from subbyte.runtime.chat.chat import Chat
         from subbyte.runtime.chat.chat_context import checked_policy
+        from subbyte.runtime.chat.chat_state import NO_TOOL_FORMAT
         from subbyte.runtime.chat.messages import begin_with
         from subbyte.runtime.generation.options import GenerationOptions
         from subbyte.runtime.generation.sampling import Sampling
@@ -213,21 +214,22 @@ class Model(OpenedModel):
         template_helper.start()  # it gets ready while the session is made
         own = self.template if template is None else ChatTemplate(template, self.tokenizer)
         reasoning_format = self.reasoning_format if template is None else self._reasoning_format(own)
-        tool_format = None
-        if known_tools or any(message.tool_calls for message in history):
-            tool_format = self.tool_format if template is None else self._find_tool_format(own, reasoning_format)
+
+        def find_tool_format() -> ToolFormat | None:
+            return self.tool_format if template is None else self._find_tool_format(own, reasoning_format)
+
+        needed = known_tools or any(message.tool_calls for message in history)
+        tool_format = find_tool_format() if needed else None
         if known_tools and tool_format is None:
-            raise ValueError(
-                "this model can't be given tools: its chat template does not show them, or calls in no known way; "
-                "give another template, or take a model that was trained for tools"
-            )
+            raise ValueError(NO_TOOL_FORMAT)
         activations = best.activations if activations is None else activations
         session = self._answers(SessionOptions(n_ctx, cache_type, activations, checkpoint_bytes), scheduler)
         chat = Chat(
             session, self.tokenizer, own, reasoning_format=reasoning_format, options=options,
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
             speculation=self._speculation(draft, session),
-            messages=history, tools=known_tools, tool_format=tool_format, tool_choice=tool_choice,
+            messages=history, tools=known_tools, tool_format=tool_format, find_tool_format=find_tool_format,
+            tool_choice=tool_choice,
         )  # fmt: skip
         chat.context_policy, chat.n_ctx_train = policy, self.config.n_ctx_train
         return chat

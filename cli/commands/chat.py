@@ -11,30 +11,34 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
+from subbyte.cli.message.question import one_message
 from subbyte.cli.repl.full_context import UncutAnswer
 from subbyte.cli.repl.keeper import FILE, Keeper, data_folder
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
+from subbyte.cli.screen.answer_text import AnswerText, answer_text
 from subbyte.cli.terminal.console import human_count, note, read_text
 from subbyte.cli.terminal.loading import open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.context import AtTheEnd, SecondModel
+    from subbyte.cli.repl.context import AtTheEnd, ReplContext, SecondModel
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningStart
     from subbyte.runtime.conversations.records import Conversation
     from subbyte.runtime.generation.events import Reply
+    from subbyte.runtime.grammar.constraint import Constraint
     from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()
 @options.model_argument(required=False)
+@click.argument("question", metavar="[QUESTION]", required=False)
 @click.option("--continue", "goes_on", is_flag=True, help="Go on with the last conversation, with its model.")
 @click.option("--session", metavar="NAME", help="Go on with the conversation of that name, or begin it.")
 @click.option(
@@ -43,6 +47,12 @@ if TYPE_CHECKING:
     "--continue.",
 )  # fmt: skip
 @click.option("--system", "--system-prompt", "-sys", metavar="TEXT", help="System prompt.")
+@click.option("--system-file", metavar="FILE", help="Read the system prompt from a file.")
+@click.option(
+    "--json-schema", "schema_file", metavar="FILE",
+    help="Answer in JSON that is valid by the JSON schema in a file; needs the extra `json`.",
+)  # fmt: skip
+@click.option("--plain", is_flag=True, help="Show answers as the model writes them, Markdown's marks and all.")
 @options.ctx_size_option(help="Context size in tokens; default: the model's context length, as far as memory allows.")
 @click.option(
     "--context-policy", type=click.Choice(("ask", "forget", "grow", "stop")), metavar="ask|forget|grow|stop",
@@ -78,7 +88,8 @@ if TYPE_CHECKING:
 @options.verbose_option
 @options.debug_option
 def chat(
-    model: str | None, goes_on: bool, session: str | None, saves: bool | None, system: str | None,
+    model: str | None, question: str | None, goes_on: bool, session: str | None, saves: bool | None,
+    system: str | None, system_file: str | None, schema_file: str | None, plain: bool,
     n_ctx: int | None, context_policy: "AtTheEnd | None", max_tokens: int | None, threads: int | None,
     activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None, draft: str,
     second: str | None, thinking: bool | None, reasoning_budget: int | None,
@@ -86,14 +97,17 @@ def chat(
     output: options.Output, verbose: bool,
     **sampling: Any,
 ) -> None:  # fmt: skip
-    """Chat with a model.
+    """Chat with a model, or ask it one question.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; without it, smollm2, or that of the
     conversation that is continued.
 
-    Text from a pipe is one question, and stdout gets the answer and nothing else; -o json is for a pipe only:
+    With QUESTION, or with text from a pipe, one answer goes to stdout and nothing else does; with both, the question
+    is about the text:
 
         echo "What is the capital of France?" | subbyte chat
+
+        subbyte chat smollm2 "Sum up this text." < report.txt
 
     Reasoning goes to stderr then: as text if stdout is a terminal or with -v, else as a line with its token count.
     """
@@ -101,7 +115,7 @@ def chat(
     from subbyte.runtime.template import helper as template_helper
 
     template_helper.start()  # it gets ready while the model is loaded
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    interactive = question is None and sys.stdin.isatty() and sys.stdout.isatty()
     asked = goes_on or session is not None
     keeper = Keeper(data_folder() / FILE, saves=interactive or asked if saves is None else saves)
     with options.usage_errors():
@@ -112,13 +126,18 @@ def chat(
     best = recommended(model)
     chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched
     if interactive and output != "text":
-        raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
+        raise click.UsageError(f"-o {output} answers one question; the interactive chat is text")
     if context_policy == "ask" and not interactive:
         raise click.UsageError("--context-policy ask needs a terminal to ask at; choose forget, grow or stop")
     if second is not None and not interactive:
         raise click.UsageError("--ab answers at a terminal; `subbyte compare` measures two models")
+    if system_file is not None:
+        if system is not None:
+            raise click.UsageError("the system prompt comes from --system or from --system-file, not from both")
+        system = read_text(system_file)
     template = None if template_file is None else read_text(template_file)
-    question = "" if interactive else _question()
+    constraint = None if schema_file is None else _json_by(schema_file)
+    message = "" if interactive else one_message(question)
     with (
         open_model(model, threads, verbose=verbose) as loaded,
         open_draft(draft, threads, verbose=verbose) as drafter,
@@ -143,16 +162,18 @@ def chat(
             if interactive:
                 presets = loaded.presets if template is None else {}  # which go by the file's template
                 with _second_chat(second, conversation, template, threads) as other:
-                    _talk(
-                        conversation, keeper, loaded, model, presets, hide_thinking, resumed,
-                        context_policy or "ask", other,
-                    )  # fmt: skip
+                    context = _context(conversation, keeper, loaded, model, presets)
+                    context.hide_thinking, context.plain, context.constraint = hide_thinking, plain, constraint
+                    context.policy, context.second = context_policy or "ask", other
+                    _talk(context, resumed)
             else:
                 if context_policy is not None and context_policy != "ask":
                     conversation.context_policy = context_policy
-                reply = _answer(conversation, keeper, question, _reasoning(hide_thinking, verbose), output)
+                out = sys.stdout if output == "text" else io.StringIO()
+                text = answer_text(out, plain=plain or constraint is not None)
+                reply = _answer(conversation, keeper, message, constraint, text, _reasoning(hide_thinking, verbose))
                 if output == "json":
-                    print_json({"model": model, "prompt": question, **reply.to_dict()})
+                    print_json({"model": model, "prompt": message, **reply.to_dict()})
                 _explain(reply, verbose)
 
 
@@ -174,26 +195,30 @@ def _second_chat(
             yield SecondModel(chat, _short(name))
 
 
-def _question() -> str:
-    if sys.stdin.isatty():
-        note("type the question, then Ctrl-D")
-    question = read_text("-").strip()
-    if not question:
-        raise click.UsageError("no question on standard input")
-    return question
-
-
 def _answer(
-    conversation: "Chat", keeper: Keeper, question: str, reasoning: Reasoning | None, output: options.Output
-) -> "Reply":
-    """Answers one question; as text, it goes to stdout while it is generated."""
-    answer = UncutAnswer(conversation, conversation.stream(question))
+    conversation: "Chat", keeper: Keeper, message: str, constraint: "Constraint | None", text: AnswerText,
+    reasoning: Reasoning | None,
+) -> "Reply":  # fmt: skip
+    """Answers one question; its text is shown while it is generated."""
+    with options.usage_errors():  # a constraint may allow nothing that the model's tokens can spell
+        answer = UncutAnswer(conversation, conversation.stream(message, constraint=constraint))
     try:
         _keep(keeper, conversation)
-        show(answer, sys.stdout if output == "text" else io.StringIO(), reasoning)
+        show(answer, text, reasoning)
     finally:
         _keep(keeper, conversation)
     return answer.reply
+
+
+def _json_by(schema_file: str) -> "Constraint":
+    """The constraint of a JSON schema in a file."""
+    from subbyte.runtime.grammar.constraint import Constraint
+
+    schema = read_text(schema_file)
+    try:
+        return Constraint.json_schema(schema)
+    except ValueError as error:
+        raise click.UsageError(f"{schema_file}: {error}") from None
 
 
 def _keep(keeper: Keeper, conversation: "Chat") -> None:
@@ -218,30 +243,32 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
     return Reasoning(sys.stderr, hidden=False) if verbose and not hidden else None
 
 
-def _talk(
-    conversation: "Chat", keeper: Keeper, model: "Model", name: str, presets: "Mapping[str, Preset]",
-    hide_thinking: bool, resumed: "Conversation | None", policy: "AtTheEnd", second: "SecondModel | None",
-) -> None:  # fmt: skip
-    """Holds the conversation at the terminal."""
+def _context(
+    conversation: "Chat", keeper: Keeper, model: "Model", name: str, presets: "Mapping[str, Preset]"
+) -> "ReplContext":
+    """What the conversation at the terminal goes by."""
     from subbyte.cli.repl.context import ReplContext
+
+    info = model.info
+    details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
+    chats = data_folder() / "chats"
+    context = ReplContext(conversation, _short(name), f"{name} ({details})", chats, sys.stdout, presets, keeper=keeper)
+    context.say(f"{context.model} ({details}), context {conversation.n_ctx} tokens")
+    return context
+
+
+def _talk(context: "ReplContext", resumed: "Conversation | None") -> None:
+    """Holds the conversation at the terminal."""
     from subbyte.cli.repl.conversations import show_resumed
     from subbyte.cli.repl.prompt import open_prompt
     from subbyte.cli.repl.repl import HINT, run
 
-    data = data_folder()
-    short = _short(name)
-    info = model.info
-    details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
-    context = ReplContext(
-        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking, keeper=keeper
-    )
-    context.policy, context.second = policy, second
-    read = open_prompt(context, data / "history")
-    context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
-    if presets:
-        context.say(f"presets: {', '.join(presets)} (/preset)")
-    if second is not None:
-        context.say(f"{second.name} answers as well (--ab); the conversation goes on with the answers of {short}")
+    read = open_prompt(context, data_folder() / "history")
+    if context.presets:
+        context.say(f"presets: {', '.join(context.presets)} (/preset)")
+    if context.second is not None:
+        other = context.second.name
+        context.say(f"{other} answers as well (--ab); the conversation goes on with the answers of {context.model}")
     context.say(HINT)
     if resumed is not None:
         show_resumed(context, resumed)

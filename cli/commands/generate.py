@@ -11,6 +11,7 @@ from subbyte.cli import options
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
+from subbyte.cli.screen.answer_text import PlainText
 from subbyte.cli.terminal.console import note, read_text
 from subbyte.cli.terminal.loading import open_draft, open_model
 from subbyte.cli.terminal.output import print_json
@@ -58,7 +59,7 @@ def generate(
                 text, n_ctx=n_ctx, max_tokens=max_tokens, sampling=chosen, cache_type=cache_type,
                 activations=activations, draft=drafter,
             )  # fmt: skip
-        show(answer, sys.stdout if output == "text" else io.StringIO())
+        show(answer, PlainText(sys.stdout if output == "text" else io.StringIO()))
     reply = answer.reply
     if output == "json":
         print_json({"model": model, "prompt": text, **reply.to_dict()})

@@ -1,6 +1,7 @@
 """/probs, /alt and /fork: how probable each token of the last answer was, what else might have come, and then what."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from subbyte.cli.repl.answer import answer
@@ -10,7 +11,7 @@ from subbyte.cli.tokens.surprise import legend, painted, percent
 from subbyte.runtime.text import quoted
 
 if TYPE_CHECKING:
-    from subbyte.runtime.generation.events import TokenLogprob, TopLogprob
+    from subbyte.runtime.generation.events import Event, Reply, TokenLogprob, TopLogprob
     from subbyte.runtime.generation.generation import Generation
 
 N_NAMED = 5  # tokens that are named as the most surprising
@@ -63,12 +64,32 @@ def fork_at(context: ReplContext, argument: str) -> None:
         raise ValueError(f"{_name(other)} ends the answer; choose another one with /fork {n} NUMBER")
     tokens = [*(score.id for score in scores[: n - 1]), other.id]
 
-    def start() -> "Generation":
-        generation = context.chat.regenerate(tokens=tokens)
-        context.show_begun(generation)
-        return generation
+    answer(context, lambda: _FromBeginning(context.chat.regenerate(tokens=tokens)))
 
-    answer(context, start)
+
+class _FromBeginning:
+    """An answer whose events have all of its text, with the part that it was made to begin with."""
+
+    def __init__(self, answer: "Generation") -> None:
+        self._answer = answer
+
+    def __iter__(self) -> "Iterator[Event]":
+        from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
+
+        if self._answer.thinking:
+            yield ThinkingDelta(self._answer.thinking)
+        if self._answer.text:
+            yield TextDelta(self._answer.text)
+        yield from self._answer
+
+    @property
+    def reply(self) -> "Reply":
+        """What has come so far."""
+        return self._answer.reply
+
+    def close(self) -> None:
+        """Ends the answer here."""
+        self._answer.close()
 
 
 def _alternative(score: "TokenLogprob", n: int, choice: str) -> "TopLogprob":

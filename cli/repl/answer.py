@@ -2,27 +2,34 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.full_context import MAKES_ROOM, choices, go_on, is_cut_by_end, policy, tell_changes, warn
-from subbyte.cli.repl.reasoning import Reasoning
+from subbyte.cli.repl.reasoning import Reasoning, ShownAnswer
 from subbyte.cli.repl.stream import show
+from subbyte.cli.repl.tools import next_step
+from subbyte.cli.screen.answer_text import answer_text
 from subbyte.cli.terminal.interrupt import no_interrupt, one_interrupt
 from subbyte.cli.tokens.scores import whole_answer
 from subbyte.errors import ContextOverflow
 
-if TYPE_CHECKING:
-    from subbyte.runtime.generation.generation import Generation
 
+def answer(context: ReplContext, start: Callable[[], ShownAnswer]) -> None:
+    """Starts and streams an answer, and goes on with the results of what it calls until one calls nothing.
 
-def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
-    """Starts and streams an answer; Ctrl-C ends it, and what has come stays in the conversation.
-
-    Where the context is full, before the answer or within it, it goes on as the policy or the user says. Raises
-    ContextOverflow where the answer can't begin.
+    Ctrl-C ends it, and what has come stays in the conversation. Where the context is full, before the answer or within
+    it, it goes on as the policy or the user says. Raises ContextOverflow where the answer can't begin.
     """
     context.prepare_chat()
+    step: Callable[[], ShownAnswer] | None = start
+    while step is not None:
+        goes_on, reply = _uncut(context, step), context.chat.last
+        step = next_step(context, reply) if goes_on and reply is not None else None
+    _end(context)
+
+
+def _uncut(context: ReplContext, start: Callable[[], ShownAnswer]) -> bool:
+    """Streams an answer, and what comes behind the end of a context that is made room in; False after Ctrl-C."""
     n_before = context.n_generated
     goes_on = _with_room(context, start)
     try:
@@ -30,10 +37,10 @@ def answer(context: ReplContext, start: "Callable[[], Generation]") -> None:
             goes_on = _with_room(context, partial(go_on, context.chat, context.n_generated - n_before))
     except ContextOverflow:
         pass  # the user stops here, or there is no way to go on: what has come stays
-    _end(context)
+    return goes_on
 
 
-def _with_room(context: ReplContext, start: "Callable[[], Generation]") -> bool:
+def _with_room(context: ReplContext, start: Callable[[], ShownAnswer]) -> bool:
     """Streams an answer, where it does not fit once what the user chooses is done; False where Ctrl-C ended it."""
     try:
         return _stream(context, start)
@@ -48,17 +55,18 @@ def _with_room(context: ReplContext, start: "Callable[[], Generation]") -> bool:
     raise overflow
 
 
-def _stream(context: ReplContext, start: "Callable[[], Generation]") -> bool:
+def _stream(context: ReplContext, start: Callable[[], ShownAnswer]) -> bool:
     generation, stopped = None, False
     n_ctx, forgotten = context.chat.n_ctx, context.chat.forgotten
     reasoning = Reasoning(context.out, hidden=context.hide_thinking, keyboard=context.keyboard)
+    text = answer_text(context.out, plain=context.plain or context.constraint is not None)
     try:
         with context.keyboard.listening(), one_interrupt():
             generation = start()
             with no_interrupt():
                 context.keep()  # the question: whatever ends the process, no more than the answer is lost
             tell_changes(context, n_ctx, forgotten)
-            show(generation, context.out, reasoning)
+            show(generation, text, reasoning)
     except KeyboardInterrupt:
         stopped = True
         context.keyboard.take()  # dropped, as the terminal drops at Ctrl-C the keys that nobody has read
@@ -85,13 +93,13 @@ def _end(context: ReplContext) -> None:
     context.out.flush()
 
 
-def _what_stays(context: ReplContext, generation: "Generation | None") -> str:
+def _what_stays(context: ReplContext, generation: ShownAnswer | None) -> str:
     """What a stop kept, and what can be done with that."""
     if generation is None:
         return " before it began; nothing was changed"
     if context.chat.unanswered is not None:
         return " while the question was read; it is kept: /regen answers it"
-    if generation.reply.text or generation.reply.thinking:
+    if generation.reply.text or generation.reply.thinking or generation.reply.tool_calls:
         return "; what came is kept: /continue goes on, /undo takes it back"
     return " before anything came; the old answer is kept"
 

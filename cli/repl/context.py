@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 
+from subbyte.cli.message.files import TextFile
 from subbyte.cli.repl.keeper import Keeper
 from subbyte.cli.repl.keyboard import Keyboard
 from subbyte.cli.terminal.console import dim, terminal_width
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.generation.events import TokenLogprob
-    from subbyte.runtime.generation.generation import Generation
+    from subbyte.runtime.grammar.constraint import Constraint
 
 AtTheEnd: TypeAlias = Literal["ask", "forget", "grow", "stop"]
 """What is done where a conversation no longer fits its context: the user is asked, or as `ContextPolicy` has it."""
@@ -46,6 +47,10 @@ class ReplContext:
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(sys.stdin))
     keeper: Keeper = field(kw_only=True)
     ask: Callable[[str], str] = input  # the answer to a question of ours; EOFError and KeyboardInterrupt: none
+    plain: bool = False  # answers are shown as the model writes them
+    constraint: "Constraint | None" = None  # what every answer must be
+    files: list[TextFile] = field(default_factory=list)  # texts that go before the next message
+    allowed: set[str] = field(default_factory=set)  # tools that are run without a question
     n_generated: int = 0  # tokens of all answers of this session
     seconds: float = 0.0  # and the time their generation took
     policy: AtTheEnd = "ask"  # what is done at the end of the context, see `AtTheEnd`
@@ -55,8 +60,12 @@ class ReplContext:
     second: SecondModel | None = None
 
     def say(self, text: str) -> None:
-        """Prints one line of the program's own, dim where the terminal can do that."""
-        self.out.write(dim(one_line(text), self.out) + "\n")
+        """Prints one line of the program's own, dim where the terminal can do that, its words whole."""
+        line = one_line(text)
+        if self.out.isatty():
+            width = max(terminal_width(self.out) - 1, MIN_COLUMN)
+            line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        self.out.write(dim(line, self.out) + "\n")
         self.out.flush()
 
     def line(self, text: str) -> None:
@@ -83,13 +92,6 @@ class ReplContext:
     def piece(self, token: int) -> bytes:
         """The bytes of a token, or its name."""
         return self.chat.tokenizer.piece(token, special=True)
-
-    def show_begun(self, generation: "Generation") -> None:
-        """Prints what there is of an answer that was begun."""
-        if generation.thinking.strip():
-            self.out.write(dim(spelt_out(generation.thinking.strip("\n")), self.out) + "\n" * bool(generation.text))
-        self.out.write(spelt_out(generation.text))
-        self.out.flush()
 
     def show_thinking(self) -> None:
         """Prints the reasoning before the last answer."""

@@ -2,17 +2,16 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, run_in_terminal
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.key_processor import KeyPress
@@ -20,15 +19,11 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 
 from subbyte.cli.repl.blocks import is_open_block
+from subbyte.cli.repl.completion import CommandCompleter, mention_before
 from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.conversations import N_LISTED
-from subbyte.cli.repl.full_context import AT_THE_END
-from subbyte.cli.repl.presets import describe
-from subbyte.cli.repl.saved_chats import saved_names
-from subbyte.cli.repl.settings import SETTINGS
+from subbyte.cli.repl.keyboard import CTRL_T
 from subbyte.cli.repl.slash_commands import COMMANDS
 from subbyte.cli.repl.toolbar import toolbar
-from subbyte.errors import SubbyteError
 
 PROMPT, CONTINUATION = ">>> ", "... "
 N_OTHER_ROWS = 2  # of the bottom line, and of a search in the history
@@ -51,18 +46,17 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
     From now on `context.ask` reads there, too, and SIGTERM ends the process by SystemExit, so that the terminal is
     given back as it was.
     """
-    context.ask = ask
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     session: PromptSession[str] = PromptSession(
         [("class:prompt", PROMPT)],
         multiline=True,
-        prompt_continuation=CONTINUATION,
+        prompt_continuation=_continuation,
         placeholder=_placeholder,
         bottom_toolbar=lambda: toolbar(context),
         key_bindings=_keys(context),
         history=_history(history_file),
         completer=CommandCompleter(context),
-        complete_while_typing=Condition(lambda: session.default_buffer.text.startswith("/")),
+        complete_while_typing=Condition(lambda: _is_completed(session.default_buffer.document)),
         complete_style=CompleteStyle.COLUMN,
         enable_open_in_editor=True,
         enable_suspend=True,
@@ -71,6 +65,20 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
 
     session.app.before_render += lambda app: fit_menu(session, app.output.get_size().rows)
 
+    questions: PromptSession[str] = PromptSession(history=InMemoryHistory(), style=STYLE)
+
+    def ask(question: str) -> str:
+        """Keys typed before the question was seen are no answer to it: they wait for the next input."""
+        with context.keyboard.listening():
+            context.keyboard.presses(CTRL_T)
+        early = get_typeahead(session.app.input)
+        try:
+            return questions.prompt(question)
+        finally:
+            store_typeahead(session.app.input, early)
+
+    context.ask = ask
+
     def read() -> str:
         store_typeahead(session.app.input, _presses(context.keyboard.take()))
         return session.prompt()
@@ -78,15 +86,19 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
     return read
 
 
-def ask(question: str) -> str:
-    """Reads the answer to a question of ours, which no history keeps."""
-    session: PromptSession[str] = PromptSession(history=InMemoryHistory())
-    return session.prompt([("class:prompt", question)], style=STYLE)
-
-
 def fit_menu(session: PromptSession[str], rows: int) -> None:
     """Reserves the rows that the menu of commands needs, but no more than the terminal has: else nothing is drawn."""
     session.reserve_space_for_menu = min(len(COMMANDS), max(rows - N_OTHER_ROWS, 0))
+
+
+def _continuation(_: int, __: int, n_wraps: int) -> str:
+    """What stands before a line of the input, but not where the terminal's width ends one."""
+    return "" if n_wraps else CONTINUATION
+
+
+def _is_completed(document: Document) -> bool:
+    """Whether completions are shown while typing: in a command's line, and in a name behind @."""
+    return document.text.startswith("/") or mention_before(document.text_before_cursor) is not None
 
 
 def _placeholder() -> StyleAndTextTuples:
@@ -123,51 +135,6 @@ def _keys(context: ReplContext) -> KeyBindings:
         run_in_terminal(context.show_thinking)
 
     return keys
-
-
-class CommandCompleter(Completer):
-    """Completes /commands and what they take: names of settings and presets, on and off, saved conversations."""
-
-    def __init__(self, context: ReplContext) -> None:
-        self._context = context
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Completions at the cursor."""
-        text = document.text_before_cursor
-        word, space, argument = text.partition(" ")
-        if not text.startswith("/"):
-            return
-        if not space:
-            for name, command in COMMANDS.items():
-                if name.startswith(word):
-                    yield Completion(name, start_position=-len(word), display=command.usage, display_meta=command.help)
-            return
-        for name, meta in self._arguments(word):
-            if name.startswith(argument):
-                yield Completion(name, start_position=-len(argument), display_meta=meta)
-
-    def _arguments(self, command: str) -> list[tuple[str, str]]:
-        if command == "/set":
-            return [(setting.name, setting.help) for setting in SETTINGS]
-        if command == "/think":
-            return [("on", ""), ("off", ""), ("show", "the reasoning before the last answer")]
-        if command == "/context":
-            return list(AT_THE_END.items())
-        if command == "/preset":
-            return [(name, describe(preset)) for name, preset in self._context.presets.items()]
-        if command == "/save":
-            return [(name, "") for name in saved_names(self._context.chats_dir)]
-        if command in ("/load", "/delete"):
-            return self._conversations(command == "/load")
-        return []
-
-    def _conversations(self, files: bool) -> list[tuple[str, str]]:
-        """Names of kept conversations; where they can't be read, none."""
-        saved = [(name, "a file") for name in saved_names(self._context.chats_dir)] if files else []
-        try:
-            return [*((each.name, each.first) for each in self._context.keeper.store.recent(N_LISTED)), *saved]
-        except SubbyteError:
-            return saved
 
 
 class _SafeHistory(FileHistory):

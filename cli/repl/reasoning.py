@@ -1,16 +1,29 @@
 """The reasoning of an answer, shown apart from it: as dim text, or hidden behind one line that counts."""
 
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from subbyte.cli.repl.keyboard import CTRL_T, Keyboard
-from subbyte.cli.terminal.console import dim, encodable
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.console import dim, encodable, terminal_width
 from subbyte.cli.terminal.status_line import StatusLine
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.full_context import UncutAnswer
-    from subbyte.runtime.generation.events import Reply
-    from subbyte.runtime.generation.generation import Generation
+    from subbyte.runtime.generation.events import Event, Reply
+
+
+class ShownAnswer(Protocol):
+    """An answer as far as showing it goes: a `Generation`, or one with more before or behind its events."""
+
+    def __iter__(self) -> "Iterator[Event]": ...
+
+    @property
+    def reply(self) -> "Reply":
+        """What has come so far."""
+
+    def close(self) -> None:
+        """Ends the answer here."""
 
 
 class Reasoning:
@@ -25,12 +38,12 @@ class Reasoning:
         """Hidden reasoning of less than `after` seconds leaves no trace; without a keyboard nothing changes."""
         self.hidden = hidden
         self._stream, self._after, self._keyboard = stream, after, keyboard
-        self._line = StatusLine(stream)
-        self._answer: Generation | UncutAnswer | None = None  # whose reasoning has begun and not ended
+        self._line, self._wrap = StatusLine(stream), WordWrap()
+        self._answer: ShownAnswer | None = None  # whose reasoning has begun and not ended
         self._waiting = ""  # has come, but was not printed
         self._opened = self._within = False  # the first line was printed; the cursor stands behind text
 
-    def feed(self, text: str, answer: "Generation | UncutAnswer") -> None:
+    def feed(self, text: str, answer: ShownAnswer) -> None:
         """Takes the next piece of the answer's reasoning."""
         self._watch()
         self._waiting += text if self._answer else text.lstrip()
@@ -65,20 +78,29 @@ class Reasoning:
             self._write(dim(self._heading() + self._hint("hides"), self._stream) + "\n")
             self._opened = True
         if text:
-            self._write(dim(spelt_out(text), self._stream))
+            self._write_dim(self._wrap.feed(spelt_out(text), self._width))
             self._waiting = self._waiting[len(text) :]
             self._within = True
 
     def _end_line(self) -> None:
         if self._within:
+            self._write_dim(self._wrap.end(self._width))
             self._write("\n")
             self._within = False
+
+    @property
+    def _width(self) -> int:
+        return terminal_width(self._stream) if self._stream.isatty() else 0
 
     def _heading(self) -> str:
         return f"thinking {encodable('…', '...', self._stream)}"
 
     def _hint(self, does: str) -> str:
         return f" (Ctrl-T {does} it)" if self._keyboard is not None and self._keyboard.is_listening else ""
+
+    def _write_dim(self, text: str) -> None:
+        if text:
+            self._write(dim(text, self._stream))
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

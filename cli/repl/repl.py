@@ -8,6 +8,8 @@ from subbyte.cli.repl.answer import answer
 from subbyte.cli.repl.blocks import unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.full_context import MAKES_ROOM
+from subbyte.cli.repl.reading import complete_message
+from subbyte.cli.repl.tools import refuse_open_calls
 from subbyte.cli.terminal.interrupt import no_interrupt
 from subbyte.errors import ContextOverflow, SubbyteError
 
@@ -44,9 +46,13 @@ def _take(context: ReplContext, text: str) -> None:
     """Runs a slash command or answers a message; what stands in a block is always a message."""
     if slash_commands.is_command(text):
         slash_commands.run(context, text)
-    elif (message := unquote(text)).strip() and context.second is not None:
-        from subbyte.cli.repl.two_models import answer_both
+    elif (message := unquote(text)).strip():
+        question = complete_message(context, message)
+        refuse_open_calls(context)
+        if context.second is None:
+            answer(context, partial(context.chat.stream, question, constraint=context.constraint))
+        else:
+            from subbyte.cli.repl.two_models import answer_both
 
-        answer_both(context, context.second, message)
-    elif message.strip():
-        answer(context, partial(context.chat.stream, message))
+            answer_both(context, context.second, question)
+        context.files.clear()

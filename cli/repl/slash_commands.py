@@ -12,9 +12,12 @@ from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.full_context import forget, pin, set_context
 from subbyte.cli.repl.presets import apply_preset, list_presets
+from subbyte.cli.repl.reading import read
 from subbyte.cli.repl.rewriting import edit, retry, undo
 from subbyte.cli.repl.saved_chats import export, load, save
-from subbyte.cli.repl.settings import BY_NAME, ON_OFF, RANDOM, SETTINGS, changed, default
+from subbyte.cli.repl.set_command import set_values, value_of
+from subbyte.cli.repl.settings import BY_NAME, ON_OFF, default
+from subbyte.cli.repl.tools import set_tools
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def _help(context: ReplContext, _: str) -> None:
     width = max(len(command.usage) for command in COMMANDS.values())
     for command in COMMANDS.values():
         context.entry(f"{command.usage:{width}}  ", command.help)
+    context.entry("", "@FILE in a message: the text of that file goes before it.")
     context.entry("", 'Alt-Enter: new line; """ begins and ends a message, or a system prompt, of several lines.')
     context.entry("", "Ctrl-C: stop the answer; Ctrl-T: hide or show its reasoning; Ctrl-D: leave.")
 
@@ -80,28 +84,13 @@ def _system(context: ReplContext, text: str) -> None:
     context.say(f"system: {context.chat.system}" if context.chat.system else "no system prompt")
 
 
-def _set(context: ReplContext, argument: str) -> None:
-    name, _, value = argument.partition(" ")
-    name = "temperature" if name == "temp" else name
-    if not name:
-        for setting in SETTINGS:
-            context.entry(f"{setting.name:21}{_value(context, setting.name):>8}  ", setting.help)
-        return
-    if name not in BY_NAME:
-        near = difflib.get_close_matches(name, BY_NAME, n=1)
-        raise ValueError(f"unknown setting {name}; {_did_you_mean(near) or 'known are ' + ', '.join(BY_NAME)}")
-    if value:
-        context.chat.sampling = changed(context.chat.sampling, name, value.strip())
-    context.say(f"{name} = {_value(context, name)}")
-
-
 def _show(context: ReplContext, _: str) -> None:
-    context.line(f"model     {context.details}")
+    context.entry("model     ", context.details)
     chat = context.chat
     context.line(f"context   {chat.n_past} of {chat.n_ctx} tokens, {len(chat.messages)} messages")
-    context.line(f"system    {chat.system or '(none)'}")
-    shown = [name for name in BY_NAME if name in ALWAYS_SHOWN or _value(context, name) != default(name)]
-    context.entry("sampling  ", ", ".join(f"{name} {_value(context, name)}" for name in shown))
+    context.entry("system    ", chat.system or "(none)")
+    shown = [name for name in BY_NAME if name in ALWAYS_SHOWN or value_of(context, name) != default(name)]
+    context.entry("sampling  ", ", ".join(f"{name} {value_of(context, name)}" for name in shown))
     context.line(f"thinking  {_thinking(context)}")
 
 
@@ -167,8 +156,10 @@ def _bye(_: ReplContext, __: str) -> None:
 
 COMMANDS = {
     "/help": Command("/help", "list the commands", _help),
-    "/set": Command("/set [NAME VALUE]", "show or change sampling parameters", _set),
+    "/set": Command("/set [NAME VALUE]", "show or change sampling parameters; NAME=VALUE, several at once", set_values),
     "/system": Command("/system [TEXT]", 'show or change the system prompt; "" removes it', _system, True),
+    "/read": Command("/read [FILE...]", "let the text of files go before the next message", read),
+    "/tools": Command("/tools [FILE.py]", "let the model call functions of a file, each after a yes", set_tools),
     "/think": Command("/think [on|off|show]", "switch reasoning on or off; show the last reasoning", _think),
     "/preset": Command("/preset [NAME]", "list or apply the vendor's sampling presets", _preset),
     "/show": Command("/show", "show model, context and settings", _show),
@@ -206,11 +197,6 @@ ALIASES = {"/?": "/help", "/exit": "/bye", "/quit": "/bye"}
 
 def _did_you_mean(names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(names)}?" if names else ""
-
-
-def _value(context: ReplContext, name: str) -> str:
-    value = getattr(context.chat.sampling, name)
-    return RANDOM if value is None else BY_NAME[name].show(value)
 
 
 def _thinking(context: ReplContext) -> str:

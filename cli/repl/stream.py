@@ -1,29 +1,25 @@
-"""Shows an answer while it is generated: its text on stdout as it comes, a long prefill as a line on stderr."""
+"""Shows an answer while it is generated: its text as it comes, a long prefill as a line on stderr."""
 
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.reasoning import Reasoning
+from subbyte.cli.repl.reasoning import Reasoning, ShownAnswer
+from subbyte.cli.screen.answer_text import AnswerText
 from subbyte.cli.terminal.status_line import PrefillStatus
-from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.full_context import UncutAnswer
     from subbyte.runtime.generation.events import Reply
-    from subbyte.runtime.generation.generation import Generation
 
 
-def show(answer: "Generation | UncutAnswer", out: TextIO, reasoning: Reasoning | None = None) -> None:
-    """Writes the answer's text to `out` piece by piece, and ends it with a newline; its reasoning goes to `reasoning`.
+def show(answer: ShownAnswer, text: AnswerText, reasoning: Reasoning | None = None) -> None:
+    """Shows the answer's text piece by piece by `text`, its reasoning by `reasoning`.
 
-    A terminal sees control characters spelt out; a pipe gets the text as it is.
     However this is left (Ctrl-C, a closed pipe), the answer is closed and the line ended.
     """
     from subbyte.runtime.generation.events import PrefillProgress, TextDelta, ThinkingDelta
 
-    clean = spelt_out if out.isatty() else str
-    line, last = PrefillStatus(sys.stderr), ""
+    line, is_shown = PrefillStatus(sys.stderr), False
     try:
         with closing(answer):
             for event in answer:
@@ -36,17 +32,15 @@ def show(answer: "Generation | UncutAnswer", out: TextIO, reasoning: Reasoning |
                     line.clear()
                     if reasoning is not None:
                         reasoning.end()
-                    out.write(clean(event.text))
-                    out.flush()
-                    last = event.text
-        last = last or " "  # an empty answer is an empty line, no answer at all is none
+                    is_shown = True
+                    text.feed(event.text)
+        is_shown = is_shown or not answer.reply.tool_calls  # an empty answer is an empty line, no answer at all is none
     finally:
         line.clear()
         if reasoning is not None:
             reasoning.end()
-        if last and not last.endswith("\n"):
-            out.write("\n")
-            out.flush()
+        if is_shown:
+            text.end()
 
 
 def timing_line(reply: "Reply") -> str:

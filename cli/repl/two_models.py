@@ -39,7 +39,7 @@ def answer_both(context: ReplContext, second: SecondModel, text: str) -> None:
     try:
         with context.keyboard.listening(), one_interrupt(), _same_settings(*chats):
             for chat, name in zip(chats, names, strict=True):
-                answers.append(chat.stream(text))
+                answers.append(chat.stream(text, constraint=context.constraint))
                 for _ in answers[-1]:
                     line.write(f"{name}: {len(answers[-1].tokens)} tokens")
     except SubbyteError as error:

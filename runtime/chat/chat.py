@@ -3,20 +3,25 @@
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from subbyte.runtime import arguments
+from subbyte.runtime.chat.calling import Calling
 from subbyte.runtime.chat.chat_context import ChatContext
-from subbyte.runtime.chat.chat_state import checked_system
+from subbyte.runtime.chat.chat_state import NO_TOOL_FORMAT, checked_system
 from subbyte.runtime.chat.history import History
 from subbyte.runtime.chat.messages import Message, MessageSource, begin_with
 from subbyte.runtime.chat.objects import as_object
+from subbyte.runtime.chat.prompt_rows import PromptRows
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
 from subbyte.runtime.chat.turns import Forgotten
 from subbyte.runtime.generation.events import Event, Reply
 from subbyte.runtime.generation.generation import Generation
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.grammar.constraint import Constraint
+
+if TYPE_CHECKING:
+    from subbyte.runtime.tools.tool import ToolSource
 
 T = TypeVar("T")
 
@@ -194,6 +199,22 @@ class Chat(ChatContext):
                 raise ValueError("there is no answer to make again: nothing was said yet")
             return self._reply_to(self._history.messages[:-1], begun)
 
+    def use_tools(self, tools: "Iterable[ToolSource]") -> None:
+        """Gives the next answers other tools, functions or descriptions as `Model.chat` takes them; none: no tools.
+
+        Raises ValueError, and changes nothing, for a model whose template knows no tools. `tool_choice` is "auto" then.
+        """
+        from subbyte.runtime.tools.tool import tools_by_name
+
+        known = tools_by_name(tools)
+        format = self._calling.format or (self._find_tool_format() if known else None)
+        if known and format is None:
+            raise ValueError(NO_TOOL_FORMAT)
+        with self._lock:
+            self._settle()
+            self._calling = Calling(known, format, self.tokenizer)
+            self._rows = PromptRows(self.template, format, known.values())
+
     def undo(self) -> str:
         """Take back the user's last message and all that followed it: answers, calls, results; the message's text."""
         with self._lock:
@@ -224,7 +245,7 @@ class Chat(ChatContext):
                 self.session.fork(), self.tokenizer, self.template, reasoning_format=self._reasoning_format,
                 options=options, system=self._system, thinking=self._thinking, variables=self.variables,
                 reasoning="open" if self._begins_open else "auto", messages=self._history.everything, tools=self.tools,
-                tool_format=self._calling.format, tool_choice=self.tool_choice,
+                tool_format=self._calling.format, find_tool_format=self._find_tool_format, tool_choice=self.tool_choice,
                 speculation=None if self._speculation is None else self._speculation.fork(),
             )  # fmt: skip
             other.context_policy, other.n_ctx_train = self.context_policy, self.n_ctx_train

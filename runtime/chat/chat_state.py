@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from subbyte.runtime.tools.format import ToolFormat
     from subbyte.runtime.tools.tool import Tool
 
+NO_TOOL_FORMAT = (
+    "this model can't be given tools: its chat template does not show them, or calls in no known way; "
+    "give another template, or take a model that was trained for tools"
+)
+
 
 class ChatState(Handle):
     """What a conversation answers with and remembers, and how an answer begins; `Chat` has what is done with it."""
@@ -53,6 +58,7 @@ class ChatState(Handle):
         messages: Sequence[Message] = (),
         tools: Mapping[str, Tool] | None = None,
         tool_format: ToolFormat | None = None,
+        find_tool_format: Callable[[], ToolFormat | None] = lambda: None,
         tool_choice: str = "auto",
         speculation: Speculation | None = None,
     ) -> None:
@@ -71,6 +77,7 @@ class ChatState(Handle):
         self._sampler, self._speculation = Sampler(options.sampling), speculation
         self._calling = Calling(tools or {}, tool_format, tokenizer)
         self._calling.choose(tool_choice)
+        self._find_tool_format = find_tool_format
         self._rows = PromptRows(template, tool_format, self.tools.values())
         self._history = History(messages)
         self._constraint: Constraint | None = None  # of the last answer

@@ -130,10 +130,10 @@ def test_what_was_not_saved_is_saved_as_soon_as_that_works(tmp_path: Path, store
     folder = tmp_path / FILE
     folder.mkdir()
 
-    def repaired(self: FakeChat, text: str, stream=FakeChat.stream):  # type: ignore[no-untyped-def]
+    def repaired(self: FakeChat, text: str, stream=FakeChat.stream, **options):  # type: ignore[no-untyped-def]
         if text == "two":
             folder.rmdir()
-        return stream(self, text)
+        return stream(self, text, **options)
 
     chat = type("Repaired", (FakeChat,), {"stream": repaired})()
     text = talk(tmp_path, "one", "two", chat=chat)
@@ -293,9 +293,10 @@ def test_a_question_of_the_program_at_a_terminal(chat, tmp_path: Path) -> None: 
     chat.keys("hello\r")
     chat.see("You said: hello")
     chat.prompt()
+    question = "delete hello, smollm2, 2 messages? [y/N]"
     for answer, end in (("n\r", "hello stays"), (CTRL_C, "hello stays"), ("y\r", "hello is deleted")):
         chat.keys("/delete hello\r")
-        chat.see("delete hello, smollm2, 2 messages? [y/N]")
+        chat.wait(lambda: [line for line in chat.lines if line][-1:] == [question], "the question")
         chat.keys(answer)
         chat.see(end)
         chat.prompt()

@@ -7,6 +7,7 @@ from fake_chat import PRESETS, FakeAnswer, FakeChat, talk
 
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.stream import show, timing_line
+from subbyte.cli.screen.answer_text import PlainText
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
 from subbyte.runtime.generation.sampling import Sampling
 
@@ -61,7 +62,7 @@ def test_reasoning_of_white_space_is_none(tmp_path):
 def test_figures_tell_reasoning_apart(tmp_path):
     assert "\nreasoning      3 of these tokens\n" in talk(tmp_path, "think", "/stats")
     answer = FakeAnswer(iter([ThinkingDelta("hm"), TextDelta("yes")]))
-    show(answer, io.StringIO())
+    show(answer, PlainText(io.StringIO()))
     assert "generated 20 (1 of reasoning) in 2.00 s" in timing_line(answer.reply)
 
 
@@ -163,7 +164,11 @@ def shown(monkeypatch, keyboard, *, hidden=False, after=0.0):
     monkeypatch.setenv("TERM", "xterm")
     screen = Terminal()
     reasoning = Reasoning(screen, hidden=hidden, after=after, keyboard=keyboard)
-    show(FakeAnswer(iter([*map(ThinkingDelta, ("a", " b", "\n\nc")), TextDelta("d")])), io.StringIO(), reasoning)
+    show(
+        FakeAnswer(iter([*map(ThinkingDelta, ("a", " b", "\n\nc")), TextDelta("d")])),
+        PlainText(io.StringIO()),
+        reasoning,
+    )
     return screen.getvalue().replace("\x1b[2m", "<").replace("\x1b[0m", ">"), reasoning.hidden
 
 
@@ -179,9 +184,9 @@ def test_hiding_leaves_what_stands_there(monkeypatch):
 
 def test_showing_prints_what_was_missed(monkeypatch):
     text, hidden = shown(monkeypatch, Keys(1, 2))
-    assert text.endswith("(Ctrl-T shows it)>\x1b[K\r\x1b[K< b\n\nc>" + END) and not hidden
+    assert text.endswith("(Ctrl-T shows it)>\x1b[K\r\x1b[K< b\n\n><c>" + END) and not hidden
     text, hidden = shown(monkeypatch, Keys(2), hidden=True)
-    assert text.endswith("\r\x1b[K<thinking ... (Ctrl-T hides it)>\n<a b\n\nc>" + END) and not hidden
+    assert text.endswith("\r\x1b[K<thinking ... (Ctrl-T hides it)>\n<a b\n\n><c>" + END) and not hidden
 
 
 def test_two_presses_change_nothing(monkeypatch):

@@ -78,10 +78,19 @@ def test_transcript_of_stats_show_and_settings(tmp_path):
         ("/continue", "error: there is no answer to continue: nothing was said yet\n"),
         ("/save", "error: /save needs a name or a path\n"),
         ("/set temprature 1", "error: unknown setting temprature; did you mean temperature?\n"),
+        ("/set tmep 1", "error: unknown setting tmep; did you mean temp?\n"),
         ("/set top_k many", "error: top_k is a whole number, not 'many'\n"),
         ("/set temperature nan", "error: temperature is nan, but must be a finite number\n"),
         ("/set temperature -1", "error: temperature is -1, but must be at least 0\n"),
         ("/set seed", "seed = random\n"),
+        ("/set temp=0.7", "temperature = 0.7\n"),
+        ("/set Temp = 0.7", "temperature = 0.7\n"),
+        ("/set temp 0.7 top-k 20 seed=5", "temperature = 0.7\ntop_k = 20\nseed = 5\n"),
+        ("/set temp=0.7 top_k", "temperature = 0.7\ntop_k = 40\n"),
+        ("/set seed temp", "seed = random\ntemperature = 0.8\n"),
+        ("/set top_k=5 banned=an apple", "top_k = 5\nbanned = 'an apple'\n"),
+        ("/set temp=0.7 topk=20", "error: unknown setting topk; did you mean top_k?\n"),
+        ("/set logit_bias=5+1.5, 6-inf", "logit_bias = 5+1.5,6-inf\n"),
         ("/set ignore_eos on", "ignore_eos = on\n"),
         ("/set ignore_eos yes", "error: ignore_eos is on or off, not 'yes'\n"),
         ("/set logit_bias 5+1.5, 6-inf", "logit_bias = 5+1.5,6-inf\n"),
@@ -133,6 +142,11 @@ def test_every_command_is_in_the_help(tmp_path):
 
 def test_ctrl_c_at_the_prompt_hints_and_stays(tmp_path):
     assert talk(tmp_path, KeyboardInterrupt(), "hi") == f"{HINT}\nYou said: hi\n\n"
+
+
+def test_of_several_settings_a_wrong_one_changes_none(tmp_path):
+    text = talk(tmp_path, "/set temp=0.7 top_k=many", "/set temp")
+    assert text == "error: top_k is a whole number, not 'many'\ntemperature = 0.8\n"
 
 
 def test_a_system_prompt_keeps_its_lines(tmp_path):

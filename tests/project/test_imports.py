@@ -145,8 +145,10 @@ RUNTIME = {
 CLI = {
     "entry": {"main", "terminal"},
     "main": {"commands", "options", "terminal"},
-    "commands": {"options", "repl", "terminal"},
-    "repl": {"options", "terminal", "tokens"},
+    "commands": {"message", "options", "repl", "screen", "terminal"},
+    "repl": {"message", "options", "screen", "terminal", "tokens"},
+    "message": {"options", "terminal"},
+    "screen": {"terminal"},
     "tokens": {"terminal"},
     "terminal": {"options"},
     "options": set[str](),

@@ -2,15 +2,17 @@
 
 Each answer repeats the question. A question that starts with "slow" is answered one word at a time until a file
 DATA_DIR/go appears, so that a test decides when an answer ends. A "fail" question does not fit, a "long" one reads
-first, a "colour" one is answered by escape sequences. A "think" question is reasoned about first, a "ponder" one until
-that file appears.
+first, a "colour" one is answered by escape sequences, a "markdown" one by Markdown, a "call" one by calls of the tools
+there are, whose results the next answer repeats. A "think" question is reasoned about first, a "ponder" one until that
+file appears.
 """
 
 import io
 import itertools
+import json
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,12 +35,32 @@ from subbyte.runtime.generation.events import (
     Usage,
 )
 from subbyte.runtime.generation.sampling import Sampling
+from subbyte.runtime.grammar.constraint import Constraint
+from subbyte.runtime.tools.call import ToolCall
+from subbyte.runtime.tools.tool import Tool, ToolSource, tools_by_name
 from subbyte.runtime.types import CheckpointUse
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat
 
 FULL = 30  # tokens; a smaller context is full after one answer
+MARKDOWN = """## Three things
+
+1. A **bold word** in a sentence that is long enough to be wrapped on eighty columns.
+2. Code of Python:
+
+   ```python
+   def f(x):
+       return x  # a line of code that is longer than any of the narrow terminals that it is shown on
+   ```
+
+| Name | Size |
+|------|-----:|
+| one  |    1 |
+| two  |   22 |
+
+Done, with a [link](https://example.org) and 日本語 in `code`.
+"""
 PRESETS = {
     "careful": Preset("careful", {"temperature": 0.6, "top_k": 20}, True, "https://example.org/card"),
     "quick": Preset("quick", {"top_p": 0.8}, None, "a letter"),
@@ -51,11 +73,13 @@ class FakeAnswer:
     def __init__(self, events: Iterable[Event], limit: StopReason = "eog") -> None:
         self._events, self._limit = self._note(events), limit
         self.text, self.thinking, self.n_thinking, self.ended = "", "", 0, False
+        self.tool_calls: tuple[ToolCall, ...] = ()
 
     def _note(self, events: Iterable[Event]) -> Generator[Event]:
         for event in events:
             self.text += event.text if isinstance(event, TextDelta) else ""
             self.thinking += event.text if isinstance(event, ThinkingDelta) else ""
+            self.tool_calls += (event,) if isinstance(event, ToolCall) else ()
             self.n_thinking += isinstance(event, ThinkingDelta)
             yield event
         self.ended = True
@@ -64,7 +88,10 @@ class FakeAnswer:
     @property
     def reply(self) -> Reply:
         usage, timings = Usage(10, 4, completion=20, thinking=self.n_thinking), Timings(0.5, 2.0, 12.0, 10.0)
-        return Reply(self.text, (), usage, timings, self._limit if self.ended else "cancelled", self.thinking)
+        return Reply(
+            self.text, (), usage, timings, self._limit if self.ended else "cancelled", self.thinking,
+            tool_calls=self.tool_calls,
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[Event]:
         return self._events
@@ -94,6 +121,7 @@ class FakeChat:
         self._messages: list[Message] = []
         self._before: list[Message] = []  # the answer that is made again
         self._answer: FakeAnswer | None = None
+        self.tools: Mapping[str, Tool] = {}
 
     def __enter__(self) -> "FakeChat":
         return self
@@ -104,8 +132,8 @@ class FakeChat:
     @property
     def _said(self) -> list[Message]:
         answer = self._answer
-        if answer and (answer.text or answer.thinking):
-            return [*self._messages, Message("assistant", answer.text, answer.thinking)]
+        if answer and (answer.text or answer.thinking or answer.tool_calls):
+            return [*self._messages, Message("assistant", answer.text, answer.thinking, answer.tool_calls)]
         return [*self._messages, *self._before]
 
     @property
@@ -132,11 +160,22 @@ class FakeChat:
     def n_past(self) -> int:
         return sum(len(message.content.split()) for message in self._said)
 
-    def stream(self, text: str) -> FakeAnswer:
-        if text.startswith("fail"):
+    def stream(self, text: str, *, constraint: Constraint | None = None) -> FakeAnswer:
+        if text.rpartition("\n")[2].startswith("fail"):
             self._make_room()
         self._messages, self._before = [*self.messages, Message("user", text)], []
         self._answer = FakeAnswer(self._events(text), "length" if text.startswith("cut") else "eog")
+        return self._answer
+
+    def use_tools(self, tools: Iterable[ToolSource]) -> None:
+        self.tools = tools_by_name(tools)
+
+    def stream_tool_results(self, results: Sequence[str]) -> FakeAnswer:
+        calls = self.messages[-1].tool_calls
+        assert len(calls) == len(results) > 0
+        rows = [Message("tool", result, tool_call_id=call.id) for call, result in zip(calls, results, strict=True)]
+        self._messages = [*self.messages, *rows]
+        self._answer = FakeAnswer([TextDelta(f"I see {' and '.join(results)}")])
         return self._answer
 
     def regenerate(self) -> FakeAnswer:
@@ -190,7 +229,11 @@ class FakeChat:
             yield PrefillProgress(512, 2048)
         if text.startswith(("think", "ponder")):
             yield from map(ThinkingDelta, self._reasoning(text))
-        for word in self._words(text):
+        if text.startswith("call"):
+            for i, name in enumerate(self.tools):
+                yield ToolCall(f"call{i:05}", name, json.loads(text.removeprefix("call") or "{}"))
+            return
+        for word in MARKDOWN if text == "markdown" else self._words(text):
             yield TextDelta(word)
 
     def _reasoning(self, text: str) -> Iterator[str]:
@@ -261,8 +304,7 @@ def talk(data: Path, *inputs: str | BaseException, chat: FakeChat | None = None,
             data / "chats",
             out,
             keeper=keeper,
-            ask=ask,
-            **options,
+            **{"ask": ask, **options},
         )
         run(context, read)
     return out.getvalue()

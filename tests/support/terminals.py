@@ -37,6 +37,11 @@ class Terminal:
         self._screen = Screen(self.child.send, columns, rows)
         self._stream = pyte.ByteStream(self._screen)
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Gives the terminal another size, as a person does who pulls at its corner; its rows are cut or stay."""
+        self._screen.resize(rows, columns)
+        self.child.setwinsize(rows, columns)
+
     @property
     def lines(self) -> list[str]:
         return [line.rstrip() for line in self._screen.display]

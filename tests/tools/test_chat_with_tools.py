@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeSession
-from tool_calling_chat import CALL, OSLO, make
+from tool_calling_chat import CALL, OSLO, clock, make
 
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message, begin_with, checked_messages
@@ -205,3 +205,28 @@ def test_system_text_in_the_middle_is_rendered_there() -> None:
     chat = make("oui", messages=later)
     chat.reply()
     assert "<|im_start|>system\nIn French.<|im_end|>\n<|im_start|>user\nc" in prompt(chat)
+
+
+def test_other_tools_are_given_to_the_next_answers() -> None:
+    chat = make(CALL, CALL)
+    assert chat.send("?").tool_calls == (OSLO,)
+    chat.send_tool_results(["warm"])
+    chat = make(CALL, "None now.")
+    chat.use_tools([])
+    assert not chat.send("?").tool_calls and "<tools>" not in prompt(chat)
+    chat.use_tools([clock])
+    chat.send("?")
+    assert (
+        list(chat.tools) == ["clock"]
+        and '"name": "clock"' in prompt(chat)
+        and "weather" not in prompt(chat).partition("?")[0]
+    )
+    with pytest.raises(ValueError, match="two of the name clock"):
+        chat.use_tools([clock, clock])
+
+
+def test_a_model_without_a_format_of_calls_is_given_no_tools() -> None:
+    chat = make("a", name="gemma-3")
+    assert chat._calling.format is None
+    with pytest.raises(ValueError, match="can't be given tools"):
+        chat.use_tools([clock])

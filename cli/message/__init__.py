@@ -1,0 +1,1 @@
+"""What goes to the model with a message: texts of files, and of a pipe."""

@@ -1,0 +1,83 @@
+"""Completion at the prompt: commands and what they take, and files behind @. Imported only for a terminal."""
+
+import re
+from collections.abc import Iterable
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+
+from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.conversations import N_LISTED
+from subbyte.cli.repl.full_context import AT_THE_END
+from subbyte.cli.repl.presets import describe
+from subbyte.cli.repl.saved_chats import saved_names
+from subbyte.cli.repl.settings import SETTINGS
+from subbyte.cli.repl.slash_commands import COMMANDS
+from subbyte.errors import SubbyteError
+
+OF_FILES = ("/read", "/tools")  # commands that take names of files
+MAX_FILES = 200  # names that are offered at once
+_MENTION = re.compile(r"(?<!\S)@(\S*)\Z")
+
+
+def mention_before(text: str) -> str | None:
+    """What is typed of a name behind @ at the end of a text; None where there is no such thing."""
+    match = _MENTION.search(text)
+    return None if match is None else match[1]
+
+
+class CommandCompleter(Completer):
+    """Completes /commands, what they take (settings, presets, on and off, conversations, files), and @files."""
+
+    def __init__(self, context: ReplContext) -> None:
+        self._context = context
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """Completions at the cursor."""
+        text = document.text_before_cursor
+        word, space, argument = text.partition(" ")
+        if not text.startswith("/"):
+            name = mention_before(text)
+            return [] if name is None else self._files(name, complete_event)
+        if not space:
+            return [
+                Completion(name, start_position=-len(word), display=command.usage, display_meta=command.help)
+                for name, command in COMMANDS.items()
+                if name.startswith(word)
+            ]
+        if word in OF_FILES:
+            return self._files(argument.rpartition(" ")[2], complete_event)
+        return [
+            Completion(name, start_position=-len(argument), display_meta=meta)
+            for name, meta in self._arguments(word)
+            if name.startswith(argument)
+        ]
+
+    def _files(self, name: str, event: CompleteEvent) -> Iterable[Completion]:
+        """Files and folders whose path begins so."""
+        found = self._paths.get_completions(Document(name), event)
+        return [completion for completion, _ in zip(found, range(MAX_FILES), strict=False)]
+
+    def _arguments(self, command: str) -> list[tuple[str, str]]:
+        if command == "/set":
+            return [(setting.name, setting.help) for setting in SETTINGS]
+        if command == "/think":
+            return [("on", ""), ("off", ""), ("show", "the reasoning before the last answer")]
+        if command == "/context":
+            return list(AT_THE_END.items())
+        if command == "/preset":
+            return [(name, describe(preset)) for name, preset in self._context.presets.items()]
+        if command == "/save":
+            return [(name, "") for name in saved_names(self._context.chats_dir)]
+        if command in ("/load", "/delete"):
+            return self._conversations(command == "/load")
+        return []
+
+    def _conversations(self, files: bool) -> list[tuple[str, str]]:
+        """Names of kept conversations; where they can't be read, none."""
+        saved = [(name, "a file") for name in saved_names(self._context.chats_dir)] if files else []
+        try:
+            return [*((each.name, each.first) for each in self._context.keeper.store.recent(N_LISTED)), *saved]
+        except SubbyteError:
+            return saved
