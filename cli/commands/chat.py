@@ -3,18 +3,19 @@
 import io
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from subbyte.cli import options
+from subbyte.cli.repl.models import ModelSwitch, describe_model, short_name
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
-from subbyte.cli.terminal.console import human_count, note, read_text
-from subbyte.cli.terminal.loading import open_draft, open_model
+from subbyte.cli.terminal.console import note, read_text
+from subbyte.cli.terminal.loading import find_model, open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
@@ -90,20 +91,27 @@ def chat(
         open_draft(draft, threads, verbose=verbose) as drafter,
     ):
         with options.usage_errors():
+            start = best.sampling
             if preset is not None:
                 vendor = find_preset(loaded.presets, preset)
-                chosen = sampling_from(sampling, vendor.sampling)
+                start, chosen = vendor.sampling, sampling_from(sampling, vendor.sampling)
                 thinking = vendor.thinking if thinking is None else thinking
+            of_any_model: dict[str, Any] = {
+                "n_ctx": n_ctx, "cache_type": cache_type, "activations": activations,
+                "checkpoint_bytes": None if checkpoint_memory is None else checkpoint_memory << 20,
+                "draft": None if drafter is None else "lookup",
+            }  # fmt: skip
             conversation = loaded.chat(
-                n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
-                checkpoint_bytes=None if checkpoint_memory is None else checkpoint_memory << 20,
-                activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,
-                template=template, reasoning=reasoning, draft=drafter,
+                **(of_any_model | {"activations": activations or best.activations, "draft": drafter}), system=system,
+                sampling=chosen, max_tokens=max_tokens, thinking=thinking, reasoning_budget=reasoning_budget,
+                template=template, reasoning=reasoning,
             )  # fmt: skip
         with conversation:
             if interactive:
                 presets = loaded.presets if template is None else {}  # which go by the file's template
-                _talk(conversation, loaded, model, presets, hide_thinking)
+                opener = partial(_open_other, threads, verbose)
+                switch = ModelSwitch(opener, loaded, sampling_from(dict.fromkeys(sampling), start), of_any_model)
+                _talk(conversation, switch, model, presets, hide_thinking)
             else:
                 reply = _answer(conversation, question, _reasoning(hide_thinking, verbose), output)
                 if output == "json":
@@ -144,10 +152,17 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
     return Reasoning(sys.stderr, hidden=False) if verbose and not hidden else None
 
 
+def _open_other(threads: int | None, verbose: bool, name: str) -> "Model":
+    """Another model than the one of the command line, whose metadata --override-kv meant."""
+    from subbyte.runtime.loading import load
+
+    return load(find_model(name, verbose=verbose), threads=threads)
+
+
 def _talk(
-    conversation: "Chat", model: "Model", name: str, presets: "Mapping[str, Preset]", hide_thinking: bool
+    conversation: "Chat", models: ModelSwitch, name: str, presets: "Mapping[str, Preset]", hide_thinking: bool
 ) -> None:
-    """Holds the conversation at the terminal."""
+    """Holds the conversation at the terminal; another model's is closed behind it."""
     from platformdirs import user_data_path
 
     from subbyte.cli.repl.context import ReplContext
@@ -155,15 +170,17 @@ def _talk(
     from subbyte.cli.repl.repl import HINT, run
 
     data = user_data_path("subbyte", appauthor=False)
-    short = Path(name).stem if "/" in name else name
-    info = model.info
-    details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
+    short, details = short_name(name), describe_model(models.model)
     context = ReplContext(
-        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking
+        conversation, short, f"{name} ({details})", data / "chats", sys.stdout, presets, hide_thinking, models=models
     )
     read = open_prompt(context, data / "history")
     context.say(f"{short} ({details}), context {conversation.n_ctx} tokens")
     if presets:
         context.say(f"presets: {', '.join(presets)} (/preset)")
     context.say(HINT)
-    run(context, read)
+    try:
+        run(context, read)
+    finally:
+        context.chat.close()
+        models.model.close()

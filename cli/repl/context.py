@@ -12,6 +12,7 @@ from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
+    from subbyte.cli.repl.models import ModelSwitch
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
 
@@ -30,6 +31,7 @@ class ReplContext:
     presets: "Mapping[str, Preset]" = field(default_factory=dict)
     hide_thinking: bool = False  # as it was chosen last
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(sys.stdin))
+    models: "ModelSwitch | None" = None  # what /model switches with
     n_generated: int = 0  # tokens of all answers of this session
     seconds: float = 0.0  # and the time their generation took
 

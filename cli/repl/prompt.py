@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -141,9 +142,18 @@ class CommandCompleter(Completer):
             return [("on", ""), ("off", ""), ("show", "the reasoning before the last answer")]
         if command == "/preset":
             return [(name, describe(preset)) for name, preset in self._context.presets.items()]
+        if command == "/model":
+            return self._models
         if command in ("/load", "/save"):
             return [(name, "") for name in saved_names(self._context.chats_dir)]
         return []
+
+    @cached_property
+    def _models(self) -> list[tuple[str, str]]:
+        """The models that are here; looked for once, since other programs' folders may be large."""
+        from subbyte.runtime.store.resolve import available, installed
+
+        return [(m.name, m.place) for m in installed()] + [(m.name, "to download") for m in available()]
 
 
 class _SafeHistory(FileHistory):

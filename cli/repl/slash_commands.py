@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from subbyte.cli.repl.answer import answer
 from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.repl.models import switch_model
 from subbyte.cli.repl.presets import apply_preset, list_presets
 from subbyte.cli.repl.saved_chats import load, save
 from subbyte.cli.repl.settings import BY_NAME, ON_OFF, RANDOM, SETTINGS, changed, default
@@ -158,6 +159,7 @@ COMMANDS = {
     "/system": Command("/system [TEXT]", 'show or change the system prompt; "" removes it', _system, True),
     "/think": Command("/think [on|off|show]", "switch reasoning on or off; show the last reasoning", _think),
     "/preset": Command("/preset [NAME]", "list or apply the vendor's sampling presets", _preset),
+    "/model": Command("/model [NAME]", "go on with another model, or list those at hand", switch_model),
     "/show": Command("/show", "show model, context and settings", _show),
     "/regen": Command("/regen", "answer the last message again", _regen),
     "/continue": Command("/continue", "go on with an answer that was cut or stopped", _continue),

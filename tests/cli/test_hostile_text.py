@@ -50,6 +50,7 @@ LINES = {
     "batch": [("batch", REFUSED, TEXT), ("batch", MODEL, TEXT), ("batch", MODEL, TEXT, "--resume", f"{RECIPE}.toml")],
     "pull": [("pull", MODEL), ("pull", ESCAPES)],
     "ls": [("ls",)],
+    "doctor": [("doctor",)],
 }  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def test_no_control_characters(
     outputs = [("-o", output) for output in formats[0]] if formats else [()]
     for line in LINES[command]:
         for output in outputs:
-            code, out, err = command_line(*line, *(["-v"] if command != "ls" else []), *output)
+            code, out, err = command_line(*line, "-v", *output)
             assert code in (0, 1, 2, 3, 4, 5), line
             for shown in (out, err):
                 assert not CONTROLS.search(shown), (line, output, shown)

@@ -37,6 +37,11 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
 
     @property
+    def screen(self) -> pyte.Screen:
+        """The screen as pyte has it, with colours."""
+        return self._screen
+
+    @property
     def lines(self) -> list[str]:
         return [line.rstrip() for line in self._screen.display]
 
