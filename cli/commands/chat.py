@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.repl.models import ModelSwitch, describe_model, short_name
+from subbyte.cli.repl.model_switch import ModelSwitch
+from subbyte.cli.repl.models import describe_model, short_name
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.settings import sampling_from, sampling_options

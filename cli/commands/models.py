@@ -90,5 +90,5 @@ def _kind(model: dict[str, Any]) -> str:
 
 
 def _mix(types: Iterable[tuple[str, float]] | None) -> str:
-    """The block types with their share of the bytes: `Q4_K 71 %, Q6_K 29 %`."""
-    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in types or ())
+    """The block types with their share of the bytes, from half a percent on: `Q4_K 71 %, Q6_K 29 %`."""
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in types or () if share >= 0.005)

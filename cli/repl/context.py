@@ -12,7 +12,7 @@ from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.models import ModelSwitch
+    from subbyte.cli.repl.model_switch import ModelSwitch
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
 

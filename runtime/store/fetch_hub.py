@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime.store.file_names import models, pick, quant_tag
-from subbyte.runtime.store.hub import DEFAULT_QUANTS
+from subbyte.runtime.store.file_names import DEFAULT_QUANTS, models, pick, quant_tag
 from subbyte.runtime.text import did_you_mean
 from subbyte.runtime.types import Progress
 

@@ -8,6 +8,9 @@ _SPLIT = re.compile(r"-([0-9]{5})-of-(?!00000)([0-9]{5})$")
 _QUANT = r"(?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|NVFP4\w*|BF16|F16|F32)"
 _TAG = re.compile(rf"(?<![A-Z0-9])(?:UD-)?{_QUANT}(?:-{_QUANT})*(?![A-Z0-9])", re.IGNORECASE)
 
+DEFAULT_QUANTS = ("Q4_K_M", "Q8_0")
+"""What llama.cpp takes of a repository when no quantization is named; then the first file."""
+
 
 def quant_tag(name: str) -> str | None:
     """The quantization that a file's name tells, else its folder's, upper case: "Q4_K_M", "UD-IQ2_M", "BF16-Q8_0"."""

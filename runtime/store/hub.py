@@ -9,7 +9,7 @@ from pathlib import Path
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime.files import read_regular
-from subbyte.runtime.store.file_names import complete, parts, pick, quant_tag
+from subbyte.runtime.store.file_names import DEFAULT_QUANTS, complete, parts, pick, quant_tag
 from subbyte.runtime.store.found import Installed
 from subbyte.runtime.text import printable
 from subbyte.runtime.types import Progress
@@ -19,8 +19,6 @@ _NAME = re.compile(r"(?:hf:)?(?P<user>[\w.-]+)/(?P<repo>[\w.-]+)(?::(?P<quant>[\
 _log = logging.getLogger(__name__)
 
 PREFIX = "hf:"
-DEFAULT_QUANTS = ("Q4_K_M", "Q8_0")
-"""What llama.cpp takes of a repository when no quantization is named; then the first file."""
 
 
 def resolve_hub(name: str, on_progress: Progress | None = None, offline: bool = False) -> Path:

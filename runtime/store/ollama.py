@@ -54,9 +54,8 @@ def resolve_ollama(name: str) -> Path:
     if wanted in known:
         return known[wanted]
     where = ", ".join(printable(str(store)) for store in stores()) or "~/.ollama/models (which is not there)"
-    raise ModelNotFound(
-        f"Ollama has no {wanted!r:.100}{did_you_mean(name.removeprefix(PREFIX), known)} in {where}; `subbyte ls` shows what it has"
-    )
+    meant = did_you_mean(name.removeprefix(PREFIX), known)
+    raise ModelNotFound(f"Ollama has no {wanted!r:.100}{meant} in {where}; `subbyte ls` shows what it has")
 
 
 def _is_folder(folder: Path) -> bool:

@@ -685,7 +685,7 @@ def test_ls(subbyte, tmp_path):
         "name size fits kind bits weights architecture where block types file",
         f"smollm2 98.4 MB yes chat 5.74 135M llama subbyte Q4_1 71 %, Q8_0 29 % {tmp_path}/smollm2.gguf",
         f"hf:u/r 7 B yes not run here 7 rwkv Hugging Face {tmp_path}/r.gguf",
-        f"ollama:x:1b 1000.0 GB no damaged Ollama {tmp_path}/x",
+        f"ollama:x:1b 1.0 TB no damaged Ollama {tmp_path}/x",
         "gemma3-270m 238.2 MB base subbyte pull gemma3-270m",
     ]
     facts = json.loads(subbyte("ls", "-o", "json")[1])

@@ -9,7 +9,8 @@ from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.models import ModelSwitch, short_name
+from subbyte.cli.repl.model_switch import ModelSwitch
+from subbyte.cli.repl.models import short_name
 from subbyte.cli.repl.slash_commands import run
 
 
