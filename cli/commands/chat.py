@@ -76,13 +76,16 @@ def chat(
 
     Reasoning goes to stderr then: as text if stdout is a terminal or with -v, else as a line with its token count.
     """
-    from subbyte.runtime.store.resolve import recommended
     from subbyte.runtime.template import helper as template_helper
 
-    template_helper.start()  # it gets ready while the model is loaded
+    template_helper.start()  # it gets ready while modules are imported, the slowest first, and the model is loaded
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive:
+        import subbyte.cli.repl.prompt  # noqa: F401
+    from subbyte.runtime.store.resolve import recommended
+
     best = recommended(model)
     chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and output != "text":
         raise click.UsageError(f"-o {output} answers one question from a pipe; the interactive chat is text")
     template = None if template_file is None else read_text(template_file)

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pyte
@@ -22,16 +23,18 @@ from terminals import Terminal
 
 from subbyte.cli.repl.slash_commands import COMMANDS
 
-COLUMNS, ROWS = 92, 46
+COLUMNS, ROWS = 92, 60
 MODEL = "smollm2"
 STEPS = (
     "What is the capital of France?",
-    "And of Italy? One sentence.",
+    "And of Italy?",
     "/probs",
     "/undo",
-    "Name three fruits as a list.",
-    "/fork",
-    "/set temp=0.7",
+    "Write one sentence about the sea.",
+    "/alt 2",
+    "/set temp 0.7",
+    "/regen",
+    "/sessions",
     "/model",
     "/stats",
 )
@@ -114,11 +117,13 @@ def record(folder: Path) -> tuple[Recording, pyte.Screen]:
 def svg(screen: pyte.Screen) -> str:
     """The screen as a picture that needs nothing from elsewhere."""
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), color_system="truecolor")
-    last = max(row for row, line in enumerate(screen.display) if line.strip())
-    for row in range(last + 1):
+    filled = [row for row, line in enumerate(screen.display) if line.strip()]
+    for row in [*range(filled[-2] + 2), filled[-1]]:  # no empty ground between the prompt and the bottom line
         line = Text(no_wrap=True)
-        for column in range(COLUMNS):
-            line.append(screen.buffer[row][column].data, _style(screen.buffer[row][column]))
+        chars = [screen.buffer[row][column] for column in range(COLUMNS)]
+        for style, run in groupby(chars, _style):
+            line.append("".join(char.data for char in run), style)
+        line.rstrip()
         console.print(line)
     return console.export_svg(title=f"subbyte chat {MODEL}", code_format=THEME, unique_id="chat")
 
