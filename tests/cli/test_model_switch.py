@@ -1,10 +1,12 @@
 """/model in the chat: another model goes on with the conversation."""
 
 import io
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from terminals import CTRL_D, Terminal
 from tiny_models import write_model
 
 import subbyte as sb
@@ -105,3 +107,30 @@ def test_short_names() -> None:
     assert [short_name(name) for name in ("smollm2", "/a/b.c-Q4.gguf", "hf:u/Qwen2.5-GGUF:Q4_0", "ollama:x:1b")] == [
         "smollm2", "b.c-Q4", "Qwen2.5-GGUF:Q4_0", "ollama:x:1b",
     ]  # fmt: skip
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("columns", "rows", "kind"), [(80, 24, "xterm"), (40, 12, "xterm"), (200, 50, "xterm"), (80, 24, "dumb")]
+)
+def test_at_a_terminal(tmp_path: Path, terminal: Callable[..., Terminal], columns: int, rows: int, kind: str) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    write_model(folder / "one.gguf", strings={"tokenizer.chat_template": "{{ messages[-1].content }}"})
+    write_model(folder / "two.gguf", "qwen2", strings={"tokenizer.chat_template": "{{ messages[-1].content }}"})
+    env = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "SUBBYTE_CACHE": str(tmp_path), "TERM": kind}
+    command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()"]
+    screen = terminal(
+        [*command, "chat", "llama.cpp:one", "-c", "64", "-n", "2"], columns=columns, rows=rows,
+        LLAMA_CACHE=str(folder), **env,
+    )  # fmt: skip
+    screen.see(">>>")
+    for typed, shown in (
+        ("hello", "/continue"), ("/model", "/model llama.cpp:two"), ("/model llama.cpp:two", "messages"),
+        ("/model llama.cpp:three", "llama.cpp has no 'three'"), ("again", "again"),
+    ):  # fmt: skip
+        screen.keys(f"{typed}\r")
+        screen.wait(lambda shown=shown: shown in "".join("".join(screen.lines).splitlines()), shown)
+    screen.see("/continue")
+    screen.keys(CTRL_D)
+    assert screen.end() == 0
