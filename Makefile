@@ -6,6 +6,7 @@
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make test-clients  clients' packages and programs of others on this library, fetched into .venv; else these tests are skipped.
 #                 CLIENT_TABLE=write: the table in docs/serving.md by the tests that pass
+# make test-cluster  Ray and Dask on this machine, fetched into .venv (400 MB); else these tests are skipped
 # make fuzz       under address and undefined-behaviour sanitizers: what broke a parser once, and fuzzing of each parser
 #                 for SECONDS=20 (TARGETS=text: of one; SANITIZED=tests/kernels: other tests before it; ISAS=: all instruction sets)
 # make races      the scheduler with many clients, on C code with ThreadSanitizer
@@ -28,7 +29,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCES := $(shell find cli kernels models runtime -name '*.py' -o -name '*.py[xi]' -o -name '*.pxi' -o -name '*.[ch]' -o -name '*.def*' \
 	-o -name 'meson.build') __init__.py __init__.pyi errors.py meson.build meson.options pyproject.toml
 
-.PHONY: chat test test-fast test-slow test-clients models reference fuzz races check dev clean
+.PHONY: chat test test-fast test-slow test-clients test-cluster models reference fuzz races check dev clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -61,6 +62,10 @@ reference: .venv/testable .venv/tools .venv/reference
 
 test-clients: .venv/testable .venv/tools .venv/clients
 	@$(PYTEST) tests/clients --client-table $(CLIENT_TABLE)
+
+# One after another: each starts a cluster of its own.
+test-cluster: .venv/testable .venv/tools .venv/cluster
+	@$(BIN)/python -m pytest tests/cluster
 
 # Python has no sanitizers in it, so gcc's are loaded before it. Left out are tests of what can't live with them: ThreadSanitizer,
 # and processes with little memory. Without atheris the rest is done all the same.
@@ -116,6 +121,11 @@ clean:
 .venv/clients: .venv/env pyproject.toml
 	@echo "Installing clients and programs that run on subbyte ..." >&2
 	@. .venv/env; $(PIP) install --group clients >&2 </dev/null
+	@touch $@
+
+.venv/cluster: .venv/env pyproject.toml
+	@echo "Installing Ray and Dask ..." >&2
+	@. .venv/env; $(PIP) install --group cluster >&2 </dev/null
 	@touch $@
 
 .venv/fuzz/tools: .venv/env pyproject.toml

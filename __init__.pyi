@@ -42,6 +42,9 @@ from subbyte.runtime.compare.compare import (
 )
 from subbyte.runtime.compare.layers import LayerError as LayerError
 from subbyte.runtime.compare.result import CompareRun as CompareRun
+from subbyte.runtime.distributed.answer_rows import ChatRows as ChatRows, GenerateRows as GenerateRows
+from subbyte.runtime.distributed.on_ray import RayWorkers as RayWorkers
+from subbyte.runtime.distributed.score_rows import EmbedRows as EmbedRows, ScoreRows as ScoreRows
 from subbyte.runtime.evaluation.divergence import Divergence as Divergence, Estimate as Estimate
 from subbyte.runtime.evaluation.options import EvalOptions as EvalOptions
 from subbyte.runtime.evaluation.perplexity import (

@@ -122,6 +122,12 @@ special_option = click.option(
 chunks_option = click.option(
     "--chunks", type=click.IntRange(1), metavar="N", help="Only the first N chunks; default: the whole text."
 )
+ray_option = click.option(
+    "--ray", "ray", is_flag=False, flag_value="", metavar="[ADDRESS]",
+    help="Compute chunks by workers on a Ray cluster, to the same figures. ADDRESS: auto, or HOST:PORT of its head; "
+    "without one, Ray is started on this machine, for its own cores. Give it as --ray=ADDRESS, or behind all MODELs. "
+    "-t is then the CPUs of each worker; default: those of the smallest machine. Needs the extra `ray`.",
+)  # fmt: skip
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import click
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
-from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
@@ -49,6 +49,7 @@ P = TypeVar("P")
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
+@options.ray_option
 @options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.override_kv_option
@@ -58,8 +59,8 @@ P = TypeVar("P")
 def compare(
     ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int | None,
     chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", resume: Path | None,
-    activations: "Activations", cache_type: "CacheType", threads: int | None, overwrite: bool,
-    output: options.Output, verbose: bool,
+    activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
+    overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how far quantized models diverge from a base model.
 
@@ -76,19 +77,23 @@ def compare(
         reference = _open_base(base, files, threads, verbose)
         stack.callback(reference.close)
         others = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
+        workers = stack.enter_context(open_workers(ray, threads, verbose=verbose))
         from subbyte.runtime.compare.attribution import AttributionMeasurement
         from subbyte.runtime.compare.compare import CompareMeasurement
         from subbyte.runtime.evaluation.options import EvalOptions
 
         evaluation = EvalOptions(n_ctx, chunks, cache_type, activations)
         comparison = CompareMeasurement(
-            reference, others, texts, evaluation, layers=layers, save_base=save_base, overwrite=overwrite, resume=resume
-        )
+            reference, others, texts, evaluation, layers=layers, save_base=save_base, overwrite=overwrite,
+            resume=resume, workers=workers,
+        )  # fmt: skip
         attributions = []
         if by is not None:
             for i, model in enumerate(others, 1):
                 file = resume and resume.with_name(f"{resume.name}.blame-{i}")
-                measurement = AttributionMeasurement(reference, model, texts, evaluation, by, resume=file)
+                measurement = AttributionMeasurement(
+                    reference, model, texts, evaluation, by, resume=file, workers=workers
+                )
                 attributions.append((measurement, options.continuation(ctx, file)))
         go_on = options.continuation(ctx, resume) if save_base is None else ""
         done, results = _run(comparison, lambda p: (_kld(p), p.index, p.total), go_on), []

@@ -11,7 +11,7 @@ import click
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
-from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.perplexity_progress import PerplexityProgress
 from subbyte.cli.terminal.tables import print_table
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
+@options.ray_option
 @options.output_option("text", "json", "csv", "md")
 @options.override_kv_option
 @options.verbose_option
@@ -54,8 +55,8 @@ if TYPE_CHECKING:
 def perplexity(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int, chunks: int | None, special: bool,
     stride: int | None, until_decided: bool, resume: Path | None, plot: bool, compat: str | None,
-    activations: "Activations", cache_type: "CacheType", threads: int | None, output: options.Output,
-    verbose: bool,
+    activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
+    output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure the perplexity of models on a text.
 
@@ -74,11 +75,12 @@ def perplexity(
     texts = [read_bytes(file, MAX_CORPUS) for file in files]
     with ExitStack() as stack:
         loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
+        workers = stack.enter_context(open_workers(ray, threads, verbose=verbose))
         progress = stack.enter_context(PerplexityProgress(values=output == "text", plot=picture))
         stack.enter_context(options.usage_errors())
         measurement = PerplexityMeasurement(
             loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations, special), stride=stride,
-            compat=compat is not None, until_decided=until_decided, resume=resume,
+            compat=compat is not None, until_decided=until_decided, resume=resume, workers=workers,
         )  # fmt: skip
         done = run_measurement(measurement, progress.update, options.continuation(ctx, resume))
         run = measurement.result()

@@ -10,7 +10,7 @@ import click
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
-from subbyte.cli.terminal.loading import open_model
+from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
@@ -43,6 +43,7 @@ COUNT = click.IntRange(1)
 @options.activations_option("int8x2")
 @options.cache_type_option
 @options.threads_option()
+@options.ray_option
 @options.output_option("text", "json", "csv", "md")
 @options.override_kv_option
 @options.verbose_option
@@ -51,7 +52,8 @@ COUNT = click.IntRange(1)
 def report(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], base: str | None, against: str | None,
     n_ctx: int, chunks: int | None, prompt: int, generate: int, repeats: int, resume: Path | None,
-    activations: "Activations", cache_type: "CacheType", threads: int | None, output: options.Output, verbose: bool,
+    activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
+    output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure the table of a model card.
 
@@ -73,9 +75,10 @@ def report(
         texts = [read_bytes(file, MAX_CORPUS) for file in files]
         loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
         reference = None if base is None else stack.enter_context(open_model(base, threads, verbose=verbose))
+        workers = stack.enter_context(open_workers(ray, threads, verbose=verbose))
         measurement = ReportMeasurement(
             loaded, texts, EvalOptions(n_ctx, chunks, cache_type, activations), base=reference, against=against,
-            prompt=prompt, generate=generate, repeats=repeats, resume=resume,
+            prompt=prompt, generate=generate, repeats=repeats, resume=resume, workers=workers,
         )  # fmt: skip
         stack.enter_context(measurement)
         bar = stack.enter_context(ProgressBar())

@@ -16,6 +16,7 @@ from subbyte.runtime.text import one_line
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from subbyte.runtime.distributed.on_ray import RayWorkers
     from subbyte.runtime.model import Draft, Model
 
 
@@ -38,6 +39,19 @@ def open_draft(draft: str, threads: int | None = None, *, verbose: bool = False)
     else:
         with open_model(draft, threads, verbose=verbose) as model:
             yield model
+
+
+@contextmanager
+def open_workers(ray: str | None, threads: int | None, *, verbose: bool = False) -> "Iterator[RayWorkers | None]":
+    """What --ray names, as measurements take it, connected within; None without that option."""
+    if ray is None:
+        yield None
+        return
+    from subbyte.runtime.distributed.on_ray import RayWorkers
+
+    with RayWorkers(ray or None, threads=threads, verbose=verbose) as workers:
+        note(f"{workers.n_workers} workers of {workers.threads} CPUs", verbose=verbose)
+        yield workers
 
 
 def find_model(name: str, *, verbose: bool = False) -> Path:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import get_args
@@ -29,11 +29,13 @@ from subbyte.runtime.compare.base_file import BaseFile
 from subbyte.runtime.compare.base_hidden import BaseHidden
 from subbyte.runtime.compare.groups import By, Group, differing_groups, make_group
 from subbyte.runtime.compare.lockstep import batches, row_blocks
-from subbyte.runtime.evaluation.checkpoint import Checkpoint, conditions_of
+from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of
 from subbyte.runtime.evaluation.corpus import Chunk
 from subbyte.runtime.evaluation.divergence import Estimate
+from subbyte.runtime.evaluation.forward import layer_starts
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, mean_error
+from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.measurement import Measurement
 from subbyte.runtime.types import Activations, CacheType, Texts
@@ -54,6 +56,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
     """The sensitivity to each group of tensors, a group over a chunk at a time; arguments and errors as for `blame`.
 
     Its result has the chunks that are done for all groups; before one is, the groups that are done over the first one.
+    workers: compute the groups elsewhere, to the same figures; see `RayWorkers`.
     """
 
     unit = "group evaluations"
@@ -67,6 +70,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
         by: By,
         *,
         resume: str | os.PathLike[str] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         arguments.choice("by", by, get_args(By))
         arguments.instance("options", options, EvalOptions)
@@ -80,6 +84,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
             check_same_shape(base, [model])
             self._opened = stack.pop_all()
         self._base, self._model, self._options, self._by = base, model, options, by
+        self._text, self._workers = text, checked_workers(workers)
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._groups = differing_groups(base, model, by)
         if self._groups:
@@ -89,35 +94,58 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
         self._seconds = 0.0
         self._checkpoint = None
         if resume is not None:
-            conditions = conditions_of({"base": base, "model": model}, self._corpus, options, by=by)
             shape = self._corpus.chunks[0].targets.shape
-            self._checkpoint = Checkpoint(resume, "blame", conditions, [shape], self.n_total, lambda _: True)
+            self._checkpoint = Checkpoint(resume, "blame", self.conditions(), [shape], self.n_total, lambda _: True)
             for i, (kld,) in enumerate(self._checkpoint.records):
                 self._kld[i % len(self._groups)].append(kld)
 
     def __iter__(self) -> Iterator[AttributionProgress]:
-        start, done = time.perf_counter(), 0
+        start, n_groups = time.perf_counter(), len(self._groups)
+        n_layer = len(layer_starts(self._base.plan.operations)) - 1
+        work = [n_layer - (group.start or 0) + 1 for group in self._groups]
+        units = range(self.n_done, self.n_total)  # those before them are in a checkpoint
+        done = sum(work[unit % n_groups] for unit in range(units.start))
+        figures = self._compute(units)
+        for unit in units:
+            group = unit % n_groups
+            yield AttributionProgress(self._groups[group].name, done, sum(work) * len(self._corpus.chunks))
+            record = next(figures)
+            if self._checkpoint is not None:
+                self._checkpoint.add(record)
+            self._kld[group].extend(record)
+            done += work[group]
+            self._seconds = time.perf_counter() - start
+
+    def conditions(self) -> Mapping[str, object]:
+        """What another run must share for its figures to be those of this one."""
+        return conditions_of({"base": self._base, "model": self._model}, self._corpus, self._options, by=self._by)
+
+    def figures(self, units: range) -> Iterator[list[Floats]]:
+        """KL(base || base with a group), nats, float64 [scored tokens], computed here for each of these units.
+
+        Unit i * n_groups + g is group g over chunk i. Groups are in the order of their first layers, so that the base
+        runs on from one to the next.
+        """
         forward = self._options.forward(self._base, self._corpus.n_ctx)
-        work = [forward.n_layer - (group.start or 0) + 1 for group in self._groups]
-        for i, chunk in enumerate(self._corpus.chunks if self._groups else ()):
-            if len(self._kld[-1]) > i:  # in a checkpoint
-                done += sum(work)
-                continue
-            base, behind = BaseHidden(forward, chunk, self._n_vocab), 0
-            for group, layers, of_chunks in zip(self._groups, work, self._kld, strict=True):
-                if len(of_chunks) > i:
-                    done += layers
-                    continue
-                yield AttributionProgress(group.name, done, sum(work) * len(self._corpus.chunks))
-                for layer in range(behind, group.start or 0):
-                    base.run(layer)
-                behind = group.start or 0
-                kld = self._divergence(group, base, chunk)
-                if self._checkpoint is not None:
-                    self._checkpoint.add([kld])
-                of_chunks.append(kld)
-                done += layers
-                self._seconds = time.perf_counter() - start
+        base, at, behind = None, -1, 0
+        for unit in units:
+            i, group = unit // len(self._groups), self._groups[unit % len(self._groups)]
+            chunk = self._corpus.chunks[i]
+            if base is None or i != at:
+                base, at, behind = BaseHidden(forward, chunk, self._n_vocab), i, 0
+            for layer in range(behind, group.start or 0):
+                base.run(layer)
+            behind = group.start or 0
+            yield [self._divergence(group, base, chunk)]
+
+    def _compute(self, units: range) -> Iterator[Figures]:
+        if self._workers is None:
+            return self.figures(units)
+        given = {
+            "base": ModelFile.of(self._base), "model": ModelFile.of(self._model), "options": self._options,
+            "by": self._by,
+        }  # fmt: skip
+        return self._workers.figures(Work(AttributionMeasurement, given, self.conditions()), self._text, units)
 
     def close(self) -> None:
         self._opened.close()
@@ -179,6 +207,7 @@ def blame(
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
     resume: str | os.PathLike[str] | None = None,
+    workers: Workers | None = None,
     on_progress: Callable[[AttributionProgress], None] | None = None,
 ) -> Attribution:
     """What each group of a model's tensors costs in divergence from its base, and what it saves.
@@ -190,7 +219,7 @@ def blame(
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     arguments.callback("on_progress", on_progress)
-    with AttributionMeasurement(base, model, text, options, by, resume=resume) as measurement:
+    with AttributionMeasurement(base, model, text, options, by, resume=resume, workers=workers) as measurement:
         return measurement.run(on_progress)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from subbyte.kernels import Comparison
 from subbyte.runtime import arguments
 from subbyte.runtime.compare.alignment import align, as_base, base_model, check_same_shape
 from subbyte.runtime.compare.base_file import BASE_FILE, BaseFile, write_base
+from subbyte.runtime.compare.chunk_figures import ChunkFigures, joined
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
 from subbyte.runtime.compare.result import CompareRun
@@ -26,6 +26,7 @@ from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
+from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.files import check_place
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.loading import Models, as_models
@@ -43,15 +44,11 @@ class CompareProgress:
     seconds: float
 
 
-class _ChunkFigures(NamedTuple):
-    """Of one chunk: each model's figures, and the sums of their layers' errors."""
-
-    per_token: list[TokenFigures]
-    layer_sums: Floats | None
-
-
 class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
-    """A comparison of models with a base, a chunk at a time; arguments and errors are those of `compare`."""
+    """A comparison of models with a base, a chunk at a time; arguments and errors are those of `compare`.
+
+    workers: compute the chunks elsewhere, to the same figures; see `RayWorkers`.
+    """
 
     def __init__(
         self,
@@ -64,6 +61,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         save_base: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         resume: str | os.PathLike[str] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         arguments.instance("options", options, EvalOptions)
         arguments.flag("layers", layers)
@@ -73,6 +71,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         resume = arguments.optional_path("resume", resume)
         if resume is not None and save_base is not None:
             raise ValueError("a base file needs all chunks of one run; give save_base or resume, not both")
+        if workers is not None and save_base is not None:
+            raise ValueError("workers send figures, no logits, which a base file holds; give save_base or workers")
         if text is not None:
             text = arguments.raw_texts("text", text)
         with ExitStack() as stack:
@@ -86,12 +86,13 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
                 check_same_shape(base_model(base), models)
             self._opened = stack.pop_all()
         self._base, self._models, self._options = base, models, options
+        self._text, self._workers = text, checked_workers(workers)
         self._corpus, self._n_vocab = alignment.corpus, alignment.n_vocab
         self._layers, self._save_base, self._overwrite = layers, save_base, overwrite
         against = [] if isinstance(base, BaseFile) else [base.gguf]
         self._same = first_of_same([*(model.gguf for model in models), *against])
         self._seconds = 0.0
-        self._chunks: list[_ChunkFigures] = []  # those that are done
+        self._chunks: list[ChunkFigures] = []  # those that are done
         self._checkpoint = None if resume is None else self._open_checkpoint(resume)
 
     def __iter__(self) -> Iterator[CompareProgress]:
@@ -104,21 +105,48 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
                 kld.add(of_model.kld)
             yield CompareProgress(self.n_done, self.n_total, tuple(kld.mean for kld in so_far), self._seconds)
 
-    def _measure_all(self) -> Iterator[_ChunkFigures]:
-        resumed = self._checkpoint.records if self._checkpoint is not None else []
-        yield from map(self._of_record, resumed)
+    def conditions(self) -> Mapping[str, object]:
+        """What another run must share for its chunks to be those of this one."""
+        roles = {f"model {i}": model for i, model in enumerate(self._models, 1)}
+        base: dict[str, object] = {}
+        if isinstance(self._base, BaseFile):
+            base["base"] = file_facts(self._base.path, self._base.path.stat().st_size, self._base.digest())
+        else:
+            roles = {"base": self._base, **roles}
+        return {**conditions_of(roles, self._corpus, self._options, layers=self._layers), **base}
+
+    def figures(self, units: range) -> Iterator[list[Floats]]:
+        """For each of these chunks, computed here: each model's loss, the base's, KL divergence and whether the
+        likeliest tokens agree, float64 [n]; then the sums of layers' errors, if they are asked for.
+        """
         with ExitStack() as stack:
             evaluated = self._models if isinstance(self._base, BaseFile) else [self._base, *self._models]
             forwards = [self._options.forward(model, self._corpus.n_ctx) for model in evaluated]
             base = self._open_base(forwards[0], stack)
-            for i, chunk in enumerate(self._corpus.chunks[len(resumed) :], len(resumed)):
-                figures = self._measure(i, chunk, base, forwards)
+            for i in units:
+                figures = self._measure(i, self._corpus.chunks[i], base, forwards)
                 check_losses(self._base.path, figures.per_token[0].loss_base)
                 for model, of_model in zip(self._models, figures.per_token, strict=True):
                     check_losses(model.path, of_model.loss)
-                if self._checkpoint is not None:
-                    self._checkpoint.add(_to_record(figures))
-                yield figures
+                yield figures.to_record()
+
+    def _measure_all(self) -> Iterator[ChunkFigures]:
+        """Of each chunk the figures, whether from the checkpoint, computed here, or by workers."""
+        resumed = self._checkpoint.records if self._checkpoint is not None else []
+        yield from map(self._of_record, resumed)
+        for record in self._compute(range(len(resumed), self.n_total)):
+            if self._checkpoint is not None:
+                self._checkpoint.add(record)
+            yield self._of_record(record)
+
+    def _compute(self, units: range) -> Iterator[Figures]:
+        if self._workers is None:
+            return self.figures(units)
+        given = {
+            "base": self._base.path.absolute() if isinstance(self._base, BaseFile) else ModelFile.of(self._base),
+            "models": list(map(ModelFile.of, self._models)), "options": self._options, "layers": self._layers,
+        }  # fmt: skip
+        return self._workers.figures(Work(CompareMeasurement, given, self.conditions()), self._text, units)
 
     def close(self) -> None:
         self._opened.close()
@@ -171,29 +199,17 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
 
     def _per_token(self) -> tuple[TokenFigures, ...]:
         """Of each model all chunks so far."""
-        return tuple(map(_joined, zip(*(chunk.per_token for chunk in self._chunks), strict=True)))
+        return tuple(map(joined, zip(*(chunk.per_token for chunk in self._chunks), strict=True)))
 
     def _open_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
-        roles = {f"model {i}": model for i, model in enumerate(self._models, 1)}
-        base: dict[str, object] = {}
-        if isinstance(self._base, BaseFile):
-            base["base"] = file_facts(self._base.path, self._base.path.stat().st_size, self._base.digest())
-        else:
-            roles = {"base": self._base, **roles}
         shapes = [self._corpus.chunks[0].targets.shape] * (4 * len(self._models))
         if self._layers:
             n_layer = len(layer_starts(base_model(self._base).plan.operations)) - 1
             shapes.append((len(self._models), 1 + n_layer, 2))
-        conditions = conditions_of(roles, self._corpus, self._options, layers=self._layers)
-        return Checkpoint(path, "compare", {**conditions, **base}, shapes, self.n_total, self._is_sound)
+        return Checkpoint(path, "compare", self.conditions(), shapes, self.n_total, self._is_sound)
 
-    def _of_record(self, figures: Figures) -> _ChunkFigures:
-        n = 4 * len(self._models)
-        per_token = [
-            TokenFigures(loss[None], loss_base[None], kld[None], same_top[None] != 0)
-            for loss, loss_base, kld, same_top in (figures[i : i + 4] for i in range(0, n, 4))
-        ]
-        return _ChunkFigures(per_token, figures[n] if self._layers else None)
+    def _of_record(self, figures: Figures) -> ChunkFigures:
+        return ChunkFigures.of_record(figures, len(self._models))
 
     def _is_sound(self, figures: Figures) -> bool:
         per_token = self._of_record(figures).per_token
@@ -209,7 +225,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         save = stack.enter_context(write_base(self._save_base, windows, self._n_vocab, overwrite=self._overwrite))
         return ModelBase(self._base, forward, save)
 
-    def _measure(self, index: int, chunk: Chunk, base: Base, forwards: Sequence[Forward]) -> _ChunkFigures:
+    def _measure(self, index: int, chunk: Chunk, base: Base, forwards: Sequence[Forward]) -> ChunkFigures:
         models = forwards[-len(self._models) :]
         comparisons: list[list[Comparison]] = [[] for _ in models]
         layer_sums = None
@@ -224,7 +240,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
                 against = base.against(index, block)
                 for of_model, forward in zip(comparisons, models, strict=True):
                     of_model.append(against(forward.logits(block.rows)))
-        return _ChunkFigures([_token_figures(of_model) for of_model in comparisons], layer_sums)
+        return ChunkFigures.of(comparisons, layer_sums)
 
 
 def compare(
@@ -240,6 +256,7 @@ def compare(
     save_base: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: str | os.PathLike[str] | None = None,
+    workers: Workers | None = None,
     on_chunk: Callable[[CompareProgress], None] | None = None,
 ) -> CompareRun:
     """How models' predictions of a text, or of several texts, differ from a base's: KL divergence and company.
@@ -251,32 +268,15 @@ def compare(
     activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
     to write a base file, 2 bytes a token of the vocabulary for each scored one; overwrite: also over an older one, else
     FileExists is raised. resume: a file that takes the figures of each chunk; if it is there, the run goes on from it.
-    on_chunk is called after each chunk; `CompareMeasurement` keeps the chunks of a run that is ended early. Memory does
-    not depend on n_ctx * n_vocab. Raises ValueError for models that can't be compared, for a text shorter than two
-    chunks, for numbers that leave nothing to score, and for resume with save_base; NumericError and SubbyteError as
-    `perplexity` does.
+    workers: compute the chunks elsewhere (`RayWorkers`). on_chunk is called after each chunk; `CompareMeasurement`
+    keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError for
+    models that can't be compared, for a text shorter than two chunks, for numbers that leave nothing to score, and for
+    save_base with resume or workers; NumericError and SubbyteError as `perplexity` does.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     arguments.callback("on_chunk", on_chunk)
     with CompareMeasurement(
-        base, models, text, options, layers=layers, save_base=save_base, overwrite=overwrite, resume=resume
-    ) as measurement:
+        base, models, text, options, layers=layers, save_base=save_base, overwrite=overwrite, resume=resume,
+        workers=workers,
+    ) as measurement:  # fmt: skip
         return measurement.run(on_chunk)
-
-
-def _token_figures(blocks: Sequence[Comparison]) -> TokenFigures:
-    """Of one chunk."""
-    log_p, log_q, kld, top_p, top_q = (np.concatenate(of_all) for of_all in zip(*blocks, strict=True))
-    return TokenFigures(-log_q[None], -log_p[None], kld[None], (top_p == top_q)[None])
-
-
-def _to_record(chunk: _ChunkFigures) -> list[Floats]:
-    per_token = [
-        array[0].astype(np.float64) for of in chunk.per_token for array in (of.loss, of.loss_base, of.kld, of.same_top)
-    ]
-    return per_token if chunk.layer_sums is None else [*per_token, chunk.layer_sums]
-
-
-def _joined(chunks: Sequence[TokenFigures]) -> TokenFigures:
-    fields = zip(*((of.loss, of.loss_base, of.kld, of.same_top) for of in chunks), strict=True)
-    return TokenFigures(*(np.concatenate(of_all) for of_all in fields))

@@ -127,10 +127,8 @@ class Checkpoint:
             self.refuse(f"is a checkpoint of {quoted(kind)}, {ours['format']!r} is needed")
         if theirs.get("version") != _VERSION:
             self.refuse(f"is a checkpoint of version {_told(theirs.get('version'))}, {_VERSION} is needed")
-        for key in (*ours, *theirs):
-            there, here = theirs.get(key, _MISSING), ours.get(key, _MISSING)
-            if _compared(there) != _compared(here):
-                self.refuse(f"is of another run ({printable(key)} is {_told(there)} there, {_told(here)} here)")
+        if found := difference(theirs, ours, "there", "here"):
+            self.refuse(f"is of another run ({found})")
 
     def _parse(self, line: bytes, number: int) -> list[Floats]:
         try:
@@ -191,6 +189,18 @@ def conditions_of(
             for key, value in sorted(model.gguf.override_kv.items())
         },
     }  # fmt: skip
+
+
+def difference(a: Mapping[str, object], b: Mapping[str, object], of_a: str, of_b: str) -> str | None:
+    """The first condition in which two runs differ, in words; None where figures of one are those of the other.
+
+    of_a, of_b: where each is, as in "n_ctx is 64 there, 48 here".
+    """
+    for key in (*b, *a):
+        left, right = a.get(key, _MISSING), b.get(key, _MISSING)
+        if _compared(left) != _compared(right):
+            return f"{printable(key)} is {_told(left)} {of_a}, {_told(right)} {of_b}"
+    return None
 
 
 def file_facts(path: Path, n_bytes: int, sha256: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import overload
@@ -17,12 +17,13 @@ from typing import overload
 import numpy as np
 
 from subbyte.runtime import arguments
-from subbyte.runtime.evaluation.checkpoint import Checkpoint, conditions_of
+from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of
 from subbyte.runtime.evaluation.corpus import read_corpora
 from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun, estimate, result_of
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean, SequentialTest
+from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.loading import Models, as_models
 from subbyte.runtime.measurement import Measurement
@@ -42,7 +43,10 @@ class ChunkResult:
 
 
 class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
-    """Perplexity of several models, a chunk at a time; arguments and errors are those of `perplexity`."""
+    """Perplexity of several models, a chunk at a time; arguments and errors are those of `perplexity`.
+
+    workers: compute the chunks elsewhere, to the same figures; see `RayWorkers`.
+    """
 
     def __init__(
         self,
@@ -54,12 +58,15 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
         compat: bool = False,
         until_decided: bool = False,
         resume: str | os.PathLike[str] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self._options, self._until_decided = options, arguments.flag("until_decided", until_decided)
         arguments.instance("options", options, EvalOptions)
         arguments.flag("compat", compat)
         resume = arguments.optional_path("resume", resume)
-        text = arguments.raw_texts("text", text)
+        self._text = text = arguments.raw_texts("text", text)
+        self._cut = {"stride": stride, "compat": compat}
+        self._workers = checked_workers(workers)
         self._test = SequentialTest(LEVEL)
         self._checkpoint = None
         with ExitStack() as stack:
@@ -67,9 +74,8 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
             self._same = first_of_same([model.gguf for model in models])
             self._corpora = read_corpora(models, text, options, stride=stride, compat=compat)
             if resume is not None:
-                roles = {f"model {i}": model for i, model in enumerate(models, 1)}
                 self._checkpoint = Checkpoint(
-                    resume, "perplexity", conditions_of(roles, self._corpora[0], options),
+                    resume, "perplexity", self.conditions(),
                     [self._corpora[0].chunks[0].targets.shape] * len(models), self.n_total,
                     lambda losses: all(map(are_losses, losses)),
                 )  # fmt: skip
@@ -109,23 +115,40 @@ class PerplexityMeasurement(Measurement[ChunkResult, PerplexityRun]):
         )
         return PerplexityRun(results, losses, self._test.level, self._same)
 
-    def _measure(self) -> Iterator[list[Floats]]:
-        """For each chunk every model's loss in nats of its target tokens, float64 [n]."""
-        resumed = self._checkpoint.records if self._checkpoint is not None else []
-        yield from resumed
+    def conditions(self) -> Mapping[str, object]:
+        """What another run must share for its chunks to be those of this one."""
+        roles = {f"model {i}": model for i, model in enumerate(self._models, 1)}
+        return conditions_of(roles, self._corpora[0], self._options)
+
+    def figures(self, units: range) -> Iterator[list[Floats]]:
+        """For each of these chunks every model's loss in nats of its target tokens, float64 [n], computed here."""
         options = self._options.session(self._corpora[0].n_ctx)
         with ExitStack() as stack:
             sessions = [stack.enter_context(model.open_session(options)) for model in self._models]
-            for chunks in zip(*(corpus.chunks[len(resumed) :] for corpus in self._corpora), strict=True):
+            for i in units:
                 losses = []
-                for model, session, chunk in zip(self._models, sessions, chunks, strict=True):
+                for model, session, corpus in zip(self._models, sessions, self._corpora, strict=True):
+                    chunk = corpus.chunks[i]
                     session.rewind(0)
                     loss = -session.logprobs(chunk.tokens, chunk.targets, chunk.first).astype(np.float64)
                     check_losses(model.path, loss)
                     losses.append(loss)
-                if self._checkpoint is not None:
-                    self._checkpoint.add(losses)
                 yield losses
+
+    def _measure(self) -> Iterator[list[Floats]]:
+        """Of each chunk what `figures` gives, whether from the checkpoint, computed here, or by workers."""
+        resumed = self._checkpoint.records if self._checkpoint is not None else []
+        yield from resumed
+        for losses in self._compute(range(len(resumed), self.n_total)):
+            if self._checkpoint is not None:
+                self._checkpoint.add(losses)
+            yield list(losses)
+
+    def _compute(self, units: range) -> Iterator[Figures]:
+        if self._workers is None:
+            return self.figures(units)
+        given = {"models": list(map(ModelFile.of, self._models)), "options": self._options, **self._cut}
+        return self._workers.figures(Work(PerplexityMeasurement, given, self.conditions()), self._text, units)
 
     def _is_decided(self) -> bool:
         """Whether every model is better or worse than the first by now, or is the same as that."""
@@ -151,6 +174,7 @@ def perplexity(  # type: ignore[overload-overlap]  # a str is a sequence, too
     special: bool = ...,
     compat: bool = ...,
     resume: str | os.PathLike[str] | None = ...,
+    workers: Workers | None = ...,
     on_chunk: Callable[[ChunkResult], None] | None = ...,
 ) -> PerplexityResult: ...
 @overload
@@ -167,6 +191,7 @@ def perplexity(
     compat: bool = ...,
     until_decided: bool = ...,
     resume: str | os.PathLike[str] | None = ...,
+    workers: Workers | None = ...,
     on_chunk: Callable[[ChunkResult], None] | None = ...,
 ) -> PerplexityRun: ...
 def perplexity(
@@ -182,6 +207,7 @@ def perplexity(
     compat: bool = False,
     until_decided: bool = False,
     resume: str | os.PathLike[str] | None = None,
+    workers: Workers | None = None,
     on_chunk: Callable[[ChunkResult], None] | None = None,
 ) -> PerplexityResult | PerplexityRun:
     """Perplexity of `text`, or of several texts, in chunks of n_ctx tokens; chunks: at most so many in all.
@@ -192,16 +218,17 @@ def perplexity(
     generation compute. special: as in `EvalOptions`. compat: llama.cpp's rules where they differ (corpus.py).
     until_decided: stop when every model is better or worse than the first, or the same to the last byte, or at the end
     of the text; each look has a price, see `SequentialTest`. resume: a file that takes the results of each chunk; if it
-    is there, the run goes on from it. on_chunk is called after each chunk; `PerplexityMeasurement` keeps the chunks of
-    a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError when a text is shorter than
-    two chunks, when n_ctx leaves nothing to score, or when the models tokenize it differently; NumericError for losses
-    that make no perplexity; SubbyteError when the file to resume from is of another run, or no checkpoint, which is
-    then left as it is.
+    is there, the run goes on from it. workers: compute the chunks elsewhere (`RayWorkers`). on_chunk is called after
+    each chunk; `PerplexityMeasurement` keeps the chunks of a run that is ended early. Memory does not depend on n_ctx *
+    n_vocab. Raises ValueError when a text is shorter than two chunks, when n_ctx leaves nothing to score, or when the
+    models tokenize it differently; NumericError for losses that make no perplexity; SubbyteError when the file to
+    resume from is of another run, or no checkpoint, which is then left as it is.
     """
     arguments.callback("on_chunk", on_chunk)
     options = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     with PerplexityMeasurement(
-        model, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume
-    ) as measurement:
+        model, text, options, stride=stride, compat=compat, until_decided=until_decided, resume=resume,
+        workers=workers,
+    ) as measurement:  # fmt: skip
         run = measurement.run(on_chunk)
     return run.results[0] if isinstance(model, Model | str | os.PathLike) else run

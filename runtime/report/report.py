@@ -19,6 +19,7 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.work import Workers
 from subbyte.runtime.inspect.mixture import Mixture, mixture
 from subbyte.runtime.loading import Models, as_model, as_models
 from subbyte.runtime.machine import cpu_name
@@ -164,6 +165,7 @@ class ReportMeasurement(Measurement[Step, Report]):
         generate: int = 64,
         repeats: int = 3,
         resume: str | os.PathLike[str] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         arguments.instance("options", options, EvalOptions)
         text = arguments.raw_texts("text", text)
@@ -181,10 +183,10 @@ class ReportMeasurement(Measurement[Step, Report]):
             self._baselines = _baselines(files, against)
             if self._base is None:
                 self._models = files
-                self._losses = PerplexityMeasurement(files, text, options, resume=resume)
+                self._losses = PerplexityMeasurement(files, text, options, resume=resume, workers=workers)
             else:
                 self._models = [*files, self._base]
-                self._losses = CompareMeasurement(self._base, files, text, options, resume=resume)
+                self._losses = CompareMeasurement(self._base, files, text, options, resume=resume, workers=workers)
             self._opened = stack.pop_all()
         self._sha256: list[dict[str, str]] = []
         self._speeds: list[dict[Kind, Speed]] = [{} for _ in self._models]
@@ -254,14 +256,15 @@ def report(
     generate: int = 64,
     repeats: int = 3,
     resume: str | os.PathLike[str] | None = None,
+    workers: Workers | None = None,
     on_progress: StepProgress | None = None,
 ) -> Report:
     """Measure files of one model: perplexity of text, difference from a standard file, divergence from a base, speed.
 
     models, base: each a `Model`, or as for `load`. against: one of them, with which all others are compared; None for
     the rule of `size_class.baseline_for`. n_ctx, chunks, cache_type, activations: as for `perplexity`. Speed is that of
-    a prompt and of so many generated tokens, `repeats` times each, with "int8" activations as in generation. resume: as
-    for `perplexity`, or with a base for `compare`, whose files these are; speeds are measured anew. on_progress is
+    a prompt and of so many generated tokens, `repeats` times each, with "int8" activations as in generation. resume,
+    workers: as for `perplexity`, or with a base for `compare`; speeds are measured anew, and here. on_progress is
     called with what is done; `ReportMeasurement` keeps what was measured when a report is ended early. Raises what
     `load`, `perplexity` and `compare` raise; ValueError for no models, and for `against` that is none of them.
     """
@@ -269,7 +272,7 @@ def report(
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     with ReportMeasurement(
         models, text, options, base=base, against=against, threads=threads, prompt=prompt, generate=generate,
-        repeats=repeats, resume=resume,
+        repeats=repeats, resume=resume, workers=workers,
     ) as measurement:  # fmt: skip
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
 

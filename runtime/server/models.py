@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from subbyte.runtime.text import quoted
 
 ANY = "*"  # the name of the model that answers to all names that no other has
 MAX_WAIT = 60.0  # seconds that a request waits for models in use to make room for its own
+EMBEDDED_TOKENS = 2048  # of texts that are embedded together
 LEAST_CONTEXT = 4096  # positions of a conversation, if the model was trained for as many
 
 
@@ -42,21 +43,39 @@ class ServedModel:
         """Memory that it may take: its file, and all its conversations."""
         return self.serving.model.gguf.size + self.serving.scheduler.use.max_bytes
 
-    async def embed(self, inputs: Sequence[str | list[int]]) -> tuple[NDArray[np.float32], int]:
-        """Vectors of texts or token ids, and how many tokens there were; for one request at a time."""
+    async def embed(
+        self, inputs: Sequence[str | list[int]], is_wanted: Callable[[], Awaitable[bool]]
+    ) -> tuple[NDArray[np.float32], int]:
+        """Vectors of texts or token ids, and how many tokens there were; for one request at a time.
 
-        def embed() -> tuple[NDArray[np.float32], int]:
-            model = self.serving.model
-            tokens = tokens_of(inputs, model.tokenizer, model.config.n_ctx_train)
-            return model.embed(tokens), sum(map(len, tokens))
-
+        Raises ApiError once they are not wanted any more, which is asked now and then.
+        """
+        model = self.serving.model
         async with self._embedding:
-            return await asyncio.to_thread(embed)
+            tokens = await asyncio.to_thread(tokens_of, inputs, model.tokenizer, model.config.n_ctx_train)
+            found: list[NDArray[np.float32]] = []
+            for group in _groups(tokens):
+                if not await is_wanted():
+                    raise ApiError(503, "nobody waits for these embeddings any more", type="server_error")
+                found.append(await asyncio.to_thread(model.embed, group))
+            return np.concatenate(found), sum(map(len, tokens))
 
     def close(self) -> None:
         """Ends all its answers, and gives its memory back."""
         self.serving.scheduler.close()
         self.serving.model.close()
+
+
+def _groups(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Texts in groups of about EMBEDDED_TOKENS."""
+    group: list[list[int]] = []
+    for tokens in texts:
+        group.append(tokens)
+        if sum(map(len, group)) >= EMBEDDED_TOKENS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 class ModelPool:

@@ -16,9 +16,9 @@ from subbyte.runtime.api.fields import Fields
 from subbyte.runtime.api.serving import Serving
 from subbyte.runtime.api.wire_answer import WireAnswer
 from subbyte.runtime.server.answers import Answer, Answers
+from subbyte.runtime.server.bodies import Bodies
 from subbyte.runtime.server.metrics import Metrics
 from subbyte.runtime.server.models import ModelPool, ServedModel
-from subbyte.runtime.server.responses import read_fields
 from subbyte.runtime.server.settings import ServerSettings
 
 
@@ -53,6 +53,7 @@ class ServerState:
         self.active: dict[int, Active] = {}
         self.ending = False
         self._ids = itertools.count(1)
+        self._bodies = Bodies(settings)
 
     def end(self) -> None:
         """Ends all answers, each within a step, and refuses new requests for any."""
@@ -62,7 +63,7 @@ class ServerState:
 
     async def fields(self, request: Request) -> Fields:
         """The JSON object in a request's body."""
-        return await read_fields(request, self.settings)
+        return await self._bodies.read(request)
 
     @asynccontextmanager
     async def model(self, fields: Fields) -> AsyncIterator[ServedModel]:

@@ -77,7 +77,11 @@ class TextEndpoints:
         """OpenAI's embeddings."""
         fields = await self._state.fields(request)
         asked = read_embedding_request(fields)
+
+        async def is_wanted() -> bool:
+            return not (self._state.ending or await request.is_disconnected())
+
         async with self._state.model(fields) as served:
             asked.check(served.serving.model.config.n_embd)
-            vectors, n_tokens = await served.embed(asked.inputs)
+            vectors, n_tokens = await served.embed(asked.inputs, is_wanted)
         return json_response(asked.answer(served.name, vectors, n_tokens))

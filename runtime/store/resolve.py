@@ -124,6 +124,12 @@ def available() -> list[Available]:
     return [Available(m.name, m.size, m.license, m.base) for m in models]
 
 
+def name_of(path: str | os.PathLike[str]) -> str | None:
+    """The name by which `resolve` finds a cached file of a built-in model or of the hub, here and elsewhere."""
+    real = os.path.realpath(path)
+    return next((model.name for model in installed() if os.path.realpath(model.path) == real), None)
+
+
 def recommended(model: str | os.PathLike[str]) -> Recommended:
     """How a built-in model, by its name or by the path of its file in the cache, chats best; the library's defaults for
     other models."""

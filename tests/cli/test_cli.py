@@ -552,7 +552,7 @@ def test_perplexity(subbyte, runtime, tmp_path):
         "",
     )  # fmt: skip
     given = {"n_ctx": 512, "chunks": 2, "stride": None, "cache_type": "q8_0", "activations": "int8x2"}
-    others = {"compat": False, "until_decided": False, "resume": None, "special": False}
+    others = {"compat": False, "until_decided": False, "resume": None, "special": False, "workers": None}
     assert runtime.options == {"data": [b"\xff bytes"], **given, **others}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from client_table import LM_EVAL, shows
 from model_logits import log_softmax
 from paths import ROOT
 from tiny_models import write_model
@@ -217,6 +218,7 @@ def served(path: Path) -> Iterator[str]:
             process.terminate()
 
 
+@shows(LM_EVAL, "completions with echo", "log-probabilities")
 @pytest.mark.slow
 def test_through_the_server_and_in_process_and_by_hand_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

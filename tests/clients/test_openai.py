@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 from client_table import OPENAI_CHAT, shows
 from live_server import LiveServer, live_server
-
-from subbyte.runtime.session.runner import Runner
 
 openai = pytest.importorskip("openai")
 pydantic = pytest.importorskip("pydantic")
@@ -178,19 +175,12 @@ def test_errors_are_the_packages_own(server: LiveServer, client: Any) -> None:
 
 
 @shows(OPENAI_CHAT, "errors")
-def test_a_full_queue_is_a_rate_limit(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, may_go = Runner.step, threading.Event()
-
-    def held(self: Runner, *arguments: Any, **options: Any) -> Any:
-        may_go.wait(20)
-        return step(self, *arguments, **options)
-
-    monkeypatch.setattr(Runner, "step", held)
+def test_a_full_queue_is_a_rate_limit(server: LiveServer) -> None:
     with live_server({"tiny": server.state.pool.paths["tiny"]}, n_parallel=1, n_waiting=1) as small:
         with openai.OpenAI(base_url=f"{small.url}/v1", api_key="none", max_retries=0) as client:
-            streams = [client.chat.completions.create(**SHORT, stream=True) for _ in range(2)]
-            with pytest.raises(openai.RateLimitError) as full:
-                client.chat.completions.create(**SHORT)
-            may_go.set()
+            with small.held():
+                streams = [client.chat.completions.create(**SHORT, stream=True) for _ in range(2)]
+                with pytest.raises(openai.RateLimitError) as full:
+                    client.chat.completions.create(**SHORT)
             assert full.value.code == "queue_full" and int(full.value.response.headers["retry-after"]) > 0
             assert all(list(stream)[-1].choices[0].finish_reason == "length" for stream in streams)

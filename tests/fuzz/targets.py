@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import gguf
 import numpy as np
+from api_target import REQUESTS, read_requests
 from gguf_builder import STR, pair, seed, tensor, u32
 from gguf_builder import gguf as build
 from paths import ROOT
@@ -257,6 +258,7 @@ TARGETS: dict[str, Target] = {
     "tool_calls": Target(
         _tool_calls, lambda: [bytes([i]) + text.encode() for i, (_, text) in enumerate(ANSWERS.values())]
     ),
+    "api": Target(read_requests, lambda: [json.dumps(seed).encode() for seed in REQUESTS]),
     "conversation": Target(lambda data: read_conversation(_file(data)), lambda: [_written(_conversation_seed)]),
 }
 

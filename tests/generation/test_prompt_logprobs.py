@@ -190,6 +190,7 @@ def test_a_decoder_that_begins_anew_goes_on_with_the_next_token(llama: sb.Model)
 
 def test_cancelled_and_late(llama: sb.Model) -> None:
     tokens = prompt(6, 300)
+    before = set(threading.enumerate())
     with llama.scheduler(n_ctx=N_CTX) as scheduler:
         for host in (None, scheduler):
             asked = {"max_tokens": 0, "prompt_logprobs": 1, "n_ctx": N_CTX, "scheduler": host}
@@ -203,7 +204,8 @@ def test_cancelled_and_late(llama: sb.Model) -> None:
             whole = llama.generate(tokens, **asked).run()  # type: ignore[arg-type]
             assert told == whole.prompt_logprobs[: len(told)] and len(whole.prompt_logprobs) == 300
     gc.collect()
-    assert not any(thread.name == "subbyte-scheduler" for thread in threading.enumerate())
+    left_over = {thread for thread in threading.enumerate() if thread.name == "subbyte-scheduler"}
+    assert left_over <= before
 
 
 def test_indices_that_make_no_sense(llama: sb.Model, tmp_path: Path) -> None:

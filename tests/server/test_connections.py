@@ -180,3 +180,14 @@ def test_many_connections_that_ask_nothing_leave_room(hurried: LiveServer) -> No
     for connection in crowd:
         connection.close()
     wait_until(lambda: Held.now().files <= before + 2)
+
+
+def test_large_requests_together_are_bounded(hurried: LiveServer) -> None:
+    piece = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+    crowd = [hurried.connect() for _ in range(40)]
+    for connection in crowd:
+        connection.sendall(CHAT + b"Transfer-Encoding: chunked\r\n\r\n" + piece[: 1 << 19])
+    statuses = {answered(connection)[0] for connection in crowd}
+    for connection in crowd:
+        connection.close()
+    assert statuses <= {408, 503} and hurried.chat()["choices"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from live_server import LiveServer, live_server, succeeded
-
-from subbyte.runtime.session.runner import Runner
 
 LONG = [{"role": "user", "content": "x" * 2000}]
 HI = [{"role": "user", "content": "the thing"}]
@@ -29,10 +27,16 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
             yield name, json.loads(line.removeprefix("data: "))
 
 
+def begun(stack: ExitStack, server: LiveServer, path: str, body: dict[str, Any]) -> Iterator[str]:
+    """The lines of a stream, until the stack is left."""
+    response = stack.enter_context(server.http.stream("POST", path, json={**body, "stream": True}))
+    assert response.status_code == 200 and response.headers["content-type"].startswith("text/event-stream")
+    return response.iter_lines()
+
+
 def stream(server: LiveServer, path: str, body: dict[str, Any]) -> list[tuple[str, Any]]:
-    with server.http.stream("POST", path, json={**body, "stream": True}) as response:
-        assert response.status_code == 200 and response.headers["content-type"].startswith("text/event-stream")
-        return list(events(response.iter_lines()))
+    with ExitStack() as stack:
+        return list(events(begun(stack, server, path, body)))
 
 
 def test_a_response_is_that_of_a_chat(server: LiveServer) -> None:
@@ -54,25 +58,17 @@ def test_a_message_is_that_of_a_chat(server: LiveServer) -> None:
     assert found[0][1]["message"]["usage"]["input_tokens"] == read
 
 
-def test_signs_of_life_while_nothing_comes(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, may_go = Runner.step, threading.Event()
-
-    def held(self: Runner, *arguments: Any, **options: Any) -> Any:
-        may_go.wait(20)
-        return step(self, *arguments, **options)
-
-    monkeypatch.setattr(Runner, "step", held)
+def test_signs_of_life_while_nothing_comes(tiny_path: Path) -> None:
     with live_server({"tiny": tiny_path}, tick_seconds=0.02) as server:
-        with server.http.stream("POST", "/v1/messages", json={**MESSAGE, "stream": True}) as response:
-            coming = events(response.iter_lines())
-            assert [next(coming)[0] for _ in range(3)] == ["message_start", "ping", "ping"]
-            may_go.set()
+        with ExitStack() as stack:
+            with server.held():
+                coming = events(begun(stack, server, "/v1/messages", MESSAGE))
+                assert [next(coming)[0] for _ in range(3)] == ["message_start", "ping", "ping"]
             assert [name for name, _ in coming][-1] == "message_stop"
-        may_go.clear()
-        with server.http.stream("POST", "/v1/responses", json={**RESPONSE, "stream": True}) as response:
-            lines = response.iter_lines()
-            assert next(line for line in lines if line.startswith(": "))
-            may_go.set()
+        with ExitStack() as stack:
+            with server.held():
+                lines = begun(stack, server, "/v1/responses", RESPONSE)
+                assert next(line for line in lines if line.startswith(": "))
             assert list(events(lines))[-1][0] == "response.incomplete"
 
 

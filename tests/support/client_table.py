@@ -17,7 +17,8 @@ END = "<!-- end -->\n"
 
 OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC = "openai: chat", "openai: responses", "anthropic"
 LANGCHAIN, LITELLM_OPENAI, LITELLM_ANTHROPIC = "LangChain", "LiteLLM `openai/`", "LiteLLM `anthropic/`"
-CLIENTS = (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, LANGCHAIN, LITELLM_OPENAI, LITELLM_ANTHROPIC)
+LM_EVAL = "lm-eval `local-completions`"
+CLIENTS = (OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, LANGCHAIN, LITELLM_OPENAI, LITELLM_ANTHROPIC, LM_EVAL)
 FEATURES = (
     "answers", "streams", "async", "several at once", "tool calls", "tool calls, streamed", "tool loop",
     "JSON by a schema", "reasoning", "log-probabilities", "completions with echo", "embeddings", "models",
