@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import human_count, human_size, show_log, write_line
+from subbyte.cli.terminal.console import human_count, human_size, note, show_log, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.tables import first_columns, print_table
@@ -27,7 +27,11 @@ def pull(model: str, output: options.Output, verbose: bool) -> None:
     MODEL is a name that `subbyte ls` shows, or hf:user/repo:QUANT. Of a download that was cut off, by Ctrl-C too, what
     has come is kept, and the same command goes on with it; the file is checked by its sha256.
     """
-    path = find_model(model, verbose=verbose)
+    try:
+        path = find_model(model, verbose=verbose)
+    except KeyboardInterrupt:
+        note("stopped; what has come of it is kept, and the same command goes on")
+        raise
     if output == "json":
         print_json({"name": model, "path": str(path)})
     else:
