@@ -124,13 +124,20 @@ def test_at_a_terminal(tmp_path: Path, terminal: Callable[..., Terminal], column
         [*command, "chat", "llama.cpp:one", "-c", "64", "-n", "2"], columns=columns, rows=rows,
         LLAMA_CACHE=str(folder), **env,
     )  # fmt: skip
-    screen.see(">>>")
+    typed = ""
+
+    def asks() -> bool:
+        """Whether an empty prompt is at the end, above the bottom line if there is one."""
+        last = [line for line in screen.lines if line][-2:]
+        return any(line.startswith(">>>") and not (typed and typed in line) for line in last)
+
     for typed, shown in (
         ("hello", "/continue"), ("/model", "/model llama.cpp:two"), ("/model llama.cpp:two", "messages"),
         ("/model llama.cpp:three", "llama.cpp has no 'three'"), ("again", "again"),
     ):  # fmt: skip
+        screen.wait(asks, "the prompt")
         screen.keys(f"{typed}\r")
-        screen.wait(lambda shown=shown: shown in "".join("".join(screen.lines).splitlines()), shown)
-    screen.see("/continue")
+        screen.wait(lambda shown=shown: shown in "".join(screen.lines), shown)
+    screen.wait(asks, "the prompt")
     screen.keys(CTRL_D)
     assert screen.end() == 0
