@@ -71,5 +71,5 @@ def test_quantize(folder: Path) -> None:
 def test_every_example_is_short_and_tested() -> None:
     scripts = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
     assert max(scripts.values()) <= 30
-    tests = "".join(file.read_text() for file in (Path(__file__), *(ROOT / "tests/clients").glob("*.py")))
+    tests = "".join(file.read_text() for file in (Path(__file__), *(ROOT / "tests/cluster").glob("*.py")))
     assert all(f"def test_{name.removesuffix('.py')}(" in tests for name in scripts)
