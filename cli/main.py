@@ -20,6 +20,7 @@ from subbyte.cli.commands import (
     chat,
     compare,
     diff,
+    doctor,
     generate,
     history,
     imatrix,
@@ -52,7 +53,7 @@ def cli(ctx: click.Context) -> None:
 COMMANDS = (
     chat.chat, generate.generate, serve.serve, batch.batch, perplexity.perplexity, compare.compare, report.report,
     bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
-    history.history,
+    history.history, doctor.doctor,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -13,19 +13,6 @@ from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.machine import default_threads
 from subbyte.runtime.model import Model
-from subbyte.runtime.tokenizer.tokenizer import load_tokenizer
-
-
-def is_base_model(path: str | os.PathLike[str]) -> bool | None:
-    """Whether a file holds a base model, by the rule of `Model.chat`; None if the file can't be read as a model's."""
-    from subbyte.runtime.template.chat_template import is_base
-
-    try:
-        metadata = GGUF.open(path).metadata
-        source = metadata.str("tokenizer.chat_template", None)
-        return False if source else is_base(source, load_tokenizer(metadata))
-    except SubbyteError:
-        return None
 
 
 @memory_errors("load the model")

@@ -9,6 +9,9 @@ from pathlib import Path
 _CPUS = "sys/devices/system/cpu"
 _CGROUPS = "sys/fs/cgroup"
 
+PROCESS_BYTES = 150_000_000
+"""What a process takes beside a model's file and the KV cache, at most."""
+
 
 def default_threads(root: Path = Path("/")) -> tuple[int, str]:
     """The number of threads worth starting, at least 1, and what decided it, such as "cgroup quota 2.0 of 16 cores".
@@ -98,6 +101,14 @@ def available_memory(root: Path = Path("/")) -> int:
     """
     groups = (_left_in_group(version, folder) for version, folder in _groups(root, "memory"))
     return min(machine_memory(root), *(left for left in groups if left is not None), 2**62)
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Bytes that the control groups allow this process and its like in all; None without a limit."""
+    names = {1: "memory.limit_in_bytes", 2: "memory.max"}
+    limits = [_read(folder / names[version]) for version, folder in _groups(root, "memory")]
+    least = min((int(limit) for limit in limits if limit.isdigit()), default=2**62)
+    return least if least < 2**60 else None  # v1 has a number near 2^63 where there is no limit
 
 
 def machine_memory(root: Path) -> int:

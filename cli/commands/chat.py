@@ -1,11 +1,10 @@
 """`subbyte chat`: a conversation at the terminal, or one question from a pipe answered with plain text."""
 
 import io
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,13 +13,15 @@ from subbyte.cli import options
 from subbyte.cli.message.question import one_message
 from subbyte.cli.repl.full_context import UncutAnswer
 from subbyte.cli.repl.keeper import FILE, Keeper, data_folder
+from subbyte.cli.repl.model_switch import ModelSwitch
+from subbyte.cli.repl.models import describe_model, short_name
 from subbyte.cli.repl.presets import find_preset
 from subbyte.cli.repl.reasoning import Reasoning
 from subbyte.cli.repl.settings import sampling_from, sampling_options
 from subbyte.cli.repl.stream import show, timing_line
 from subbyte.cli.screen.answer_text import AnswerText, answer_text
-from subbyte.cli.terminal.console import human_count, note, read_text
-from subbyte.cli.terminal.loading import open_draft, open_model
+from subbyte.cli.terminal.console import note, read_text
+from subbyte.cli.terminal.loading import find_model, open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
@@ -111,11 +112,14 @@ def chat(
 
     Reasoning goes to stderr then: as text if stdout is a terminal or with -v, else as a line with its token count.
     """
-    from subbyte.runtime.store.resolve import recommended
     from subbyte.runtime.template import helper as template_helper
 
-    template_helper.start()  # it gets ready while the model is loaded
+    template_helper.start()  # it gets ready while modules are imported, the slowest first, and the model is loaded
     interactive = question is None and sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive:
+        import subbyte.cli.repl.prompt  # noqa: F401
+    from subbyte.runtime.store.resolve import recommended
+
     asked = goes_on or session is not None
     keeper = Keeper(data_folder() / FILE, saves=interactive or asked if saves is None else saves)
     with options.usage_errors():
@@ -143,29 +147,36 @@ def chat(
         open_draft(draft, threads, verbose=verbose) as drafter,
     ):
         with options.usage_errors():
+            start = best.sampling
             if preset is not None:
                 vendor = find_preset(loaded.presets, preset)
-                chosen = sampling_from(sampling, vendor.sampling)
+                start, chosen = vendor.sampling, sampling_from(sampling, vendor.sampling)
                 thinking = vendor.thinking if thinking is None else thinking
+            of_any_model: dict[str, Any] = {
+                "n_ctx": n_ctx, "cache_type": cache_type, "activations": activations,
+                "checkpoint_bytes": None if checkpoint_memory is None else checkpoint_memory << 20,
+                "draft": None if drafter is None else "lookup",
+            }  # fmt: skip
             conversation = loaded.chat(
-                n_ctx=n_ctx, system=system, sampling=chosen, max_tokens=max_tokens, cache_type=cache_type,
-                checkpoint_bytes=None if checkpoint_memory is None else checkpoint_memory << 20,
-                activations=activations or best.activations, thinking=thinking, reasoning_budget=reasoning_budget,
-                template=template, reasoning=reasoning, draft=drafter,
+                **(of_any_model | {"activations": activations or best.activations, "draft": drafter}), system=system,
+                sampling=chosen, max_tokens=max_tokens, thinking=thinking, reasoning_budget=reasoning_budget,
+                template=template, reasoning=reasoning,
             )  # fmt: skip
         with conversation, keeper:
-            keeper.hold_with(os.path.abspath(model) if os.path.exists(model) else model, str(loaded.path))
+            keeper.hold_with(model, str(loaded.path))
             if resumed is not None:
                 keeper.resume(conversation, resumed)
                 if system is not None:
                     conversation.system = system
             if interactive:
                 presets = loaded.presets if template is None else {}  # which go by the file's template
+                opener = partial(_open_other, threads, verbose)
+                switch = ModelSwitch(opener, loaded, sampling_from(dict.fromkeys(sampling), start), of_any_model)
                 with _second_chat(second, conversation, template, threads) as other:
-                    context = _context(conversation, keeper, loaded, model, presets)
+                    context = _context(conversation, keeper, switch, model, presets)
                     context.hide_thinking, context.plain, context.constraint = hide_thinking, plain, constraint
                     context.policy, context.second = context_policy or "ask", other
-                    _talk(context, resumed)
+                    _talk(context, switch, resumed)
             else:
                 if context_policy is not None and context_policy != "ask":
                     conversation.context_policy = context_policy
@@ -192,7 +203,7 @@ def _second_chat(
         with model.chat(
             n_ctx=options.n_ctx, cache_type=options.cache_type, activations=options.activations, template=template
         ) as chat:
-            yield SecondModel(chat, _short(name))
+            yield SecondModel(chat, short_name(name))
 
 
 def _answer(
@@ -243,27 +254,33 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
     return Reasoning(sys.stderr, hidden=False) if verbose and not hidden else None
 
 
+def _open_other(threads: int | None, verbose: bool, name: str) -> "Model":
+    """Another model than the one of the command line, whose metadata --override-kv meant."""
+    from subbyte.runtime.loading import load
+
+    return load(find_model(name, verbose=verbose), threads=threads)
+
+
 def _context(
-    conversation: "Chat", keeper: Keeper, model: "Model", name: str, presets: "Mapping[str, Preset]"
+    conversation: "Chat", keeper: Keeper, models: ModelSwitch, name: str, presets: "Mapping[str, Preset]"
 ) -> "ReplContext":
     """What the conversation at the terminal goes by."""
     from subbyte.cli.repl.context import ReplContext
 
-    info = model.info
-    details = f"{info.architecture}, {human_count(info.n_params)} weights at {info.bits_per_weight:.2f} bits"
-    chats = data_folder() / "chats"
-    context = ReplContext(conversation, _short(name), f"{name} ({details})", chats, sys.stdout, presets, keeper=keeper)
-    context.say(f"{context.model} ({details}), context {conversation.n_ctx} tokens")
-    return context
+    return ReplContext(
+        conversation, short_name(name), f"{name} ({describe_model(models.model)})", data_folder() / "chats", sys.stdout,
+        presets, keeper=keeper, models=models,
+    )  # fmt: skip
 
 
-def _talk(context: "ReplContext", resumed: "Conversation | None") -> None:
-    """Holds the conversation at the terminal."""
+def _talk(context: "ReplContext", models: ModelSwitch, resumed: "Conversation | None") -> None:
+    """Holds the conversation at the terminal; another model's is closed behind it."""
     from subbyte.cli.repl.conversations import show_resumed
     from subbyte.cli.repl.prompt import open_prompt
     from subbyte.cli.repl.repl import HINT, run
 
     read = open_prompt(context, data_folder() / "history")
+    context.say(f"{context.model} ({describe_model(models.model)}), context {context.chat.n_ctx} tokens")
     if context.presets:
         context.say(f"presets: {', '.join(context.presets)} (/preset)")
     if context.second is not None:
@@ -272,9 +289,8 @@ def _talk(context: "ReplContext", resumed: "Conversation | None") -> None:
     context.say(HINT)
     if resumed is not None:
         show_resumed(context, resumed)
-    run(context, read)
-
-
-def _short(name: str) -> str:
-    """A model's name without its folder."""
-    return Path(name).stem if "/" in name else name
+    try:
+        run(context, read)
+    finally:
+        context.chat.close()
+        models.model.close()

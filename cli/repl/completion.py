@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
@@ -68,11 +69,20 @@ class CommandCompleter(Completer):
             return list(AT_THE_END.items())
         if command == "/preset":
             return [(name, describe(preset)) for name, preset in self._context.presets.items()]
+        if command == "/model":
+            return self._models
         if command == "/save":
             return [(name, "") for name in saved_names(self._context.chats_dir)]
         if command in ("/load", "/delete"):
             return self._conversations(command == "/load")
         return []
+
+    @cached_property
+    def _models(self) -> list[tuple[str, str]]:
+        """The models that are here; looked for once, since other programs' folders may be large."""
+        from subbyte.runtime.store.resolve import available, installed
+
+        return [(m.name, m.place) for m in installed()] + [(m.name, "to download") for m in available()]
 
     def _conversations(self, files: bool) -> list[tuple[str, str]]:
         """Names of kept conversations; where they can't be read, none."""

@@ -15,6 +15,7 @@ from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
+    from subbyte.cli.repl.model_switch import ModelSwitch
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.generation.events import TokenLogprob
@@ -46,6 +47,7 @@ class ReplContext:
     hide_thinking: bool = False  # as it was chosen last
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(sys.stdin))
     keeper: Keeper = field(kw_only=True)
+    models: "ModelSwitch | None" = None  # what /model switches with
     ask: Callable[[str], str] = input  # the answer to a question of ours; EOFError and KeyboardInterrupt: none
     plain: bool = False  # answers are shown as the model writes them
     constraint: "Constraint | None" = None  # what every answer must be

@@ -1,5 +1,6 @@
 """The chat's conversation in the store: what goes wrong there is a line, and the chat goes on."""
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -62,9 +63,9 @@ class Keeper:
 
     def hold_with(self, model: str, path: str) -> None:
         """Says what answers from now on: the model's name as the user wrote it, and its file."""
-        self._held_with = (model, path)
+        self._held_with = (os.path.abspath(model) if os.path.exists(model) else model, path)
         if "recording" in self.__dict__:
-            self.recording.model, self.recording.path = model, path
+            self.recording.model, self.recording.path = self._held_with
 
     def begin_with(self, name: str | None, *, last: bool) -> "Conversation | None":
         """The conversation to go on with: of that name, or the last one. None where a new one begins, of that name.

@@ -42,4 +42,6 @@ def apply_preset(context: "ReplContext", name: str) -> None:
         context.chat.thinking = preset.thinking
     values: dict[str, Any] = {**preset.sampling, "seed": context.chat.sampling.seed}
     context.chat.sampling = Sampling(**values)
+    if context.models is not None:
+        context.models.start = context.chat.sampling  # another model has presets of its own
     context.say(f"{preset.name}: {describe(preset)}")

@@ -11,6 +11,7 @@ from subbyte.cli.repl.answer import answer
 from subbyte.cli.repl.blocks import is_open_block, unquote
 from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.repl.full_context import forget, pin, set_context
+from subbyte.cli.repl.models import switch_model
 from subbyte.cli.repl.presets import apply_preset, list_presets
 from subbyte.cli.repl.reading import read
 from subbyte.cli.repl.rewriting import edit, retry, undo
@@ -162,6 +163,7 @@ COMMANDS = {
     "/tools": Command("/tools [FILE.py]", "let the model call functions of a file, each after a yes", set_tools),
     "/think": Command("/think [on|off|show]", "switch reasoning on or off; show the last reasoning", _think),
     "/preset": Command("/preset [NAME]", "list or apply the vendor's sampling presets", _preset),
+    "/model": Command("/model [NAME]", "go on with another model, or list those at hand", switch_model),
     "/show": Command("/show", "show model, context and settings", _show),
     "/regen": Command("/regen", "answer the last message again", _regen),
     "/continue": Command("/continue", "go on with an answer that was cut or stopped", _continue),

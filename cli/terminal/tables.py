@@ -9,6 +9,16 @@ from subbyte.runtime.text import one_line, visible
 GAP = 3  # columns of space
 
 
+def first_columns(table: Table) -> Table:
+    """The table with as many columns, from the left, as the terminal has room for; all of them in a pipe."""
+    width, used, n = rich_console().width, 0, 0
+    for i, column in enumerate(table.columns):
+        used += max(len(column), *(styled(visible(row[i])).cell_len for row in table.rows), 0) + GAP
+        n += used - GAP <= width
+    kept = slice(max(n, 1))
+    return Table(table.title, table.columns[kept], [row[kept] for row in table.rows], table.right)
+
+
 def print_table(table: Table) -> None:
     """Prints a table with its title.
 

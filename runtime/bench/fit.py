@@ -10,13 +10,12 @@ from subbyte.runtime.bench.cost import generation_cost, weight_bytes
 from subbyte.runtime.bench.disk import disk_rate
 from subbyte.runtime.bench.roofline import RooflineProbe
 from subbyte.runtime.inspect.mixture import mixture
-from subbyte.runtime.machine import available_memory
+from subbyte.runtime.machine import PROCESS_BYTES, available_memory
 from subbyte.runtime.model import Model
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.types import CacheType, StepProgress
 
 CONTEXTS = (4096, 32768)  # and what the model was trained for
-BESIDE = 150_000_000  # bytes that a process takes beside the file and the KV cache, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def fit(model: Model, on_progress: StepProgress | None = None) -> Fit:
 def bandwidth_of(model: Model) -> float:
     """Bytes a second that its threads read from memory: the best of a few measurements, which others disturb."""
     probe = RooflineProbe(model.isa)
-    return max(probe.measure(model.n_threads).bandwidth for _ in range(3))
+    return max(probe.bandwidth(model.n_threads) for _ in range(3))
 
 
 def weights_of(model: Model) -> Weights:
@@ -119,7 +118,7 @@ def context_fit(
     """A context with so much memory available, bandwidth and disk_rate in bytes a second."""
     cache_bytes = model.plan.cache_bytes(n_ctx, cache_type)
     read_bytes = generation_cost(model, 1, n_ctx - 1, cache_type, "int8").n_bytes
-    disk_bytes = weights.from_disk(available - cache_bytes - BESIDE)
+    disk_bytes = weights.from_disk(available - cache_bytes - PROCESS_BYTES)
     rate = None
     if disk_rate is not None or not disk_bytes:
         rate = 1 / (read_bytes / bandwidth + (disk_bytes / disk_rate if disk_rate else 0))

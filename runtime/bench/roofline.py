@@ -35,10 +35,14 @@ class RooflineProbe:
         self._isa = isa
         self._memory = np.ones(_read_bytes(), np.uint8)
 
+    def bandwidth(self, n_threads: int) -> float:
+        """Bytes a second that n_threads threads read from memory, now."""
+        return read_rate(self._memory, n_threads, SECONDS)
+
     def measure(self, n_threads: int) -> Roofline:
         """The roofline of n_threads threads, now."""
         return Roofline(
-            read_rate(self._memory, n_threads, SECONDS),
+            self.bandwidth(n_threads),
             int8_peak(self._isa, n_threads, SECONDS),
             float_peak(self._isa, n_threads, SECONDS),
             bf16_peak(self._isa, n_threads, SECONDS),

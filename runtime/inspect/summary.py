@@ -100,7 +100,7 @@ def summarize(gguf: GGUF) -> Summary:
         context_length=count_of(metadata, f"{architecture}.context_length"),
         n_vocab=count_of(metadata, "tokenizer.ggml.tokens") or count_of(metadata, f"{architecture}.vocab_size"),
         mixture=mixture(gguf),
-        types=tuple(_shares(list(tensors))),
+        types=tuple(shares(list(tensors))),
         metadata=tuple(item(metadata, key) for key in metadata),
         tensors=tuple(TensorItem(t.name, t.type, t.shape, t.n_bytes) for t in tensors),
     )
@@ -134,13 +134,14 @@ def item(metadata: Metadata, key: str) -> MetadataItem:
     return MetadataItem(key, entry.type_name, metadata[key], None)
 
 
-def _shares(tensors: list[TensorInfo]) -> list[TypeShare]:
+def shares(tensors: list[TensorInfo]) -> list[TypeShare]:
+    """The mix of block types, most bytes first."""
     by_type: dict[str, list[TensorInfo]] = defaultdict(list)
     for tensor in tensors:
         by_type[tensor.type].append(tensor)
     total = size_of(tensors).n_bytes
-    shares = []
+    mix = []
     for name, members in by_type.items():
         size = size_of(members)
-        shares.append(TypeShare(name, len(members), size.n_weights, size.n_bytes, size.n_bytes / total))
-    return sorted(shares, key=lambda share: -share.n_bytes)
+        mix.append(TypeShare(name, len(members), size.n_weights, size.n_bytes, size.n_bytes / total))
+    return sorted(mix, key=lambda share: -share.n_bytes)

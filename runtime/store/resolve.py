@@ -1,7 +1,8 @@
-"""Where models come from: a path, a built-in name, or a repository of the Hugging Face hub.
+"""Where models come from: a path, a built-in name, the Hugging Face hub, or another program's folder.
 
 Built-in models are kept in the user's cache folder (or under $SUBBYTE_CACHE), those of the hub in the hub's own cache,
-which other programs share. What is cached is found without network and without importing anything heavy.
+which other programs share; those of Ollama, LM Studio and llama.cpp are read where they are. What is here is found
+without network and without importing anything heavy.
 """
 
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from subbyte.errors import ModelNotFound
 from subbyte.runtime.store.builtin import BUILT_IN, Recommended, fetch
+from subbyte.runtime.store.found import Installed
 from subbyte.runtime.text import did_you_mean, quoted
 from subbyte.runtime.types import Progress
 
@@ -20,23 +22,10 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Installed:
-    """A model in the cache: the name `resolve` takes, its (first) file, the bytes of all its files, its licence.
-
-    The licence of a model from the hub is not known (None).
-    """
-
-    name: str
-    path: Path
-    size: int
-    license: str | None = None
-
-
-@dataclass(frozen=True)
 class Available:
     """A built-in model that is not in the cache yet: its name, the bytes of its file, the licence it comes under.
 
-    base: whether it is a base model, as `runtime.loading.is_base_model` finds in its file.
+    base: whether it is a base model, as `runtime.catalog.facts.read_facts` finds in its file.
     """
 
     name: str
@@ -58,8 +47,10 @@ def cache_folder() -> Path:
 def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, offline: bool = False) -> Path:
     """The GGUF file of a path, a built-in name ("smollm2") or "hf:user/repo[:QUANT]"; fetched first if it must be.
 
-    `on_progress(done, total)` is told about a download, in bytes. Raises ModelNotFound for what does not exist, or is
-    not cached while `offline` (or HF_HUB_OFFLINE=1 is set), and ResourceError when network, disk or cache fail.
+    "user/repo[:QUANT]" means what the hub's cache has, "ollama:NAME[:TAG]", "lmstudio:NAME" and "llama.cpp:NAME" what
+    those programs keep here. `on_progress(done, total)` is told about a download, in bytes. Raises ModelNotFound for
+    what does not exist, or is not cached while `offline` (or HF_HUB_OFFLINE=1 is set), and ResourceError when network,
+    disk or cache fail.
     """
     path = Path(name)
     if is_plain_file(path):
@@ -77,9 +68,28 @@ def resolve(name: str | os.PathLike[str], on_progress: Progress | None = None, o
         from subbyte.runtime.store.hub import resolve_hub
 
         return resolve_hub(text, on_progress, offline)
+    if elsewhere := _elsewhere(text):
+        return elsewhere
     if os.path.islink(path) or (os.path.exists(path) and not os.path.isdir(path)):
         return path  # no plain file: GGUF.open says what it is
     raise ModelNotFound(_unknown(text, path))
+
+
+def _elsewhere(name: str) -> Path | None:
+    """The file that another program's name means; None for a name of no such kind. Raises ModelNotFound."""
+    from subbyte.runtime.store.folders import PLACES
+    from subbyte.runtime.store.ollama import PREFIX, resolve_ollama
+
+    if name.startswith(PREFIX):
+        return resolve_ollama(name)
+    for place in PLACES:
+        if name.startswith(place.prefix):
+            return place.resolve(name)
+    if name.count("/") != 1:
+        return None
+    from subbyte.runtime.store.hub import cached_hub
+
+    return cached_hub(name)
 
 
 def is_plain_file(path: Path) -> bool:
@@ -92,12 +102,19 @@ def is_plain_file(path: Path) -> bool:
 
 
 def installed() -> list[Installed]:
-    """The models that `resolve` finds without network."""
+    """The models that `resolve` finds without network, of all places."""
+    from subbyte.runtime.store.folders import PLACES
     from subbyte.runtime.store.hub import installed_hub
+    from subbyte.runtime.store.ollama import installed_ollama
 
     folder = cache_folder()
-    built_in = [Installed(m.name, m.path(folder), m.size, m.license) for m in BUILT_IN.values() if m.is_cached(folder)]
-    return built_in + [Installed(*entry) for entry in installed_hub()]
+    built_in = [
+        Installed(m.name, m.path(folder), m.size, "subbyte", m.license)
+        for m in BUILT_IN.values()
+        if m.is_cached(folder)
+    ]
+    others = [model for place in PLACES for model in place.installed()]
+    return [*built_in, *installed_hub(), *installed_ollama(), *others]
 
 
 def available() -> list[Available]:
@@ -130,7 +147,7 @@ def _cached() -> str:
 
 
 def _unknown(text: str, path: Path) -> str:
-    known = f"known names: {', '.join(BUILT_IN)}, hf:user/repo[:QUANT], or the path of a .gguf file"
+    known = f"known names: {', '.join(BUILT_IN)}, hf:user/repo[:QUANT], those of `subbyte ls`, or a .gguf file's path"
     if os.path.isdir(path):
         files = sorted(file.name for file in path.glob("*.gguf"))
         return f"{text} is a folder; give a file in it, such as {files[0]}" if files else f"{text} is a folder; {known}"

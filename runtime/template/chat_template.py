@@ -15,6 +15,7 @@ from subbyte.runtime.template.abilities import MARKED_ANSWER, Abilities, Message
 from subbyte.runtime.template.marks import ROLES, Marks
 from subbyte.runtime.template.process import Failure
 
+CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 CHATML = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
@@ -219,7 +220,7 @@ class ChatTemplate:
 
 def is_base(source: str | None, tokenizer: Tokenizer) -> bool:
     """Whether a model is taken for a base model: it has no chat template, and its vocabulary not ChatML's tokens."""
-    return not source and None in (tokenizer.id("<|im_start|>"), tokenizer.id("<|im_end|>"))
+    return not source and None in map(tokenizer.id, CHATML_TOKENS)
 
 
 def _fallback(tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:

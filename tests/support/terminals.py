@@ -43,6 +43,11 @@ class Terminal:
         self.child.setwinsize(rows, columns)
 
     @property
+    def screen(self) -> pyte.Screen:
+        """The screen as pyte has it, with colours."""
+        return self._screen
+
+    @property
     def lines(self) -> list[str]:
         return [line.rstrip() for line in self._screen.display]
 

@@ -1,0 +1,1 @@
+"""The models at hand, of every place, with what their headers say: for `subbyte ls`."""
