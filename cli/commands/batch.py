@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.repl.settings import sampling_from, sampling_options
+from subbyte.cli.chat.settings import sampling_from, sampling_options
 from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import open_model

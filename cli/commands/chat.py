@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
+from subbyte.cli.chat.full_context import UncutAnswer
+from subbyte.cli.chat.keeper import FILE, Keeper, data_folder
+from subbyte.cli.chat.model_switch import ModelSwitch
+from subbyte.cli.chat.presets import find_preset
+from subbyte.cli.chat.reasoning import Reasoning
+from subbyte.cli.chat.settings import sampling_from, sampling_options
+from subbyte.cli.chat.stream import show, timing_line
 from subbyte.cli.message.question import one_message
-from subbyte.cli.repl.full_context import UncutAnswer
-from subbyte.cli.repl.keeper import FILE, Keeper, data_folder
-from subbyte.cli.repl.model_switch import ModelSwitch
-from subbyte.cli.repl.models import describe_model, short_name
-from subbyte.cli.repl.presets import find_preset
-from subbyte.cli.repl.reasoning import Reasoning
-from subbyte.cli.repl.settings import sampling_from, sampling_options
-from subbyte.cli.repl.stream import show, timing_line
 from subbyte.cli.screen.answer_text import AnswerText, answer_text
+from subbyte.cli.slash.models import describe_model, short_name
 from subbyte.cli.terminal.console import note, read_text
 from subbyte.cli.terminal.loading import find_model, open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.context import AtTheEnd, ReplContext, SecondModel
+    from subbyte.cli.chat.context import AtTheEnd, ReplContext, SecondModel
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.chat.reasoning import ReasoningStart
@@ -196,7 +196,7 @@ def _second_chat(
     if name is None:
         yield None
         return
-    from subbyte.cli.repl.context import SecondModel
+    from subbyte.cli.chat.context import SecondModel
 
     with open_model(name, threads) as model:
         options = first.session.options
@@ -265,7 +265,7 @@ def _context(
     conversation: "Chat", keeper: Keeper, models: ModelSwitch, name: str, presets: "Mapping[str, Preset]"
 ) -> "ReplContext":
     """What the conversation at the terminal goes by."""
-    from subbyte.cli.repl.context import ReplContext
+    from subbyte.cli.chat.context import ReplContext
 
     return ReplContext(
         conversation, short_name(name), f"{name} ({describe_model(models.model)})", data_folder() / "chats", sys.stdout,
@@ -275,9 +275,9 @@ def _context(
 
 def _talk(context: "ReplContext", models: ModelSwitch, resumed: "Conversation | None") -> None:
     """Holds the conversation at the terminal; another model's is closed behind it."""
-    from subbyte.cli.repl.conversations import show_resumed
     from subbyte.cli.repl.prompt import open_prompt
     from subbyte.cli.repl.repl import HINT, run
+    from subbyte.cli.slash.conversations import show_resumed
 
     read = open_prompt(context, data_folder() / "history")
     context.say(f"{context.model} ({describe_model(models.model)}), context {context.chat.n_ctx} tokens")

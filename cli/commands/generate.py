@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.repl.presets import find_preset
-from subbyte.cli.repl.settings import sampling_from, sampling_options
-from subbyte.cli.repl.stream import show, timing_line
+from subbyte.cli.chat.presets import find_preset
+from subbyte.cli.chat.settings import sampling_from, sampling_options
+from subbyte.cli.chat.stream import show, timing_line
 from subbyte.cli.screen.answer_text import PlainText
 from subbyte.cli.terminal.console import note, read_text
 from subbyte.cli.terminal.loading import open_draft, open_model

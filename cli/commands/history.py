@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
-from subbyte.cli.repl.keeper import FILE, data_folder
+from subbyte.cli.chat.keeper import FILE, data_folder
 from subbyte.cli.terminal.console import local_time, note, write_line
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.tables import print_table

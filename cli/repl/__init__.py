@@ -1,1 +1,1 @@
-"""The interactive chat: prompt, slash commands, streamed answers."""
+"""The interactive chat: its loop, its input line with completion, and the line below."""

@@ -7,13 +7,13 @@ from functools import cached_property
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.conversations import N_LISTED
-from subbyte.cli.repl.full_context import AT_THE_END
-from subbyte.cli.repl.presets import describe
-from subbyte.cli.repl.saved_chats import saved_names
-from subbyte.cli.repl.settings import SETTINGS
-from subbyte.cli.repl.slash_commands import COMMANDS
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.full_context import AT_THE_END
+from subbyte.cli.chat.presets import describe
+from subbyte.cli.chat.settings import SETTINGS
+from subbyte.cli.slash.conversations import N_LISTED
+from subbyte.cli.slash.saved_chats import saved_names
+from subbyte.cli.slash.slash_commands import COMMANDS
 from subbyte.errors import SubbyteError
 
 OF_FILES = ("/read", "/tools")  # commands that take names of files

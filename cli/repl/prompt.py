@@ -18,12 +18,12 @@ from prompt_toolkit.key_binding.key_processor import KeyPress
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 
-from subbyte.cli.repl.blocks import is_open_block
+from subbyte.cli.chat.blocks import is_open_block
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.keyboard import CTRL_T
 from subbyte.cli.repl.completion import CommandCompleter, mention_before
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.keyboard import CTRL_T
-from subbyte.cli.repl.slash_commands import COMMANDS
 from subbyte.cli.repl.toolbar import toolbar
+from subbyte.cli.slash.slash_commands import COMMANDS
 
 PROMPT, CONTINUATION = ">>> ", "... "
 N_OTHER_ROWS = 2  # of the bottom line, and of a search in the history

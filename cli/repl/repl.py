@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
-from subbyte.cli.repl import slash_commands
-from subbyte.cli.repl.answer import answer
-from subbyte.cli.repl.blocks import unquote
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.full_context import MAKES_ROOM
-from subbyte.cli.repl.reading import complete_message
-from subbyte.cli.repl.tools import refuse_open_calls
+from subbyte.cli.chat.answer import answer
+from subbyte.cli.chat.blocks import unquote
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.full_context import MAKES_ROOM
+from subbyte.cli.chat.tools import refuse_open_calls
+from subbyte.cli.slash import slash_commands
+from subbyte.cli.slash.reading import complete_message
 from subbyte.cli.terminal.interrupt import no_interrupt
 from subbyte.errors import ContextOverflow, SubbyteError
 
@@ -52,7 +52,7 @@ def _take(context: ReplContext, text: str) -> None:
         if context.second is None:
             answer(context, partial(context.chat.stream, question, constraint=context.constraint))
         else:
-            from subbyte.cli.repl.two_models import answer_both
+            from subbyte.cli.chat.two_models import answer_both
 
             answer_both(context, context.second, question)
         context.files.clear()

@@ -3,8 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.full_context import warning_level
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.full_context import warning_level
 from subbyte.cli.terminal.console import encodable, human_count
 from subbyte.runtime.text import one_line
 

@@ -9,8 +9,8 @@ import pytest
 import undecided_chat
 from undecided_chat import FIRST, FORKED, SECOND, VOCABULARY, undecided
 
-from subbyte.cli.repl.context import ReplContext, SecondModel
-from subbyte.cli.repl.keeper import FILE, Keeper
+from subbyte.cli.chat.context import ReplContext, SecondModel
+from subbyte.cli.chat.keeper import FILE, Keeper
 from subbyte.cli.repl.repl import run
 from subbyte.cli.tokens.scores import find_token, pieces, whole_answer
 from subbyte.cli.tokens.surprise import painted, percent

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_chat import FakeChat, talk
 
-from subbyte.cli.repl import tools
+from subbyte.cli.chat import tools
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.tools.call import ToolCall
 

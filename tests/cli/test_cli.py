@@ -21,9 +21,9 @@ import pytest
 from fake_chat import PRESETS, FakeAnswer, FakeChat
 
 from subbyte import errors
+from subbyte.cli.chat.settings import BY_NAME
 from subbyte.cli.commands import chat
 from subbyte.cli.main import explain
-from subbyte.cli.repl.settings import BY_NAME
 from subbyte.cli.terminal.tables import first_columns, print_table
 from subbyte.runtime.catalog.catalog import Entry
 from subbyte.runtime.catalog.facts import Facts

@@ -11,8 +11,8 @@ import pytest
 from fake_chat import FakeChat, talk
 from terminals import CTRL_C, CTRL_D
 
-from subbyte.cli.repl.full_context import MAKES_ROOM
-from subbyte.cli.repl.keeper import FILE, Keeper
+from subbyte.cli.chat.full_context import MAKES_ROOM
+from subbyte.cli.chat.keeper import FILE, Keeper
 from subbyte.runtime.conversations.store import ConversationStore
 from subbyte.runtime.generation.events import PrefillProgress
 

@@ -9,10 +9,10 @@ import pytest
 from fake_chat import FakeChat, as_chat, talk
 from undecided_chat import END, FIRST, undecided
 
-from subbyte.cli.repl.context import AtTheEnd, ReplContext
-from subbyte.cli.repl.full_context import AT_THE_END, MAKES_ROOM, UncutAnswer, warn
-from subbyte.cli.repl.keeper import FILE, Keeper
-from subbyte.cli.repl.keyboard import Keyboard
+from subbyte.cli.chat.context import AtTheEnd, ReplContext
+from subbyte.cli.chat.full_context import AT_THE_END, MAKES_ROOM, UncutAnswer, warn
+from subbyte.cli.chat.keeper import FILE, Keeper
+from subbyte.cli.chat.keyboard import Keyboard
 from subbyte.cli.repl.repl import run
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.chat.messages import Message

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_models import MIXED, write_model
 
-from subbyte.cli.repl.keeper import FILE
+from subbyte.cli.chat.keeper import FILE
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.conversations.recording import Recording
 from subbyte.runtime.conversations.store import ConversationStore

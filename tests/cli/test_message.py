@@ -10,10 +10,10 @@ import pytest
 from fake_chat import FakeChat, talk
 from tiny_models import MIXED, write_model
 
+from subbyte.cli.chat.full_context import MAKES_ROOM
 from subbyte.cli.message.files import MAX_FILE, read_file, with_files
 from subbyte.cli.message.mentions import mentioned_files
 from subbyte.cli.message.question import one_message
-from subbyte.cli.repl.full_context import MAKES_ROOM
 from subbyte.errors import ResourceError
 
 

@@ -10,11 +10,11 @@ from terminals import CTRL_D, Terminal
 from tiny_models import write_model
 
 import subbyte as sb
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.keeper import FILE, Keeper
-from subbyte.cli.repl.model_switch import ModelSwitch
-from subbyte.cli.repl.models import short_name
-from subbyte.cli.repl.slash_commands import run
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.keeper import FILE, Keeper
+from subbyte.cli.chat.model_switch import ModelSwitch
+from subbyte.cli.slash.models import short_name
+from subbyte.cli.slash.slash_commands import run
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import io
 import pytest
 from fake_chat import PRESETS, FakeAnswer, FakeChat, talk
 
-from subbyte.cli.repl.reasoning import Reasoning
-from subbyte.cli.repl.stream import show, timing_line
+from subbyte.cli.chat.reasoning import Reasoning
+from subbyte.cli.chat.stream import show, timing_line
 from subbyte.cli.screen.answer_text import PlainText
 from subbyte.runtime.generation.events import TextDelta, ThinkingDelta
 from subbyte.runtime.generation.sampling import Sampling

@@ -13,14 +13,15 @@ import pytest
 from fake_chat import FakeAnswer, FakeChat, talk
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
-from subbyte.cli.repl import context as context_module
-from subbyte.cli.repl import slash_commands, toolbar
-from subbyte.cli.repl.blocks import is_open_block, unquote
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.full_context import MAKES_ROOM
-from subbyte.cli.repl.keeper import FILE, Keeper
+from subbyte.cli.chat import context as context_module
+from subbyte.cli.chat.blocks import is_open_block, unquote
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.full_context import MAKES_ROOM
+from subbyte.cli.chat.keeper import FILE, Keeper
+from subbyte.cli.chat.settings import SETTINGS
+from subbyte.cli.repl import toolbar
 from subbyte.cli.repl.repl import HINT
-from subbyte.cli.repl.settings import SETTINGS
+from subbyte.cli.slash import slash_commands
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.events import Usage
 from subbyte.runtime.types import CheckpointUse
@@ -378,7 +379,7 @@ SLOW = f"""
 import sys, time
 sys.path.insert(0, {os.path.dirname(fake_chat.__file__)!r})
 import fake_chat
-from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.chat.context import ReplContext
 
 def say(context, text):
     print("wait", flush=True)

@@ -147,8 +147,10 @@ RUNTIME = {
 CLI = {
     "entry": {"main", "terminal"},
     "main": {"commands", "options", "terminal"},
-    "commands": {"message", "options", "repl", "screen", "terminal"},
-    "repl": {"message", "options", "screen", "terminal", "tokens"},
+    "commands": {"chat", "message", "options", "repl", "screen", "slash", "terminal"},
+    "repl": {"chat", "message", "slash", "terminal"},
+    "slash": {"chat", "message", "terminal", "tokens"},
+    "chat": {"message", "options", "screen", "terminal", "tokens"},
     "message": {"options", "terminal"},
     "screen": {"terminal"},
     "tokens": {"terminal"},

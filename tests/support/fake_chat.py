@@ -276,8 +276,8 @@ def talk(data: Path, *inputs: str | BaseException, chat: FakeChat | None = None,
 
     What the chat asks is answered by the next input.
     """
-    from subbyte.cli.repl.context import ReplContext
-    from subbyte.cli.repl.keeper import FILE, Keeper
+    from subbyte.cli.chat.context import ReplContext
+    from subbyte.cli.chat.keeper import FILE, Keeper
     from subbyte.cli.repl.repl import run
 
     script = iter([*inputs, EOFError()])
@@ -312,8 +312,8 @@ def talk(data: Path, *inputs: str | BaseException, chat: FakeChat | None = None,
 
 def main() -> None:
     """Talks at the terminal."""
-    from subbyte.cli.repl.context import ReplContext
-    from subbyte.cli.repl.keeper import FILE, Keeper
+    from subbyte.cli.chat.context import ReplContext
+    from subbyte.cli.chat.keeper import FILE, Keeper
     from subbyte.cli.repl.prompt import open_prompt
     from subbyte.cli.repl.repl import run
 

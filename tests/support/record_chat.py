@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 from terminals import Terminal
 
-from subbyte.cli.repl.slash_commands import COMMANDS
+from subbyte.cli.slash.slash_commands import COMMANDS
 
 COLUMNS, ROWS = 92, 60
 MODEL = "smollm2"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from fake_engine import FakeSession, FakeTokenizer
 
-from subbyte.cli.repl.context import ReplContext, SecondModel
-from subbyte.cli.repl.keeper import FILE, Keeper
+from subbyte.cli.chat.context import ReplContext, SecondModel
+from subbyte.cli.chat.keeper import FILE, Keeper
 from subbyte.runtime.chat.chat import Chat
 from subbyte.runtime.generation.options import GenerationOptions
 from subbyte.runtime.generation.sampling import Sampling

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from subbyte.cli.repl.keeper import everything
+from subbyte.cli.chat.keeper import everything
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.chat import Chat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.terminal.console import human_count, human_size
 
 if TYPE_CHECKING:

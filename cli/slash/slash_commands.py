@@ -5,20 +5,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from subbyte.cli.repl import conversations
-from subbyte.cli.repl.alternatives import fork_at, show_alternatives, show_probabilities
-from subbyte.cli.repl.answer import answer
-from subbyte.cli.repl.blocks import is_open_block, unquote
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.full_context import forget, pin, set_context
-from subbyte.cli.repl.models import switch_model
-from subbyte.cli.repl.presets import apply_preset, list_presets
-from subbyte.cli.repl.reading import read
-from subbyte.cli.repl.rewriting import edit, retry, undo
-from subbyte.cli.repl.saved_chats import export, load, save
-from subbyte.cli.repl.set_command import set_values, value_of
-from subbyte.cli.repl.settings import BY_NAME, ON_OFF, default
-from subbyte.cli.repl.tools import set_tools
+from subbyte.cli.chat.answer import answer
+from subbyte.cli.chat.blocks import is_open_block, unquote
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.full_context import forget, pin, set_context
+from subbyte.cli.chat.presets import apply_preset, list_presets
+from subbyte.cli.chat.settings import BY_NAME, ON_OFF, default
+from subbyte.cli.chat.tools import set_tools
+from subbyte.cli.slash import conversations
+from subbyte.cli.slash.alternatives import fork_at, show_alternatives, show_probabilities
+from subbyte.cli.slash.models import switch_model
+from subbyte.cli.slash.reading import read
+from subbyte.cli.slash.rewriting import edit, retry, undo
+from subbyte.cli.slash.saved_chats import export, load, save
+from subbyte.cli.slash.set_command import set_values, value_of
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.runtime.text import visible
 

@@ -4,7 +4,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.reasoning import Reasoning, ShownAnswer
+from subbyte.cli.chat.reasoning import Reasoning, ShownAnswer
 from subbyte.cli.screen.answer_text import AnswerText
 from subbyte.cli.terminal.status_line import PrefillStatus
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.context import ReplContext, SecondModel
-from subbyte.cli.repl.full_context import warn
+from subbyte.cli.chat.context import ReplContext, SecondModel
+from subbyte.cli.chat.full_context import warn
 from subbyte.cli.terminal.console import encodable, takes_escapes, terminal_width
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.status_line import StatusLine

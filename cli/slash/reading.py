@@ -2,9 +2,9 @@
 
 import shlex
 
+from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.message.files import TextFile, read_file, with_files
 from subbyte.cli.message.mentions import mentioned_files
-from subbyte.cli.repl.context import ReplContext
 from subbyte.cli.terminal.console import human_size
 
 

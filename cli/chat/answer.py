@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.full_context import MAKES_ROOM, choices, go_on, is_cut_by_end, policy, tell_changes, warn
-from subbyte.cli.repl.reasoning import Reasoning, ShownAnswer
-from subbyte.cli.repl.stream import show
-from subbyte.cli.repl.tools import next_step
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.full_context import MAKES_ROOM, choices, go_on, is_cut_by_end, policy, tell_changes, warn
+from subbyte.cli.chat.reasoning import Reasoning, ShownAnswer
+from subbyte.cli.chat.stream import show
+from subbyte.cli.chat.tools import next_step
 from subbyte.cli.screen.answer_text import answer_text
 from subbyte.cli.terminal.interrupt import no_interrupt, one_interrupt
 from subbyte.cli.tokens.scores import whole_answer

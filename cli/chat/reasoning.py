@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from subbyte.cli.repl.keyboard import CTRL_T, Keyboard
+from subbyte.cli.chat.keyboard import CTRL_T, Keyboard
 from subbyte.cli.screen.words import WordWrap
 from subbyte.cli.terminal.console import dim, encodable, terminal_width
 from subbyte.cli.terminal.status_line import StatusLine

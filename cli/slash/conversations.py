@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.asking import confirmed
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.turns import show_last_turns
+from subbyte.cli.chat.asking import confirmed
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.slash.turns import show_last_turns
 from subbyte.cli.terminal.console import local_time
 
 if TYPE_CHECKING:

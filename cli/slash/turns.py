@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.keeper import everything
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.keeper import everything
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl import conversations
-from subbyte.cli.repl.asking import confirmed
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.keeper import everything
-from subbyte.cli.repl.turns import show_last_turns
+from subbyte.cli.chat.asking import confirmed
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.keeper import everything
+from subbyte.cli.slash import conversations
+from subbyte.cli.slash.turns import show_last_turns
 from subbyte.runtime.text import did_you_mean, spelt_out
 
 if TYPE_CHECKING:

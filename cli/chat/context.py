@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 
+from subbyte.cli.chat.keeper import Keeper
+from subbyte.cli.chat.keyboard import Keyboard
 from subbyte.cli.message.files import TextFile
-from subbyte.cli.repl.keeper import Keeper
-from subbyte.cli.repl.keyboard import Keyboard
 from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.model_switch import ModelSwitch
+    from subbyte.cli.chat.model_switch import ModelSwitch
     from subbyte.runtime.chat.chat import Chat
     from subbyte.runtime.chat.presets import Preset
     from subbyte.runtime.generation.events import TokenLogprob

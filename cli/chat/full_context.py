@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.context import AtTheEnd, ReplContext
+from subbyte.cli.chat.context import AtTheEnd, ReplContext
 from subbyte.errors import ContextOverflow
 
 if TYPE_CHECKING:

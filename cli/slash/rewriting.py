@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.answer import answer
-from subbyte.cli.repl.asking import edited
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.keeper import everything
-from subbyte.cli.repl.settings import BY_NAME, ON_OFF, changed
-from subbyte.cli.repl.turns import show_message
+from subbyte.cli.chat.answer import answer
+from subbyte.cli.chat.asking import edited
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.keeper import everything
+from subbyte.cli.chat.settings import BY_NAME, ON_OFF, changed
+from subbyte.cli.slash.turns import show_message
 from subbyte.runtime.text import did_you_mean, one_line
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import difflib
 import re
 
-from subbyte.cli.repl.context import ReplContext
-from subbyte.cli.repl.settings import BY_NAME, RANDOM, SETTINGS, changed
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.settings import BY_NAME, RANDOM, SETTINGS, changed
 
 SHORT = {"temp": "temperature"}
 _NAMED = re.compile(r"([A-Za-z][\w-]*)\s*=\s*")

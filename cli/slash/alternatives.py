@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from subbyte.cli.repl.answer import answer
-from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.chat.answer import answer
+from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.tokens.scores import find_token, pieces
 from subbyte.cli.tokens.surprise import legend, painted, percent
 from subbyte.runtime.text import quoted

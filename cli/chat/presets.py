@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from subbyte.cli.repl.context import ReplContext
+    from subbyte.cli.chat.context import ReplContext
     from subbyte.runtime.chat.presets import Preset
 
 

@@ -4,7 +4,7 @@ import signal
 
 import click
 
-from subbyte.cli.repl.context import ReplContext
+from subbyte.cli.chat.context import ReplContext
 
 
 def confirmed(context: ReplContext, question: str) -> bool:
