@@ -176,13 +176,14 @@ def test_abandoned_answers_make_way_and_closed_schedulers_end_all(model: sb.Mode
 
 
 def test_a_scheduler_that_is_forgotten_ends_with_its_answers(model: sb.Model) -> None:
+    before = set(threading.enumerate())
     answer = model.generate([1, 2], max_tokens=5, scheduler=model.scheduler(n_ctx=N_CTX))
     gc.collect()
     assert answer.run().stop_reason in ("length", "eog")
     del answer
     gc.collect()
     deadline = time.monotonic() + 60
-    while any(thread.name == "subbyte-scheduler" for thread in threading.enumerate()):
+    while any(thread.name == "subbyte-scheduler" for thread in set(threading.enumerate()) - before):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_server import GREEDY, MIB, USER, live_server, succeeded
+from live_server import GREEDY, MIB, USER, live_server, succeeded, wait_until
 from tiny_models import write_model
 
 from subbyte.runtime.server import models
@@ -56,7 +56,7 @@ def test_those_that_nobody_uses_make_room(paths: dict[str, Path]) -> None:
             thread.start()
         for thread in both:
             thread.join()
-        assert not any(served.n_users for served in server.state.pool.open.values())
+        wait_until(lambda: not any(served.n_users for served in server.state.pool.open.values()))
 
 
 def test_one_in_use_is_waited_for(paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
