@@ -1,7 +1,7 @@
 # make chat       install into .venv what is needed, then chat (make chat MODEL=path/to/model.gguf)
 # make test       ruff, mypy and the tests but for the slow ones
 # make test-fast  ruff and the quick tests, on all processors: a minute and a half on two
-# make test-slow  the slow tests; then what computes, but for tests of seconds, under each weaker instruction set. .ci/run: make test test-slow test-clients fuzz
+# make test-slow  the slow tests; then what computes, but for tests of seconds, under each weaker instruction set. .ci/run: make test test-slow fuzz test-clients
 # make models     fetch the models that some tests need (350 MB, once); without them those tests are skipped
 # make reference  compare with Hugging Face transformers, fetched with torch into .venv (300 MB, once); else these tests are skipped
 # make test-clients  clients' packages and programs of others on this library, fetched into .venv; else these tests are skipped.
