@@ -142,7 +142,7 @@ def test_a_worker_refuses_another_program(paths: list[Path]) -> None:
 
 
 def test_a_worker_finds_a_file_by_its_name(paths: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    cached = sb.runtime.store.resolve.Installed("hf:some/repo:Q8_0", paths[0], 1)
+    cached = sb.runtime.store.resolve.Installed("hf:some/repo:Q8_0", paths[0], 1, "Hugging Face")
     monkeypatch.setattr("subbyte.runtime.store.resolve.installed", lambda: [cached])
     link = tmp_path / "link.gguf"
     link.symlink_to(paths[0])
