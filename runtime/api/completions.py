@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from subbyte.runtime.api.errors import ApiError
-from subbyte.runtime.api.fields import Fields
+from subbyte.runtime.api.fields import Fields, are_token_ids
 from subbyte.runtime.api.logprobs import TextOffsets, completion_logprobs, joined
 from subbyte.runtime.api.sampling_fields import (
     MAX_LOGPROBS,
@@ -84,17 +84,13 @@ def _prompts(fields: Fields) -> list[Prompt]:
     """A text, several, token ids, or several lists of them."""
     given = fields.get("prompt")
     taken = f"a text, token ids, or a list of up to {MAX_PROMPTS} of these"
-    if isinstance(given, str) or _are_ids(given):
+    if isinstance(given, str) or are_token_ids(given):
         return [given]
     if not isinstance(given, list) or not 0 < len(given) <= MAX_PROMPTS:
         raise fields.wrong("prompt", taken)
-    if not all(isinstance(each, str) or _are_ids(each) for each in given):
+    if not all(isinstance(each, str) or are_token_ids(each) for each in given):
         raise fields.wrong("prompt", taken)
     return given
-
-
-def _are_ids(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(each) is int for each in value)
 
 
 @dataclass

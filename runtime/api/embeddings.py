@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.runtime.api.errors import ApiError
-from subbyte.runtime.api.fields import Fields
+from subbyte.runtime.api.fields import Fields, are_token_ids
 
 MAX_INPUTS = 2048  # OpenAI's
 
@@ -48,11 +48,11 @@ class EmbeddingRequest:
 def read_embedding_request(fields: Fields) -> EmbeddingRequest:
     """An embedding's request."""
     given = fields.get("input")
-    inputs = [given] if isinstance(given, str) or _are_ids(given) else given
+    inputs = [given] if isinstance(given, str) or are_token_ids(given) else given
     taken = f"a text, token ids, or a list of up to {MAX_INPUTS} of these, none of them empty"
     if not isinstance(inputs, list) or not 0 < len(inputs) <= MAX_INPUTS:
         raise fields.wrong("input", taken)
-    if not all((isinstance(each, str) and each) or _are_ids(each) for each in inputs):
+    if not all((isinstance(each, str) and each) or are_token_ids(each) for each in inputs):
         raise fields.wrong("input", taken)
     return EmbeddingRequest(
         fields.text("model") or "",
@@ -60,7 +60,3 @@ def read_embedding_request(fields: Fields) -> EmbeddingRequest:
         as_base64=fields.choice("encoding_format", ("float", "base64")) == "base64",
         dimensions=fields.whole("dimensions", 1, 1 << 20),
     )
-
-
-def _are_ids(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(each) is int for each in value)

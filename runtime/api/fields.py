@@ -123,3 +123,8 @@ class Fields:
         """A list of objects."""
         for i, value in enumerate(self.items(name)):
             yield Fields.of(value, f"{self.place(name)}[{i}]")
+
+
+def are_token_ids(value: object) -> bool:
+    """Whether a value is a list of token ids, which stands where APIs take texts as well."""
+    return isinstance(value, list) and bool(value) and all(type(each) is int for each in value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import LLAMA, write_model
+from tiny_models import write_two_types
 
 import subbyte as sb
 from subbyte.kernels import isas
@@ -47,11 +47,7 @@ class Elsewhere:
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same weights as F32 and as Q8_0."""
-    folder = tmp_path_factory.mktemp("models")
-    for name, types in {"a": ["F32"], "b": ["Q8_0"]}.items():
-        write_model(folder / f"{name}.gguf", shape=LLAMA, types=types)
-    return [folder / "a.gguf", folder / "b.gguf"]
+    return write_two_types(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -684,3 +684,10 @@ def feed_forward(arch: str, x: F64, b: dict[str, F32]) -> F64:
     if arch in ("arcee", *ONE_PART):
         return np.maximum(linear(x, b, "ffn_up"), 0) ** 2
     return (gelu if arch in GEMMAS else silu)(linear(x, b, "ffn_gate")) * linear(x, b, "ffn_up")
+
+
+def write_two_types(folder: Path) -> list[Path]:
+    """Two models of the same weights, as F32 and as Q8_0; their files."""
+    for name, types in {"a": ["F32"], "b": ["Q8_0"]}.items():
+        write_model(folder / f"{name}.gguf", shape=LLAMA, types=types)
+    return [folder / "a.gguf", folder / "b.gguf"]
