@@ -42,8 +42,7 @@ class Answers:
             for index, start in enumerate(self._starts[: self._n_at_once]):
                 self.begun[index] = await run_in_threadpool(start)
         except BaseException:
-            for answer in self.begun.values():
-                answer.cancel()
+            self.cancel()
             raise
 
     async def events(self, tick_seconds: float) -> AsyncGenerator[tuple[int, Event] | None, None]:
