@@ -42,11 +42,11 @@ def disk_rate(paths: Sequence[Path], seconds: float = SECONDS) -> float | None:
 
 
 def _read(fd: int, pieces: Sequence[int], end: float) -> int:
-    """Reads pieces until the time is over; bytes."""
+    """Reads pieces until the time is over, and one at least; bytes."""
     n_bytes = 0
     with closing(mmap.mmap(-1, PIECE_BYTES)) as memory:  # pages, which O_DIRECT needs
         for piece in pieces:
+            n_bytes += os.preadv(fd, [memory], piece * PIECE_BYTES)
             if time.perf_counter() > end:
                 break
-            n_bytes += os.preadv(fd, [memory], piece * PIECE_BYTES)
     return n_bytes

@@ -128,7 +128,7 @@ def test_at_a_terminal(tmp_path: Path, terminal: Callable[..., Terminal], column
     env = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "SUBBYTE_CACHE": str(tmp_path), "TERM": kind}
     command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()"]
     screen = terminal(
-        [*command, "chat", "llama.cpp:one", "-c", "64", "-n", "2"], columns=columns, rows=rows,
+        [*command, "chat", "llama.cpp:one", "-c", "64", "-n", "2", "--seed", "1"], columns=columns, rows=rows,
         LLAMA_CACHE=str(folder), **env,
     )  # fmt: skip
     typed = ""
