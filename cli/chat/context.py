@@ -89,6 +89,7 @@ class ReplContext:
     def prepare_chat(self) -> None:
         """Gives the chat, which may be another model's by now, what is asked of each answer here."""
         self.chat.context_policy = "stop" if self.policy == "ask" else self.policy
+        self.chat.constraint = self.constraint
         self.chat.logprobs = N_TOP  # for /probs and /alt: less than a hundredth of an answer's time
 
     def piece(self, token: int) -> bytes:

@@ -11,6 +11,7 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.chat.full_context import UncutAnswer
+from subbyte.cli.chat.held_settings import given_settings
 from subbyte.cli.chat.keeper import FILE, Keeper, data_folder
 from subbyte.cli.chat.model_switch import ModelSwitch
 from subbyte.cli.chat.presets import find_preset
@@ -121,7 +122,8 @@ def chat(
     from subbyte.runtime.store.resolve import recommended
 
     asked = goes_on or session is not None
-    keeper = Keeper(data_folder() / FILE, saves=interactive or asked if saves is None else saves)
+    given = given_settings({**sampling, "thinking": thinking, "reasoning_budget": reasoning_budget}, preset)
+    keeper = Keeper(data_folder() / FILE, saves=interactive or asked if saves is None else saves, given=given)
     with options.usage_errors():
         resumed = keeper.begin_with(session, last=goes_on) if asked else None
     if asked and resumed is None:
@@ -168,6 +170,8 @@ def chat(
                 keeper.resume(conversation, resumed)
                 if system is not None:
                     conversation.system = system
+                if keeper.differs and not interactive:
+                    note(f"{resumed.name} goes on: {keeper.differs}")
             if interactive:
                 presets = loaded.presets if template is None else {}  # which go by the file's template
                 opener = partial(_open_other, threads, verbose)

@@ -48,7 +48,7 @@ def _answer_from(context: ReplContext, messages: "Sequence[Message]", text: str)
     chat, before = context.chat, everything(context.chat)
     chat.resume(messages, system=chat.system)
     try:
-        return chat.stream(text, constraint=context.constraint)
+        return chat.stream(text)
     except BaseException:
         chat.resume(before, system=chat.system)
         raise

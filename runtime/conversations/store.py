@@ -1,7 +1,7 @@
 """All kept conversations: listed, found by name, searched, read, renamed, deleted."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,12 @@ class ConversationStore:
             "JOIN setup s ON s.id = m.setup ORDER BY b.depth DESC"
         )
         return rows.kept_of(conversation.name, self._all(query, head, conversation.id))
+
+    def system(self, conversation: Conversation, kept: Sequence[KeptMessage]) -> str | None:
+        """The system text of a conversation, or of the branch of it that has these messages."""
+        in_use = not kept or kept[-1].id == self.head(conversation)
+        text = (conversation if in_use else kept[-1]).settings.get("system")
+        return text if isinstance(text, str) else None
 
     def branches(self, conversation: Conversation) -> list[Branch]:
         """Its branches in the order of their last messages."""
