@@ -9,7 +9,14 @@ from typing import Any
 from subbyte.errors import SubbyteError
 from subbyte.runtime.chat.messages import clean
 from subbyte.runtime.conversations import rows
-from subbyte.runtime.conversations.database import has_words, open_database, store_errors, writing
+from subbyte.runtime.conversations.database import (
+    has_index,
+    is_writable,
+    open_database,
+    open_unwritable,
+    store_errors,
+    writing,
+)
 from subbyte.runtime.conversations.names import checked_name
 from subbyte.runtime.conversations.records import Branch, Conversation, Hit, KeptMessage
 from subbyte.runtime.text import did_you_mean
@@ -34,6 +41,7 @@ class ConversationStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database: sqlite3.Connection | None = None
+        self._reads_only = False
 
     def __enter__(self) -> "ConversationStore":
         return self
@@ -45,7 +53,7 @@ class ConversationStore:
         """Closes the file, if it is open."""
         if self._database is not None:
             self._database.close()
-            self._database = None
+            self._database, self._reads_only = None, False
 
     def recent(self, n: int | None = None) -> list[Conversation]:
         """Conversations, those that changed last first; at most n."""
@@ -152,22 +160,35 @@ class ConversationStore:
             database.execute(
                 "DELETE FROM setup WHERE id NOT IN (SELECT setup FROM message UNION SELECT setup FROM conversation)"
             )
-            if has_words(database):
+            if has_index(database):
                 database.execute("INSERT INTO words (words) VALUES ('optimize')")  # else it would keep its words
-        with store_errors(self.path, "written"), self._open() as database:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still had its text
+        with store_errors(self.path, "written"):
+            self._writable().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still had its text
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction on the file, which is made where it is missing."""
-        with store_errors(self.path, "written"), self._open() as database, writing(database):
+        with store_errors(self.path, "written"), writing(database := self._writable()):
             yield database
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        if self._database is None:
-            self._database = open_database(self.path)
-        yield self._database
+    def _writable(self) -> sqlite3.Connection:
+        """The open file, to write to it."""
+        if self._database is None or self._reads_only:
+            self.close()
+            self._database, self._reads_only = open_database(self.path), not is_writable(self.path)
+        return self._database
+
+    def _readable(self) -> sqlite3.Connection:
+        """The open file, which may be one that can only be read."""
+        if self._database is not None:
+            return self._database
+        try:
+            return self._writable()
+        except sqlite3.OperationalError:
+            if is_writable(self.path):
+                raise
+            self._database, self._reads_only = open_unwritable(self.path), True
+            return self._database
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
@@ -176,8 +197,7 @@ class ConversationStore:
             if self._database is None and not self.path.exists():
                 yield None
                 return
-            with self._open() as database:
-                yield database
+            yield self._readable()
 
     def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._reading() as database:
@@ -187,7 +207,7 @@ class ConversationStore:
 def _matches(database: sqlite3.Connection, words: list[str]) -> Iterator[tuple[Any, ...]]:
     """Conversation, role, content and time of the messages with these words, the newest first."""
     columns = "SELECT m.conversation, m.role, m.content, m.created FROM "
-    if has_words(database):
+    if has_index(database):
         query = " ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in words)
         join = "words w JOIN message m ON m.id = w.rowid WHERE words MATCH ? ORDER BY w.rowid DESC"
         return database.execute(columns + join, (query,))
