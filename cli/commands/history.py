@@ -1,5 +1,6 @@
 """`subbyte history`: the conversations that `subbyte chat` has kept."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.chat.keeper import FILE, data_folder
-from subbyte.cli.terminal.console import local_time, note, write_line
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.console import local_time, note, terminal_width, write_line
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.tables import Table
@@ -95,7 +97,11 @@ def show(name: str, branch: int | None, output: options.Output) -> None:
         messages = [{**each.message.to_dict(), "time": each.time, "model": each.model} for each in kept]
         print_json({**found.to_dict(), "branches": n_branches, "messages": messages})
         return
-    write_line(to_text(store.system(found, kept), kept).rstrip("\n"))
+    text = to_text(store.system(found, kept), kept).rstrip("\n")
+    if sys.stdout.isatty():
+        wrap, width = WordWrap(), terminal_width(sys.stdout)
+        text = wrap.feed(text, width) + wrap.end(width)
+    write_line(text)
     if n_branches > 1:
         note(f"{found.name} has {n_branches} branches; --branch N shows another one")
 

@@ -1,6 +1,7 @@
 """All kept conversations: listed, found by name, searched, read, renamed, deleted."""
 
 import sqlite3
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,10 +125,11 @@ class ConversationStore:
     def search(self, words: str, n: int | None = None) -> list[Hit]:
         """Conversations with a message that has all these words, or words that begin so; the newest first, at most n.
 
-        Without SQLite's FTS5 words may begin anywhere. Raises ValueError where there is no word.
+        Words may begin anywhere where SQLite has no FTS5, and so may those of Chinese, Hebrew and the like everywhere.
+        Raises ValueError where there is no word.
         """
         wanted = clean(words).split()
-        if not any(map(str.isalnum, "".join(wanted))):
+        if not any(character.isalnum() or _is_within_words(character) for character in words):
             raise ValueError("there is no word to look for")
         found: dict[int, tuple[Any, ...]] = {}
         with self._reading() as database:
@@ -206,10 +208,20 @@ class ConversationStore:
 
 def _matches(database: sqlite3.Connection, words: list[str]) -> Iterator[tuple[Any, ...]]:
     """Conversation, role, content and time of the messages with these words, the newest first."""
-    columns = "SELECT m.conversation, m.role, m.content, m.created FROM "
-    if has_index(database):
-        query = " ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in words)
-        join = "words w JOIN message m ON m.id = w.rowid WHERE words MATCH ? ORDER BY w.rowid DESC"
-        return database.execute(columns + join, (query,))
-    like = " AND ".join(["instr(lower(m.content), lower(?)) > 0"] * len(words))
-    return database.execute(f"{columns}message m WHERE {like} ORDER BY m.id DESC", words)
+    indexed = [word for word in words if has_index(database) and not _is_within_words(word)]
+    others = [word for word in words if word not in indexed]
+    source, order, values = "message m", "m.id", [*others]
+    conditions = ["instr(lower(m.content), lower(?)) > 0"] * len(others)
+    if indexed:
+        source, order = "words w JOIN message m ON m.id = w.rowid", "w.rowid"
+        conditions.append("words MATCH ?")
+        values.append(" ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in indexed))
+    return database.execute(
+        f"SELECT m.conversation, m.role, m.content, m.created FROM {source} WHERE {' AND '.join(conditions)} "
+        f"ORDER BY {order} DESC", values,
+    )  # fmt: skip
+
+
+def _is_within_words(text: str) -> bool:
+    """Whether text is looked for anywhere: emoji, and letters without case, whose scripts often have no spaces."""
+    return any(unicodedata.category(character) in ("Lo", "So") for character in text)

@@ -47,6 +47,11 @@ def test_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fts5: bool) -> 
     assert found(store, 'paris "or') == ({"both"} if fts5 else set())
     assert found(store, "athens") == set() and len(store.search("rome", 1)) == 1
     assert [hit.excerpt(["seine"]) for hit in store.search("seine")] == ["The Seine flows through Paris."]
+    talk = "首都は東京です🎉 שלום"
+    Recording(store, "", "").keep([Message("user", talk)], {})
+    for words in ("東京", "🎉", "東京 首都", "ום"):
+        assert [hit.content for hit in store.search(words)] == [talk]
+    assert found(store, "東京 rome") == set()
     for nothing in ("", " ", '"', "*", "\0"):
         with pytest.raises(ValueError, match="there is no word to look for"):
             store.search(nothing)
