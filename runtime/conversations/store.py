@@ -22,7 +22,9 @@ from subbyte.runtime.conversations.names import checked_name
 from subbyte.runtime.conversations.records import Branch, Conversation, Hit, KeptMessage
 from subbyte.runtime.text import did_you_mean
 
-RECENT = rows.CONVERSATION + "ORDER BY c.changed DESC, c.id DESC LIMIT ?"
+RECENT = rows.CONVERSATION + (
+    "WHERE substr(c.name, 1, length(?1)) = ?1 COLLATE NOCASE ORDER BY c.changed DESC, c.id DESC LIMIT ?2"
+)
 _N_NAMES = 1000  # the newest names, which a wrong one is compared with
 _BRANCH = """
 WITH RECURSIVE branch (id, parent, depth) AS (
@@ -56,9 +58,9 @@ class ConversationStore:
             self._database.close()
             self._database, self._reads_only = None, False
 
-    def recent(self, n: int | None = None) -> list[Conversation]:
-        """Conversations, those that changed last first; at most n."""
-        return [rows.conversation_of(row) for row in self._all(RECENT, -1 if n is None else n)]
+    def recent(self, n: int | None = None, *, begins: str = "") -> list[Conversation]:
+        """Conversations whose names begin so, in capitals or not, those that changed last first; at most n."""
+        return [rows.conversation_of(row) for row in self._all(RECENT, clean(begins), -1 if n is None else n)]
 
     def count(self) -> int:
         """How many there are."""

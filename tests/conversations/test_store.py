@@ -91,9 +91,11 @@ def test_what_is_deleted_is_in_no_byte_of_the_files(tmp_path: Path) -> None:
 
 def test_lists_go_by_the_index_and_no_further_than_they_must(tmp_path: Path) -> None:
     """So that 10 000 conversations are listed as fast as twenty."""
-    fill(tmp_path / "db").close()
+    with fill(tmp_path / "db") as store:
+        assert [each.name for each in store.recent()] == ["both", "paris", "rome"]
+        assert [each.name for each in store.recent(1, begins="RO")] == ["rome"]
     database = sqlite3.connect(tmp_path / "db")
-    plan = database.execute("EXPLAIN QUERY PLAN " + store_module.RECENT, (20,)).fetchall()
+    plan = database.execute("EXPLAIN QUERY PLAN " + store_module.RECENT, ("", 20)).fetchall()
     steps = [step[-1] for step in plan]
     assert any("conversation_by_change" in step for step in steps)
     assert not any("USE TEMP B-TREE" in step or step.startswith("SCAN m") for step in steps), steps
