@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
 from subbyte.cli.screen.answer_text import answer_text
+from subbyte.runtime.conversations.names import without_files
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
 def show_message(context: ReplContext, message: "Message") -> None:
     """Prints a message as it would stand on the screen, a long one by its beginning."""
     if message.role == "user":
-        _show(context, message.content, ">>> ", "... ")
+        names, text = without_files(message.content)
+        if names:
+            context.say(f"(with the text of {', '.join(names)})")
+        _show(context, text, ">>> ", "... ")
         return
     if message.role == "tool":
         _show(context, message.content, f"{message.name}: ", "  ")

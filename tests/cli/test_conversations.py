@@ -86,6 +86,8 @@ def test_settings_that_make_no_sense_are_passed_over(held: dict[str, Any]) -> No
 def test_long_messages_are_shown_by_their_beginnings(tmp_path: Path) -> None:
     talk(tmp_path, "\n".join(f"line {i}" for i in range(30)))
     text = talk(tmp_path, "/load 1")
+    talk(tmp_path, "a.txt:\n```\nText.\n```\n\nWhat is it?")
+    assert talk(tmp_path, "/load what-is-it").startswith("(with the text of a.txt)\n>>> What is it?\n")
     assert text.startswith(">>> line 0\n... line 1\n") and "... line 11\n... (18 more lines)\n" in text
 
 
@@ -277,7 +279,7 @@ def test_a_question_that_was_not_answered_is_kept(tmp_path: Path) -> None:
     assert talk(tmp_path, "/load one", "/regen").endswith(">>> stop\n(goes on with one)\nYou said: again: stop\n\n")
 
 
-def test_export(tmp_path: Path, store: ConversationStore) -> None:
+def test_export(tmp_path: Path, store: ConversationStore, monkeypatch: pytest.MonkeyPatch) -> None:
     text = talk(tmp_path, "/system Be brief.", "think", "/export md", f"/export json {tmp_path}/talk.json")
     assert without_times(text).endswith(
         "<!-- a conversation of subbyte -->\n\n# think\n\n## System\n\nBe brief.\n\n## You, TIME\n\nthink\n\n"
@@ -286,6 +288,8 @@ def test_export(tmp_path: Path, store: ConversationStore) -> None:
     )
     assert talk(tmp_path, f"/load {tmp_path}/talk.json").endswith("loaded 2 messages from " + f"{tmp_path}/talk.json\n")
     assert store.count() == 1  # no copy of what was only loaded
+    monkeypatch.chdir(tmp_path)
+    assert talk(tmp_path, "/load talk.json").endswith("loaded 2 messages from talk.json\n")
     assert talk(tmp_path, f"/load {tmp_path}/talk.json", "more").endswith("You said: more\n\n")
     assert [each.n_messages for each in store.recent()] == [4, 2]
     assert "# conversation\n" in talk(tmp_path, "hi", "/export md", keeper=Keeper(tmp_path / FILE, saves=False))

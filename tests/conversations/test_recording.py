@@ -162,6 +162,9 @@ def test_names(store: ConversationStore, recording: Recording) -> None:
     for text in ("What is the capital of France, please?", "what is THE capital of france please", "42", "…", "été"):
         recording.keep([user(text)], SETTINGS)
         recording.begin()
+    recording.keep([user("a b.txt:\n```\nText.\n```\n\nc:\n````\n```\n````\n\nWhat is it?")], SETTINGS)
+    assert store.recent(1)[0].first == "What is it?"
+    store.delete(store.find("what-is-it"))
     made = ["what-is-the-capital-of-france", "what-is-the-capital-of-france-2", "chat-42", "chat", "été"]
     assert [each.name for each in reversed(store.recent())] == made
     recording.begin("  my   trip ")
