@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fake_chat import FakeChat, as_chat, talk
@@ -295,6 +296,10 @@ def test_export(tmp_path: Path, store: ConversationStore, monkeypatch: pytest.Mo
     assert "# conversation\n" in talk(tmp_path, "hi", "/export md", keeper=Keeper(tmp_path / FILE, saves=False))
     (tmp_path / "mine.md").write_text("# mine")
     assert "is not an exported conversation, so it is never" in talk(tmp_path, "hi", f"/export md {tmp_path}/mine.md")
+    monkeypatch.setattr("subbyte.runtime.conversations.export.atomic_write", Mock(side_effect=OSError(28, "No space")))
+    error = "error: a.md: the conversation can't be written: No space\n"
+    assert talk(tmp_path, "ho", "/export md a.md").endswith(error)
+    monkeypatch.undo()
     file = tmp_path / "a.md"
     assert talk(tmp_path, "hi", f"/export md {file}").endswith(f"saved to {file}\n")
     question = f"{file} is an exported conversation; write over it? [y/N] \n"
