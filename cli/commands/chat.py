@@ -115,7 +115,7 @@ def _chat(given: ChatArguments) -> None:
     from subbyte.runtime.store.resolve import recommended
 
     given.check()
-    keeper = Keeper(data_folder() / FILE, saves=given.keeps)
+    keeper = Keeper(data_folder() / FILE, saves=given.keeps, given=given.settings)
     resumed = _resumed(given, keeper)
     model = given.model or (resumed.model if resumed else options.DEFAULT_MODEL)
     best = recommended(model)
@@ -134,6 +134,8 @@ def _chat(given: ChatArguments) -> None:
                 keeper.resume(conversation, resumed)
                 if given.system_text is not None:
                     conversation.system = given.system_text
+                if keeper.differs and not given.interactive:
+                    note(f"{resumed.name} goes on: {keeper.differs}")
             if given.interactive:
                 opener = partial(_open_other, given.threads, given.verbose)
                 models = ModelSwitch(opener, loaded, settings.unchanged, given.of_any_model(draft))

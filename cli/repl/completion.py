@@ -51,8 +51,8 @@ class CommandCompleter(Completer):
             return self._files(argument.rpartition(" ")[2], complete_event)
         return [
             Completion(name, start_position=-len(argument), display_meta=meta)
-            for name, meta in self._arguments(word)
-            if name.startswith(argument)
+            for name, meta in self._arguments(word, argument)
+            if name.lower().startswith(argument.lower())
         ]
 
     def _files(self, name: str, event: CompleteEvent) -> Iterable[Completion]:
@@ -60,7 +60,7 @@ class CommandCompleter(Completer):
         found = self._paths.get_completions(Document(name), event)
         return [completion for completion, _ in zip(found, range(MAX_FILES), strict=False)]
 
-    def _arguments(self, command: str) -> list[tuple[str, str]]:
+    def _arguments(self, command: str, begins: str) -> list[tuple[str, str]]:
         if command == "/set":
             return [(setting.name, setting.help) for setting in SETTINGS]
         if command == "/think":
@@ -74,7 +74,7 @@ class CommandCompleter(Completer):
         if command == "/save":
             return [(name, "") for name in saved_names(self._context.chats_dir)]
         if command in ("/load", "/delete"):
-            return self._conversations(command == "/load")
+            return self._conversations(begins, files=command == "/load")
         return []
 
     @cached_property
@@ -84,10 +84,11 @@ class CommandCompleter(Completer):
 
         return [(m.name, m.place) for m in installed()] + [(m.name, "to download") for m in available()]
 
-    def _conversations(self, files: bool) -> list[tuple[str, str]]:
-        """Names of kept conversations; where they can't be read, none."""
+    def _conversations(self, begins: str, *, files: bool) -> list[tuple[str, str]]:
+        """Names of kept conversations that begin so; where they can't be read, none."""
         saved = [(name, "a file") for name in saved_names(self._context.chats_dir)] if files else []
         try:
-            return [*((each.name, each.first) for each in self._context.keeper.store.recent(N_LISTED)), *saved]
+            kept = self._context.keeper.store.recent(N_LISTED, begins=begins)
         except SubbyteError:
             return saved
+        return [*((each.name, each.first) for each in kept), *saved]

@@ -7,6 +7,7 @@ from subbyte.cli.screen.painter import cells
 MIN_COLUMNS = 8  # in fewer, the terminal wraps
 FENCES = ("```", "~~~")
 _PARTS = re.compile(r"\n|[ \t]+|[^ \t\n]+")
+_PIECES = re.compile(r"\s+|[\u2e80-\U0003ffff]|[^\s\u2e80-\U0003ffff]+")  # Chinese and the like is wrapped anywhere
 
 
 class WordWrap:
@@ -51,3 +52,20 @@ class WordWrap:
     @property
     def _is_fence(self) -> bool:
         return self._line.lstrip().startswith(FENCES)
+
+
+def wrapped(text: str, width: int, *, whole: bool = False) -> list[str]:
+    """The text as lines of at most `width` columns. whole: a word that is longer is not cut, as a path to be copied."""
+    lines, line, space = [], "", ""
+    for piece in _PIECES.findall(text):
+        if piece.isspace():
+            space = piece
+            continue
+        if line and cells(line + space + piece) > width:
+            lines.append(line)
+            line = space = ""
+        line, space = line + space * bool(line) + piece, ""
+        while not whole and len(line) > width:
+            lines.append(line[:width])
+            line = line[width:]
+    return [*lines, line] if line or not lines else lines

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
+from subbyte.cli.screen.answer_text import answer_text
+from subbyte.runtime.conversations.names import without_files
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
@@ -34,22 +36,29 @@ def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
 def show_message(context: ReplContext, message: "Message") -> None:
     """Prints a message as it would stand on the screen, a long one by its beginning."""
     if message.role == "user":
-        context.out.write(_cut(message.content, ">>> ", "... ") + "\n")
+        names, text = without_files(message.content)
+        if names:
+            context.say(f"(with the text of {', '.join(names)})")
+        _show(context, text, ">>> ", "... ")
         return
     if message.role == "tool":
-        context.out.write(_cut(message.content, f"{message.name}: ", "  ") + "\n")
+        _show(context, message.content, f"{message.name}: ", "  ")
         return
     for call in message.tool_calls:
         context.line(f"calls {call.name}")
     if message.content.strip():
-        context.out.write(_cut(message.content, "", "") + "\n")
+        _show(context, message.content, "", "", plain=context.plain)
     context.out.write("\n")
 
 
-def _cut(text: str, first: str, others: str) -> str:
-    """The text with its first lines behind marks; of one that has more, how many are left out."""
+def _show(context: ReplContext, text: str, first: str, others: str, *, plain: bool = True) -> None:
+    """Prints the first lines of a text behind marks; of one that has more, how many are left out."""
     lines = spelt_out(text.strip()).split("\n")
     left = len(lines) - N_LINES
     if left > 1:
-        lines = [*lines[:N_LINES], f"({left} more lines)"]
-    return "\n".join((others if i else first) + line for i, line in enumerate(lines))
+        lines = lines[:N_LINES]
+    shown = answer_text(context.out, plain=plain)
+    shown.feed("\n".join((others if i else first) + line for i, line in enumerate(lines)))
+    shown.end()
+    if left > 1:
+        context.line(f"{others}({left} more lines)")
