@@ -228,6 +228,12 @@ def test_an_edit_that_cannot_be_answered_changes_nothing(tmp_path: Path, monkeyp
     assert "error: /no/such/editor: Editing failed" in text and text.endswith("; set EDITOR to another one\n")
 
 
+def test_an_answer_that_is_made_the_same_again_says_why(tmp_path: Path) -> None:
+    why = "(the same again: temperature 0 leaves no choice; /retry temp=0.8 does)\n"
+    text = talk(tmp_path, "hi", "/regen", "/regen", "/set temp 0", "/regen")
+    assert text.count(why) == 1 and text.endswith(why)
+
+
 def test_retry_answers_with_other_settings_for_once(tmp_path: Path, store: ConversationStore) -> None:
     chat = FakeChat()
     text = talk(

@@ -140,3 +140,6 @@ def test_a_pipe_is_kept_when_asked_for(store: ConversationStore, ask: Call, tmp_
     ):
         code, _, err = ask("x", "tiny.gguf", *options)
         assert code == 2 and err.startswith(f"subbyte: {message}")
+    (tmp_path / "tiny.gguf").unlink()
+    held = f"four was held with {tmp_path}/tiny.gguf; subbyte chat MODEL --session four goes on with another one\n"
+    assert f"subbyte: {held}" in ask("six", "--continue")[2]
