@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.answer import answer
 from subbyte.cli.chat.context import ReplContext
-from subbyte.cli.tokens.scores import find_token, pieces
+from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.cli.terminal.status_line import PrefillStatus
+from subbyte.cli.tokens.scores import N_TOP, find_token, pieces
 from subbyte.cli.tokens.surprise import legend, painted, percent
 from subbyte.runtime.text import quoted
 
@@ -56,6 +58,8 @@ def show_alternatives(context: ReplContext, argument: str) -> None:
 
 def fork_at(context: ReplContext, argument: str) -> None:
     """Makes the last answer again up to a token, with another one in its place, and goes on from there."""
+    if context.chat.waiting:
+        raise ValueError("the last question has no answer to go on from; /regen answers it")
     where, _, choice = argument.partition(" ")
     scores = _scores(context)
     n = find_token(scores, where)[0]
@@ -106,10 +110,33 @@ def _alternative(score: "TokenLogprob", n: int, choice: str) -> "TopLogprob":
 
 
 def _scores(context: ReplContext) -> "list[TokenLogprob]":
+    """The tokens of the last answer: as they came or, where it was not made here, as this model finds them now."""
     messages = context.chat.messages
-    if not (context.scores and messages and context.scored == (context.chat, messages[-1].content)):
-        raise ValueError("no probabilities are known of the last answer: it was not made here; /regen makes it again")
+    if not messages:
+        raise ValueError("there is no answer yet")
+    if not context.scores or context.scored != (context.chat, messages[-1].content):
+        context.scores, context.scored = _computed(context), (context.chat, messages[-1].content)
+        context.say(f"(how probable {context.model} finds this answer, whoever wrote it)")
     return context.scores
+
+
+def _computed(context: ReplContext) -> "list[TokenLogprob]":
+    """The last answer read once more. Raises ValueError where Ctrl-C ends that."""
+    from subbyte.runtime.generation.events import PrefillProgress
+
+    status = PrefillStatus(context.out)
+    try:
+        with context.keyboard.listening(), one_interrupt():
+            scoring = context.chat.score_answer(N_TOP)
+            for event in scoring:
+                if isinstance(event, PrefillProgress):
+                    status.update(event.done, event.total)
+    except KeyboardInterrupt:
+        context.keyboard.take()
+        raise ValueError("stopped before all probabilities were there") from None
+    finally:
+        status.clear()
+    return list(scoring.reply.prompt_logprobs)
 
 
 def _name(token: "TokenLogprob | TopLogprob") -> str:
