@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 AtTheEnd: TypeAlias = Literal["ask", "forget", "grow", "stop"]
 """What is done where a conversation no longer fits its context: the user is asked, or as `ContextPolicy` has it."""
 
+NO_BREAK = "\xa0"  # a space of `ReplContext.entry` at which no line is broken
 MIN_COLUMN = 20  # characters; a narrower terminal wraps lines itself
 
 
@@ -79,7 +80,7 @@ class ReplContext:
         room = terminal_width(self.out) - 1 - len(label) if self.out.isatty() else len(text)
         first, *others = textwrap.wrap(text, max(room, MIN_COLUMN), break_on_hyphens=False) or [""]
         for line in (label + first, *(" " * len(label) + other for other in others)):
-            self.line(line)
+            self.line(line.replace(NO_BREAK, " "))
 
     def keep(self) -> None:
         """Writes what is new of the conversation to the store; a line says where that fails."""

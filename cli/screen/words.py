@@ -6,6 +6,7 @@ from subbyte.cli.screen.painter import cells
 
 MIN_COLUMNS = 8  # in fewer, the terminal wraps
 FENCES = ("```", "~~~")
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")  # of ours, in a text that has some: they take no columns
 _PARTS = re.compile(r"\n|[ \t]+|[^ \t\n]+")
 
 
@@ -39,8 +40,9 @@ class WordWrap:
             self._in_code ^= self._is_fence
             self._line, self._column = "", 0
             return part
-        self._line += part
-        room, wide = width - 1 - self._column, cells(part)
+        plain = _COLOURS.sub("", part)
+        self._line += plain
+        room, wide = width - 1 - self._column, cells(plain)
         wraps = width >= MIN_COLUMNS and not self._in_code and not self._is_fence
         if wraps and wide > room and self._column and not part.isspace():
             self._column = wide

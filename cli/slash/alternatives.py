@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.answer import answer
-from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.chat.context import NO_BREAK, ReplContext
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.console import terminal_width
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.status_line import PrefillStatus
 from subbyte.cli.tokens.scores import N_TOP, find_token, pieces
@@ -22,17 +24,20 @@ N_BEFORE = 40  # characters before a token that say where it stands
 
 def show_probabilities(context: ReplContext, _: str) -> None:
     """Prints the last answer coloured by surprise, with a legend and its most surprising tokens."""
+    known_before = _is_known(context)
     scores = _scores(context)
-    text = painted(pieces(scores), context.out)
-    context.out.write(f"{text.strip(chr(10))}\n\n{legend(context.out)}\n")
+    _write_wrapped(context, painted(pieces(scores), context.out).strip("\n"))
+    _write_wrapped(context, f"\n{legend(context.out)}")
+    if not known_before:
+        context.say(_whose(context))
     known = [(n, score, score.logprob) for n, score in enumerate(scores, 1) if score.logprob is not None]
     if not known:
         return
     perplexity = math.exp(-sum(logprob for *_, logprob in known) / len(known))
     context.line(f"{len(known)} tokens, perplexity {perplexity:.2f}")
     least = sorted(known, key=lambda each: each[2])[:N_NAMED]
-    named = ", ".join(f"{n} {_name(score)} {percent(math.exp(logprob))}" for n, score, logprob in least)
-    context.entry("most surprising: ", f"{named} (/alt N: what else might have come)")
+    named = [f"{n} {_name(score)} {percent(math.exp(logprob))}".replace(" ", NO_BREAK) for n, score, logprob in least]
+    context.entry("most surprising: ", f"{', '.join(named)} (/alt N: what else might have come)")
 
 
 def show_alternatives(context: ReplContext, argument: str) -> None:
@@ -43,6 +48,7 @@ def show_alternatives(context: ReplContext, argument: str) -> None:
         return
     if not argument:
         raise ValueError("/alt needs the number of a token, as /probs tells it, or a word of the answer")
+    known_before = _is_known(context)
     scores = _scores(context)
     n, *others = find_token(scores, argument)
     before = "".join(part.text for part in pieces(scores[: n - 1]))[-N_BEFORE:]
@@ -53,6 +59,8 @@ def show_alternatives(context: ReplContext, argument: str) -> None:
         context.line(f"{row:4}  {percent(math.exp(top.logprob)):>10}  {_name(top)}{came}")
     if scores[n - 1].id not in [top.id for top in scores[n - 1].top]:
         context.line(f"   -  {_chance(scores[n - 1]):>10}  {_name(scores[n - 1])}  came")
+    if not known_before:
+        context.say(_whose(context))
     context.say(f"(/fork {n} NUMBER goes on from another of them)")
 
 
@@ -114,10 +122,15 @@ def _scores(context: ReplContext) -> "list[TokenLogprob]":
     messages = context.chat.messages
     if not messages:
         raise ValueError("there is no answer yet")
-    if not context.scores or context.scored != (context.chat, messages[-1].content):
+    if not _is_known(context):
         context.scores, context.scored = _computed(context), (context.chat, messages[-1].content)
-        context.say(f"(how probable {context.model} finds this answer, whoever wrote it)")
     return context.scores
+
+
+def _is_known(context: ReplContext) -> bool:
+    """Whether the probabilities of the last answer are known, since it was made here or they were computed by now."""
+    messages = context.chat.messages
+    return bool(context.scores and messages) and context.scored == (context.chat, messages[-1].content)
 
 
 def _computed(context: ReplContext) -> "list[TokenLogprob]":
@@ -137,6 +150,18 @@ def _computed(context: ReplContext) -> "list[TokenLogprob]":
     finally:
         status.clear()
     return list(scoring.reply.prompt_logprobs)
+
+
+def _whose(context: ReplContext) -> str:
+    return f"(so probable {context.model} finds this answer, which was not made here)"
+
+
+def _write_wrapped(context: ReplContext, text: str) -> None:
+    """Writes a text that has colours; on a terminal its words stay whole."""
+    if context.out.isatty():
+        wrap, width = WordWrap(), terminal_width(context.out)
+        text = wrap.feed(text, width) + wrap.end(width)
+    context.out.write(f"{text}\n")
 
 
 def _name(token: "TokenLogprob | TopLogprob") -> str:

@@ -103,13 +103,13 @@ def test_an_answer_that_was_not_made_here(tmp_path: Path) -> None:
     chat.resume([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello world"}])
     text = talk(tmp_path, "/probs", "/alt 3", "/fork 3 2", chat=chat)
     assert text.startswith(
-        "(how probable first finds this answer, whoever wrote it)\n"
         "hello world\n\n"
         "50 % or more   [20 to 50 %]   [[5 to 20 %]]   [[[under 5 %]]]\n"
+        "(so probable first finds this answer, which was not made here)\n"
         "4 tokens, perplexity 1.18\n"
     )
     assert "token 3 of 4, behind 'hello '\n   1         97%  'wor'  came\n" in text and text.endswith("hello lo\n\n")
-    assert text.count("whoever") == 1  # it is known from then on
+    assert text.count("not made here") == 1  # it is known from then on
 
 
 def test_an_answer_that_can_not_be_scored(tmp_path: Path) -> None:
