@@ -11,6 +11,8 @@ from pathlib import Path
 import fake_chat
 import pytest
 from fake_chat import FakeAnswer, FakeChat, talk
+from prompt_toolkit.document import Document
+from prompt_toolkit.layout.processors import TransformationInput
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
 from subbyte.cli.chat import context as context_module
@@ -21,6 +23,7 @@ from subbyte.cli.chat.keeper import FILE, Keeper
 from subbyte.cli.chat.settings import SETTINGS
 from subbyte.cli.repl import toolbar
 from subbyte.cli.repl.repl import HINT
+from subbyte.cli.repl.whole_words import WholeWords
 from subbyte.cli.slash import slash_commands
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.events import Usage
@@ -243,6 +246,52 @@ def test_toolbar_warns_of_a_full_context(tmp_path):
         assert shown == f" fa\\x1bke  context {n}/1.0k {toolbar.gauge(n / 1000)}{note}  10.0 tokens/s"
 
 
+def test_toolbar_shows_what_fits(tmp_path, monkeypatch):
+    context = ReplContext(FakeChat(), "a-name-" * 9, "", tmp_path, io.StringIO(), keeper=Keeper(tmp_path / FILE))
+    for columns, shown in (
+        (24, " a-name-…  context 0/1.0k ▁▁▁▁▁▁▁▁"),
+        (50, " a-name-a-name-a-name-a-…  context 0/1.0k ▁▁▁▁▁▁▁▁"),
+    ):
+        monkeypatch.setattr(toolbar, "terminal_width", lambda _, columns=columns: columns)
+        assert "".join(text for _, text in toolbar.toolbar(context)) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        ("one two three four", ["one two", "three four"]),  # in 11 columns, of which the prompt takes 4 in the first
+        ("one two", ["one two"]),
+        ("internationalization of it", ["interna", "tionalizati", "on of it"]),
+        ("a  internation", ["a", "internation"]),
+        ("日本語 です", ["日本語", "です"]),
+        ("one twothree", ["one", "twothree"]),
+    ],
+)
+def test_words_of_the_input_stay_whole(line, rows):
+    processor = WholeWords(4)
+    given = TransformationInput(None, Document(line), 0, lambda i: i, [("", line)], 11, 5)
+    new = processor.apply_transformation(given)
+    text = "".join(part[1] for part in new.fragments)
+    assert [row.strip() for row in in_rows(text, 11, 4)] == rows
+    for i in range(len(line) + 1):
+        assert new.display_to_source(new.source_to_display(i)) == i
+        assert text[new.source_to_display(i) :][:1] == line[i:][:1]
+    places = [new.display_to_source(i) for i in range(len(text) + 1)]
+    assert places == sorted(places) and places[-1] == len(line)
+
+
+def in_rows(text, width, column):
+    rows = [""]
+    for char in text:
+        wide = 2 if ord(char) > 0x2FFF else 1
+        if column + wide > width:
+            rows.append("")
+            column = 0
+        rows[-1] += char
+        column += wide
+    return rows
+
+
 # ---- at a terminal
 
 
@@ -359,6 +408,10 @@ def test_a_search_of_the_history_shows_its_find_alone(chat):
     chat.keys("\x12ember")
     chat.see("I-search")
     chat.wait(lambda: any(line == ">>> remember me" for line in chat.lines[3:]), "what was found")
+    chat.keys("\r")
+    chat.prompt("remember me")  # which is now in the line, to be changed or sent
+    chat.keys("\x05 not\r")
+    chat.see("You said: remember me not")
 
 
 def test_ctrl_d_between_two_prompts_is_not_lost(terminal, tmp_path):
