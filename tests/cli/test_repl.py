@@ -11,6 +11,7 @@ from pathlib import Path
 import fake_chat
 import pytest
 from fake_chat import FakeAnswer, FakeChat, talk
+from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.layout.processors import TransformationInput
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
@@ -21,7 +22,9 @@ from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.full_context import MAKES_ROOM
 from subbyte.cli.chat.keeper import FILE, Keeper
 from subbyte.cli.chat.settings import SETTINGS
+from subbyte.cli.message.mentions import mentioned_files
 from subbyte.cli.repl import toolbar
+from subbyte.cli.repl.completion import CommandCompleter
 from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.whole_words import WholeWords
 from subbyte.cli.slash import slash_commands
@@ -290,6 +293,22 @@ def in_rows(text, width, column):
         rows[-1] += char
         column += wide
     return rows
+
+
+def test_files_complete_as_commands_and_messages_read_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my notes.txt", "my.txt"):
+        Path(name).touch()
+    context = ReplContext(FakeChat(), "fake", "", tmp_path, io.StringIO(), keeper=Keeper(tmp_path / FILE))
+
+    def completed(line):
+        return [line + each.text for each in CommandCompleter(context).get_completions(Document(line), CompleteEvent())]
+
+    assert completed("/read a.txt my") == ["/read a.txt my\\ notes.txt", "/read a.txt my.txt"]
+    assert completed("/read my\\ n") == ["/read my\\ notes.txt"]
+    assert completed("see @my") == ["see @my\\ notes.txt", "see @my.txt"]
+    assert completed("see @my\\ n") == ["see @my\\ notes.txt"] and completed("see @my n") == []
+    assert [file.name for file in mentioned_files("see @my\\ notes.txt, @my.txt")] == ["my notes.txt", "my.txt"]
 
 
 # ---- at a terminal
