@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 from subbyte.cli.chat.keeper import Keeper
 from subbyte.cli.chat.keyboard import Keyboard
 from subbyte.cli.message.files import TextFile
-from subbyte.cli.terminal.console import dim, terminal_width
+from subbyte.cli.terminal.console import MIN_COLUMN, beside, dim, terminal_width
 from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
 
@@ -25,7 +25,6 @@ AtTheEnd: TypeAlias = Literal["ask", "forget", "grow", "stop"]
 """What is done where a conversation no longer fits its context: the user is asked, or as `ContextPolicy` has it."""
 
 NO_BREAK = "\xa0"  # a space of `ReplContext.entry` at which no line is broken
-MIN_COLUMN = 20  # characters; a narrower terminal wraps lines itself
 
 
 class SecondModel(NamedTuple):
@@ -77,9 +76,7 @@ class ReplContext:
 
     def entry(self, label: str, text: str) -> None:
         """Prints a label and a text beside it, which a terminal gets wrapped into a column of its own."""
-        room = terminal_width(self.out) - 1 - len(label) if self.out.isatty() else len(text)
-        first, *others = textwrap.wrap(text, max(room, MIN_COLUMN), break_on_hyphens=False) or [""]
-        for line in (label + first, *(" " * len(label) + other for other in others)):
+        for line in beside(label, text, self.out):
             self.line(line.replace(NO_BREAK, " "))
 
     def keep(self) -> None:

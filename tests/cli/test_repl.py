@@ -28,6 +28,7 @@ from subbyte.cli.repl.completion import CommandCompleter
 from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.whole_words import WholeWords
 from subbyte.cli.slash import slash_commands
+from subbyte.cli.terminal import console
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.events import Usage
 from subbyte.runtime.types import CheckpointUse
@@ -130,7 +131,8 @@ class NarrowTerminal(io.StringIO):
 
 @pytest.mark.parametrize("width", [80, 44])
 def test_a_narrow_terminal_gets_whole_words(tmp_path, monkeypatch, width):
-    monkeypatch.setattr(context_module, "terminal_width", lambda stream: width)
+    for module in (context_module, console):
+        monkeypatch.setattr(module, "terminal_width", lambda stream: width)
     out = NarrowTerminal()
     context = ReplContext(FakeChat(), "fake", "", tmp_path, out, keeper=Keeper(tmp_path / FILE))
     for line in ("/help", "/set", "/show"):
