@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 from subbyte.cli.chat.keeper import Keeper
 from subbyte.cli.chat.keyboard import Keyboard
 from subbyte.cli.message.files import TextFile
+from subbyte.cli.screen.words import WordWrap
 from subbyte.cli.terminal.console import MIN_COLUMN, beside, dim, terminal_width
 from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
@@ -73,6 +74,13 @@ class ReplContext:
     def line(self, text: str) -> None:
         """Prints one line that was asked for, its columns kept."""
         self.out.write(spelt_out(text.replace("\n", " ")) + "\n")
+
+    def text(self, text: str) -> None:
+        """Prints a text that is fit for a terminal, its lines and colours kept; a terminal gets its words whole."""
+        if self.out.isatty():
+            wrap, width = WordWrap(), terminal_width(self.out)
+            text = wrap.feed(text, width) + wrap.end(width)
+        self.out.write(f"{text}\n")
 
     def entry(self, label: str, text: str) -> None:
         """Prints a label and a text beside it, which a terminal gets wrapped into a column of its own."""

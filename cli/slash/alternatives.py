@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.answer import answer
 from subbyte.cli.chat.context import NO_BREAK, ReplContext
-from subbyte.cli.screen.words import WordWrap
-from subbyte.cli.terminal.console import terminal_width
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.status_line import PrefillStatus
 from subbyte.cli.tokens.scores import N_TOP, find_token, pieces
@@ -26,8 +24,8 @@ def show_probabilities(context: ReplContext, _: str) -> None:
     """Prints the last answer coloured by surprise, with a legend and its most surprising tokens."""
     known_before = _is_known(context)
     scores = _scores(context)
-    _write_wrapped(context, painted(pieces(scores), context.out).strip("\n"))
-    _write_wrapped(context, f"\n{legend(context.out)}")
+    context.text(painted(pieces(scores), context.out).strip("\n"))
+    context.text(f"\n{legend(context.out)}")
     if not known_before:
         context.say(_whose(context))
     known = [(n, score, score.logprob) for n, score in enumerate(scores, 1) if score.logprob is not None]
@@ -154,14 +152,6 @@ def _computed(context: ReplContext) -> "list[TokenLogprob]":
 
 def _whose(context: ReplContext) -> str:
     return f"(so probable {context.model} finds this answer, which was not made here)"
-
-
-def _write_wrapped(context: ReplContext, text: str) -> None:
-    """Writes a text that has colours; on a terminal its words stay whole."""
-    if context.out.isatty():
-        wrap, width = WordWrap(), terminal_width(context.out)
-        text = wrap.feed(text, width) + wrap.end(width)
-    context.out.write(f"{text}\n")
 
 
 def _name(token: "TokenLogprob | TopLogprob") -> str:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
+from subbyte.cli.screen.answer_text import answer_text
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.messages import Message
 
 N_TURNS = 2
-N_LINES = 12  # of a message that is shown
+N_LINES, N_CHARACTERS = 12, 1200  # of a message that is shown
 
 
 def show_last_turns(context: ReplContext) -> None:
@@ -33,23 +34,28 @@ def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
 
 def show_message(context: ReplContext, message: "Message") -> None:
     """Prints a message as it would stand on the screen, a long one by its beginning."""
-    if message.role == "user":
-        context.out.write(_cut(message.content, ">>> ", "... ") + "\n")
-        return
-    if message.role == "tool":
-        context.out.write(_cut(message.content, f"{message.name}: ", "  ") + "\n")
-        return
-    for call in message.tool_calls:
-        context.line(f"calls {call.name}")
-    if message.content.strip():
-        context.out.write(_cut(message.content, "", "") + "\n")
-    context.out.write("\n")
+    begin, left_out = _cut(message.content.strip())
+    if message.role in ("user", "tool"):
+        first, others = (">>> ", "... ") if message.role == "user" else (f"{message.name}: ", "  ")
+        context.text(spelt_out(first + begin.replace("\n", f"\n{others}")))
+    else:
+        for call in message.tool_calls:
+            context.line(f"calls {call.name}")
+        if begin:
+            text = answer_text(context.out, plain=context.plain or context.constraint is not None)
+            text.feed(begin)
+            text.end()
+    if left_out:
+        context.line(left_out)
+    if message.role not in ("user", "tool"):
+        context.out.write("\n")
 
 
-def _cut(text: str, first: str, others: str) -> str:
-    """The text with its first lines behind marks; of one that has more, how many are left out."""
-    lines = spelt_out(text.strip()).split("\n")
-    left = len(lines) - N_LINES
-    if left > 1:
-        lines = [*lines[:N_LINES], f"({left} more lines)"]
-    return "\n".join((others if i else first) + line for i, line in enumerate(lines))
+def _cut(text: str) -> tuple[str, str]:
+    """The text with its first lines alone, and how much is left out then."""
+    lines = text.split("\n")
+    begin = "\n".join(lines[:N_LINES] if len(lines) > N_LINES + 1 else lines)
+    if len(begin) > N_CHARACTERS:
+        begin = f"{begin[:N_CHARACTERS].rsplit(maxsplit=1)[0]} …"
+        return begin, f"({len(text) - len(begin)} more characters)"
+    return begin, f"({len(lines) - N_LINES} more lines)" if len(begin) < len(text) else ""

@@ -55,7 +55,9 @@ def test_a_conversation_is_there_tomorrow(tmp_path: Path) -> None:
 def test_long_messages_are_shown_by_their_beginnings(tmp_path: Path) -> None:
     talk(tmp_path, "\n".join(f"line {i}" for i in range(30)))
     text = talk(tmp_path, "/load 1")
-    assert text.startswith(">>> line 0\n... line 1\n") and "... line 11\n... (18 more lines)\n" in text
+    assert text.startswith(">>> line 0\n... line 1\n") and "... line 11\n(18 more lines)\n" in text
+    talk(tmp_path, "words " * 500)
+    assert len(talk(tmp_path, "/load 1").splitlines()[0]) < 1300
 
 
 @pytest.mark.parametrize(
