@@ -149,7 +149,7 @@ CLI = {
     "main": {"commands", "options", "terminal"},
     "commands": {"chat", "message", "options", "repl", "screen", "slash", "terminal"},
     "repl": {"chat", "message", "slash", "terminal"},
-    "slash": {"chat", "message", "terminal", "tokens"},
+    "slash": {"chat", "message", "screen", "terminal", "tokens"},
     "chat": {"message", "options", "screen", "terminal", "tokens"},
     "message": {"options", "terminal"},
     "screen": {"terminal"},
