@@ -34,6 +34,7 @@ from subbyte.cli.commands import (
 )
 from subbyte.cli.terminal.console import prepare_streams, say, write_line
 from subbyte.errors import FileExists, SubbyteError
+from subbyte.runtime.files import similar_files
 
 COMPLETE = "_SUBBYTE_COMPLETE"  # the variable by which a shell asks click for completions
 USAGE, RESOURCE, RUNTIME, INTERRUPTED, PIPE_CLOSED = 2, 4, 5, 130, 141
@@ -112,6 +113,8 @@ def explain(error: Exception) -> tuple[int, str]:
         return error.exit_code, str(error)
     if isinstance(error, OSError):
         reason = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+            reason += similar_files(error.filename)
         return RESOURCE, f"{error.filename}: {reason}" if error.filename else reason
     if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map" in str(error)):
         return RESOURCE, "not enough memory"

@@ -8,14 +8,16 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from subbyte.errors import FileExists, ResourceError
-from subbyte.runtime.text import printable
+from subbyte.runtime.text import did_you_mean, printable
 
 _HEAD = 4096  # bytes that tell a file's kind
 _AT_ONCE = 1 << 20  # bytes read, so that a limit costs no memory
+_MAX_NAMES = 10_000  # of a folder that are looked through for one that was meant
 _MAX_NAME = 48  # characters of a file's name that its temporary file has too: a name is 255 bytes at most
 
 
@@ -166,3 +168,14 @@ def try_lock(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def similar_files(name: str | os.PathLike[str], suffix: str = "") -> str:
+    """Which files may have been meant by a name that is none, in its folder: " (did you mean a.txt?)", or nothing."""
+    path = Path(os.path.expanduser(name))
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_NAMES) if entry.name.endswith(suffix)]
+    except (OSError, ValueError):
+        return ""
+    return printable(did_you_mean(path.name, names)) if names else ""

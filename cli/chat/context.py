@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 from subbyte.cli.chat.keeper import Keeper
 from subbyte.cli.chat.keyboard import Keyboard
 from subbyte.cli.message.files import TextFile
-from subbyte.cli.screen.words import wrapped
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.columns import MIN_COLUMN, NO_BREAK, beside, wrapped
 from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 AtTheEnd: TypeAlias = Literal["ask", "forget", "grow", "stop"]
 """What is done where a conversation no longer fits its context: the user is asked, or as `ContextPolicy` has it."""
-
-MIN_COLUMN = 20  # characters; a narrower terminal wraps lines itself
 
 
 class SecondModel(NamedTuple):
@@ -74,12 +73,17 @@ class ReplContext:
         """Prints one line that was asked for, its columns kept."""
         self.out.write(spelt_out(text.replace("\n", " ")) + "\n")
 
+    def text(self, text: str) -> None:
+        """Prints a text that is fit for a terminal, its lines and colours kept; a terminal gets its words whole."""
+        if self.out.isatty():
+            wrap, width = WordWrap(), terminal_width(self.out)
+            text = wrap.feed(text, width) + wrap.end(width)
+        self.out.write(f"{text}\n")
+
     def entry(self, label: str, text: str) -> None:
         """Prints a label and a text beside it, which a terminal gets wrapped into a column of its own."""
-        room = terminal_width(self.out) - 1 - len(label) if self.out.isatty() else len(text)
-        first, *others = wrapped(text, max(room, MIN_COLUMN))
-        for line in (label + first, *(" " * len(label) + other for other in others)):
-            self.line(line)
+        for line in beside(label, text, self.out):
+            self.line(line.replace(NO_BREAK, " "))
 
     def keep(self) -> None:
         """Writes what is new of the conversation to the store; a line says where that fails."""

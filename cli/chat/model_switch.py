@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,15 @@ class ModelSwitch:
     """The open model of a chat, and what opens another one.
 
     options: arguments of `Model.chat` that the command line gave and that any model takes. start: the sampling that the
-    model began with, its own or a preset's, from which changed settings are told.
+    model began with, its own or a preset's, from which changed settings are told. for_first: what the command line gave
+    for the model that it named alone, as `--draft`.
     """
 
     open: Callable[[str], Model]
     model: Model
     start: Sampling
     options: Mapping[str, Any] = field(default_factory=dict)
+    for_first: Sequence[str] = ()
 
     def to(self, name: str, chat: Chat) -> tuple[Chat, list[str]]:
         """Goes on with a conversation on another model; the new conversation, and what it could not take over.
@@ -43,6 +45,9 @@ class ModelSwitch:
         chat.close()
         self.model.close()
         self.model, self.start = model, start
+        if self.for_first:
+            lost.append(f"not taken along: {', '.join(self.for_first)}")
+        self.for_first = ()
         return other, lost
 
     def _converse(self, model: Model, chat: Chat, sampling: Sampling) -> tuple[Chat, list[str]]:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import runpy
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.runtime.files import similar_files
 from subbyte.runtime.text import visible
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def set_tools(context: ReplContext, argument: str) -> None:
         context.chat.use_tools(())
         context.allowed.clear()
     elif argument:
-        context.chat.use_tools(_functions(Path(argument).expanduser()))
+        context.chat.use_tools(_functions(_path(argument)))
         context.allowed.clear()
     for tool in context.chat.tools.values():
         context.entry(f"{tool.name}  ", tool.description or "(it has no docstring)")
@@ -37,10 +39,21 @@ def set_tools(context: ReplContext, argument: str) -> None:
         context.say("no tools; /tools FILE.py gives the model the functions of a file")
 
 
+def _path(argument: str) -> Path:
+    """The one file that is named, its name quoted where it has spaces, or as it is if there is a file of that name."""
+    try:
+        names = [argument] if Path(argument).exists() else shlex.split(argument)
+    except ValueError as error:
+        raise ValueError(f"/tools: {error}") from None
+    if len(names) != 1:
+        raise ValueError("/tools takes one file of Python; a name with spaces goes between quotes")
+    return Path(names[0]).expanduser()
+
+
 def _functions(path: Path) -> Sequence[Callable[..., Any]]:
     """The public functions that a file of Python defines, in its order. Running it is what the user asked for."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; /tools takes a file of Python")
+        raise ValueError(f"{path}: no such file{similar_files(path, '.py')}; /tools takes a file of Python")
     try:
         with one_interrupt():
             names = runpy.run_path(str(path), run_name=path.stem)

@@ -6,7 +6,17 @@ import sys
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import dim, encodable, show_log, takes_escapes, terminal_width, write_line
+from subbyte.cli.terminal.columns import beside
+from subbyte.cli.terminal.console import (
+    encodable,
+    rich_console,
+    show_log,
+    styled,
+    takes_escapes,
+    terminal_width,
+    write_line,
+    write_styled,
+)
 from subbyte.cli.terminal.output import print_json
 from subbyte.runtime.doctor.check import Check
 from subbyte.runtime.text import one_line
@@ -31,7 +41,7 @@ def doctor(output: options.Output, verbose: bool) -> None:
     for check in (*checkup(), _terminal()):
         checks.append(check)
         if output == "text":
-            _show(check)
+            show_check(check)
     advised = sum(check.advice is not None for check in checks)
     if output == "json":
         print_json({"checks": [check.to_dict() for check in checks]})
@@ -39,11 +49,14 @@ def doctor(output: options.Output, verbose: bool) -> None:
         write_line(f"\n{advised} of {len(checks)} lines have advice" if advised else "\nnothing here is likely slow")
 
 
-def _show(check: Check) -> None:
-    write_line(f"{check.name:{NAME_WIDTH}}{one_line(check.text)}")
+def show_check(check: Check) -> None:
+    """Prints a line, and the advice below it."""
+    for line in beside(f"{check.name:{NAME_WIDTH}}", one_line(check.text), sys.stdout):
+        write_line(line)
     if check.advice:
         arrow = encodable("→", "->", sys.stdout)
-        write_line(dim(f"{'':{NAME_WIDTH}}{arrow} {one_line(check.advice)}", sys.stdout))
+        lines = beside(f"{'':{NAME_WIDTH}}{arrow} ", one_line(check.advice), sys.stdout)
+        write_styled(rich_console(), [styled(line, "dim") for line in lines])
 
 
 def _terminal() -> Check:
@@ -51,7 +64,7 @@ def _terminal() -> Check:
     kind, encoding = os.environ.get("TERM", "none"), sys.stdout.encoding or "unknown"
     if not sys.stdout.isatty():
         return Check(
-            "terminal", f"stdout is none; encoding {encoding}", None, {"terminal": False, "encoding": encoding}
+            "terminal", f"stdout is no terminal; encoding {encoding}", None, {"terminal": False, "encoding": encoding}
         )
     width, colours = terminal_width(sys.stdout), takes_escapes(sys.stdout)
     depth = os.environ.get("COLORTERM") or ("256" if "256" in kind else "16")

@@ -4,14 +4,13 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 
 from subbyte.cli.terminal.console import read_bytes
 from subbyte.errors import ResourceError
-from subbyte.runtime.text import did_you_mean, printable
+from subbyte.runtime.files import similar_files
+from subbyte.runtime.text import printable
 
 MAX_FILE = 1 << 20  # bytes; more than any context here holds
-MAX_NAMES = 10_000  # of a folder that are looked through for one that was meant
 _BACKTICKS = re.compile(r"`{3,}")
 
 
@@ -37,7 +36,7 @@ def read_file(name: str) -> TextFile:
     except (OSError, ValueError) as error:  # ValueError: a null byte
         missing = isinstance(error, FileNotFoundError)
         reason = "no such file" if missing else getattr(error, "strerror", None) or "no name of a file"
-        raise ResourceError(f"{printable(name)}: {reason}{meant(name) if missing else ''}") from None
+        raise ResourceError(f"{printable(name)}: {reason}{similar_files(name) if missing else ''}") from None
     if not stat.S_ISREG(mode):
         raise ResourceError(f"{printable(name)}: {'a folder' if stat.S_ISDIR(mode) else 'no file'}; give files of text")
     data = read_bytes(path, MAX_FILE)
@@ -48,17 +47,6 @@ def read_file(name: str) -> TextFile:
     if "\0" in text:
         raise ResourceError(f"{printable(name)}: not a text in UTF-8, so it is not read")
     return TextFile(name, text.replace("\r\n", "\n"))
-
-
-def meant(name: str) -> str:
-    """Which files of the folder may have been meant by a name that is none: " (did you mean a.txt?)", or nothing."""
-    path = Path(os.path.expanduser(name))
-    try:
-        with os.scandir(path.parent) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(MAX_NAMES), strict=False)]
-    except (OSError, ValueError):
-        return ""
-    return printable(did_you_mean(path.name, names)) if names else ""
 
 
 def with_files(files: "list[TextFile]", text: str) -> str:

@@ -18,7 +18,9 @@ from subbyte.errors import SubbyteError
 
 OF_FILES = ("/read", "/tools")  # commands that take names of files
 MAX_FILES = 200  # names that are offered at once
-_MENTION = re.compile(r"(?<!\S)@(\S*)\Z")
+_LAST_NAME = re.compile(r"(?:\\.|[^\s\\])*\Z")
+_NEEDS_ESCAPE = re.compile(r"[\s\\'\"]")
+_MENTION = re.compile(r"(?<!\S)@((?:\\\s|\S)*)\Z")
 
 
 def mention_before(text: str) -> str | None:
@@ -40,7 +42,7 @@ class CommandCompleter(Completer):
         word, space, argument = text.partition(" ")
         if not text.startswith("/"):
             name = mention_before(text)
-            return [] if name is None else self._files(name, complete_event)
+            return [] if name is None else self._escaped_files(name, complete_event)
         if not space:
             return [
                 Completion(name, start_position=-len(word), display=command.usage, display_meta=command.help)
@@ -48,7 +50,7 @@ class CommandCompleter(Completer):
                 if name.startswith(word)
             ]
         if word in OF_FILES:
-            return self._files(argument.rpartition(" ")[2], complete_event)
+            return self._escaped_files(argument, complete_event)
         return [
             Completion(name, start_position=-len(argument), display_meta=meta)
             for name, meta in self._arguments(word, argument)
@@ -59,6 +61,13 @@ class CommandCompleter(Completer):
         """Files and folders whose path begins so."""
         found = self._paths.get_completions(Document(name), event)
         return [completion for completion, _ in zip(found, range(MAX_FILES), strict=False)]
+
+    def _escaped_files(self, argument: str, event: CompleteEvent) -> Iterable[Completion]:
+        r"""The same as commands and mentions read names, which is as a shell does: `a\ b.txt`."""
+        last = _LAST_NAME.search(argument)
+        for found in self._files(re.sub(r"\\(.)", r"\1", last[0] if last else ""), event):
+            text = _NEEDS_ESCAPE.sub(r"\\\g<0>", found.text)
+            yield Completion(text, found.start_position, display=found.display)
 
     def _arguments(self, command: str, begins: str) -> list[tuple[str, str]]:
         if command == "/set":

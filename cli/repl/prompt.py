@@ -8,7 +8,7 @@ from pathlib import Path
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
@@ -23,6 +23,7 @@ from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keyboard import CTRL_T
 from subbyte.cli.repl.completion import CommandCompleter, mention_before
 from subbyte.cli.repl.toolbar import toolbar
+from subbyte.cli.repl.whole_words import WholeWords
 from subbyte.cli.slash.slash_commands import COMMANDS
 
 PROMPT, CONTINUATION = ">>> ", "... "
@@ -52,6 +53,7 @@ def open_prompt(context: ReplContext, history_file: Path) -> Callable[[], str]:
         multiline=True,
         prompt_continuation=_continuation,
         placeholder=_placeholder,
+        input_processors=[WholeWords(len(PROMPT))],
         bottom_toolbar=lambda: toolbar(context),
         key_bindings=_keys(context),
         history=_history(history_file),
@@ -118,7 +120,7 @@ def _presses(keys: str) -> list[KeyPress]:
 def _keys(context: ReplContext) -> KeyBindings:
     keys = KeyBindings()
 
-    @keys.add("enter")
+    @keys.add("enter", filter=~is_searching)  # which Enter ends, with what was found in the line
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         if is_open_block(buffer.text):
@@ -126,7 +128,7 @@ def _keys(context: ReplContext) -> KeyBindings:
         else:
             buffer.validate_and_handle()
 
-    @keys.add("escape", "enter")
+    @keys.add("escape", "enter", filter=~is_searching)
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 

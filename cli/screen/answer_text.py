@@ -26,7 +26,9 @@ class PlainText:
 
     def feed(self, text: str) -> None:
         """Takes the next piece."""
-        self._write(text if self._wrap is None else self._wrap.feed(spelt_out(text), terminal_width(self._out)))
+        if self._wrap is not None:
+            text = self._wrap.feed(spelt_out(text.replace("\r\n", "\n")), terminal_width(self._out))
+        self._write(text)
 
     def end(self) -> None:
         """Writes what was held back, and ends the line."""

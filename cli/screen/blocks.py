@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from subbyte.cli.screen.inline import closed
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from markdown_it.rules_inline.state_inline import StateInline
-    from markdown_it.token import Token
+    from collections.abc import Sequence
 
-MATHS = "()[]{},;:!"  # behind a backslash they are LaTeX, whose backslash is to be seen
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 _CODE = ("fence", "code_block")
 
@@ -44,8 +43,14 @@ def _split(source: str) -> list[Block]:
     for tokens in _items(_top_level(_parser().parse(source))):
         line = (tokens[0].map or [0])[0]
         in_list = bool(blocks) and tokens[0].type == blocks[-1].tokens[0].type == "list_item_open"
-        blocks.append(Block(tokens, line, not in_list or not lines[line - 1].strip()))
+        spaced = not in_list or not lines[line - 1].strip() or ends_in_code(blocks[-1].tokens)
+        blocks.append(Block(tokens, line, spaced))
     return blocks
+
+
+def ends_in_code(tokens: Sequence[Token]) -> bool:
+    """Whether the last thing is code, which is told from what follows by an empty row alone."""
+    return next((token.type in _CODE for token in reversed(tokens) if token.nesting >= 0), False)
 
 
 def _top_level(tokens: list[Token]) -> list[list[Token]]:
@@ -72,20 +77,12 @@ def _items(groups: list[list[Token]]) -> list[list[Token]]:
 
 @cache
 def _parser() -> MarkdownIt:
-    """CommonMark with tables and strikes; what would vanish stays: HTML, definitions of links, LaTeX's backslashes."""
+    """CommonMark with tables, strikes and LaTeX; what would vanish stays: HTML, definitions of links."""
     from markdown_it import MarkdownIt
+
+    from subbyte.cli.screen.dialect import teach
 
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     parser.disable(["reference", "html_block", "html_inline"])
-    parser.inline.ruler.before("escape", "maths", _maths)
+    teach(parser)
     return parser
-
-
-def _maths(state: StateInline, silent: bool) -> bool:
-    """A rule of markdown-it: a backslash of LaTeX is text."""
-    found = state.src[state.pos] == "\\" and state.src[state.pos + 1 : state.pos + 2] in tuple(MATHS)
-    if found:
-        if not silent:
-            state.pending += "\\"
-        state.pos += 1
-    return found

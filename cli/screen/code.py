@@ -36,14 +36,20 @@ def code_lines(code: str, info: str) -> list[Text]:
     from rich.text import Text
 
     lines = [Text(line) for line in code.split("\n")]
-    language = re.match(r"[\w+]*", info.strip().lower())
-    if language is None or language[0] not in LANGUAGES or max(map(len, lines)) > MAX_LINE:
+    language = language_of(info).lower()
+    if language not in LANGUAGES or max(map(len, lines)) > MAX_LINE:
         return lines
     n, size = len(lines), 0  # lines from the n-th on are coloured
     while n and size <= MAX_COLOURED:
         n -= 1
         size += len(lines[n]) + 1
-    return [*lines[:n], *_coloured("\n".join(line.plain for line in lines[n:]), language[0])]
+    return [*lines[:n], *_coloured("\n".join(line.plain for line in lines[n:]), language)]
+
+
+def language_of(info: str) -> str:
+    """The language that what stands behind a fence begins with; "" for none."""
+    found = re.match(r"[\w+#-]*", info.strip())
+    return found[0] if found else ""
 
 
 def _coloured(code: str, language: str) -> list[Text]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from subbyte.cli.screen.dialect import CODE_SPAN, MATHS
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 _STYLES = {"strong": "bold", "em": "italic", "s": "strike"}
 _CODE, _LINK, _ADDRESS = "cyan", "underline", "dim"
 _UNFINISHED_LINK = re.compile(r"\[([^\[\]\n]*)\]\([^()\s]*\Z")
-_CODE_SPAN = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
 _OPENS, _CLOSES = re.compile(r"(?<![\w*])\*(?=[^\s*])"), re.compile(r"(?<=[^\s*])\*")
 MAX_OPEN = 2000  # characters of a paragraph whose marks are closed before their end has come
 
@@ -60,7 +60,7 @@ def closed(source: str) -> str:
     if len(last) > MAX_OPEN:
         return source
     source, last = _UNFINISHED_LINK.sub(r"\1", source), _UNFINISHED_LINK.sub(r"\1", last)
-    plain = _CODE_SPAN.sub("", last)
+    plain = MATHS.sub("", CODE_SPAN.sub("", last))
     if "`" in plain:
         return source if last.endswith("`") else f"{source}`"
     tail = source.rstrip()

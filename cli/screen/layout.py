@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from subbyte.cli.screen.code import code_lines
+from subbyte.cli.screen.blocks import ends_in_code
+from subbyte.cli.screen.code import code_lines, language_of
 from subbyte.cli.screen.inline import styled_line
 from subbyte.cli.screen.table import table_rows
+from subbyte.cli.terminal.columns import cells
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MIN_COLUMNS = 10  # of text; where marks leave less, rows are longer than the terminal
+_WORDS = re.compile(r"(\S+)\s*")
 _HEADINGS = {"h1": "bold underline", "h2": "bold underline"}
 
 
@@ -41,6 +45,8 @@ class Layout:
     def _spaced(self, tokens: Sequence[Token], i: int) -> bool:
         """Whether an empty row goes before a block within another one."""
         kinds = tokens[i - 1].type, tokens[i].type
+        if ends_in_code(tokens[:i]):
+            return True
         if kinds[1].endswith("list_open") or kinds == ("list_item_close", "list_item_open"):
             return 0 < _last_line(tokens, i) < _line(tokens[i])
         return True
@@ -48,8 +54,7 @@ class Layout:
     def _block(self, tokens: Sequence[Token], width: int) -> list[Text]:
         first, inner = tokens[0], tokens[1:-1]
         if first.type in ("fence", "code_block"):
-            code = spelt_out(first.content)
-            return code_lines(code[:-1] if code.endswith("\n") else code, first.info)
+            return self._code(spelt_out(first.content), spelt_out(first.info.strip()), width)
         if first.type == "hr":
             return [_text(self._rule * min(width, 40), "dim")]
         if first.type == "inline":
@@ -57,12 +62,20 @@ class Layout:
         if first.type == "heading_open":
             return self._heading(inner, _HEADINGS.get(first.tag, "bold"), width)
         if first.type == "table_open":
-            return table_rows(inner, width, self.wrapped, self._rule)
+            return table_rows(inner, width, self._folded, self._rule)
         if first.type == "list_item_open":
             return self._item(first, inner, width)
         if first.type == "blockquote_open":
-            return _marked(self._bar, self._bar, self.rows(inner, width - len(self._bar)), is_code=False)
+            return [_beside(self._bar, row) for row in self.rows(inner, width - len(self._bar))]
         return self.rows(inner, width) if inner else []
+
+    def _code(self, code: str, info: str, width: int) -> list[Text]:
+        """The lines of code, below what its fence tells beside a language: a title, the name of a file."""
+        heading = [] if info == language_of(info) else self.wrapped(_text(info, "dim"), width)
+        lines = code_lines(code[:-1] if code.endswith("\n") else code, info)
+        for line in lines:
+            line.no_wrap = True  # in a list, too, it stays at the terminal's edge
+        return [*heading, *lines]
 
     def _heading(self, inner: Sequence[Token], style: str, width: int) -> list[Text]:
         text = _text("", style)
@@ -80,20 +93,38 @@ class Layout:
             if rows and self._spaced(inner, i):
                 rows.append(_text())
             part = self._block(inner[i : end + 1], max(width - len(mark), MIN_COLUMNS))
-            is_code = inner[i].type in ("fence", "code_block")
-            rows += _marked(mark if not rows else " " * len(mark), " " * len(mark), part, is_code=is_code)
+            if part and not rows:
+                rows = [_text(mark.rstrip()) if part[0].no_wrap else _beside(mark, part.pop(0))]
+            rows += (row if row.no_wrap else _beside(" " * len(mark), row) for row in part)
             i = end + 1
         return rows or [_text(mark.rstrip())]
 
     def wrapped(self, text: Text, width: int) -> list[Text]:
-        """The lines of a text, cut between words, or within one that is longer than a row."""
+        """The lines of a text, cut between words; a long address is left whole, for whoever copies or opens it."""
         return [line for part in text.split("\n", allow_blank=True) for line in self._lines(part, width)]
 
-    def _lines(self, text: Text, width: int) -> list[Text]:
-        lines = list(text.wrap(self._console, width, overflow="fold"))
+    def _folded(self, text: Text, width: int) -> list[Text]:
+        """The same, with words cut that are longer than a line: what stands beside it has its own columns."""
+        parts = text.split("\n", allow_blank=True)
+        return [line for part in parts for line in self._lines(part, width, folds=True)]
+
+    def _lines(self, text: Text, width: int, *, folds: bool = False) -> list[Text]:
+        whole = not folds and any(len(word) > width and word.isascii() for word in text.plain.split())
+        lines = list(text.divide(_breaks(text.plain, width)) if whole else text.wrap(self._console, width))
         for line in lines:
             line.rstrip()
         return lines or [_text()]
+
+
+def _breaks(plain: str, width: int) -> list[int]:
+    """Where lines begin of which none is longer than the width, unless it is a word."""
+    breaks, column = [], 0
+    for word in _WORDS.finditer(plain):
+        if column and column + cells(word[1]) > width:
+            breaks.append(word.start())
+            column = 0
+        column += cells(word[0])
+    return breaks
 
 
 def _text(plain: str = "", style: str = "") -> Text:
@@ -102,10 +133,10 @@ def _text(plain: str = "", style: str = "") -> Text:
     return Text(plain, style)
 
 
-def _marked(first: str, others: str, rows: Sequence[Text], *, is_code: bool) -> list[Text]:
-    if is_code:
-        return list(rows) if first.isspace() else [_text(first.rstrip()), *rows]
-    return [_text(others if i else first).append_text(row) for i, row in enumerate(rows)]
+def _beside(mark: str, row: Text) -> Text:
+    line = _text(mark).append_text(row)
+    line.rstrip()
+    return line
 
 
 def _end(tokens: Sequence[Token], i: int) -> int:

@@ -7,7 +7,9 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
-from subbyte.cli.screen.painter import Painter, Row, cells
+from subbyte.cli.screen.code import language_of
+from subbyte.cli.screen.painter import Painter, Row
+from subbyte.cli.terminal.columns import cells
 from subbyte.cli.terminal.console import encodable
 from subbyte.runtime.text import spelt_out
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 PAUSE, MAX_PAUSE = 0.03, 0.2  # seconds between two drawings: more where drawing takes over a tenth of the time
 MAX_BLOCK, MAX_SIMPLE = 1 << 14, 1 << 12  # characters of a block, of code or paragraph; a longer one is cut in two
+_UNDECIDED = re.compile(r"\n *(#{1,6}|\d{1,9}[.)]?)\Z")  # a heading or a #tag, an item of a list or a number
 _WORDS = re.compile(r"[A-Za-z](?:[^\W_]|[ ,'\u2019.:?!])*")
 
 
@@ -37,11 +40,11 @@ class MarkdownText:
 
     def feed(self, text: str) -> None:
         """Takes the next piece of the text, and shows it unless it is too soon for that."""
-        self._source += spelt_out(text)
+        self._source += spelt_out(text.replace("\r\n", "\n"))
         now = time.monotonic()
         if self._is_words:
             self._paint_words()
-        elif now >= self._next and self._source.strip():
+        elif now >= self._next and self._source.strip() and not _UNDECIDED.search(self._source):
             self._draw(whole=False)
             ended = time.monotonic()
             self._next = ended + min(max(PAUSE, 10 * (ended - now)), MAX_PAUSE)
@@ -105,7 +108,7 @@ class MarkdownText:
         if first.type == "fence":
             line = self._source.rpartition("\n")[2]
             self._painter.finish(len(self._painter.shown) - bool(line))
-            self._source = f"{first.markup}{first.info}\n{line}"
+            self._source = f"{first.markup}{language_of(first.info)}\n{line}"
         elif first.type == "paragraph_open" or len(self._source) > MAX_BLOCK:
             self._painter.end()
             self._source = ""

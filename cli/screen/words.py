@@ -2,12 +2,12 @@
 
 import re
 
-from subbyte.cli.screen.painter import cells
+from subbyte.cli.terminal.columns import cells
 
 MIN_COLUMNS = 8  # in fewer, the terminal wraps
 FENCES = ("```", "~~~")
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")  # of ours, in a text that has some: they take no columns
 _PARTS = re.compile(r"\n|[ \t]+|[^ \t\n]+")
-_PIECES = re.compile(r"\s+|[\u2e80-\U0003ffff]|[^\s\u2e80-\U0003ffff]+")  # Chinese and the like is wrapped anywhere
 
 
 class WordWrap:
@@ -40,8 +40,9 @@ class WordWrap:
             self._in_code ^= self._is_fence
             self._line, self._column = "", 0
             return part
-        self._line += part
-        room, wide = width - 1 - self._column, cells(part)
+        plain = _COLOURS.sub("", part)
+        self._line += plain
+        room, wide = width - 1 - self._column, cells(plain)
         wraps = width >= MIN_COLUMNS and not self._in_code and not self._is_fence
         if wraps and wide > room and self._column and not part.isspace():
             self._column = wide
@@ -52,20 +53,3 @@ class WordWrap:
     @property
     def _is_fence(self) -> bool:
         return self._line.lstrip().startswith(FENCES)
-
-
-def wrapped(text: str, width: int, *, whole: bool = False) -> list[str]:
-    """The text as lines of at most `width` columns. whole: a word that is longer is not cut, as a path to be copied."""
-    lines, line, space = [], "", ""
-    for piece in _PIECES.findall(text):
-        if piece.isspace():
-            space = piece
-            continue
-        if line and cells(line + space + piece) > width:
-            lines.append(line)
-            line = space = ""
-        line, space = line + space * bool(line) + piece, ""
-        while not whole and len(line) > width:
-            lines.append(line[:width])
-            line = line[width:]
-    return [*lines, line] if line or not lines else lines

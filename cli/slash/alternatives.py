@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.answer import answer
 from subbyte.cli.chat.context import ReplContext
-from subbyte.cli.tokens.scores import find_token, pieces
+from subbyte.cli.terminal.columns import NO_BREAK
+from subbyte.cli.terminal.interrupt import one_interrupt
+from subbyte.cli.terminal.status_line import PrefillStatus
+from subbyte.cli.tokens.scores import N_TOP, find_token, pieces
 from subbyte.cli.tokens.surprise import legend, painted, percent
 from subbyte.runtime.text import quoted
 
@@ -20,17 +23,20 @@ N_BEFORE = 40  # characters before a token that say where it stands
 
 def show_probabilities(context: ReplContext, _: str) -> None:
     """Prints the last answer coloured by surprise, with a legend and its most surprising tokens."""
+    known_before = _is_known(context)
     scores = _scores(context)
-    text = painted(pieces(scores), context.out)
-    context.out.write(f"{text.strip(chr(10))}\n\n{legend(context.out)}\n")
+    context.text(painted(pieces(scores), context.out).strip("\n"))
+    context.text(f"\n{legend(context.out)}")
+    if not known_before:
+        context.say(_whose(context))
     known = [(n, score, score.logprob) for n, score in enumerate(scores, 1) if score.logprob is not None]
     if not known:
         return
     perplexity = math.exp(-sum(logprob for *_, logprob in known) / len(known))
     context.line(f"{len(known)} tokens, perplexity {perplexity:.2f}")
     least = sorted(known, key=lambda each: each[2])[:N_NAMED]
-    named = ", ".join(f"{n} {_name(score)} {percent(math.exp(logprob))}" for n, score, logprob in least)
-    context.entry("most surprising: ", f"{named} (/alt N: what else might have come)")
+    named = [f"{n} {_name(score)} {percent(math.exp(logprob))}".replace(" ", NO_BREAK) for n, score, logprob in least]
+    context.entry("most surprising: ", f"{', '.join(named)} (/alt N: what else might have come)")
 
 
 def show_alternatives(context: ReplContext, argument: str) -> None:
@@ -41,6 +47,7 @@ def show_alternatives(context: ReplContext, argument: str) -> None:
         return
     if not argument:
         raise ValueError("/alt needs the number of a token, as /probs tells it, or a word of the answer")
+    known_before = _is_known(context)
     scores = _scores(context)
     n, *others = find_token(scores, argument)
     before = "".join(part.text for part in pieces(scores[: n - 1]))[-N_BEFORE:]
@@ -51,11 +58,15 @@ def show_alternatives(context: ReplContext, argument: str) -> None:
         context.line(f"{row:4}  {percent(math.exp(top.logprob)):>10}  {_name(top)}{came}")
     if scores[n - 1].id not in [top.id for top in scores[n - 1].top]:
         context.line(f"   -  {_chance(scores[n - 1]):>10}  {_name(scores[n - 1])}  came")
+    if not known_before:
+        context.say(_whose(context))
     context.say(f"(/fork {n} NUMBER goes on from another of them)")
 
 
 def fork_at(context: ReplContext, argument: str) -> None:
     """Makes the last answer again up to a token, with another one in its place, and goes on from there."""
+    if context.chat.waiting:
+        raise ValueError("the last question has no answer to go on from; /regen answers it")
     where, _, choice = argument.partition(" ")
     scores = _scores(context)
     n = find_token(scores, where)[0]
@@ -106,10 +117,42 @@ def _alternative(score: "TokenLogprob", n: int, choice: str) -> "TopLogprob":
 
 
 def _scores(context: ReplContext) -> "list[TokenLogprob]":
+    """The tokens of the last answer: as they came or, where it was not made here, as this model finds them now."""
     messages = context.chat.messages
-    if not (context.scores and messages and context.scored == (context.chat, messages[-1].content)):
-        raise ValueError("no probabilities are known of the last answer: it was not made here; /regen makes it again")
+    if not messages:
+        raise ValueError("there is no answer yet")
+    if not _is_known(context):
+        context.scores, context.scored = _computed(context), (context.chat, messages[-1].content)
     return context.scores
+
+
+def _is_known(context: ReplContext) -> bool:
+    """Whether the probabilities of the last answer are known, since it was made here or they were computed by now."""
+    messages = context.chat.messages
+    return bool(context.scores and messages) and context.scored == (context.chat, messages[-1].content)
+
+
+def _computed(context: ReplContext) -> "list[TokenLogprob]":
+    """The last answer read once more. Raises ValueError where Ctrl-C ends that."""
+    from subbyte.runtime.generation.events import PrefillProgress
+
+    status = PrefillStatus(context.out)
+    try:
+        with context.keyboard.listening(), one_interrupt():
+            scoring = context.chat.score_answer(N_TOP)
+            for event in scoring:
+                if isinstance(event, PrefillProgress):
+                    status.update(event.done, event.total)
+    except KeyboardInterrupt:
+        context.keyboard.take()
+        raise ValueError("stopped before all probabilities were there") from None
+    finally:
+        status.clear()
+    return list(scoring.reply.prompt_logprobs)
+
+
+def _whose(context: ReplContext) -> str:
+    return f"(so probable {context.model} finds this answer, which was not made here)"
 
 
 def _name(token: "TokenLogprob | TopLogprob") -> str:

@@ -49,7 +49,7 @@ def _list(context: ReplContext) -> None:
     from subbyte.runtime.catalog.catalog import catalog
     from subbyte.runtime.store.resolve import available
 
-    context.line(f"now: {context.details}")
+    context.entry("now: ", context.details)
     for model in catalog():
         unfit = [] if model.fits else ["larger than the free memory"]
         unfit += ["not run here"] if model.supported is False else []

@@ -27,7 +27,7 @@ def _waiting(files: list[TextFile]) -> str:
 
 def complete_message(context: ReplContext, text: str) -> str:
     """A message with the files that wait for it and those that it names."""
-    mentioned = mentioned_files(text)
+    mentioned = [file for file in mentioned_files(text) if file not in context.files]
     if mentioned:
         context.say("read " + ", ".join(f"{file.name} ({human_size(len(file.text.encode()))})" for file in mentioned))
     return with_files([*context.files, *mentioned], text)

@@ -137,22 +137,25 @@ def _stats(context: ReplContext, _: str) -> None:
     usage, timings = last.usage, last.timings
     rate = context.n_generated / context.seconds if context.seconds > 0 else 0.0
     computed = usage.prompt - usage.reused
-    context.line(f"prompt         {_tokens(usage.prompt)} ({usage.reused} cached)")
-    context.line(f"prefill        {_tokens(computed)}{_speed(timings.prefill, timings.prefill_rate)}")
-    context.line(f"generation     {_tokens(usage.completion)}{_speed(timings.generation, timings.generation_rate)}")
+    context.entry("prompt         ", f"{_tokens(usage.prompt)} ({usage.reused} cached)")
+    context.entry("prefill        ", f"{_tokens(computed)}{_speed(timings.prefill, timings.prefill_rate)}")
+    context.entry(
+        "generation     ", f"{_tokens(usage.completion)}{_speed(timings.generation, timings.generation_rate)}"
+    )
     if usage.thinking:
-        context.line(f"reasoning      {usage.thinking} of these tokens")
+        context.entry("reasoning      ", f"{usage.thinking} of these tokens")
     if usage.drafted:
-        context.line(
-            f"speculation    {usage.accepted} of these tokens were drafted, of {_tokens(usage.drafted)} drafted in all"
+        context.entry(
+            "speculation    ",
+            f"{usage.accepted} of these tokens were drafted, of {_tokens(usage.drafted)} drafted in all",
         )
-    context.line(f"session total  {_tokens(context.n_generated)}{_speed(context.seconds, rate)}")
+    context.entry("session total  ", f"{_tokens(context.n_generated)}{_speed(context.seconds, rate)}")
     kept = context.chat.checkpoints
     if kept.max_bytes:
         places = ", ".join(map(str, kept.positions)) or "none yet"
         used, bound = kept.n_bytes / 2**20, kept.max_bytes / 2**20
-        context.line(f"checkpoints    behind tokens {places}: {used:.1f} of {bound:.1f} MiB")
-        context.line(f"computed again {_tokens(kept.n_recomputed)}, behind checkpoints it went back to")
+        context.entry("checkpoints    ", f"behind tokens {places}: {used:.1f} of {bound:.1f} MiB")
+        context.entry("computed again ", f"{_tokens(kept.n_recomputed)}, behind checkpoints it went back to")
 
 
 def _bye(_: ReplContext, __: str) -> None:

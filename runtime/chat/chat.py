@@ -174,9 +174,7 @@ class Chat(ChatContext):
             self._settle()
             if self._history.waiting:
                 raise ValueError("there is no answer to continue: the last question was stopped before one came")
-            if not self._history.messages:
-                raise ValueError("there is no answer to continue: nothing was said yet")
-            *asked, answer = self._history.messages
+            asked, answer = self._history.last_answer("continue")
             if answer.tool_calls:
                 raise ValueError("there is nothing to continue: the last answer calls tools; give their results")
             ended = self._ended_as(self._conversation(asked), answer)
@@ -196,9 +194,24 @@ class Chat(ChatContext):
             self._settle()
             if self._history.waiting:
                 return self._reply_to(self._history.to_answer(), begun)
-            if not self._history.messages:
-                raise ValueError("there is no answer to make again: nothing was said yet")
-            return self._reply_to(self._history.messages[:-1], begun)
+            return self._reply_to(self._history.last_answer("make again")[0], begun)
+
+    def score_answer(self, top: int = 0) -> Generation:
+        """Reads the last answer once more, whoever wrote it: `prompt_logprobs` of the reply are those of its tokens.
+
+        top: how many of the most probable tokens are told with each. Reasoning comes first, tags and all. It is no
+        answer of the conversation, which stays as it is. Raises ValueError where there is no answer, or one of calls
+        alone; ContextOverflow if it does not fit.
+        """
+        with self._lock:
+            self._settle()
+            asked, answer = self._history.last_answer("score")
+            start = self._start(self._conversation(asked), answer)
+            if not start.begun.tokens:
+                raise ValueError("there is nothing to score: the last answer has no text")
+            self._seen = [*start.prompt, *start.begun.tokens]
+            options = GenerationOptions(max_tokens=0, prompt_logprobs=top, prompt_logprobs_from=len(start.prompt))
+            return Generation(self.session, self.tokenizer, self._seen, options)
 
     def use_tools(self, tools: "Iterable[ToolSource]") -> None:
         """Gives the next answers other tools, functions or descriptions as `Model.chat` takes them; none: no tools.

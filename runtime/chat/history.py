@@ -27,6 +27,12 @@ class History:
         calls = self.messages[-1].tool_calls if self.messages else ()
         return calls[sum(message.role == "tool" for message in self.waiting) :]
 
+    def last_answer(self, to: str) -> tuple[list[Message], Message]:
+        """What the last answer follows, and that answer. to: what is wanted of it. Raises ValueError without one."""
+        if not self.messages:
+            raise ValueError(f"there is no answer to {to}: nothing was said yet")
+        return self.messages[:-1], self.messages[-1]
+
     def asked(self, question: Message) -> list[Message]:
         """The conversation with one more question, which takes the place of one that waits.
 

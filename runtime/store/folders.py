@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.errors import ModelNotFound
-from subbyte.runtime.store.file_names import complete, parts, stem
+from subbyte.runtime.store.file_names import complete, models, parts, stem
 from subbyte.runtime.store.found import Installed
 from subbyte.runtime.text import did_you_mean, printable
 
@@ -45,14 +45,14 @@ class Place:
     def resolve(self, name: str) -> Path:
         """The (first) file of a model by its name, or by its path within the folder; raises ModelNotFound."""
         wanted = name.removeprefix(self.prefix).removesuffix(".gguf")
-        models = self.installed()
-        for model in models:
+        here = self.installed()
+        for model in here:
             if wanted == model.name.removeprefix(self.prefix):
                 return model.path
         for long, path, _ in self._files():
             if wanted in (_long(long), long.removesuffix(".gguf")):
                 return path
-        known = [model.name.removeprefix(self.prefix) for model in models]
+        known = [model.name.removeprefix(self.prefix) for model in here]
         where = (
             ", ".join(printable(str(folder)) for folder in self.folders()) or f"{self.usual[-1]} (which is not there)"
         )
@@ -65,7 +65,10 @@ class Place:
         """Path within its folder, whole path, and bytes of each model with all of its parts."""
         for folder in self.folders():
             sizes = dict(_gguf_files(folder))
-            for name in complete(sizes):
+            whole = complete(sizes)
+            for name in models(sorted(sizes.keys() - set(whole))):
+                _log.info("%s: passed over: other parts of the model are missing", printable(str(folder / name)))
+            for name in whole:
                 if parts(name)[0] == name:
                     yield name, folder / name, sum(sizes[part] for part in parts(name))
 
@@ -83,7 +86,7 @@ def _long(name: str) -> str:
 
 def _gguf_files(folder: Path) -> Iterable[tuple[str, int]]:
     """Paths below the folder and bytes of the GGUF files; of links those to files are followed."""
-    for where, inner, names in os.walk(folder):
+    for where, inner, names in os.walk(folder, onerror=_tell):
         relative = os.path.relpath(where, folder)
         if relative.count(os.sep) >= _DEPTH - 1:
             inner.clear()
@@ -94,4 +97,8 @@ def _gguf_files(folder: Path) -> Iterable[tuple[str, int]]:
             try:
                 yield name if relative == os.curdir else os.path.join(relative, name), os.stat(path).st_size
             except OSError as error:
-                _log.info("%s: passed over: %s", printable(path), error.strerror)
+                _tell(error)
+
+
+def _tell(error: OSError) -> None:
+    _log.info("%s: passed over: %s", printable(str(error.filename)), error.strerror)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from subbyte.errors import ModelNotFound
+from subbyte.runtime.files import similar_files
 from subbyte.runtime.store.builtin import BUILT_IN, Recommended, fetch
 from subbyte.runtime.store.found import Installed
 from subbyte.runtime.text import did_you_mean, quoted
@@ -151,4 +152,5 @@ def _unknown(text: str, path: Path) -> str:
     if os.path.isdir(path):
         files = sorted(file.name for file in path.glob("*.gguf"))
         return f"{text} is a folder; give a file in it, such as {files[0]}" if files else f"{text} is a folder; {known}"
-    return f"no file and no model named {text!r}{did_you_mean(text, BUILT_IN)}; {known}"
+    hint = did_you_mean(text, BUILT_IN) or similar_files(path, ".gguf")
+    return f"no file and no model named {text!r}{hint}; {known}"

@@ -93,10 +93,33 @@ def test_what_there_is_not(tmp_path: Path, line: str, error: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["/probs", "/alt 1", "/fork 1"])
-def test_an_answer_that_was_not_made_here(tmp_path: Path, line: str) -> None:
-    unknown = "error: no probabilities are known of the last answer: it was not made here; /regen makes it again\n"
-    assert talk(tmp_path, line) == unknown
-    assert talk(tmp_path, "hi", "/clear", line).endswith(unknown)
+def test_no_answer(tmp_path: Path, line: str) -> None:
+    assert talk(tmp_path, line) == "error: there is no answer yet\n"
+    assert talk(tmp_path, "hi", "/clear", line).endswith("error: there is no answer yet\n")
+
+
+def test_an_answer_that_was_not_made_here(tmp_path: Path) -> None:
+    chat = undecided(FIRST[:4], FORKED)
+    chat.resume([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello world"}])
+    text = talk(tmp_path, "/probs", "/alt 3", "/fork 3 2", chat=chat)
+    assert text.startswith(
+        "hello world\n\n"
+        "50 % or more   [20 to 50 %]   [[5 to 20 %]]   [[[under 5 %]]]\n"
+        "(so probable first finds this answer, which was not made here)\n"
+        "4 tokens, perplexity 1.18\n"
+    )
+    assert "token 3 of 4, behind 'hello '\n   1         97%  'wor'  came\n" in text and text.endswith("hello lo\n\n")
+    assert text.count("not made here") == 1  # it is known from then on
+
+
+def test_an_answer_that_can_not_be_scored(tmp_path: Path) -> None:
+    chat = undecided(n_ctx=100)
+    chat.resume([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello world" * 100}])
+    assert talk(tmp_path, "/probs", chat=chat).startswith("error: the prompt has 421 tokens, but the context holds 100")
+    chat.resume([{"role": "user", "content": "hi"}, {"role": "assistant", "content": ""}])
+    assert talk(tmp_path, "/probs", chat=chat) == "error: there is nothing to score: the last answer has no text\n"
+    chat.resume([*chat.messages, {"role": "user", "content": "and?"}])
+    assert talk(tmp_path, "/fork 1", chat=chat).startswith("error: the last question has no answer to go on from")
 
 
 def test_a_cut_answer_is_known_as_a_whole(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_a_mentioned_file_goes_before_its_message(folder: Path) -> None:
     [
         ("/read picture.png", "picture.png: not a text in UTF-8, so it is not read"),
         ("/read a.tx", "a.tx: no such file (did you mean a.txt?)"),
+        ("/tools tol.py", "tol.py: no such file (did you mean tool.py?); /tools takes a file of Python"),
+        ("/tools a b", "/tools takes one file of Python; a name with spaces goes between quotes"),
         ("/read .", ".: a folder; give files of text"),
         ("/read /dev/zero", "/dev/zero: no file; give files of text"),
         ("/read pipe", "pipe: no file; give files of text"),
@@ -71,6 +73,7 @@ def test_a_mentioned_file_goes_before_its_message(folder: Path) -> None:
 )
 def test_what_is_no_text_is_refused_in_a_line(folder: Path, line: str, answer: str) -> None:
     os.mkfifo(folder / "pipe")
+    (folder / "tool.py").touch()
     assert talk(folder, line, "/read") == f"error: {answer}\nno file waits; /read FILE... adds some\n"
 
 

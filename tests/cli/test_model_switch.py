@@ -75,6 +75,13 @@ def test_the_conversation_goes_on_with_another_model(context: ReplContext) -> No
     assert len(context.chat.messages) == 4
 
 
+def test_what_was_for_the_first_model_alone_is_named_once(context: ReplContext) -> None:
+    assert context.models is not None
+    context.models.for_first = ("--draft", "--chat-template")
+    assert says(context, "/model llama.cpp:two").endswith("note: not taken along: --draft, --chat-template\n")
+    assert "note:" not in says(context, "/model llama.cpp:one")
+
+
 def test_a_question_without_an_answer_is_kept(context: ReplContext) -> None:
     answer = context.chat.stream("hello")
     answer.close()

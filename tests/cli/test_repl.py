@@ -11,6 +11,9 @@ from pathlib import Path
 import fake_chat
 import pytest
 from fake_chat import FakeAnswer, FakeChat, talk
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.layout.processors import TransformationInput
 from terminals import ALT_ENTER, CTRL_C, CTRL_D, UP
 
 from subbyte.cli.chat import context as context_module
@@ -19,9 +22,13 @@ from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.full_context import MAKES_ROOM
 from subbyte.cli.chat.keeper import FILE, Keeper
 from subbyte.cli.chat.settings import SETTINGS
+from subbyte.cli.message.mentions import mentioned_files
 from subbyte.cli.repl import toolbar
+from subbyte.cli.repl.completion import CommandCompleter
 from subbyte.cli.repl.repl import HINT
+from subbyte.cli.repl.whole_words import WholeWords
 from subbyte.cli.slash import slash_commands
+from subbyte.cli.terminal import console
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.events import Usage
 from subbyte.runtime.types import CheckpointUse
@@ -124,7 +131,8 @@ class NarrowTerminal(io.StringIO):
 
 @pytest.mark.parametrize("width", [80, 44])
 def test_a_narrow_terminal_gets_whole_words(tmp_path, monkeypatch, width):
-    monkeypatch.setattr(context_module, "terminal_width", lambda stream: width)
+    for module in (context_module, console):
+        monkeypatch.setattr(module, "terminal_width", lambda stream: width)
     out = NarrowTerminal()
     context = ReplContext(FakeChat(), "fake", "", tmp_path, out, keeper=Keeper(tmp_path / FILE))
     for line in ("/help", "/set", "/show"):
@@ -243,6 +251,68 @@ def test_toolbar_warns_of_a_full_context(tmp_path):
         assert shown == f" fa\\x1bke  context {n}/1.0k {toolbar.gauge(n / 1000)}{note}  10.0 tokens/s"
 
 
+def test_toolbar_shows_what_fits(tmp_path, monkeypatch):
+    context = ReplContext(FakeChat(), "a-name-" * 9, "", tmp_path, io.StringIO(), keeper=Keeper(tmp_path / FILE))
+    for columns, shown in (
+        (24, " a-name-…  context 0/1.0k ▁▁▁▁▁▁▁▁"),
+        (50, " a-name-a-name-a-name-a-…  context 0/1.0k ▁▁▁▁▁▁▁▁"),
+    ):
+        monkeypatch.setattr(toolbar, "terminal_width", lambda _, columns=columns: columns)
+        assert "".join(text for _, text in toolbar.toolbar(context)) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        ("one two three four", ["one two", "three four"]),  # in 11 columns, of which the prompt takes 4 in the first
+        ("one two", ["one two"]),
+        ("internationalization of it", ["interna", "tionalizati", "on of it"]),
+        ("a  internation", ["a", "internation"]),
+        ("日本語 です", ["日本語", "です"]),
+        ("one twothree", ["one", "twothree"]),
+    ],
+)
+def test_words_of_the_input_stay_whole(line, rows):
+    processor = WholeWords(4)
+    given = TransformationInput(None, Document(line), 0, lambda i: i, [("", line)], 11, 5)
+    new = processor.apply_transformation(given)
+    text = "".join(part[1] for part in new.fragments)
+    assert [row.strip() for row in in_rows(text, 11, 4)] == rows
+    for i in range(len(line) + 1):
+        assert new.display_to_source(new.source_to_display(i)) == i
+        assert text[new.source_to_display(i) :][:1] == line[i:][:1]
+    places = [new.display_to_source(i) for i in range(len(text) + 1)]
+    assert places == sorted(places) and places[-1] == len(line)
+
+
+def in_rows(text, width, column):
+    rows = [""]
+    for char in text:
+        wide = 2 if ord(char) > 0x2FFF else 1
+        if column + wide > width:
+            rows.append("")
+            column = 0
+        rows[-1] += char
+        column += wide
+    return rows
+
+
+def test_files_complete_as_commands_and_messages_read_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my notes.txt", "my.txt"):
+        Path(name).touch()
+    context = ReplContext(FakeChat(), "fake", "", tmp_path, io.StringIO(), keeper=Keeper(tmp_path / FILE))
+
+    def completed(line):
+        return [line + each.text for each in CommandCompleter(context).get_completions(Document(line), CompleteEvent())]
+
+    assert completed("/read a.txt my") == ["/read a.txt my\\ notes.txt", "/read a.txt my.txt"]
+    assert completed("/read my\\ n") == ["/read my\\ notes.txt"]
+    assert completed("see @my") == ["see @my\\ notes.txt", "see @my.txt"]
+    assert completed("see @my\\ n") == ["see @my\\ notes.txt"] and completed("see @my n") == []
+    assert [file.name for file in mentioned_files("see @my\\ notes.txt, @my.txt")] == ["my notes.txt", "my.txt"]
+
+
 # ---- at a terminal
 
 
@@ -359,6 +429,10 @@ def test_a_search_of_the_history_shows_its_find_alone(chat):
     chat.keys("\x12ember")
     chat.see("I-search")
     chat.wait(lambda: any(line == ">>> remember me" for line in chat.lines[3:]), "what was found")
+    chat.keys("\r")
+    chat.prompt("remember me")  # which is now in the line, to be changed or sent
+    chat.keys("\x05 not\r")
+    chat.see("You said: remember me not")
 
 
 def test_ctrl_d_between_two_prompts_is_not_lost(terminal, tmp_path):

@@ -16,7 +16,8 @@ from subbyte.cli.screen import markdown, painter
 from subbyte.cli.screen.answer_text import PlainText, answer_text
 from subbyte.cli.screen.inline import closed
 from subbyte.cli.screen.markdown import MarkdownText
-from subbyte.cli.screen.words import WordWrap, wrapped
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.columns import wrapped
 
 SIZES = [(80, 24), (40, 12), (200, 50)]
 
@@ -156,9 +157,21 @@ def test_the_layout_of_markdown() -> None:
         ("    indented\n      code", ["indented", "  code"]),
         ("```\n\ta\n\n b\n```", ["        a", "", " b"]),
         ("````\n```\n````", ["```"]),
-        ("```unknown language\nx\n", ["x"]),
+        ("```unknown language\nx\n", ["unknown language", "x"]),
         ("|a|\n|-|", ["a", "─"]),
         ("- ```\n  a\n  ```", ["•", "a"]),
+        ("- a\n  ```\n  x\n  ```\n- b", ["• a", "", "x", "", "• b"]),
+        ("1. a\n   - b\n     ```\n     x\n     ```\n   - c", ["1. a", "   • b", "", "x", "", "   • c"]),
+        ('```python title="a.py"\nx\n```', ['python title="a.py"', "x"]),
+        ("$x^*$ and $y^*$, $5 or *six*, $5-$10", ["$x^*$ and $y^*$, $5 or six, $5-$10"]),
+        (r"\(a*b*c\), \[x_{i} + \mathbf{y}_{j}\]", [r"\(a*b*c\), \[x_{i} + \mathbf{y}_{j}\]"]),
+        ("so\n\\[\n a\n + b\n\\]\nholds", ["so", "", "\\[", "a", "+ b", "\\]", "", "holds"]),
+        ("- a\n  $$\n  - x\n  $$\n- b", ["• a", "", "  $$", "  - x", "  $$", "• b"]),
+        ("\\begin{align}\na &= b \\\\\n\\end{align}", ["\\begin{align}", "a &= b \\\\", "\\end{align}"]),
+        ("$$ never\n\n*closed*", ["$$ never", "", "closed"]),
+        ("|a|b|\n|-|-|\n|`x|y`|z|\n|1|2|3|", ["a    b", "───  ─────", "x|y  z", "1    2 | 3"]),
+        ("text\n#tag", ["text", "#tag"]),
+        ("a\r\nb", ["a", "b"]),
         ("-", ["•"]),
         ("", []),
         ("\n\n", []),
@@ -181,6 +194,12 @@ def test_no_word_is_cut(size: tuple[int, int]) -> None:
     for source in (words, f"- {words}", f"> {words}", f"# {words}"):
         found = " ".join(shown(pieces(source, 3), *size).lines).replace("•", "").replace("│", "").split()
         assert found == words.split()
+
+
+def test_a_long_address_can_be_copied() -> None:
+    address = "https://example.org/" + "path/" * 30
+    assert address in shown([f"- see {address} and *more*"]).written
+    assert shown([f"> {address}\n> end"], 40, 12).lines[-1] == "│ end"
 
 
 def test_bold_begins_before_its_end_has_come() -> None:

@@ -1,5 +1,6 @@
 """`subbyte doctor`: what it reads from a machine made up of files, and what the command prints of this one."""
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from subbyte.cli.commands.doctor import show_check
 from subbyte.runtime.doctor import cache_checks as caches
 from subbyte.runtime.doctor import machine_checks as machine
 from subbyte.runtime.doctor.check import Check
@@ -101,3 +103,20 @@ def test_the_command_prints_a_line_each(command_line: Callable[..., tuple[int, s
     facts = json.loads(command_line("doctor", "-o", "json")[1])["checks"]
     assert {"name", "text", "advice", "facts"} == set(facts[0])
     assert next(check for check in facts if check["name"] == "bandwidth")["facts"]["bytes_per_second"] == 20e9
+
+
+def test_a_line_with_advice_at_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Narrow()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("subbyte.cli.terminal.columns.terminal_width", lambda _: 40)
+    monkeypatch.setenv("TERM", "xterm")
+    show_check(Check("load", "two words " * 5, "do something about the programs there"))
+    plain = out.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert "\x1b[2m" in out.getvalue() and "x1b" not in plain and max(map(len, plain.splitlines())) < 40
+
+
+class Narrow(io.StringIO):
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True

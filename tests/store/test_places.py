@@ -104,7 +104,7 @@ def test_folders_of_lm_studio_and_llama_cpp(home: Path, caplog: pytest.LogCaptur
             "lmstudio:model-Q4_K_M",
             "llama.cpp:split-Q2_K",
         ]
-    assert "gone.gguf: passed over" in caplog.text
+    assert "gone.gguf: passed over" in caplog.text and "half-Q2_K-00001-of-00002.gguf: passed over" in caplog.text
     assert [model.size for model in store.installed()] == [4, 4, 4, 12]
     for name in ("pub/repo-GGUF/model-Q4_K_M", "pub/repo-GGUF/model-Q4_K_M.gguf", "model-Q4_K_M.gguf"):
         assert store.resolve(f"lmstudio:{name}").name == "model-Q4_K_M.gguf"

@@ -41,11 +41,16 @@ class UndecidedSession(FakeSession):
 
     def eval(self, tokens: Sequence[int], logits: str = "last", on_progress: object = None) -> np.ndarray | None:
         row = super().eval(tokens, logits, on_progress)
-        if row is not None:
-            chances = self.chances.pop(0) if self.chances else {END: 1.0}
-            row[:] = math.log(max(1 - sum(chances.values()), 1e-9) / len(row))  # what is left is all others'
-            for text, chance in chances.items():
-                row[VOCABULARY.ids.get(text, ord(text[0]))] = math.log(chance)
+        if row is None or logits == "last":
+            return None if row is None else self._row()
+        return np.array([self._row() for _ in tokens])
+
+    def _row(self) -> np.ndarray:
+        chances = self.chances.pop(0) if self.chances else {END: 1.0}
+        rest = max(1 - sum(chances.values()), 1e-9) / self.n_vocab  # what is left is all others'
+        row = np.full(self.n_vocab, math.log(rest), np.float32)
+        for text, chance in chances.items():
+            row[VOCABULARY.ids.get(text, ord(text[0]))] = math.log(chance)
         return row
 
 
