@@ -9,7 +9,8 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.chat.keeper import FILE, data_folder
-from subbyte.cli.screen.words import WordWrap, wrapped
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.columns import wrapped
 from subbyte.cli.terminal.console import local_time, note, terminal_width, write_line
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.tables import fits, print_table
