@@ -66,7 +66,7 @@ def retry(context: ReplContext, argument: str) -> None:
         name, equals, value = part.partition("=")
         name = "temperature" if name == "temp" else name
         if not equals or (name != "think" and name not in BY_NAME):
-            hint = did_you_mean(name, (*BY_NAME, "think"))
+            hint = did_you_mean(name, ("temp", *BY_NAME, "think"))
             raise ValueError(f"/retry takes settings as in temp=0.9 top_k=20 think=off, not {part!r}{hint}")
         if name != "think":
             new_sampling = changed(new_sampling, name, value)
