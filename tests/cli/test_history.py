@@ -70,7 +70,7 @@ def test_list_and_search(filled: ConversationStore, command_line: Call) -> None:
 
 def test_a_list_where_a_table_has_no_room(filled: ConversationStore, terminal, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", "history", "-n", "1"]
-    screen = terminal(command, columns=40, rows=12, XDG_DATA_HOME=str(tmp_path))
+    screen = terminal(command, columns=40, rows=12, XDG_DATA_HOME=str(tmp_path), COLUMNS="40")
     screen.see("1 more")
     assert [re.sub(r"\d{4}-\S+ \S+", "TIME", line) for line in screen.lines[:2]] == [
         "paris  TIME  (tiny, 2", "    messages)  What is paris?"
