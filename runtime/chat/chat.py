@@ -205,9 +205,9 @@ class Chat(ChatContext):
         with self._lock:
             self._settle()
             asked, answer = self._history.last_answer("score")
-            start = self._start(self._conversation(asked), answer)
-            if not start.begun.tokens:
+            if not answer.content and not answer.thinking:
                 raise ValueError("there is nothing to score: the last answer has no text")
+            start = self._start(self._conversation(asked), answer)
             self._seen = [*start.prompt, *start.begun.tokens]
             options = GenerationOptions(max_tokens=0, prompt_logprobs=top, prompt_logprobs_from=len(start.prompt))
             return Generation(self.session, self.tokenizer, self._seen, options)
