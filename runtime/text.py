@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from subbyte.errors import CONTROLS
 
+_MIN_HALF, _MAX_MEANT = 2, 3  # letters of a name's beginning that tell it; names that are offered
 _ALL_BUT_SPACES = {code: text for code, text in CONTROLS.items() if chr(code) not in "\n\t"}
 
 
@@ -35,7 +36,10 @@ def printable(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ " (did you mean IQ2_XS?)" for "iq2xs", to be put behind a wrong name; nothing where no known one is like it."""
+    """ " (did you mean IQ2_XS?)" for "iq2xs", to be put behind a wrong name; nothing where no known one is like it.
+
+    Half of a name, from its beginning, is like it, too.
+    """
     from difflib import get_close_matches
 
     plain: dict[str, str] = {}  # letters and digits alone, in which most errors are none
@@ -43,4 +47,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         plain.setdefault("".join(filter(str.isalnum, each)).lower(), each)
     wanted = "".join(filter(str.isalnum, name[:100])).lower()
     close = [wanted] if wanted in plain else get_close_matches(wanted, plain)
+    if not close and len(wanted) >= _MIN_HALF:
+        close = [each for each in plain if each.startswith(wanted)][:_MAX_MEANT]
     return f" (did you mean {' or '.join(plain[each] for each in close)}?)" if close else ""

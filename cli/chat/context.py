@@ -1,7 +1,6 @@
 """What the loop, the slash commands, the prompt and the toolbar of a chat share."""
 
 import sys
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 from subbyte.cli.chat.keeper import Keeper
 from subbyte.cli.chat.keyboard import Keyboard
 from subbyte.cli.message.files import TextFile
-from subbyte.cli.screen.words import WordWrap
-from subbyte.cli.terminal.console import MIN_COLUMN, beside, dim, terminal_width
+from subbyte.cli.screen.words import MIN_COLUMN, WordWrap, beside, wrapped
+from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
 
@@ -67,7 +66,7 @@ class ReplContext:
         line = one_line(text)
         if self.out.isatty():
             width = max(terminal_width(self.out) - 1, MIN_COLUMN)
-            line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+            line = "\n".join(wrapped(line, width, whole=True))
         self.out.write(dim(line, self.out) + "\n")
         self.out.flush()
 
@@ -95,6 +94,7 @@ class ReplContext:
     def prepare_chat(self) -> None:
         """Gives the chat, which may be another model's by now, what is asked of each answer here."""
         self.chat.context_policy = "stop" if self.policy == "ask" else self.policy
+        self.chat.constraint = self.constraint
         self.chat.logprobs = N_TOP  # for /probs and /alt: less than a hundredth of an answer's time
 
     def piece(self, token: int) -> bytes:

@@ -1,7 +1,7 @@
 """The chat's conversation in the store: what goes wrong there is a line, and the chat goes on."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,13 +28,15 @@ def data_folder() -> Path:
 class Keeper:
     """Keeps the conversation of a chat, and finds others. SQLite is imported and opened when first needed.
 
-    file: the store's. saves: False only reads it, as after --no-save. A context manager, which closes it.
+    file: the store's. saves: False only reads it, as after --no-save. given: settings of the command line, by name,
+    which hold whatever a conversation was held with. A context manager, which closes it.
     """
 
-    def __init__(self, file: Path, *, saves: bool = True) -> None:
+    def __init__(self, file: Path, *, saves: bool = True, given: Collection[str] = ()) -> None:
         self.saves = saves
+        self.differs = ""  # how a conversation that goes on is not held as this chat was before, or as it was itself
         self.listed: Sequence[Conversation] = ()  # what /sessions showed last, for the numbers of its lines
-        self._file, self._held_with = file, ("", "")
+        self._file, self._given, self._held_with = file, given, ("", "")
         self._trouble = ""  # why the conversation is not kept now
         self._loaded: Sequence[Message] | None = ()  # what is not kept before something is said; None: it was
 
@@ -82,13 +84,21 @@ class Keeper:
         return found
 
     def resume(self, chat: "Chat", conversation: "Conversation", head: int | None = None) -> None:
-        """Goes on with a kept conversation, or with that branch of it: its messages become the chat's."""
-        from subbyte.runtime.conversations.records import system_of
+        """Goes on with a kept conversation, or with that branch of it: its messages become the chat's.
+
+        So do the settings it was held with, by the same model.
+        """
+        from subbyte.cli.chat.held_settings import take_up
 
         kept = self.store.messages(conversation, head)
-        chat.resume([each.message for each in kept], system=system_of(conversation, kept))
+        chat.resume([each.message for each in kept], system=self.store.system(conversation, kept))
+        self.differs = ""
+        if conversation.model != self._held_with[0] and conversation.path != self._held_with[1]:
+            self.differs = f"{conversation.model} answered before: /model {conversation.model} goes back to it"
+        elif head is None and (taken := take_up(chat, conversation.settings, self._given)):
+            self.differs = f"with {', '.join(taken)}, as before"
         if self.saves:
-            self.recording.resume(conversation, kept)
+            self.recording.resume(conversation, kept, chat.settings.to_dict())
         self._loaded = None
 
     def begin(self, loaded: "Sequence[Message]" = ()) -> None:

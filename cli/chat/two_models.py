@@ -39,7 +39,7 @@ def answer_both(context: ReplContext, second: SecondModel, text: str) -> None:
     try:
         with context.keyboard.listening(), one_interrupt(), _same_settings(*chats):
             for chat, name in zip(chats, names, strict=True):
-                answers.append(chat.stream(text, constraint=context.constraint))
+                answers.append(chat.stream(text))
                 for _ in answers[-1]:
                     line.write(f"{name}: {len(answers[-1].tokens)} tokens")
     except SubbyteError as error:
@@ -68,7 +68,7 @@ def _same_settings(first: "Chat", other: "Chat") -> Iterator[None]:
     if before.seed is None:
         first.sampling = replace(before, seed=secrets.randbelow(MAX_SEED))
     other.sampling, other.max_tokens = first.sampling, first.max_tokens
-    other.context_policy, other.logprobs = first.context_policy, first.logprobs
+    other.context_policy, other.constraint, other.logprobs = first.context_policy, first.constraint, first.logprobs
     if other.can_think:
         other.thinking = first.thinking
     try:

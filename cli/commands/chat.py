@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,31 +10,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from subbyte.cli import options
+from subbyte.cli.chat.command_line import ChatArguments, model_and_question
 from subbyte.cli.chat.full_context import UncutAnswer
 from subbyte.cli.chat.keeper import FILE, Keeper, data_folder
 from subbyte.cli.chat.model_switch import ModelSwitch
-from subbyte.cli.chat.presets import find_preset
 from subbyte.cli.chat.reasoning import Reasoning
-from subbyte.cli.chat.settings import sampling_from, sampling_options
+from subbyte.cli.chat.settings import SETTINGS, sampling_from, sampling_options
 from subbyte.cli.chat.stream import show, timing_line
 from subbyte.cli.message.question import one_message
-from subbyte.cli.screen.answer_text import AnswerText, answer_text
+from subbyte.cli.screen.answer_text import answer_text
 from subbyte.cli.slash.models import describe_model, short_name
-from subbyte.cli.terminal.console import note, read_text
+from subbyte.cli.terminal.console import note
 from subbyte.cli.terminal.loading import find_model, open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
 
 if TYPE_CHECKING:
-    from subbyte.cli.chat.context import AtTheEnd, ReplContext, SecondModel
+    from subbyte.cli.chat.context import ReplContext, SecondModel
     from subbyte.runtime.chat.chat import Chat
-    from subbyte.runtime.chat.presets import Preset
-    from subbyte.runtime.chat.reasoning import ReasoningStart
     from subbyte.runtime.conversations.records import Conversation
     from subbyte.runtime.generation.events import Reply
-    from subbyte.runtime.grammar.constraint import Constraint
     from subbyte.runtime.model import Model
-    from subbyte.runtime.types import Activations, CacheType
 
 
 @click.command()
@@ -88,16 +84,7 @@ if TYPE_CHECKING:
 @options.override_kv_option
 @options.verbose_option
 @options.debug_option
-def chat(
-    model: str | None, question: str | None, goes_on: bool, session: str | None, saves: bool | None,
-    system: str | None, system_file: str | None, schema_file: str | None, plain: bool,
-    n_ctx: int | None, context_policy: "AtTheEnd | None", max_tokens: int | None, threads: int | None,
-    activations: "Activations | None", cache_type: "CacheType", checkpoint_memory: int | None, draft: str,
-    second: str | None, thinking: bool | None, reasoning_budget: int | None,
-    reasoning: "ReasoningStart", hide_thinking: bool, template_file: str | None, preset: str | None,
-    output: options.Output, verbose: bool,
-    **sampling: Any,
-) -> None:  # fmt: skip
+def chat(model: str | None, question: str | None, **given: Any) -> None:
     """Chat with a model, or ask it one question.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT; without it, smollm2, or that of the
@@ -110,126 +97,80 @@ def chat(
 
         subbyte chat smollm2 "Sum up this text." < report.txt
 
+        subbyte chat --continue "And its history?"
+
     Reasoning goes to stderr then: as text if stdout is a terminal or with -v, else as a line with its token count.
     """
     from subbyte.runtime.template import helper as template_helper
 
     template_helper.start()  # it gets ready while modules are imported, the slowest first, and the model is loaded
-    interactive = question is None and sys.stdin.isatty() and sys.stdout.isatty()
-    if interactive:
+    model, question = model_and_question(model, question)
+    sampling = {setting.name: given.pop(setting.name) for setting in SETTINGS}
+    _chat(ChatArguments(model=model, question=question, sampling=sampling, **given))
+
+
+def _chat(given: ChatArguments) -> None:
+    if given.interactive:
         import subbyte.cli.repl.prompt  # noqa: F401
     from subbyte.runtime.store.resolve import recommended
 
-    asked = goes_on or session is not None
-    keeper = Keeper(data_folder() / FILE, saves=interactive or asked if saves is None else saves)
-    with options.usage_errors():
-        resumed = keeper.begin_with(session, last=goes_on) if asked else None
-    if asked and resumed is None:
-        note(f"a new conversation: {'none is kept yet' if session is None else session}")
-    model = model or (resumed.model if resumed else options.DEFAULT_MODEL)
+    given.check()
+    keeper = Keeper(data_folder() / FILE, saves=given.keeps, given=given.settings)
+    resumed = _resumed(given, keeper)
+    model = given.model or (resumed.model if resumed else options.DEFAULT_MODEL)
     best = recommended(model)
-    chosen = sampling_from(sampling, best.sampling)  # so that a value out of range is refused before a model is fetched
-    if interactive and output != "text":
-        raise click.UsageError(f"-o {output} answers one question; the interactive chat is text")
-    if context_policy == "ask" and not interactive:
-        raise click.UsageError("--context-policy ask needs a terminal to ask at; choose forget, grow or stop")
-    if second is not None and not interactive:
-        raise click.UsageError("--ab answers at a terminal; `subbyte compare` measures two models")
-    if system_file is not None:
-        if system is not None:
-            raise click.UsageError("the system prompt comes from --system or from --system-file, not from both")
-        system = read_text(system_file)
-    template = None if template_file is None else read_text(template_file)
-    constraint = None if schema_file is None else _json_by(schema_file)
-    message = "" if interactive else one_message(question)
+    sampling_from(given.sampling, best.sampling)  # a value out of range is refused before a model is fetched
+    message = "" if given.interactive else one_message(given.question)
     with (
-        open_model(model, threads, verbose=verbose) as loaded,
-        open_draft(draft, threads, verbose=verbose) as drafter,
+        open_model(model, given.threads, verbose=given.verbose) as loaded,
+        open_draft(given.draft, given.threads, verbose=given.verbose) as draft,
     ):
+        settings = given.start(loaded, best)
         with options.usage_errors():
-            start = best.sampling
-            if preset is not None:
-                vendor = find_preset(loaded.presets, preset)
-                start, chosen = vendor.sampling, sampling_from(sampling, vendor.sampling)
-                thinking = vendor.thinking if thinking is None else thinking
-            of_any_model: dict[str, Any] = {
-                "n_ctx": n_ctx, "cache_type": cache_type, "activations": activations,
-                "checkpoint_bytes": None if checkpoint_memory is None else checkpoint_memory << 20,
-                "draft": None if drafter is None else "lookup",
-            }  # fmt: skip
-            conversation = loaded.chat(
-                **(of_any_model | {"activations": activations or best.activations, "draft": drafter}), system=system,
-                sampling=chosen, max_tokens=max_tokens, thinking=thinking, reasoning_budget=reasoning_budget,
-                template=template, reasoning=reasoning,
-            )  # fmt: skip
+            conversation = loaded.chat(**given.of_this_model(draft, settings, best))
         with conversation, keeper:
             keeper.hold_with(model, str(loaded.path))
             if resumed is not None:
                 keeper.resume(conversation, resumed)
-                if system is not None:
-                    conversation.system = system
-            if interactive:
-                presets = loaded.presets if template is None else {}  # which go by the file's template
-                opener = partial(_open_other, threads, verbose)
-                switch = ModelSwitch(opener, loaded, sampling_from(dict.fromkeys(sampling), start), of_any_model)
-                with _second_chat(second, conversation, template, threads) as other:
-                    context = _context(conversation, keeper, switch, model, presets)
-                    context.hide_thinking, context.plain, context.constraint = hide_thinking, plain, constraint
-                    context.policy, context.second = context_policy or "ask", other
-                    _talk(context, switch, resumed)
+                if given.system_text is not None:
+                    conversation.system = given.system_text
+                if keeper.differs and not given.interactive:
+                    note(f"{resumed.name} goes on: {keeper.differs}")
+            if given.interactive:
+                opener = partial(_open_other, given.threads, given.verbose)
+                models = ModelSwitch(opener, loaded, settings.unchanged, given.of_any_model(draft), given.for_first)
+                _talk(given, model, conversation, keeper, models, resumed)
             else:
-                if context_policy is not None and context_policy != "ask":
-                    conversation.context_policy = context_policy
-                out = sys.stdout if output == "text" else io.StringIO()
-                text = answer_text(out, plain=plain or constraint is not None)
-                reply = _answer(conversation, keeper, message, constraint, text, _reasoning(hide_thinking, verbose))
-                if output == "json":
-                    print_json({"model": model, "prompt": message, **reply.to_dict()})
-                _explain(reply, verbose)
+                _answer(given, model, conversation, keeper, message)
 
 
-@contextmanager
-def _second_chat(
-    name: str | None, first: "Chat", template: str | None, threads: int | None
-) -> "Iterator[SecondModel | None]":
-    """The conversation of --ab with another model, in a context and with activations like those of the first."""
-    if name is None:
-        yield None
-        return
-    from subbyte.cli.chat.context import SecondModel
-
-    with open_model(name, threads) as model:
-        options = first.session.options
-        with model.chat(
-            n_ctx=options.n_ctx, cache_type=options.cache_type, activations=options.activations, template=template
-        ) as chat:
-            yield SecondModel(chat, short_name(name))
+def _resumed(given: ChatArguments, keeper: Keeper) -> "Conversation | None":
+    """The kept conversation to go on with; None for a new one."""
+    if not given.resumes:
+        return None
+    with options.usage_errors():
+        resumed = keeper.begin_with(given.session, last=given.goes_on)
+    if resumed is None:
+        note(f"a new conversation: {'none is kept yet' if given.session is None else given.session}")
+    return resumed
 
 
-def _answer(
-    conversation: "Chat", keeper: Keeper, message: str, constraint: "Constraint | None", text: AnswerText,
-    reasoning: Reasoning | None,
-) -> "Reply":  # fmt: skip
+def _answer(given: ChatArguments, model: str, conversation: "Chat", keeper: Keeper, message: str) -> None:
     """Answers one question; its text is shown while it is generated."""
+    if given.context_policy is not None and given.context_policy != "ask":
+        conversation.context_policy = given.context_policy
+    out = sys.stdout if given.output == "text" else io.StringIO()
+    text = answer_text(out, plain=given.plain or given.constraint is not None)
     with options.usage_errors():  # a constraint may allow nothing that the model's tokens can spell
-        answer = UncutAnswer(conversation, conversation.stream(message, constraint=constraint))
+        answer = UncutAnswer(conversation, conversation.stream(message, constraint=given.constraint))
     try:
         _keep(keeper, conversation)
-        show(answer, text, reasoning)
+        show(answer, text, _reasoning(given.hide_thinking, given.verbose))
     finally:
         _keep(keeper, conversation)
-    return answer.reply
-
-
-def _json_by(schema_file: str) -> "Constraint":
-    """The constraint of a JSON schema in a file."""
-    from subbyte.runtime.grammar.constraint import Constraint
-
-    schema = read_text(schema_file)
-    try:
-        return Constraint.json_schema(schema)
-    except ValueError as error:
-        raise click.UsageError(f"{schema_file}: {error}") from None
+    if given.output == "json":
+        print_json({"model": model, "prompt": message, **answer.reply.to_dict()})
+    _explain(answer.reply, given.verbose)
 
 
 def _keep(keeper: Keeper, conversation: "Chat") -> None:
@@ -254,32 +195,36 @@ def _reasoning(hidden: bool, verbose: bool) -> Reasoning | None:
     return Reasoning(sys.stderr, hidden=False) if verbose and not hidden else None
 
 
-def _open_other(threads: int | None, verbose: bool, name: str) -> "Model":
-    """Another model than the one of the command line, whose metadata --override-kv meant."""
-    from subbyte.runtime.loading import load
-
-    return load(find_model(name, verbose=verbose), threads=threads)
-
-
-def _context(
-    conversation: "Chat", keeper: Keeper, models: ModelSwitch, name: str, presets: "Mapping[str, Preset]"
-) -> "ReplContext":
-    """What the conversation at the terminal goes by."""
-    from subbyte.cli.chat.context import ReplContext
-
-    return ReplContext(
-        conversation, short_name(name), f"{name} ({describe_model(models.model)})", data_folder() / "chats", sys.stdout,
-        presets, keeper=keeper, models=models,
-    )  # fmt: skip
-
-
-def _talk(context: "ReplContext", models: ModelSwitch, resumed: "Conversation | None") -> None:
+def _talk(
+    given: ChatArguments, name: str, conversation: "Chat", keeper: Keeper, models: ModelSwitch,
+    resumed: "Conversation | None",
+) -> None:  # fmt: skip
     """Holds the conversation at the terminal; another model's is closed behind it."""
+    from subbyte.cli.chat.context import ReplContext
     from subbyte.cli.repl.prompt import open_prompt
-    from subbyte.cli.repl.repl import HINT, run
+    from subbyte.cli.repl.repl import run
+
+    presets = models.model.presets if given.template is None else {}  # which go by the file's template
+    with _second_chat(given, conversation) as second:
+        context = ReplContext(
+            conversation, short_name(name), f"{name} ({describe_model(models.model)})", data_folder() / "chats",
+            sys.stdout, presets, keeper=keeper, models=models, hide_thinking=given.hide_thinking, plain=given.plain,
+            constraint=given.constraint, policy=given.context_policy or "ask", second=second,
+        )  # fmt: skip
+        read = open_prompt(context, data_folder() / "history")
+        _greet(context, models, resumed)
+        try:
+            run(context, read)
+        finally:
+            context.chat.close()
+            models.model.close()
+
+
+def _greet(context: "ReplContext", models: ModelSwitch, resumed: "Conversation | None") -> None:
+    """Says who answers, how to get help, and what was said last in a conversation that goes on."""
+    from subbyte.cli.repl.repl import HINT
     from subbyte.cli.slash.conversations import show_resumed
 
-    read = open_prompt(context, data_folder() / "history")
     context.say(f"{context.model} ({describe_model(models.model)}), context {context.chat.n_ctx} tokens")
     if context.presets:
         context.say(f"presets: {', '.join(context.presets)} (/preset)")
@@ -289,8 +234,27 @@ def _talk(context: "ReplContext", models: ModelSwitch, resumed: "Conversation | 
     context.say(HINT)
     if resumed is not None:
         show_resumed(context, resumed)
-    try:
-        run(context, read)
-    finally:
-        context.chat.close()
-        models.model.close()
+
+
+@contextmanager
+def _second_chat(given: ChatArguments, first: "Chat") -> "Iterator[SecondModel | None]":
+    """The conversation of --ab with another model, in a context and with activations like those of the first."""
+    if given.second is None:
+        yield None
+        return
+    from subbyte.cli.chat.context import SecondModel
+
+    with open_model(given.second, given.threads) as model:
+        of_first = first.session.options
+        with model.chat(
+            n_ctx=of_first.n_ctx, cache_type=of_first.cache_type, activations=of_first.activations,
+            template=given.template,
+        ) as chat:  # fmt: skip
+            yield SecondModel(chat, short_name(given.second))
+
+
+def _open_other(threads: int | None, verbose: bool, name: str) -> "Model":
+    """Another model than the one of the command line, whose metadata --override-kv meant."""
+    from subbyte.runtime.loading import load
+
+    return load(find_model(name, verbose=verbose), threads=threads)

@@ -6,8 +6,8 @@ import sys
 import click
 
 from subbyte.cli import options
+from subbyte.cli.screen.words import beside
 from subbyte.cli.terminal.console import (
-    beside,
     encodable,
     rich_console,
     show_log,

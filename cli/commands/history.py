@@ -1,5 +1,6 @@
 """`subbyte history`: the conversations that `subbyte chat` has kept."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,8 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.chat.keeper import FILE, data_folder
-from subbyte.cli.terminal.console import local_time, note, write_line
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.console import local_time, note, terminal_width, write_line
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.tables import Table
@@ -88,7 +90,6 @@ def search(words: tuple[str, ...], limit: int, output: options.Output) -> None:
 def show(name: str, branch: int | None, output: options.Output) -> None:
     """Print a conversation."""
     from subbyte.runtime.conversations.export import to_text
-    from subbyte.runtime.conversations.records import system_of
 
     store = _store()
     found, kept, n_branches = _read(store, name, branch)
@@ -96,7 +97,11 @@ def show(name: str, branch: int | None, output: options.Output) -> None:
         messages = [{**each.message.to_dict(), "time": each.time, "model": each.model} for each in kept]
         print_json({**found.to_dict(), "branches": n_branches, "messages": messages})
         return
-    write_line(to_text(system_of(found, kept), kept).rstrip("\n"))
+    text = to_text(store.system(found, kept), kept).rstrip("\n")
+    if sys.stdout.isatty():
+        wrap, width = WordWrap(), terminal_width(sys.stdout)
+        text = wrap.feed(text, width) + wrap.end(width)
+    write_line(text)
     if n_branches > 1:
         note(f"{found.name} has {n_branches} branches; --branch N shows another one")
 
@@ -113,10 +118,10 @@ def show(name: str, branch: int | None, output: options.Output) -> None:
 def export(name: str, branch: int | None, output: options.Output, file: Path | None, overwrite: bool) -> None:
     """Write a conversation as Markdown, or as JSON that the chat's /load reads."""
     from subbyte.runtime.conversations.export import exported, write_export
-    from subbyte.runtime.conversations.records import system_of
 
-    found, kept, _ = _read(_store(), name, branch)
-    text = exported(output, found.name, system_of(found, kept), kept)
+    store = _store()
+    found, kept, _ = _read(store, name, branch)
+    text = exported(output, found.name, store.system(found, kept), kept)
     if file is None:
         write_line(text.rstrip("\n"))
     else:

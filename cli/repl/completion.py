@@ -53,8 +53,8 @@ class CommandCompleter(Completer):
             return self._escaped_files(argument, complete_event)
         return [
             Completion(name, start_position=-len(argument), display_meta=meta)
-            for name, meta in self._arguments(word)
-            if name.startswith(argument)
+            for name, meta in self._arguments(word, argument)
+            if name.lower().startswith(argument.lower())
         ]
 
     def _files(self, name: str, event: CompleteEvent) -> Iterable[Completion]:
@@ -69,7 +69,7 @@ class CommandCompleter(Completer):
             text = _NEEDS_ESCAPE.sub(r"\\\g<0>", found.text)
             yield Completion(text, found.start_position, display=found.display)
 
-    def _arguments(self, command: str) -> list[tuple[str, str]]:
+    def _arguments(self, command: str, begins: str) -> list[tuple[str, str]]:
         if command == "/set":
             return [(setting.name, setting.help) for setting in SETTINGS]
         if command == "/think":
@@ -83,7 +83,7 @@ class CommandCompleter(Completer):
         if command == "/save":
             return [(name, "") for name in saved_names(self._context.chats_dir)]
         if command in ("/load", "/delete"):
-            return self._conversations(command == "/load")
+            return self._conversations(begins, files=command == "/load")
         return []
 
     @cached_property
@@ -93,10 +93,11 @@ class CommandCompleter(Completer):
 
         return [(m.name, m.place) for m in installed()] + [(m.name, "to download") for m in available()]
 
-    def _conversations(self, files: bool) -> list[tuple[str, str]]:
-        """Names of kept conversations; where they can't be read, none."""
+    def _conversations(self, begins: str, *, files: bool) -> list[tuple[str, str]]:
+        """Names of kept conversations that begin so; where they can't be read, none."""
         saved = [(name, "a file") for name in saved_names(self._context.chats_dir)] if files else []
         try:
-            return [*((each.name, each.first) for each in self._context.keeper.store.recent(N_LISTED)), *saved]
+            kept = self._context.keeper.store.recent(N_LISTED, begins=begins)
         except SubbyteError:
             return saved
+        return [*((each.name, each.first) for each in kept), *saved]

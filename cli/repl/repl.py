@@ -50,7 +50,7 @@ def _take(context: ReplContext, text: str) -> None:
         question = complete_message(context, message)
         refuse_open_calls(context)
         if context.second is None:
-            answer(context, partial(context.chat.stream, question, constraint=context.constraint))
+            answer(context, partial(context.chat.stream, question))
         else:
             from subbyte.cli.chat.two_models import answer_both
 

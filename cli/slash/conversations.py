@@ -55,7 +55,8 @@ def resume(context: ReplContext, conversation: "Conversation", head: int | None 
 def show_resumed(context: ReplContext, conversation: "Conversation") -> None:
     """Shows the last turns of the conversation that the chat goes on with."""
     show_last_turns(context)
-    context.say(f"(goes on with {conversation.name})")
+    differs = context.keeper.differs
+    context.say(f"(goes on with {conversation.name}{f'; {differs}' if differs else ''})")
 
 
 def name(context: ReplContext, text: str) -> None:

@@ -12,7 +12,7 @@ from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
 from subbyte.cli.chat.settings import BY_NAME, ON_OFF, changed
 from subbyte.cli.slash.turns import show_message
-from subbyte.runtime.text import did_you_mean, one_line
+from subbyte.runtime.text import did_you_mean
 
 if TYPE_CHECKING:
     from subbyte.runtime.chat.messages import Message
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 def undo(context: ReplContext, _: str) -> None:
     """Takes back the last question with its answer."""
-    text = one_line(context.chat.undo())
-    context.say(f"took back {text if len(text) <= 60 else text[:59] + '…'}{_kept(context)}")
+    from subbyte.runtime.conversations.names import first_words
+
+    context.say(f"took back {first_words(context.chat.undo())}{_kept(context)}")
 
 
 def edit(context: ReplContext, number: str) -> None:
@@ -48,7 +49,7 @@ def _answer_from(context: ReplContext, messages: "Sequence[Message]", text: str)
     chat, before = context.chat, everything(context.chat)
     chat.resume(messages, system=chat.system)
     try:
-        return chat.stream(text, constraint=context.constraint)
+        return chat.stream(text)
     except BaseException:
         chat.resume(before, system=chat.system)
         raise

@@ -37,6 +37,9 @@ def load(context: ReplContext, name: str) -> None:
         conversations.resume(context, found)
         return
     path = _path(context, name, "/load")
+    here = Path(os.path.expanduser(name))
+    if not os.path.lexists(path) and ("/" in name or here.suffix) and here.is_file():
+        path = here  # /export writes to names as they are
     if not os.path.lexists(path):
         names = [*context.keeper.store.names(conversations.N_NAMES), *saved_names(context.chats_dir)]
         raise ValueError(f"no conversation {name}, nor a file {path}{did_you_mean(name, names)}; /sessions lists them")

@@ -7,7 +7,6 @@ import logging
 import os
 import stat
 import sys
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 MAX_CORPUS = 1 << 30  # bytes of a text that is measured, not shown
 _ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
 PIPE_WIDTH = 1 << 16  # columns
-MIN_COLUMN = 16  # characters; a narrower terminal wraps lines itself
 
 
 def prepare_streams() -> None:
@@ -110,13 +108,6 @@ def terminal_width(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns or 80  # a terminal that was told no size has 0
     except OSError:
         return 80
-
-
-def beside(label: str, text: str, stream: TextIO) -> list[str]:
-    """A label and a text in a column of its own beside it, which a terminal gets wrapped between words."""
-    room = terminal_width(stream) - 1 - len(label) if stream.isatty() else len(text)
-    first, *others = textwrap.wrap(text, max(room, MIN_COLUMN), break_on_hyphens=False) or [""]
-    return [label + first, *(" " * len(label) + other for other in others)]
 
 
 def dim(text: str, stream: TextIO) -> str:

@@ -36,8 +36,9 @@ class Chat(ChatContext):
     nothing is changed.
     `stop` strings count in answers, not in reasoning. `variables` are given to the chat template. `reasoning` "open":
     each answer begins with reasoning whose open tag nobody writes; "auto": prompt or answer tell. `max_tokens`, `stop`,
-    `logprobs`, `processors` and `timeout` may be set for the next answers, as `Model.chat` takes them. speculation:
-    makes answers faster, see `Decoder`.
+    `logprobs`, `processors` and `timeout` may be set for the next answers, as `Model.chat` takes them; so may
+    `constraint`, what answers must be that are asked for without one of their own. speculation: makes answers faster,
+    see `Decoder`.
     """
 
     instead = "save it, and load it into another of Model.chat"
@@ -262,7 +263,8 @@ class Chat(ChatContext):
                 speculation=None if self._speculation is None else self._speculation.fork(),
             )  # fmt: skip
             other.context_policy, other.n_ctx_train = self.context_policy, self.n_ctx_train
-            other.stop, other._constraint, other._forgotten = self.stop, self._constraint, self._forgotten
+            other.stop, other.constraint, other._constraint = self.stop, self.constraint, self._constraint
+            other._forgotten = self._forgotten
             other._seen, other._now, other._ended = self._seen, self._now, self._ended
             return other
 

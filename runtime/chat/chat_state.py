@@ -65,6 +65,7 @@ class ChatState(Handle):
         self.session, self.tokenizer, self.template = session, tokenizer, template
         self.max_tokens, self.stop = options.max_tokens, (*options.stop, *template.stop)
         self.logprobs, self.processors, self.timeout = options.logprobs, options.processors, options.timeout
+        self.constraint: Constraint | None = None
         self.variables = dict(variables or {})
         self._system = checked_system(system)
         self._begins_open = arguments.choice("reasoning", reasoning, get_args(ReasoningStart)) == "open"
@@ -80,7 +81,7 @@ class ChatState(Handle):
         self._find_tool_format = find_tool_format
         self._rows = PromptRows(template, tool_format, self.tools.values())
         self._history = History(messages)
-        self._constraint: Constraint | None = None  # of the last answer
+        self._constraint: Constraint | None = None  # of the last answer, where it was asked for with one of its own
         self._asked: list[Message] = []  # what the answer in `_answer` follows
         self._answer: Generation | None = None
         self._follows: tuple[Conversation, AnswerStart] | None = None  # what `_answer` goes on from
@@ -218,10 +219,11 @@ class ChatState(Handle):
     def _answer_question(self, question: Question) -> Generation:
         asked, begun, conversation, start = question
         required = None if begun else self._calling.required()
+        constraint = self.constraint if self._constraint is None else self._constraint
         options = GenerationOptions(
             self.sampling, self.max_tokens, self.stop, self.reasoning_budget, self._reasoning_format.tags, start.opened,
-            self.template.answer_lead, required if self._constraint is None else self._constraint,
-            self._calling.use(asked) if self._constraint is None else None, logprobs=self.logprobs,
+            self.template.answer_lead, required if constraint is None else constraint,
+            self._calling.use(asked) if constraint is None else None, logprobs=self.logprobs,
             processors=self.processors, timeout=self.timeout,
         )  # fmt: skip
         answer = Generation(

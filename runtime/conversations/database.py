@@ -63,7 +63,15 @@ def store_errors(path: Path, what: str) -> Iterator[None]:
         yield
     except (sqlite3.Error, UnicodeError, OSError) as error:  # Unicode: of a damaged file, in a message of SQLite's
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, sqlite3.OperationalError) and not is_writable(path):
+            reason = "it, or its folder, is read-only"
         raise ResourceError(f"{printable(str(path))}: kept conversations can't be {what}: {reason}") from error
+
+
+def is_writable(path: Path) -> bool:
+    """Whether file and folder may be written to, as far as the system tells before."""
+    effective = os.access in os.supports_effective_ids
+    return all(os.access(each, os.W_OK, effective_ids=effective) for each in (path.parent, path) if each.exists())
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -79,6 +87,27 @@ def open_database(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA foreign_keys = ON")
         database.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         _prepare(database, path)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def open_unwritable(path: Path) -> sqlite3.Connection:
+    """The file in a folder that can't be written to, only to be read; to be used within `store_errors`.
+
+    SQLite shares a write-ahead log through a file beside it, which can't be made there. Without a log nobody writes,
+    and none is needed; raises ResourceError where there is one, whose changes would be missed.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise ResourceError(
+            f"{printable(str(path))}: kept conversations can't be read: part of them is in {log.name}, for which the "
+            "folder must be writable; copy the folder elsewhere"
+        )
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
+    try:
+        _checked_version(database, path)
     except BaseException:
         database.close()
         raise
@@ -116,17 +145,24 @@ def _checked_version(database: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def has_words(database: sqlite3.Connection) -> bool:
-    """Whether this SQLite has FTS5."""
+def has_index(database: sqlite3.Connection) -> bool:
+    """Whether the full-text index is whole, and this SQLite has FTS5 to read it."""
+    return _has_fts5(database) and _has_triggers(database)
+
+
+def _has_fts5(database: sqlite3.Connection) -> bool:
     return bool(database.execute("SELECT count(*) FROM pragma_module_list WHERE name = 'fts5'").fetchone()[0])
+
+
+def _has_triggers(database: sqlite3.Connection) -> bool:
+    found = f"SELECT count(*) FROM sqlite_master WHERE name IN ({', '.join('?' * len(_TRIGGERS))})"
+    return bool(database.execute(found, _TRIGGERS).fetchone()[0] == len(_TRIGGERS))
 
 
 def _keep_index(database: sqlite3.Connection) -> None:
     """Makes the full-text index, or stops keeping it where SQLite could not, until one that can makes it anew."""
-    found = f"SELECT count(*) FROM sqlite_master WHERE name IN ({', '.join('?' * len(_TRIGGERS))})"
-    kept = database.execute(found, _TRIGGERS).fetchone()[0] == len(_TRIGGERS)
-    able = has_words(database)
-    if kept == able:
+    able = _has_fts5(database)
+    if _has_triggers(database) == able:
         return
     with writing(database):
         for trigger in _TRIGGERS:

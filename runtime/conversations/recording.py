@@ -25,6 +25,7 @@ class Recording:
         self._name: str | None = None
         self._id: int | None = None
         self._kept: list[tuple[int, Message]] = []
+        self._held_with: tuple[str, str, str] | None = None  # what the store says that it is held with
 
     @property
     def conversation(self) -> Conversation | None:
@@ -37,13 +38,18 @@ class Recording:
             name = self.store.free_name(name)
         self._name, self._id, self._kept = name, None, []
 
-    def resume(self, conversation: Conversation, kept: Sequence[KeptMessage]) -> None:
-        """Goes on with a kept conversation, behind these messages of it: a branch, which is in use from now on."""
+    def resume(self, conversation: Conversation, kept: Sequence[KeptMessage], settings: Mapping[str, Any]) -> None:
+        """Goes on with a kept conversation, behind these messages of it: a branch, which is in use from now on.
+
+        settings: what it goes on with; the store is told of others.
+        """
         self._name, self._id = None, conversation.id
         self._kept = [(each.id, each.message) for each in kept]
+        self._held_with = self._holds(settings)
         if kept and self.store.head(conversation) != kept[-1].id:
             with self.store.writing() as database:
                 writes.turn_to(database, conversation.id, kept[-1].id, len(kept))
+                writes.hold_with(database, conversation.id, writes.setup(database, self.model, self.path, settings))
 
     def rename(self, name: str) -> str:
         """Names the conversation, also before it begins; the name as it is kept. Raises ValueError as `begin`."""
@@ -66,7 +72,7 @@ class Recording:
         self._kept = [(new, message) for new, (_, message) in zip(copies, self._kept, strict=True)]
 
     def keep(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> bool:
-        """Writes what is new; whether anything was. settings: what the conversation is held with now.
+        """Writes what is new, were it that others answer now; whether anything was. settings: what it is held with.
 
         Raises ResourceError where nothing could be written; then all is as before.
         """
@@ -74,7 +80,7 @@ class Recording:
         same = [(at, old, new) for (at, old), new in takewhile(lambda pair: pair[0][1] == pair[1], pairs)]
         marked = [(at, new) for at, old, new in same if rows.marks(old) != rows.marks(new)]
         if len(same) == len(messages) == len(self._kept) and not marked:
-            return False
+            return self._keep_settings(settings)
         with self.store.writing() as database:
             setup = writes.setup(database, self.model, self.path, settings)
             id, kept = self._id, self._kept
@@ -92,7 +98,20 @@ class Recording:
             writes.turn_to(database, id, kept[-1][0] if kept else None, len(kept))
             writes.hold_with(database, id, setup)
         self._id, self._kept, self._name = id, kept, None
+        self._held_with = self._holds(settings)
         return True
+
+    def _keep_settings(self, settings: Mapping[str, Any]) -> bool:
+        """Writes what a conversation that has begun is held with from now on; whether that is new."""
+        if self._id is None or self._held_with == self._holds(settings):
+            return False
+        with self.store.writing() as database:
+            writes.hold_with(database, self._id, writes.setup(database, self.model, self.path, settings))
+        self._held_with = self._holds(settings)
+        return True
+
+    def _holds(self, settings: Mapping[str, Any]) -> tuple[str, str, str]:
+        return self.model, self.path, rows.settings_column(settings)
 
 
 def _goes_on(old: Message, new: Message) -> bool:

@@ -14,7 +14,7 @@ _BEFORE, _EXCERPT = 30, 120  # characters of a hit: before the word, and in all
 class Conversation(Record):
     """A conversation as lists show it.
 
-    first: its first words. model, path, settings: what it was last held with, `model` as the user wrote it.
+    first: its first words. model, path, settings: what it is held with now, `model` as the user wrote it.
     created, changed: seconds since 1970. n_messages: of the branch in use. fork_of: the name of what it is a copy of.
     """
 
@@ -42,12 +42,6 @@ class KeptMessage(Record):
     time: float
     model: str
     settings: Mapping[str, Any]
-
-
-def system_of(conversation: Conversation, kept: Sequence[KeptMessage]) -> str | None:
-    """The system text of a conversation, or of the branch with these messages."""
-    text = (kept[-1] if kept else conversation).settings.get("system")
-    return text if isinstance(text, str) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """All kept conversations: listed, found by name, searched, read, renamed, deleted."""
 
 import sqlite3
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,21 @@ from typing import Any
 from subbyte.errors import SubbyteError
 from subbyte.runtime.chat.messages import clean
 from subbyte.runtime.conversations import rows
-from subbyte.runtime.conversations.database import has_words, open_database, store_errors, writing
+from subbyte.runtime.conversations.database import (
+    has_index,
+    is_writable,
+    open_database,
+    open_unwritable,
+    store_errors,
+    writing,
+)
 from subbyte.runtime.conversations.names import checked_name
 from subbyte.runtime.conversations.records import Branch, Conversation, Hit, KeptMessage
 from subbyte.runtime.text import did_you_mean
 
-RECENT = rows.CONVERSATION + "ORDER BY c.changed DESC, c.id DESC LIMIT ?"
+RECENT = rows.CONVERSATION + (
+    "WHERE substr(c.name, 1, length(?1)) = ?1 COLLATE NOCASE ORDER BY c.changed DESC, c.id DESC LIMIT ?2"
+)
 _N_NAMES = 1000  # the newest names, which a wrong one is compared with
 _BRANCH = """
 WITH RECURSIVE branch (id, parent, depth) AS (
@@ -34,6 +44,7 @@ class ConversationStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database: sqlite3.Connection | None = None
+        self._reads_only = False
 
     def __enter__(self) -> "ConversationStore":
         return self
@@ -45,11 +56,11 @@ class ConversationStore:
         """Closes the file, if it is open."""
         if self._database is not None:
             self._database.close()
-            self._database = None
+            self._database, self._reads_only = None, False
 
-    def recent(self, n: int | None = None) -> list[Conversation]:
-        """Conversations, those that changed last first; at most n."""
-        return [rows.conversation_of(row) for row in self._all(RECENT, -1 if n is None else n)]
+    def recent(self, n: int | None = None, *, begins: str = "") -> list[Conversation]:
+        """Conversations whose names begin so, in capitals or not, those that changed last first; at most n."""
+        return [rows.conversation_of(row) for row in self._all(RECENT, clean(begins), -1 if n is None else n)]
 
     def count(self) -> int:
         """How many there are."""
@@ -91,6 +102,12 @@ class ConversationStore:
         )
         return rows.kept_of(conversation.name, self._all(query, head, conversation.id))
 
+    def system(self, conversation: Conversation, kept: Sequence[KeptMessage]) -> str | None:
+        """The system text of a conversation, or of the branch of it that has these messages."""
+        in_use = not kept or kept[-1].id == self.head(conversation)
+        text = (conversation if in_use else kept[-1]).settings.get("system")
+        return text if isinstance(text, str) else None
+
     def branches(self, conversation: Conversation) -> list[Branch]:
         """Its branches in the order of their last messages."""
         ends = self._all(
@@ -110,10 +127,11 @@ class ConversationStore:
     def search(self, words: str, n: int | None = None) -> list[Hit]:
         """Conversations with a message that has all these words, or words that begin so; the newest first, at most n.
 
-        Without SQLite's FTS5 words may begin anywhere. Raises ValueError where there is no word.
+        Words may begin anywhere where SQLite has no FTS5, and so may those of Chinese, Hebrew and the like everywhere.
+        Raises ValueError where there is no word.
         """
         wanted = clean(words).split()
-        if not any(map(str.isalnum, "".join(wanted))):
+        if not any(character.isalnum() or _is_within_words(character) for character in words):
             raise ValueError("there is no word to look for")
         found: dict[int, tuple[Any, ...]] = {}
         with self._reading() as database:
@@ -146,22 +164,35 @@ class ConversationStore:
             database.execute(
                 "DELETE FROM setup WHERE id NOT IN (SELECT setup FROM message UNION SELECT setup FROM conversation)"
             )
-            if has_words(database):
+            if has_index(database):
                 database.execute("INSERT INTO words (words) VALUES ('optimize')")  # else it would keep its words
-        with store_errors(self.path, "written"), self._open() as database:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still had its text
+        with store_errors(self.path, "written"):
+            self._writable().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still had its text
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction on the file, which is made where it is missing."""
-        with store_errors(self.path, "written"), self._open() as database, writing(database):
+        with store_errors(self.path, "written"), writing(database := self._writable()):
             yield database
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        if self._database is None:
-            self._database = open_database(self.path)
-        yield self._database
+    def _writable(self) -> sqlite3.Connection:
+        """The open file, to write to it."""
+        if self._database is None or self._reads_only:
+            self.close()
+            self._database, self._reads_only = open_database(self.path), not is_writable(self.path)
+        return self._database
+
+    def _readable(self) -> sqlite3.Connection:
+        """The open file, which may be one that can only be read."""
+        if self._database is not None:
+            return self._database
+        try:
+            return self._writable()
+        except sqlite3.OperationalError:
+            if is_writable(self.path):
+                raise
+            self._database, self._reads_only = open_unwritable(self.path), True
+            return self._database
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
@@ -170,8 +201,7 @@ class ConversationStore:
             if self._database is None and not self.path.exists():
                 yield None
                 return
-            with self._open() as database:
-                yield database
+            yield self._readable()
 
     def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._reading() as database:
@@ -180,10 +210,20 @@ class ConversationStore:
 
 def _matches(database: sqlite3.Connection, words: list[str]) -> Iterator[tuple[Any, ...]]:
     """Conversation, role, content and time of the messages with these words, the newest first."""
-    columns = "SELECT m.conversation, m.role, m.content, m.created FROM "
-    if has_words(database):
-        query = " ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in words)
-        join = "words w JOIN message m ON m.id = w.rowid WHERE words MATCH ? ORDER BY w.rowid DESC"
-        return database.execute(columns + join, (query,))
-    like = " AND ".join(["instr(lower(m.content), lower(?)) > 0"] * len(words))
-    return database.execute(f"{columns}message m WHERE {like} ORDER BY m.id DESC", words)
+    indexed = [word for word in words if has_index(database) and not _is_within_words(word)]
+    others = [word for word in words if word not in indexed]
+    source, order, values = "message m", "m.id", [*others]
+    conditions = ["instr(lower(m.content), lower(?)) > 0"] * len(others)
+    if indexed:
+        source, order = "words w JOIN message m ON m.id = w.rowid", "w.rowid"
+        conditions.append("words MATCH ?")
+        values.append(" ".join('"' + word.replace('"', '""').replace("\0", "") + '"*' for word in indexed))
+    return database.execute(
+        f"SELECT m.conversation, m.role, m.content, m.created FROM {source} WHERE {' AND '.join(conditions)} "
+        f"ORDER BY {order} DESC", values,
+    )  # fmt: skip
+
+
+def _is_within_words(text: str) -> bool:
+    """Whether text is looked for anywhere: emoji, and letters without case, whose scripts often have no spaces."""
+    return any(unicodedata.category(character) in ("Lo", "So") for character in text)

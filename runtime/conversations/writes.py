@@ -69,8 +69,8 @@ def turn_to(database: sqlite3.Connection, id: int, head: int | None, n_messages:
 
 
 def hold_with(database: sqlite3.Connection, id: int, setup: int) -> None:
-    """What the conversation was held with last."""
-    database.execute("UPDATE conversation SET setup = ? WHERE id = ?", (setup, id))
+    """What the conversation is held with from now on."""
+    database.execute("UPDATE conversation SET setup = ?, changed = ? WHERE id = ?", (setup, time.time(), id))
 
 
 def copy(

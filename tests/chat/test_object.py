@@ -143,6 +143,20 @@ def test_the_constraint_of_an_answer_holds_where_it_goes_on_or_is_made_again(cha
     assert chat.messages[-1].content == "ab"
 
 
+def test_a_conversation_s_constraint_holds_for_answers_to_what_was_said_before(chat: sb.Chat) -> None:
+    chat.constraint = sb.Constraint.regex("(ab|cd){6}")
+    chat.resume([{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}])
+    assert set(chat.regenerate().run().text) <= set("abcd")
+    chat.resume([{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "abc"}])
+    assert len(chat.continue_answer().run().text) == 12
+    assert chat.send("And now?", constraint=sb.Constraint.choice(["no"])).text == "no" == chat.regenerate().run().text
+    chat.resume([{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It"}])
+    with pytest.raises(ValueError, match="the beginning of the answer does not fit"):
+        chat.continue_answer().run()
+    with chat.fork() as other:
+        assert set(other.send("Again.").text) <= set("abcd")
+
+
 def test_raw_text_is_constrained_too(model: sb.Model) -> None:
     reply = model.generate("the", constraint=sb.Constraint.gbnf('root ::= "in" [0-9]')).run()
     assert reply.text[:2] == "in" and reply.text[2].isdigit() and reply.stop_reason == "eog"

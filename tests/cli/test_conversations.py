@@ -6,12 +6,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fake_chat import FakeChat, talk
+from fake_chat import FakeChat, as_chat, talk
 from terminals import CTRL_C, CTRL_D
 
 from subbyte.cli.chat.full_context import MAKES_ROOM
+from subbyte.cli.chat.held_settings import take_up
 from subbyte.cli.chat.keeper import FILE, Keeper
 from subbyte.runtime.conversations.store import ConversationStore
 from subbyte.runtime.generation.events import PrefillProgress
@@ -52,10 +54,41 @@ def test_a_conversation_is_there_tomorrow(tmp_path: Path) -> None:
     assert talk(tmp_path, "/load europe").startswith("(2 earlier messages; /export md shows all)\n>>> And Paris?\n")
 
 
+def test_a_conversation_goes_on_with_its_model_and_settings(tmp_path: Path, store: ConversationStore) -> None:
+    talk(tmp_path, "What is Rome?", "/set temp=0.2 logit_bias=5-inf", "/think off")
+    goes_on = "(goes on with what-is-rome; with temperature 0.2, logit_bias 5-inf, reasoning off, as before)\n"
+    assert talk(tmp_path, "/load 1", "/set temp").endswith(f"{goes_on}temperature = 0.2\n")
+    keeper = Keeper(tmp_path / FILE, given=["temperature", "thinking"])
+    assert talk(tmp_path, "/load 1", keeper=keeper).endswith(
+        "(goes on with what-is-rome; with logit_bias 5-inf, as before)\n"
+    )
+    with Keeper(tmp_path / FILE) as keeper:
+        keeper.hold_with("other", "/models/other.gguf")
+        chat = FakeChat()
+        keeper.resume(as_chat(chat), store.find("what-is-rome"))
+        assert (
+            keeper.differs == "fake answered before: /model fake goes back to it" and chat.sampling.temperature == 0.8
+        )
+        keeper.keep(as_chat(chat))
+        assert store.recent()[0].model == "fake"  # it was only looked at
+        keeper.hold_with("third", "/models/third.gguf")
+        keeper.keep(as_chat(chat))
+        assert store.recent()[0].model == "third"
+
+
+@pytest.mark.parametrize("held", [{}, {"sampling": 3}, {"sampling": {"top_k": "x", "new": 1, "logit_bias": [1]}},
+                                  {"thinking": "x", "reasoning_budget": {}}])  # fmt: skip
+def test_settings_that_make_no_sense_are_passed_over(held: dict[str, Any]) -> None:
+    chat = FakeChat()
+    assert take_up(as_chat(chat), held, []) == [] and chat.sampling == FakeChat().sampling
+
+
 def test_long_messages_are_shown_by_their_beginnings(tmp_path: Path) -> None:
     talk(tmp_path, "\n".join(f"line {i}" for i in range(30)))
     text = talk(tmp_path, "/load 1")
-    assert text.startswith(">>> line 0\n... line 1\n") and "... line 11\n(18 more lines)\n" in text
+    talk(tmp_path, "a.txt:\n```\nText.\n```\n\nWhat is it?")
+    assert talk(tmp_path, "/load what-is-it").startswith("(with the text of a.txt)\n>>> What is it?\n")
+    assert text.startswith(">>> line 0\n... line 1\n") and "... line 11\n... (18 more lines)\n" in text
     talk(tmp_path, "words " * 500)
     assert len(talk(tmp_path, "/load 1").splitlines()[0]) < 1300
 
@@ -248,7 +281,7 @@ def test_a_question_that_was_not_answered_is_kept(tmp_path: Path) -> None:
     assert talk(tmp_path, "/load one", "/regen").endswith(">>> stop\n(goes on with one)\nYou said: again: stop\n\n")
 
 
-def test_export(tmp_path: Path, store: ConversationStore) -> None:
+def test_export(tmp_path: Path, store: ConversationStore, monkeypatch: pytest.MonkeyPatch) -> None:
     text = talk(tmp_path, "/system Be brief.", "think", "/export md", f"/export json {tmp_path}/talk.json")
     assert without_times(text).endswith(
         "<!-- a conversation of subbyte -->\n\n# think\n\n## System\n\nBe brief.\n\n## You, TIME\n\nthink\n\n"
@@ -257,6 +290,8 @@ def test_export(tmp_path: Path, store: ConversationStore) -> None:
     )
     assert talk(tmp_path, f"/load {tmp_path}/talk.json").endswith("loaded 2 messages from " + f"{tmp_path}/talk.json\n")
     assert store.count() == 1  # no copy of what was only loaded
+    monkeypatch.chdir(tmp_path)
+    assert talk(tmp_path, "/load talk.json").endswith("loaded 2 messages from talk.json\n")
     assert talk(tmp_path, f"/load {tmp_path}/talk.json", "more").endswith("You said: more\n\n")
     assert [each.n_messages for each in store.recent()] == [4, 2]
     assert "# conversation\n" in talk(tmp_path, "hi", "/export md", keeper=Keeper(tmp_path / FILE, saves=False))

@@ -126,8 +126,9 @@ def test_a_pipe_is_kept_when_asked_for(store: ConversationStore, ask: Call, tmp_
     assert ask("not kept", "tiny.gguf")[0] == 0 and not store.path.exists()
     assert ask("one", "tiny.gguf", "--session", "mine", "--system", "S")[0] == 0
     assert ask("two", "--continue")[0] == 0  # its model, from any folder
+    assert ask("", "--continue", "and then?")[0] == 0
     assert ask("three", "--session", "MINE", "--no-save")[0] == 0
-    assert questions("mine") == ["one", "two"]
+    assert questions("mine") == ["one", "two", "and then?"]
     (found,) = store.recent()
     assert (found.model, found.path, found.settings["system"]) == (*[str(tmp_path / "tiny.gguf")] * 2, "S")
     assert ask("four", "tiny.gguf", "--save")[0] == 0 and questions("four") == ["four"]

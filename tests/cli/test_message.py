@@ -10,6 +10,7 @@ import pytest
 from fake_chat import FakeChat, talk
 from tiny_models import MIXED, write_model
 
+from subbyte.cli.chat.command_line import model_and_question
 from subbyte.cli.chat.full_context import MAKES_ROOM
 from subbyte.cli.message.files import MAX_FILE, read_file, with_files
 from subbyte.cli.message.mentions import mentioned_files
@@ -132,6 +133,15 @@ def test_a_wrong_question_is_a_line(command_line, model, folder, monkeypatch, ar
     pipe(monkeypatch, "")
     code, out, err = command_line("chat", model, *args)
     assert code in (2, 4) and not out and said in err and err.count("\n") == 1
+
+
+def test_which_argument_is_the_question(folder: Path) -> None:
+    (folder / "my model").write_text("")
+    for lone, is_question in {
+        "what is it?": True, "smollm2": False, "hello": False, "my model": False, "my other.gguf": False, " ": False,
+    }.items():  # fmt: skip
+        assert model_and_question(lone, None) == ((None, lone) if is_question else (lone, None))
+    assert model_and_question("a b", "c d") == ("a b", "c d") and model_and_question(None, None) == (None, None)
 
 
 def test_an_answer_by_a_schema(command_line, model, folder, monkeypatch) -> None:

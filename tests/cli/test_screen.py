@@ -16,7 +16,7 @@ from subbyte.cli.screen import markdown, painter
 from subbyte.cli.screen.answer_text import PlainText, answer_text
 from subbyte.cli.screen.inline import closed
 from subbyte.cli.screen.markdown import MarkdownText
-from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.screen.words import WordWrap, wrapped
 
 SIZES = [(80, 24), (40, 12), (200, 50)]
 
@@ -353,3 +353,11 @@ def test_input_of_several_rows_has_no_marks_in_it(terminal):
 def test_text_in_a_pipe_is_as_it_is(tmp_path) -> None:
     assert talk(tmp_path, "markdown") == f"{MARKDOWN}\n"
     assert fake_chat.MARKDOWN == MARKDOWN
+
+
+def test_lines_of_our_own_are_wrapped_by_columns() -> None:
+    assert wrapped("one two  three", 8) == ["one two", "three"] and wrapped("", 8) == [""]
+    assert wrapped("日本の首都は東京です", 8) == ["日本の首", "都は東京", "です"]
+    assert wrapped("see 日本の首都", 8) == ["see 日本", "の首都"]
+    assert wrapped("a 0123456789", 8) == ["a", "01234567", "89"]
+    assert wrapped("a 0123456789", 8, whole=True) == ["a", "0123456789"]

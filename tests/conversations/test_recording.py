@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from subbyte.errors import ResourceError
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.conversations.recording import Recording
-from subbyte.runtime.conversations.records import system_of
 from subbyte.runtime.conversations.store import ConversationStore
 from subbyte.runtime.tools.call import ToolCall
 
@@ -60,7 +59,7 @@ def test_a_conversation_with_all_that_belongs_to_it(store: ConversationStore, re
     )
     assert (found.n_messages, found.fork_of, found.settings) == (4, None, SETTINGS)
     kept = store.messages(found)
-    assert system_of(found, kept) == "Be brief." == system_of(found, [])
+    assert store.system(found, kept) == "Be brief." == store.system(found, [])
     assert [each.message for each in kept] == messages
     assert {(each.model, str(each.settings)) for each in kept} == {("tiny", str(SETTINGS))}
     assert found.created <= kept[0].time <= kept[-1].time <= found.changed
@@ -101,9 +100,29 @@ def test_another_answer_is_a_branch_and_so_is_another_question(store: Conversati
     assert ways(store, "a") == [["a", "b", "c", "d"], ["a", "b", "c", "e"], ["a", "b", "f", "g"]]
     assert [each.in_use for each in store.branches(store.find("a"))] == [False, False, True]
     first = store.branches(store.find("a"))[0]
-    recording.resume(store.find("a"), store.messages(store.find("a"), first.head))
+    recording.resume(store.find("a"), store.messages(store.find("a"), first.head), SETTINGS)
     recording.keep([*begin, user("c"), answer("d"), user("h")], SETTINGS)
     assert said(store, "a") == ["a", "b", "c", "d", "h"] and len(ways(store, "a")) == 3
+
+
+def test_what_a_conversation_is_held_with_is_kept_as_soon_as_it_changes(
+    store: ConversationStore, recording: Recording
+) -> None:
+    other = {"sampling": {"temperature": 0.0}, "system": "Be kind."}
+    recording.keep([], other)
+    assert store.recent() == []
+    recording.keep([user("a")], SETTINGS)
+    recording.keep([user("b")], SETTINGS)
+    recording.model = "small"
+    assert recording.keep([user("b")], other) and not recording.keep([user("b")], other)
+    (found,) = store.recent()
+    assert (found.model, found.settings) == ("small", other)
+    (kept,) = store.messages(found)
+    assert (kept.model, kept.settings, store.system(found, [kept])) == ("tiny", SETTINGS, "Be kind.")
+    first = store.messages(found, store.branches(found)[0].head)
+    assert store.system(found, first) == "Be brief."
+    recording.resume(found, first, SETTINGS)
+    assert store.recent()[0].settings == SETTINGS
 
 
 def test_what_is_pinned_and_forgotten_is_kept(store: ConversationStore, recording: Recording) -> None:
@@ -119,7 +138,7 @@ def test_what_is_pinned_and_forgotten_is_kept(store: ConversationStore, recordin
     recording.fork("copy")
     assert marks("copy") == expected
     again = Recording(store, "tiny", "")
-    again.resume(store.find("one"), store.messages(store.find("one")))
+    again.resume(store.find("one"), store.messages(store.find("one")), SETTINGS)
     assert not again.keep(turns, SETTINGS)
     assert again.keep([replace(turns[0], pinned=False), *turns[1:]], SETTINGS)
     assert marks("one")[0] == (False, False) and marks("copy") == expected
@@ -143,6 +162,9 @@ def test_names(store: ConversationStore, recording: Recording) -> None:
     for text in ("What is the capital of France, please?", "what is THE capital of france please", "42", "…", "été"):
         recording.keep([user(text)], SETTINGS)
         recording.begin()
+    recording.keep([user("a b.txt:\n```\nText.\n```\n\nc:\n````\n```\n````\n\nWhat is it?")], SETTINGS)
+    assert store.recent(1)[0].first == "What is it?"
+    store.delete(store.find("what-is-it"))
     made = ["what-is-the-capital-of-france", "what-is-the-capital-of-france-2", "chat-42", "chat", "été"]
     assert [each.name for each in reversed(store.recent())] == made
     recording.begin("  my   trip ")
@@ -171,7 +193,7 @@ def test_two_chats_in_one_conversation_lose_nothing(store: ConversationStore, re
     other_store = ConversationStore(store.path)
     other = Recording(other_store, "other", "")
     found = other_store.find("a")
-    other.resume(found, other_store.messages(found))
+    other.resume(found, other_store.messages(found), SETTINGS)
     other.keep([user("a"), answer("b"), user("c")], SETTINGS)
     recording.keep([user("a"), answer("b"), user("d")], SETTINGS)
     assert ways(store, "a") == [["a", "b", "c"], ["a", "b", "d"]]
@@ -238,11 +260,11 @@ def test_any_sequence_of_operations(
             recording.fork()
         elif operation == "again" and (all_of_them := store.recent()):
             found = all_of_them[int(str(of)) % len(all_of_them)]
-            recording.resume(found, kept := store.messages(found))
+            recording.resume(found, kept := store.messages(found), SETTINGS)
             messages = [each.message for each in kept]
         elif operation == "branch" and recording.conversation and (some := store.branches(recording.conversation)):
             kept = store.messages(recording.conversation, some[int(str(of)) % len(some)].head)
-            recording.resume(recording.conversation, kept)
+            recording.resume(recording.conversation, kept, SETTINGS)
             messages = [each.message for each in kept]
         recording.keep(messages, SETTINGS)
         current = recording.conversation

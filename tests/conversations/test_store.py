@@ -1,6 +1,5 @@
 """The file of kept conversations: searched, damaged, foreign, shared by processes, killed while it is written."""
 
-import os
 import random
 import signal
 import sqlite3
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from permissions import ordinary_permissions
 
 from subbyte.errors import ResourceError, SubbyteError
 from subbyte.runtime.chat.messages import Message
@@ -41,13 +41,17 @@ def found(store: ConversationStore, words: str) -> set[str]:
 @pytest.mark.parametrize("fts5", [True, False])
 def test_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fts5: bool) -> None:
     if not fts5:
-        for module in (database_module, store_module):
-            monkeypatch.setattr(module, "has_words", lambda _: False)
+        monkeypatch.setattr(database_module, "_has_fts5", lambda _: False)
     store = fill(tmp_path / "db")
     assert found(store, "rome") == {"rome", "both"} and found(store, "ROME par") == {"both"}
     assert found(store, 'paris "or') == ({"both"} if fts5 else set())
     assert found(store, "athens") == set() and len(store.search("rome", 1)) == 1
     assert [hit.excerpt(["seine"]) for hit in store.search("seine")] == ["The Seine flows through Paris."]
+    talk = "首都は東京です🎉 שלום"
+    Recording(store, "", "").keep([Message("user", talk)], {})
+    for words in ("東京", "🎉", "東京 首都", "ום"):
+        assert [hit.content for hit in store.search(words)] == [talk]
+    assert found(store, "東京 rome") == set()
     for nothing in ("", " ", '"', "*", "\0"):
         with pytest.raises(ValueError, match="there is no word to look for"):
             store.search(nothing)
@@ -63,7 +67,7 @@ def test_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fts5: bool) -> 
 def test_an_index_that_was_not_kept_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "db").close()
     with monkeypatch.context() as without:
-        without.setattr(database_module, "has_words", lambda _: False)
+        without.setattr(database_module, "_has_fts5", lambda _: False)
         store = ConversationStore(tmp_path / "db")
         Recording(store, "", "").keep([Message("user", "Athens")], {})
         store.delete(store.find("rome"))
@@ -87,9 +91,11 @@ def test_what_is_deleted_is_in_no_byte_of_the_files(tmp_path: Path) -> None:
 
 def test_lists_go_by_the_index_and_no_further_than_they_must(tmp_path: Path) -> None:
     """So that 10 000 conversations are listed as fast as twenty."""
-    fill(tmp_path / "db").close()
+    with fill(tmp_path / "db") as store:
+        assert [each.name for each in store.recent()] == ["both", "paris", "rome"]
+        assert [each.name for each in store.recent(1, begins="RO")] == ["rome"]
     database = sqlite3.connect(tmp_path / "db")
-    plan = database.execute("EXPLAIN QUERY PLAN " + store_module.RECENT, (20,)).fetchall()
+    plan = database.execute("EXPLAIN QUERY PLAN " + store_module.RECENT, ("", 20)).fetchall()
     steps = [step[-1] for step in plan]
     assert any("conversation_by_change" in step for step in steps)
     assert not any("USE TEMP B-TREE" in step or step.startswith("SCAN m") for step in steps), steps
@@ -243,12 +249,34 @@ def test_killed_at_any_moment_no_more_than_the_running_message_is_lost(tmp_path:
     database.close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_read_only_file_is_read(tmp_path: Path) -> None:
-    fill(tmp_path / "db").close()
-    (tmp_path / "db").chmod(0o400)
-    store = ConversationStore(tmp_path / "db")
-    assert len(store.recent()) == 3
-    with pytest.raises(ResourceError, match="can't be written: attempt to write a readonly database"):
-        Recording(store, "", "").keep([QUESTION], {})
+@pytest.mark.parametrize("of", ["file", "folder"])
+def test_what_can_not_be_written_is_read(tmp_path: Path, of: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    fill(folder / "db").close()
+    place, mode = (folder / "db", 0o400) if of == "file" else (folder, 0o500)
+    with ordinary_permissions(), ConversationStore(folder / "db") as store:
+        place.chmod(mode)
+        recording = Recording(store, "", "")
+        assert len(store.recent()) == 3 and found(store, "rome") == {"rome", "both"}
+        with pytest.raises(ResourceError, match=r"can't be written: it, or its folder, is read-only$"):
+            recording.keep([QUESTION], {})
+        assert len(store.messages(store.find("both"))) == 2
+        if of == "folder":  # of a file the log beside it is read-only, too
+            place.chmod(0o700)
+            recording.keep([QUESTION], {})
+            assert len(store.recent()) == 4
+
+
+def test_a_log_that_can_not_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    store, folder = fill(tmp_path / "db"), tmp_path / "copy"
+    folder.mkdir()
+    for name in ("db", "db-wal"):
+        (folder / name).write_bytes((tmp_path / name).read_bytes())
     store.close()
+    with ordinary_permissions(), ConversationStore(folder / "db") as store:
+        folder.chmod(0o500)
+        with pytest.raises(ResourceError, match="part of them is in db-wal"):
+            store.recent()
+        folder.chmod(0o700)
+        assert len(store.recent()) == 3

@@ -62,7 +62,7 @@ def test_every_header_byte_may_lie(tmp_path):
     header = data.index(bytes(range(64)))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for at in range(header):
-        for lie in (0x00, 0x01, 0x7F, 0x80, 0xFF, data[at] ^ 1):
+        for lie in (0x00, 0x80, 0xFF, data[at] ^ 1):
             path.write_bytes(data[:at] + bytes([lie]) + data[at + 1 :])
             sound(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 64 * 1024

@@ -30,6 +30,7 @@ LONG = {"gemma3": 300, "mixed": 300}  # of others 90 tokens: a block of keys and
 PAIRS: list[tuple[CacheType, Activations]] = [("f16", "int8"), ("q8_0", "int8x2"), ("f32", "float32")]
 OTHER_PAIRS = [pair for pair in product(CACHE_TYPES, ACTIVATIONS) if pair not in PAIRS]
 
+BEST = isas()[-1]
 each_isa = pytest.mark.parametrize("isa", isas())
 
 
@@ -72,15 +73,20 @@ def test_every_block_type(type: str, isa: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(logits(tmp_path / "m.gguf", 33, step, isa), whole, f"{step} at a time")
 
 
-@each_isa
-@pytest.mark.parametrize("arch", [*APART, "mixed"])
+@pytest.mark.parametrize(
+    ("arch", "isa"),
+    [
+        pytest.param(arch, isa, marks=() if isa == BEST or arch == "mixed" else pytest.mark.slow)
+        for arch, isa in product([*APART, "mixed"], isas())
+    ],
+)
 @pytest.mark.thorough
 def test_every_architecture(arch: str, isa: str, paths: dict[str, Path]) -> None:
     n = LONG.get(arch, 90)
-    check_steps(paths[arch], min(n, 140) if isa == "scalar" else n, PAIRS, isa)  # scalar is slow
+    check_steps(paths[arch], n if isa == BEST else min(n, 140), PAIRS, isa)
 
 
-@pytest.mark.parametrize("isa", isas()[-1:])
+@pytest.mark.parametrize("isa", [BEST])
 @pytest.mark.slow
 def test_every_cache_with_every_activation(isa: str, paths: dict[str, Path]) -> None:
     check_steps(paths["mixed"], LONG["mixed"], OTHER_PAIRS, isa)

@@ -110,6 +110,7 @@ class FakeChat:
     checkpoints = CheckpointUse((), 0, 0, 0)
     context_policy: ContextPolicy = "stop"
     logprobs: int | None = None
+    constraint: Constraint | None = None
     max_tokens: int | None = None
     forgotten = Forgotten()
     can_grow = True
@@ -160,7 +161,7 @@ class FakeChat:
     def n_past(self) -> int:
         return sum(len(message.content.split()) for message in self._said)
 
-    def stream(self, text: str, *, constraint: Constraint | None = None) -> FakeAnswer:
+    def stream(self, text: str) -> FakeAnswer:
         if text.rpartition("\n")[2].startswith("fail"):
             self._make_room()
         self._messages, self._before = [*self.messages, Message("user", text)], []
