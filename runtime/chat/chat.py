@@ -199,9 +199,8 @@ class Chat(ChatContext):
     def score_answer(self, top: int = 0) -> Generation:
         """Reads the last answer once more, whoever wrote it: `prompt_logprobs` of the reply are those of its tokens.
 
-        top: how many of the most probable tokens are told with each. Reasoning comes first, tags and all. It is no
-        answer of the conversation, which stays as it is. Raises ValueError where there is no answer, or one of calls
-        alone; ContextOverflow if it does not fit.
+        top: how many of the most probable tokens are told with each. Reasoning comes first, tags and all. The
+        conversation stays as it is. Raises ValueError without an answer that has text, ContextOverflow.
         """
         with self._lock:
             self._settle()
