@@ -14,7 +14,7 @@ import click
 from subbyte.cli.chat.held_settings import given_settings
 from subbyte.cli.chat.presets import find_preset
 from subbyte.cli.chat.settings import sampling_from
-from subbyte.cli.options import Output, usage_errors
+from subbyte.cli.options import OVERRIDES, Output, usage_errors
 from subbyte.cli.terminal.console import read_text
 
 if TYPE_CHECKING:
@@ -115,6 +115,15 @@ class ChatArguments:
         if self.system is not None and self.system_file is not None:
             raise click.UsageError("the system prompt comes from --system or from --system-file, not from both")
         _ = self.system_text, self.template, self.constraint
+
+    @property
+    def for_first(self) -> list[str]:
+        """The options that hold for the model of the command line alone, and not for one that goes on in its place."""
+        given = {
+            "--draft": self.draft not in ("lookup", "off"), "--chat-template": self.template_file is not None,
+            "--reasoning": self.reasoning != "auto", "--override-kv": click.get_current_context().meta.get(OVERRIDES),
+        }  # fmt: skip
+        return [name for name, is_given in given.items() if is_given]
 
     def start(self, model: Model, recommended: Recommended) -> StartSettings:
         """How answers are made at first: as the model is recommended, by the vendor's preset, and as options say."""

@@ -140,7 +140,7 @@ def _chat(given: ChatArguments) -> None:
                     note(f"{resumed.name} goes on: {keeper.differs}")
             if given.interactive:
                 opener = partial(_open_other, given.threads, given.verbose)
-                models = ModelSwitch(opener, loaded, settings.unchanged, given.of_any_model(draft))
+                models = ModelSwitch(opener, loaded, settings.unchanged, given.of_any_model(draft), given.for_first)
                 _talk(given, model, conversation, keeper, models, resumed)
             else:
                 _answer(given, model, conversation, keeper, message)

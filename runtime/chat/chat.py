@@ -199,16 +199,15 @@ class Chat(ChatContext):
     def score_answer(self, top: int = 0) -> Generation:
         """Reads the last answer once more, whoever wrote it: `prompt_logprobs` of the reply are those of its tokens.
 
-        top: how many of the most probable tokens are told with each. Reasoning comes first, tags and all. It is no
-        answer of the conversation, which stays as it is. Raises ValueError where there is no answer, or one of calls
-        alone; ContextOverflow if it does not fit.
+        top: how many of the most probable tokens are told with each. Reasoning comes first, tags and all. The
+        conversation stays as it is. Raises ValueError without an answer that has text, ContextOverflow.
         """
         with self._lock:
             self._settle()
             asked, answer = self._history.last_answer("score")
-            start = self._start(self._conversation(asked), answer)
-            if not start.begun.tokens:
+            if not answer.content and not answer.thinking:
                 raise ValueError("there is nothing to score: the last answer has no text")
+            start = self._start(self._conversation(asked), answer)
             self._seen = [*start.prompt, *start.begun.tokens]
             options = GenerationOptions(max_tokens=0, prompt_logprobs=top, prompt_logprobs_from=len(start.prompt))
             return Generation(self.session, self.tokenizer, self._seen, options)

@@ -77,6 +77,10 @@ def test_what_is_no_text_is_refused_in_a_line(folder: Path, line: str, answer: s
     assert talk(folder, line, "/read") == f"error: {answer}\nno file waits; /read FILE... adds some\n"
 
 
+def test_a_file_that_is_read_and_mentioned_comes_once(folder: Path) -> None:
+    assert talk(folder, "/read a.txt", "see @a.txt").count("a.txt:") == 1
+
+
 def test_a_file_that_is_too_long_is_not_cut(folder: Path) -> None:
     (folder / "long.txt").write_text("x" * (MAX_FILE + 1))
     with pytest.raises(ResourceError, match=r"long.txt: .*longer"):
