@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 from subbyte.cli.chat.keeper import Keeper
 from subbyte.cli.chat.keyboard import Keyboard
 from subbyte.cli.message.files import TextFile
-from subbyte.cli.screen.words import MIN_COLUMN, WordWrap, beside, wrapped
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.columns import MIN_COLUMN, NO_BREAK, beside, wrapped
 from subbyte.cli.terminal.console import dim, terminal_width
 from subbyte.cli.tokens.scores import N_TOP
 from subbyte.runtime.text import one_line, spelt_out
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 AtTheEnd: TypeAlias = Literal["ask", "forget", "grow", "stop"]
 """What is done where a conversation no longer fits its context: the user is asked, or as `ContextPolicy` has it."""
-
-NO_BREAK = "\xa0"  # a space of `ReplContext.entry` at which no line is broken
 
 
 class SecondModel(NamedTuple):

@@ -159,10 +159,11 @@ def _answer(given: ChatArguments, model: str, conversation: "Chat", keeper: Keep
     """Answers one question; its text is shown while it is generated."""
     if given.context_policy is not None and given.context_policy != "ask":
         conversation.context_policy = given.context_policy
+    conversation.constraint = given.constraint
     out = sys.stdout if given.output == "text" else io.StringIO()
     text = answer_text(out, plain=given.plain or given.constraint is not None)
     with options.usage_errors():  # a constraint may allow nothing that the model's tokens can spell
-        answer = UncutAnswer(conversation, conversation.stream(message, constraint=given.constraint))
+        answer = UncutAnswer(conversation, conversation.stream(message))
     try:
         _keep(keeper, conversation)
         show(answer, text, _reasoning(given.hide_thinking, given.verbose))

@@ -6,7 +6,7 @@ import sys
 import click
 
 from subbyte.cli import options
-from subbyte.cli.screen.words import beside
+from subbyte.cli.terminal.columns import beside
 from subbyte.cli.terminal.console import (
     encodable,
     rich_console,

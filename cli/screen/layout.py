@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from subbyte.cli.screen.blocks import ends_in_code
 from subbyte.cli.screen.code import code_lines, language_of
 from subbyte.cli.screen.inline import styled_line
-from subbyte.cli.screen.painter import cells
 from subbyte.cli.screen.table import table_rows
+from subbyte.cli.terminal.columns import cells
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from subbyte.cli.screen.code import language_of
-from subbyte.cli.screen.painter import Painter, Row, cells
+from subbyte.cli.screen.painter import Painter, Row
+from subbyte.cli.terminal.columns import cells
 from subbyte.cli.terminal.console import encodable
 from subbyte.runtime.text import spelt_out
 

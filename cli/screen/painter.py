@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
+from subbyte.cli.terminal.columns import cells
 from subbyte.cli.terminal.console import terminal_width
 from subbyte.cli.terminal.interrupt import later_interrupt
 
@@ -15,19 +16,6 @@ class Row(NamedTuple):
 
     plain: str
     written: str
-
-
-def cells(text: str) -> int:
-    """Columns that a text takes, tabs as a terminal has them."""
-    if text.isascii() and "\t" not in text:
-        return len(text)
-    from rich.cells import cell_len
-
-    column = 0
-    for i, part in enumerate(text.split("\t")):
-        column = (column // 8 + 1) * 8 if i else 0
-        column += cell_len(part)
-    return column
 
 
 class Painter:

@@ -1,20 +1,13 @@
 """Words wrapped while they come: one that does not fit goes to the next line as a whole."""
 
 import re
-from typing import TextIO
 
-from subbyte.cli.screen.painter import cells
-from subbyte.cli.terminal.console import terminal_width
+from subbyte.cli.terminal.columns import cells
 
 MIN_COLUMNS = 8  # in fewer, the terminal wraps
-MIN_COLUMN = 16  # of a text beside another; a narrower terminal wraps lines itself
 FENCES = ("```", "~~~")
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")  # of ours, in a text that has some: they take no columns
 _PARTS = re.compile(r"\n|[ \t]+|[^ \t\n]+")
-# Chinese and the like is wrapped anywhere, a space that is not to be broken at nowhere.
-_PIECES = re.compile(
-    r"[^\S\xa0]+|[\u2e80-\U0003ffff]|(?:[^\s\u2e80-\U0003ffff]|\xa0)+"
-)  # Chinese and the like is wrapped anywhere
 
 
 class WordWrap:
@@ -60,28 +53,3 @@ class WordWrap:
     @property
     def _is_fence(self) -> bool:
         return self._line.lstrip().startswith(FENCES)
-
-
-def wrapped(text: str, width: int, *, whole: bool = False) -> list[str]:
-    """The text as lines of at most `width` columns. whole: a word that is longer is not cut, as a path to be copied."""
-    lines, line, space = [], "", ""
-    for piece in _PIECES.findall(text):
-        if piece.isspace():
-            space = piece
-            continue
-        if line and cells(line + space + piece) > width:
-            lines.append(line)
-            line = space = ""
-        line, space = line + space * bool(line) + piece, ""
-        while not whole and len(line) > width:
-            lines.append(line[:width])
-            line = line[width:]
-    return [*lines, line] if line or not lines else lines
-
-
-def beside(label: str, text: str, stream: TextIO) -> list[str]:
-    """A label and a text in a column of its own beside it, which a terminal gets wrapped between words."""
-    if not stream.isatty():
-        return [label + text]
-    first, *others = wrapped(text, max(terminal_width(stream) - 1 - len(label), MIN_COLUMN))
-    return [label + first, *(" " * len(label) + other for other in others)]

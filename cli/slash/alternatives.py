@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.answer import answer
-from subbyte.cli.chat.context import NO_BREAK, ReplContext
+from subbyte.cli.chat.context import ReplContext
+from subbyte.cli.terminal.columns import NO_BREAK
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.status_line import PrefillStatus
 from subbyte.cli.tokens.scores import N_TOP, find_token, pieces

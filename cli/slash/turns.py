@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
 from subbyte.cli.screen.answer_text import answer_text
-from subbyte.cli.terminal.console import encodable
 from subbyte.runtime.conversations.names import without_files
 from subbyte.runtime.text import spelt_out
 
@@ -36,33 +35,31 @@ def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
 
 def show_message(context: ReplContext, message: "Message") -> None:
     """Prints a message as it would stand on the screen, a long one by its beginning."""
-    if message.role == "user":
-        names, text = without_files(message.content)
-        if names:
-            context.say(f"(with the text of {', '.join(names)})")
-        _show(context, text, ">>> ", "... ")
-        return
-    if message.role == "tool":
-        _show(context, message.content, f"{message.name}: ", "  ")
-        return
-    for call in message.tool_calls:
-        context.line(f"calls {call.name}")
-    if message.content.strip():
-        _show(context, message.content, "", "", plain=context.plain)
-    context.out.write("\n")
+    names, content = without_files(message.content) if message.role == "user" else ((), message.content)
+    if names:
+        context.say(f"(with the text of {', '.join(names)})")
+    begin, left_out = _cut(content.strip())
+    if message.role in ("user", "tool"):
+        first, others = (">>> ", "... ") if message.role == "user" else (f"{message.name}: ", "  ")
+        context.text(spelt_out(first + begin.replace("\n", f"\n{others}")))
+    else:
+        for call in message.tool_calls:
+            context.line(f"calls {call.name}")
+        if begin:
+            text = answer_text(context.out, plain=context.plain or context.constraint is not None)
+            text.feed(begin)
+            text.end()
+    if left_out:
+        context.line(left_out)
+    if message.role not in ("user", "tool"):
+        context.out.write("\n")
 
 
-def _show(context: ReplContext, text: str, first: str, others: str, *, plain: bool = True) -> None:
-    """Prints the first lines of a text behind marks; of one that has more, how many are left out."""
-    lines = spelt_out(text.strip()).split("\n")
-    left = len(lines) - N_LINES
-    if left > 1:
-        lines = lines[:N_LINES]
-    begin = "\n".join((others if i else first) + line for i, line in enumerate(lines))
+def _cut(text: str) -> tuple[str, str]:
+    """The text with its first lines alone, and how much is left out then."""
+    lines = text.split("\n")
+    begin = "\n".join(lines[:N_LINES] if len(lines) > N_LINES + 1 else lines)
     if len(begin) > N_CHARACTERS:
-        begin = begin[:N_CHARACTERS].rsplit(maxsplit=1)[0] + encodable(" …", " ...", context.out)
-    shown = answer_text(context.out, plain=plain)
-    shown.feed(begin)
-    shown.end()
-    if left > 1:
-        context.line(f"{others}({left} more lines)")
+        begin = f"{begin[:N_CHARACTERS].rsplit(maxsplit=1)[0]} …"
+        return begin, f"({len(text) - len(begin)} more characters)"
+    return begin, f"({len(lines) - N_LINES} more lines)" if len(begin) < len(text) else ""

@@ -23,7 +23,7 @@ from subbyte.runtime.conversations.records import Branch, Conversation, Hit, Kep
 from subbyte.runtime.text import did_you_mean
 
 RECENT = rows.CONVERSATION + (
-    "WHERE substr(c.name, 1, length(?1)) = ?1 COLLATE NOCASE ORDER BY c.changed DESC, c.id DESC LIMIT ?2"
+    "WHERE ?1 = '' OR substr(c.name, 1, length(?1)) = ?1 COLLATE NOCASE ORDER BY c.changed DESC, c.id DESC LIMIT ?2"
 )
 _N_NAMES = 1000  # the newest names, which a wrong one is compared with
 _BRANCH = """

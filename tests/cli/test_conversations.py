@@ -86,11 +86,11 @@ def test_settings_that_make_no_sense_are_passed_over(held: dict[str, Any]) -> No
 def test_long_messages_are_shown_by_their_beginnings(tmp_path: Path) -> None:
     talk(tmp_path, "\n".join(f"line {i}" for i in range(30)))
     text = talk(tmp_path, "/load 1")
-    talk(tmp_path, "a.txt:\n```\nText.\n```\n\nWhat is it?")
-    assert talk(tmp_path, "/load what-is-it").startswith("(with the text of a.txt)\n>>> What is it?\n")
-    assert text.startswith(">>> line 0\n... line 1\n") and "... line 11\n... (18 more lines)\n" in text
+    assert text.startswith(">>> line 0\n... line 1\n") and "... line 11\n(18 more lines)\n" in text
     talk(tmp_path, "words " * 500)
     assert len(talk(tmp_path, "/load 1").splitlines()[0]) < 1300
+    talk(tmp_path, "a.txt:\n```\nText.\n```\n\nWhat is it?")
+    assert talk(tmp_path, "/load what-is-it").startswith("(with the text of a.txt)\n>>> What is it?\n")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from subbyte.cli.screen import markdown, painter
 from subbyte.cli.screen.answer_text import PlainText, answer_text
 from subbyte.cli.screen.inline import closed
 from subbyte.cli.screen.markdown import MarkdownText
-from subbyte.cli.screen.words import WordWrap, wrapped
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.columns import wrapped
 
 SIZES = [(80, 24), (40, 12), (200, 50)]
 

@@ -108,7 +108,7 @@ def test_the_command_prints_a_line_each(command_line: Callable[..., tuple[int, s
 def test_a_line_with_advice_at_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     out = Narrow()
     monkeypatch.setattr("sys.stdout", out)
-    monkeypatch.setattr("subbyte.cli.screen.words.terminal_width", lambda _: 40)
+    monkeypatch.setattr("subbyte.cli.terminal.columns.terminal_width", lambda _: 40)
     monkeypatch.setenv("TERM", "xterm")
     show_check(Check("load", "two words " * 5, "do something about the programs there"))
     plain = out.getvalue().replace("\x1b[2m", "").replace("\x1b[0m", "")
