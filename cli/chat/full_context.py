@@ -136,7 +136,7 @@ def tell_changes(context: ReplContext, n_ctx: int, forgotten: "Forgotten") -> No
 
 def set_context(context: ReplContext, argument: str) -> None:
     """/context: shows the context, gives it another size, or says what is done at its end."""
-    chat = context.chat
+    chat, n_before = context.chat, context.chat.n_past
     if (chosen := next((each for each in AT_THE_END if each == argument), None)) is not None:
         context.policy = chosen
     elif argument.isascii() and argument.isdigit() and len(argument) < 16:
@@ -145,6 +145,8 @@ def set_context(context: ReplContext, argument: str) -> None:
         raise ValueError(f"/context takes a number of tokens, or {', '.join(AT_THE_END)}, not {argument!r}")
     n_pinned = sum(message.pinned for message in chat.messages)
     parts = [f"{chat.n_past} of {chat.n_ctx} tokens"]
+    if n_before > chat.n_ctx:
+        parts.append(f"{n_before - chat.n_ctx} too few for the conversation")
     if chat.forgotten.turns:
         parts.append(f"{_count(chat.forgotten.turns, 'turn')} ({_count(chat.forgotten.tokens, 'token')}) forgotten")
     if n_pinned:

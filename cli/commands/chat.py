@@ -1,6 +1,7 @@
 """`subbyte chat`: a conversation at the terminal, or one question from a pipe answered with plain text."""
 
 import io
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from subbyte.cli.terminal.console import note
 from subbyte.cli.terminal.loading import find_model, open_draft, open_model
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.status_line import SHOW_AFTER
+from subbyte.errors import SubbyteError
 
 if TYPE_CHECKING:
     from subbyte.cli.chat.context import ReplContext, SecondModel
@@ -122,7 +124,7 @@ def _chat(given: ChatArguments) -> None:
     sampling_from(given.sampling, best.sampling)  # a value out of range is refused before a model is fetched
     message = "" if given.interactive else one_message(given.question)
     with (
-        open_model(model, given.threads, verbose=given.verbose) as loaded,
+        _open(given, model, resumed) as loaded,
         open_draft(given.draft, given.threads, verbose=given.verbose) as draft,
     ):
         settings = given.start(loaded, best)
@@ -153,6 +155,17 @@ def _resumed(given: ChatArguments, keeper: Keeper) -> "Conversation | None":
     if resumed is None:
         note(f"a new conversation: {'none is kept yet' if given.session is None else given.session}")
     return resumed
+
+
+def _open(given: ChatArguments, model: str, resumed: "Conversation | None") -> "Model":
+    """The model; where a conversation's own is gone, a line says how it goes on with another one."""
+    try:
+        return open_model(model, given.threads, verbose=given.verbose)
+    except SubbyteError:
+        if resumed is not None and given.model is None:
+            command = f"subbyte chat MODEL --session {shlex.quote(resumed.name)}"
+            note(f"{resumed.name} was held with {model}; {command} goes on with another one", verbose=True)
+        raise
 
 
 def _answer(given: ChatArguments, model: str, conversation: "Chat", keeper: Keeper, message: str) -> None:

@@ -8,10 +8,10 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.chat.keeper import FILE, data_folder
-from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.screen.words import WordWrap, wrapped
 from subbyte.cli.terminal.console import local_time, note, terminal_width, write_line
 from subbyte.cli.terminal.output import print_json
-from subbyte.cli.terminal.tables import print_table
+from subbyte.cli.terminal.tables import fits, print_table
 from subbyte.runtime.tables import Table
 from subbyte.runtime.text import one_line
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from subbyte.runtime.conversations.records import Conversation, KeptMessage
     from subbyte.runtime.conversations.store import ConversationStore
 
+INDENT, MIN_LAST = "    ", 20  # columns that a last column of free text needs to be read
 COLUMNS = ("name", "changed", "model", "messages>", "first words")
 
 limit_option = click.option(
@@ -55,7 +56,7 @@ def history(ctx: click.Context, limit: int, output: options.Output) -> None:
     if not found:
         note("no conversation is kept yet")
         return
-    print_table(Table.of("", COLUMNS, [_row(each) for each in found]))
+    _print(COLUMNS, [_row(each) for each in found], "{0}  {1}  ({2}, {3} messages)  {4}")
     if (more := store.count() - len(found)) > 0:
         note(f"{more} more; -n 0 lists all")
 
@@ -79,7 +80,7 @@ def search(words: tuple[str, ...], limit: int, output: options.Output) -> None:
         (each.conversation.name, local_time(each.time), each.role, one_line(each.excerpt(" ".join(words).split())))
         for each in hits
     ]
-    print_table(Table.of("", ("name", "time", "role", "text"), rows))
+    _print(("name", "time", "role", "text"), rows, "{0}  {1}  {2}: {3}")
 
 
 @history.command()
@@ -163,6 +164,18 @@ def _read(store: "ConversationStore", name: str, branch: int | None) -> "tuple[C
             raise ValueError(f"--branch is {branch}, but {found.name} has {len(branches)}")
     head = None if branch is None else branches[branch - 1].head
     return found, store.messages(found, head), len(branches)
+
+
+def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]], line: str) -> None:
+    """Prints a table, or where the terminal has no room for it a few lines for each row, by the form `line`."""
+    table = Table.of("", columns, rows)
+    if fits(table, MIN_LAST):
+        print_table(table)
+        return
+    for row in rows:
+        first, *others = wrapped(line.format(*row), max(terminal_width(sys.stdout) - 1 - len(INDENT), MIN_LAST))
+        for text in (first, *(INDENT + other for other in others)):
+            write_line(text)
 
 
 def _row(conversation: "Conversation") -> tuple[str, ...]:

@@ -94,8 +94,8 @@ def branches(context: ReplContext, number: str) -> None:
         return
     for i, each in enumerate(all_branches, 1):
         mark = "*" if each.in_use else " "
-        question = first_words(each.question)
-        context.entry(f"{mark}{i:2}  ", f"{local_time(each.time)}  ({each.n_messages} messages)  {question}")
+        said = "  ".join(filter(None, map(first_words, (each.question, each.answer))))
+        context.entry(f"{mark}{i:2}  ", f"{local_time(each.time)}  ({each.n_messages} messages)  {said}")
 
 
 def delete(context: ReplContext, text: str) -> None:

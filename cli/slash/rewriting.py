@@ -62,7 +62,7 @@ def retry(context: ReplContext, argument: str) -> None:
     new_sampling, new_thinking = sampling, thinking
     if not argument:
         raise ValueError("/retry takes settings, as in temp=0.9 top_k=20 think=off; /regen answers again with the same")
-    for part in shlex.split(argument):
+    for part in _parts(argument):
         name, equals, value = part.partition("=")
         name = "temperature" if name == "temp" else name
         if not equals or (name != "think" and name not in BY_NAME):
@@ -80,6 +80,13 @@ def retry(context: ReplContext, argument: str) -> None:
         context.keep()  # with these settings
     finally:
         chat.sampling, chat.thinking = sampling, thinking
+
+
+def _parts(argument: str) -> list[str]:
+    try:
+        return shlex.split(argument)
+    except ValueError as error:
+        raise ValueError(f"/retry: {error}; a text with spaces goes between quotes") from None
 
 
 def _kept(context: ReplContext) -> str:

@@ -111,7 +111,11 @@ def _preset(context: ReplContext, name: str) -> None:
 
 
 def _regen(context: ReplContext, _: str) -> None:
-    answer(context, context.chat.regenerate)
+    chat, before = context.chat, context.chat.messages[-1:]
+    answer(context, chat.regenerate)
+    whole = chat.last is not None and chat.last.stop_reason != "cancelled"
+    if whole and chat.messages[-1:] == before and chat.sampling.temperature == 0:
+        context.say("(the same again: temperature 0 leaves no choice; /retry temp=0.8 does)")
 
 
 def _continue(context: ReplContext, _: str) -> None:

@@ -9,6 +9,15 @@ from subbyte.runtime.text import one_line, visible
 GAP = 3  # columns of space
 
 
+def fits(table: Table, last: int) -> bool:
+    """Whether the terminal has room for a table whose last column is cut to `last` columns; a pipe always has."""
+    widths = [
+        max(styled(visible(cell)).cell_len for cell in cells) for cells in zip(table.columns, *table.rows, strict=True)
+    ]
+    widths[-1] = min(widths[-1], last)
+    return sum(widths) + GAP * (len(widths) - 1) <= rich_console().width
+
+
 def first_columns(table: Table) -> Table:
     """The table with as many columns, from the left, as the terminal has room for; all of them in a pipe."""
     width, used, n = rich_console().width, 0, 0

@@ -5,9 +5,11 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 
+from subbyte.errors import ResourceError
 from subbyte.runtime.chat.saved_chat import SAVED_CHAT, conversation_data
 from subbyte.runtime.conversations.records import KeptMessage
 from subbyte.runtime.files import FileKind, atomic_write
+from subbyte.runtime.text import printable
 
 _MARK = "<!-- a conversation of subbyte -->"
 MARKDOWN_FILE = FileKind("an exported conversation", lambda head: head.startswith(_MARK.encode()))
@@ -20,12 +22,16 @@ def exported(form: str, name: str, system: str | None, kept: Sequence[KeptMessag
 
 
 def write_export(path: str | os.PathLike[str], form: str, text: str, *, overwrite: bool = False) -> None:
-    """Writes that text to a file, whole or not at all, readable by its owner only. Raises as `atomic_write`."""
-    with (
-        atomic_write(path, FORMATS[form], overwrite=overwrite, sync=True, mode=0o600) as temporary,
-        temporary.open("w", encoding="utf-8") as file,
-    ):
-        file.write(text)
+    """Writes that text to a file, whole or not at all, readable by its owner only. Raises as `write_conversation`."""
+    try:
+        with (
+            atomic_write(path, FORMATS[form], overwrite=overwrite, sync=True, mode=0o600) as temporary,
+            temporary.open("w", encoding="utf-8") as file,
+        ):
+            file.write(text)
+    except OSError as error:
+        name = printable(str(path))
+        raise ResourceError(f"{name}: the conversation can't be written: {error.strerror or error}") from error
 
 
 def to_json(name: str, system: str | None, kept: Sequence[KeptMessage]) -> str:

@@ -48,12 +48,14 @@ class KeptMessage(Record):
 class Branch(Record):
     """A way through a conversation, from its first message to one that nothing follows.
 
-    head: the id of that. question: the last one of the user. in_use: whether the conversation goes on there.
+    head: the id of that. question: the last one of the user. answer: what stands behind that, "" for nothing. in_use:
+    whether the conversation goes on there.
     """
 
     head: int
     n_messages: int
     question: str
+    answer: str
     time: float
     in_use: bool
 

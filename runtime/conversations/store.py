@@ -121,7 +121,9 @@ class ConversationStore:
             if not kept:
                 raise SubbyteError(f"the kept conversation {conversation.name} is damaged: a branch has no messages")
             question = next((each.message.content for each in reversed(kept) if each.message.role == "user"), "")
-            found.append(Branch(head, len(kept), question, kept[-1].time, bool(in_use)))
+            last = kept[-1].message
+            answer = last.content if last.role == "assistant" else ""
+            found.append(Branch(head, len(kept), question, answer, kept[-1].time, bool(in_use)))
         return found
 
     def search(self, words: str, n: int | None = None) -> list[Hit]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fake_chat import FakeChat, as_chat, talk
@@ -185,12 +186,12 @@ def test_undo_fork_and_branches(tmp_path: Path) -> None:
         "You said: one\n\nYou said: two\n\n"
         "took back two; /branch goes back to it\n"
         "You said: three\n\n"
-        "  1  TIME  (4 messages)  two\n"
-        "* 2  TIME  (4 messages)  three\n"
+        "  1  TIME  (4 messages)  two  You said: two\n"
+        "* 2  TIME  (4 messages)  three  You said: three\n"
         ">>> one\nYou said: one\n\n>>> two\nYou said: two\n\n(goes on with one)\n"
         "in side from now on; one stays as it is\n"
         "You said: four\n\n"
-        "* 1  TIME  (6 messages)  four\n"
+        "* 1  TIME  (6 messages)  four  You said: four\n"
         ">>> one\nYou said: one\n\n>>> two\nYou said: two\n\n(goes on with one)\n"
         "error: /branch takes a number from 1 to 2, not '7'\n"
     )
@@ -227,6 +228,12 @@ def test_an_edit_that_cannot_be_answered_changes_nothing(tmp_path: Path, monkeyp
     monkeypatch.setenv("VISUAL", "/no/such/editor")
     text = talk(tmp_path, "one", "/edit")
     assert "error: /no/such/editor: Editing failed" in text and text.endswith("; set EDITOR to another one\n")
+
+
+def test_an_answer_that_is_made_the_same_again_says_why(tmp_path: Path) -> None:
+    why = "(the same again: temperature 0 leaves no choice; /retry temp=0.8 does)\n"
+    text = talk(tmp_path, "hi", "/regen", "/regen", "/set temp 0", "/regen")
+    assert text.count(why) == 1 and text.endswith(why)
 
 
 def test_retry_answers_with_other_settings_for_once(tmp_path: Path, store: ConversationStore) -> None:
@@ -297,6 +304,10 @@ def test_export(tmp_path: Path, store: ConversationStore, monkeypatch: pytest.Mo
     assert "# conversation\n" in talk(tmp_path, "hi", "/export md", keeper=Keeper(tmp_path / FILE, saves=False))
     (tmp_path / "mine.md").write_text("# mine")
     assert "is not an exported conversation, so it is never" in talk(tmp_path, "hi", f"/export md {tmp_path}/mine.md")
+    monkeypatch.setattr("subbyte.runtime.conversations.export.atomic_write", Mock(side_effect=OSError(28, "No space")))
+    error = "error: a.md: the conversation can't be written: No space\n"
+    assert talk(tmp_path, "ho", "/export md a.md").endswith(error)
+    monkeypatch.undo()
     file = tmp_path / "a.md"
     assert talk(tmp_path, "hi", f"/export md {file}").endswith(f"saved to {file}\n")
     question = f"{file} is an exported conversation; write over it? [y/N] \n"

@@ -112,7 +112,19 @@ def test_warnings_come_once_each(tmp_path: Path) -> None:
 def test_transcript_of_context_forget_and_pin(tmp_path: Path) -> None:
     out = io.StringIO()
     chat = undecided(FIRST, FIRST, FIRST, n_ctx=400)
-    typed = ["/context 1000", "a", "/pin", "b", "c", "/forget 9", "/forget", "/context", "/pin off", "/context stop"]
+    typed = [
+        "/context 1000",
+        "a",
+        "/pin",
+        "b",
+        "c",
+        "/forget 9",
+        "/forget",
+        "/context",
+        "/pin off",
+        "/context stop",
+        "/context 20",
+    ]
     lines = iter(typed)
     run(
         ReplContext(chat, "fake", "", tmp_path, out, keeper=Keeper(tmp_path / FILE, saves=False)),
@@ -126,6 +138,8 @@ def test_transcript_of_context_forget_and_pin(tmp_path: Path) -> None:
         "context: 76 of 1000 tokens, 1 turn (26 tokens) forgotten, 1 turn pinned; at its end you are asked what to do\n"
         "(no turn is pinned)\n"
         "context: 76 of 1000 tokens, 1 turn (26 tokens) forgotten; /forget and /context N make room\n"
+        "context: 20 of 20 tokens, 56 too few for the conversation, 1 turn (26 tokens) forgotten; "
+        "/forget and /context N make room\n"
     )
 
 

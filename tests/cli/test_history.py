@@ -68,6 +68,15 @@ def test_list_and_search(filled: ConversationStore, command_line: Call) -> None:
     assert command_line("history", "search", "*")[0] == 2
 
 
+def test_a_list_where_a_table_has_no_room(filled: ConversationStore, terminal, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    command = [sys.executable, "-c", "from subbyte.cli.entry import main; main()", "history", "-n", "1"]
+    screen = terminal(command, columns=40, rows=12, XDG_DATA_HOME=str(tmp_path))
+    screen.see("1 more")
+    assert [re.sub(r"\d{4}-\S+ \S+", "TIME", line) for line in screen.lines[:2]] == [
+        "paris  TIME  (tiny, 2", "    messages)  What is paris?"
+    ]  # fmt: skip
+
+
 def test_show_and_export(filled: ConversationStore, command_line: Call, tmp_path: Path) -> None:
     answer = "It is very old."
     assert command_line("history", "show", "ROME")[1] == f"system: S\n\n>>> What is rome?\n{answer}\n"
@@ -140,3 +149,6 @@ def test_a_pipe_is_kept_when_asked_for(store: ConversationStore, ask: Call, tmp_
     ):
         code, _, err = ask("x", "tiny.gguf", *options)
         assert code == 2 and err.startswith(f"subbyte: {message}")
+    (tmp_path / "tiny.gguf").unlink()
+    held = f"four was held with {tmp_path}/tiny.gguf; subbyte chat MODEL --session four goes on with another one\n"
+    assert f"subbyte: {held}" in ask("six", "--continue")[2]
