@@ -27,8 +27,8 @@ from subbyte.cli.repl import toolbar
 from subbyte.cli.repl.completion import CommandCompleter
 from subbyte.cli.repl.repl import HINT
 from subbyte.cli.repl.whole_words import WholeWords
-from subbyte.cli.screen import words
 from subbyte.cli.slash import slash_commands
+from subbyte.cli.terminal import columns
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.generation.events import Usage
 from subbyte.runtime.types import CheckpointUse
@@ -131,7 +131,7 @@ class NarrowTerminal(io.StringIO):
 
 @pytest.mark.parametrize("width", [80, 44])
 def test_a_narrow_terminal_gets_whole_words(tmp_path, monkeypatch, width):
-    for module in (context_module, words):
+    for module in (context_module, columns):
         monkeypatch.setattr(module, "terminal_width", lambda stream: width)
     out = NarrowTerminal()
     context = ReplContext(FakeChat(), "fake", "", tmp_path, out, keeper=Keeper(tmp_path / FILE))
@@ -253,11 +253,11 @@ def test_toolbar_warns_of_a_full_context(tmp_path):
 
 def test_toolbar_shows_what_fits(tmp_path, monkeypatch):
     context = ReplContext(FakeChat(), "a-name-" * 9, "", tmp_path, io.StringIO(), keeper=Keeper(tmp_path / FILE))
-    for columns, shown in (
+    for width, shown in (
         (24, " a-name-…  context 0/1.0k ▁▁▁▁▁▁▁▁"),
         (50, " a-name-a-name-a-name-a-…  context 0/1.0k ▁▁▁▁▁▁▁▁"),
     ):
-        monkeypatch.setattr(toolbar, "terminal_width", lambda _, columns=columns: columns)
+        monkeypatch.setattr(toolbar, "terminal_width", lambda _, width=width: width)
         assert "".join(text for _, text in toolbar.toolbar(context)) == shown
 
 
