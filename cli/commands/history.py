@@ -1,6 +1,7 @@
 """`subbyte history`: the conversations that `subbyte chat` has kept."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,8 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.chat.keeper import FILE, data_folder
-from subbyte.cli.screen.words import WordWrap, wrapped
+from subbyte.cli.screen.words import WordWrap
+from subbyte.cli.terminal.columns import wrapped
 from subbyte.cli.terminal.console import local_time, note, terminal_width, write_line
 from subbyte.cli.terminal.output import print_json
 from subbyte.cli.terminal.tables import fits, print_table
@@ -166,7 +168,7 @@ def _read(store: "ConversationStore", name: str, branch: int | None) -> "tuple[C
     return found, store.messages(found, head), len(branches)
 
 
-def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]], line: str) -> None:
+def _print(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], line: str) -> None:
     """Prints a table, or where the terminal has no room for it a few lines for each row, by the form `line`."""
     table = Table.of("", columns, rows)
     if fits(table, MIN_LAST):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
 from subbyte.cli.screen.answer_text import answer_text
+from subbyte.cli.terminal.console import encodable
 from subbyte.runtime.conversations.names import without_files
 from subbyte.runtime.text import spelt_out
 
@@ -38,7 +39,7 @@ def show_message(context: ReplContext, message: "Message") -> None:
     names, content = without_files(message.content) if message.role == "user" else ((), message.content)
     if names:
         context.say(f"(with the text of {', '.join(names)})")
-    begin, left_out = _cut(content.strip())
+    begin, left_out = _cut(content.strip(), encodable("…", "...", context.out))
     if message.role in ("user", "tool"):
         first, others = (">>> ", "... ") if message.role == "user" else (f"{message.name}: ", "  ")
         context.text(spelt_out(first + begin.replace("\n", f"\n{others}")))
@@ -55,11 +56,11 @@ def show_message(context: ReplContext, message: "Message") -> None:
         context.out.write("\n")
 
 
-def _cut(text: str) -> tuple[str, str]:
-    """The text with its first lines alone, and how much is left out then."""
+def _cut(text: str, mark: str) -> tuple[str, str]:
+    """The text with its first lines alone, or words with a mark behind, and how much is left out then."""
     lines = text.split("\n")
     begin = "\n".join(lines[:N_LINES] if len(lines) > N_LINES + 1 else lines)
     if len(begin) > N_CHARACTERS:
-        begin = f"{begin[:N_CHARACTERS].rsplit(maxsplit=1)[0]} …"
+        begin = f"{begin[:N_CHARACTERS].rsplit(maxsplit=1)[0]} {mark}"
         return begin, f"({len(text) - len(begin)} more characters)"
     return begin, f"({len(lines) - N_LINES} more lines)" if len(begin) < len(text) else ""

@@ -5,7 +5,7 @@ from typing import TextIO
 
 from subbyte.cli.terminal.console import terminal_width
 
-MIN_COLUMN = 16  # characters; a narrower terminal wraps lines itself
+MIN_COLUMN = 16  # of a text beside a label; a narrower terminal wraps lines itself
 NO_BREAK = "\xa0"  # a space at which no line is broken
 _PIECES = re.compile(r"[^\S\xa0]+|[\u2e80-\U0003ffff]|(?:\xa0|[^\s\u2e80-\U0003ffff])+")  # Chinese is wrapped anywhere
 
@@ -42,6 +42,7 @@ def wrapped(text: str, width: int, *, whole: bool = False) -> list[str]:
 
 def beside(label: str, text: str, stream: TextIO) -> list[str]:
     """A label and a text in a column of its own beside it, which a terminal gets wrapped between words."""
-    room = terminal_width(stream) - 1 - len(label) if stream.isatty() else len(text)
-    first, *others = wrapped(text, max(room, MIN_COLUMN))
+    if not stream.isatty():
+        return [label + text]
+    first, *others = wrapped(text, max(terminal_width(stream) - 1 - len(label), MIN_COLUMN))
     return [label + first, *(" " * len(label) + other for other in others)]

@@ -116,7 +116,7 @@ def test_long_messages_are_shown_by_their_beginnings(tmp_path: Path) -> None:
         ("/retry warm", "error: /retry takes settings as in temp=0.9 top_k=20 think=off, not 'warm'\n"),
         ("/retry tmep=1", "error: /retry takes settings as in temp=0.9 top_k=20 think=off, not 'tmep=1'\n"),
         ("/retry temp=hot", "error: temperature is a number, not 'hot'\n"),
-        ("/retry 'temp", "error: No closing quotation\n"),
+        ("/retry 'temp", "error: /retry: No closing quotation; a text with spaces goes between quotes\n"),
         ("/retry think=2", "error: think is on or off, not '2'\n"),
     ],
 )  # fmt: skip

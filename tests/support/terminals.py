@@ -9,6 +9,7 @@ import pexpect
 import pyte
 
 CTRL_C, CTRL_D, CTRL_T, CTRL_Z, ALT_ENTER, UP = "\x03", "\x04", "\x14", "\x1a", "\x1b\r", "\x1b[A"
+OTHER_TERMINALS = ("NO_COLOR", "PROMPT_TOOLKIT_NO_CPR", "COLUMNS", "LINES")  # variables that speak of another one
 # Afterwards the terminal is looked at; the shell outlives the signals that go to the whole group.
 SHELL = """trap : INT TERM; "$@"; code=$?; stty -a | tr " " "\\n" | grep -x -e echo -e -echo; exit $code"""
 
@@ -30,7 +31,7 @@ class Terminal:
     def __init__(
         self, command: Sequence[str], *, shell: str = SHELL, columns: int = 80, rows: int = 24, **env: str
     ) -> None:
-        environ = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "PROMPT_TOOLKIT_NO_CPR")}
+        environ = {key: value for key, value in os.environ.items() if key not in OTHER_TERMINALS}
         # POSIX names no encoding: UTF-8 mode keeps the screen the same everywhere.
         environ |= {"TERM": "xterm-256color", "PYTHONUTF8": "1", **env}
         self.child = pexpect.spawn("sh", ["-c", shell, "sh", *command], env=environ, dimensions=(rows, columns))
