@@ -15,14 +15,16 @@ N_NAMES = 1000  # the newest, for completion and for names mistyped
 
 
 def sessions(context: ReplContext, _: str) -> None:
-    """Lists the conversations that changed last, with numbers for /load."""
+    """Lists the conversations that changed last, with numbers for /load; a star marks that of now."""
     store = context.keeper.store
     context.keeper.listed = store.recent(N_LISTED)
     if not context.keeper.listed:
         context.say("no conversation is kept yet")
         return
+    now = context.keeper.recording.conversation if context.keeper.saves else None
     for number, each in enumerate(context.keeper.listed, 1):
-        context.entry(f"{number:2}  ", f"{each.name}  {local_time(each.changed)}  ({_about(each)})  {each.first}")
+        mark = "*" if now is not None and each.id == now.id else " "
+        context.entry(f"{mark}{number:2}  ", f"{each.name}  {local_time(each.changed)}  ({_about(each)})  {each.first}")
     more = store.count() - len(context.keeper.listed)
     context.say("/load NAME or NUMBER resumes one" + (f"; subbyte history lists {more} more" if more > 0 else ""))
 

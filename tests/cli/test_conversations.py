@@ -37,8 +37,8 @@ def without_times(text: str) -> str:
 def test_a_conversation_is_there_tomorrow(tmp_path: Path) -> None:
     talk(tmp_path, "What is Rome?", "And Paris?", "/clear", "something else")
     assert without_times(talk(tmp_path, "/sessions", "/load 2", "/name", "more", "/name Europe", "/load")) == (
-        " 1  something-else  TIME  (fake, 2 messages)  something else\n"
-        " 2  what-is-rome  TIME  (fake, 4 messages)  What is Rome?\n"
+        "  1  something-else  TIME  (fake, 2 messages)  something else\n"
+        "  2  what-is-rome  TIME  (fake, 4 messages)  What is Rome?\n"
         "/load NAME or NUMBER resumes one\n"
         ">>> What is Rome?\n"
         "You said: What is Rome?\n\n"
@@ -48,8 +48,8 @@ def test_a_conversation_is_there_tomorrow(tmp_path: Path) -> None:
         "what-is-rome, fake, 4 messages\n"
         "You said: more\n\n"
         "named Europe\n"
-        " 1  Europe  TIME  (fake, 6 messages)  What is Rome?\n"
-        " 2  something-else  TIME  (fake, 2 messages)  something else\n"
+        "* 1  Europe  TIME  (fake, 6 messages)  What is Rome?\n"
+        "  2  something-else  TIME  (fake, 2 messages)  something else\n"
         "/load NAME or NUMBER resumes one\n"
     )
     assert talk(tmp_path, "/load europe").startswith("(2 earlier messages; /export md shows all)\n>>> And Paris?\n")
@@ -197,8 +197,8 @@ def test_undo_fork_and_branches(tmp_path: Path) -> None:
         "error: /branch takes a number from 1 to 2, not '7'\n"
     )
     assert without_times(talk(tmp_path, "/sessions")).splitlines()[:2] == [
-        " 1  side  TIME  (fake, 6 messages, a copy of one)  one",
-        " 2  one  TIME  (fake, 4 messages)  one",
+        "  1  side  TIME  (fake, 6 messages, a copy of one)  one",
+        "  2  one  TIME  (fake, 4 messages)  one",
     ]
 
 
