@@ -37,6 +37,7 @@ LOOKS = {
 }
 """Of makers: marker, colour, and colour on dark ground. Blue, vermilion and green of Okabe and Ito, of a contrast of
 4.5 with the ground."""
+DASHES = (0, (5, 3))  # of the base's line
 MAX_LOG = 700.0  # whose exponential is a float64
 LABELS = {"kld": "KL divergence, nats a token", "bits": "bits a byte"}
 
@@ -64,7 +65,8 @@ def draw_frontier(frontier: Frontier) -> Picture:
             _add_legend(axes, frontier)
     write(sheet, MARGIN, bottom + 26, "\n".join(notes), fontsize=SMALL, color=DIM)
     tips = {f"{of}-{i}": f"{names[i]}: {files[i]}" for of in measures for i in frontier.having(of)}
-    return Picture(sheet, title, frontier.in_words(names), tips, {light: dark for _, light, dark in LOOKS.values()})
+    words = " ".join([frontier.in_words(names), *notes])
+    return Picture(sheet, title, words, tips, {light: dark for _, light, dark in LOOKS.values()})
 
 
 class _Panel:
@@ -74,6 +76,8 @@ class _Panel:
         self._axes, self._frontier, self._measure = axes, frontier, measure
         self._shown = frontier.having(measure)
         self._figures = [file.figure(measure) for file in frontier.files]
+        base = frontier.base.figure(measure).value if frontier.base else math.nan
+        self._base = base if math.isfinite(base) else None
         most = max(file.n_bytes for file in frontier.files)
         self._unit, divisor = ("GB", 1e9) if most >= 2e9 else ("MB", 1e6)
         self._x = [file.n_bytes / divisor for file in frontier.files]
@@ -81,11 +85,10 @@ class _Panel:
     def draw(self, names: list[str], sizes: Floats, *, is_last: bool) -> None:
         """names, and their sizes in points: of all files. is_last: has the numbers of the axis of sizes."""
         self._set_scales(is_last)
-        base = self._frontier.base
         if self._measure == "bits":
             _add_perplexities(self._axes, self._frontier)
-            if base is not None and math.isfinite(base.bits.value):
-                self._axes.axhline(base.bits.value, color=DIM, linewidth=1, linestyle=(0, (5, 3)), gid="base")
+        if self._base is not None:
+            self._axes.axhline(self._base, color=DIM, linewidth=1, linestyle=DASHES, gid="base")
         steps = self._steps()
         self._axes.plot(*steps.T, color=DIM, linewidth=1.1, zorder=2, gid=f"{self._measure}-frontier")
         for i in self._shown:
@@ -104,9 +107,8 @@ class _Panel:
         ends = [end for i in self._shown for end in self._figures[i].ends]
         if logarithmic:
             ends = [max(end, min(values) / 4) for end in ends]  # an interval may reach to 0, and below
-        base = self._frontier.base
-        if self._measure == "bits" and base is not None and math.isfinite(base.bits.value):
-            ends.append(base.bits.value)
+        if self._base is not None:
+            ends.append(self._base)
         low, high = _widened(min(ends), max(ends), logarithmic=logarithmic)
         set_scale(self._axes, "y", low, high, logarithmic=logarithmic)
         self._axes.set_ylabel(LABELS[self._measure] + (", logarithmic" if logarithmic else ""))
@@ -144,15 +146,18 @@ class _Panel:
                 (x, low), (_, high) = to_points([(self._x[i], end) for end in interval])
                 boxes.append(np.array([x - 3, low, x + 3, high]))
         corners = np.array(to_points(steps))
+        lines = np.hstack([corners[:-1], corners[1:]])
+        if self._base is not None:
+            lines = np.vstack([lines, np.ravel(to_points([(x, self._base) for x in self._axes.get_xlim()]))])
         area = np.array(self._axes.bbox.padded(-APART).extents)
-        around = Surroundings(area, np.array(boxes), np.hstack([corners[:-1], corners[1:]]))
+        around = Surroundings(area, np.array(boxes), lines)
         to_data = self._axes.transData.inverted().transform
         for i, name, point, box in zip(self._shown, names, at, place_names(Names(at, sizes), around), strict=True):
-            (x, y), *ends = to_data([(box[:2] + box[2:]) / 2, *leader(point, box)])
+            (x, y), *line = to_data([(box[:2] + box[2:]) / 2, *leader(point, box)])
             self._axes.text(x, y, name, fontsize=SMALL, ha="center", va="center", zorder=5,
                             gid=f"{self._measure}-{i}-name")  # fmt: skip
-            if ends:
-                self._axes.plot(*zip(*ends, strict=True), color=DIM, linewidth=0.6, zorder=1)
+            if line:
+                self._axes.plot(*zip(*line, strict=True), color=DIM, linewidth=0.6, zorder=1)
 
 
 def _widened(low: float, high: float, *, logarithmic: bool) -> tuple[float, float]:
@@ -192,21 +197,20 @@ def _add_legend(axes: Axes, frontier: Frontier) -> None:
     handles.append(Line2D([], [], color=DIM, linewidth=1.1, label="Pareto frontier"))
     if (base := frontier.base) is not None:
         label = f"base {short_names([base.name])[0][0]}, {base.n_bytes / 1e6:.1f} MB"
-        handles.append(Line2D([], [], color=DIM, linewidth=1, linestyle=(0, (5, 3)), label=label))
+        handles.append(Line2D([], [], color=DIM, linewidth=1, linestyle=DASHES, label=label))
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(handles), frameon=False,
                 fontsize=SMALL, borderaxespad=0.3, handletextpad=0.5, columnspacing=1.4, labelcolor=INK)  # fmt: skip
 
 
 def _notes(frontier: Frontier) -> list[str]:
+    """What intervals are of, and what is not shown."""
     files = frontier.files
+    notes = ["Too few chunks for intervals."]
     if any(file.figure(measure).has_interval for file in files for measure in MEASURES):
-        notes = ["Bars: 95 % intervals of each file by itself; differences on the same text are surer than they look."]
-    else:
-        notes = ["Too few chunks for intervals."]
+        own = "of each file by itself; differences on the same text are surer than they look"
+        notes = [f"Bars: 95 % intervals, {'of perplexity for its difference from the base' if frontier.base else own}."]
     for measure in MEASURES:
-        found = len(frontier.having(measure))
-        if 0 < found < len(files):
-            notes.append(
-                f"Without a finite {NAMES[measure]}, and not shown there: {len(files) - found} of {len(files)} files."
-            )
+        lacking = len(files) - len(frontier.having(measure))
+        if 0 < lacking < len(files):
+            notes.append(f"Without a finite {NAMES[measure]}, and not shown there: {lacking} of {len(files)} files.")
     return notes

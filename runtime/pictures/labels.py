@@ -89,7 +89,7 @@ def _fixed_cost(boxes: Floats, leaders: Floats, around: Surroundings) -> Floats:
     left, bottom, right, top = around.area
     outside = (boxes[:, 0] < left) | (boxes[:, 1] < bottom) | (boxes[:, 2] > right) | (boxes[:, 3] > top)
     distance = np.hypot(*(leaders[:, 2:] - leaders[:, :2]).T) + np.tile(np.arange(len(ANGLES)), RINGS) * 0.2
-    crossed = _crossings(boxes, around.lines).sum(axis=1)
+    crossed = _crossings(boxes, around.lines).sum(axis=1) + _crossings(around.boxes, leaders).sum(axis=0)
     cost: Floats = OUTSIDE * outside + COVERED * _overlaps(boxes, around.boxes) + CROSSED * crossed + distance
     return cost
 

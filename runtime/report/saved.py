@@ -54,6 +54,8 @@ class _Value(msgspec.Struct):
 class _Divergence(msgspec.Struct):
     kld: _Value
     kld_interval: _Ends
+    log_ratio: _Value
+    log_ratio_interval: _Ends
 
 
 class _SizeClass(msgspec.Struct):
@@ -111,11 +113,14 @@ def _file(name: str, row: _Row) -> File:
     """A file of the frontier; nan where JSON has null."""
     of, found = row.perplexity, row.divergence
     ppl, bits = _float(of.ppl), _float(of.bits_per_byte)
-    ratio = bits / math.log(ppl) if ppl > 0 and ppl != 1 else math.nan  # the intervals are of ln PPL
-    low, high = (_log(end) * ratio for end in (of.interval.low, of.interval.high))
-    kld = Figure(math.nan)
-    if found is not None:
+    bits_per_ln = bits / math.log(ppl) if ppl > 0 and ppl != 1 else math.nan
+    if found is None:
+        kld, log_ends = Figure(math.nan), (_log(of.interval.low), _log(of.interval.high))
+    else:
         kld = Figure(_float(found.kld.value), _float(found.kld_interval.low), _float(found.kld_interval.high))
+        log_base, ratio = _log(of.ppl) - _float(found.log_ratio.value), found.log_ratio_interval
+        log_ends = log_base + _float(ratio.low), log_base + _float(ratio.high)
+    low, high = (end * bits_per_ln for end in log_ends)
     maker, types = row.size_class.maker, escaped(row.size_class.file_type)
     shown = types if maker == "standard" else f"{maker} {types}"
     return File(name, maker, shown, row.n_bytes, kld, Figure(bits, low, high), ppl)

@@ -31,13 +31,20 @@ KLDS = {"IQ2_XXS": (60.0, 2.5), "DynamicGate-IQ2_XXS": (70.0, 1.9), "IQ2_S": (72
 
 
 def row(name: str, mb: float, kld: float | None, maker: str = "standard") -> dict[str, Any]:
-    """As a report has it; the perplexity follows from the divergence, intervals are 10 and 3 % to either side."""
+    """As a report has it; the perplexity follows from the divergence.
+
+    Intervals are 10 % of the divergence and 3 % of the perplexity's ratio to the base's, e^3, to either side.
+    """
     ppl = math.exp(3 + (kld or 0))
-    found = kld and {"kld": {"value": kld, "error": 0.1}, "kld_interval": {"low": 0.9 * kld, "high": 1.1 * kld}}
+    found = kld and {
+        "kld": {"value": kld, "error": 0.1}, "kld_interval": {"low": 0.9 * kld, "high": 1.1 * kld},
+        "log_ratio": {"value": kld},
+        "log_ratio_interval": {"low": kld + math.log(0.97), "high": kld + math.log(1.03)},
+    }  # fmt: skip
     return {
         "model": f"/x/llm-{name}.gguf", "size_class": {"file_type": name, "maker": maker}, "n_bytes": int(mb * 1e6),
         "perplexity": {
-            "ppl": ppl, "interval": {"low": 0.97 * ppl, "high": 1.03 * ppl}, "bits_per_byte": PER_LN * math.log(ppl),
+            "ppl": ppl, "interval": {"low": 0.8 * ppl, "high": 1.3 * ppl}, "bits_per_byte": PER_LN * math.log(ppl),
             "n_ctx": 512, "chunks": 3, "total_chunks": 40, "text_sha256": "0123456789abcdef" * 4,
         },
         "divergence": found or None,
@@ -164,6 +171,7 @@ def test_it_says_all_in_words(svg: ElementTree.Element, drawn: Path) -> None:
     for words in (
         "mine: other mine, 90.0 MB, KL divergence 0.7 (0.63 to 0.77), perplexity 40.45,",
         "Pareto frontier of perplexity: IQ2_XXS, DynamicGate-IQ2_XXS, IQ2_S, mine, Q4_K_M, Q8_0.",
+        "Bars: 95 % intervals, of perplexity for its difference from the base.",
     ):
         assert words in (desc.text or "")
     tip = group(svg, "bits-3").find(f"{SVG}title")
@@ -309,9 +317,12 @@ def test_without_a_base_there_is_one_panel(tmp_path: Path) -> None:
     facts = report(base=False)
     for each in facts["rows"]:
         each["divergence"] = None
-    texts = texts_of(svg_of(facts, tmp_path))
+    svg = svg_of(facts, tmp_path)
+    texts = texts_of(svg)
     assert "Perplexity by size: llm" in texts and texts.count("mine") == 1
     assert not any("KL" in text or "base" in text for text in texts)
+    tip = group(svg, "bits-3").findtext(f"{SVG}title") or ""
+    assert "1.332 (1.252 to 1.426) bits a byte" in tip and "of each file by itself" in " ".join(texts)
 
 
 def test_what_is_not_known_is_left_out_and_said(tmp_path: Path) -> None:
@@ -319,7 +330,7 @@ def test_what_is_not_known_is_left_out_and_said(tmp_path: Path) -> None:
     for each in facts["rows"]:
         each["perplexity"]["interval"] = {"low": 0.0, "high": None}
         if each["divergence"]:
-            each["divergence"]["kld_interval"] = {"low": None, "high": None}
+            each["divergence"] |= {name: {"low": None, "high": None} for name in ("kld_interval", "log_ratio_interval")}
     facts["rows"][1]["perplexity"] |= {"ppl": None, "bits_per_byte": None}
     facts["rows"][2]["divergence"]["kld"]["value"] = None
     facts["rows"][3]["divergence"]["kld"]["value"] = 0.0  # which no logarithmic axis has
