@@ -8,6 +8,7 @@ from typing import Any
 
 from subbyte.runtime.compare.groups import By
 from subbyte.runtime.evaluation.divergence import Estimate
+from subbyte.runtime.pictures.frontier import shortened
 from subbyte.runtime.pictures.picture import Picture, write_plot
 from subbyte.runtime.pictures.sensitivity_plot import Cost, draw_sensitivities
 from subbyte.runtime.records import Record, Tabular
@@ -83,7 +84,7 @@ class Attribution(Record, Tabular):
 
     def _picture(self) -> Picture:
         costs = [Cost(of.group, of.types, of.kld.value, of.kld.error, of.kld_per_mb) for of in self.groups]
-        model, base = (escaped(name) for name in short_names([self.model, self.base]))
+        model, base = (shortened(escaped(name)) for name in short_names([self.model, self.base]))
         text = f", text sha256 {self.text_sha256[:16]}…" if self.text_sha256 else ""
         conditions = f"each alone put into {base}, {self.chunks} chunks of {self.n_ctx} tokens{text}"
         return draw_sensitivities(costs, model, conditions)

@@ -113,9 +113,10 @@ def short_names(names: Iterable[str]) -> tuple[list[str], str]:
             break
         begin = i + 1 if signs[0] in _BETWEEN_WORDS else begin
     rest = [name[begin:] or name for name in all_names]
-    return [_shortened(name) for name in rest], _shortened(all_names[0][:begin].strip(_BETWEEN_WORDS))
+    return [shortened(name) for name in rest], shortened(all_names[0][:begin].strip(_BETWEEN_WORDS))
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name with an ellipsis in its middle where it is long."""
     half = LONGEST // 2
     return name if len(name) <= LONGEST else f"{name[:half]}…{name[1 - half :]}"

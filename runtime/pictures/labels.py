@@ -7,11 +7,12 @@ All is in points (1/72 inch), y upwards.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
 
 ROUNDS = 3
 ANGLES = np.deg2rad((0, 180, 45, 315, 135, 225, 90, 270, 22.5, 337.5, 157.5, 202.5, 67.5, 112.5, 247.5, 292.5))

@@ -15,7 +15,7 @@ import msgspec
 from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime.files import read_regular
 from subbyte.runtime.measurement import covered
-from subbyte.runtime.pictures.frontier import Figure, File, Frontier
+from subbyte.runtime.pictures.frontier import Figure, File, Frontier, shortened
 from subbyte.runtime.pictures.frontier_plot import draw_frontier
 from subbyte.runtime.pictures.picture import write_plot
 from subbyte.runtime.report.size_class import Maker
@@ -104,7 +104,7 @@ class SavedReport(msgspec.Struct):
         base = files.pop() if self.base is not None else None
         of = self.rows[0].perplexity
         text = f", text sha256 {escaped(of.text_sha256[:16])}…" if of.text_sha256 else ""
-        kld = f"; KL divergence from {base.name}" if base else ""
+        kld = f"; KL divergence from {shortened(base.name)}" if base else ""
         conditions = f"{covered(of.chunks, of.total_chunks)} of {of.n_ctx} tokens{text}{kld}"
         return Frontier(tuple(files), base, conditions)
 

@@ -190,7 +190,8 @@ def test_the_png(png: Path, svg: ElementTree.Element) -> None:
     from PIL import Image
 
     with Image.open(png) as image:
-        assert image.size == tuple(int(float(part) * 200 / 72) for part in svg.attrib["viewBox"].split()[2:])
+        points = [float(part) for part in svg.attrib["viewBox"].split()[2:]]
+        assert image.size == pytest.approx([part * 200 / 72 for part in points], abs=1)
         assert image.info["Description"] == (svg.findtext(f"{SVG}desc") or "")
         pixels = np.asarray(image.convert("RGB"))
     shown = {f"#{colour:06x}" for colour in np.unique(pixels.astype(np.int32) @ [0x10000, 0x100, 1])}
