@@ -86,7 +86,8 @@ class Attribution(Record, Tabular):
         costs = [Cost(of.group, of.types, of.kld.value, of.kld.error, of.kld_per_mb) for of in self.groups]
         model, base = (shortened(escaped(name)) for name in short_names([self.model, self.base]))
         text = f", text sha256 {self.text_sha256[:16]}…" if self.text_sha256 else ""
-        conditions = f"each alone put into {base}, {self.chunks} chunks of {self.n_ctx} tokens{text}"
+        chunks = "1 chunk" if self.chunks == 1 else f"{self.chunks} chunks"
+        conditions = f"each alone put into {base}, {chunks} of {self.n_ctx} tokens{text}"
         return draw_sensitivities(costs, model, conditions)
 
     def _repr_html_(self) -> str:

@@ -68,9 +68,7 @@ def test_cells_are_in_their_rows_and_columns(tmp_path: Path) -> None:
     svg = draw(attribution(*GROUPS), tmp_path)
     texts = texts_of(svg)
     assert "KL divergence by tensor: q4_k.gguf" in texts
-    assert any(
-        text.startswith("each alone put into f16.gguf, 1 chunks of 512 tokens, text sha256 ab") for text in texts
-    )
+    assert any(text.startswith("each alone put into f16.gguf, 1 chunk of 512 tokens, text sha256 ab") for text in texts)
     rows = ["attn_q", "ffn_down", "attn_q.bias", r"<&\x1b>", "token_embd"]
     assert [text for text in texts if text in rows] == rows * 2
     assert r"Dearest for what they save: blk.23.ffn_down, blk.22.ffn_down" in " ".join(texts)
