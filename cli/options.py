@@ -75,6 +75,14 @@ def texts_option(*, required: bool = True, note: str = "") -> Decorator:
     )  # fmt: skip
 
 
+def plot_option(help: str) -> Decorator:
+    """`--plot`, several times: files that a picture is written to, as the argument `plots`."""
+    return click.option(
+        "--plot", "plots", type=click.Path(dir_okay=False, path_type=Path), multiple=True, metavar="FILE",
+        help=f"{help} An .svg or a .png, by its name; may be repeated. Needs the extra `plot`.",
+    )  # fmt: skip
+
+
 def output_option(*formats: Output) -> Decorator:
     """`-o/--output`, as the argument `output`; the first format is the default."""
     return click.option(

@@ -12,6 +12,7 @@ from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes, write_lin
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.plot_files import check_plots, save_plots
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.text import one_line
@@ -45,6 +46,7 @@ P = TypeVar("P")
     help="Also attribute the divergence: what each tensor, kind of tensor, layer or part (attention, experts, …) of Q "
     "costs, and the bytes it saves.",
 )  # fmt: skip
+@options.plot_option("With --blame tensor: also draw what each tensor costs, by layer and kind.")
 @options.resume_option("; --blame keeps its own in FILE.blame-1, FILE.blame-2 … for each Q")
 @options.activations_option("int8x2")
 @options.cache_type_option
@@ -58,8 +60,8 @@ P = TypeVar("P")
 @click.pass_context
 def compare(
     ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int | None,
-    chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", resume: Path | None,
-    activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
+    chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", plots: tuple[Path, ...],
+    resume: Path | None, activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
     overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how far quantized models diverge from a base model.
@@ -72,7 +74,10 @@ def compare(
     """
     if output == "csv" and (layers or by):
         raise click.UsageError("CSV is one table; --layers and --blame need -o text, md or json")
+    if plots and (by != "tensor" or len(models) > 1):
+        raise click.UsageError("--plot draws the tensors of one model; give --blame tensor and one Q")
     with ExitStack() as stack, options.usage_errors():
+        check_plots(plots, overwrite)
         texts = [read_bytes(file, MAX_CORPUS) for file in files] or None
         reference = _open_base(base, files, threads, verbose)
         stack.callback(reference.close)
@@ -105,6 +110,8 @@ def compare(
                 results.append(attribution.result())
         if comparison.n_done:
             print_comparison(output, options.command_line(ctx), comparison.result(), results)
+        for result in results:
+            save_plots(result, plots, overwrite)
     if not done:
         raise KeyboardInterrupt
 

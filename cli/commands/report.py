@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from subbyte.cli import options
 from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json
+from subbyte.cli.terminal.plot_files import check_plots, save_plots
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.tables import Table
@@ -25,8 +27,8 @@ COUNT = click.IntRange(1)
 
 
 @click.command()
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@options.texts_option()
+@click.argument("models", metavar="[MODEL...]", nargs=-1)
+@options.texts_option(required=False)
 @click.option("--base", metavar="MODEL", help="The unquantized model; also measure the KL divergence from it.")
 @click.option(
     "--against", metavar="MODEL",
@@ -44,6 +46,12 @@ COUNT = click.IntRange(1)
 @options.cache_type_option
 @options.threads_option()
 @options.ray_option
+@options.plot_option("Also draw KL divergence and perplexity by size.")
+@click.option(
+    "--from", "saved", type=click.Path(path_type=Path), metavar="FILE",
+    help="Measure nothing, and draw what an earlier report wrote with -o json; takes no other options than --plot.",
+)  # fmt: skip
+@options.overwrite_option
 @options.output_option("text", "json", "csv", "md")
 @options.override_kv_option
 @options.verbose_option
@@ -53,7 +61,7 @@ def report(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], base: str | None, against: str | None,
     n_ctx: int, chunks: int | None, prompt: int, generate: int, repeats: int, resume: Path | None,
     activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
-    output: options.Output, verbose: bool,
+    plots: tuple[Path, ...], saved: Path | None, overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure the table of a model card.
 
@@ -65,10 +73,21 @@ def report(
     the standard file of its file type, or else with the standard file nearest in size. Ctrl-C shows what was measured
     so far.
 
+    --plot draws the card's picture: divergence and perplexity by size with 95 % intervals, and the Pareto frontier.
+
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
     with ExitStack() as stack:
         stack.enter_context(options.usage_errors())
+        check_plots(plots, overwrite)
+        if saved is not None:
+            _check_alone(ctx, plots)
+            from subbyte.runtime.report.saved import SavedReport
+
+            save_plots(SavedReport.open(saved), plots, overwrite)
+            return
+        if not models or not files:
+            raise click.UsageError("give a MODEL and a text with -f, or an earlier report with --from")
         from subbyte.runtime.evaluation.options import EvalOptions
         from subbyte.runtime.report.report import ReportMeasurement
 
@@ -86,8 +105,17 @@ def report(
         result = measurement.result()
 
     print_report(output, options.command_line(ctx), files, result)
+    with options.usage_errors():
+        save_plots(result, plots, overwrite)
     if not done:
         raise KeyboardInterrupt
+
+
+def _check_alone(ctx: click.Context, plots: Sequence[Path]) -> None:
+    """That nothing else is asked of a saved report."""
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if not plots or not {*given} <= {"saved", "plots", "overwrite", "verbose"}:
+        raise click.UsageError("--from draws an earlier report: give it with --plot FILE, and with no MODEL or options")
 
 
 def print_report(output: options.Output, command: str, files: Sequence[str], report: "Report") -> None:

@@ -27,6 +27,7 @@ from subbyte.runtime.measurement import Measurement, Step, covered, scored
 from subbyte.runtime.model import Model
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
+from subbyte.runtime.report.saved import SavedReport
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
 from subbyte.runtime.store.resolve import resolve
 from subbyte.runtime.tables import Table, flat, html, markdown, short_names
@@ -141,6 +142,14 @@ class Report(Record, Tabular):
             name, str(row.size_class), f"{row.n_bytes / 1e6:.1f}", f"{row.bits_per_weight:.2f}",
             f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *kld, *prompt, *generation,
         )  # fmt: skip
+
+    def save_plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes KL divergence and perplexity by size with 95 % intervals as a picture, an .svg or a .png.
+
+        Needs matplotlib, of the extra `plot`. overwrite: also over an older plot. Raises ValueError for another ending
+        or where no figure is finite, ResourceError without matplotlib, and FileExists for any other file.
+        """
+        SavedReport.of(self.to_dict()).save_plot(path, overwrite=overwrite)
 
     def _repr_html_(self) -> str:
         return html(self.table())

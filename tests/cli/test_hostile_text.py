@@ -46,7 +46,10 @@ LINES = {
     "compare": [
         ("compare", BASE, MODEL, *MEASURED), ("compare", BASE, MODEL, *MEASURED, "--layers", "--blame", "tensor"),
     ],
-    "report": [("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1")],
+    "report": [
+        ("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1"),
+        ("report", "--from", TEXT, "--plot", f"{TEXT}.svg"), ("report", "--from", "x", "--plot", TEXT),
+    ],
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
     "generate": [("generate", REFUSED, "-p", "a"), ("generate", MODEL, "-p", "a", "--preset", ESCAPES)],

@@ -111,6 +111,9 @@ FUNCTIONS: dict[str, Function] = {
     ),
     "heatmap": Function(lambda p: sb.heatmap, lambda p: {"model": p.model}),
     "Heatmap.svg": Function(lambda p: sb.heatmap(p.model).svg, lambda p: {"by": "bits"}),
+    "Attribution.save_plot": Function(
+        lambda p: _attribution().save_plot, lambda p: {"path": p.folder / "p.svg", "overwrite": True}
+    ),
     "diff": Function(lambda p: sb.diff, lambda p: {"a": p.model, "b": p.path}),
     "quantize": Function(
         lambda p: sb.quantize,
@@ -126,6 +129,11 @@ FUNCTIONS: dict[str, Function] = {
     "GGUF.open": Function(lambda p: sb.GGUF.open, lambda p: {"path": p.path}),
     "BaseFile": Function(lambda p: sb.BaseFile, lambda p: {"path": p.base}),
 }
+
+
+def _attribution() -> sb.Attribution:
+    group = sb.Sensitivity("output.weight", "F32 → Q8_0", 2, 1, sb.Estimate(0.1, 0.1), 0.1)
+    return sb.Attribution("b", "m", "tensor", (group,), sb.Estimate(0.1, 0.1), 32, 1, 16, None, "f16", "int8x2", 1.0)
 
 
 def cases() -> Iterator[Any]:

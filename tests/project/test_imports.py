@@ -126,7 +126,8 @@ RUNTIME = {
     "bench": _LOW | {"inspect", "loading", "model", "session"},
     "doctor": _LOW | {"bench", "store"},
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
-    "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
+    "pictures": _LOW | {"gguf"},
+    "compare": _LOW | {"evaluation", "gguf", "loading", "model", "pictures"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
@@ -138,6 +139,7 @@ RUNTIME = {
         "inspect",
         "loading",
         "model",
+        "pictures",
         "quantize",
         "session",
         "store",
