@@ -92,6 +92,13 @@ from subbyte.runtime.report.report import (
     ReportRow as ReportRow,
     report as report,
 )
+from subbyte.runtime.rewrite.merge import MergedModel as MergedModel, merge as merge
+from subbyte.runtime.rewrite.set_metadata import (
+    ChangedMetadata as ChangedMetadata,
+    MetadataChange as MetadataChange,
+    set_metadata as set_metadata,
+)
+from subbyte.runtime.rewrite.split import SplitModel as SplitModel, SplitPart as SplitPart, split as split
 from subbyte.runtime.scheduler.scheduler import Scheduler as Scheduler, SchedulerUse as SchedulerUse
 from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score

@@ -9,17 +9,23 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
 from subbyte.errors import FileExists, ResourceError
-from subbyte.runtime.files import FileKind, open_regular, publish, try_lock
+from subbyte.runtime.files import FileKind, check_place, open_regular, publish, try_lock, write_failure
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import MAGIC
+from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.writer import Layout
 from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
+from subbyte.runtime.text import printable
 
 MODEL_FILE = FileKind("a GGUF model", lambda head: head.startswith(MAGIC) and not IMATRIX_FILE.is_head(head))
+AT_ONCE = 1 << 20  # bytes of a tensor that is copied
+
 _log = logging.getLogger(__name__)
 
 
@@ -74,6 +80,16 @@ class PartFile:
         self.n_done += 1
         self.write(bytes(self._ends[self.n_done] - self._file.tell()))
 
+    def sync(self, mode: int | None = None) -> None:
+        """Waits until all that was written is on the disk. mode: permissions that the file gets."""
+        try:
+            self._file.flush()
+            if mode is not None:
+                os.fchmod(self._file.fileno(), mode)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._failure(error) from error
+
     def publish(self) -> None:
         """Gives the file, which is complete, its name; errors as for `files.publish`. What other runs left goes."""
         try:
@@ -96,6 +112,14 @@ class PartFile:
         except OSError as failure:  # a full disk, told when the last bytes are flushed
             if kind is None:
                 raise self._failure(failure) from failure
+
+    @property
+    def n_missing(self) -> int:
+        """Bytes that are still to be written."""
+        try:
+            return max(self._layout.end - self.path.stat().st_size, 0)
+        except OSError:
+            return self._layout.end
 
     @property
     def _ends(self) -> tuple[int, ...]:
@@ -125,6 +149,38 @@ class PartFile:
 
     def _failure(self, error: OSError) -> ResourceError:
         return ResourceError(f"can't write {self.path}: {error.strerror or error}; give another place")
+
+
+def check_room(parts: Sequence[PartFile]) -> None:
+    """Raises ResourceError where the disk has no room for files of one folder together."""
+    folder, needed = parts[0].path.parent, sum(part.n_missing for part in parts)
+    if (free := shutil.disk_usage(folder).free) < needed:
+        found = f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free"
+        raise ResourceError(f"{printable(str(folder))}: {found}; make room or give another place")
+
+
+def check_out(out: Path, gguf: GGUF, *, overwrite: bool) -> Path:
+    """Where OUT may be written, links followed: the part beside a link might be on another file system.
+
+    Refuses an OUT that a model can't be written to, or that the model is read from, before hours of work.
+    """
+    try:
+        target = check_place(out, MODEL_FILE, overwrite=True)
+        if target.exists():
+            status = target.stat()
+            if (status.st_size, status.st_mtime_ns, status.st_ino) in gguf.identity:
+                raise FileExists(
+                    f"{printable(str(out))}: is the model itself, which is never overwritten; give another place"
+                )
+        return check_place(out, MODEL_FILE, overwrite=overwrite)
+    except OSError as error:
+        raise write_failure(out, error) from error
+
+
+def pieces(tensor: TensorInfo) -> Iterator[tuple[int, bytes]]:
+    """A tensor's data in pieces and where each begins; read here and not by who writes it."""
+    for at in range(0, tensor.n_bytes, AT_ONCE):
+        yield at, bytes(tensor.data[at : at + AT_ONCE])
 
 
 def _remove_if_unused(path: Path) -> None:

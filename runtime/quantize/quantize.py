@@ -11,10 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from subbyte.errors import FileExists, ModelRefused
+from subbyte.errors import ModelRefused
 from subbyte.kernels import MAX_THREADS
 from subbyte.runtime import arguments
-from subbyte.runtime.files import check_place, write_failure
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.tensors import TensorInfo
@@ -26,7 +25,7 @@ from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.importances import check_importances, importances_of
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.metadata import quantized
-from subbyte.runtime.quantize.part_file import MODEL_FILE, PartFile
+from subbyte.runtime.quantize.part_file import PartFile, check_out, pieces
 from subbyte.runtime.quantize.plan import Change, QuantPlan, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.rule import Rule, parse_override
@@ -34,8 +33,6 @@ from subbyte.runtime.records import Tabular
 from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.text import did_you_mean, printable
 from subbyte.runtime.types import StepProgress
-
-COPIED = 1 << 20  # bytes at once
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +110,7 @@ def quantize(
         imatrix_name = arguments.path("imatrix", imatrix, "an Imatrix or a path (str or os.PathLike)")
         importances = Imatrix.open(imatrix_name)
     with open_source("source", source) as gguf:
-        target = _check_place(out, gguf, overwrite=overwrite or dry_run)
+        target = check_out(out, gguf, overwrite=overwrite or dry_run)
         _check_matched(overrides, gguf)
 
         def plan_of(recipe: Recipe) -> QuantPlan:
@@ -172,9 +169,9 @@ def _write(
 
 
 def _data(tensor: TensorInfo, change: Change, imatrix: Imatrix | None, encoder: Encoder) -> Iterator[bytes]:
-    """The tensor's new data in pieces; copied where it stays, so that it is read here and not by who writes it."""
+    """The tensor's new data in pieces; copied where it stays."""
     if change.type == tensor.type:
-        return (bytes(tensor.data[at : at + COPIED]) for at in range(0, tensor.n_bytes, COPIED))
+        return (piece for _, piece in pieces(tensor))
     return encoder.encode(tensor, change.type, importances_of(change.name, change.shape, imatrix))
 
 
@@ -196,24 +193,6 @@ def _fingerprint(gguf: GGUF, layout: Layout, imatrix: Imatrix | None) -> str:
     """Of all that decides about the file's bytes."""
     facts = (gguf.identity, imatrix.digest() if imatrix else "", version("libgguf"))
     return hashlib.sha256(layout.head + repr(facts).encode()).hexdigest()
-
-
-def _check_place(out: Path, gguf: GGUF, *, overwrite: bool) -> Path:
-    """Where OUT may be written, links followed: the part beside a link might be on another file system.
-
-    Refuses an OUT that a model can't be written to, or that the model is read from, before hours of work.
-    """
-    try:
-        target = check_place(out, MODEL_FILE, overwrite=True)
-        if target.exists():
-            status = target.stat()
-            if (status.st_size, status.st_mtime_ns, status.st_ino) in gguf.identity:
-                raise FileExists(
-                    f"{printable(str(out))}: is the model itself, which is never overwritten; give another place"
-                )
-        return check_place(out, MODEL_FILE, overwrite=overwrite)
-    except OSError as error:
-        raise write_failure(out, error) from error
 
 
 def _check_matched(rules: Sequence[Rule], gguf: GGUF) -> None:

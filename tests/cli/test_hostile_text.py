@@ -42,6 +42,17 @@ LINES = {
     "recipe check": [("recipe", "check", MODEL, f"{RECIPE}.toml"), ("recipe", "check", REFUSED, "Q8_0")],
     "recipe export": [("recipe", "export", "Q4_K_M", REFUSED), ("recipe", "export", f"{RECIPE}.toml", MODEL)],
     "imatrix": [("imatrix", MODEL, f"i{ESCAPES}", *MEASURED), ("imatrix", REFUSED, "i", *MEASURED)],
+    "split": [
+        ("split", MODEL, f"s{ESCAPES}", "--max-tensors", "9"),
+        ("split", REFUSED, f"none{ESCAPES}/s", "--max-size", "1GB"),
+    ],
+    "merge": [("merge", MODEL, "w"), ("merge", f"s{ESCAPES}-00001-of-00003.gguf", f"w{ESCAPES}")],
+    "set-metadata": [
+        ("set-metadata", MODEL, f"own.{ESCAPES}=str:{ESCAPES}", "--out", f"c{ESCAPES}", "--overwrite"),
+        ("set-metadata", MODEL, "--remove", ESCAPES, "--out", "c"), ("set-metadata", MODEL, ESCAPES, "--out", "c"),
+        ("set-metadata", MODEL, f"a={ESCAPES}:1", "--out", "c"), ("set-metadata", ESCAPES, "a=int:1", "--in-place"),
+        ("set-metadata", MODEL, "--from-file", f"{ESCAPES}={TEXT}", "--out", "c", "--overwrite"),
+    ],
     "perplexity": [("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED)],
     "compare": [
         ("compare", BASE, MODEL, *MEASURED), ("compare", BASE, MODEL, *MEASURED, "--layers", "--blame", "tensor"),

@@ -45,6 +45,7 @@ class Place:
         write_model(self.path)
         self.recipe.write_text('type = "Q8_0"\n')
         self.model = sb.load(self.path, threads=1)
+        self.parts = sb.split(self.path, folder / "parts", max_tensors=12).parts[0].path
         self.session = self.model.session(32)
         self.chat = self.model.chat(n_ctx=256, max_tokens=1)
         self.base = folder / "base"
@@ -115,6 +116,15 @@ FUNCTIONS: dict[str, Function] = {
     "quantize": Function(
         lambda p: sb.quantize,
         lambda p: {"source": p.model, "out": p.folder / "q.gguf", "recipe": p.recipe, "dry_run": True},
+    ),
+    "split": Function(
+        lambda p: sb.split,
+        lambda p: {"source": p.model, "out": p.folder / "s", "max_tensors": 9, "max_bytes": 9999, "dry_run": True},
+    ),
+    "merge": Function(lambda p: sb.merge, lambda p: {"source": p.parts, "out": p.folder / "w", "overwrite": True}),
+    "set_metadata": Function(
+        lambda p: sb.set_metadata,
+        lambda p: {"source": p.model, "values": ["a=str:b"], "out": p.folder / "c", "overwrite": True},
     ),
     "GenerateRows": Function(lambda p: sb.GenerateRows, lambda p: {"model": p.path}),
     "ScoreRows": Function(lambda p: sb.ScoreRows, lambda p: {"model": p.path}),

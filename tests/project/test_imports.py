@@ -128,6 +128,7 @@ RUNTIME = {
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
+    "rewrite": _LOW | {"gguf", "quantize", "source"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
