@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
 from typing import BinaryIO
@@ -18,14 +18,11 @@ from subbyte.errors import FileExists, ResourceError
 from subbyte.runtime.files import FileKind, check_place, open_regular, publish, try_lock, write_failure
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import MAGIC
-from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.writer import Layout
 from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
 from subbyte.runtime.text import printable
 
 MODEL_FILE = FileKind("a GGUF model", lambda head: head.startswith(MAGIC) and not IMATRIX_FILE.is_head(head))
-AT_ONCE = 1 << 20  # bytes of a tensor that is copied
-
 _log = logging.getLogger(__name__)
 
 
@@ -175,12 +172,6 @@ def check_out(out: Path, gguf: GGUF, *, overwrite: bool) -> Path:
         return check_place(out, MODEL_FILE, overwrite=overwrite)
     except OSError as error:
         raise write_failure(out, error) from error
-
-
-def pieces(tensor: TensorInfo) -> Iterator[tuple[int, bytes]]:
-    """A tensor's data in pieces and where each begins; read here and not by who writes it."""
-    for at in range(0, tensor.n_bytes, AT_ONCE):
-        yield at, bytes(tensor.data[at : at + AT_ONCE])
 
 
 def _remove_if_unused(path: Path) -> None:

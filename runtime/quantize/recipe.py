@@ -125,17 +125,17 @@ class Recipe:
         return {"name": self.name, "type" if self.pure else "mix": self.default_type, "rule": rules}
 
 
-def find_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:
+def find_recipe(recipe: str | os.PathLike[str] | Recipe, name: str = "recipe") -> Recipe:
     """A recipe as it is, by the name of a built-in one, or from a file (a path, or a text that ends with .toml).
 
-    Raises ValueError for a name that is not known, FormatError for a file that is no recipe, ResourceError for one
-    that can't be read.
+    name: of the argument that gives it. Raises ValueError for a name that is not known, FormatError for a file that is
+    no recipe, ResourceError for one that can't be read.
     """
     if isinstance(recipe, Recipe):
         return recipe
     if isinstance(recipe, str) and not recipe.endswith(".toml"):
         return Recipe.named(recipe)
-    return read_recipe(Path(arguments.path("recipe", recipe, "a recipe's name, the path of a .toml file or a Recipe")))
+    return read_recipe(Path(arguments.path(name, recipe, "a recipe's name, the path of a .toml file or a Recipe")))
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -12,10 +12,11 @@ from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.values import MetadataValue
 from subbyte.runtime.gguf.writer import Layout, lay_out
-from subbyte.runtime.quantize.part_file import PartFile, check_room, pieces
+from subbyte.runtime.quantize.part_file import PartFile, check_room
 from subbyte.runtime.types import StepProgress
 
 SPLIT = "split."
+AT_ONCE = 1 << 20  # bytes
 
 
 class Copy(NamedTuple):
@@ -57,10 +58,10 @@ def write_copies(
             with part:
                 for i, tensor in enumerate(to.tensors):
                     if i >= part.n_done:
-                        for at, piece in pieces(tensor):
+                        for at in range(0, tensor.n_bytes, AT_ONCE):
                             if on_progress is not None:
                                 on_progress(tensor.name, done + at, total)
-                            part.write(piece)
+                            part.write(bytes(tensor.data[at : at + AT_ONCE]))
                         gguf.check_unchanged()
                         part.end_tensor()
                     done += tensor.n_bytes

@@ -75,6 +75,8 @@ def split(
     Raises ValueError, ModelRefused, FileExists, ResourceError, ModelNotFound.
     """
     started, out = time.perf_counter(), Path(arguments.path("out", out))
+    if not out.name.removesuffix(".gguf"):
+        raise ValueError(f"out is {str(out)!r}, but must be how the files' names begin, such as folder/model")
     if max_bytes is None and max_tensors is None:
         raise ValueError("give the most bytes or the most tensors that a file may have (max_bytes, max_tensors)")
     if max_bytes is not None:

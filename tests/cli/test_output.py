@@ -68,7 +68,7 @@ TABLES = {
     "inspect b.gguf --tensors": ("type", {"Q8_0", "F32"}),
     "inspect b.gguf --heatmap": ("type", {"Q8_0"}),
     "diff a.gguf b.gguf --weights": ("part", {"tensor", "weights"}),
-    "split a.gguf s --max-tensors 9 --dry-run": ("n_tensors", {"9", "5"}),
+    "split a.gguf s --max-tensors 12 --dry-run": ("path", {"s-00001-of-00002.gguf", "s-00002-of-00002.gguf"}),
     "set-metadata a.gguf general.name=str:n --out s.gguf --overwrite": ("now", {"str:n"}),
     "bench b.gguf -p 4 -n 2 -r 1 -t 1": ("test", {"pp4", "tg2"}),
     "report b.gguf c.gguf -f text -c 64 --chunks 3 -p 4 -n 2 -r 1": ("model", {"b.gguf", "c.gguf"}),

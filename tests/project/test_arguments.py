@@ -117,6 +117,10 @@ FUNCTIONS: dict[str, Function] = {
         lambda p: sb.quantize,
         lambda p: {"source": p.model, "out": p.folder / "q.gguf", "recipe": p.recipe, "dry_run": True},
     ),
+    "quantize_all": Function(
+        lambda p: sb.quantize_all,
+        lambda p: {"source": p.model, "folder": p.folder, "recipes": [p.recipe], "dry_run": True},
+    ),
     "split": Function(
         lambda p: sb.split,
         lambda p: {"source": p.model, "out": p.folder / "s", "max_tensors": 9, "max_bytes": 9999, "dry_run": True},

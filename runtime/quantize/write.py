@@ -1,0 +1,79 @@
+"""Several files from one reading of a model: each tensor is decoded once, and encoded once for each of its types."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.writer import Layout
+from subbyte.runtime.imatrix.imatrix import Imatrix
+from subbyte.runtime.quantize.encode import Encoder
+from subbyte.runtime.quantize.importances import importances_of
+from subbyte.runtime.quantize.part_file import PartFile, check_room
+from subbyte.runtime.quantize.plan import QuantPlan
+from subbyte.runtime.types import StepProgress
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file to be written. out: as it was asked for. target: the same with links followed."""
+
+    out: Path
+    target: Path
+    plan: QuantPlan
+    layout: Layout
+
+
+def write_files(
+    gguf: GGUF,
+    outputs: Sequence[Output],
+    imatrix: Imatrix | None,
+    encoder: Encoder,
+    *,
+    overwrite: bool,
+    on_progress: StepProgress | None,
+) -> list[int]:
+    """Writes files of the same tensors in other types; how many tensors of each an earlier run had left.
+
+    Memory is that of a few pieces of a tensor, whatever its size. The files take their places when all are whole.
+    """
+    parts = [
+        PartFile(output.target, output.layout, _fingerprint(gguf, output.layout, imatrix), overwrite=overwrite)
+        for output in outputs
+    ]
+    check_room(parts)
+    with ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(part)
+        resumed = [part.n_done for part in parts]
+        done, total = 0, outputs[0].plan.n_weights
+        for i, tensor in enumerate(gguf.tensors.values()):
+            lacking = [(part, output.plan.changes[i].type) for part, output in zip(parts, outputs, strict=True)
+                       if part.n_done <= i]  # fmt: skip
+            types = [*dict.fromkeys(type for _, type in lacking)]
+            what = f"{tensor.name}, {', '.join(types)}"
+            importances = importances_of(tensor.name, tensor.shape, imatrix) if {*types} - {tensor.type} else None
+            for n_read, data in encoder.encode_all(tensor, types, importances):
+                if on_progress is not None:
+                    on_progress(what, done + n_read, total)
+                for part, type in lacking:
+                    part.write(data[type])
+            if lacking:
+                gguf.check_unchanged()
+            for part, _ in lacking:
+                part.end_tensor()
+            done += tensor.n_weights
+        for part in parts:
+            part.publish()
+    return resumed
+
+
+def _fingerprint(gguf: GGUF, layout: Layout, imatrix: Imatrix | None) -> str:
+    """Of all that decides about the file's bytes."""
+    facts = (gguf.identity, imatrix.digest() if imatrix else "", version("libgguf"))
+    return hashlib.sha256(layout.head + repr(facts).encode()).hexdigest()
