@@ -50,7 +50,8 @@ def size(text: str) -> int:
 @click.option("--imatrix", metavar="FILE", help="Importance matrix, as `subbyte imatrix` and llama-imatrix write it.")
 @click.option(
     "--tensor-type", "tensor_types", multiple=True, metavar="PATTERN=TYPE",
-    help="Override the recipe for matching tensors: ffn_down=Q6_K, attn_*=Q8_0, blk.0.*=F16; may be repeated.",
+    help="Override the recipe for matching tensors: ffn_down=Q6_K, attn_*=Q8_0, blk.0.*=F16, or a regular "
+    "expression, /blk\\.[02]\\./=Q8_0; may be repeated.",
 )  # fmt: skip
 @click.option(
     "--target-size", type=size, metavar="SIZE", help="Instead of RECIPE: the largest of llama.cpp's mixtures that fits."

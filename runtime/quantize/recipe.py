@@ -1,4 +1,4 @@
-"""Recipes: which block type each matrix of a model takes, as a readable file or by the name of a known mixture.
+r"""Recipes: which block type each matrix of a model takes, as a readable file or by the name of a known mixture.
 
 A recipe is a TOML file. Its rules are tried in order and the first that fits decides:
 
@@ -14,8 +14,13 @@ A recipe is a TOML file. Its rules are tried in order and the first that fits de
     layers = "0-3, 10, last 25%"        # optional: numbers, ranges, "first P%" and "last P%" of the layers
     type = "IQ3_S"
 
-Patterns are no regular expressions, because a recipe from elsewhere must not be able to hang a program. Rows that a
-type's blocks do not fill take the type that llama-quantize would take instead.
+    [[rule]]
+    match = '/blk\.\d*[02468]\.ffn_/'   # between slashes: a regular expression that is searched for in the whole name
+    type = "IQ3_S"
+
+Regular expressions are RE2's, whose search takes linear time: a recipe from elsewhere can't hang a program. That is why
+they have no backreferences and no lookahead. Rows that a type's blocks do not fill take the type that llama-quantize
+would take instead.
 """
 
 from __future__ import annotations

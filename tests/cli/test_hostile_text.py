@@ -41,6 +41,10 @@ LINES = {
     "recipe extract": [("recipe", "extract", MODEL), ("recipe", "extract", REFUSED)],
     "recipe check": [("recipe", "check", MODEL, f"{RECIPE}.toml"), ("recipe", "check", REFUSED, "Q8_0")],
     "recipe export": [("recipe", "export", "Q4_K_M", REFUSED), ("recipe", "export", f"{RECIPE}.toml", MODEL)],
+    "recipe import": [
+        ("recipe", "import", f"{RECIPE}.toml", "Q4_K_M"), ("recipe", "import", f"{RECIPE}.types", "Q8_0"),
+        ("recipe", "import", ESCAPES, ESCAPES),
+    ],
     "imatrix": [("imatrix", MODEL, f"i{ESCAPES}", *MEASURED), ("imatrix", REFUSED, "i", *MEASURED)],
     "split": [
         ("split", MODEL, f"s{ESCAPES}", "--max-tensors", "9"),
@@ -88,6 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recording.begin("hostile")
     recording.keep([Message("user", f"a word{ESCAPES}"), Message("assistant", ESCAPES)], {"system": ESCAPES})
     name = "".join(f"\\u{ord(c):04x}" for c in ESCAPES)
+    (folder / f"{RECIPE}.types").write_text(f"{ESCAPES}=Q4_0")
     rule = '[[rule]]\nmatch = "none"\ntype = "Q4_0"\n'
     (folder / f"{RECIPE}.toml").write_text(f'name = "recipe{name}"\nmix = "Q4_K_M"\n{rule}')
     return folder
