@@ -49,6 +49,8 @@ _NAMES = {
     "runtime.grammar.constraint": "Constraint",
     "runtime.imatrix.collect": "ImatrixMeasurement imatrix",
     "runtime.imatrix.imatrix": "Imatrix",
+    "runtime.imatrix.merge": "merge_imatrices",
+    "runtime.imatrix.statistics": "GroupStatistics ImatrixStatistics TensorStatistics imatrix_statistics",
     "runtime.inspect.diff": "Diff diff",
     "runtime.inspect.heatmap": "Heatmap heatmap",
     "runtime.measurement": "Step",

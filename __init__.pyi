@@ -78,6 +78,13 @@ from subbyte.runtime.gguf.model_file import GGUF as GGUF
 from subbyte.runtime.grammar.constraint import Constraint as Constraint
 from subbyte.runtime.imatrix.collect import ImatrixMeasurement as ImatrixMeasurement, imatrix as imatrix
 from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
+from subbyte.runtime.imatrix.merge import merge_imatrices as merge_imatrices
+from subbyte.runtime.imatrix.statistics import (
+    GroupStatistics as GroupStatistics,
+    ImatrixStatistics as ImatrixStatistics,
+    TensorStatistics as TensorStatistics,
+    imatrix_statistics as imatrix_statistics,
+)
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
 from subbyte.runtime.measurement import Step as Step

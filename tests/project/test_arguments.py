@@ -46,6 +46,7 @@ class Place:
         self.recipe.write_text('type = "Q8_0"\n')
         self.model = sb.load(self.path, threads=1)
         self.parts = sb.split(self.path, folder / "parts", max_tensors=12).parts[0].path
+        self.imatrix = sb.Imatrix({"a": np.ones((1, 4))}, {"a": np.ones(1)}, {}, (), 1, 32)
         self.session = self.model.session(32)
         self.chat = self.model.chat(n_ctx=256, max_tokens=1)
         self.base = folder / "base"
@@ -104,6 +105,8 @@ FUNCTIONS: dict[str, Function] = {
     "compare": Function(lambda p: sb.compare, lambda p: {"base": p.model, **options("models")(p)}),
     "blame": Function(lambda p: sb.blame, lambda p: {"base": p.model, **options()(p)}),
     "imatrix": Function(lambda p: sb.imatrix, options()),
+    "merge_imatrices": Function(lambda p: sb.merge_imatrices, lambda p: {"matrices": [p.imatrix], "weights": [2]}),
+    "imatrix_statistics": Function(lambda p: sb.imatrix_statistics, lambda p: {"imatrix": p.imatrix}),
     "report": Function(
         lambda p: sb.report, options("models", prompt=1, generate=1, repeats=1), ("prompt", "generate", "repeats")
     ),

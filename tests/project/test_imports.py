@@ -125,7 +125,7 @@ RUNTIME = {
     },
     "bench": _LOW | {"inspect", "loading", "model", "session"},
     "doctor": _LOW | {"bench", "store"},
-    "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
+    "imatrix": _LOW | {"chat", "evaluation", "gguf", "loading", "model", "tools"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
     "rewrite": _LOW | {"gguf", "quantize", "source"},
