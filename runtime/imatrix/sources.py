@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain, islice, zip_longest
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from subbyte.runtime.evaluation.corpus import N_CTX, Chunk, Corpus, read_corpora
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.model import Model
 from subbyte.runtime.tools.tool import tools_by_name
+
+T = TypeVar("T")
 
 NOW = datetime(2026, 1, 1)  # for templates that tell the date, so that a run can be made again
 
@@ -36,7 +40,7 @@ def read_sources(
     """
     n_ctx = options.n_ctx or N_CTX
     of_texts = [read_corpora([model], [text], options)[0].chunks for text in texts]
-    of_conversations = [list(islice(_chunks(model, _bytes(data), n_ctx), options.chunks)) for data in conversations]
+    of_conversations = [_first(_chunks(model, _bytes(data), n_ctx), options.chunks) for data in conversations]
     sources = [*of_texts, *of_conversations]
     if not sources:
         raise ValueError("no text to measure on; give at least one text or file of conversations")
@@ -44,12 +48,16 @@ def read_sources(
         raise ValueError(f"weights are {len(weights)}, texts and files of conversations {len(sources)}; give one each")
     weighted = [[(chunk, w) for chunk in of] for of, w in zip(sources, weights or [1.0] * len(sources), strict=True)]
     in_turn = (pair for pair in chain.from_iterable(zip_longest(*weighted)) if pair is not None)
-    kept = list(islice(in_turn, options.chunks))
+    kept = _first(in_turn, options.chunks)
     digest = hashlib.sha256()
     for data in (*texts, *conversations):
         digest.update(_bytes(data))
     chunks, of_each = zip(*kept, strict=True)
     return Corpus(chunks, digest.hexdigest(), None, n_ctx, None), of_each
+
+
+def _first(items: Iterator[T], n: int | None) -> list[T]:
+    return list(islice(items, None if n is None else min(n, sys.maxsize)))
 
 
 def checked_weights(weights: object) -> tuple[float, ...]:
