@@ -45,7 +45,7 @@ def test_what_can_not_be_added(tmp_path: Path) -> None:
     b.save(tmp_path / "b")
     with pytest.raises(sb.ModelRefused, match=r"b: '.*exps.*' has 4 x 8 values, in matrices\[0\] it has 3 x 8; it was"):
         sb.merge_imatrices([a, tmp_path / "b"])
-    with pytest.raises(sb.ModelRefused, match=r"matrices\[1\]: counts no tokens, as files of the older format"):
+    with pytest.raises(sb.ModelRefused, match=r"matrices\[1\]: counts no tokens, as files of the older format, unlike"):
         sb.merge_imatrices([a, replace(a, chunk_size=0)])
     with pytest.raises(sb.NumericError, match="too large"):
         sb.merge_imatrices([replace(a, squares={Q: np.full((1, 8), 3e38)})] * 2)
