@@ -38,7 +38,7 @@ from subbyte.runtime import arguments
 from subbyte.runtime.files import UnfitFile, read_regular
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.published_mixes import MIXES
-from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
+from subbyte.runtime.quantize.rule import MAX_PATTERNS, MAX_PROGRAM, QuantizableTensor, Rule, check_type
 from subbyte.runtime.text import did_you_mean, printable
 
 if sys.version_info >= (3, 11):
@@ -74,6 +74,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if sum(len(rule.patterns) for rule in self.rules) > MAX_PATTERNS:
             raise ValueError(f"more than {MAX_PATTERNS} patterns in all rules together; use fewer with * in them")
+        if sum(rule.program_size for rule in self.rules) > MAX_PROGRAM:
+            raise ValueError("the regular expressions of all rules are too large together; use fewer or plainer ones")
 
     @classmethod
     def named(cls, name: str) -> Recipe:

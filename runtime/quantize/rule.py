@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
+from typing import Any
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
@@ -26,7 +27,8 @@ CONDITIONS: Mapping[str, Callable[[TensorContext], bool]] = {
 
 MAX_PATTERNS = 4096  # of all rules together: it must not take long to ask them of every tensor
 MAX_MATCH = 1000  # characters
-MAX_REGEX_BYTES = 1 << 18  # of memory that one takes, compiled: those of a whole recipe stay below 100 MB
+MAX_REGEX_BYTES = 1 << 16  # of memory that one takes, compiled
+MAX_PROGRAM = 1 << 17  # instructions of all regular expressions together: a search in a name takes 2 ms then
 _ALLOWED = frozenset(string.ascii_letters + string.digits + "._-*?[]!, ")
 _PART = re.compile(r"(?P<end>first|last) (?P<percent>\d{1,3})%|(?P<from>\d{1,4})(?:-(?P<to>\d{1,4}))?")
 
@@ -77,9 +79,18 @@ class Rule:
     def patterns(self) -> list[tuple[bool, Callable[[str], object]]]:
         """What `match` asks for: whether of the whole name, or of the kind, and what finds it there."""
         if self.is_regex:
-            return [(True, _search(self.match[1:-1]))]
+            return [(True, self._regex.search)]
         globs = [glob.strip() for glob in self.match.split(",")]
         return [("." in glob, re.compile(translate(glob)).match) for glob in globs]
+
+    @cached_property
+    def program_size(self) -> int:
+        """Instructions of the compiled regular expression, which a search goes by for each character; 0 of others."""
+        return int(self._regex.programsize) if self.is_regex else 0
+
+    @cached_property
+    def _regex(self) -> Any:
+        return _compile(self.match[1:-1])
 
     @cached_property
     def spans(self) -> list[re.Match[str]]:
@@ -115,8 +126,8 @@ class Rule:
         return False
 
 
-def _search(regex: str) -> Callable[[str], object]:
-    """A search by RE2, whose time grows with the length of name and expression, whatever they are."""
+def _compile(regex: str) -> Any:
+    """A regular expression of RE2, whose searches take time by the length of name and program, whatever they are."""
     try:
         import re2
     except ImportError as error:
@@ -125,7 +136,7 @@ def _search(regex: str) -> Callable[[str], object]:
     options = re2.Options()
     options.log_errors, options.max_mem = False, MAX_REGEX_BYTES
     try:
-        return re2.compile(regex, options).search  # type: ignore[no-any-return]
+        return re2.compile(regex, options)
     except re2.error as error:
         (reason,) = error.args
         raise ValueError(f"/{regex[:60]}/ is no regular expression that RE2 takes: {reason.decode()}") from None

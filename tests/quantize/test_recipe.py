@@ -244,6 +244,10 @@ def test_no_regular_expression_takes_for_ever() -> None:
     odd = locate([("a" * 63, 256)], ModelTraits(1, 4, False), imatrix=False)[0]
     for regex in ("(a+)+b", "(a|a)*b", "(a*)*b", "a*" * 60 + "b", "(.*){9}(.*){9}b"):
         assert not Rule(f"/{regex}/", "Q8_0").fits(odd)
+    large = Rule("/(a|b|.){300}c/", "Q8_0")
+    assert Recipe("a", "Q8_0", (large,) * 40)
+    with pytest.raises(ValueError, match="too large together; use fewer"):
+        Recipe("a", "Q8_0", (large,) * 50)
 
 
 def test_without_re2_only_regular_expressions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
