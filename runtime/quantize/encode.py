@@ -51,23 +51,27 @@ class Encoder:
         self._pool.shutdown(cancel_futures=True)
 
     def encode(self, tensor: TensorInfo, type: str, importances: Weights | None) -> Iterator[bytes]:
-        """The tensor's data in another type, a piece of rows after the other; see `encode_all`."""
-        return (data[type] for _, data in self.encode_all(tensor, [type], importances))
+        """The tensor's data in another type, a piece of rows after the other; raises the errors of `encode_all`."""
+        for _, data in self.encode_all(tensor, [type], importances):
+            found = data[type]
+            if isinstance(found, NumericError):
+                raise found
+            yield found
 
     def encode_all(
         self, tensor: TensorInfo, types: Sequence[str], importances: Weights | None
-    ) -> Iterator[tuple[int, Mapping[str, bytes]]]:
+    ) -> Iterator[tuple[int, Mapping[str, bytes | NumericError]]]:
         """A piece of the tensor's rows after the other in each of several types, and how many weights come before it.
 
-        importances: float32 [matrices, row length], a weight for each column: of experts each has its own. Raises
-        NumericError for weights that are not finite or do not fit a type. The tensor's own type, which is copied, must
-        be one that can be read if there are others.
+        importances: float32 [matrices, row length], a weight for each column: of experts each has its own. For a type
+        that the weights do not fit there is a NumericError; one is raised for weights that are not finite. The tensor's
+        own type, which is copied, must be one that can be read if there are others.
         """
         for type in types:
             if type != tensor.type:
                 self._prepare(type)
         pieces = _pieces(tensor, importances)
-        waiting: deque[tuple[int, Future[Mapping[str, bytes]]]] = deque()
+        waiting: deque[tuple[int, Future[Mapping[str, bytes | NumericError]]]] = deque()
         try:
             while True:
                 for piece in islice(pieces, self._ahead - len(waiting)):
@@ -90,11 +94,11 @@ class Encoder:
 
     def _rows(
         self, tensor: TensorInfo, start: int, n: int, importances: Weights | None, types: Sequence[str]
-    ) -> Mapping[str, bytes]:
+    ) -> Mapping[str, bytes | NumericError]:
         row = tensor.shape[0]
         row_bytes = tensor.n_bytes // (tensor.n_weights // row)
         own = tensor.data[start * row_bytes : (start + n) * row_bytes]
-        encoded = {type: bytes(own) for type in types if type == tensor.type}
+        encoded: dict[str, bytes | NumericError] = {type: bytes(own) for type in types if type == tensor.type}
         if len(encoded) == len(types):
             return encoded
         x = dequantize(own, tensor.type)
@@ -103,9 +107,9 @@ class Encoder:
         for type in types:
             if type == tensor.type:
                 continue
-            encoded[type] = self._libgguf.quantize_rows_raw(FORMATS[type].id, x, n, row, importances)
-            if not np.isfinite(dequantize(encoded[type], type)).all():
-                raise NumericError(f"tensor {tensor.name}: weights too large for {type}; take another, such as BF16")
+            data: bytes = self._libgguf.quantize_rows_raw(FORMATS[type].id, x, n, row, importances)
+            too_large = f"tensor {tensor.name}: weights too large for {type}; take another, such as BF16"
+            encoded[type] = data if np.isfinite(dequantize(data, type)).all() else NumericError(too_large)
         return encoded
 
 

@@ -10,8 +10,10 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from glob import escape
 from pathlib import Path
+from stat import S_IMODE
 from typing import BinaryIO
 
 from subbyte.errors import FileExists, ResourceError
@@ -34,7 +36,7 @@ class PartFile:
     """
 
     def __init__(self, out: Path, layout: Layout, fingerprint: str, *, overwrite: bool = False) -> None:
-        self._out, self._layout, self._overwrite = out, layout, overwrite
+        self.out, self._layout, self._overwrite = out, layout, overwrite
         self.path = out.with_name(f"{out.name}.{fingerprint[:16]}.part")
         self.n_done = 0
 
@@ -62,8 +64,8 @@ class PartFile:
                          other, size)  # fmt: skip
 
     def _others(self) -> list[Path]:
-        pattern = f"{escape(self._out.name)}.{'[0-9a-f]' * 16}.part"
-        return sorted(other for other in self._out.parent.glob(pattern) if other != self.path)
+        pattern = f"{escape(self.out.name)}.{'[0-9a-f]' * 16}.part"
+        return sorted(other for other in self.out.parent.glob(pattern) if other != self.path)
 
     def write(self, data: bytes) -> None:
         """Appends some of a tensor's data."""
@@ -77,12 +79,14 @@ class PartFile:
         self.n_done += 1
         self.write(bytes(self._ends[self.n_done] - self._file.tell()))
 
-    def sync(self, mode: int | None = None) -> None:
-        """Waits until all that was written is on the disk. mode: permissions that the file gets."""
+    def sync(self, like: os.stat_result | None = None) -> None:
+        """Waits until all that was written is on the disk. like: whose permissions, and maybe owner, the file gets."""
         try:
             self._file.flush()
-            if mode is not None:
-                os.fchmod(self._file.fileno(), mode)
+            if like is not None:
+                with suppress(PermissionError):
+                    os.fchown(self._file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(self._file.fileno(), S_IMODE(like.st_mode))
             os.fsync(self._file.fileno())
         except OSError as error:
             raise self._failure(error) from error
@@ -91,7 +95,7 @@ class PartFile:
         """Gives the file, which is complete, its name; errors as for `files.publish`. What other runs left goes."""
         try:
             self._file.flush()
-            publish(self.path, self._out, MODEL_FILE, overwrite=self._overwrite, sync=True)
+            publish(self.path, self.out, MODEL_FILE, overwrite=self._overwrite, sync=True)
         except OSError as error:
             raise self._failure(error) from error
         for other in self._others():
@@ -131,7 +135,7 @@ class PartFile:
             if size == 0:
                 self.path.unlink()
             found = f"{self._layout.end / 1e6:.0f} MB are needed and {(free + size) / 1e6:.0f} MB are free"
-            raise ResourceError(f"{self._out}: {found}; make room or give another place")
+            raise ResourceError(f"{self.out}: {found}; make room or give another place")
         begun = self._file.read(len(head))
         if not head.startswith(begun):
             raise FileExists(f"{self.path}: exists and was not begun by this command; remove it or give another place")

@@ -94,8 +94,9 @@ def quantize_all(
     """Writes a model by several recipes, in one reading: a tensor is decoded once, and encoded once for each type.
 
     folder: takes a file for each recipe, named after both: m-f16.gguf becomes m-Q4_K_M.gguf, m-IQ2_XS.gguf. The files
-    appear when all are whole. Further arguments and errors: as for `quantize`; one recipe that can't be written stops
-    all, before anything is.
+    appear when all are whole. Further arguments and errors: as for `quantize`. What stands in the way of one recipe
+    stops all before anything is written; one whose type turns out not to hold a weight stops no other, and its
+    NumericError is raised at the end.
     """
     how = _How.of(imatrix, tensor_types, threads, dry_run, overwrite, on_progress)
     folder = Path(arguments.path("folder", folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -42,12 +43,13 @@ def write_copies(
     copies: Sequence[Copy],
     *,
     overwrite: bool,
-    mode: int | None = None,
+    like: os.stat_result | None = None,
     on_progress: StepProgress | None = None,
 ) -> None:
     """Writes files from a model's tensors; none appears in its place before all are whole and on the disk.
 
-    A run that was interrupted is taken up by the same call. overwrite: also over models. mode: the files' permissions.
+    A run that was interrupted is taken up by the same call. overwrite: also over models. like: whose permissions
+    they get.
     on_progress: tensor, bytes that are done, bytes in all. Raises ResourceError, FileExists, ModelChanged.
     """
     parts = [PartFile(to.path, to.layout, _fingerprint(gguf, to.layout), overwrite=overwrite) for to in copies]
@@ -65,7 +67,7 @@ def write_copies(
                         gguf.check_unchanged()
                         part.end_tensor()
                     done += tensor.n_bytes
-                part.sync(mode)
+                part.sync(like)
         for part in parts:
             with part:
                 part.publish()

@@ -89,14 +89,14 @@ def set_metadata(
         entries = dict(gguf.metadata.entries) if in_place else without_split(gguf)
         changes = _change(entries, values, remove)
         if in_place:
-            target, mode = _own_place(gguf), os.stat(gguf.paths[0]).st_mode & 0o777
+            target, like = _own_place(gguf), os.stat(gguf.paths[0])
             tensors = tuple(t for t in gguf.tensors.values() if t.file == gguf.files[0])
         else:
             assert out is not None
-            target, mode, tensors = check_out(Path(out), gguf, overwrite=overwrite), None, tuple(gguf.tensors.values())
+            target, like, tensors = check_out(Path(out), gguf, overwrite=overwrite), None, tuple(gguf.tensors.values())
         layout = layout_of(entries, tensors, gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT))
         copy = Copy(target, layout, tensors)
-        write_copies(gguf, [copy], overwrite=overwrite or in_place, mode=mode, on_progress=on_progress)
+        write_copies(gguf, [copy], overwrite=overwrite or in_place, like=like, on_progress=on_progress)
         return ChangedMetadata(target, changes, layout.end, time.perf_counter() - started)
 
 

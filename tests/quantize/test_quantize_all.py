@@ -112,7 +112,7 @@ def test_the_command(
     assert command_line("quantize", str(source), "d", "Q8_0", "Q4_0")[0] == 4  # one of them is there
 
 
-def test_a_tensor_that_does_not_fit_a_type_stops_all(tmp_path: Path) -> None:
+def test_a_recipe_that_fails_in_the_middle_stops_no_other(tmp_path: Path) -> None:
     data = np.full(512, 1e30, "<f4").tobytes()
     pairs = [
         pair("general.architecture", STR, "llama"), pair("llama.block_count", U32, 1),
@@ -120,6 +120,10 @@ def test_a_tensor_that_does_not_fit_a_type_stops_all(tmp_path: Path) -> None:
     ]  # fmt: skip
     (tmp_path / "m.gguf").write_bytes(gguf_bytes(pairs, [tensor("blk.0.ffn_up.weight", [256, 2])], data))
     (tmp_path / "d").mkdir()
-    with pytest.raises(sb.NumericError, match=r"blk\.0\.ffn_up.*too large for F16"):
-        sb.quantize_all(tmp_path / "m.gguf", tmp_path / "d", ["BF16", "F16"])
-    assert files(tmp_path / "d") == {}
+    one = sb.quantize(tmp_path / "m.gguf", tmp_path / "one.gguf", "BF16")
+    with pytest.raises(sb.NumericError, match=r"not written: m-F16\.gguf; the others were: tensor .*F16"):
+        sb.quantize_all(tmp_path / "m.gguf", tmp_path / "d", ["F16", "BF16"])
+    assert files(tmp_path / "d") == {"m-BF16.gguf": one.out.read_bytes()}
+    with pytest.raises(sb.NumericError, match=r"^tensor blk\.0\.ffn_up"):
+        sb.quantize_all(tmp_path / "m.gguf", tmp_path / "d", ["F16", "Q8_0"])
+    assert files(tmp_path / "d").keys() == {"m-BF16.gguf"}
