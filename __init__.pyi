@@ -78,20 +78,35 @@ from subbyte.runtime.gguf.model_file import GGUF as GGUF
 from subbyte.runtime.grammar.constraint import Constraint as Constraint
 from subbyte.runtime.imatrix.collect import ImatrixMeasurement as ImatrixMeasurement, imatrix as imatrix
 from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
+from subbyte.runtime.imatrix.merge import merge_imatrices as merge_imatrices
+from subbyte.runtime.imatrix.statistics import (
+    GroupStatistics as GroupStatistics,
+    ImatrixStatistics as ImatrixStatistics,
+    TensorStatistics as TensorStatistics,
+    imatrix_statistics as imatrix_statistics,
+)
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
 from subbyte.runtime.measurement import Step as Step
 from subbyte.runtime.loading import load as load
 from subbyte.runtime.model import Model as Model
 from subbyte.runtime.opened_model import ModelInfo as ModelInfo
-from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
+from subbyte.runtime.quantize.quantize import quantize as quantize, quantize_all as quantize_all
 from subbyte.runtime.quantize.recipe import Recipe as Recipe
+from subbyte.runtime.quantize.result import Quantized as Quantized
 from subbyte.runtime.report.report import (
     Report as Report,
     ReportMeasurement as ReportMeasurement,
     ReportRow as ReportRow,
     report as report,
 )
+from subbyte.runtime.rewrite.merge import MergedModel as MergedModel, merge as merge
+from subbyte.runtime.rewrite.set_metadata import (
+    ChangedMetadata as ChangedMetadata,
+    MetadataChange as MetadataChange,
+    set_metadata as set_metadata,
+)
+from subbyte.runtime.rewrite.split import SplitModel as SplitModel, SplitPart as SplitPart, split as split
 from subbyte.runtime.scheduler.scheduler import Scheduler as Scheduler, SchedulerUse as SchedulerUse
 from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score

@@ -39,6 +39,14 @@ def numbers(text: str) -> tuple[int, ...]:
         raise click.BadParameter(f"{text!r} is not a whole number, nor several separated by commas") from None
 
 
+def weights(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, ...]:
+    """Reads numbers with commas between."""
+    try:
+        return tuple(map(float, text.split(","))) if text else ()
+    except ValueError:
+        raise click.BadParameter(f"{text!r:.80} is not numbers separated by commas") from None
+
+
 def model_argument(**extra: Any) -> Decorator:
     """The positional MODEL."""
     return click.argument("model", metavar="MODEL" if not extra else "[MODEL]", **extra)

@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +26,7 @@ DIFFERENT = 1  # the exit code of a check that found something, as diff's
 
 @click.group()
 def recipe() -> None:
-    """Show, extract, check or export quantization recipes.
+    """Show, extract, check, export or import quantization recipes.
 
     A recipe says which block type each tensor of a quantized file gets.
     """
@@ -135,6 +136,23 @@ def export(name: str, model: str, without_imatrix: bool, output: options.Output,
     write_line(one_line(command), stream=sys.stderr)
     for line in lines:
         write_line(line)
+
+
+@recipe.command("import")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("mix", metavar="MIXTURE")
+@options.output_option("text", "json")
+@options.debug_option
+def import_(file: Path, mix: str, output: options.Output) -> None:
+    """Write the recipe that llama-quantize follows, as TOML.
+
+    FILE is its --tensor-type-file; MIXTURE the file type beside it, such as Q4_K_M, which decides about all else.
+    """
+    from subbyte.runtime.quantize.extract import from_tensor_types
+
+    with options.usage_errors():
+        imported = from_tensor_types(file, mix)
+    _print(output, imported)
 
 
 def _say_notes(gguf: "GGUF", recipe: "Recipe", *, imatrix: bool) -> None:

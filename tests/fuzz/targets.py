@@ -32,10 +32,13 @@ from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures
 from subbyte.runtime.evaluation.losses import are_losses
 from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.writer import lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.loading import load
+from subbyte.runtime.quantize.extract import from_tensor_types
 from subbyte.runtime.quantize.recipe import Recipe, format_recipe, read_recipe
+from subbyte.runtime.rewrite.typed_value import parse_value
 from subbyte.runtime.template.worker import answer
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from subbyte.runtime.tools.parser import ToolParser
@@ -227,6 +230,17 @@ def _conversation_seed(path: Path) -> None:
     write_conversation(path, "Be kind.", [Message("user", "hi"), Message("assistant", "hello", "hm")])
 
 
+def _metadata_value(data: bytes) -> None:
+    """What is set is read back, and as its type."""
+    try:
+        value = parse_value(data.decode("utf-8", "surrogateescape"), None)
+    except ValueError as error:
+        assert "\n" not in str(error)
+        return
+    head = lay_out({"x": value}, [], 32).head
+    assert GGUF.open(_file(head)).metadata.entries["x"].type == value.type
+
+
 FORMATS = [format for format, _ in ANSWERS.values()]
 
 
@@ -254,6 +268,13 @@ TARGETS: dict[str, Target] = {
     "recipe": Target(
         lambda data: read_recipe(_file(data)),
         lambda: [format_recipe(Recipe.named(name)).encode() for name in ("Q4_K_M", "DynamicGate-IQ2_XS")],
+    ),
+    "tensor_types": Target(
+        lambda data: from_tensor_types(_file(data), "Q8_0"),
+        lambda: [rb"^blk\.(0|1)\.attn_v\.weight$=q4_k" b"\nffn_(up|gate)=Q6_K  [^x]+?=f16"],
+    ),
+    "metadata_value": Target(
+        _metadata_value, lambda: [b"str:a", b"int:-7", b"f32:1e-3", b'[str]:["a", ""]', b"[u8]:[1, 255]", b"bool:true"]
     ),
     "tool_calls": Target(
         _tool_calls, lambda: [bytes([i]) + text.encode() for i, (_, text) in enumerate(ANSWERS.values())]

@@ -45,6 +45,8 @@ class Place:
         write_model(self.path)
         self.recipe.write_text('type = "Q8_0"\n')
         self.model = sb.load(self.path, threads=1)
+        self.parts = sb.split(self.path, folder / "parts", max_tensors=12).parts[0].path
+        self.imatrix = sb.Imatrix({"a": np.ones((1, 4))}, {"a": np.ones(1)}, {}, (), 1, 32)
         self.session = self.model.session(32)
         self.chat = self.model.chat(n_ctx=256, max_tokens=1)
         self.base = folder / "base"
@@ -103,6 +105,8 @@ FUNCTIONS: dict[str, Function] = {
     "compare": Function(lambda p: sb.compare, lambda p: {"base": p.model, **options("models")(p)}),
     "blame": Function(lambda p: sb.blame, lambda p: {"base": p.model, **options()(p)}),
     "imatrix": Function(lambda p: sb.imatrix, options()),
+    "merge_imatrices": Function(lambda p: sb.merge_imatrices, lambda p: {"matrices": [p.imatrix], "weights": [2]}),
+    "imatrix_statistics": Function(lambda p: sb.imatrix_statistics, lambda p: {"imatrix": p.imatrix}),
     "report": Function(
         lambda p: sb.report, options("models", prompt=1, generate=1, repeats=1), ("prompt", "generate", "repeats")
     ),
@@ -118,6 +122,19 @@ FUNCTIONS: dict[str, Function] = {
     "quantize": Function(
         lambda p: sb.quantize,
         lambda p: {"source": p.model, "out": p.folder / "q.gguf", "recipe": p.recipe, "dry_run": True},
+    ),
+    "quantize_all": Function(
+        lambda p: sb.quantize_all,
+        lambda p: {"source": p.model, "folder": p.folder, "recipes": [p.recipe], "dry_run": True},
+    ),
+    "split": Function(
+        lambda p: sb.split,
+        lambda p: {"source": p.model, "out": p.folder / "s", "max_tensors": 9, "max_bytes": 9999, "dry_run": True},
+    ),
+    "merge": Function(lambda p: sb.merge, lambda p: {"source": p.parts, "out": p.folder / "w", "overwrite": True}),
+    "set_metadata": Function(
+        lambda p: sb.set_metadata,
+        lambda p: {"source": p.model, "values": ["a=str:b"], "out": p.folder / "c", "overwrite": True},
     ),
     "GenerateRows": Function(lambda p: sb.GenerateRows, lambda p: {"model": p.path}),
     "ScoreRows": Function(lambda p: sb.ScoreRows, lambda p: {"model": p.path}),

@@ -125,10 +125,11 @@ RUNTIME = {
     },
     "bench": _LOW | {"inspect", "loading", "model", "session"},
     "doctor": _LOW | {"bench", "store"},
-    "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
+    "imatrix": _LOW | {"chat", "evaluation", "gguf", "loading", "model", "tools"},
     "pictures": _LOW | {"gguf"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model", "pictures"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
+    "rewrite": _LOW | {"gguf", "quantize", "source"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
