@@ -31,6 +31,7 @@ from subbyte.cli.commands import (
     recipe,
     report,
     serve,
+    toolcheck,
 )
 from subbyte.cli.terminal.console import prepare_streams, say, write_line
 from subbyte.errors import FileExists, SubbyteError
@@ -52,6 +53,7 @@ def cli(ctx: click.Context) -> None:
 
 COMMANDS = (
     chat.chat, generate.generate, serve.serve, batch.batch, perplexity.perplexity, compare.compare, report.report,
+    toolcheck.toolcheck,
     bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
     history.history, doctor.doctor,
 )  # fmt: skip

@@ -128,6 +128,19 @@ RUNTIME = {
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
+    "toolcheck": _LOW
+    | {
+        "batch",
+        "chat",
+        "evaluation",
+        "generation",
+        "gguf",
+        "grammar",
+        "loading",
+        "model",
+        "scheduler",
+        "tools",
+    },
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
