@@ -62,8 +62,11 @@ def paired_difference(both: int, base_only: int, this_only: int, neither: int, l
 def mcnemar(base_only: int, this_only: int) -> float:
     """The exact p of McNemar's test, two-sided: of a fair coin's throws, one for each case in which the two differ."""
     n, fewer = base_only + this_only, min(base_only, this_only)
-    tail: int = sum(math.comb(n, i) for i in range(fewer + 1))
-    return min(2 * tail / 2**n, 1.0) if n else 1.0
+
+    def log_chance(heads: int) -> float:
+        return math.lgamma(n + 1) - math.lgamma(heads + 1) - math.lgamma(n - heads + 1) - n * math.log(2)
+
+    return min(2 * math.fsum(math.exp(log_chance(heads)) for heads in range(fewer + 1)), 1.0)
 
 
 def _correlation(both: int, base_only: int, this_only: int, neither: int) -> float:

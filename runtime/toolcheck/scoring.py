@@ -18,8 +18,8 @@ FailureKind: TypeAlias = Literal[
     "unknown_argument", "wrong_type", "wrong_value", "unwanted_call", "not_asked",
 ]  # fmt: skip
 """What is wrong with an answer. malformed: a call that has begun, but can't be read. cut: the limit of tokens came
-before the end of a call. unwanted_call: no function of the case could help. not_asked: the case could not be put to
-the model, since its prompt is too long or the template refuses it."""
+before the end of a call, or of the reasoning. unwanted_call: no function of the case could help. not_asked: the case
+could not be put to the model, since its prompt is too long or the template refuses it."""
 
 
 class Failure(NamedTuple):
@@ -36,12 +36,14 @@ def score(case: ToolCase, answer: CaseAnswer) -> Failure | None:
     if case.wanted == "none":
         return Failure("unwanted_call", _names(answer.calls)) if answer.calls else None
     if not answer.calls:
-        if answer.is_cut:
-            return Failure("cut", f"no call within {answer.n_tokens} tokens")
-        return (
-            Failure("malformed", "a call that can't be read") if answer.malformed else Failure("no_call", "text only")
-        )
+        return _no_calls(answer)
     return None if case.wanted == "any" else _check_calls(case, answer.calls)
+
+
+def _no_calls(answer: CaseAnswer) -> Failure:
+    if answer.is_cut and (answer.malformed or not answer.text.strip()):
+        return Failure("cut", f"by the limit, at {answer.n_tokens} tokens")
+    return Failure("malformed", "a call that can't be read") if answer.malformed else Failure("no_call", "text only")
 
 
 def check_call(tool: Tool, expected: ExpectedCall, call: ToolCall) -> Failure | None:
