@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
+from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, read_text, write_line
 from subbyte.cli.terminal.interrupt import one_interrupt, run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from subbyte.runtime.toolcheck.result import ToolcheckRun
     from subbyte.runtime.types import Activations, CacheType
 
+EVERYDAY = "everyday"  # the name of the cases that ship; a file of that name is ./everyday
+
+TEMPLATE = "tokenizer.chat_template"
+
 
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
-    "-f", "--file", "files", multiple=True, metavar="FILE",
-    help="Cases, lines of JSON in BFCL's format; - is stdin. May be repeated. Default: the 60 that ship with subbyte.",
+    "-f", "--file", "files", multiple=True, default=[EVERYDAY], show_default=True, metavar="FILE",
+    help="Cases, lines of JSON in BFCL's format; - is stdin; everyday: the 60 that ship with subbyte. May be repeated.",
 )  # fmt: skip
 @click.option(
     "--answers", "answer_files", multiple=True, metavar="FILE",
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     "to the functions' schemas; needs the extra `json`.",
 )  # fmt: skip
 @click.option("--base", metavar="MODEL", help="What the others are compared with; default: the first MODEL.")
+@click.option(
+    "--chat-template", "template_file", metavar="FILE", help="Chat template in Jinja; default: the models' own."
+)
 @click.option("--think/--no-think", "thinking", default=None, help="Switch reasoning on or off; default: the model's.")
 @click.option(
     "-n", "--predict", "max_tokens", type=click.IntRange(1), default=1024, show_default=True, metavar="N",
@@ -58,8 +65,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def toolcheck(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], answer_files: tuple[str, ...], mode: str,
-    base: str | None, thinking: bool | None, max_tokens: int, n_parallel: int, resume: Path | None, n_ctx: int | None,
-    threads: int | None, activations: "Activations", cache_type: "CacheType", output: options.Output, verbose: bool,
+    base: str | None, template_file: str | None, thinking: bool | None, max_tokens: int, n_parallel: int,
+    resume: Path | None, n_ctx: int | None, threads: int | None, activations: "Activations", cache_type: "CacheType", output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how well models call functions.
 
@@ -70,11 +77,14 @@ def toolcheck(
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
+    from subbyte.runtime.toolcheck.cases import example_cases
     from subbyte.runtime.toolcheck.toolcheck import MODES, ToolcheckMeasurement
 
     if base is not None and base not in models:
         models = (base, *models)
-    cases = [read_bytes(file, MAX_CORPUS) for file in files] or None
+    if template_file is not None:
+        ctx.meta[options.OVERRIDES] = {**ctx.meta.get(options.OVERRIDES, {}), TEMPLATE: read_text(template_file)}
+    cases = [example_cases() if file == EVERYDAY else read_bytes(file, MAX_CORPUS) for file in files]
     answers = [read_bytes(file, MAX_CORPUS) for file in answer_files]
     with ExitStack() as stack:
         loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]

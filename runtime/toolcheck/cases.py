@@ -70,9 +70,9 @@ def read_cases(texts: Iterable[str | bytes], answers: Iterable[str | bytes] = ()
     return list(cases.values())
 
 
-def example_cases() -> list[bytes]:
+def example_cases() -> bytes:
     """The lines of the 60 cases that ship: home, calendar, files, shopping, units, travel, music and mail."""
-    return [(files("subbyte.runtime.toolcheck") / "everyday.jsonl").read_bytes()]
+    return (files("subbyte.runtime.toolcheck") / "everyday.jsonl").read_bytes()
 
 
 def digest(cases: Iterable[ToolCase]) -> str:
@@ -85,7 +85,7 @@ def digest(cases: Iterable[ToolCase]) -> str:
 
 def _rows(texts: Iterable[str | bytes], what: str) -> Iterator[tuple[str, dict[str, Any], bytes]]:
     """The objects of lines, with where they stand."""
-    given = [text.encode() if isinstance(text, str) else text for text in texts]
+    given = [text.encode(errors="replace") if isinstance(text, str) else text for text in texts]
     for i, text in enumerate(given):
         name = what if len(given) == 1 else f"{what}[{i}]"
         for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):

@@ -33,6 +33,7 @@ from subbyte.runtime.toolcheck.scoring import score
 from subbyte.runtime.types import Activations, CacheType, SessionOptions, Texts
 
 MODES: tuple[Mode, ...] = get_args(Mode)
+MAX_PARALLEL = 256
 Answers = Mapping[Mode, CaseAnswer]
 
 
@@ -61,9 +62,11 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
         self._thinking = None if thinking is None else arguments.flag("thinking", thinking)
         self._max_tokens = arguments.whole("max_tokens", max_tokens, 1, hint="tokens of an answer, at least 1")
         self._n_parallel = arguments.whole("n_parallel", n_parallel, 1, hint="answers at once, at least 1")
+        if self._n_parallel > MAX_PARALLEL:
+            raise ValueError(f"n_parallel is {arguments.shown(n_parallel)}, but at most {MAX_PARALLEL} answer at once")
         self._options = SessionOptions(n_ctx, cache_type, activations)
         resume = arguments.optional_path("resume", resume)
-        given = example_cases() if cases is None else arguments.raw_texts("cases", cases)
+        given = [example_cases()] if cases is None else arguments.raw_texts("cases", cases)
         self._cases = [
             case for case in read_cases(given, arguments.raw_texts("answers", answers)) if _modes_of(case, self._modes)
         ]

@@ -46,6 +46,7 @@ LINES = {
     "compare": [
         ("compare", BASE, MODEL, *MEASURED), ("compare", BASE, MODEL, *MEASURED, "--layers", "--blame", "tensor"),
     ],
+    "toolcheck": [("toolcheck", MODEL), ("toolcheck", REFUSED), ("toolcheck", MODEL, "-f", TEXT, "--answers", TEXT)],
     "report": [("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1")],
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],

@@ -113,7 +113,7 @@ def concrete(right: Any) -> Any:
 
 
 def test_the_cases_that_ship_are_sound() -> None:
-    cases = read_cases(example_cases())
+    cases = read_cases([example_cases()])
     assert Counter(case.category for case in cases) == {
         "simple": 16, "multiple": 12, "parallel": 10, "parallel_multiple": 10, "irrelevance": 12,
     }  # fmt: skip

@@ -153,6 +153,10 @@ def test_the_command_in_every_format(subbyte: Call) -> None:
     assert code == 0 and out.count("| category | model |") == 2
     code, out, _ = subbyte("toolcheck", "b.gguf", "--base", "a.gguf", *LINE, "--mode", "free", "-o", "json")
     assert json.loads(out)["models"] == ["a.gguf", "b.gguf"] and json.loads(out)["base"] == 0
+    code, out, err = subbyte(
+        "toolcheck", "a.gguf", "-f", "everyday", "-c", "1024", "--mode", "free", "-n", "1", "-o", "csv"
+    )
+    assert code == 0 and len(out.splitlines()) == 1 + 6
     code, out, err = subbyte("toolcheck", "none.gguf")
     assert code == 3 and not out and err.count("\n") == 1 and "give another template" in err
 
