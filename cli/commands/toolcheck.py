@@ -66,7 +66,8 @@ TEMPLATE = "tokenizer.chat_template"
 def toolcheck(
     ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], answer_files: tuple[str, ...], mode: str,
     base: str | None, template_file: str | None, thinking: bool | None, max_tokens: int, n_parallel: int,
-    resume: Path | None, n_ctx: int | None, threads: int | None, activations: "Activations", cache_type: "CacheType", output: options.Output, verbose: bool,
+    resume: Path | None, n_ctx: int | None, threads: int | None, activations: "Activations", cache_type: "CacheType",
+    output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how well models call functions.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 from template_conversations import source
 from tiny_models import write_model
 
@@ -157,6 +158,11 @@ def test_the_command_in_every_format(subbyte: Call) -> None:
         "toolcheck", "a.gguf", "-f", "everyday", "-c", "1024", "--mode", "free", "-n", "1", "-o", "csv"
     )
     assert code == 0 and len(out.splitlines()) == 1 + 6
+    template = str(ROOT / "examples/hermes.jinja")
+    code, out, err = subbyte(
+        "toolcheck", "none.gguf", "--chat-template", template, *LINE, "--mode", "free", "-o", "json"
+    )
+    assert code == 0 and len(json.loads(out)["outcomes"]) == 4
     code, out, err = subbyte("toolcheck", "none.gguf")
     assert code == 3 and not out and err.count("\n") == 1 and "give another template" in err
 
