@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -60,11 +60,6 @@ class ToolcheckRun(Record, Tabular):
     cache_type: CacheType
     activations: Activations
     seconds: float
-
-    @property
-    def categories(self) -> list[str]:
-        """The categories that there are answers of."""
-        return list(dict.fromkeys(outcome.category for outcome in self.outcomes))
 
     def accuracy(self, model: int, mode: Mode, category: str | None = None) -> Interval | None:
         """The share of right answers, with Wilson's interval; None where there are none. category: None for all."""
@@ -130,10 +125,12 @@ class ToolcheckRun(Record, Tabular):
     def _rows_of(self, mode: Mode) -> list[tuple[str | None, int]]:
         """The categories and models that there are answers of; None: all categories, where there are several."""
         found = dict.fromkeys((o.category, o.model) for o in self.outcomes if o.mode == mode)
-        categories: Iterable[str | None] = dict.fromkeys(category for category, _ in found)
-        several = [None] if len(list(categories)) > 1 else []
+        categories = dict.fromkeys(category for category, _ in found)
+        rows: list[tuple[str | None, int]]
         rows = [(category, i) for category in categories for i in range(len(self.models)) if (category, i) in found]
-        return rows + [(None, i) for _ in several for i in sorted({model for _, model in found})]
+        if len(categories) > 1:
+            rows += [(None, i) for i in sorted({model for _, model in found})]
+        return rows
 
     def _figures(self, mode: Mode, category: str | None, i: int) -> dict[str, Any]:
         answers = list(self._of(i, mode, category))

@@ -100,8 +100,6 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
         for i, model in enumerate(self._models):
             offset = i * len(self._cases)
             left = [n for n in self._order() if offset + n not in self._done]
-            if left and i:
-                yield self._progress(i)
             for n, answers in self._answer_all(model, left) if left else ():
                 if self._results is not None:
                     self._results.add(self._row(offset + n, answers))
