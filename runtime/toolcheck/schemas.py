@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from subbyte.runtime.text import quoted
 from subbyte.runtime.tools.tool import Tool
 
 _TYPES = {
@@ -21,7 +22,7 @@ def tool_of(function: object) -> Tool:
         raise ValueError('a function must be an object with a "name"')
     name, parameters = function["name"], function.get("parameters") or {}
     if not isinstance(parameters, Mapping):
-        raise ValueError(f'function {name}: "parameters" must be an object')
+        raise ValueError(f'function {quoted(name)}: "parameters" must be an object')
     schema = {"properties": {}, **json_schema(parameters), "type": "object"}
     return Tool(tool_name(name), str(function.get("description") or ""), schema)
 
