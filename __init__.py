@@ -39,6 +39,7 @@ _NAMES = {
     "runtime.evaluation.options": "EvalOptions",
     "runtime.evaluation.perplexity": "ChunkResult PerplexityMeasurement perplexity",
     "runtime.evaluation.perplexity_result": "Delta PerplexityResult PerplexityRun",
+    "runtime.evaluation.proportions": "Paired",
     "runtime.evaluation.statistics": "Interval",
     "runtime.generation.events": (
         "Done Event PrefillProgress Reply StopReason TextDelta ThinkingDelta Timings TokenLogprob TopLogprob Usage"
@@ -69,6 +70,9 @@ _NAMES = {
     "runtime.scoring.score": "Score",
     "runtime.session.prefixes": "Pin",
     "runtime.session.session": "Session",
+    "runtime.toolcheck.answers": "CaseAnswer",
+    "runtime.toolcheck.result": "CaseOutcome ToolcheckRun",
+    "runtime.toolcheck.toolcheck": "ToolcheckMeasurement toolcheck",
     "runtime.tools.call": "ToolCall",
     "runtime.tools.tool": "Tool",
 }

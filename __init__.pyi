@@ -58,6 +58,7 @@ from subbyte.runtime.evaluation.perplexity_result import (
     PerplexityResult as PerplexityResult,
     PerplexityRun as PerplexityRun,
 )
+from subbyte.runtime.evaluation.proportions import Paired as Paired
 from subbyte.runtime.evaluation.statistics import Interval as Interval
 from subbyte.runtime.generation.events import (
     Done as Done,
@@ -112,5 +113,8 @@ from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score
 from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session
+from subbyte.runtime.toolcheck.answers import CaseAnswer as CaseAnswer
+from subbyte.runtime.toolcheck.result import CaseOutcome as CaseOutcome, ToolcheckRun as ToolcheckRun
+from subbyte.runtime.toolcheck.toolcheck import ToolcheckMeasurement as ToolcheckMeasurement, toolcheck as toolcheck
 from subbyte.runtime.tools.call import ToolCall as ToolCall
 from subbyte.runtime.tools.tool import Tool as Tool

@@ -73,6 +73,7 @@ LINES = {
         ("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1"),
         ("report", "--from", TEXT, "--plot", f"{TEXT}.svg"), ("report", "--from", "x", "--plot", TEXT),
     ],
+    "toolcheck": [("toolcheck", MODEL), ("toolcheck", REFUSED), ("toolcheck", MODEL, "-f", TEXT, "--answers", TEXT)],
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
     "generate": [("generate", REFUSED, "-p", "a"), ("generate", MODEL, "-p", "a", "--preset", ESCAPES)],

@@ -41,6 +41,10 @@ from subbyte.runtime.quantize.recipe import Recipe, format_recipe, read_recipe
 from subbyte.runtime.rewrite.typed_value import parse_value
 from subbyte.runtime.template.worker import answer
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from subbyte.runtime.toolcheck.answers import CaseAnswer
+from subbyte.runtime.toolcheck.cases import example_cases, read_cases
+from subbyte.runtime.toolcheck.scoring import score
+from subbyte.runtime.tools.call import ToolCall
 from subbyte.runtime.tools.parser import ToolParser
 
 
@@ -255,6 +259,22 @@ def _tool_calls(data: bytes) -> None:
     assert calls or "".join(map(str, pieces)) == text
 
 
+def _tool_cases(data: bytes) -> None:
+    """Cases of function calling; each is scored against the calls that it expects, whatever their values are."""
+    try:
+        cases = read_cases([data])
+    except ValueError as error:
+        raise SubbyteError(str(error)) from None
+    for case in cases:
+        calls = [
+            ToolCall("", e.name, {name: values[:1] for name, values in e.arguments.items()}) for e in case.expected
+        ]
+        score(case, CaseAnswer(tuple(calls)))
+        score(
+            case, CaseAnswer(tuple(ToolCall("", c.name, {n: v[0] for n, v in c.arguments.items() if v}) for c in calls))
+        )
+
+
 TARGETS: dict[str, Target] = {
     "gguf": Target(_gguf, lambda: [seed()]),
     "model": Target(_model, _model_seeds),
@@ -279,6 +299,7 @@ TARGETS: dict[str, Target] = {
     "tool_calls": Target(
         _tool_calls, lambda: [bytes([i]) + text.encode() for i, (_, text) in enumerate(ANSWERS.values())]
     ),
+    "tool_cases": Target(_tool_cases, lambda: example_cases().splitlines()[::7]),
     "api": Target(read_requests, lambda: [json.dumps(seed).encode() for seed in REQUESTS]),
     "conversation": Target(lambda data: read_conversation(_file(data)), lambda: [_written(_conversation_seed)]),
 }

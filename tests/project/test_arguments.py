@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from template_conversations import source
 from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.runtime.compare.base_file import write_base
 
 TEXT = "the thing and another one in the garden. " * 20
+
+CASE = '{"id": "irrelevance_0", "question": [[{"role": "user", "content": "?"}]], "function": [{"name": "f"}]}'
 
 
 class Odd:
@@ -49,6 +52,8 @@ class Place:
         self.imatrix = sb.Imatrix({"a": np.ones((1, 4))}, {"a": np.ones(1)}, {}, (), 1, 32)
         self.session = self.model.session(32)
         self.chat = self.model.chat(n_ctx=256, max_tokens=1)
+        self.callers = folder / "callers.gguf"
+        write_model(self.callers, strings={"tokenizer.chat_template": source("lfm2-1.2b")})
         self.base = folder / "base"
         with write_base(self.base, np.ones((2, 32), np.int32), self.model.config.n_vocab):
             pass
@@ -109,6 +114,10 @@ FUNCTIONS: dict[str, Function] = {
     "imatrix_statistics": Function(lambda p: sb.imatrix_statistics, lambda p: {"imatrix": p.imatrix}),
     "report": Function(
         lambda p: sb.report, options("models", prompt=1, generate=1, repeats=1), ("prompt", "generate", "repeats")
+    ),
+    "toolcheck": Function(
+        lambda p: sb.toolcheck,
+        lambda p: {"models": p.callers, "cases": CASE, "max_tokens": 1, "n_ctx": 256, "modes": "free"},
     ),
     "bench": Function(
         lambda p: sb.bench, lambda p: {"model": p.model, "prompt": [1], "generate": [1], "repeats": 1}, ("repeats",)

@@ -130,6 +130,19 @@ RUNTIME = {
     "compare": _LOW | {"evaluation", "gguf", "loading", "model", "pictures"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
     "rewrite": _LOW | {"gguf", "quantize", "source"},
+    "toolcheck": _LOW
+    | {
+        "batch",
+        "chat",
+        "evaluation",
+        "generation",
+        "gguf",
+        "grammar",
+        "loading",
+        "model",
+        "scheduler",
+        "tools",
+    },
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
