@@ -35,11 +35,13 @@ _NAMES = {
     "runtime.distributed.answer_rows": "ChatRows GenerateRows",
     "runtime.distributed.on_ray": "RayWorkers",
     "runtime.distributed.score_rows": "EmbedRows ScoreRows",
-    "runtime.evaluation.divergence": "Divergence Estimate",
+    "runtime.evaluation.divergence": "Divergence PartDivergence",
     "runtime.evaluation.options": "EvalOptions",
     "runtime.evaluation.perplexity": "ChunkResult PerplexityMeasurement perplexity",
-    "runtime.evaluation.perplexity_result": "Delta PerplexityResult PerplexityRun",
-    "runtime.evaluation.statistics": "Interval",
+    "runtime.evaluation.perplexity_result": "Delta PartPerplexity PerplexityResult PerplexityRun",
+    "runtime.evaluation.scored": "ScoredTokens",
+    "runtime.evaluation.statistics": "Estimate Interval",
+    "runtime.evaluation.texts": "Conversations",
     "runtime.generation.events": (
         "Done Event PrefillProgress Reply StopReason TextDelta ThinkingDelta Timings TokenLogprob TopLogprob Usage"
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.compare.groups import By
-from subbyte.runtime.evaluation.divergence import Estimate
+from subbyte.runtime.evaluation.statistics import Estimate
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.tables import Table, flat, html, short_names
 

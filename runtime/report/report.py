@@ -19,6 +19,7 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.texts import EvalTexts, named_texts
 from subbyte.runtime.evaluation.work import Workers
 from subbyte.runtime.inspect.mixture import Mixture, mixture
 from subbyte.runtime.loading import Models, as_model, as_models
@@ -30,10 +31,10 @@ from subbyte.runtime.report.measure import Speed, digests, measure_speeds
 from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
 from subbyte.runtime.store.resolve import resolve
 from subbyte.runtime.tables import Table, flat, html, markdown, short_names
-from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
+from subbyte.runtime.types import Activations, CacheType, StepProgress
 
 COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
-KLD = "KLD from base"
+FROM_BASE = ("KLD from base", "same top", "accepted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Report(Record, Tabular):
     def table(self) -> Table:
         """A row for each file, the base last."""
         tests = [speed.test for speed in (self.rows[0].prompt, self.rows[0].generation) if speed]
-        columns = (*COLUMNS, *([KLD] if self.base is not None else []), *(f"{test}, tokens/s" for test in tests))
+        columns = (*COLUMNS, *(FROM_BASE if self.base is not None else ()), *(f"{test}, tokens/s" for test in tests))
         return Table.of_figures("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
 
     def markdown(self, command: str) -> str:
@@ -119,7 +120,11 @@ class Report(Record, Tabular):
                 f"by block bootstrap; compared are {', '.join(against)}."
             )
         if self.base is not None:
-            notes.append(f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}.")
+            notes.append(
+                f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}; same top: how often "
+                "both have the same likeliest token; accepted: mean of Σ min(p, q), the share of the file's drafts "
+                "that speculative sampling would keep."
+            )
         if of := self.rows[0].mixture:
             active = f"{of.n_active / 1e9:.3g} of {self.rows[0].n_params / 1e9:.3g} billion weights"
             notes.append(f"A mixture of experts: a token takes {of.n_used} of {of.n_expert}, with all else {active}.")
@@ -134,12 +139,13 @@ class Report(Record, Tabular):
     def _cells(self, i: int, name: str) -> tuple[str, ...]:
         row = self.rows[i]
         ppl = row.perplexity
-        kld = [] if self.base is None else [row.divergence.kld.text(5) if row.divergence else ""]
+        from_base = () if self.base is None else _from_base(row.divergence)
         prompt = [_speed(row.prompt)] if self.rows[0].prompt else []
         generation = [_speed(row.generation)] if self.rows[0].generation else []
         return (
             name, str(row.size_class), f"{row.n_bytes / 1e6:.1f}", f"{row.bits_per_weight:.2f}",
-            f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *kld, *prompt, *generation,
+            f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *from_base, *prompt,
+            *generation,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -155,7 +161,7 @@ class ReportMeasurement(Measurement[Step, Report]):
     def __init__(
         self,
         models: Models | Sequence[Models],
-        text: Texts,
+        text: EvalTexts,
         options: EvalOptions,
         *,
         base: Models | None = None,
@@ -168,7 +174,7 @@ class ReportMeasurement(Measurement[Step, Report]):
         workers: Workers | None = None,
     ) -> None:
         arguments.instance("options", options, EvalOptions)
-        text = arguments.raw_texts("text", text)
+        text = named_texts("text", text)
         if threads is not None:
             arguments.whole("threads", threads)
         for name, size in (("prompt", prompt), ("generate", generate), ("repeats", repeats)):
@@ -243,11 +249,11 @@ class ReportMeasurement(Measurement[Step, Report]):
 
 def report(
     models: Models | Sequence[Models],
-    text: Texts,
+    text: EvalTexts,
     *,
     base: Models | None = None,
     against: Models | None = None,
-    n_ctx: int = 512,
+    n_ctx: int | None = None,
     chunks: int | None = None,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
@@ -295,6 +301,12 @@ def _delta(row: ReportRow) -> tuple[str, str]:
         return "", ""
     log_ratio = row.delta.log_ratio
     return f"{log_ratio.estimate:+.5f} [{log_ratio.text(5, ' .. ', '+')}]", row.delta.verdict
+
+
+def _from_base(of: Divergence | None) -> tuple[str, ...]:
+    if of is None:
+        return ("", "", "")
+    return of.kld.text(5), f"{of.same_top.value:.2%}", f"{of.acceptance.value:.2%}"
 
 
 def _speed(of: Speed | None) -> str:

@@ -12,6 +12,7 @@ from subbyte.errors import TemplateError
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template import helper as template_helper
 from subbyte.runtime.template.abilities import MARKED_ANSWER, Abilities, Message, text_of
+from subbyte.runtime.template.answers import find_answers
 from subbyte.runtime.template.marks import ROLES, Marks
 from subbyte.runtime.template.process import Failure
 
@@ -79,6 +80,30 @@ class ChatTemplate:
         ids = self._marks.encode(text)
         self._check_once(text, ids, messages)
         return ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)  # it may follow white space
+
+    def encode_answers(self, messages: Sequence[Message], **variables: Any) -> tuple[list[int], list[bool]]:
+        """The token ids of a whole conversation, and which of them the assistant writes where it answers.
+
+        These are the answers' own, behind what the template puts before them and with the token that ends the turn. At
+        both borders the text is tokenized apart, as it is where an answer is generated. Arguments and errors as
+        `encode`.
+        """
+        variables = {"now": datetime.now(), **variables, "add_generation_prompt": False}
+
+        def render(messages: Sequence[Message]) -> str:
+            return self._fill_in(self.abilities.adapt(messages), variables)
+
+        text, ids, is_answer, at = self._render(messages, variables), list[int](), list[bool](), 0
+        for start, end in find_answers(text, messages, render, self.answer_lead):
+            start, end = self._marks.whole(text, start, end, self._tokenizer.eog)
+            for to, of_answer in ((start, False), (end, True)):
+                ids += self._marks.encode(text[at:to], ids)
+                is_answer += [of_answer] * (len(ids) - len(is_answer))
+                at = to
+        ids += self._marks.encode(text[at:], ids)
+        is_answer += [False] * (len(ids) - len(is_answer))
+        whole = ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)
+        return whole, [False] * (len(whole) - len(ids)) + is_answer
 
     def marked(self, text: str) -> str:
         """Text for a message in which control tokens count as such: of the caller's own, never of a user's."""

@@ -11,12 +11,13 @@ itself as a mark too, and where the vocabulary has a control token made of it an
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from subbyte.runtime.protocols import Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool", "developer", "function", "ipython", "environment", "model")
+_MAX_MARK = 64  # characters of a mark
 _MAX_AFFIX = 16  # characters of a control token before and after the role in it
 _MAX_ROLE_TOKENS = 64  # control tokens with one role in them: each is looked for at each mark of the role
 
@@ -64,10 +65,23 @@ class Marks:
     def _text(self, meaning: int | str) -> str:
         return meaning if isinstance(meaning, str) else self._tokenizer.text(meaning)
 
-    def encode(self, text: str) -> list[int]:
-        """Rendered text as token ids: control tokens where marks are, and nowhere else."""
+    def whole(self, text: str, start: int, end: int, ends: Container[int]) -> tuple[int, int]:
+        """A stretch of rendered text, made longer until it cuts no mark in two, and by a token of `ends` behind it."""
+        for mark in self._pattern.finditer(text, max(start - _MAX_MARK, 0)):
+            if mark.start() < start < mark.end():
+                start = mark.start()
+            if mark.start() < end < mark.end():
+                end = mark.end()
+            if mark.start() >= end:
+                if self._given.get(mark[1], "") in ends and not text[end : mark.start()].strip():
+                    end = mark.end()
+                break
+        return start, end
+
+    def encode(self, text: str, behind: Sequence[int] = ()) -> list[int]:
+        """Rendered text as token ids: control tokens where marks are, and nowhere else. behind: ids before it."""
         first, *rest = self._pattern.split(text)
-        ids: list[int] = []
+        ids: list[int] = list(behind[-1:])
         pieces, tail = [first], first[-_MAX_AFFIX:]  # the text since the last control token, and its end
         for number, after in zip(rest[::2], rest[1::2], strict=True):
             meaning = self._given.get(number, "")
@@ -83,7 +97,7 @@ class Marks:
             ids += self._encode_plain(before[: len(before) - left], ids)
             ids.append(meaning)
             pieces, tail = [after], after[-_MAX_AFFIX:]
-        return ids + self._encode_plain("".join(pieces), ids)
+        return (ids + self._encode_plain("".join(pieces), ids))[len(behind[-1:]) :]
 
     def has_control(self, text: str) -> bool:
         """Whether `text`, read as template text, holds control tokens."""

@@ -28,7 +28,8 @@ from subbyte.cli.terminal.tables import first_columns, print_table
 from subbyte.runtime.catalog.catalog import Entry
 from subbyte.runtime.catalog.facts import Facts
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
-from subbyte.runtime.evaluation.statistics import Interval
+from subbyte.runtime.evaluation.scored import ScoredTokens
+from subbyte.runtime.evaluation.statistics import Estimate, Interval
 from subbyte.runtime.generation.events import TextDelta
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.tables import Table
@@ -72,15 +73,20 @@ RESULT = PerplexityResult(
     model="/models/m.gguf", ppl=28.65031, error=1.37896,
     interval=Interval(28.65031, 26.02, 31.55, 0.95), bits_per_byte=1.23456, running=RUNNING, n_ctx=512, stride=None,
     chunks=2, total_chunks=2, n_tokens=1100, n_scored=510,
-    text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5,
+    text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5, right=Estimate(0.25, 0.02),
+    domains={}, positions={},
 )  # fmt: skip
 
 
 def perplexity_run(n_models):
     """One or two models with the same figures; the second one's losses are lower by 0.01."""
-    falling = -0.01 + 0.001 * np.array([[1], [-1], [2], [-2], [0], [0], [1], [-1]])
+    falling = -0.01 + 0.001 * np.array([1, -1, 2, -2, 0, 0, 1, -1])
+    right = (np.array([True] + 7 * [False]), np.array([False] + 2 * [True] + 5 * [False]))
+    each = np.arange(8, dtype=np.int32)
+    tokens = ScoredTokens(each, 0 * each, 0 * each + 9, ("text 1",))
     results = tuple(dataclasses.replace(RESULT, model=f"/models/{name}.gguf") for name in "ab"[:n_models])
-    return PerplexityRun(results, tuple(3 + i * falling for i in range(n_models)), 0.95)
+    losses = tuple(3 + i * falling for i in range(n_models))
+    return PerplexityRun(results, losses, right[:n_models], tokens, 0.95)
 
 
 @pytest.fixture

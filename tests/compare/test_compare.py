@@ -165,7 +165,7 @@ def test_errors_behind_each_layer(models: dict[str, sb.Model]) -> None:
                 forward.embed(chunk.tokens, 0)
                 if depth:
                     forward.run(chunk.tokens, 0, range(depth))
-                rows.append(forward.hidden[chunk.first :].astype(np.float64))
+                rows.append(forward.hidden[chunk.rows].astype(np.float64))
             states.append(np.concatenate(rows))
         base, other = states
         relative = np.linalg.norm(other - base, axis=1) / np.linalg.norm(base, axis=1)
@@ -212,7 +212,7 @@ def test_results_as_plain_values_and_as_html(models: dict[str, sb.Model]) -> Non
     assert facts["results"][1]["kld"]["value"] == run.results[1].kld.value
     assert facts["deltas"] == [run.delta(1, 0).to_dict()] and len(facts["layers"][1]) == 4
     html = run._repr_html_()
-    assert html.count("<table>") == 5 and "low.gguf" in html and f"{run.results[1].kld.value:.6f}" in html
+    assert html.count("<table>") == 7 and "low.gguf" in html and f"{run.results[1].kld.value:.6f}" in html
 
 
 def test_models_that_cannot_be_compared(models: dict[str, sb.Model], tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ RUNTIME = {
         "template",
         "tools",
     },
-    "evaluation": _LOW | {"gguf", "loading", "model", "session", "store"},
+    "evaluation": _LOW | {"chat", "gguf", "loading", "model", "session", "store", "tools"},
     "distributed": _LOW
     | {
         "embedding",
