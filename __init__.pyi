@@ -29,6 +29,13 @@ from subbyte.runtime.chat.messages import Message as Message
 from subbyte.runtime.chat.presets import Preset as Preset
 from subbyte.runtime.chat.settings import ChatSettings as ChatSettings
 from subbyte.runtime.chat.turns import Forgotten as Forgotten
+from subbyte.runtime.choices.choices import ChoicesMeasurement as ChoicesMeasurement, choices as choices
+from subbyte.runtime.choices.result import (
+    ChoicesDelta as ChoicesDelta,
+    ChoicesResult as ChoicesResult,
+    ChoicesRun as ChoicesRun,
+    PairedAccuracy as PairedAccuracy,
+)
 from subbyte.runtime.compare.attribution import (
     AttributionMeasurement as AttributionMeasurement,
     AttributionProgress as AttributionProgress,

@@ -18,6 +18,7 @@ from subbyte.cli.commands import (
     batch,
     bench,
     chat,
+    choices,
     compare,
     diff,
     doctor,
@@ -52,8 +53,8 @@ def cli(ctx: click.Context) -> None:
 
 COMMANDS = (
     chat.chat, generate.generate, serve.serve, batch.batch, perplexity.perplexity, compare.compare, report.report,
-    bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
-    history.history, doctor.doctor,
+    choices.choices, bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix,
+    models.pull, models.ls, history.history, doctor.doctor,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -185,13 +185,20 @@ def conditions_of(
         "activations": options.activations, "special": options.special, **others, "number of texts": len(corpus.names),
         "the text's sha256": corpus.sha256,
         "the first chunk's sha256": hashlib.sha256(corpus.chunks[0].tokens.astype("<i4").tobytes()).hexdigest(),
+        **model_conditions(models),
+    }  # fmt: skip
+
+
+def model_conditions(models: Mapping[str, Model]) -> dict[str, object]:
+    """The part of `conditions_of` that tells the models, by what they are to the measurement."""
+    return {
         **{role: file_facts(model.path, model.gguf.size, model.gguf.digest()) for role, model in models.items()},
         **{
             f"override_kv {key} of {role}": value
             for role, model in models.items()
             for key, value in sorted(model.gguf.override_kv.items())
         },
-    }  # fmt: skip
+    }
 
 
 def difference(a: Mapping[str, object], b: Mapping[str, object], of_a: str, of_b: str) -> str | None:

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice, zip_longest
+from itertools import chain, zip_longest
 from typing import TypeAlias
 
 import numpy as np
@@ -186,7 +186,7 @@ def read_corpus(
         n_tokens, whole = n_tokens + n, whole and is_whole
         parts.append(cut)
     in_turn = chain.from_iterable(zip_longest(*parts))
-    kept = tuple(islice((chunk for chunk in in_turn if chunk is not None), chunks))
+    kept = tuple(chunk for chunk in in_turn if chunk is not None)[:chunks]
     longest = max(len(chunk.tokens) + 1 for chunk in kept)
     return Corpus(kept, digest.hexdigest(), n_tokens if whole else None, longest, stride, tuple(named))
 

@@ -8,7 +8,6 @@ else. What stands where that text stood is the answer; what is the same in both 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from subbyte.errors import TemplateError
 from subbyte.runtime.template.abilities import MARKED_ANSWER
 
 Message = Mapping[str, Any]
@@ -25,24 +24,22 @@ def find_answers(text: str, messages: Sequence[Message], render: Render, lead: s
         if message.get("role") != "assistant":
             continue
         start, end = _find(text, messages, i, render)
-        if lead and text[:start].endswith(lead):
-            start -= len(lead)
-        if max(start, behind) < end:
-            found.append((max(start, behind), end))
+        start = max(start, behind)
+        if start < end:
+            lead_fits = text[behind:start].endswith(lead)
+            found.append((start - len(lead) * lead_fits, end))
             behind = end
     return found
 
 
 def _find(text: str, messages: Sequence[Message], i: int, render: Render) -> tuple[int, int]:
     marked = [*messages[:i], {"role": "assistant", "content": MARKED_ANSWER}]
-    try:
-        return _difference(text, render([*marked, *messages[i + 1 :]]))
-    except TemplateError:  # results of a call that is not there
+    if messages[i].get("tool_calls"):  # whose results are refused, or not shown, behind anything but a call
         up_to = render(messages[: i + 1])
         start, end = _difference(up_to, render(marked))
-        if not text.startswith(up_to[:end]):
-            raise TemplateError("the chat template does not show where the assistant's call ends") from None
-        return start, end
+        if text.startswith(up_to[:end]):
+            return start, end
+    return _difference(text, render([*marked, *messages[i + 1 :]]))
 
 
 def _difference(text: str, marked: str) -> tuple[int, int]:

@@ -91,11 +91,11 @@ class ChatTemplate:
         variables = {"now": datetime.now(), **variables, "add_generation_prompt": False}
 
         def render(messages: Sequence[Message]) -> str:
-            return self._fill_in(self.abilities.adapt(messages), variables)
+            return self._marks.named(self._fill_in(self.abilities.adapt(messages), variables))
 
         text, ids, is_answer, at = self._render(messages, variables), list[int](), list[bool](), 0
-        for start, end in find_answers(text, messages, render, self.answer_lead):
-            start, end = self._marks.whole(text, start, end, self._tokenizer.eog)
+        for span in find_answers(self._marks.named(text), messages, render, self.answer_lead):
+            start, end = self._marks.whole(text, *span, self._tokenizer.eog)
             for to, of_answer in ((start, False), (end, True)):
                 ids += self._marks.encode(text[at:to], ids)
                 is_answer += [of_answer] * (len(ids) - len(is_answer))

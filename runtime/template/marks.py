@@ -17,7 +17,6 @@ from typing import NamedTuple
 from subbyte.runtime.protocols import Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool", "developer", "function", "ipython", "environment", "model")
-_MAX_MARK = 64  # characters of a mark
 _MAX_AFFIX = 16  # characters of a control token before and after the role in it
 _MAX_ROLE_TOKENS = 64  # control tokens with one role in them: each is looked for at each mark of the role
 
@@ -65,18 +64,36 @@ class Marks:
     def _text(self, meaning: int | str) -> str:
         return meaning if isinstance(meaning, str) else self._tokenizer.text(meaning)
 
+    def named(self, text: str) -> str:
+        """Rendered text with the names of roles where their marks are; a template may spell one out as well."""
+        return self._pattern.sub(lambda mark: self._name(mark[1]) or mark[0], text)
+
     def whole(self, text: str, start: int, end: int, ends: Container[int]) -> tuple[int, int]:
-        """A stretch of rendered text, made longer until it cuts no mark in two, and by a token of `ends` behind it."""
-        for mark in self._pattern.finditer(text, max(start - _MAX_MARK, 0)):
-            if mark.start() < start < mark.end():
-                start = mark.start()
-            if mark.start() < end < mark.end():
-                end = mark.end()
-            if mark.start() >= end:
-                if self._given.get(mark[1], "") in ends and not text[end : mark.start()].strip():
-                    end = mark.end()
-                break
+        """Where a stretch of `named(text)` is in `text`; it cuts no mark in two, and takes a token of `ends` behind it.
+
+        White space between the two goes with that.
+        """
+        (start, _), (_, end) = self._around(text, start), self._around(text, end)
+        mark = self._pattern.search(text, end)
+        if mark and self._given.get(mark[1], "") in ends and not text[end : mark.start()].strip():
+            end = mark.end()
         return start, end
+
+    def _around(self, text: str, at: int) -> tuple[int, int]:
+        """Where a place of `named(text)` is in `text`: it, twice, or both ends of a mark that it is within."""
+        shift = 0  # what the marks of roles before it have more than their names
+        for mark in self._pattern.finditer(text):
+            length = len(self._name(mark[1]) or mark[0])
+            behind = mark.start() - shift + length
+            if behind > at:
+                return (at + shift, at + shift) if behind - length >= at else mark.span()
+            shift += len(mark[0]) - length
+        return at + shift, at + shift
+
+    def _name(self, number: str) -> str:
+        """The role that a mark of this number stands for; "" where it is a token's."""
+        meaning = self._given.get(number, "")
+        return meaning if isinstance(meaning, str) else ""
 
     def encode(self, text: str, behind: Sequence[int] = ()) -> list[int]:
         """Rendered text as token ids: control tokens where marks are, and nowhere else. behind: ids before it."""

@@ -111,6 +111,7 @@ RUNTIME = {
         "tools",
     },
     "evaluation": _LOW | {"chat", "gguf", "loading", "model", "session", "store", "tools"},
+    "choices": _LOW | {"evaluation", "gguf", "loading", "model"},
     "distributed": _LOW
     | {
         "embedding",
