@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -42,10 +43,12 @@ LINES = {
     "recipe check": [("recipe", "check", MODEL, f"{RECIPE}.toml"), ("recipe", "check", REFUSED, "Q8_0")],
     "recipe export": [("recipe", "export", "Q4_K_M", REFUSED), ("recipe", "export", f"{RECIPE}.toml", MODEL)],
     "imatrix": [("imatrix", MODEL, f"i{ESCAPES}", *MEASURED), ("imatrix", REFUSED, "i", *MEASURED)],
-    "perplexity": [("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED)],
+    "perplexity": [("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED, "-f", TEXT),
+                   ("perplexity", MODEL, "--chat", TEXT)],
     "compare": [
         ("compare", BASE, MODEL, *MEASURED), ("compare", BASE, MODEL, *MEASURED, "--layers", "--blame", "tensor"),
     ],
+    "choices": [("choices", MODEL, BASE, "-f", f"{TEXT}.jsonl"), ("choices", MODEL, "-f", TEXT)],
     "report": [("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1")],
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
@@ -73,6 +76,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(folder / BASE, shape=shape, strings={f"own.{ESCAPES}": "another"})
     write_model(folder / REFUSED, shape=shape, tensors=inside, strings=strings)
     (folder / TEXT).write_bytes(np.random.default_rng(0).integers(97, 123, 400, np.uint8).tobytes())
+    question = {"question": ESCAPES, "choices": [ESCAPES, "a"], "answer": 0}
+    (folder / f"{TEXT}.jsonl").write_text(json.dumps(question))
     recording = Recording(ConversationStore(folder / "subbyte" / FILE), f"model{ESCAPES}", "")
     recording.begin("hostile")
     recording.keep([Message("user", f"a word{ESCAPES}"), Message("assistant", ESCAPES)], {"system": ESCAPES})

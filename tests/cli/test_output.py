@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, types in {"a": ["F32"], "b": ["Q8_0"], "c": ["Q4_0"]}.items():
         write_model(folder / f"{name}.gguf", shape={**MIXED, "n_layer": 2}, types=types)
     (folder / "text").write_bytes(TEXT)
+    (folder / "questions").write_text('{"question": "the", "choices": ["in", "an"], "answer": 1}\n' * 5)
     return folder
 
 
@@ -71,6 +72,7 @@ TABLES = {
     "bench b.gguf -p 4 -n 2 -r 1 -t 1": ("test", {"pp4", "tg2"}),
     "report b.gguf c.gguf -f text -c 64 --chunks 3 -p 4 -n 2 -r 1": ("model", {"b.gguf", "c.gguf"}),
     "perplexity b.gguf c.gguf -f text -c 64 --chunks 3": ("model", {"b.gguf", "c.gguf"}),
+    "choices b.gguf c.gguf -f questions": ("model", {"b.gguf", "c.gguf"}),
     "compare a.gguf b.gguf c.gguf -f text -c 64 --chunks 3": ("model", {"b.gguf", "c.gguf"}),
 }
 

@@ -102,6 +102,11 @@ FUNCTIONS: dict[str, Function] = {
     "perplexity": Function(lambda p: sb.perplexity, options()),
     "compare": Function(lambda p: sb.compare, lambda p: {"base": p.model, **options("models")(p)}),
     "blame": Function(lambda p: sb.blame, lambda p: {"base": p.model, **options()(p)}),
+    "choices": Function(
+        lambda p: sb.choices,
+        lambda p: {"models": p.model, "questions": [{"question": "the", "choices": ["in", "an"], "answer": 0}]},
+    ),
+    "Conversations": Function(lambda p: sb.Conversations, lambda p: {"data": b""}),
     "imatrix": Function(lambda p: sb.imatrix, options()),
     "report": Function(
         lambda p: sb.report, options("models", prompt=1, generate=1, repeats=1), ("prompt", "generate", "repeats")
