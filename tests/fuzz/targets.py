@@ -28,9 +28,11 @@ from subbyte.errors import SubbyteError
 from subbyte.models import architecture, check_unread
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
+from subbyte.runtime.choices.questions import read_questions
 from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures
 from subbyte.runtime.evaluation.losses import are_losses
+from subbyte.runtime.evaluation.texts import Conversations
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import summarize
@@ -227,6 +229,19 @@ def _conversation_seed(path: Path) -> None:
     write_conversation(path, "Be kind.", [Message("user", "hi"), Message("assistant", "hello", "hm")])
 
 
+def _evaluated(data: bytes) -> None:
+    """Lines of conversations and of questions; what is wrong with them is told in a line."""
+    try:
+        list(Conversations(data))
+        read_questions(data)
+    except ValueError as error:
+        raise SubbyteError(str(error)) from None
+
+
+EVALUATED = [
+    b'{"question": "a", "choices": ["b", "c"], "answer": 1, "messages": [{"role": "assistant", "content": "d"}]}\n',
+]
+
 FORMATS = [format for format, _ in ANSWERS.values()]
 
 
@@ -259,6 +274,7 @@ TARGETS: dict[str, Target] = {
         _tool_calls, lambda: [bytes([i]) + text.encode() for i, (_, text) in enumerate(ANSWERS.values())]
     ),
     "api": Target(read_requests, lambda: [json.dumps(seed).encode() for seed in REQUESTS]),
+    "evaluated": Target(_evaluated, lambda: EVALUATED),
     "conversation": Target(lambda data: read_conversation(_file(data)), lambda: [_written(_conversation_seed)]),
 }
 
