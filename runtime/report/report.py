@@ -25,11 +25,9 @@ from subbyte.runtime.inspect.mixture import Mixture, mixture
 from subbyte.runtime.loading import Models, as_model, as_models
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step, covered, scored
-from subbyte.runtime.model import Model
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
-from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
-from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.report.size_class import SizeClass, baselines, size_class
 from subbyte.runtime.tables import Table, flat, html, markdown, short_names
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 
@@ -186,7 +184,7 @@ class ReportMeasurement(Measurement[Step, Report]):
             if not files:
                 raise ValueError("models: no model to report on; give at least one")
             self._base = None if base is None else as_model("base", base, stack, threads)
-            self._baselines = _baselines(files, against)
+            self._baselines = baselines(files, against)
             if self._base is None:
                 self._models = files
                 self._losses = PerplexityMeasurement(files, text, options, resume=resume, workers=workers)
@@ -281,19 +279,6 @@ def report(
         repeats=repeats, resume=resume, workers=workers,
     ) as measurement:  # fmt: skip
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
-
-
-def _baselines(files: Sequence[Model], against: Models | None) -> dict[int, int]:
-    """By the indices of those files that are compared with another one, the index of that."""
-    indices = range(len(files))
-    if against is None:
-        classes = [(size_class(model.gguf), model.gguf.size) for model in files]
-        return {i: baseline for i in indices if (baseline := baseline_for(classes, i)) is not None}
-    path = against.path if isinstance(against, Model) else resolve(arguments.path("against", against, arguments.PATH))
-    baseline = next((i for i in indices if files[i].path.samefile(path)), None)
-    if baseline is None:
-        raise ValueError(f"against: {path} is none of the files; give one of them to compare the others with")
-    return {i: baseline for i in indices if i != baseline}
 
 
 def _delta(row: ReportRow) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template import helper as template_helper
 from subbyte.runtime.template.abilities import MARKED_ANSWER, Abilities, Message, text_of
 from subbyte.runtime.template.answers import find_answers
+from subbyte.runtime.template.call_arguments import as_object, as_text, with_arguments
 from subbyte.runtime.template.marks import ROLES, Marks
 from subbyte.runtime.template.process import Failure
 
@@ -216,7 +217,7 @@ class ChatTemplate:
         now = context.pop("now", None) or datetime.now()
         context |= {"bos_token": marks.token(tokenizer.bos), "eos_token": marks.token(tokenizer.eos)}
         request = {**self._template, "now": now.isoformat()}
-        objects, texts = ([_with_arguments(message, form) for message in messages] for form in (_as_object, _as_text))
+        objects, texts = ([with_arguments(message, form) for message in messages] for form in (as_object, as_text))
         try:
             return self._run({**request, "context": {**context, "messages": objects}})
         except TemplateError as error:
@@ -274,38 +275,6 @@ def _text_to_continue(messages: Sequence[Message]) -> str:
     if text is None:
         raise ValueError("continue_final_message wants a text, or parts of text alone, in the last message")
     return text
-
-
-def _with_arguments(message: Message, form: Callable[[Any], Any]) -> dict[str, Any]:
-    """The message with the arguments of tool calls in a form: objects, which most templates write as JSON themselves,
-    and of a text would make a JSON string; or JSON text, which some put into a longer one."""
-    calls = message.get("tool_calls")
-    if not isinstance(calls, Sequence) or isinstance(calls, str):
-        return {**message}
-    return {**message, "tool_calls": [_call_with(call, form) for call in calls]}
-
-
-def _call_with(call: Any, form: Callable[[Any], Any]) -> Any:
-    if not isinstance(call, Mapping):
-        return call
-    if isinstance(function := call.get("function"), Mapping):
-        return {**call, "function": _call_with(function, form)}
-    return {**call, "arguments": form(call["arguments"])} if "arguments" in call else call
-
-
-def _as_object(arguments: Any) -> Any:
-    try:
-        value = json.loads(arguments) if isinstance(arguments, str) else None
-    except (ValueError, RecursionError):
-        return arguments
-    return value if isinstance(value, dict) else arguments
-
-
-def _as_text(arguments: Any) -> Any:
-    try:
-        return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, Mapping) else arguments
-    except (TypeError, ValueError, RecursionError):
-        return arguments  # which is told where all of the request becomes JSON
 
 
 def _met_a_bound(error: TemplateError) -> bool:
