@@ -27,7 +27,7 @@ from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
 from subbyte.runtime.evaluation.scored import ScoredTokens
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
-from subbyte.runtime.evaluation.texts import EvalTexts, named_texts
+from subbyte.runtime.evaluation.texts import Conversations, EvalTexts, named_texts
 from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.files import check_place
 from subbyte.runtime.gguf.identical import first_of_same
@@ -77,6 +77,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
             raise ValueError("workers send figures, no logits, which a base file holds; give save_base or workers")
         if text is not None:
             text = named_texts("text", text)
+            if save_base is not None and any(isinstance(of, Conversations) for of in text.values()):
+                raise ValueError("a base file holds chunks of one length; give save_base or conversations, not both")
         with ExitStack() as stack:
             base = as_base("base", base, stack)
             models = as_models("models", models, stack)

@@ -42,7 +42,7 @@ class Conversations:
 
     def __post_init__(self) -> None:
         data = arguments.raw_text("data", self.data)
-        object.__setattr__(self, "data", data.encode() if isinstance(data, str) else data)
+        object.__setattr__(self, "data", data.encode("utf-8", "replace") if isinstance(data, str) else data)
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any] | Sequence[Mapping[str, Any]]]) -> Conversations:

@@ -32,7 +32,7 @@ from subbyte.runtime.tables import Table, flat, html, markdown, short_names
 from subbyte.runtime.types import Activations, CacheType, StepProgress
 
 COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
-FROM_BASE = ("KLD from base", "same top", "accepted")
+FROM_BASE = ("KLD from base", "same top", "flips", "accepted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ class Report(Record, Tabular):
             )
         if self.base is not None:
             notes.append(
-                f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}; same top: how often "
-                "both have the same likeliest token; accepted: mean of Σ min(p, q), the share of the file's drafts "
-                "that speculative sampling would keep."
+                f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}; same top: how "
+                "often both have the same likeliest token; flips: tokens of the text that became the likeliest, and "
+                "ceased to be; accepted: mean of Σ min(p, q), what speculative sampling would keep of its tokens."
             )
         if of := self.rows[0].mixture:
             active = f"{of.n_active / 1e9:.3g} of {self.rows[0].n_params / 1e9:.3g} billion weights"
@@ -290,8 +290,9 @@ def _delta(row: ReportRow) -> tuple[str, str]:
 
 def _from_base(of: Divergence | None) -> tuple[str, ...]:
     if of is None:
-        return ("", "", "")
-    return of.kld.text(5), f"{of.same_top.value:.2%}", f"{of.acceptance.value:.2%}"
+        return ("", "", "", "")
+    flips = f"+{of.wrong_to_right.value:.2%} -{of.right_to_wrong.value:.2%}"
+    return of.kld.text(5), f"{of.same_top.value:.2%}", flips, f"{of.acceptance.value:.2%}"
 
 
 def _speed(of: Speed | None) -> str:

@@ -101,6 +101,12 @@ def test_lines_that_are_no_conversation(lines: bytes, found: str, models: list[s
         sb.perplexity(models[0], sb.Conversations(lines), n_ctx=64)
 
 
+def test_a_base_file_holds_no_conversations(models: list[sb.Model], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="save_base or conversations, not both"):
+        sb.compare(models[0], models[1], CHATS, save_base=tmp_path / "base")
+    assert not (tmp_path / "base").exists()
+
+
 def test_from_a_file(models: list[sb.Model], tmp_path: Path) -> None:
     path = tmp_path / "chats.jsonl"
     path.write_text("\n".join(map(json.dumps, ROWS)))
