@@ -143,7 +143,7 @@ def _tokenizer_metadata(model: Model) -> dict[str, object]:
     """What a tokenizer and its chat template are made from: their own keys, and the name, by which some are known."""
     kept: dict[str, object] = {}
     for key, (type_id, data) in model.metadata.entries.items():
-        if key.startswith("tokenizer.ggml.") or key == "general.name":
+        if key.startswith("tokenizer.") or key == "general.name":
             kept[key] = (data.element_type, data.count, data.data) if isinstance(data, ArraySpan) else (type_id, data)
     return kept
 
