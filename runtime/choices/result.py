@@ -113,9 +113,10 @@ class ChoicesRun(Record, Tabular):
             return (right, "", "", "", "", "")
         of: PairedAccuracy = getattr(self.delta(i, 0), measure)
         percents = Interval(100 * of.difference.estimate, 100 * of.difference.low, 100 * of.difference.high, LEVEL)
+        interval = percents.text(2, " .. ", "+") if math.isfinite(percents.high - percents.low) else "too few flips"
         flips = f"+{of.wrong_to_right} -{of.right_to_wrong}"
         return (
-            right, flips, f"{percents.estimate:+.2f}%", percents.text(2, " .. ", "+"), f"{of.p_value:.3f}", of.verdict,
+            right, flips, f"{percents.estimate:+.2f}%", interval, f"{of.p_value:.3f}", of.verdict,
         )  # fmt: skip
 
     def _repr_html_(self) -> str:

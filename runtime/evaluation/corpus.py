@@ -29,6 +29,7 @@ from subbyte.runtime.evaluation.texts import Conversation, Conversations, EvalTe
 from subbyte.runtime.gguf.values import ArraySpan
 from subbyte.runtime.model import Model
 from subbyte.runtime.protocols import Tokenizer
+from subbyte.runtime.text import printable
 
 N_CTX = 512
 EncodeConversation: TypeAlias = Callable[[Conversation], tuple[Sequence[int], Sequence[bool]]]
@@ -200,18 +201,21 @@ def _conversations(
 ) -> tuple[list[Chunk], int, bool]:
     """The first conversations as chunks, tokens of these, and whether these are all."""
     cut, n_tokens = list[Chunk](), 0
-    for conversation in texts:
-        if chunks is not None and len(cut) == chunks:
-            return cut, n_tokens, False
-        try:
-            ids, is_answer = encode(conversation)
-        except (ValueError, TemplateError) as error:
-            raise ValueError(f"{name}: line {conversation.line}: {error}") from None
-        if (chunk := Chunk.of_answers(ids, is_answer, domain)) is not None:
-            cut.append(chunk)
-        n_tokens += len(ids)
-    if not cut:
-        raise ValueError(f"{name}: no conversation with an answer that the chat template shows")
+    try:
+        for conversation in texts:
+            if chunks is not None and len(cut) == chunks:
+                return cut, n_tokens, False
+            try:
+                ids, is_answer = encode(conversation)
+            except (ValueError, TemplateError) as error:
+                raise ValueError(f"line {conversation.line}: {error}") from None
+            if (chunk := Chunk.of_answers(ids, is_answer, domain)) is not None:
+                cut.append(chunk)
+            n_tokens += len(ids)
+        if not cut:
+            raise ValueError("no conversation with an answer that the chat template shows")
+    except ValueError as error:
+        raise ValueError(f"{printable(name)}: {error}") from None
     return cut, n_tokens, True
 
 

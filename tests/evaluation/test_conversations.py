@@ -87,7 +87,7 @@ def test_a_model_with_another_template_is_no_pair(models: list[sb.Model], tmp_pa
 @pytest.mark.parametrize(
     "lines, found",
     [
-        (b"{", "line 1: not JSON"),
+        (b"{", "text 1: line 1: not JSON"),
         (b"[1]", 'line 1: no JSON object with "messages"'),
         (b'\n{"messages": 3}', "line 2: messages is 3"),
         (b'{"messages": [{"role": "user", "content": "a"}]}', "line 1: no message of the assistant"),
