@@ -131,6 +131,12 @@ LINES: list[tuple[str, int, str] | tuple[str, int, str, str]] = [
     ("chat MODEL -o csv", USAGE, "-o", "hello\n"),
     ("chat MODEL -c 1", RUNTIME, "context", "hello\n"),
     ("imatrix MODEL ./out.gguf -f TEXT -c 64 --chunks 2 --resume out.gguf", USAGE, "a file of their own"),
+    ("perplexity MODEL --chat TEXT", USAGE, "line 1"),
+    ("perplexity MODEL --chat MISSING", RESOURCE, "MISSING"),
+    ("perplexity MODEL --chat EMPTY", USAGE, "no conversation"),
+    ("choices MODEL -f TEXT", USAGE, "line 1"),
+    ("choices MODEL -f EMPTY", USAGE, "there are none"),
+    ("choices NOISE -f TEXT", REFUSED, "NOISE"),
 ]  # fmt: skip
 
 CASES = [CommandCase(f"X{i:02}", *case) for i, case in enumerate(LINES, 1)]
