@@ -29,6 +29,13 @@ from subbyte.runtime.chat.messages import Message as Message
 from subbyte.runtime.chat.presets import Preset as Preset
 from subbyte.runtime.chat.settings import ChatSettings as ChatSettings
 from subbyte.runtime.chat.turns import Forgotten as Forgotten
+from subbyte.runtime.choices.choices import ChoicesMeasurement as ChoicesMeasurement, choices as choices
+from subbyte.runtime.choices.result import (
+    ChoicesDelta as ChoicesDelta,
+    ChoicesResult as ChoicesResult,
+    ChoicesRun as ChoicesRun,
+    PairedAccuracy as PairedAccuracy,
+)
 from subbyte.runtime.compare.attribution import (
     AttributionMeasurement as AttributionMeasurement,
     AttributionProgress as AttributionProgress,
@@ -46,7 +53,7 @@ from subbyte.runtime.compare.result import CompareRun as CompareRun
 from subbyte.runtime.distributed.answer_rows import ChatRows as ChatRows, GenerateRows as GenerateRows
 from subbyte.runtime.distributed.on_ray import RayWorkers as RayWorkers
 from subbyte.runtime.distributed.score_rows import EmbedRows as EmbedRows, ScoreRows as ScoreRows
-from subbyte.runtime.evaluation.divergence import Divergence as Divergence, Estimate as Estimate
+from subbyte.runtime.evaluation.divergence import Divergence as Divergence, PartDivergence as PartDivergence
 from subbyte.runtime.evaluation.options import EvalOptions as EvalOptions
 from subbyte.runtime.evaluation.perplexity import (
     ChunkResult as ChunkResult,
@@ -55,11 +62,14 @@ from subbyte.runtime.evaluation.perplexity import (
 )
 from subbyte.runtime.evaluation.perplexity_result import (
     Delta as Delta,
+    PartPerplexity as PartPerplexity,
     PerplexityResult as PerplexityResult,
     PerplexityRun as PerplexityRun,
 )
 from subbyte.runtime.evaluation.proportions import Paired as Paired
-from subbyte.runtime.evaluation.statistics import Interval as Interval
+from subbyte.runtime.evaluation.scored import ScoredTokens as ScoredTokens
+from subbyte.runtime.evaluation.statistics import Estimate as Estimate, Interval as Interval
+from subbyte.runtime.evaluation.texts import Conversations as Conversations
 from subbyte.runtime.generation.events import (
     Done as Done,
     Event as Event,

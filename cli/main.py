@@ -18,6 +18,7 @@ from subbyte.cli.commands import (
     batch,
     bench,
     chat,
+    choices,
     compare,
     diff,
     doctor,
@@ -55,7 +56,7 @@ def cli(ctx: click.Context) -> None:
 
 COMMANDS = (
     chat.chat, generate.generate, serve.serve, batch.batch, perplexity.perplexity, compare.compare, report.report,
-    toolcheck.toolcheck, bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe,
+    choices.choices, toolcheck.toolcheck, bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe,
     imatrix.imatrix, imatrix.imatrix_merge, imatrix.imatrix_stats,
     rewrite.split, rewrite.merge, rewrite.set_metadata, models.pull, models.ls, history.history, doctor.doctor,
 )  # fmt: skip

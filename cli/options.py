@@ -65,6 +65,12 @@ def ctx_size_option(**extra: Any) -> Decorator:
     return click.option("-c", "--ctx-size", "n_ctx", type=click.IntRange(1), metavar="N", **extra)
 
 
+eval_ctx_option = ctx_size_option(
+    help="Chunk length in tokens, whose second half is scored, default: 512. Of conversations: how many tokens one may "
+    "have, default: as the model was trained."
+)  # fmt: skip
+
+
 def activations_option(default: str | None) -> Decorator:
     """`--activations`; None leaves the choice to the model."""
     which = "recommended for the model" if default is None else default
@@ -88,6 +94,15 @@ def plot_option(help: str) -> Decorator:
     return click.option(
         "--plot", "plots", type=click.Path(dir_okay=False, path_type=Path), multiple=True, metavar="FILE",
         help=f"{help} An .svg or a .png, by its name; may be repeated. Needs the extra `plot`.",
+    )  # fmt: skip
+
+
+def chat_option() -> Decorator:
+    """`--chat`, several times: conversations of a measurement, as the argument `chats`."""
+    return click.option(
+        "--chat", "chats", multiple=True, metavar="FILE",
+        help='Conversations, lines of JSON with "messages" as for `subbyte batch`, each evaluated whole in the chat '
+        "template of the model; only the assistant's tokens are scored. - is stdin. May be repeated.",
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ import click
 from click.core import ParameterSource
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
+from subbyte.cli.terminal.console import write_line
+from subbyte.cli.terminal.evaluated import read_evaluated
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json
@@ -29,12 +30,13 @@ COUNT = click.IntRange(1)
 @click.command()
 @click.argument("models", metavar="[MODEL...]", nargs=-1)
 @options.texts_option(required=False)
+@options.chat_option()
 @click.option("--base", metavar="MODEL", help="The unquantized model; also measure the KL divergence from it.")
 @click.option(
     "--against", metavar="MODEL",
     help="Compare all with this one of the files; default: each with the standard file of its size class.",
 )  # fmt: skip
-@options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens; its second half is scored.")
+@options.eval_ctx_option
 @options.chunks_option
 @click.option("-p", "--prompt", type=COUNT, default=512, show_default=True, metavar="N", help="Prompt length to time.")
 @click.option("-n", "--generate", type=COUNT, default=64, show_default=True, metavar="N", help="Tokens to generate.")
@@ -58,9 +60,9 @@ COUNT = click.IntRange(1)
 @options.debug_option
 @click.pass_context
 def report(
-    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], base: str | None, against: str | None,
-    n_ctx: int, chunks: int | None, prompt: int, generate: int, repeats: int, resume: Path | None,
-    activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
+    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], chats: tuple[str, ...], base: str | None,
+    against: str | None, n_ctx: int | None, chunks: int | None, prompt: int, generate: int, repeats: int,
+    resume: Path | None, activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
     plots: tuple[Path, ...], saved: Path | None, overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure the table of a model card.
@@ -86,12 +88,12 @@ def report(
 
             save_plots(SavedReport.open(saved), plots, overwrite)
             return
-        if not models or not files:
-            raise click.UsageError("give a MODEL and a text with -f, or an earlier report with --from")
+        if not models or not (files or chats):
+            raise click.UsageError("give a MODEL and a text with -f or --chat, or an earlier report with --from")
         from subbyte.runtime.evaluation.options import EvalOptions
         from subbyte.runtime.report.report import ReportMeasurement
 
-        texts = [read_bytes(file, MAX_CORPUS) for file in files]
+        texts = read_evaluated(files, chats)
         loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
         reference = None if base is None else stack.enter_context(open_model(base, threads, verbose=verbose))
         workers = stack.enter_context(open_workers(ray, threads, verbose=verbose))
@@ -104,7 +106,7 @@ def report(
         done = run_measurement(measurement, lambda step: bar.update(*step), options.continuation(ctx, resume))
         result = measurement.result()
 
-    print_report(output, options.command_line(ctx), files, result)
+    print_report(output, options.command_line(ctx), [*texts], result)
     with options.usage_errors():
         save_plots(result, plots, overwrite)
     if not done:

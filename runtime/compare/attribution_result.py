@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.compare.groups import By
-from subbyte.runtime.evaluation.divergence import Estimate
+from subbyte.runtime.evaluation.statistics import Estimate
 from subbyte.runtime.pictures.frontier import shortened
 from subbyte.runtime.pictures.picture import Picture, write_plot
 from subbyte.runtime.pictures.sensitivity_plot import Cost, draw_sensitivities

@@ -112,7 +112,8 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         sizes = [self._size(name) for name in self._names]
         conditions = conditions_of({"model": self._model}, self._corpus, self._options, **self._conditions)
         n_matrices, flat = [n for n, _ in sizes], [(n * row,) for n, row in sizes]
-        checkpoint = Checkpoint(path, "imatrix", conditions, [(1 + sum(n_matrices),), *flat, *flat], 1, _are_totals)
+        shapes = [(1 + sum(n_matrices),), *flat, *flat]
+        checkpoint = Checkpoint(path, "imatrix", conditions, lambda _: shapes, 1, _are_totals)
         if checkpoint.records:
             ((n_chunks, *of_all), *arrays) = checkpoint.records[0]
             if n_chunks > self.n_total:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +66,10 @@ LINES = {
         ("set-metadata", MODEL, f"a={ESCAPES}:1", "--out", "c"), ("set-metadata", ESCAPES, "a=int:1", "--in-place"),
         ("set-metadata", MODEL, "--from-file", f"{ESCAPES}={TEXT}", "--out", "c", "--overwrite"),
     ],
-    "perplexity": [("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED)],
+    "perplexity": [
+        ("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED, "-f", TEXT),
+        ("perplexity", MODEL, "--chat", TEXT),
+    ],
     "compare": [
         ("compare", BASE, MODEL, *MEASURED), ("compare", BASE, MODEL, *MEASURED, "--layers", "--blame", "tensor"),
     ],
@@ -73,6 +77,7 @@ LINES = {
         ("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1"),
         ("report", "--from", TEXT, "--plot", f"{TEXT}.svg"), ("report", "--from", "x", "--plot", TEXT),
     ],
+    "choices": [("choices", MODEL, BASE, "-f", f"{TEXT}.jsonl"), ("choices", MODEL, "-f", TEXT)],
     "toolcheck": [("toolcheck", MODEL), ("toolcheck", REFUSED), ("toolcheck", MODEL, "-f", TEXT, "--answers", TEXT)],
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
@@ -103,6 +108,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     of = {f"blk.{i}.{ESCAPES}.weight": np.ones((2, 4)) for i in range(2)}
     counts = {name: np.array([1.0, 0.0]) for name in of}
     Imatrix(of, counts, {}, (f"text{ESCAPES}",), 1, 32).save(folder / f"given{ESCAPES}")
+    question = {"question": ESCAPES, "choices": [ESCAPES, "a"], "answer": 0}
+    (folder / f"{TEXT}.jsonl").write_text(json.dumps(question))
     recording = Recording(ConversationStore(folder / "subbyte" / FILE), f"model{ESCAPES}", "")
     recording.begin("hostile")
     recording.keep([Message("user", f"a word{ESCAPES}"), Message("assistant", ESCAPES)], {"system": ESCAPES})

@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text").write_bytes(TEXT)
     of = {f"blk.{i}.{kind}.weight": np.ones((1, 8)) for i in range(2) for kind in ("attn_q", "ffn_up")}
     sb.Imatrix(of, {name: np.ones(1) for name in of}, {}, (), 1, 32).save(folder / "i")
+    (folder / "questions").write_text('{"question": "the", "choices": ["in", "an"], "answer": 1}\n' * 5)
     return folder
 
 
@@ -78,6 +79,7 @@ TABLES = {
     "bench b.gguf -p 4 -n 2 -r 1 -t 1": ("test", {"pp4", "tg2"}),
     "report b.gguf c.gguf -f text -c 64 --chunks 3 -p 4 -n 2 -r 1": ("model", {"b.gguf", "c.gguf"}),
     "perplexity b.gguf c.gguf -f text -c 64 --chunks 3": ("model", {"b.gguf", "c.gguf"}),
+    "choices b.gguf c.gguf -f questions": ("model", {"b.gguf", "c.gguf"}),
     "compare a.gguf b.gguf c.gguf -f text -c 64 --chunks 3": ("model", {"b.gguf", "c.gguf"}),
 }
 

@@ -28,9 +28,11 @@ from subbyte.errors import SubbyteError
 from subbyte.models import architecture, check_unread
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
+from subbyte.runtime.choices.questions import read_questions
 from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures
 from subbyte.runtime.evaluation.losses import are_losses
+from subbyte.runtime.evaluation.texts import Conversations
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.writer import lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
@@ -203,7 +205,7 @@ def _open_checkpoint(path: Path) -> Checkpoint:
     def is_sound(figures: Figures) -> bool:
         return all(map(are_losses, figures))
 
-    return Checkpoint(path, "perplexity", {"n_ctx": 8, "text": "abc"}, [(3,), (2, 2)], 3, is_sound)
+    return Checkpoint(path, "perplexity", {"n_ctx": 8, "text": "abc"}, lambda _: [(3,), (2, 2)], 3, is_sound)
 
 
 def _checkpoint(data: bytes) -> None:
@@ -244,6 +246,19 @@ def _metadata_value(data: bytes) -> None:
     head = lay_out({"x": value}, [], 32).head
     assert GGUF.open(_file(head)).metadata.entries["x"].type == value.type
 
+
+def _evaluated(data: bytes) -> None:
+    """Lines of conversations and of questions; what is wrong with them is told in a line."""
+    try:
+        list(Conversations(data))
+        read_questions(data)
+    except ValueError as error:
+        raise SubbyteError(str(error)) from None
+
+
+EVALUATED = [
+    b'{"question": "a", "choices": ["b", "c"], "answer": 1, "messages": [{"role": "assistant", "content": "d"}]}\n',
+]
 
 FORMATS = [format for format, _ in ANSWERS.values()]
 
@@ -301,6 +316,7 @@ TARGETS: dict[str, Target] = {
     ),
     "tool_cases": Target(_tool_cases, lambda: example_cases().splitlines()[::7]),
     "api": Target(read_requests, lambda: [json.dumps(seed).encode() for seed in REQUESTS]),
+    "evaluated": Target(_evaluated, lambda: EVALUATED),
     "conversation": Target(lambda data: read_conversation(_file(data)), lambda: [_written(_conversation_seed)]),
 }
 

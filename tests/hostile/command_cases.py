@@ -145,6 +145,12 @@ LINES: list[tuple[str, int, str] | tuple[str, int, str, str]] = [
     ("set-metadata MODEL a=int:1 --out MODEL --overwrite", RESOURCE, "the model itself"),
     ("recipe import NOISE Q8_0", REFUSED, "NOISE"),
     ("quantize MODEL out.gguf Q8_0 --tensor-type /(a/=Q8_0", USAGE, "no regular expression"),
+    ("perplexity MODEL --chat TEXT", USAGE, "line 1"),
+    ("perplexity MODEL --chat MISSING", RESOURCE, "MISSING"),
+    ("perplexity MODEL --chat EMPTY", USAGE, "no conversation"),
+    ("choices MODEL -f TEXT", USAGE, "line 1"),
+    ("choices MODEL -f EMPTY", USAGE, "there are none"),
+    ("choices NOISE -f TEXT", REFUSED, "NOISE"),
 ]  # fmt: skip
 
 CASES = [CommandCase(f"X{i:02}", *case) for i, case in enumerate(LINES, 1)]

@@ -55,7 +55,7 @@ def test_an_attribution_is_drawn(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        (("report",), 2, "give a MODEL and a text with -f, or an earlier report with --from"),
+        (("report",), 2, "give a MODEL and a text with -f or --chat, or an earlier report with --from"),
         (("report", "b.gguf"), 2, "give a MODEL and a text with -f"),
         (("report", "--from", "r.json"), 2, "give it with --plot FILE, and with no MODEL or options"),
         (("report", "b.gguf", "--from", "r.json", "--plot", "p.svg"), 2, "with no MODEL or options"),

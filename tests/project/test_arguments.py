@@ -109,6 +109,11 @@ FUNCTIONS: dict[str, Function] = {
     "perplexity": Function(lambda p: sb.perplexity, options()),
     "compare": Function(lambda p: sb.compare, lambda p: {"base": p.model, **options("models")(p)}),
     "blame": Function(lambda p: sb.blame, lambda p: {"base": p.model, **options()(p)}),
+    "choices": Function(
+        lambda p: sb.choices,
+        lambda p: {"models": p.model, "questions": [{"question": "the", "choices": ["in", "an"], "answer": 0}]},
+    ),
+    "Conversations": Function(lambda p: sb.Conversations, lambda p: {"data": b""}),
     "imatrix": Function(lambda p: sb.imatrix, options()),
     "merge_imatrices": Function(lambda p: sb.merge_imatrices, lambda p: {"matrices": [p.imatrix], "weights": [2]}),
     "imatrix_statistics": Function(lambda p: sb.imatrix_statistics, lambda p: {"imatrix": p.imatrix}),

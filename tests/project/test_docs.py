@@ -57,6 +57,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).symlink_to("smollm2" if name in BASES else "model.gguf")
     for name in ("wiki.test.raw", "calibration.txt"):
         (folder / name).write_text(TEXT)
+    messages = '[{"role": "user", "content": "the"}, {"role": "assistant", "content": "inn and the ring"}]'
+    (folder / "chat.jsonl").write_text(f'{{"messages": {messages}}}\n' * 5)
+    (folder / "science.jsonl").symlink_to(ROOT / "tests/clients/science.jsonl")
     return folder
 
 

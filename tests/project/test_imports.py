@@ -110,7 +110,8 @@ RUNTIME = {
         "template",
         "tools",
     },
-    "evaluation": _LOW | {"gguf", "loading", "model", "session", "store"},
+    "evaluation": _LOW | {"chat", "gguf", "loading", "model", "session", "store", "tools"},
+    "choices": _LOW | {"evaluation", "gguf", "loading", "model"},
     "distributed": _LOW
     | {
         "embedding",
