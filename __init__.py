@@ -27,7 +27,7 @@ _NAMES = {
     "runtime.chat.settings": "ChatSettings",
     "runtime.chat.turns": "Forgotten",
     "runtime.choices.choices": "ChoicesMeasurement choices",
-    "runtime.choices.result": "ChoicesDelta ChoicesResult ChoicesRun PairedAccuracy",
+    "runtime.choices.result": "ChoicesDelta ChoicesResult ChoicesRun",
     "runtime.compare.attribution": "AttributionMeasurement AttributionProgress blame",
     "runtime.compare.attribution_result": "Attribution Sensitivity",
     "runtime.compare.base_file": "BaseFile",

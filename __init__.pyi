@@ -34,7 +34,6 @@ from subbyte.runtime.choices.result import (
     ChoicesDelta as ChoicesDelta,
     ChoicesResult as ChoicesResult,
     ChoicesRun as ChoicesRun,
-    PairedAccuracy as PairedAccuracy,
 )
 from subbyte.runtime.compare.attribution import (
     AttributionMeasurement as AttributionMeasurement,

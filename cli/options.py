@@ -97,12 +97,12 @@ def plot_option(help: str) -> Decorator:
     )  # fmt: skip
 
 
-def chat_option() -> Decorator:
+def chat_option(how: str = "each evaluated whole, and only the assistant's tokens are scored") -> Decorator:
     """`--chat`, several times: conversations of a measurement, as the argument `chats`."""
     return click.option(
         "--chat", "chats", multiple=True, metavar="FILE",
-        help='Conversations, lines of JSON with "messages" as for `subbyte batch`, each evaluated whole in the chat '
-        "template of the model; only the assistant's tokens are scored. - is stdin. May be repeated.",
+        help='Conversations, lines of JSON with "messages" as for `subbyte batch`, in the chat template of the model; '
+        f"{how}. - is stdin. May be repeated.",
     )  # fmt: skip
 
 

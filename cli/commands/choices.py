@@ -45,7 +45,7 @@ def choices(
 
     The choices' log-probabilities behind the question decide, in total and per byte. Several models take turns at each
     question; each is compared with the first one on the same questions: answers that became right and wrong, the
-    difference with its 95 % interval by bootstrap, and McNemar's exact test. Ctrl-C shows what was measured so far.
+    difference with its 95 % interval, and McNemar's exact test. Ctrl-C shows what was measured so far.
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """

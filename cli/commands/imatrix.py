@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, say, write_line
+from subbyte.cli.terminal.console import say, write_line
+from subbyte.cli.terminal.evaluated import read_evaluated
 from subbyte.cli.terminal.interrupt import one_interrupt, run_measurement
 from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -27,11 +28,7 @@ FIGURES = ("energy>", "share>", "entropy>", "top 1 %>", "similarity>")
 @options.model_argument()
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
 @options.texts_option(required=False)
-@click.option(
-    "--chat", "chats", multiple=True, metavar="FILE.jsonl",
-    help="Conversations, a line of JSON each, as `subbyte batch` takes them, in the model's own chat template. "
-    "May be repeated.",
-)  # fmt: skip
+@options.chat_option("all its tokens count, and a long one is cut into chunks")
 @click.option(
     "--weights", callback=options.weights, metavar="N,...",
     help="What a token of each FILE counts, those of -f first, then those of --chat; default: 1.",
@@ -77,20 +74,18 @@ def imatrix(
     from subbyte.runtime.imatrix.imatrix import IMATRIX_FILE
     from subbyte.runtime.measurement import Step, covered
 
-    if not files and not chats:
-        raise click.UsageError("Missing option '-f' / '--file', or '--chat'.")
     if resume is not None and resume.resolve() == out.resolve():
         raise click.UsageError(f"--resume {resume} is OUT: the sums so far need a file of their own")
     check_place(out, IMATRIX_FILE, overwrite=overwrite)
-    texts, conversations = ([read_bytes(file, MAX_CORPUS) for file in given] for given in (files, chats))
+    texts = read_evaluated(files, chats)
     started, n_saved = time.perf_counter(), 0
     loaded = open_model(model, threads, verbose=verbose)
     evaluation = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
         bar.update("reading the texts", 0, 1)
         measurement = ImatrixMeasurement(
-            loaded, texts, evaluation, conversations=conversations, weights=weights, process_output=process_output,
-            datasets=(*files, *chats), resume=resume,
+            loaded, texts, evaluation, weights=weights, process_output=process_output, datasets=(*files, *chats),
+            resume=resume,
         )  # fmt: skip
 
         def show(step: Step) -> None:

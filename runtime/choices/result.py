@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.evaluation.statistics import LEVEL, Estimate, Interval, Verdict, block_bootstrap, share
+from subbyte.runtime.evaluation.proportions import Paired, proportion
+from subbyte.runtime.evaluation.statistics import Interval, Verdict
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.tables import Table, flat, html, short_names
 
@@ -18,39 +18,29 @@ from subbyte.runtime.tables import Table, flat, html, short_names
 class ChoicesResult(Record):
     """accuracy: how often the right choice has the highest log-probability; accuracy_norm: the highest per byte.
 
-    From 0 to 1, with the standard error of independent questions.
+    From 0 to 1, with Wilson's interval.
     """
 
     model: str
-    accuracy: Estimate
-    accuracy_norm: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class PairedAccuracy(Record):
-    """Model a against model b on the same questions.
-
-    difference: of accuracy, a's minus b's, with its interval by bootstrap over questions. wrong_to_right: questions
-    that a answers rightly and b does not; right_to_wrong: the other way. changed: those that they answer otherwise.
-    p_value: of McNemar's exact test, that as many flips of both directions would differ so much by chance.
-    """
-
-    difference: Interval
-    wrong_to_right: int
-    right_to_wrong: int
-    changed: int
-    p_value: float
-    verdict: Verdict
+    accuracy: Interval
+    accuracy_norm: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class ChoicesDelta(Record):
-    """How two models differ, by accuracy and by accuracy per byte."""
+    """Model a against model b on the same questions, by accuracy and by accuracy per byte: b is the base of the pairs.
+
+    changed: questions that they answer otherwise, of which both answers may be wrong.
+    """
 
     a: str
     b: str
-    accuracy: PairedAccuracy
-    accuracy_norm: PairedAccuracy
+    accuracy: Paired
+    accuracy_norm: Paired
+    changed: int
+    changed_norm: int
+    verdict: Verdict
+    verdict_norm: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +64,13 @@ class ChoicesRun(Record, Tabular):
 
     def delta(self, a: int, b: int) -> ChoicesDelta:
         """Model a against model b, by their indices in `results`."""
-        identical = self.same[a] == self.same[b]
-        measures = (paired(of[a], of[b], self.answers, identical=identical) for of in (self.chosen, self.chosen_norm))
-        return ChoicesDelta(self.results[a].model, self.results[b].model, *measures)
+        accuracy, norm = (paired(of[a], of[b], self.answers) for of in (self.chosen, self.chosen_norm))
+        changed, changed_norm = (int((of[a] != of[b]).sum()) for of in (self.chosen, self.chosen_norm))
+        same = self.same[a] == self.same[b]
+        return ChoicesDelta(
+            self.results[a].model, self.results[b].model, accuracy, norm, changed, changed_norm,
+            "identical" if same else accuracy.verdict, "identical" if same else norm.verdict,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Results and the differences of each model from the first, fit for JSON."""
@@ -92,32 +86,30 @@ class ChoicesRun(Record, Tabular):
         shared = {name: getattr(self, name) for name in ("questions", "questions_sha256", "chat_template")}
         rows = []
         for i, result in enumerate(self.results):
-            delta = self.delta(i, 0).to_dict()
-            differences = {f"delta_{name}": delta[name] for name in ("accuracy", "accuracy_norm")}
-            rows.append(dict(flat({**result.to_dict(), **differences})) | shared)
+            delta = {f"delta_{name}": of for name, of in self.delta(i, 0).to_dict().items() if name not in "ab"}
+            rows.append(dict(flat({**result.to_dict(), **delta})) | shared)
         return rows
 
     def tables(self) -> list[Table]:
         """A table for either measure: a row for each model, with how it differs from the first one."""
         names = short_names([result.model for result in self.results])
         tables = []
-        for title, measure in (("Accuracy", "accuracy"), ("Accuracy by log-probability per byte", "accuracy_norm")):
-            columns = ("model", "right>", "flips>", "- first>", f"{LEVEL:.0%} interval>", "McNemar p>", "verdict")
-            rows = [(name, *self._cells(i, measure)) for i, name in enumerate(names)]
+        for title, suffix in (("Accuracy", ""), ("Accuracy by log-probability per byte", "_norm")):
+            columns = ("model", "right>", "95 % interval>", "flips>", "- first>", "95 % interval>", "p>", "verdict")
+            rows = [(name, *self._cells(i, suffix)) for i, name in enumerate(names)]
             tables.append(Table.of(title, columns, rows))
         return tables
 
-    def _cells(self, i: int, measure: str) -> tuple[str, ...]:
-        right = f"{getattr(self.results[i], measure).text(2, 100)}%"
+    def _cells(self, i: int, suffix: str) -> tuple[str, ...]:
+        accuracy: Interval = getattr(self.results[i], f"accuracy{suffix}")
+        own = f"{accuracy.estimate:.1%}", _percents(accuracy)
         if not i:
-            return (right, "", "", "", "", "")
-        of: PairedAccuracy = getattr(self.delta(i, 0), measure)
-        percents = Interval(100 * of.difference.estimate, 100 * of.difference.low, 100 * of.difference.high, LEVEL)
-        interval = percents.text(2, " .. ", "+") if math.isfinite(percents.high - percents.low) else "too few flips"
-        flips = f"+{of.wrong_to_right} -{of.right_to_wrong}"
-        return (
-            right, flips, f"{percents.estimate:+.2f}%", interval, f"{of.p_value:.3f}", of.verdict,
-        )  # fmt: skip
+            return (*own, "", "", "", "", "")
+        delta = self.delta(i, 0)
+        of: Paired = getattr(delta, f"accuracy{suffix}")
+        flips = f"+{of.this_only} -{of.base_only}"
+        difference = f"{of.difference.estimate:+.1%}", _percents(of.difference, "+")
+        return (*own, flips, *difference, f"{of.p:.3f}", getattr(delta, f"verdict{suffix}"))
 
     def _repr_html_(self) -> str:
         return html(*self.tables())
@@ -127,24 +119,16 @@ def result_of(
     model: str, chosen: NDArray[np.int64], chosen_norm: NDArray[np.int64], answers: NDArray[np.int64]
 ) -> ChoicesResult:
     """What a model's choices come to."""
-    return ChoicesResult(model, share(chosen == answers), share(chosen_norm == answers))
+    n = len(answers)
+    return ChoicesResult(model, *(proportion(int((of == answers).sum()), n) for of in (chosen, chosen_norm)))
 
 
-def paired(
-    a: NDArray[np.int64], b: NDArray[np.int64], answers: NDArray[np.int64], *, identical: bool
-) -> PairedAccuracy:
-    """Choices of two models against each other."""
-    right_a, right_b = a == answers, b == answers
-    difference = block_bootstrap(right_a.astype(np.float64) - right_b)
-    won, lost = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    verdict: Verdict = "better" if difference.low > 0 else "worse" if difference.high < 0 else "undecided"
-    return PairedAccuracy(
-        difference, won, lost, int((a != b).sum()), mcnemar(won, lost), "identical" if identical else verdict
-    )
+def paired(this: NDArray[np.int64], base: NDArray[np.int64], answers: NDArray[np.int64]) -> Paired:
+    """Choices of a model against those of a base."""
+    right, of_base = this == answers, base == answers
+    counts = (right & of_base, ~right & of_base, right & ~of_base, ~right & ~of_base)
+    return Paired.of(*(int(each.sum()) for each in counts))
 
 
-def mcnemar(won: int, lost: int) -> float:
-    """Two-sided exact p-value that flips of both directions are equally likely (McNemar, 1947): a sign test."""
-    n, fewer = won + lost, min(won, lost)
-    log_tail = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(fewer + 1)]
-    return min(1.0, 2 * sum(math.exp(term - n * math.log(2)) for term in log_tail))
+def _percents(of: Interval, sign: str = "") -> str:
+    return f"{100 * of.low:{sign}.1f} .. {100 * of.high:{sign}.1f} %"

@@ -11,22 +11,16 @@ from subbyte.runtime.model import Model
 NOW = datetime(2026, 1, 1)  # what templates that tell the date are told, so that a measurement can be made again
 
 
-def encode_conversation(model: Model, n_ctx: int | None, conversation: Conversation) -> tuple[list[int], list[bool]]:
+def encode_conversation(model: Model, conversation: Conversation) -> tuple[list[int], list[bool]]:
     """Token ids, and which of them the assistant wrote; see `ChatTemplate.encode_answers`.
 
-    n_ctx: how many may be used; None: as many as the model was trained for. Raises ValueError for more, and for tools
-    that the template does not know; TemplateError.
+    Raises ValueError for tools that the template does not know; TemplateError.
     """
     calls = any(message.tool_calls for message in conversation.messages)
     format = model.tool_format if conversation.tools or calls else None
     if conversation.tools and format is None:
         raise ValueError("it has tools, but the chat template knows none")
     rows = PromptRows(model.template, format, conversation.tools)
-    ids, is_answer = model.template.encode_answers(
+    return model.template.encode_answers(
         rows.rows(conversation.system, conversation.messages), now=NOW, **rows.variables
     )
-    limit = model.config.n_ctx_train if n_ctx is None else n_ctx
-    if len(ids) > limit:
-        what = "the model was trained for" if n_ctx is None else "n_ctx is"
-        raise ValueError(f"the conversation has {len(ids)} tokens, {what} {limit}; shorten it, or give a larger n_ctx")
-    return ids, is_answer

@@ -183,6 +183,7 @@ def conditions_of(
     return {
         "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
         "activations": options.activations, "special": options.special, **others, "number of texts": len(corpus.names),
+        "files of conversations": corpus.n_conversations,
         "the text's sha256": corpus.sha256,
         "the first chunk's sha256": hashlib.sha256(corpus.chunks[0].tokens.astype("<i4").tobytes()).hexdigest(),
         **model_conditions(models),

@@ -32,8 +32,6 @@ from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.text import printable
 
 N_CTX = 512
-EncodeConversation: TypeAlias = Callable[[Conversation], tuple[Sequence[int], Sequence[bool]]]
-"""Token ids of a conversation, and which of them are the assistant's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +62,45 @@ class Chunk:
         return cls(tokens[: rows[-1] + 1], rows, tokens[rows + 1], domain) if len(rows) else None
 
 
+Cut: TypeAlias = Callable[[Conversation, int], tuple[Sequence[Chunk], int]]
+"""A conversation as chunks of a domain, and how many tokens it has."""
+CutFor: TypeAlias = Callable[[Model, int | None, Conversation, int], tuple[Sequence[Chunk], int]]
+"""The same for a model and n_ctx: `cut_answers` or `cut_whole`."""
+
+
+def cut_answers(model: Model, n_ctx: int | None, conversation: Conversation, domain: int) -> tuple[list[Chunk], int]:
+    """One chunk, in which the answers are scored; none where the template shows no answer.
+
+    Raises ValueError for a conversation without any, and for one of more tokens than n_ctx; where that is None, of more
+    than the model was trained for.
+    """
+    if not any(message.role == "assistant" for message in conversation.messages):
+        raise ValueError("no message of the assistant, whose tokens are scored")
+    ids, is_answer = encode_conversation(model, conversation)
+    limit = model.config.n_ctx_train if n_ctx is None else n_ctx
+    if len(ids) > limit:
+        what = "the model was trained for" if n_ctx is None else "n_ctx is"
+        raise ValueError(f"the conversation has {len(ids)} tokens, {what} {limit}; shorten it, or give a larger n_ctx")
+    chunk = Chunk.of_answers(ids, is_answer, domain)
+    return [] if chunk is None else [chunk], len(ids)
+
+
+def cut_whole(model: Model, n_ctx: int | None, conversation: Conversation, domain: int) -> tuple[list[Chunk], int]:
+    """Chunks of all its tokens, n_ctx in each, or 512."""
+    ids, _ = encode_conversation(model, conversation)
+    tokens, step, bos = np.array(ids, np.int32), n_ctx or N_CTX, model.tokenizer.leading_bos
+    windows = ((start, tokens[start : start + step]) for start in range(0, len(tokens) - 1, step))
+    return [Chunk.of(window, 0, bos if start else None, domain) for start, window in windows], len(ids)
+
+
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """Texts tokenized by one tokenizer, and cut.
 
     n_ctx: tokens of a chunk of text, or of the longest conversation if that is longer. sha256: of the texts, one after
     the other; None where only their tokens are known. n_tokens: of the whole texts, also outside of the chunks; None
-    where no more was tokenized than the chunks take. names: of the texts.
+    where no more was tokenized than the chunks take. names: of the texts. n_conversations: how many of the texts are
+    files of conversations.
     """
 
     chunks: tuple[Chunk, ...]
@@ -79,6 +109,7 @@ class Corpus:
     n_ctx: int
     stride: int | None
     names: tuple[str, ...] = ("text 1",)
+    n_conversations: int = 0
 
     def same_tokens(self, other: Corpus) -> bool:
         """Whether another tokenizer made the same of the texts, so that models can be compared token by token."""
@@ -90,7 +121,13 @@ class Corpus:
 
 @memory_errors("tokenize the texts")
 def read_corpora(
-    models: Sequence[Model], texts: EvalTexts, options: EvalOptions, *, stride: int | None = None, compat: bool = False
+    models: Sequence[Model],
+    texts: EvalTexts,
+    options: EvalOptions,
+    *,
+    stride: int | None = None,
+    compat: bool = False,
+    cut: CutFor = cut_answers,
 ) -> list[Corpus]:
     """The texts as each model's tokenizer and chat template have them, once for each that differs; see `read_corpus`.
 
@@ -109,7 +146,7 @@ def read_corpora(
                 chunks=options.chunks,
                 compat=compat,
                 special=options.special,
-                encode=partial(encode_conversation, model, options.n_ctx),
+                cut=partial(cut, model, options.n_ctx),
             )
             if twin is None
             else corpora[twin]
@@ -158,11 +195,11 @@ def read_corpus(
     chunks: int | None = None,
     compat: bool = False,
     special: bool = False,
-    encode: EncodeConversation | None = None,
+    cut: Cut | None = None,
 ) -> Corpus:
     """Cut texts (one trailing newline of each is dropped) into chunks; chunks: at most so many in all.
 
-    No more of a text is tokenized than these chunks take. special: as in `EvalOptions`. encode: for conversations.
+    No more of a text is tokenized than these chunks take. special: as in `EvalOptions`. cut: for conversations.
 
     n_ctx: tokens of a chunk; None for 512. stride: see above.
     compat: as llama-perplexity does it where it differs: with a stride, BOS is not put at the head of a window.
@@ -178,18 +215,20 @@ def read_corpus(
         data = text.data if isinstance(text, Conversations) else _bytes(text)
         digest.update(data)
         if isinstance(text, Conversations):
-            assert encode is not None
-            cut, n, is_whole = _conversations(name, text, encode, chunks, domain)
+            assert cut is not None
+            part, n, is_whole = _conversations(name, text, cut, domain, chunks)
         else:
             limit = cutting.enough
             ids = tokenizer.encode(data.removesuffix(b"\n"), special=special, add_bos=True, limit=limit)
-            cut, n, is_whole = cutting.cut(ids, bos, domain), len(ids), limit is None or len(ids) < limit
+            part, n, is_whole = cutting.cut(ids, bos, domain), len(ids), limit is None or len(ids) < limit
         n_tokens, whole = n_tokens + n, whole and is_whole
-        parts.append(cut)
+        parts.append(part)
     in_turn = chain.from_iterable(zip_longest(*parts))
     kept = tuple(chunk for chunk in in_turn if chunk is not None)[:chunks]
     longest = max(len(chunk.tokens) + 1 for chunk in kept)
-    return Corpus(kept, digest.hexdigest(), n_tokens if whole else None, longest, stride, tuple(named))
+    n_conversations = sum(isinstance(text, Conversations) for text in named.values())
+    n_all = n_tokens if whole else None
+    return Corpus(kept, digest.hexdigest(), n_all, longest, stride, tuple(named), n_conversations)
 
 
 def _bytes(text: str | bytes) -> bytes:
@@ -197,26 +236,27 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def _conversations(
-    name: str, texts: Conversations, encode: EncodeConversation, chunks: int | None, domain: int
+    name: str, texts: Conversations, cut: Cut, domain: int, most: int | None
 ) -> tuple[list[Chunk], int, bool]:
     """The first conversations as chunks, tokens of these, and whether these are all."""
-    cut, n_tokens = list[Chunk](), 0
+    chunks, n_tokens = list[Chunk](), 0
     try:
         for conversation in texts:
-            if chunks is not None and len(cut) == chunks:
-                return cut, n_tokens, False
+            if most is not None and len(chunks) >= most:
+                return chunks, n_tokens, False
             try:
-                ids, is_answer = encode(conversation)
+                found, n = cut(conversation, domain)
             except (ValueError, TemplateError) as error:
                 raise ValueError(f"line {conversation.line}: {error}") from None
-            if (chunk := Chunk.of_answers(ids, is_answer, domain)) is not None:
-                cut.append(chunk)
-            n_tokens += len(ids)
-        if not cut:
+            chunks += found
+            n_tokens += n
+        if not n_tokens:
+            raise ValueError('no conversation; give lines of JSON with "messages"')
+        if not chunks:
             raise ValueError("no conversation with an answer that the chat template shows")
     except ValueError as error:
         raise ValueError(f"{printable(name)}: {error}") from None
-    return cut, n_tokens, True
+    return chunks, n_tokens, True
 
 
 @dataclass(frozen=True)

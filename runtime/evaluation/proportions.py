@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from subbyte.runtime.evaluation.statistics import LEVEL, Interval
+from subbyte.runtime.evaluation.statistics import LEVEL, Interval, Verdict
 from subbyte.runtime.records import Record
+
+SIGNIFICANT = 0.05  # the p of McNemar's test below which two models differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,13 @@ class Paired(Record):
         """The comparison of these counts, at least one case."""
         difference = paired_difference(both, base_only, this_only, neither, level)
         return cls(both, base_only, this_only, neither, difference, mcnemar(base_only, this_only))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether this one is better or worse than the base, by McNemar's test."""
+        if self.p >= SIGNIFICANT:
+            return "undecided"
+        return "better" if self.this_only > self.base_only else "worse"
 
 
 def proportion(k: int, n: int, level: float = LEVEL) -> Interval:

@@ -1,4 +1,4 @@
-"""What models are measured on: texts, and conversations of which only the assistant's tokens are scored."""
+"""What models are measured on: texts, and conversations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Conversations:
     """Conversations as lines of JSON, to be measured in the model's own chat template; see `perplexity`.
 
     A line is an object with `messages`, as OpenAI's API has them, and maybe `system` and `tools`, as for `subbyte
-    batch`; other fields are of no account. Only the assistant's tokens are scored, those that end its turns included.
+    batch`; other fields are of no account. Where tokens are scored, only the assistant's are, those that end its turns
+    included.
     """
 
     data: bytes
@@ -69,7 +70,7 @@ class Conversations:
         return cls(data)
 
     def __iter__(self) -> Iterator[Conversation]:
-        """Each conversation. Raises ValueError that names the line for what is none, or has no answer."""
+        """Each conversation. Raises ValueError that names the line for what is none."""
         for number, line in enumerate(self.data.splitlines(), 1):
             if line.strip():
                 try:
@@ -113,6 +114,4 @@ def _conversation(number: int, line: bytes) -> Conversation:
     if system is not None:
         arguments.text("system", system)
     system, messages = begin_with(system, row["messages"])
-    if not any(message.role == "assistant" for message in messages):
-        raise ValueError("no message of the assistant, whose tokens are scored")
     return Conversation(number, system, messages, tuple(tools_by_name(row.get("tools") or ()).values()))

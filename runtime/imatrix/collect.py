@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from subbyte.errors import NumericError
 from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of
-from subbyte.runtime.evaluation.corpus import Chunk
+from subbyte.runtime.evaluation.corpus import N_CTX, Chunk, cut_whole, read_corpora
 from subbyte.runtime.evaluation.forward import Forward, Input, Values
 from subbyte.runtime.evaluation.options import EvalOptions
+from subbyte.runtime.evaluation.texts import EvalTexts, named_texts
 from subbyte.runtime.imatrix.expert_use import never_chosen
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
-from subbyte.runtime.imatrix.sources import checked_weights, read_sources
+from subbyte.runtime.imatrix.weights import checked_weights
 from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.types import Activations, CacheType, Progress, Texts
+from subbyte.runtime.types import Activations, CacheType, Progress
 
 _log = logging.getLogger(__name__)
 _MAX_COUNT = 1 << 53  # rows and chunks; above, float64 can't count by one
@@ -50,10 +51,9 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
     def __init__(
         self,
         model: Models,
-        text: Texts,
+        text: EvalTexts,
         options: EvalOptions,
         *,
-        conversations: Texts = (),
         weights: Sequence[float] = (),
         process_output: bool = False,
         datasets: Sequence[str] = (),
@@ -63,19 +63,15 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         arguments.instance("options", options, EvalOptions)
         datasets = arguments.strings("datasets", datasets)
         resume = arguments.optional_path("resume", resume)
-        texts = arguments.raw_texts("text", text)
-        conversations = arguments.raw_texts("conversations", conversations)
-        weights = checked_weights(weights)
+        texts, weights = named_texts("text", text), checked_weights(weights)
+        if weights and len(weights) != len(texts):
+            raise ValueError(f"weights are {len(weights)}, texts {len(texts)}; give one each")
         with ExitStack() as stack:
             self._model = as_model("model", model, stack)
-            self._corpus, self._weights = read_sources(self._model, texts, conversations, weights, options)
+            (self._corpus,) = read_corpora([self._model], texts, options, cut=cut_whole)
             self._opened = stack.pop_all()
         self._datasets = datasets or (f"sha256:{self._corpus.sha256}",)
-        self._conditions: dict[str, bool | str] = {
-            "process_output": self._process_output,
-            "weights": repr(weights),
-            "files of conversations": repr(len(conversations)),
-        }
+        self._weights = weights or (1.0,) * len(texts)
         self._totals = _Totals({}, {}, {}, 0)
         self._checkpoint = None if resume is None else self._open_checkpoint(resume)
 
@@ -83,7 +79,8 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         forward = self._options.forward(self._model, self._corpus.n_ctx)
         left = range(self.n_done, self.n_total)
         for i in left:
-            totals = self._with_chunk(forward, self._corpus.chunks[i], self._weights[i])
+            chunk = self._corpus.chunks[i]
+            totals = self._with_chunk(forward, chunk, self._weights[chunk.domain])
             if self._checkpoint is not None:
                 self._checkpoint.replace(self._to_record(totals))
             self._totals = totals
@@ -104,13 +101,16 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         squares, sums, counts, n_chunks = self._totals
         return Imatrix(
             squares=squares, sums=sums, counts=counts, datasets=self._datasets, chunk_count=n_chunks,
-            chunk_size=self._corpus.n_ctx,
+            chunk_size=self._options.n_ctx or N_CTX,
         )  # fmt: skip
 
     def _open_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
         """Whose one record holds the sums over all chunks so far; they are taken over."""
         sizes = [self._size(name) for name in self._names]
-        conditions = conditions_of({"model": self._model}, self._corpus, self._options, **self._conditions)
+        conditions = conditions_of(
+            {"model": self._model}, self._corpus, self._options, process_output=self._process_output,
+            weights=repr(self._weights),
+        )  # fmt: skip
         n_matrices, flat = [n for n, _ in sizes], [(n * row,) for n, row in sizes]
         shapes = [(1 + sum(n_matrices),), *flat, *flat]
         checkpoint = Checkpoint(path, "imatrix", conditions, lambda _: shapes, 1, _are_totals)
@@ -166,9 +166,8 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
 
 def imatrix(
     model: Models,
-    text: Texts = (),
+    text: EvalTexts,
     *,
-    conversations: Texts = (),
     weights: Sequence[float] = (),
     n_ctx: int = 512,
     chunks: int | None = None,
@@ -182,9 +181,9 @@ def imatrix(
 ) -> Imatrix:
     """Run texts through a model and sum the squares of what its matrices are multiplied with.
 
-    conversations: one file or several of lines of JSON with `messages`, and maybe `system` and `tools`, as `subbyte
-    batch` takes them: the model's own chat template writes them out, with its control tokens. weights: what a token of
-    each text, then of each file of conversations, counts; default: 1. Their chunks take turns.
+    text: one or several, or `Conversations`, which the model's own chat template writes out, with its control tokens;
+    all their tokens count, and one that is longer than n_ctx goes on in a further chunk. Chunks of several texts take
+    turns. weights: what a token of each text counts; default: 1.
     process_output: also for the head (output, or token_embd where that is the head), which llama-imatrix leaves out
     unless asked. special: as in `EvalOptions`. datasets: names of the texts, kept in the result; default: their sha256.
     resume: a file that takes the sums over all chunks so far; if it is there, the run goes on from it. on_chunk(done,
@@ -200,8 +199,7 @@ def imatrix(
             on_chunk(step.done, step.total)
 
     with ImatrixMeasurement(
-        model, text, options, conversations=conversations, weights=weights, process_output=process_output,
-        datasets=datasets, resume=resume,
+        model, text, options, weights=weights, process_output=process_output, datasets=datasets, resume=resume,
     ) as measurement:  # fmt: skip
         found = measurement.run(report)
     if lacking := never_chosen(found):

@@ -10,7 +10,7 @@ import numpy as np
 from subbyte.errors import ModelRefused, NumericError
 from subbyte.runtime import arguments
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
-from subbyte.runtime.imatrix.sources import checked_weights
+from subbyte.runtime.imatrix.weights import checked_weights
 from subbyte.runtime.text import printable, quoted
 
 _MAX_F32 = float(np.finfo(np.float32).max)

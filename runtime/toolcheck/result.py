@@ -20,7 +20,6 @@ Mode: TypeAlias = Literal["free", "constrained"]
 """free: the model decides whether to call, and writes as it likes. constrained: its answer must be calls, each held to
 its function's schema."""
 
-SIGNIFICANT = 0.05  # the p of McNemar's test below which models differ
 _PAIRED = ("both>", "base only>", "it only>", "difference>", "95 % interval>", "p>", "verdict")
 
 
@@ -78,9 +77,7 @@ class ToolcheckRun(Record, Tabular):
         paired = self.paired(model, mode, category)
         if self.same[model] == self.same[self.base]:
             return "identical"
-        if paired is None or paired.p >= SIGNIFICANT:
-            return "undecided"
-        return "better" if paired.this_only > paired.base_only else "worse"
+        return "undecided" if paired is None else paired.verdict
 
     def failures(self, model: int, mode: Mode) -> dict[FailureKind, int]:
         """How many answers have each kind of failure, those that none has left out."""

@@ -10,7 +10,7 @@ import pytest
 from tiny_models import write_model
 
 import subbyte as sb
-from subbyte.runtime.choices.result import mcnemar, paired
+from subbyte.runtime.choices.result import ChoicesRun, paired, result_of
 from subbyte.runtime.template.chat_template import CHATML
 
 QUESTIONS = [
@@ -51,22 +51,24 @@ def test_accuracy_by_hand(models: list[sb.Model], chat_template: bool) -> None:
             expected[0].append(int(np.argmax(totals)))
             expected[1].append(int(np.argmax([t / len(c) for t, c in zip(totals, choices, strict=True)])))
         assert [chosen.tolist(), chosen_norm.tolist()] == expected
-        assert result.accuracy.value == np.mean(chosen == run.answers)
-        assert result.accuracy_norm.value == np.mean(chosen_norm == run.answers)
+        assert result.accuracy.estimate == np.mean(chosen == run.answers)
+        assert result.accuracy_norm.estimate == np.mean(chosen_norm == run.answers)
 
 
 def test_pairs() -> None:
     answers = np.zeros(200, np.int64)
     a, b = answers.copy(), answers.copy()
     b[:40], a[30:35] = 1, 2  # 40 wrong and 5 wrong, both at 5
-    found = paired(a, b, answers, identical=False)
-    assert (found.wrong_to_right, found.right_to_wrong, found.changed) == (35, 0, 40)
+    found = paired(a, b, answers)
+    assert (found.both, found.this_only, found.base_only, found.neither) == (160, 35, 0, 5)
     assert found.difference.estimate == pytest.approx(0.175) and found.verdict == "better"
-    assert found.difference.low < 0.175 < found.difference.high and found.p_value < 1e-9
-    assert paired(b, a, answers, identical=False).verdict == "worse"
-    assert paired(a, a, answers, identical=True).verdict == "identical"
-    assert mcnemar(0, 0) == mcnemar(3, 3) == 1 and mcnemar(1, 5) == pytest.approx(2 * 7 / 64)
-    assert mcnemar(400, 300) == pytest.approx(0.00018, rel=0.1)
+    assert paired(b, a, answers).verdict == "worse" and paired(a, a, answers).verdict == "undecided"
+    results = tuple(result_of(name, of, answers, answers) for name, of in (("a", a), ("b", b), ("a", a)))
+    run = ChoicesRun(results, (a, b, a), (answers,) * 3, answers, (0, 1, 0), 200, 200, "", False, 1.0)
+    delta = run.delta(0, 1)
+    assert (delta.changed, delta.changed_norm, delta.verdict, delta.verdict_norm) == (40, 0, "better", "undecided")
+    assert run.delta(2, 0).verdict == "identical"
+    assert [row[-1] for row in run.tables()[0].rows] == ["", "worse", "identical"]
 
 
 def test_a_run_goes_on(models: list[sb.Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +112,6 @@ def test_the_command(paths: list[Path], tmp_path: Path, command_line: Callable[.
     code, out, err = command_line("choices", *map(str, paths), "-f", str(file), "-o", "json")
     assert code == 0, err
     found = json.loads(out)
-    assert found["questions"] == 9 and len(found["results"]) == 2 and "p_value" in found["deltas"][0]["accuracy"]
+    assert found["questions"] == 9 and len(found["results"]) == 2 and "p" in found["deltas"][0]["accuracy"]
     code, out, err = command_line("choices", str(paths[0]), "-f", str(file))
     assert code == 0 and "9 questions as a text to continue" in out

@@ -93,7 +93,7 @@ def test_a_model_with_another_template_is_no_pair(models: list[sb.Model], tmp_pa
         (b'{"messages": [{"role": "user", "content": "a"}]}', "line 1: no message of the assistant"),
         (b'{"messages": [{"role": "assistant", "content": "' + b"the " * 200 + b'"}]}', "tokens, n_ctx is 64; shorten"),
         (b'{"messages": [{"role": "assistant", "content": "a"}], "tools": [{"name": "f"}]}', "line 1: "),
-        (b"", "no conversation with an answer"),
+        (b"", "no conversation; give lines"),
     ],
 )
 def test_lines_that_are_no_conversation(lines: bytes, found: str, models: list[sb.Model]) -> None:

@@ -21,6 +21,7 @@ from subbyte.runtime.template.chat_template import CHATML
 A = "the thin man and the other one are in an old inn near the river, " * 3
 B = "one river is in the other river and then another; " * 4
 NAME = "blk.0.attn_q.weight"
+WEIGHTS = (0.3, 1.7)
 CHAT: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "the man?"}, {"role": "assistant", "content": "in the inn <|im_end|>"}]},
     {"system": "be thin", "messages": [{"role": "user", "content": "near " * 40}], "id": 7},
@@ -47,7 +48,7 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
 def test_conversations_are_what_the_template_makes_of_them(model: sb.Model, path: Path, tmp_path: Path) -> None:
     """Control tokens are the template's; in a message they are text. A long one goes on in a chunk of its own."""
     weights = write_model(tmp_path / "m.gguf", strings={"tokenizer.chat_template": CHATML})
-    found = sb.imatrix(model, conversations=lines(CHAT), n_ctx=50)
+    found = sb.imatrix(model, sb.Conversations(lines(CHAT)), n_ctx=50)
     tokens: list[int] = []
     n_chunks = 0
     for row in CHAT:
@@ -63,15 +64,15 @@ def test_conversations_are_what_the_template_makes_of_them(model: sb.Model, path
 
 
 @pytest.mark.parametrize("line, says", [
-    (b"{", "line 1: not JSON"), (b"[1]", 'line 1: no JSON object with "messages"'), (b"", "no line; give lines"),
+    (b"{", "line 1: not JSON"), (b"[1]", 'line 1: no JSON object with "messages"'), (b"", "no conversation; give"),
     (b'\n{"messages": [{"role": "cook", "content": "a"}]}', "line 2: messages[0]"),
     (b'{"messages": 3}', "line 1: messages"),
     (b'{"messages": [], "system": 3}', "line 1: system is 3"), (b"[" * 100_000, "line 1: not JSON"),
     (b'{"messages": [{"role": "user", "content": "a"}], "tools": [{"name": "f"}]}', "line 1: it has tools, but"),
 ])  # fmt: skip
 def test_what_is_no_conversation(line: bytes, says: str, model: sb.Model) -> None:
-    with pytest.raises(ValueError, match=r"^conversations: [^\n]*$") as error:
-        sb.imatrix(model, conversations=line)
+    with pytest.raises(ValueError, match=r"^text 1: [^\n]*$") as error:
+        sb.imatrix(model, sb.Conversations(line))
     assert says in str(error.value)
 
 
@@ -88,33 +89,33 @@ def test_weights_are_what_a_token_of_a_text_counts(model: sb.Model) -> None:
     for wrong in ([1], [1, 2, 3], [1, 0], [1, -1], [1, float("nan")]):
         with pytest.raises(ValueError, match="weights"):
             sb.imatrix(model, [A, B], weights=wrong, n_ctx=32)
-    with pytest.raises(ValueError, match="give at least one text or file of conversations"):
-        sb.imatrix(model)
+    with pytest.raises(ValueError, match="give at least one"):
+        sb.imatrix(model, [])
 
 
 def test_sources_take_turns(model: sb.Model) -> None:
     """So that the first chunks are of all of them."""
     first = [sb.imatrix(model, text, n_ctx=32, chunks=1) for text in (A, B)]
-    chat = sb.imatrix(model, conversations=lines(CHAT), n_ctx=50, chunks=1)
+    chat = sb.imatrix(model, sb.Conversations(lines(CHAT)), n_ctx=50, chunks=1)
     both = sb.imatrix(model, [A, B], n_ctx=32, chunks=2)
     assert both.squares[NAME] == pytest.approx(first[0].squares[NAME] + first[1].squares[NAME])
-    mixed = sb.imatrix(model, A, conversations=lines(CHAT), n_ctx=50, chunks=2)
+    mixed = sb.imatrix(model, [A, sb.Conversations(lines(CHAT))], n_ctx=50, chunks=2)
     assert mixed.squares[NAME] == pytest.approx(
         sb.imatrix(model, A, n_ctx=50, chunks=1).squares[NAME] + chat.squares[NAME]
     )
 
 
 def test_a_run_with_weights_and_conversations_goes_on(model: sb.Model, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"conversations": lines(CHAT), "weights": [0.3, 1.7]}
-    whole = sb.imatrix(model, A, n_ctx=32, **given)
-    with ImatrixMeasurement(model, A, EvalOptions(32), resume=tmp_path / "run", **given) as measurement:
+    texts = [A, sb.Conversations(lines(CHAT))]
+    whole = sb.imatrix(model, texts, n_ctx=32, weights=WEIGHTS)
+    with ImatrixMeasurement(model, texts, EvalOptions(32), weights=WEIGHTS, resume=tmp_path / "run") as measurement:
         for step in measurement:
             if step.done == 3:
                 break
     assert 3 < whole.chunk_count
-    assert sb.imatrix(model, A, n_ctx=32, resume=tmp_path / "run", **given).digest() == whole.digest()
+    assert sb.imatrix(model, texts, n_ctx=32, weights=WEIGHTS, resume=tmp_path / "run").digest() == whole.digest()
     with pytest.raises(sb.SubbyteError, match=r"is of another run \(weights is '\(0\.3, 1\.7\)'"):
-        sb.imatrix(model, A, n_ctx=32, resume=tmp_path / "run", conversations=lines(CHAT), weights=[1, 1])
+        sb.imatrix(model, texts, n_ctx=32, resume=tmp_path / "run")
 
 
 def test_the_command_saves_as_it_goes(
@@ -144,4 +145,4 @@ def test_the_command_saves_as_it_goes(
     for more, says in [(("--weights", "1"), "weights are 1, texts"), (("--weights", "a"), "no numbers"), ((), "")]:
         code, _, err = command_line(*line[:3], *line[3:5], "--chat", "b.jsonl", "-c", "32", *more, "--overwrite")
         assert (code, says in err) == (2 if more else 0, True) or "is not numbers" in err
-    assert "Missing option '-f'" in command_line("imatrix", str(path), "j")[2]
+    assert "give a text with -f, or conversations with --chat" in command_line("imatrix", str(path), "j")[2]
