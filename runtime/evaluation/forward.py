@@ -77,7 +77,7 @@ class Forward:
     def hidden(self, values: Values) -> None:
         self._engine.write(self.plan.stream, values)
 
-    def logits(self, rows: range) -> Values:
+    def logits(self, rows: range | NDArray[np.int32]) -> Values:
         """Next-token logits of rows of the latest batch, all of its layers run; float32 [len(rows), n_vocab]."""
         with self._runner.unchanged():
             return self._engine.head(rows)

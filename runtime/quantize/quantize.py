@@ -120,7 +120,7 @@ def quantize(
             return make_plan(gguf, recipe.with_rules(*overrides), importances)
 
         def layout_of(plan: QuantPlan) -> Layout:
-            return _layout(gguf, plan, importances, imatrix_name)
+            return file_layout(gguf, plan, importances, imatrix_name)
 
         if base is None:
             assert target_size is not None
@@ -186,7 +186,8 @@ def _warn_of_importances(plan: QuantPlan, imatrix: Imatrix | None) -> None:
         _log.warning("this can't be written yet: %s", error)
 
 
-def _layout(gguf: GGUF, plan: QuantPlan, imatrix: Imatrix | None, imatrix_name: str) -> Layout:
+def file_layout(gguf: GGUF, plan: QuantPlan, imatrix: Imatrix | None, imatrix_name: str) -> Layout:
+    """The head of the file that a plan makes, and where its tensors are. imatrix_name: as it stands in the file."""
     metadata = quantized(gguf.metadata.entries, plan.recipe.file_type, imatrix, imatrix_name)
     tensors = [(change.name, change.shape, change.type, change.n_bytes) for change in plan.changes]
     return lay_out(metadata, tensors, gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT))

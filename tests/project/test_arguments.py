@@ -116,6 +116,11 @@ FUNCTIONS: dict[str, Function] = {
         lambda p: sb.quantize,
         lambda p: {"source": p.model, "out": p.folder / "q.gguf", "recipe": p.recipe, "dry_run": True},
     ),
+    "search_recipes": Function(
+        lambda p: sb.search_recipes,
+        lambda p: {"source": p.model, "text": TEXT, "kld": 1e-6, "types": ["IQ4_NL"], "cache": p.folder / "cache"},
+        ("step", "rounds", "passages"),
+    ),
     "GenerateRows": Function(lambda p: sb.GenerateRows, lambda p: {"model": p.path}),
     "ScoreRows": Function(lambda p: sb.ScoreRows, lambda p: {"model": p.path}),
     "EmbedRows": Function(lambda p: sb.EmbedRows, lambda p: {"model": p.path}),

@@ -128,6 +128,7 @@ RUNTIME = {
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
+    "search": _LOW | {"compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "store"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
