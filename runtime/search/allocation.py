@@ -21,7 +21,7 @@ class Allocation:
     """
 
     def __init__(self, losses: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]], limit: int) -> None:
-        least = sum(map(min, sizes))
+        least, limit = sum(map(min, sizes)), min(limit, sum(map(max, sizes)))
         self._unit = max(limit - least, 0) / CELLS or 1.0  # what no choice can save is not counted
         self._cells = [[int(np.ceil((size - min(of)) / self._unit)) for size in of] for of in sizes]
         self._chosen: list[NDArray[np.int8]] = []

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import TemplateError
+from subbyte.runtime import arguments
 from subbyte.runtime.model import Model
 
 BYTES_A_TOKEN = 16  # of text that is tokenized for a passage; most have four, and a long passage of blanks more
@@ -70,13 +71,15 @@ def choose_passages(
         if not wanted:
             continue
         if domain < len(texts):
-            found = list(_of_text(model, texts[domain], domain, n_ctx, wanted, step))
+            kind, of, number = "text", texts, domain
+            found = list(_of_text(model, texts[number], domain, n_ctx, wanted, step))
         else:
-            found = list(_of_chats(model, chats[domain - len(texts)], domain, n_ctx, wanted, step))
+            kind, of, number = "chat", chats, domain - len(texts)
+            found = list(_of_chats(model, chats[number], domain, n_ctx, wanted, step))
         if len(found) < 2:
             raise ValueError(
-                f"text {domain + 1} of {n_domains} holds {len(found)} passages of {MIN_TOKENS} to {n_ctx} tokens, at "
-                "least 2 are needed; give more of it, or fewer tokens to a passage"
+                f"{kind} {number + 1} of {len(of)} holds {len(found)} passages of n_ctx ({arguments.shown(n_ctx)}) "
+                f"tokens, at least 2 are needed; give more of it, or a smaller context"
             )
         search += found[::2]
         held_out += found[1::2]
@@ -109,7 +112,7 @@ def _of_chats(model: Model, text: str | bytes, domain: int, n_ctx: int, wanted: 
             whole = model.template.encode(messages, add_generation_prompt=False)
             prompt = model.template.encode(messages[:-1])
         except TemplateError as error:
-            raise ValueError(f"line {number + 1} of the conversations: {error}") from None
+            raise ValueError(f"chat: line {number + 1}: {error}") from None
         first = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
         end = min(len(whole), first + n_ctx // 2)
         start = max(0, end - n_ctx)
@@ -132,9 +135,7 @@ def _messages(line: str | bytes, number: int) -> list[Any]:
             return list(messages)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         pass
-    raise ValueError(
-        f'line {number} of the conversations is no {{"messages": [..., {{"role": "assistant", "content": "..."}}]}}'
-    )
+    raise ValueError(f'chat: line {number} is no {{"messages": [..., {{"role": "assistant", "content": "..."}}]}}')
 
 
 def _is_text(message: Any) -> bool:

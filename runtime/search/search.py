@@ -28,7 +28,7 @@ from subbyte.runtime.search.groups import Group, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
 from subbyte.runtime.search.measured import Measured
 from subbyte.runtime.search.one_target import OneTarget, Tried, estimate
-from subbyte.runtime.search.passages import choose_passages, digest
+from subbyte.runtime.search.passages import BYTES_A_TOKEN, choose_passages, digest
 from subbyte.runtime.search.recipe_of import recipe_of
 from subbyte.runtime.search.result import Basis, FoundRecipe, RecipeSearch, Round, TensorCosts, TypeCost
 from subbyte.runtime.search.target import targets_of
@@ -37,8 +37,7 @@ from subbyte.runtime.types import StepProgress, Texts
 
 CACHE_BYTES = 20 * 10**9
 ROUNDS = 3
-IMATRIX_CHUNKS = 64
-BYTES_A_CHUNK = 8 * 512
+IMATRIX_TOKENS = 1 << 15  # for an importance matrix
 
 
 class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
@@ -163,15 +162,16 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
 
     def _make_imatrix(self) -> Iterator[Step]:
         """An importance matrix of the texts, the output's columns too, kept in the cache."""
-        share = IMATRIX_CHUNKS * BYTES_A_CHUNK // len(self._texts)
-        texts = [text[:share] for text in self._texts]
-        sha256 = [hashlib.sha256(_bytes(text)).hexdigest() for text in texts]
-        name = digest_of("imatrix", self._model.gguf.digest(), sha256, IMATRIX_CHUNKS)
+        share = IMATRIX_TOKENS * BYTES_A_TOKEN // len(self._texts)
+        texts = [_bytes(text)[:share] for text in self._texts]
+        sha256 = [hashlib.sha256(text).hexdigest() for text in texts]
+        n_ctx, chunks = self._options.n_ctx or 0, IMATRIX_TOKENS // (self._options.n_ctx or 1)
+        name = digest_of("imatrix", self._model.gguf.digest(), sha256, n_ctx, chunks)
         folder = self._cache / "imatrix"
         folder.mkdir(exist_ok=True)
         self.imatrix_path = folder / f"{name}.gguf"
         if not self.imatrix_path.exists():
-            options, sums = EvalOptions(chunks=IMATRIX_CHUNKS), folder / f"{name}.sums"
+            options, sums = EvalOptions(n_ctx, chunks), folder / f"{name}.sums"
             with ImatrixMeasurement(self._model, texts, options, process_output=True, resume=sums) as measurement:
                 for step in measurement:
                     yield Step(f"importance matrix, {step.what}", step.done, step.total)

@@ -8,6 +8,8 @@ from typing import Literal
 
 from subbyte.runtime import arguments
 
+MAX_SIZE = 1 << 60
+
 
 @dataclass(frozen=True)
 class Target:
@@ -25,6 +27,8 @@ class Target:
 def targets_of(size: object, bits: object, kld: object) -> list[Target]:
     """From one number or several for each. Raises ValueError for what none can reach, and without any."""
     found = [Target("size", arguments.whole("size", value, 1, hint="bytes")) for value in _several("size", size)]
+    if any(target.value > MAX_SIZE for target in found):
+        raise ValueError(f"size is more than {MAX_SIZE} bytes, and no model takes so many")
     found += [Target("bits", arguments.number("bits", value, 0.5, 32)) for value in _several("bits", bits)]
     found += [Target("kld", arguments.number("kld", value, 1e-6, 100)) for value in _several("kld", kld)]
     if not found:

@@ -118,7 +118,14 @@ FUNCTIONS: dict[str, Function] = {
     ),
     "search_recipes": Function(
         lambda p: sb.search_recipes,
-        lambda p: {"source": p.model, "text": TEXT, "kld": 1e-6, "types": ["IQ4_NL"], "cache": p.folder / "cache"},
+        lambda p: {
+            "source": p.model,
+            "text": TEXT,
+            "n_ctx": 64,
+            "kld": 1e-6,
+            "types": ["IQ4_NL"],
+            "cache": p.folder / "cache",
+        },
         ("step", "rounds", "passages"),
     ),
     "GenerateRows": Function(lambda p: sb.GenerateRows, lambda p: {"model": p.path}),
@@ -206,6 +213,8 @@ def _takes(name: str, parameter: str, kind: str) -> bool:
         "frequency_penalty",
         "dry_multiplier",
         "dry_base",
+        "bits",
+        "kld",
     )
     return parameter in numbers if kind == "fraction" else (parameter, kind) == ("override_kv", "dict")
 

@@ -130,7 +130,7 @@ def test_the_last_answer_of_a_conversation_is_scored(model: sb.Model) -> None:
         scored = model.detokenize(passage.tokens[passage.rows + 1].tolist())
         assert "in an inn" in scored and "the man" not in scored
     for bad in ("{}", "[1]", '{"messages": []}', '{"messages": [{"role": "user", "content": "a"}]}', "no JSON"):
-        with pytest.raises(ValueError, match="line 1 of the conversations is no"):
+        with pytest.raises(ValueError, match="chat: line 1 is no"):
             choose_passages(model, [], [bad], n_ctx=128, n=2, step=1)
 
 
