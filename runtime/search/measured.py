@@ -17,6 +17,8 @@ from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
 from subbyte.runtime.search.passages import Passage, digest
 from subbyte.runtime.search.variants import Variants
 
+SOME = 6  # passages, about, that tell a large difference
+
 Mixture = Mapping[int, str]
 """Types of groups by their index; the other groups are as in the base."""
 
@@ -43,18 +45,28 @@ class Measured:
     ) -> None:
         self._groups, self._encoded, self._figures = groups, encoded, figures
         self._variants = Variants(model, passages, options)
-        conditions = (digest(passages), options.activations, options.cache_type, version("subbyte"))
-        self._conditions = digest_of(model.gguf.digest(), *conditions)
-        self._n_passages = len(passages)
+        self._all = range(len(passages))
+        self._some = self._all[:: max(1, len(passages) // SOME)]
+        of_options = options.activations, options.cache_type, version("subbyte")
+        self._conditions = {
+            chosen: digest_of(model.gguf.digest(), digest([passages[i] for i in chosen]), *of_options)
+            for chosen in (self._all, self._some)
+        }
         self.n_new = self.n_reused = 0
 
-    def divergences(self, reference: Mixture, variants: Sequence[Variant]) -> Iterator[Floats]:
-        """KL(base || mixture) of each variant, nats, float64 [passages], in their order, which is that of `start`."""
-        names = [self._digest(variant.mixture) for variant in variants]
-        kept = [self._get(name) for name in names]
+    def divergences(
+        self, reference: Mixture, variants: Sequence[Variant], *, on_some: bool = False
+    ) -> Iterator[Floats]:
+        """KL(base || mixture) of each variant, nats, float64 [passages], in their order, which is that of `start`.
+
+        on_some: only on some of the passages, from all domains.
+        """
+        chosen = self._some if on_some else self._all
+        names = [self._digest(variant.mixture, chosen) for variant in variants]
+        kept = [self._get(name, len(chosen)) for name in names]
         missing = [variant for variant, known in zip(variants, kept, strict=True) if known is None]
         changes = ((variant.start, self.tensors(variant.mixture)) for variant in missing)
-        new = self._variants.divergences(self.tensors(reference) if missing else {}, changes)
+        new = self._variants.divergences(self.tensors(reference) if missing else {}, changes, chosen)
         for name, known in zip(names, kept, strict=True):
             if known is None:
                 found = next(new)
@@ -74,10 +86,10 @@ class Measured:
         (found,) = self.divergences({}, [Variant(dict(enumerate(mixture)), None)])
         return found
 
-    def _get(self, name: str) -> Floats | None:
+    def _get(self, name: str, n: int) -> Floats | None:
         values = self._figures.get(name)
-        return np.array(values) if values is not None and len(values) == self._n_passages else None
+        return np.array(values) if values is not None and len(values) == n else None
 
-    def _digest(self, mixture: Mixture) -> str:
+    def _digest(self, mixture: Mixture, chosen: range) -> str:
         of_tensors = sorted(self._encoded.digest(self._groups[i], type) for i, type in mixture.items())
-        return digest_of(self._conditions, of_tensors)
+        return digest_of(self._conditions[chosen], of_tensors)

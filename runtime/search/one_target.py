@@ -135,7 +135,8 @@ class OneTarget:
             i for i, type in enumerate(mixture)
             if len(self.types[i]) > 1 and nearest(self.errors[i], self.alone[i], type) > FAR
         ]  # fmt: skip
-        found = measured.divergences({}, [Variant({i: mixture[i]}, self.groups[i].start) for i in wanted])
+        variants = [Variant({i: mixture[i]}, self.groups[i].start) for i in wanted]
+        found = measured.divergences({}, variants, on_some=True)
         for i in wanted:
             yield f"{self.target}: {self.groups[i].name} in {mixture[i]}", self.groups[i].start or 0
             self.alone[i][mixture[i]] = float(next(found).mean())

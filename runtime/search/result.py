@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.statistics import Interval
-from subbyte.runtime.quantize.recipe import Recipe
+from subbyte.runtime.quantize.recipe import Recipe, parse_recipe
 from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.search.prediction import Curve
 from subbyte.runtime.tables import Table, flat, html
 
 Basis: TypeAlias = Literal["measured", "estimated"]
@@ -17,13 +19,17 @@ Basis: TypeAlias = Literal["measured", "estimated"]
 
 @dataclass(frozen=True, slots=True)
 class TypeCost(Record):
-    """A tensor in one type. error: relative, from some of its rows. kld: what it costs alone, nats; see `basis`."""
+    """A tensor in one type. error: relative, from some of its rows. kld: what it costs alone, nats; see `basis`.
+
+    part: of a mixture's sum of parts, nats: kld, corrected by what the tensor was measured to cost within mixtures.
+    """
 
     type: str
     n_bytes: int
     error: float
     kld: float
     basis: Basis
+    part: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +44,14 @@ class TensorCosts(Record):
 
 @dataclass(frozen=True, slots=True)
 class Round(Record):
-    """A mixture that was tried: its divergence as predicted and as measured on the passages of the search, nats."""
+    """A mixture that was tried: its divergence as predicted and as measured on the passages of the search, nats.
+
+    parts: the sum of its parts, as they were known in the end.
+    """
 
     predicted: float
     kld: Estimate
+    parts: float
     n_bytes: int
 
 
@@ -62,10 +72,23 @@ class FoundRecipe(Record):
     rounds: tuple[Round, ...]
     tensors: tuple[TensorCosts, ...]
 
+    def predict(self, types: Mapping[str, str]) -> float:
+        """The divergence of another mixture, nats. types: of some tensors by name; the others are as found.
+
+        Raises ValueError for a type that was not worth taking.
+        """
+        total = 0.0
+        for tensor in self.tensors:
+            wanted = types.get(tensor.tensor, tensor.type)
+            part = next((cost.part for cost in tensor.types if cost.type == wanted), None)
+            if part is None:
+                allowed = ", ".join(cost.type for cost in tensor.types)
+                raise ValueError(f"nothing is known of {tensor.tensor} in {wanted}; known are {allowed}")
+            total += part
+        return Curve((tried.parts, tried.kld.value) for tried in self.rounds).at(total)
+
     def open_recipe(self) -> Recipe:
         """The recipe itself, as `quantize` takes it."""
-        from subbyte.runtime.quantize.recipe import parse_recipe
-
         return parse_recipe(self.recipe)
 
 

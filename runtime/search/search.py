@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from subbyte.runtime import arguments
-from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, block_bootstrap
 from subbyte.runtime.imatrix.collect import ImatrixMeasurement
@@ -24,15 +23,16 @@ from subbyte.runtime.quantize.quantize import file_layout
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import check_type
 from subbyte.runtime.search.errors import frontier, relative_errors
+from subbyte.runtime.search.evidence import SearchProgress, costs_of, rounds_of
 from subbyte.runtime.search.groups import Group, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
 from subbyte.runtime.search.measured import Measured
-from subbyte.runtime.search.one_target import OneTarget, Tried, estimate
+from subbyte.runtime.search.one_target import OneTarget
 from subbyte.runtime.search.passages import BYTES_A_TOKEN, choose_passages, digest
 from subbyte.runtime.search.recipe_of import recipe_of
-from subbyte.runtime.search.result import Basis, FoundRecipe, RecipeSearch, Round, TensorCosts, TypeCost
+from subbyte.runtime.search.result import FoundRecipe, RecipeSearch
 from subbyte.runtime.search.target import targets_of
-from subbyte.runtime.search.variants import n_layers
+from subbyte.runtime.search.variants import LOGITS_BYTES, n_layers
 from subbyte.runtime.types import StepProgress, Texts
 
 CACHE_BYTES = 20 * 10**9
@@ -84,9 +84,9 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
         self._figures = KeptFigures(self._cache)
         with ExitStack() as stack:
             self._model = as_model("source", source, stack)
-            self._passages = choose_passages(
-                self._model, self._texts, self._chats, n_ctx=n_ctx, n=self._n, step=self._step
-            )
+            kept_rows = max(1, LOGITS_BYTES // (4 * self._model.config.n_vocab))
+            step = max(self._step, -(-self._n * n_ctx // kept_rows))
+            self._passages = choose_passages(self._model, self._texts, self._chats, n_ctx=n_ctx, n=self._n, step=step)
             self._encoder = stack.enter_context(Encoder(self._model.n_threads))
             self._opened = stack.pop_all()
         self._found: list[FoundRecipe] = []
@@ -104,7 +104,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             Measured(model, groups, passages, self._options, encoded, figures)
             for passages in (self._passages.search, self._passages.held_out)
         ]
-        progress = _Progress(groups, n_layers(model), len(self._targets), self._rounds)
+        progress = SearchProgress(groups, n_layers(model), len(self._targets), self._rounds)
         errors = []
         for group in groups:
             yield progress.step(f"errors of {group.name}", 1)
@@ -216,37 +216,9 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             bits_per_weight=8 * one.tensor_bytes(best.mixture) / one.n_weights,
             predicted=best.predicted,
             kld=block_bootstrap(held_out),
-            rounds=tuple(Round(of.predicted, estimate(of.klds), one.n_bytes(of.mixture)) for of in one.tried),
-            tensors=_evidence(one, best),
+            rounds=rounds_of(one),
+            tensors=costs_of(one),
         )
-
-
-class _Progress:
-    """Work in layers run; what a search will take is known only in part, so its total is the most it may take."""
-
-    def __init__(self, groups: Sequence[Group], n_layer: int, n_targets: int, rounds: int) -> None:
-        self.n_layer, self._done = n_layer, 0
-        one_pass = sum(n_layer - (group.start or 0) + 1 for group in groups)
-        self._total = len(groups) + one_pass * (1 + n_targets * (rounds - 1)) + n_targets * (rounds + 1) * (n_layer + 1)
-
-    def step(self, what: str, work: int) -> Step:
-        done = min(self._done, self._total)
-        self._done += work
-        return Step(what, done, self._total)
-
-
-def _evidence(one: OneTarget, best: Tried) -> tuple[TensorCosts, ...]:
-    costs, within = one.prediction.costs, one.within.get(best.mixture)
-    found = []
-    for i, group in enumerate(one.groups):
-        of_types = []
-        for type in one.types[i]:
-            basis: Basis = "measured" if type in one.alone[i] else "estimated"
-            kld = one.alone[i].get(type, costs.alone(i, type))
-            of_types.append(TypeCost(type, group.n_bytes[type], one.errors[i][type], kld, basis))
-        inside = None if within is None else Estimate(float(within[0][i]), float(within[1][i]))
-        found.append(TensorCosts(group.name, best.mixture[i], inside, tuple(of_types)))
-    return tuple(found)
 
 
 def _checked_types(types: Sequence[str]) -> tuple[str, ...]:

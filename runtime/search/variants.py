@@ -21,7 +21,7 @@ from subbyte.runtime.model import Model
 from subbyte.runtime.search.passages import Passage
 
 Tensors = Mapping[str, TensorInfo]
-LOGITS_BYTES = 2**30  # of the base's predictions, which are kept
+LOGITS_BYTES = 2**29  # of the base's predictions, which are kept
 
 
 def n_layers(model: Model) -> int:
@@ -37,41 +37,46 @@ class Variants:
         self._n_ctx = max(len(passage.tokens) for passage in passages)
         self._base: list[Values] = []
 
-    def divergences(self, reference: Tensors, changes: Iterable[tuple[int | None, Tensors]]) -> Iterator[Floats]:
-        """KL(base || variant), nats, the mean over each passage's scored rows: float64 [passages], for each variant.
+    def divergences(
+        self, reference: Tensors, changes: Iterable[tuple[int | None, Tensors]], chosen: Sequence[int]
+    ) -> Iterator[Floats]:
+        """KL(base || variant), nats, the mean over each passage's scored rows: float64 [chosen], for each variant.
 
         reference: tensors in place of the base's. changes: the layer to begin with and all tensors of the variant that
-        differ from the base's; in the order of their layers, those that begin with the embeddings first.
+        differ from the base's; in the order of their layers, those that begin with the embeddings first. chosen:
+        indices of the passages that are run.
         """
         if not self._base:
             forward = self._forward({})
             for passage in self._passages:
                 self._base.append(self._logits(forward, passage, None, 0))
+        passages = [self._passages[i] for i in chosen]
+        base = [self._base[i] for i in chosen]
         hidden, behind = None, 0
         for start, tensors in changes:
             if start is not None and hidden is None:
                 run = self._forward(reference)
-                hidden = [_embedded(run, passage) for passage in self._passages]
+                hidden = [_embedded(run, passage) for passage in passages]
             for layer in range(behind, start or 0):
                 assert hidden is not None
-                for passage, states in zip(self._passages, hidden, strict=True):
+                for passage, states in zip(passages, hidden, strict=True):
                     _advance(run, passage, states, layer)
             behind = start or 0
-            yield self._divergence(self._forward(tensors), None if start is None else hidden, behind)
+            forward, means = self._forward(tensors), []
+            self._model.gguf.check_unchanged()
+            for i, (passage, p) in enumerate(zip(passages, base, strict=True)):
+                q = self._logits(forward, passage, hidden[i] if start is not None and hidden else None, behind)
+                means.append(self._mean_divergence(passage, p, q))
+            yield np.array(means)
 
     def _forward(self, tensors: Tensors) -> Forward:
         plan = self._model.plan_with(tensors) if tensors else None
         return self._options.forward(self._model, self._n_ctx, plan)
 
-    def _divergence(self, forward: Forward, hidden: Sequence[Values] | None, start: int) -> Floats:
-        self._model.gguf.check_unchanged()
-        means = []
-        for i, (passage, p) in enumerate(zip(self._passages, self._base, strict=True)):
-            q = self._logits(forward, passage, None if hidden is None else hidden[i], start)
-            targets = passage.tokens[passage.rows + 1]
-            figures = compare_logits(p, q, targets, n_threads=self._model.n_threads, isa=self._model.isa)
-            means.append(float(figures.divergence.mean()))
-        return np.array(means)
+    def _mean_divergence(self, passage: Passage, p: Values, q: Values) -> float:
+        targets = passage.tokens[passage.rows + 1]
+        figures = compare_logits(p, q, targets, n_threads=self._model.n_threads, isa=self._model.isa)
+        return float(figures.divergence.mean())
 
     def _logits(self, forward: Forward, passage: Passage, hidden: Values | None, start: int) -> Values:
         """Of the scored rows, float32 [n, n_vocab]; hidden: what to begin with at the layer `start`."""
