@@ -101,7 +101,8 @@ def _table(rows: Sequence[Row]) -> Table:
 def _conditions(run: sb.CompareRun) -> str:
     return (
         f"KLD from the F32 file, nats, over {run.n_scored} tokens: {run.chunks} chunks of {run.n_ctx}, "
-        f"{run.activations} activations; text sha256 {run.text_sha256}. PPL of the base: {run.results[0].ppl_base.value:.3f}."
+        f"{run.activations} activations; text sha256 {run.text_sha256}. PPL of the base: "
+        f"{run.results[0].ppl_base.value:.3f}."
     )
 
 

@@ -77,6 +77,11 @@ def test_a_search_finds_what_it_promises(source: Path, model: sb.Model, tmp_path
             c.name: c.type for c in written.plan.changes if c.name in {t.tensor for t in of.tensors}
         }
     assert coarse.kld.estimate > fine.kld.estimate > 0 and of_kld.rounds[-1].kld.value < 0.0025
+    assert coarse.predict({}) == pytest.approx(coarse.rounds[-1].kld.value, rel=1e-6)
+    worse = {tensor.tensor: tensor.types[0].type for tensor in coarse.tensors}
+    assert coarse.predict(worse) > coarse.predict({}) > fine.predict({})
+    with pytest.raises(ValueError, match=r"nothing is known of blk.0.attn_q.weight in F32; known are "):
+        coarse.predict({"blk.0.attn_q.weight": "F32"})
     basis = {cost.basis for tensor in coarse.tensors for cost in tensor.types}
     assert basis == {"measured", "estimated"}
     uniform = sb.quantize(source, tmp_path / "u.gguf", sb.Recipe("u", "Q5_0", pure=True))
