@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.measurement import Step
 from subbyte.runtime.search.groups import Group
 from subbyte.runtime.search.one_target import OneTarget, estimate
@@ -16,7 +15,7 @@ class SearchProgress:
 
     def __init__(self, groups: Sequence[Group], n_layer: int, n_targets: int, rounds: int) -> None:
         self.n_layer, self._done = n_layer, 0
-        one_pass = sum(n_layer - (group.start or 0) + 1 for group in groups)
+        one_pass = sum(n_layer - (group.start or 0) + 1 for group in groups) // 2
         self._total = len(groups) + one_pass * (1 + n_targets * (rounds - 1)) + n_targets * (rounds + 1) * (n_layer + 1)
 
     def step(self, what: str, work: int) -> Step:
@@ -37,14 +36,16 @@ def rounds_of(one: OneTarget) -> tuple[Round, ...]:
 def costs_of(one: OneTarget) -> tuple[TensorCosts, ...]:
     """What each tensor costs in each type, and in the mixture that was taken."""
     costs, best = one.prediction.costs, one.best.mixture
-    within = one.within.get(best)
+    within = {i: of.saved for of in one.within.get(best, ()) for i in of.band}
+    together = {i: len(band) for band in one.bands for i in band}
     found = []
     for i, group in enumerate(one.groups):
         of_types = []
         for type in one.types[i]:
-            basis: Basis = "measured" if type in one.alone[i] else "estimated"
+            measured: Basis = "measured" if together[i] == 1 else "shared"
+            basis: Basis = measured if type in one.alone[i] else "estimated"
             kld = one.alone[i].get(type, costs.alone(i, type))
             of_types.append(TypeCost(type, group.n_bytes[type], one.errors[i][type], kld, basis, costs.part(i, type)))
-        inside = None if within is None else Estimate(float(within[0][i]), float(within[1][i]))
-        found.append(TensorCosts(group.name, best[i], inside, tuple(of_types)))
+        tensor = TensorCosts(group.name, best[i], together[i], within.get(i), tuple(of_types))
+        found.append(tensor)
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ SHORT_ROWS = ("IQ4_NL", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
 """What a search chooses from where it is told nothing: what llama.cpp has had since March 2024, floats aside; and for
 rows that blocks of 256 weights do not fill."""
 
+LONGEST = 8  # layers that are measured together at first
 SMALL = 1e-4  # of a model's weights: a matrix of fewer is worth no measurement
 
 
@@ -78,3 +80,28 @@ def find_groups(model: Model, imatrix: Imatrix | None, types: Sequence[str] | No
     if not groups:
         raise ValueError(f"{model.path}: no matrix takes any of {', '.join(types or TYPES)}; allow other types")
     return sorted(groups, key=lambda group: -1 if group.start is None else group.start)
+
+
+def bands(groups: Sequence[Group]) -> list[list[int]]:
+    """Indices of groups that are measured together: of one kind, in layers behind one another.
+
+    At both ends, where layers differ most, a layer is alone; further inside there are 2, 4, at most LONGEST together.
+    """
+    by_kind: defaultdict[tuple[str, bool], list[int]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        by_kind[group.matrix.context.kind, group.matrix.layer is None].append(i)
+    return [part for of_kind in by_kind.values() for part in _banded(of_kind)]
+
+
+def _banded(indices: list[int]) -> list[list[int]]:
+    parts: list[list[int]] = []
+    ends: list[list[int]] = []
+    sizes = iter((1, 1, 2, 4))
+    while indices:
+        size = next(sizes, LONGEST)
+        parts.append(indices[:size])
+        indices = indices[size:]
+        if indices:
+            ends.append(indices[-size:])
+            indices = indices[:-size]
+    return parts + ends[::-1]

@@ -1,9 +1,10 @@
 """The search for one target: rounds of allocating types by what is known, and measuring where that leads.
 
-First each group is measured alone, in a type near the one it would get, and the mixture of least predicted divergence
-is made of that. Where its divergence is not the sum of its parts, each group is measured within the mixture, by leaving
-it as it is in the base; parts are corrected and types allocated again, not far from where they were measured. That goes
-on as long as the mixture becomes better.
+First groups are measured alone, in types near those they would get: layers of a kind that are neighbours together, and
+apart where much is at stake. The mixture of least predicted divergence is made of that. Where its divergence is not the
+sum of its parts, the same groups are measured within the mixture, by leaving them as they are in the base; parts are
+corrected and types allocated again, not far from where they were measured. That goes on as long as the mixture becomes
+better.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from subbyte.runtime.evaluation.statistics import Floats
 from subbyte.runtime.search.allocation import Allocation
 from subbyte.runtime.search.groups import Group
 from subbyte.runtime.search.measured import Measured, Variant
-from subbyte.runtime.search.prediction import Costs, Prediction, nearest, neighbours
+from subbyte.runtime.search.prediction import Costs, Prediction, Within, nearest, neighbours
 from subbyte.runtime.search.target import Target
 
 FAR = 4.0  # by which factor an error may differ from a measured one to be estimated from it
@@ -30,7 +31,8 @@ REACH = 2  # types finer and coarser that a round may go to
 HEAD = (
     10.0  # nats for an error of 1 in the head, a guess from which measuring begins; in a layer's matrix it is about 1
 )
-ALONE_PASSES = 2  # over the groups: of the second only those whose type has gone far
+ALONE_PASSES = 2  # over the bands: of the second only those whose types have gone far
+LARGE = 0.02  # of a mixture's divergence: a band of more is halved
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Tried:
 class OneTarget:
     """The state of a search.
 
-    types: of each group those worth taking, coarse to fine. alone: divergences known, by type; shared between targets.
+    types: of each group those worth taking, coarse to fine. alone: divergences known, by type. bands: indices of groups
+    that are measured together. These two grow, and are shared between targets.
     head: bytes of the file beside tensors. kept: bytes of tensors beside the groups. n_weights: of all tensors.
     """
 
@@ -55,12 +58,13 @@ class OneTarget:
     errors: Sequence[Mapping[str, float]]
     types: Sequence[Sequence[str]]
     alone: Sequence[dict[str, float]]
+    bands: list[list[int]]
     head: int
     kept: int
     n_weights: int
     max_rounds: int
     tried: list[Tried] = field(default_factory=list)
-    within: dict[tuple[str, ...], tuple[Floats, Floats]] = field(default_factory=dict)
+    within: dict[tuple[str, ...], list[Within]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         guessed = [HEAD if group.is_head else 1.0 for group in self.groups]
@@ -79,7 +83,10 @@ class OneTarget:
         """Searches; yields what is done next and how many layers it runs."""
         mixture = self._allocate()
         for _ in range(ALONE_PASSES):
-            yield from self._measure_alone(measured, mixture)
+            far = [band for band in self.bands if self._is_far(band, mixture)]
+            yield from self._measure_alone(measured, far, mixture)
+            while halves := self._split(mixture):
+                yield from self._measure_alone(measured, halves, mixture)
             mixture = self._allocate()
         yield from self._try(measured, mixture)
         for _ in range(self.max_rounds - 1):
@@ -129,17 +136,40 @@ class OneTarget:
         sizes = (f"{self.n_bytes(mixture) / 1e6:.1f}" for mixture in (least, most))
         return f"files of {' to '.join(sizes)} MB are possible"
 
-    def _measure_alone(self, measured: Measured, mixture: Sequence[str]) -> Iterator[tuple[str, int]]:
-        """Each group in the type that it has in a mixture, where no measured one is near."""
-        wanted = [
-            i for i, type in enumerate(mixture)
-            if len(self.types[i]) > 1 and nearest(self.errors[i], self.alone[i], type) > FAR
-        ]  # fmt: skip
-        variants = [Variant({i: mixture[i]}, self.groups[i].start) for i in wanted]
+    def _is_far(self, band: Sequence[int], mixture: Sequence[str]) -> bool:
+        """Whether some group's type in a mixture is too far from those that were measured to be estimated from them."""
+        return any(len(self.types[i]) > 1 and nearest(self.errors[i], self.alone[i], mixture[i]) > FAR for i in band)
+
+    def _split(self, mixture: Sequence[str]) -> list[list[int]]:
+        """Halves of those bands that make up much of a mixture's divergence; they take the place of these."""
+        parts = self.prediction.costs.parts(mixture)
+        large = [band for band in self.bands if len(band) > 1 and parts[band].sum() > LARGE * parts.sum()]
+        halves = [half for band in large for half in (band[: len(band) // 2], band[len(band) // 2 :])]
+        self.bands[:] = [band for band in self.bands if band not in large] + halves
+        return halves
+
+    def _measure_alone(
+        self, measured: Measured, bands: Sequence[Sequence[int]], mixture: Sequence[str]
+    ) -> Iterator[tuple[str, int]]:
+        """Bands in the types that they have in a mixture; each group's share is that of its error."""
+        ordered = sorted(bands, key=self._start)
+        variants = [Variant({i: mixture[i] for i in band}, self.groups[band[0]].start) for band in ordered]
         found = measured.divergences({}, variants, on_some=True)
-        for i in wanted:
-            yield f"{self.target}: {self.groups[i].name} in {mixture[i]}", self.groups[i].start or 0
-            self.alone[i][mixture[i]] = float(next(found).mean())
+        for band in ordered:
+            yield f"{self.target}: {self._name(band)} alone", max(self._start(band), 0)
+            kld = float(next(found).mean())
+            errors = [max(self.errors[i][mixture[i]], 1e-12) for i in band]
+            for i, error in zip(band, errors, strict=True):
+                self.alone[i][mixture[i]] = kld * error / sum(errors)
+
+    def _start(self, band: Sequence[int]) -> int:
+        """The layer to begin with, -1 for the embeddings."""
+        start = self.groups[band[0]].start
+        return -1 if start is None else start
+
+    def _name(self, band: Sequence[int]) -> str:
+        first, last = self.groups[band[0]].name, self.groups[band[-1]].matrix.layer
+        return first if len(band) == 1 else f"{first} to layer {last}"
 
     def _try(self, measured: Measured, mixture: tuple[str, ...]) -> Iterator[tuple[str, int]]:
         """The divergence of a whole mixture."""
@@ -153,18 +183,17 @@ class OneTarget:
         return abs(float(point.klds.mean()) - total) <= ADDS_UP * total
 
     def _measure_within(self, measured: Measured, point: Tried) -> Iterator[tuple[str, int]]:
-        """What each group costs within a mixture."""
-        whole = dict(enumerate(point.mixture))
-        rest = [{j: type for j, type in whole.items() if j != i} for i in whole]
-        found = measured.divergences(whole, [Variant(rest[i], group.start) for i, group in enumerate(self.groups)])
-        saved = []
-        for group in self.groups:
-            yield f"{self.target}: the mixture without {group.name}", group.start or 0
-            saved.append(point.klds - next(found))
-        means = np.array([float(of.mean()) for of in saved])
-        errors = np.array([standard_error(of) for of in saved])
-        self.within[point.mixture] = means, errors
-        self.prediction = self.prediction.corrected(point.mixture, means, errors)
+        """What each band costs within a mixture."""
+        whole, bands = dict(enumerate(point.mixture)), sorted(self.bands, key=self._start)
+        rest = [{i: type for i, type in whole.items() if i not in band} for band in bands]
+        starts = [self.groups[band[0]].start for band in bands]
+        found = measured.divergences(whole, [Variant(*of) for of in zip(rest, starts, strict=True)])
+        within = []
+        for band in bands:
+            yield f"{self.target}: the mixture without {self._name(band)}", max(self._start(band), 0)
+            within.append(Within(tuple(band), estimate(point.klds - next(found))))
+        self.within[point.mixture] = within
+        self.prediction = self.prediction.corrected(point.mixture, within)
 
 
 def standard_error(values: Floats) -> float:

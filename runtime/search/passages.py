@@ -89,8 +89,7 @@ def choose_passages(
 def _of_text(model: Model, text: str | bytes, domain: int, n_ctx: int, wanted: int, step: int) -> Iterator[Passage]:
     """Passages at even distances, each from the first line that begins there."""
     data = text.encode("utf-8", "replace") if isinstance(text, str) else text
-    least = -(-len(data) // (4 * n_ctx)) or 1  # of a text this short passages would overlap
-    count = min(wanted, least)
+    count = min(wanted, -(-len(data) // (4 * n_ctx)) or 1)  # of a short text more would be fragments
     for i in range(count):
         start = i * len(data) // count
         end = min((i + 1) * len(data) // count, start + BYTES_A_TOKEN * n_ctx)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.statistics import Floats
 
 _TINY = 1e-12  # in place of 0, which has no logarithm
@@ -41,6 +43,13 @@ def _read(value: float, xs: Floats, ys: Floats) -> float:
     log = float(np.log(value))
     beyond = min(log - xs[0], 0.0) + max(log - xs[-1], 0.0)
     return float(np.exp(np.interp(log, xs, ys) + beyond))
+
+
+class Within(NamedTuple):
+    """By how much a mixture diverges less with a band, given as indices of groups, left as it is in the base; nats."""
+
+    band: tuple[int, ...]
+    saved: Estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,27 +95,32 @@ class Prediction:
         """The sum of parts at which this divergence is predicted."""
         return self._whole.where(divergence)
 
-    def without_each(self, mixture: Sequence[str]) -> Floats:
-        """The divergences predicted of a mixture with one group at a time left as it is in the base."""
+    def saved_by(self, mixture: Sequence[str], bands: Iterable[Sequence[int]]) -> Floats:
+        """By how much a mixture is predicted to diverge less with each of these bands left as it is in the base."""
         parts = self.costs.parts(mixture)
-        return np.array([self._whole.at(rest) for rest in parts.sum() - parts])
+        total = float(parts.sum())
+        return np.array([self._whole.at(total) - self._whole.at(total - float(parts[[*band]].sum())) for band in bands])
 
     def with_whole(self, mixture: Sequence[str], divergence: float) -> Prediction:
         """That knows one mixture more."""
         return replace(self, wholes=(*self.wholes, (tuple(mixture), divergence)))
 
-    def corrected(self, mixture: Sequence[str], saved: Floats, errors: Floats) -> Prediction:
-        """With parts corrected by what leaving out one group at a time was measured to save of a mixture's divergence.
+    def corrected(self, mixture: Sequence[str], within: Sequence[Within]) -> Prediction:
+        """With parts corrected by what bands were measured to cost within a mixture; all groups are in one of them.
 
-        saved: nats, with their standard errors. A measurement counts as its error allows: beside what was predicted,
-        itself good to PRIOR, it has the weight of inverse variances. What all groups save together is of no account: it
-        tells of the whole, not of one group against another.
+        A measurement counts as its error allows: beside what was predicted, itself good to PRIOR, it has the weight of
+        inverse variances. What all bands cost together is of no account: it tells of the whole, not of one against
+        another.
         """
-        expected = self.divergence(mixture) - self.without_each(mixture)
+        saved = np.array([of.saved.value for of in within])
+        errors = np.array([of.saved.error for of in within])
+        expected = self.saved_by(mixture, [of.band for of in within])
         expected = np.maximum(expected * (saved.sum() / expected.sum() if saved.sum() > 0 else 1.0), _TINY)
         weight = PRIOR**2 / (PRIOR**2 + (errors / expected) ** 2)
-        factors = np.clip(1 + weight * (saved / expected - 1), 1 / MAX_FACTOR, MAX_FACTOR)
-        return replace(self, costs=replace(self.costs, factors=self.costs.factors * factors))
+        factors = self.costs.factors.copy()
+        for of, factor in zip(within, 1 + weight * (saved / expected - 1), strict=True):
+            factors[[*of.band]] *= np.clip(factor, 1 / MAX_FACTOR, MAX_FACTOR)
+        return replace(self, costs=replace(self.costs, factors=factors))
 
     @property
     def _whole(self) -> Curve:

@@ -14,7 +14,9 @@ from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.search.prediction import Curve
 from subbyte.runtime.tables import Table, flat, html
 
-Basis: TypeAlias = Literal["measured", "estimated"]
+Basis: TypeAlias = Literal["measured", "shared", "estimated"]
+"""measured: the tensor alone in this type. shared: with its neighbours, by its part of their errors. estimated: from
+its other types, by errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,15 @@ class TypeCost(Record):
 
 @dataclass(frozen=True, slots=True)
 class TensorCosts(Record):
-    """A tensor and the type found for it. within: what it costs within the mixture, nats; None where not measured."""
+    """A tensor and the type found for it.
+
+    together: tensors of the kind, in neighbouring layers, that were measured with it. within: what these cost within
+    the mixture, nats; None where that was not measured.
+    """
 
     tensor: str
     type: str
+    together: int
     within: Estimate | None
     types: tuple[TypeCost, ...]
 

@@ -24,7 +24,7 @@ from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.quantize.rule import check_type
 from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.evidence import SearchProgress, costs_of, rounds_of
-from subbyte.runtime.search.groups import Group, find_groups
+from subbyte.runtime.search.groups import Group, bands, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
 from subbyte.runtime.search.measured import Measured
 from subbyte.runtime.search.one_target import OneTarget
@@ -111,9 +111,9 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             errors.append(self._errors(group, encoded))
         types = [frontier(group, of) for group, of in zip(groups, errors, strict=True)]
         alone: list[dict[str, float]] = [{} for _ in groups]
-        sizes = self._sizes(groups)
+        together, sizes = bands(groups), self._sizes(groups)
         for target in self._targets:
-            one = OneTarget(target, groups, errors, types, alone, *sizes, self._rounds)
+            one = OneTarget(target, groups, errors, types, alone, together, *sizes, self._rounds)
             for what, start in one.run(search):
                 self._seconds = time.perf_counter() - started
                 yield progress.step(what, progress.n_layer - start + 1)
@@ -268,7 +268,7 @@ def search_recipes(
     cache: a folder, where a search goes on that was ended, and from which another one of the same model takes what is
     the same; None for that of the user. cache_bytes: of encoded tensors in it.
 
-    Needs the extra `search`. Raises ValueError, ModelRefused (no mixture reaches a target), ResourceError, and what
+    Needs the extra `quantize`. Raises ValueError, ModelRefused (no mixture reaches a target), ResourceError, and what
     `load`, `imatrix` and `quantize` raise.
     """
     arguments.callback("on_progress", on_progress)

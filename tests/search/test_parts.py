@@ -17,10 +17,10 @@ from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.search.allocation import Allocation
 from subbyte.runtime.search.errors import frontier, relative_errors
-from subbyte.runtime.search.groups import SHORT_ROWS, Group, find_groups
+from subbyte.runtime.search.groups import SHORT_ROWS, Group, _banded, bands, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
 from subbyte.runtime.search.passages import SKIPPED, Passages, choose_passages
-from subbyte.runtime.search.prediction import Costs, Curve, Prediction, nearest, neighbours
+from subbyte.runtime.search.prediction import Costs, Curve, Prediction, Within, nearest, neighbours
 from subbyte.runtime.search.recipe_of import ranges, recipe_of
 
 WORDS = "the thin man and another one are in an old inn near a river while the rain on it goes over them again".split()
@@ -69,14 +69,26 @@ def test_parts_are_estimated_by_errors_and_corrected_within_a_mixture() -> None:
     assert prediction.divergence(["a", "b"]) == pytest.approx(2.2)
     assert prediction.divergence(["b", "b"]) == pytest.approx(1.0)
     assert prediction.sum_for(1.0) == pytest.approx(0.5)
-    exact = prediction.without_each(["a", "b"])
-    assert exact == pytest.approx([0.6, 1.6])
-    right = prediction.corrected(["a", "b"], 2.2 - exact, np.zeros(2))
-    assert right.costs.factors == pytest.approx([1, 1])
-    other = prediction.corrected(["a", "b"], np.array([1.1, 1.1]), np.zeros(2)).costs.factors
-    assert other[0] / other[1] == pytest.approx(0.3 / 0.8)
-    unsure = prediction.corrected(["a", "b"], np.array([1.1, 1.1]), np.full(2, 1e9)).costs.factors
-    assert unsure == pytest.approx([1, 1])
+    each = [(0,), (1,)]
+    assert prediction.saved_by(["a", "b"], each) == pytest.approx([1.6, 0.6])
+    assert prediction.saved_by(["a", "b"], [(0, 1)]) == pytest.approx([2.2])
+
+    def factors(saved: tuple[float, float], error: float) -> list[float]:
+        within = [Within(band, sb.Estimate(value, error)) for band, value in zip(each, saved, strict=True)]
+        return prediction.corrected(["a", "b"], within).costs.factors.tolist()
+
+    assert factors((1.6, 0.6), 0) == pytest.approx([1, 1])
+    a, b = factors((1.1, 1.1), 0)
+    assert a / b == pytest.approx(0.3 / 0.8)
+    assert factors((1.1, 1.1), 1e9) == pytest.approx([1, 1])
+
+
+def test_bands_are_short_at_both_ends(model: sb.Model, groups: list[Group]) -> None:
+    found = bands(groups)
+    assert sorted(i for band in found for i in band) == list(range(len(groups)))
+    assert all(len({groups[i].matrix.context.kind for i in band}) == 1 for band in found)
+    assert [len(part) for part in _banded(list(range(30)))] == [1, 1, 2, 4, 8, 6, 4, 2, 1, 1]
+    assert [i for part in _banded(list(range(7))) for i in part] == list(range(7))
 
 
 def test_types_near_and_far() -> None:

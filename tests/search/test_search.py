@@ -83,7 +83,7 @@ def test_a_search_finds_what_it_promises(source: Path, model: sb.Model, tmp_path
     with pytest.raises(ValueError, match=r"nothing is known of blk.0.attn_q.weight in F32; known are "):
         coarse.predict({"blk.0.attn_q.weight": "F32"})
     basis = {cost.basis for tensor in coarse.tensors for cost in tensor.types}
-    assert basis == {"measured", "estimated"}
+    assert basis == {"measured", "estimated"} and all(tensor.together == 1 for tensor in coarse.tensors)
     uniform = sb.quantize(source, tmp_path / "u.gguf", sb.Recipe("u", "Q5_0", pure=True))
     sized = sb.search_recipes(model, TEXT, size=uniform.n_bytes, imatrix=imatrix, cache=cache, **OPTIONS).found[0]
     sb.quantize(source, tmp_path / "s.gguf", sized.open_recipe(), imatrix=imatrix)
