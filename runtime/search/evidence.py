@@ -15,7 +15,7 @@ class SearchProgress:
 
     def __init__(self, groups: Sequence[Group], n_layer: int, n_targets: int, rounds: int) -> None:
         self.n_layer, self._done = n_layer, 0
-        one_pass = sum(n_layer - (group.start or 0) + 1 for group in groups) // 2
+        one_pass = sum(n_layer - (group.start or 0) + 1 for group in groups)
         self._total = len(groups) + one_pass * (1 + n_targets * (rounds - 1)) + n_targets * (rounds + 1) * (n_layer + 1)
 
     def step(self, what: str, work: int) -> Step:

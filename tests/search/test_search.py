@@ -13,6 +13,7 @@ from tiny_models import LLAMA, write_model
 
 import subbyte as sb
 from subbyte.runtime.quantize.encode import Encoder
+from subbyte.runtime.search import one_target
 from subbyte.runtime.search.groups import find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
 from subbyte.runtime.search.measured import Measured, Variant
@@ -104,6 +105,21 @@ def test_an_interrupted_search_keeps_what_it_has(model: sb.Model, tmp_path: Path
         n = search.result().measured
     with sb.RecipeSearchMeasurement(model, TEXT, bits=[6], **given) as search:
         assert search.run().measured == 0 and search.result().reused == n
+
+
+def test_what_does_not_add_up_is_measured_within_the_mixture(
+    model: sb.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_target, "ADDS_UP", -1.0)
+    given: dict[str, Any] = {**OPTIONS, "cache": tmp_path, "types": ["Q4_0", "Q8_0"], "imatrix": empty_imatrix()}
+    found = sb.search_recipes(model, TEXT, bits=6, rounds=2, **given).found[0]
+    first = found.rounds[0]
+    within = [tensor.within for tensor in found.tensors]
+    if len(found.rounds) == 1 or found.rounds[0].kld.value <= found.rounds[1].kld.value:
+        assert all(of is not None for of in within)
+        saved = sum(of.value for of in within if of is not None)
+        assert saved == pytest.approx(first.kld.value, rel=0.5)
+    assert min(of.kld.value for of in found.rounds) == pytest.approx(found.predict({}), rel=0.05)
 
 
 def empty_imatrix() -> sb.Imatrix:
