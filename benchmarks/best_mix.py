@@ -121,7 +121,7 @@ class Bench:
             self._written(f"found-{file.stem}", of.open_recipe()) for file, of in zip(files, search.found, strict=True)
         ]
         say("comparing all files on the test text")
-        resume = self.folder / f"compare-{self.a.chunks}.checkpoint"
+        resume = self.folder / f"compare-{self.a.names}-{self.a.chunks}.checkpoint"
         run = sb.compare(self.base, [*files, *found], self.a.file.read_bytes(), chunks=self.a.chunks, resume=resume)
         n = len(files)
         rows = [

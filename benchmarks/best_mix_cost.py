@@ -9,7 +9,7 @@ import numpy as np
 
 import subbyte as sb
 from subbyte.runtime.quantize.encode import Encoder
-from subbyte.runtime.search.groups import find_groups
+from subbyte.runtime.search.groups import banded, find_groups
 from subbyte.runtime.search.kept import EncodedTensors
 from subbyte.runtime.search.measured import SOME
 from subbyte.runtime.search.passages import Passage
@@ -18,6 +18,7 @@ from subbyte.runtime.synthetic.shapes import SHAPES
 from subbyte.runtime.synthetic.write import parse, write
 
 N_CTX, STEP, PASSAGES = 256, 4, 16
+HALVED = 1.5  # bands measured for each there was at first: what is large is halved
 TYPE = "IQ3_S"  # about as long to encode as the mean of all types
 
 
@@ -29,25 +30,25 @@ class Cost(NamedTuple):
     shape: str
     threads: int
     layers: int
-    groups: int
+    bands: int
     layer: float
     head: float
     encode: float
     memory: int
 
     def variants(self, passages: int) -> float:
-        """Seconds for each group once, over so many passages."""
-        layers = self.groups * (self.layers + 1) / 2
-        return passages * (layers * self.layer + self.groups * self.head)
+        """Seconds for each band once, over so many passages."""
+        layers = self.bands * (self.layers + 1) / 2
+        return passages * (layers * self.layer + self.bands * self.head)
 
     @property
     def alone(self) -> float:
-        """Seconds for all groups alone, encoded once."""
+        """Seconds for all bands alone, all tensors encoded once."""
         return self.variants(SOME) + self.layers * self.encode
 
     @property
     def within(self) -> float:
-        """Seconds for all groups within a mixture."""
+        """Seconds for all bands within a mixture, encoded anew."""
         return self.variants(PASSAGES) + self.layers * self.encode
 
 
@@ -76,5 +77,6 @@ def measure_cost(shape: str, folder: Path) -> Cost:
     layer = times[1] - times[2] if times[1] > times[2] else times[1] / 3
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     n_layer = len(SHAPES[shape].layers)
+    bands = round(HALVED * len(groups) * len(banded(list(range(n_layer)))))
     head = max(times[3] - layer, 0.0)
-    return Cost(shape, model.n_threads, n_layer, len(groups) * n_layer, layer, head, encode, memory)
+    return Cost(shape, model.n_threads, n_layer, bands, layer, head, encode, memory)

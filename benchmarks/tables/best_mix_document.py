@@ -134,7 +134,7 @@ def _of_cost(search: sb.RecipeSearch, cost: "Cost") -> str:
     whole = (cost.alone + cost.within) / 3600
     return (
         f"This one took {search.seconds / 3600:.1f} h for {len(search.found)} sizes. Extrapolated from two layers of "
-        f"{cost.shape}'s shape in BF16, {cost.threads} threads: {cost.groups} tensors alone {cost.alone / 3600:.1f} h, "
-        f"within a mixture {cost.within / 3600:.1f} h, so {whole:.1f} h for a size of two rounds; memory beside the "
+        f"{cost.shape}'s shape in BF16, {cost.threads} threads: {cost.bands} bands of tensors alone "
+        f"{cost.alone / 3600:.1f} h, within a mixture {cost.within / 3600:.1f} h, so {whole:.1f} h for a size of two rounds; memory beside the "
         f"mapped files {cost.memory / 1e9:.1f} GB with those of two layers."
     )

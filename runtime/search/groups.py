@@ -90,10 +90,11 @@ def bands(groups: Sequence[Group]) -> list[list[int]]:
     by_kind: defaultdict[tuple[str, bool], list[int]] = defaultdict(list)
     for i, group in enumerate(groups):
         by_kind[group.matrix.context.kind, group.matrix.layer is None].append(i)
-    return [part for of_kind in by_kind.values() for part in _banded(of_kind)]
+    return [part for of_kind in by_kind.values() for part in banded(of_kind)]
 
 
-def _banded(indices: list[int]) -> list[list[int]]:
+def banded(indices: list[int]) -> list[list[int]]:
+    """The bands of a kind that is in so many layers."""
     parts: list[list[int]] = []
     ends: list[list[int]] = []
     sizes = iter((1, 1, 2, 4))

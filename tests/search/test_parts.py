@@ -17,7 +17,7 @@ from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.search.allocation import Allocation
 from subbyte.runtime.search.errors import frontier, relative_errors
-from subbyte.runtime.search.groups import SHORT_ROWS, Group, _banded, bands, find_groups
+from subbyte.runtime.search.groups import SHORT_ROWS, Group, banded, bands, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
 from subbyte.runtime.search.passages import SKIPPED, Passages, choose_passages
 from subbyte.runtime.search.prediction import Costs, Curve, Prediction, Within, nearest, neighbours
@@ -87,8 +87,8 @@ def test_bands_are_short_at_both_ends(model: sb.Model, groups: list[Group]) -> N
     found = bands(groups)
     assert sorted(i for band in found for i in band) == list(range(len(groups)))
     assert all(len({groups[i].matrix.context.kind for i in band}) == 1 for band in found)
-    assert [len(part) for part in _banded(list(range(30)))] == [1, 1, 2, 4, 8, 6, 4, 2, 1, 1]
-    assert [i for part in _banded(list(range(7))) for i in part] == list(range(7))
+    assert [len(part) for part in banded(list(range(30)))] == [1, 1, 2, 4, 8, 6, 4, 2, 1, 1]
+    assert [i for part in banded(list(range(7))) for i in part] == list(range(7))
 
 
 def test_types_near_and_far() -> None:
