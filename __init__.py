@@ -72,6 +72,8 @@ _NAMES = {
     "runtime.scheduler.scheduler": "Scheduler SchedulerUse",
     "runtime.scoring.choice": "Choice",
     "runtime.scoring.score": "Score",
+    "runtime.search.result": "FoundRecipe RecipeSearch",
+    "runtime.search.search": "RecipeSearchMeasurement search_recipes",
     "runtime.session.prefixes": "Pin",
     "runtime.session.session": "Session",
     "runtime.toolcheck.answers": "CaseAnswer",

@@ -120,6 +120,11 @@ from subbyte.runtime.rewrite.split import SplitModel as SplitModel, SplitPart as
 from subbyte.runtime.scheduler.scheduler import Scheduler as Scheduler, SchedulerUse as SchedulerUse
 from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score
+from subbyte.runtime.search.result import FoundRecipe as FoundRecipe, RecipeSearch as RecipeSearch
+from subbyte.runtime.search.search import (
+    RecipeSearchMeasurement as RecipeSearchMeasurement,
+    search_recipes as search_recipes,
+)
 from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session
 from subbyte.runtime.toolcheck.answers import CaseAnswer as CaseAnswer

@@ -1,4 +1,4 @@
-"""`subbyte recipe`: recipes of quantized files shown, taken from files, compared with files, and for llama-quantize."""
+"""`subbyte recipe`: recipes of quantized files searched, shown, taken from files, compared with them, and exported."""
 
 import shlex
 import sys
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
+from subbyte.cli.commands import recipe_search
 from subbyte.cli.terminal.console import say, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -26,10 +27,13 @@ DIFFERENT = 1  # the exit code of a check that found something, as diff's
 
 @click.group()
 def recipe() -> None:
-    """Show, extract, check, export or import quantization recipes.
+    """Search, show, extract, check, export or import quantization recipes.
 
     A recipe says which block type each tensor of a quantized file gets.
     """
+
+
+recipe.add_command(recipe_search.search)
 
 
 @recipe.command()

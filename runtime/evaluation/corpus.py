@@ -25,7 +25,7 @@ from subbyte.errors import TemplateError, memory_errors
 from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.answers import encode_conversation
 from subbyte.runtime.evaluation.options import EvalOptions
-from subbyte.runtime.evaluation.texts import Conversation, Conversations, EvalTexts, named_texts
+from subbyte.runtime.evaluation.texts import Conversation, Conversations, EvalTexts, bytes_of, named_texts
 from subbyte.runtime.gguf.values import ArraySpan
 from subbyte.runtime.model import Model
 from subbyte.runtime.protocols import Tokenizer
@@ -212,7 +212,7 @@ def read_corpus(
     digest, n_tokens, whole, parts = hashlib.sha256(), 0, True, list[Sequence[Chunk]]()
     bos = None if compat and stride else tokenizer.leading_bos
     for domain, (name, text) in enumerate(named.items()):
-        data = text.data if isinstance(text, Conversations) else _bytes(text)
+        data = bytes_of(text)
         digest.update(data)
         if isinstance(text, Conversations):
             assert cut is not None
@@ -229,10 +229,6 @@ def read_corpus(
     n_conversations = sum(isinstance(text, Conversations) for text in named.values())
     n_all = n_tokens if whole else None
     return Corpus(kept, digest.hexdigest(), n_all, longest, stride, tuple(named), n_conversations)
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "replace") if isinstance(text, str) else text
 
 
 def _conversations(

@@ -99,6 +99,13 @@ def named_texts(name: str, value: object) -> dict[str, EvalText]:
     }
 
 
+def bytes_of(text: EvalText) -> bytes:
+    """A text in UTF-8; of conversations their lines."""
+    if isinstance(text, Conversations):
+        return text.data
+    return text.encode("utf-8", "replace") if isinstance(text, str) else text
+
+
 def _one(name: str, value: object) -> EvalText:
     return value if isinstance(value, Conversations) else arguments.raw_text(name, value)
 

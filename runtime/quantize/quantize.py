@@ -15,21 +15,19 @@ from subbyte.errors import ModelRefused, ResourceError
 from subbyte.kernels import MAX_THREADS
 from subbyte.runtime import arguments
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
-from subbyte.runtime.gguf.writer import Layout, lay_out
+from subbyte.runtime.gguf.writer import Layout
 from subbyte.runtime.imatrix.expert_use import never_chosen
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.machine import default_threads
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.importances import check_importances
 from subbyte.runtime.quantize.matrices import matrices
-from subbyte.runtime.quantize.metadata import quantized
 from subbyte.runtime.quantize.part_file import check_out
 from subbyte.runtime.quantize.plan import QuantPlan, make_plan, recipe_for_size
 from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.result import Quantized
 from subbyte.runtime.quantize.rule import Rule, parse_override
-from subbyte.runtime.quantize.write import Output, write_files
+from subbyte.runtime.quantize.write import Output, file_layout, write_files
 from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.store.file_names import quant_tag, stem
 from subbyte.runtime.text import did_you_mean, printable
@@ -163,9 +161,7 @@ class _How:
         return make_plan(gguf, recipe.with_rules(*self.rules), self.imatrix)
 
     def layout(self, gguf: GGUF, plan: QuantPlan) -> Layout:
-        metadata = quantized(gguf.metadata.entries, plan.recipe.file_type, self.imatrix, self.imatrix_name)
-        tensors = [(change.name, change.shape, change.type, change.n_bytes) for change in plan.changes]
-        return lay_out(metadata, tensors, gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT))
+        return file_layout(gguf, plan, self.imatrix, self.imatrix_name)
 
     def check_matched(self, gguf: GGUF) -> None:
         """Refuses rules of the call's own that fit nothing."""

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from subbyte.errors import NumericError
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.gguf.writer import Layout
+from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
+from subbyte.runtime.gguf.writer import Layout, lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.importances import importances_of
+from subbyte.runtime.quantize.metadata import quantized
 from subbyte.runtime.quantize.part_file import PartFile, check_room
 from subbyte.runtime.quantize.plan import QuantPlan
 from subbyte.runtime.text import printable
@@ -29,6 +31,13 @@ class Output:
     target: Path
     plan: QuantPlan
     layout: Layout
+
+
+def file_layout(gguf: GGUF, plan: QuantPlan, imatrix: Imatrix | None, imatrix_name: str) -> Layout:
+    """The head of the file that a plan makes, and where its tensors are. imatrix_name: as it stands in the file."""
+    metadata = quantized(gguf.metadata.entries, plan.recipe.file_type, imatrix, imatrix_name)
+    tensors = [(change.name, change.shape, change.type, change.n_bytes) for change in plan.changes]
+    return lay_out(metadata, tensors, gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT))
 
 
 def write_files(

@@ -40,6 +40,11 @@ LINES = {
         ("quantize", MODEL, "q", "Q8_0", "--tensor-type", "none=Q8_0"),
     ],
     "recipe show": [("recipe", "show", f"{RECIPE}.toml"), ("recipe", "show", f"{RECIPE}.toml", MODEL)],
+    "recipe search": [
+        ("recipe", "search", MODEL, "-f", TEXT, "--size", "1MB", "--cache", "cache"),
+        ("recipe", "search", REFUSED, "-f", TEXT, "--size", "1MB", "--cache", "cache"),
+        ("recipe", "search", BASE, "-f", TEXT, "--chat", TEXT, "--bits", "4", "--cache", f"cache{ESCAPES}"),
+    ],
     "recipe extract": [("recipe", "extract", MODEL), ("recipe", "extract", REFUSED)],
     "recipe check": [("recipe", "check", MODEL, f"{RECIPE}.toml"), ("recipe", "check", REFUSED, "Q8_0")],
     "recipe export": [("recipe", "export", "Q4_K_M", REFUSED), ("recipe", "export", f"{RECIPE}.toml", MODEL)],

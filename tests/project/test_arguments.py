@@ -150,6 +150,18 @@ FUNCTIONS: dict[str, Function] = {
         lambda p: sb.set_metadata,
         lambda p: {"source": p.model, "values": ["a=str:b"], "out": p.folder / "c", "overwrite": True},
     ),
+    "search_recipes": Function(
+        lambda p: sb.search_recipes,
+        lambda p: {
+            "source": p.model,
+            "text": TEXT,
+            "n_ctx": 64,
+            "kld": 1e-6,
+            "types": ["IQ4_NL"],
+            "cache": p.folder / "cache",
+        },
+        ("step", "rounds", "passages"),
+    ),
     "GenerateRows": Function(lambda p: sb.GenerateRows, lambda p: {"model": p.path}),
     "ScoreRows": Function(lambda p: sb.ScoreRows, lambda p: {"model": p.path}),
     "EmbedRows": Function(lambda p: sb.EmbedRows, lambda p: {"model": p.path}),
@@ -240,6 +252,8 @@ def _takes(name: str, parameter: str, kind: str) -> bool:
         "frequency_penalty",
         "dry_multiplier",
         "dry_base",
+        "bits",
+        "kld",
     )
     return parameter in numbers if kind == "fraction" else (parameter, kind) == ("override_kv", "dict")
 

@@ -144,6 +144,7 @@ RUNTIME = {
         "scheduler",
         "tools",
     },
+    "search": _LOW | {"compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "store"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
