@@ -132,9 +132,10 @@ def _of_mixtures(mixtures: Mixtures) -> str:
 
 def _of_cost(search: sb.RecipeSearch, cost: "Cost") -> str:
     whole = (cost.alone + cost.within) / 3600
+    hours = f"{cost.alone / 3600:.1f} h, within a mixture {cost.within / 3600:.1f} h"
     return (
         f"This one took {search.seconds / 3600:.1f} h for {len(search.found)} sizes. Extrapolated from two layers of "
-        f"{cost.shape}'s shape in BF16, {cost.threads} threads: {cost.bands} bands of tensors alone "
-        f"{cost.alone / 3600:.1f} h, within a mixture {cost.within / 3600:.1f} h, so {whole:.1f} h for a size of two rounds; memory beside the "
-        f"mapped files {cost.memory / 1e9:.1f} GB with those of two layers."
+        f"{cost.shape}'s shape in BF16, {cost.threads} threads: {cost.bands} bands of tensors alone {hours}, so "
+        f"{whole:.1f} h for a size of two rounds; memory, with the mapped files of two layers, "
+        f"{cost.memory / 1e9:.1f} GB."
     )
