@@ -5,9 +5,11 @@ searched for. Instead the conversation is rendered once more with a text in plac
 else. What stands where that text stood is the answer; what is the same in both is the template's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from subbyte.errors import TemplateError
 from subbyte.runtime.template.abilities import MARKED_ANSWER
 
 Message = Mapping[str, Any]
@@ -20,16 +22,47 @@ def find_answers(text: str, messages: Sequence[Message], render: Render, lead: s
     lead: white space that the model writes before an answer, see `ChatTemplate.answer_lead`.
     """
     found, behind = [], 0
-    for i, message in enumerate(messages):
-        if message.get("role") != "assistant":
-            continue
-        start, end = _find(text, messages, i, render)
+    for start, end in _find_at_once(text, messages, render) or _find_each(text, messages, render):
         start = max(start, behind)
         if start < end:
             lead_fits = text[behind:start].endswith(lead)
             found.append((start - len(lead) * lead_fits, end))
             behind = end
     return found
+
+
+def _find_at_once(text: str, messages: Sequence[Message], render: Render) -> list[tuple[int, int]] | None:
+    """All answers by one more rendering; None where one is not shown as it is, but for white space at its ends.
+
+    A long conversation would else be rendered as often as it has answers.
+    """
+    answers = [i for i, message in enumerate(messages) if message.get("role") == "assistant"]
+    if any({*messages[i]} != {"role", "content"} or not isinstance(messages[i]["content"], str) for i in answers):
+        return None
+    marks = {i: f"{MARKED_ANSWER}{i}." for i in answers}
+    try:
+        marked = render([{**each, "content": marks.get(i, each.get("content"))} for i, each in enumerate(messages)])
+    except TemplateError:
+        return None
+    parts = re.split(rf"({MARKED_ANSWER}\d+\.)", marked)
+    if parts[1::2] != list(marks.values()) or not text.startswith(parts[0]):
+        return None
+    found, at = [], len(parts[0])
+    for i, behind in zip(answers, parts[2::2], strict=True):
+        answer = messages[i]["content"]
+        forms = (answer, answer.strip(), answer.rstrip(), answer.lstrip())
+        shown = next((form for form in forms if text.startswith(form + behind, at)), None)
+        if shown is None:
+            return None
+        found.append((at, at + len(shown)))
+        at += len(shown) + len(behind)
+    return found if at == len(text) else None
+
+
+def _find_each(text: str, messages: Sequence[Message], render: Render) -> Iterator[tuple[int, int]]:
+    for i, message in enumerate(messages):
+        if message.get("role") == "assistant":
+            yield _find(text, messages, i, render)
 
 
 def _find(text: str, messages: Sequence[Message], i: int, render: Render) -> tuple[int, int]:
