@@ -259,12 +259,13 @@ def search_recipes(
 ) -> RecipeSearch:
     """Searches, for each target, the mixture of block types whose predictions diverge least from the source's.
 
-    source: the model as it was trained, or nearly; a `Model`, a path or a name. text: of what the model is for, best
-    of several kinds, `Conversations` too, whose last answers are scored. size: the most bytes of a file; bits: the most
+    source: the model as it was trained, or nearly; a `Model`, a path or a name. text: of what the model is for, best of
+    several kinds, `Conversations` too, whose last answers are scored. size: the most bytes of a file; bits: the most
     bits per weight; kld: the most divergence, nats; one or several of each. imatrix: None computes one of the texts.
     types: block types to choose from. n_ctx: tokens of a passage; passages: so many for the search and as many held
-    out; step: one prediction in so many is scored. rounds: mixtures tried at most. cache: a folder, where a search goes on that was ended, and from which another one of the same model takes what is
-    the same; None for that of the user. cache_bytes: of encoded tensors in it.
+    out; step: one prediction in so many is scored. rounds: mixtures tried at most. cache: a folder, where a search goes
+    on that was ended, and from which another one of the same model takes what is the same; None for that of the user.
+    cache_bytes: of encoded tensors in it.
 
     Needs the extra `quantize`. Raises ValueError, ModelRefused (no mixture reaches a target), ResourceError, and what
     `load`, `imatrix` and `quantize` raise.
