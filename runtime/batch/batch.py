@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ from subbyte.runtime.batch.parallel import in_parallel
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.grammar.constraint import Constraint
+from subbyte.runtime.json_lines import parse_line
 from subbyte.runtime.model import Model
 from subbyte.runtime.scheduler.scheduler import Scheduler
 from subbyte.runtime.text import quoted
@@ -73,10 +73,7 @@ def _result(model: Model, scheduler: Scheduler, options: BatchOptions, index: in
 
 
 def _read(line: bytes) -> Mapping[str, Any]:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
+    fields = parse_line(line)
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     if unknown := fields.keys() - {*_OWN, *_SAMPLING}:

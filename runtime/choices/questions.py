@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from subbyte.runtime import arguments
+from subbyte.runtime.json_lines import json_lines
 
 QuestionSource: TypeAlias = str | bytes | Iterable[Mapping[str, Any]]
 """Lines of JSON, or mappings, with `question`, `choices` and `answer`, the index of the right one."""
@@ -32,9 +32,8 @@ def read_questions(source: QuestionSource) -> list[Question]:
     found = []
     if isinstance(source, str | bytes):
         data = source.encode("utf-8", "replace") if isinstance(source, str) else source
-        for number, line in enumerate(data.splitlines(), 1):
-            if line.strip():
-                found.append(_question(f"questions, line {number}", _parse(number, line)))
+        for number, _, row in json_lines(data, "questions, "):
+            found.append(_question(f"questions, line {number}", row))
     else:
         taken = "lines of JSON, or a list of mappings"
         for i, row in enumerate(arguments.items("questions", source, taken)):
@@ -42,13 +41,6 @@ def read_questions(source: QuestionSource) -> list[Question]:
     if not found:
         raise ValueError("questions: there are none; give at least one")
     return found
-
-
-def _parse(number: int, line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"questions, line {number}: not JSON: {error}") from None
 
 
 def _question(where: str, row: object) -> Question:

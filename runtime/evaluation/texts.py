@@ -14,6 +14,7 @@ from subbyte.errors import ResourceError, SubbyteError
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.messages import Message, begin_with
 from subbyte.runtime.files import open_regular
+from subbyte.runtime.json_lines import json_lines
 from subbyte.runtime.text import printable
 from subbyte.runtime.tools.tool import Tool, tools_by_name
 
@@ -71,12 +72,11 @@ class Conversations:
 
     def __iter__(self) -> Iterator[Conversation]:
         """Each conversation. Raises ValueError that names the line for what is none."""
-        for number, line in enumerate(self.data.splitlines(), 1):
-            if line.strip():
-                try:
-                    yield _conversation(number, line)
-                except (ValueError, SubbyteError) as error:
-                    raise ValueError(f"line {number}: {error}") from None
+        for number, _, row in json_lines(self.data):
+            try:
+                yield _conversation(number, row)
+            except (ValueError, SubbyteError) as error:
+                raise ValueError(f"line {number}: {error}") from None
 
 
 EvalText: TypeAlias = str | bytes | Conversations
@@ -110,11 +110,7 @@ def _one(name: str, value: object) -> EvalText:
     return value if isinstance(value, Conversations) else arguments.raw_text(name, value)
 
 
-def _conversation(number: int, line: bytes) -> Conversation:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
+def _conversation(number: int, row: object) -> Conversation:
     if not isinstance(row, dict) or "messages" not in row:
         raise ValueError('no JSON object with "messages"')
     system = row.get("system")

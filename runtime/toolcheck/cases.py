@@ -9,7 +9,6 @@ comes before the number in an id is the category.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from subbyte.runtime import arguments
 from subbyte.runtime.chat.messages import Message, checked_messages
+from subbyte.runtime.json_lines import json_lines
 from subbyte.runtime.text import quoted
 from subbyte.runtime.toolcheck.schemas import tool_name, tool_of
 from subbyte.runtime.tools.tool import Tool, tools_by_name
@@ -88,14 +88,8 @@ def _rows(texts: Iterable[str | bytes], what: str) -> Iterator[tuple[str, dict[s
     given = [text.encode(errors="replace") if isinstance(text, str) else text for text in texts]
     for i, text in enumerate(given):
         name = what if len(given) == 1 else f"{what}[{i}]"
-        for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-            if not (line := line.strip()):
-                continue
+        for number, line, row in json_lines(text, f"{name}, "):
             where = f"{name}, line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{where}: not JSON: {error}") from None
             if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
                 raise ValueError(f'{where}: must be an object with an "id"')
             yield where, row, line
