@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--chat-template", is_flag=True,
-    help="Ask in the chat template of the model; default: as a text to continue, Question: … Answer: …",
+    help='Ask in the chat template of the model; default: as a text to continue, "Question: …" and "Answer:".',
 )  # fmt: skip
 @options.resume_option(what="results of each question")
 @options.threads_option()
