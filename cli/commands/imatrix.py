@@ -82,7 +82,6 @@ def imatrix(
     loaded = open_model(model, threads, verbose=verbose)
     evaluation = EvalOptions(n_ctx, chunks, cache_type, activations, special)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
-        bar.update("reading the texts", 0, 1)
         measurement = ImatrixMeasurement(
             loaded, texts, evaluation, weights=weights, process_output=process_output, datasets=(*files, *chats),
             resume=resume,
