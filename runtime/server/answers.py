@@ -77,12 +77,15 @@ class Answers:
             for index in indices:
                 if index not in self.begun:
                     self.begun[index] = await self._begun_later(self._starts[index])
-                answer = self.begun[index]
+                answer, ended = self.begun[index], False
                 async with aclosing(answer.astream()) as events:
                     async for event in events:
+                        if ended and not isinstance(event, Done):  # it was made before the answer was cancelled
+                            continue
                         await coming.put((index, event))
                         if self._ends_with_call and isinstance(event, ToolCall):
                             answer.cancel()
+                            ended = True
         except Exception as error:
             await coming.put(error)
 
