@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 COMPUTES = {"compare", "evaluation", "generation", "kernels", "models", "scoring"}
 """Folders whose tests are run under every instruction set (`SUBBYTE_ISA`), but for those that go through all of them by
 a parameter `isa`: kernels do, and one forward pass."""
 ALIKE = {"test_checkpoint.py", "test_statistics.py", "test_tables.py", "test_soak.py"}
 """Files there whose subject no instruction set changes."""
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 # A shell starts background jobs (`make test &`) with SIGINT ignored, and Python then raises no KeyboardInterrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

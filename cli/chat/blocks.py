@@ -1,6 +1,7 @@
-'''Text of several lines at the prompt: between """ and """, as a message or behind a slash command.'''
+'''Quotes at the prompt: text of several lines between """ and """, and words with spaces behind a slash command.'''
 
 import re
+import shlex
 
 _BEGIN = re.compile(r'(/[a-zA-Z]+[ \t]+)?"""')
 
@@ -18,3 +19,11 @@ def unquote(text: str) -> str:
     if len(block) >= 6 and block.startswith('"""') and block.endswith('"""'):
         return block[3:-3].strip("\n")
     return text
+
+
+def shell_words(command: str, argument: str, what: str = "a name") -> list[str]:
+    """The words of what a command takes, read as a shell does. Raises ValueError, with a hint, for an open quote."""
+    try:
+        return shlex.split(argument)
+    except ValueError as error:
+        raise ValueError(f"{command}: {error}; {what} with spaces goes between quotes") from None

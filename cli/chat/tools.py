@@ -3,12 +3,12 @@
 import inspect
 import json
 import runpy
-import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from subbyte.cli.chat.blocks import shell_words
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.runtime.files import similar_files
@@ -41,10 +41,7 @@ def set_tools(context: ReplContext, argument: str) -> None:
 
 def _path(argument: str) -> Path:
     """The one file that is named, its name quoted where it has spaces, or as it is if there is a file of that name."""
-    try:
-        names = [argument] if Path(argument).exists() else shlex.split(argument)
-    except ValueError as error:
-        raise ValueError(f"/tools: {error}") from None
+    names = [argument] if Path(argument).exists() else shell_words("/tools", argument)
     if len(names) != 1:
         raise ValueError("/tools takes one file of Python; a name with spaces goes between quotes")
     return Path(names[0]).expanduser()

@@ -1,7 +1,6 @@
 """/read: the texts of files that go before the next message."""
 
-import shlex
-
+from subbyte.cli.chat.blocks import shell_words
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.message.files import TextFile, read_file, with_files
 from subbyte.cli.message.mentions import mentioned_files
@@ -10,10 +9,7 @@ from subbyte.cli.terminal.console import human_size
 
 def read(context: ReplContext, argument: str) -> None:
     """Reads the named files, all or none; without a name lists what waits, "" forgets it."""
-    try:
-        names = shlex.split(argument)
-    except ValueError as error:
-        raise ValueError(f"/read: {error}; a name with spaces goes between quotes") from None
+    names = shell_words("/read", argument)
     if names == [""]:
         context.files.clear()
     context.files += [read_file(name) for name in names if name]

@@ -1,6 +1,5 @@
 """Changing one's mind: /undo, /edit and /retry. What was said before stays in the store as a branch."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from subbyte.cli.chat.answer import answer
 from subbyte.cli.chat.asking import edited
+from subbyte.cli.chat.blocks import shell_words
 from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
 from subbyte.cli.chat.settings import BY_NAME, ON_OFF, changed
@@ -62,7 +62,7 @@ def retry(context: ReplContext, argument: str) -> None:
     new_sampling, new_thinking = sampling, thinking
     if not argument:
         raise ValueError("/retry takes settings, as in temp=0.9 top_k=20 think=off; /regen answers again with the same")
-    for part in _parts(argument):
+    for part in shell_words("/retry", argument, "a text"):
         name, equals, value = part.partition("=")
         name = "temperature" if name == "temp" else name
         if not equals or (name != "think" and name not in BY_NAME):
@@ -80,13 +80,6 @@ def retry(context: ReplContext, argument: str) -> None:
         context.keep()  # with these settings
     finally:
         chat.sampling, chat.thinking = sampling, thinking
-
-
-def _parts(argument: str) -> list[str]:
-    try:
-        return shlex.split(argument)
-    except ValueError as error:
-        raise ValueError(f"/retry: {error}; a text with spaces goes between quotes") from None
 
 
 def _kept(context: ReplContext) -> str:

@@ -7,7 +7,6 @@ from subbyte.cli.chat.context import ReplContext
 from subbyte.cli.chat.keeper import everything
 from subbyte.cli.screen.answer_text import answer_text
 from subbyte.cli.terminal.console import encodable
-from subbyte.runtime.conversations.names import without_files
 from subbyte.runtime.text import spelt_out
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ def _last_turns(messages: "Sequence[Message]") -> "Sequence[Message]":
 
 def show_message(context: ReplContext, message: "Message") -> None:
     """Prints a message as it would stand on the screen, a long one by its beginning."""
+    from subbyte.runtime.conversations.names import without_files
+
     names, content = without_files(message.content) if message.role == "user" else ((), message.content)
     if names:
         context.say(f"(with the text of {', '.join(names)})")

@@ -131,10 +131,14 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _checked_version(database: sqlite3.Connection, path: Path) -> int:
-    """The schema's version, 0 for a new file."""
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    """The schema's version, 0 for a new file.
+
+    One statement asks for all: between several, another process might have made the schema.
+    """
+    application, version, tables = database.execute(
+        "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_application_id a, pragma_user_version v"
+    ).fetchone()
     if application != _APPLICATION and (application or version or tables):
         raise ResourceError(f"{printable(str(path))}: a database of another program; move it away")
     if version > _VERSION:

@@ -45,6 +45,13 @@ def test_bounds(changed: dict[str, float], missed: list[str]) -> None:
     assert (", ".join(missed) or "kept") in sizes.render([measured], 2, "2026-11-22")
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model loads too slowly, however busy the machine is."""
+    monkeypatch.setattr(sizes, "MAX_LOAD", float("inf"))
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_model_is_written_measured_told_and_deleted(tmp_path: Path) -> None:
     document = tmp_path / "note.md"
     document.write_text("before\n<!-- sizes -->\n<!-- end of sizes -->\nafter\n")
@@ -56,6 +63,7 @@ def test_a_model_is_written_measured_told_and_deleted(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.usefixtures("patient")
 def test_kept_files_are_not_written_again(tmp_path: Path) -> None:
     kept = tmp_path / "tiny-Q4_0.gguf"
     for _ in range(2):

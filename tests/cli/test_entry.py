@@ -54,7 +54,10 @@ def test_a_signal_that_ends_the_process_leaves_an_event_loop() -> None:
         raise Terminated(signal.SIGHUP)
 
     async def loop() -> None:
-        await asyncio.wait([asyncio.ensure_future(task())])
+        tasks.append(asyncio.ensure_future(task()))
+        await asyncio.wait(tasks)
 
+    tasks: list[asyncio.Future[None]] = []
     with pytest.raises(Terminated):
         asyncio.run(loop())
+    assert isinstance(tasks[0].exception(), Terminated)  # of which nobody asks for it, asyncio logs it in another test
