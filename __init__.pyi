@@ -29,6 +29,12 @@ from subbyte.runtime.chat.messages import Message as Message
 from subbyte.runtime.chat.presets import Preset as Preset
 from subbyte.runtime.chat.settings import ChatSettings as ChatSettings
 from subbyte.runtime.chat.turns import Forgotten as Forgotten
+from subbyte.runtime.choices.choices import ChoicesMeasurement as ChoicesMeasurement, choices as choices
+from subbyte.runtime.choices.result import (
+    ChoicesDelta as ChoicesDelta,
+    ChoicesResult as ChoicesResult,
+    ChoicesRun as ChoicesRun,
+)
 from subbyte.runtime.compare.attribution import (
     AttributionMeasurement as AttributionMeasurement,
     AttributionProgress as AttributionProgress,
@@ -46,7 +52,7 @@ from subbyte.runtime.compare.result import CompareRun as CompareRun
 from subbyte.runtime.distributed.answer_rows import ChatRows as ChatRows, GenerateRows as GenerateRows
 from subbyte.runtime.distributed.on_ray import RayWorkers as RayWorkers
 from subbyte.runtime.distributed.score_rows import EmbedRows as EmbedRows, ScoreRows as ScoreRows
-from subbyte.runtime.evaluation.divergence import Divergence as Divergence, Estimate as Estimate
+from subbyte.runtime.evaluation.divergence import Divergence as Divergence, PartDivergence as PartDivergence
 from subbyte.runtime.evaluation.options import EvalOptions as EvalOptions
 from subbyte.runtime.evaluation.perplexity import (
     ChunkResult as ChunkResult,
@@ -55,10 +61,14 @@ from subbyte.runtime.evaluation.perplexity import (
 )
 from subbyte.runtime.evaluation.perplexity_result import (
     Delta as Delta,
+    PartPerplexity as PartPerplexity,
     PerplexityResult as PerplexityResult,
     PerplexityRun as PerplexityRun,
 )
-from subbyte.runtime.evaluation.statistics import Interval as Interval
+from subbyte.runtime.evaluation.proportions import Paired as Paired
+from subbyte.runtime.evaluation.scored import ScoredTokens as ScoredTokens
+from subbyte.runtime.evaluation.statistics import Estimate as Estimate, Interval as Interval
+from subbyte.runtime.evaluation.texts import Conversations as Conversations
 from subbyte.runtime.generation.events import (
     Done as Done,
     Event as Event,
@@ -78,24 +88,47 @@ from subbyte.runtime.gguf.model_file import GGUF as GGUF
 from subbyte.runtime.grammar.constraint import Constraint as Constraint
 from subbyte.runtime.imatrix.collect import ImatrixMeasurement as ImatrixMeasurement, imatrix as imatrix
 from subbyte.runtime.imatrix.imatrix import Imatrix as Imatrix
+from subbyte.runtime.imatrix.merge import merge_imatrices as merge_imatrices
+from subbyte.runtime.imatrix.statistics import (
+    GroupStatistics as GroupStatistics,
+    ImatrixStatistics as ImatrixStatistics,
+    TensorStatistics as TensorStatistics,
+    imatrix_statistics as imatrix_statistics,
+)
 from subbyte.runtime.inspect.diff import Diff as Diff, diff as diff
 from subbyte.runtime.inspect.heatmap import Heatmap as Heatmap, heatmap as heatmap
 from subbyte.runtime.measurement import Step as Step
 from subbyte.runtime.loading import load as load
 from subbyte.runtime.model import Model as Model
 from subbyte.runtime.opened_model import ModelInfo as ModelInfo
-from subbyte.runtime.quantize.quantize import Quantized as Quantized, quantize as quantize
+from subbyte.runtime.quantize.quantize import quantize as quantize, quantize_all as quantize_all
 from subbyte.runtime.quantize.recipe import Recipe as Recipe
+from subbyte.runtime.quantize.result import Quantized as Quantized
 from subbyte.runtime.report.report import (
     Report as Report,
     ReportMeasurement as ReportMeasurement,
     ReportRow as ReportRow,
     report as report,
 )
+from subbyte.runtime.rewrite.merge import MergedModel as MergedModel, merge as merge
+from subbyte.runtime.rewrite.set_metadata import (
+    ChangedMetadata as ChangedMetadata,
+    MetadataChange as MetadataChange,
+    set_metadata as set_metadata,
+)
+from subbyte.runtime.rewrite.split import SplitModel as SplitModel, SplitPart as SplitPart, split as split
 from subbyte.runtime.scheduler.scheduler import Scheduler as Scheduler, SchedulerUse as SchedulerUse
 from subbyte.runtime.scoring.choice import Choice as Choice
 from subbyte.runtime.scoring.score import Score as Score
+from subbyte.runtime.search.result import FoundRecipe as FoundRecipe, RecipeSearch as RecipeSearch
+from subbyte.runtime.search.search import (
+    RecipeSearchMeasurement as RecipeSearchMeasurement,
+    search_recipes as search_recipes,
+)
 from subbyte.runtime.session.prefixes import Pin as Pin
 from subbyte.runtime.session.session import Session as Session
+from subbyte.runtime.toolcheck.answers import CaseAnswer as CaseAnswer
+from subbyte.runtime.toolcheck.result import CaseOutcome as CaseOutcome, ToolcheckRun as ToolcheckRun
+from subbyte.runtime.toolcheck.toolcheck import ToolcheckMeasurement as ToolcheckMeasurement, toolcheck as toolcheck
 from subbyte.runtime.tools.call import ToolCall as ToolCall
 from subbyte.runtime.tools.tool import Tool as Tool

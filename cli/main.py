@@ -18,6 +18,7 @@ from subbyte.cli.commands import (
     batch,
     bench,
     chat,
+    choices,
     compare,
     diff,
     doctor,
@@ -30,7 +31,9 @@ from subbyte.cli.commands import (
     quantize,
     recipe,
     report,
+    rewrite,
     serve,
+    toolcheck,
 )
 from subbyte.cli.terminal.console import prepare_streams, say, write_line
 from subbyte.errors import FileExists, SubbyteError
@@ -53,8 +56,9 @@ def cli(ctx: click.Context) -> None:
 
 COMMANDS = (
     chat.chat, generate.generate, serve.serve, batch.batch, perplexity.perplexity, compare.compare, report.report,
-    bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe, imatrix.imatrix, models.pull, models.ls,
-    history.history, doctor.doctor,
+    choices.choices, toolcheck.toolcheck, bench.bench, inspect.inspect, diff.diff, quantize.quantize, recipe.recipe,
+    imatrix.imatrix, imatrix.imatrix_merge, imatrix.imatrix_stats,
+    rewrite.split, rewrite.merge, rewrite.set_metadata, models.pull, models.ls, history.history, doctor.doctor,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -39,6 +39,14 @@ def numbers(text: str) -> tuple[int, ...]:
         raise click.BadParameter(f"{text!r} is not a whole number, nor several separated by commas") from None
 
 
+def weights(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, ...]:
+    """Reads numbers with commas between."""
+    try:
+        return tuple(map(float, text.split(","))) if text else ()
+    except ValueError:
+        raise click.BadParameter(f"{text!r:.80} is not numbers separated by commas") from None
+
+
 def model_argument(**extra: Any) -> Decorator:
     """The positional MODEL."""
     return click.argument("model", metavar="MODEL" if not extra else "[MODEL]", **extra)
@@ -57,6 +65,12 @@ def ctx_size_option(**extra: Any) -> Decorator:
     return click.option("-c", "--ctx-size", "n_ctx", type=click.IntRange(1), metavar="N", **extra)
 
 
+eval_ctx_option = ctx_size_option(
+    help="Chunk length in tokens, whose second half is scored, default: 512. Of conversations: how many tokens one may "
+    "have, default: as the model was trained."
+)  # fmt: skip
+
+
 def activations_option(default: str | None) -> Decorator:
     """`--activations`; None leaves the choice to the model."""
     which = "recommended for the model" if default is None else default
@@ -72,6 +86,23 @@ def texts_option(*, required: bool = True, note: str = "") -> Decorator:
     return click.option(
         "-f", "--file", "files", required=required, multiple=True, metavar="FILE",
         help=f"A text, read as bytes; - is stdin. May be repeated{note}.",
+    )  # fmt: skip
+
+
+def plot_option(help: str) -> Decorator:
+    """`--plot`, several times: files that a picture is written to, as the argument `plots`."""
+    return click.option(
+        "--plot", "plots", type=click.Path(dir_okay=False, path_type=Path), multiple=True, metavar="FILE",
+        help=f"{help} An .svg or a .png, by its name; may be repeated. Needs the extra `plot`.",
+    )  # fmt: skip
+
+
+def chat_option(how: str = "each evaluated whole, and only the assistant's tokens are scored") -> Decorator:
+    """`--chat`, several times: conversations of a measurement, as the argument `chats`."""
+    return click.option(
+        "--chat", "chats", multiple=True, metavar="FILE",
+        help='Conversations, lines of JSON with "messages" as for `subbyte batch`, in the chat template of the model; '
+        f"{how}. - is stdin. May be repeated.",
     )  # fmt: skip
 
 

@@ -144,6 +144,8 @@ class Comparison(NamedTuple):
     log_p: NDArray[np.float64]
     log_q: NDArray[np.float64]
     divergence: NDArray[np.float64]
+    reverse: NDArray[np.float64]
+    common: NDArray[np.float64]
     top_p: NDArray[np.int32]
     top_q: NDArray[np.int32]
 

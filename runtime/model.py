@@ -151,6 +151,7 @@ class Model(OpenedModel):
         messages: Iterable[MessageSource] = (),
         tools: Iterable[ToolSource] = (),
         tool_choice: str = "auto",
+        strict_tools: bool = True,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Iterable[str] = (),
@@ -176,7 +177,8 @@ class Model(OpenedModel):
         what holds. system: the system prompt. messages: what was said before, `Message`s or mappings as OpenAI's API
         has them; where the last one is the user's, `Chat.reply` answers it. tools: functions that the model may call,
         or descriptions of them, as `Tool.of` takes them; ValueError for a model whose template knows no tools.
-        tool_choice: as in `Chat`.
+        tool_choice: as in `Chat`. strict_tools: whether a call that has begun can only become one by its tool's schema,
+        which takes llguidance; False: calls are parsed as the model writes them.
         max_tokens: of each answer; None: what the context holds. stop: strings that end an answer. thinking and
         reasoning_budget: as in `Chat`. template: a chat template instead of the file's. variables: for the chat
         template. reasoning: "open" where each answer begins with reasoning that neither the prompt nor the model opens
@@ -229,7 +231,7 @@ class Model(OpenedModel):
             system=system, thinking=thinking, variables=variables, reasoning=reasoning,
             speculation=self._speculation(draft, session),
             messages=history, tools=known_tools, tool_format=tool_format, find_tool_format=find_tool_format,
-            tool_choice=tool_choice,
+            tool_choice=tool_choice, strict_tools=strict_tools,
         )  # fmt: skip
         chat.context_policy, chat.n_ctx_train = policy, self.config.n_ctx_train
         return chat

@@ -35,6 +35,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def escaped(text: str) -> str:
+    r"""The text fit for a document: as it is, or in ASCII (`\u2028`) where it holds what is no sign to be seen."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ " (did you mean IQ2_XS?)" for "iq2xs", to be put behind a wrong name; nothing where no known one is like it.
 

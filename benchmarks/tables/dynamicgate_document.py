@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 import subbyte as sb
-from subbyte.runtime.evaluation.statistics import block_bootstrap
 from subbyte.runtime.tables import Table, markdown
 
 HEAD = """# DynamicGate against the standard mixtures
@@ -54,7 +51,7 @@ def at_equal_size(report: sb.Report) -> list[EqualSize]:
     The standard's ln PPL at a size is a straight line between neighbours. It is drawn through each chunk's losses, so
     that the difference has an interval as any other; what the line is wrong by, no interval knows.
     """
-    losses = [np.asarray(loss).mean(axis=1) for loss in report.run.losses]
+    losses = report.run.losses
     sizes = [row.n_bytes for row in report.rows]
     makers = [row.size_class.maker for row in report.rows]
     n_files = len(report.rows) - (report.base is not None)
@@ -67,7 +64,7 @@ def at_equal_size(report: sb.Report) -> list[EqualSize]:
         a, b = pair
         weight = (sizes[i] - sizes[a]) / (sizes[b] - sizes[a])
         line = (1 - weight) * losses[a] + weight * losses[b]
-        found.append(EqualSize(i, a, b, weight, block_bootstrap(losses[i] - line, report.run.level)))
+        found.append(EqualSize(i, a, b, weight, report.run.tokens.interval(losses[i] - line, report.run.level)))
     return found
 
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, note, read_bytes, write_line
+from subbyte.cli.terminal.console import note, write_line
+from subbyte.cli.terminal.evaluated import read_evaluated
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
+from subbyte.cli.terminal.plot_files import check_plots, save_plots
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.compare.attribution_result import Attribution
-    from subbyte.runtime.compare.base_file import BaseFile
     from subbyte.runtime.compare.compare import CompareProgress
     from subbyte.runtime.compare.groups import By
     from subbyte.runtime.compare.result import CompareRun
     from subbyte.runtime.measurement import Measurement
-    from subbyte.runtime.model import Model
     from subbyte.runtime.types import Activations, CacheType
 
 P = TypeVar("P")
@@ -32,8 +32,15 @@ P = TypeVar("P")
 @click.command()
 @click.argument("base", metavar="BASE")
 @click.argument("models", metavar="Q...", nargs=-1, required=True)
-@options.texts_option(required=False, note="; none where BASE is a base file")
-@options.ctx_size_option(help="Chunk length in tokens; its second half is scored. Default: 512, or the base file's.")
+@options.texts_option(
+    required=False,
+    note="; chunks of several texts take turns, and each text has figures of its own. None where BASE is a base file",
+)
+@options.chat_option()
+@options.ctx_size_option(
+    help="Chunk length in tokens, whose second half is scored, default: 512, or the base file's. Of conversations: how "
+    "many tokens one may have, default: as the model was trained."
+)
 @options.chunks_option
 @click.option(
     "--save-base", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -45,6 +52,7 @@ P = TypeVar("P")
     help="Also attribute the divergence: what each tensor, kind of tensor, layer or part (attention, experts, …) of Q "
     "costs, and the bytes it saves.",
 )  # fmt: skip
+@options.plot_option("With --blame tensor: also draw what each tensor costs, by layer and kind.")
 @options.resume_option("; --blame keeps its own in FILE.blame-1, FILE.blame-2 … for each Q")
 @options.activations_option("int8x2")
 @options.cache_type_option
@@ -57,10 +65,10 @@ P = TypeVar("P")
 @options.debug_option
 @click.pass_context
 def compare(
-    ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int | None,
-    chunks: int | None, save_base: Path | None, layers: bool, by: "By | None", resume: Path | None,
-    activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
-    overwrite: bool, output: options.Output, verbose: bool,
+    ctx: click.Context, base: str, models: tuple[str, ...], files: tuple[str, ...], chats: tuple[str, ...],
+    n_ctx: int | None, chunks: int | None, save_base: Path | None, layers: bool, by: "By | None",
+    plots: tuple[Path, ...], resume: Path | None, activations: "Activations", cache_type: "CacheType",
+    threads: int | None, ray: str | None, overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Measure how far quantized models diverge from a base model.
 
@@ -72,9 +80,14 @@ def compare(
     """
     if output == "csv" and (layers or by):
         raise click.UsageError("CSV is one table; --layers and --blame need -o text, md or json")
+    if plots and (by != "tensor" or len(models) > 1):
+        raise click.UsageError("--plot draws the tensors of one model; give --blame tensor and one Q")
+    from subbyte.runtime.compare.base_file import BaseFile, is_base_file
+
     with ExitStack() as stack, options.usage_errors():
-        texts = [read_bytes(file, MAX_CORPUS) for file in files] or None
-        reference = _open_base(base, files, threads, verbose)
+        check_plots(plots, overwrite)
+        texts = read_evaluated(files, chats) if files or chats or not is_base_file(base) else None
+        reference = BaseFile(base) if is_base_file(base) else open_model(base, threads, verbose=verbose)
         stack.callback(reference.close)
         others = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
         workers = stack.enter_context(open_workers(ray, threads, verbose=verbose))
@@ -105,18 +118,10 @@ def compare(
                 results.append(attribution.result())
         if comparison.n_done:
             print_comparison(output, options.command_line(ctx), comparison.result(), results)
+        for result in results:
+            save_plots(result, plots, overwrite)
     if not done:
         raise KeyboardInterrupt
-
-
-def _open_base(name: str, files: tuple[str, ...], threads: int | None, verbose: bool) -> "Model | BaseFile":
-    from subbyte.runtime.compare.base_file import BaseFile, is_base_file
-
-    if is_base_file(name):
-        return BaseFile(name)
-    if not files:
-        raise click.UsageError("give a text with -f, or a base file of llama.cpp as BASE")
-    return open_model(name, threads, verbose=verbose)
 
 
 def _run(measurement: "Measurement[P, Any]", describe: Callable[[P], tuple[str, int, int]], go_on: str) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from subbyte.cli import options
-from subbyte.cli.terminal.console import MAX_CORPUS, read_bytes, write_line
+from subbyte.cli.terminal.console import write_line
+from subbyte.cli.terminal.evaluated import read_evaluated
 from subbyte.cli.terminal.interrupt import run_measurement
 from subbyte.cli.terminal.loading import open_model, open_workers
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@options.texts_option(note="; each text is split into chunks of its own, all count together")
-@options.ctx_size_option(default=512, show_default=True, help="Chunk length in tokens; its second half is scored.")
+@options.texts_option(required=False, note="; chunks of several texts take turns, and each text has figures of its own")
+@options.chat_option()
+@options.eval_ctx_option
 @options.chunks_option
 @options.special_option
 @click.option(
@@ -53,7 +55,8 @@ if TYPE_CHECKING:
 @options.debug_option
 @click.pass_context
 def perplexity(
-    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], n_ctx: int, chunks: int | None, special: bool,
+    ctx: click.Context, models: tuple[str, ...], files: tuple[str, ...], chats: tuple[str, ...],
+    n_ctx: int | None, chunks: int | None, special: bool,
     stride: int | None, until_decided: bool, resume: Path | None, plot: bool, compat: str | None,
     activations: "Activations", cache_type: "CacheType", threads: int | None, ray: str | None,
     output: options.Output, verbose: bool,
@@ -72,7 +75,7 @@ def perplexity(
     if until_decided and len(models) < 2:
         raise click.UsageError("--until-decided compares models; give two or more")
     picture = _picture(models) if plot else None
-    texts = [read_bytes(file, MAX_CORPUS) for file in files]
+    texts = read_evaluated(files, chats)
     with ExitStack() as stack:
         loaded = [stack.enter_context(open_model(model, threads, verbose=verbose)) for model in models]
         workers = stack.enter_context(open_workers(ray, threads, verbose=verbose))
@@ -85,7 +88,7 @@ def perplexity(
         done = run_measurement(measurement, progress.update, options.continuation(ctx, resume))
         run = measurement.result()
 
-    print_perplexity(output, options.command_line(ctx), files, run)
+    print_perplexity(output, options.command_line(ctx), [*texts], run)
     if not done:
         raise KeyboardInterrupt
 
@@ -104,27 +107,33 @@ def print_perplexity(output: options.Output, command: str, files: Sequence[str],
         print_csv({**row, "command": command} for row in run.records())
     elif output == "md":
         conditions = _conditions(run.results[0]).replace("\n", "; ")
-        print_markdown(run.table(), conditions, f"    {one_line(command)}")
+        print_markdown(run.table(), *run.parts(), conditions, f"    {one_line(command)}")
     elif len(run.results) == 1:
-        _print_one(run.results[0])
+        _print_one(run)
     else:
         _print_several(run)
 
 
-def _print_one(result: "PerplexityResult") -> None:
+def _print_one(run: "PerplexityRun") -> None:
     """The final value, and below it all that another needs to get the same."""
+    (result,) = run.results
     write_line(f"PPL = {result.ppl:.4f} ± {result.error:.4f}, {result.bits_per_byte:.4f} bits per byte")
     interval, how = result.interval, ", by block bootstrap" if math.isfinite(result.interval.high) else ""
     write_line(f"{interval.level:.0%} interval of PPL: {interval.text(4, ' to ')}{how}")
+    write_line(f"{result.right.text(2, 100)} % of the tokens are the model's likeliest")
     write_line(_conditions(result))
+    for table in run.parts():
+        print_table(table)
 
 
 def _print_several(run: "PerplexityRun") -> None:
     """A table, each model's difference from the first, and what it takes to repeat it."""
-    print_table(run.table())
+    for table in (run.table(), *run.parts()):
+        print_table(table)
     write_line()
     write_line(_conditions(run.results[0]))
     write_line("verdict: paired, token by token, against the first model; the interval is by block bootstrap")
+    write_line("right: tokens that are the model's likeliest; flips: those that became right and wrong, from the first")
 
 
 def _conditions(result: "PerplexityResult") -> str:

@@ -1,7 +1,8 @@
 """`subbyte quantize`: a model's file in other block types, by a recipe."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +17,9 @@ from subbyte.runtime.tables import Table
 from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
-    from subbyte.runtime.quantize.quantize import Quantized
+    from collections.abc import Sequence
+
+    from subbyte.runtime.quantize.result import Quantized
 
 UNITS = {"": 1, "B": 1, **{f"{letter}B": 1000**i for i, letter in enumerate("KMGT", 1)},
          **{f"{letter}IB": 1024**i for i, letter in enumerate("KMGT", 1)}}  # fmt: skip
@@ -43,11 +46,12 @@ def size(text: str) -> int:
 @click.command()
 @click.argument("source", metavar="SRC")
 @click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
-@click.argument("recipe", required=False, metavar="[RECIPE]")
+@click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
 @click.option("--imatrix", metavar="FILE", help="Importance matrix, as `subbyte imatrix` and llama-imatrix write it.")
 @click.option(
     "--tensor-type", "tensor_types", multiple=True, metavar="PATTERN=TYPE",
-    help="Override the recipe for matching tensors: ffn_down=Q6_K, attn_*=Q8_0, blk.0.*=F16; may be repeated.",
+    help="Override the recipe for matching tensors: ffn_down=Q6_K, attn_*=Q8_0, blk.0.*=F16, or a regular "
+    "expression, /blk\\.[02]\\./=Q8_0; may be repeated.",
 )  # fmt: skip
 @click.option(
     "--target-size", type=size, metavar="SIZE", help="Instead of RECIPE: the largest of llama.cpp's mixtures that fits."
@@ -60,7 +64,7 @@ def size(text: str) -> int:
 @options.debug_option
 @click.pass_context
 def quantize(
-    ctx: click.Context, source: str, out: Path, recipe: str | None, imatrix: str | None,
+    ctx: click.Context, source: str, out: Path, recipes: tuple[str, ...], imatrix: str | None,
     tensor_types: tuple[str, ...], target_size: int | None, dry_run: bool, overwrite: bool, threads: int | None,
     output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
@@ -69,28 +73,42 @@ def quantize(
     SRC is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT. RECIPE is the name of a mixture, such as
     Q4_K_M or DynamicGate-IQ2_XS, or a .toml file; `subbyte recipe show` lists and explains them. OUT appears when it is
     complete; the same command resumes a run that was interrupted.
+
+    With several RECIPEs, or where OUT is a folder, each makes a file in it: SRC is read once for all of them.
     """
     from subbyte.runtime.quantize.quantize import quantize as write
+    from subbyte.runtime.quantize.quantize import quantize_all
 
     path = find_model(source, verbose=verbose)
+    several = len(recipes) > 1 or (recipes and os.path.isdir(out))
+    if several and target_size is not None:
+        raise click.UsageError("--target-size chooses one recipe, for an OUT that is no folder")
     with options.usage_errors(), one_interrupt(), ProgressBar() as bar:
-        result = write(
-            path, out, recipe, imatrix=imatrix, tensor_types=tensor_types, target_size=target_size, threads=threads,
-            dry_run=dry_run, overwrite=overwrite, on_progress=bar.update,
-        )  # fmt: skip
-    _print(output, options.command_line(ctx), result)
+        how: dict[str, Any] = {
+            "imatrix": imatrix, "tensor_types": tensor_types, "threads": threads, "dry_run": dry_run,
+            "overwrite": overwrite, "on_progress": bar.update,
+        }  # fmt: skip
+        if several:
+            results = quantize_all(path, out, recipes, **how)
+        else:
+            results = [write(path, out, *recipes, target_size=target_size, **how)]
+    _print(output, options.command_line(ctx), results)
 
 
-def _print(output: options.Output, command: str, result: "Quantized") -> None:
+def _print(output: options.Output, command: str, results: "Sequence[Quantized]") -> None:
     if output == "json":
-        print_json({"command": command, **result.to_dict()})
+        facts = [result.to_dict() for result in results]
+        print_json({"command": command, **(facts[0] if len(facts) == 1 else {"files": facts})})
     elif output == "csv":
-        print_csv(result.records())
+        own = ({"out": str(result.out)} if len(results) > 1 else {} for result in results)
+        print_csv(facts | row for facts, result in zip(own, results, strict=True) for row in result.records())
     elif output == "md":
-        print_markdown(_table(result), f"{_facts(result)}", f"    {one_line(command)}")
+        parts = [part for result in results for part in (_table(result), _facts(result))]
+        print_markdown(*parts, f"    {one_line(command)}")
     else:
-        print_table(_table(result))
-        write_line(f"\n{_facts(result)}")
+        for result in results:
+            print_table(_table(result))
+            write_line(f"\n{_facts(result)}")
 
 
 def _table(result: "Quantized") -> Table:

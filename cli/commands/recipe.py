@@ -1,14 +1,16 @@
-"""`subbyte recipe`: recipes of quantized files shown, taken from files, compared with files, and for llama-quantize."""
+"""`subbyte recipe`: recipes of quantized files searched, shown, taken from files, compared with them, and exported."""
 
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from subbyte.cli import options
+from subbyte.cli.commands import recipe_search
 from subbyte.cli.terminal.console import say, write_line
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
@@ -25,10 +27,13 @@ DIFFERENT = 1  # the exit code of a check that found something, as diff's
 
 @click.group()
 def recipe() -> None:
-    """Show, extract, check or export quantization recipes.
+    """Search, show, extract, check, export or import quantization recipes.
 
     A recipe says which block type each tensor of a quantized file gets.
     """
+
+
+recipe.add_command(recipe_search.search)
 
 
 @recipe.command()
@@ -135,6 +140,23 @@ def export(name: str, model: str, without_imatrix: bool, output: options.Output,
     write_line(one_line(command), stream=sys.stderr)
     for line in lines:
         write_line(line)
+
+
+@recipe.command("import")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("mix", metavar="MIXTURE")
+@options.output_option("text", "json")
+@options.debug_option
+def import_(file: Path, mix: str, output: options.Output) -> None:
+    """Write the recipe that llama-quantize follows, as TOML.
+
+    FILE is its --tensor-type-file; MIXTURE the file type beside it, such as Q4_K_M, which decides about all else.
+    """
+    from subbyte.runtime.quantize.extract import from_tensor_types
+
+    with options.usage_errors():
+        imported = from_tensor_types(file, mix)
+    _print(output, imported)
 
 
 def _say_notes(gguf: "GGUF", recipe: "Recipe", *, imatrix: bool) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MAX_CORPUS = 1 << 30  # bytes of a text that is measured, not shown
-_ASCII = {"±": "+/-", "Δ": "d", "→": "->"}
+_ASCII = {"±": "+/-", "Δ": "d", "→": "->", "‖": "||"}
 PIPE_WIDTH = 1 << 16  # columns
 
 

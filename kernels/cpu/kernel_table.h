@@ -141,9 +141,10 @@ struct kernels {
     void (*scale)(float *x, float s, int64_t n);                                   /* x *= s */
     /* log-sum-exp over n logits as (max, sum of exp(x - max)); the online form merges two such pairs. */
     void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum);
-    /* Kullback-Leibler divergence sum p (log p - log q) of two next-token distributions given as n logits each, with
-     * log p[i] = x[i] - log_sum_x and log q[i] = y[i] - log_sum_y. An infinite logit counts as -1e30, which weighs nothing in x. */
-    double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n);
+    /* Of two next-token distributions given as n logits each, log p[i] = x[i] - log_sum_x and log q[i] = y[i] - log_sum_y: the
+     * Kullback-Leibler divergences sum p (log p - log q) and sum q (log q - log p), and sum min(p, q). An infinite logit counts as
+     * -1e30; a token that has one in x has no part in any of the three. */
+    void (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n, double sums[3]);
 
     /* ---- attention: n_head query heads that share one KV head ----
      * softmax(soften(scale * q[h] . K^T)) V over all keys is combined from splits of the keys, where soften(x) is

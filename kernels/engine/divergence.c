@@ -31,7 +31,11 @@ static void run_rows(struct team *team, int thread, void *arg)
             sum_p = 0;
         c->log_p[row] = p[c->wanted[row]] - sum_p;
         c->log_q[row] = q[c->wanted[row]] - sum_q;
-        c->divergence[row] = c->kernels->divergence(p, sum_p, q, sum_q, c->n_vocab);
+        double sums[3];
+        c->kernels->divergence(p, sum_p, q, sum_q, c->n_vocab, sums);
+        c->divergence[row] = sums[0];
+        c->reverse[row] = sums[1];
+        c->common[row] = fmin(sums[2], 1); /* equal distributions have 1, but for the rounding of their logarithms */
     }
     team_barrier(team, thread);
 }

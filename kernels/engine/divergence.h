@@ -12,6 +12,8 @@ struct comparison {
     /* results, [n_rows] */
     double *log_p, *log_q;      /* log-probabilities of the wanted token */
     double *divergence;         /* KL(p || q), nats */
+    double *reverse;            /* KL(q || p), nats */
+    double *common;             /* sum of min(p, q), 1 at most */
     int32_t *top_p, *top_q;     /* the likeliest token; of equal ones the first */
 };
 

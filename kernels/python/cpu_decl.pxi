@@ -89,7 +89,7 @@ cdef extern from "cpu/kernel_table.h" nogil:
         void (*add)(float *x, const float *y, int64_t n) noexcept nogil
         void (*scale)(float *x, float s, int64_t n) noexcept nogil
         void (*max_sum_exp)(const float *x, int64_t n, float *max, double *sum) noexcept nogil
-        double (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n) noexcept nogil
+        void (*divergence)(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n, double *sums) noexcept nogil
         void (*attention_decode)(const float *q, int n_head, int head_dim, kv_head kv, int64_t first, int64_t last,
                            float scale, float softcap, float *scratch, float *part) noexcept nogil
         void (*attention_prefill)(const float *q, int64_t q_stride, int n_tokens, int n_head, int head_dim, kv_head kv,

@@ -123,6 +123,8 @@ cdef extern from "engine/divergence.h" nogil:
         double *log_p
         double *log_q
         double *divergence
+        double *reverse
+        double *common
         int32_t *top_p
         int32_t *top_q
     int compare_rows(comparison_t *c, int n_threads, int (*poll)(void *) noexcept nogil, void *)

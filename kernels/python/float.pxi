@@ -169,9 +169,13 @@ def max_sum_exp(isa: str, const float[::1] x) -> tuple[float, float]:
     return greatest, total
 
 
-def divergence(isa: str, const float[::1] x, double log_sum_x, const float[::1] y, double log_sum_y) -> float:
+def divergence(
+    isa: str, const float[::1] x, double log_sum_x, const float[::1] y, double log_sum_y
+) -> tuple[float, float, float]:
+    cdef double sums[3]
     check(x.shape[0] == y.shape[0] > 0, "x and y of one length")
-    return table_of(isa).divergence(&x[0], log_sum_x, &y[0], log_sum_y, x.shape[0])
+    table_of(isa).divergence(&x[0], log_sum_x, &y[0], log_sum_y, x.shape[0], sums)
+    return sums[0], sums[1], sums[2]
 
 
 cdef kv_head kv_of(str format, int head_dim, const uint8_t[:, ::1] k, const uint8_t[:, ::1] v) except *:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 from subbyte.errors import ModelChanged, SubbyteError
+from subbyte.runtime.batch.parallel import in_parallel
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.grammar.constraint import Constraint
+from subbyte.runtime.json_lines import parse_line
 from subbyte.runtime.model import Model
 from subbyte.runtime.scheduler.scheduler import Scheduler
 from subbyte.runtime.text import quoted
@@ -49,28 +48,15 @@ def run_batch(model: Model, lines: Mapping[int, bytes], options: BatchOptions) -
     `Model.scheduler` raises.
     """
     s = options.session
-    with (
-        model.scheduler(
-            n_parallel=options.n_parallel, n_ctx=s.n_ctx, cache_type=s.cache_type, activations=s.activations,
-            checkpoint_bytes=s.checkpoint_bytes,
-        ) as scheduler,
-        ThreadPoolExecutor(options.n_parallel, "subbyte-batch") as pool,
-    ):  # fmt: skip
-        ahead = iter(lines.items())
-        pending: set[Future[dict[str, Any]]] = set()
-        try:
-            while True:
-                for index, line in islice(ahead, 2 * options.n_parallel - len(pending)):
-                    pending.add(pool.submit(_result, model, scheduler, options, index, line))
-                if not pending:
-                    return
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            for future in pending:
-                future.cancel()
-            scheduler.close()
+    with model.scheduler(
+        n_parallel=options.n_parallel, n_ctx=s.n_ctx, cache_type=s.cache_type, activations=s.activations,
+        checkpoint_bytes=s.checkpoint_bytes,
+    ) as scheduler:  # fmt: skip
+
+        def result(line: tuple[int, bytes]) -> dict[str, Any]:
+            return _result(model, scheduler, options, *line)
+
+        yield from in_parallel(result, lines.items(), scheduler, options.n_parallel)
 
 
 def _result(model: Model, scheduler: Scheduler, options: BatchOptions, index: int, line: bytes) -> dict[str, Any]:
@@ -87,10 +73,7 @@ def _result(model: Model, scheduler: Scheduler, options: BatchOptions, index: in
 
 
 def _read(line: bytes) -> Mapping[str, Any]:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
+    fields = parse_line(line)
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     if unknown := fields.keys() - {*_OWN, *_SAMPLING}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,17 +30,27 @@ class ResultsFile:
 
     def __init__(self, path: str | os.PathLike[str], lines: Mapping[int, bytes]) -> None:
         self._path, self._name = Path(path), printable(str(path))
+        self._lines = lines
         try:
             self._file: IO[bytes] = self._path.open("a+b")
         except OSError as error:
             raise write_failure(path, error) from None
         try:
             if not try_lock(self._file):
-                raise FileExists(f"{self._name}: another batch writes it; give another place, or wait for its end")
-            self.done: Collection[int] = self._read(lines)
+                raise FileExists(f"{self._name}: another run writes it; give another place, or wait for its end")
+            self.done: Collection[int] = self._read()
         except BaseException:
             self._file.close()
             raise
+
+    def head(self, index: int) -> dict[str, Any]:
+        """What a result of a line begins with, by which it is known again."""
+        return {"index": index, "line": line_digest(self._lines[index])}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The results that are there by now, as they were added."""
+        with self._path.open("rb") as file:
+            yield from map(json.loads, file)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Adds a result. Raises ResourceError."""
@@ -56,27 +66,27 @@ class ResultsFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _read(self, lines: Mapping[int, bytes]) -> set[int]:
+    def _read(self) -> set[int]:
         self._file.seek(0)
         content = self._file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ResourceError(f"{self._name}: over {MAX_BYTES >> 30} GiB; give another place")
         whole = content[: content.rfind(b"\n") + 1]
         rows = whole.split(b"\n")[:-1]
-        done = {self._index(number, row, lines) for number, row in enumerate(rows, 1)}
+        done = {self._index(number, row) for number, row in enumerate(rows, 1)}
         if content and not rows:
             self._refuse(1)
         if len(whole) < len(content):
             os.truncate(self._path, len(whole))
         return done
 
-    def _index(self, number: int, row: bytes, lines: Mapping[int, bytes]) -> int:
+    def _index(self, number: int, row: bytes) -> int:
         try:
             result = json.loads(row)
             index, digest = result["index"], result["line"]
         except (ValueError, KeyError, TypeError, RecursionError):
             self._refuse(number)
-        if not isinstance(index, int) or index not in lines or line_digest(lines[index]) != digest:
+        if not isinstance(index, int) or index not in self._lines or self.head(index)["line"] != digest:
             self._refuse(number)
         return int(index)
 

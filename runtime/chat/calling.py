@@ -21,11 +21,14 @@ if TYPE_CHECKING:  # imported where there are tools
 class Calling:
     """tools: by name. format: how the model writes calls; None where there are no tools.
 
-    choice: "auto", "none" (calls are text), "required", or the name of the tool that every answer calls.
+    choice: "auto", "none" (calls are text), "required", or the name of the tool that every answer calls. strict:
+    whether a call that has begun is held to its tool's schema.
     """
 
-    def __init__(self, tools: Mapping[str, Tool], format: ToolFormat | None, tokenizer: Tokenizer) -> None:
-        self.tools, self.format, self._tokenizer = dict(tools), format, tokenizer
+    def __init__(
+        self, tools: Mapping[str, Tool], format: ToolFormat | None, tokenizer: Tokenizer, *, strict: bool = True
+    ) -> None:
+        self.tools, self.format, self.strict, self._tokenizer = dict(tools), format, strict, tokenizer
         self.choice = "auto"
 
     @cached_property
@@ -53,7 +56,7 @@ class Calling:
         from subbyte.runtime.tools.parser import ToolUse
 
         n_before = sum(len(message.tool_calls) for message in asked)
-        return ToolUse(self.format, self.tools, n_before, self._grammars)
+        return ToolUse(self.format, self.tools, n_before, self._grammars if self.strict else None)
 
     def required(self) -> Constraint | None:
         """What an answer must be that calls; None where it may or may not. Raises ResourceError without llguidance."""

@@ -225,7 +225,7 @@ class Chat(ChatContext):
             raise ValueError(NO_TOOL_FORMAT)
         with self._lock:
             self._settle()
-            self._calling = Calling(known, format, self.tokenizer)
+            self._calling = Calling(known, format, self.tokenizer, strict=self._calling.strict)
             self._rows = PromptRows(self.template, format, known.values())
 
     def undo(self) -> str:
@@ -259,6 +259,7 @@ class Chat(ChatContext):
                 options=options, system=self._system, thinking=self._thinking, variables=self.variables,
                 reasoning="open" if self._begins_open else "auto", messages=self._history.everything, tools=self.tools,
                 tool_format=self._calling.format, find_tool_format=self._find_tool_format, tool_choice=self.tool_choice,
+                strict_tools=self._calling.strict,
                 speculation=None if self._speculation is None else self._speculation.fork(),
             )  # fmt: skip
             other.context_policy, other.n_ctx_train = self.context_policy, self.n_ctx_train

@@ -60,6 +60,7 @@ class ChatState(Handle):
         tool_format: ToolFormat | None = None,
         find_tool_format: Callable[[], ToolFormat | None] = lambda: None,
         tool_choice: str = "auto",
+        strict_tools: bool = True,
         speculation: Speculation | None = None,
     ) -> None:
         self.session, self.tokenizer, self.template = session, tokenizer, template
@@ -76,7 +77,8 @@ class ChatState(Handle):
         self._opened: dict[str, str | None] = {}  # by the template's variables: `ReasoningFormat.opened`
         self.thinking, self._reasoning_budget = thinking, options.reasoning_budget
         self._sampler, self._speculation = Sampler(options.sampling), speculation
-        self._calling = Calling(tools or {}, tool_format, tokenizer)
+        strict_tools = arguments.flag("strict_tools", strict_tools)
+        self._calling = Calling(tools or {}, tool_format, tokenizer, strict=strict_tools)
         self._calling.choose(tool_choice)
         self._find_tool_format = find_tool_format
         self._rows = PromptRows(template, tool_format, self.tools.values())
@@ -138,7 +140,8 @@ class ChatState(Handle):
         """Whether answers call tools: "auto", "none", "required", or a tool's name; may be changed at any time.
 
         With "none" what looks like a call is text; the tools stay in the prompt, and so in the cache. "required" and a
-        name need llguidance; an answer then is a call and ends with it.
+        name need llguidance; an answer then is a call and ends with it, or with "required" several calls, where the
+        model's format marks each.
         """
         return self._calling.choice
 

@@ -9,9 +9,9 @@ from subbyte.runtime import arguments
 from subbyte.runtime.compare.base_file import BaseFile, is_base_file
 from subbyte.runtime.evaluation.corpus import Chunk, Corpus, read_corpora
 from subbyte.runtime.evaluation.options import EvalOptions
+from subbyte.runtime.evaluation.texts import EvalTexts
 from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.model import Model
-from subbyte.runtime.types import Texts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -22,7 +22,7 @@ class Alignment:
     n_vocab: int
 
 
-def align(base: Model | BaseFile, models: Sequence[Model], text: Texts | None, options: EvalOptions) -> Alignment:
+def align(base: Model | BaseFile, models: Sequence[Model], text: EvalTexts | None, options: EvalOptions) -> Alignment:
     """What to compare on: the texts as the base's tokenizer has them, or what a base file holds.
 
     Raises ValueError where a model has another vocabulary, makes other tokens of the texts, or begins them otherwise.
@@ -44,7 +44,7 @@ def align(base: Model | BaseFile, models: Sequence[Model], text: Texts | None, o
     return Alignment(read_corpora([base, *models], text, options)[0], n_vocab)
 
 
-def _corpus_of_file(base: BaseFile, bos: int | None, text: Texts | None, options: EvalOptions) -> Corpus:
+def _corpus_of_file(base: BaseFile, bos: int | None, text: EvalTexts | None, options: EvalOptions) -> Corpus:
     if text is not None:
         raise ValueError(f"{base.path} holds the tokens to compare on; give no text beside it")
     if options.n_ctx not in (None, base.n_ctx):

@@ -31,14 +31,14 @@ from subbyte.runtime.compare.groups import By, Group, differing_groups, make_gro
 from subbyte.runtime.compare.lockstep import batches, row_blocks
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of
 from subbyte.runtime.evaluation.corpus import Chunk
-from subbyte.runtime.evaluation.divergence import Estimate
 from subbyte.runtime.evaluation.forward import layer_starts
 from subbyte.runtime.evaluation.options import EvalOptions
-from subbyte.runtime.evaluation.statistics import Floats, mean_error
+from subbyte.runtime.evaluation.statistics import Estimate, Floats, mean_error
+from subbyte.runtime.evaluation.texts import EvalTexts, named_texts
 from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.types import Activations, CacheType, Texts
+from subbyte.runtime.types import Activations, CacheType
 
 WHOLE = "all"
 
@@ -65,7 +65,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
         self,
         base: Models | BaseFile,
         model: Models,
-        text: Texts | None,
+        text: EvalTexts | None,
         options: EvalOptions,
         by: By,
         *,
@@ -75,7 +75,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
         arguments.choice("by", by, get_args(By))
         arguments.instance("options", options, EvalOptions)
         if text is not None:
-            text = arguments.raw_texts("text", text)
+            text = named_texts("text", text)
         resume = arguments.optional_path("resume", resume)
         with ExitStack() as stack:
             base = base_model(as_base("base", base, stack))
@@ -94,8 +94,9 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
         self._seconds = 0.0
         self._checkpoint = None
         if resume is not None:
-            shape = self._corpus.chunks[0].targets.shape
-            self._checkpoint = Checkpoint(resume, "blame", self.conditions(), [shape], self.n_total, lambda _: True)
+            self._checkpoint = Checkpoint(
+                resume, "blame", self.conditions(), self._shapes, self.n_total, lambda _: True
+            )  # fmt: skip
             for i, (kld,) in enumerate(self._checkpoint.records):
                 self._kld[i % len(self._groups)].append(kld)
 
@@ -172,12 +173,15 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
             whole=klds[0] if klds else Estimate(0.0, 0.0),
             n_ctx=self._corpus.n_ctx,
             chunks=n,
-            n_scored=n * len(self._corpus.chunks[0].targets),
+            n_scored=sum(len(chunk.targets) for chunk in self._corpus.chunks[:n]),
             text_sha256=self._corpus.sha256,
             cache_type=self._options.cache_type,
             activations=self._options.activations,
             seconds=self._seconds,
         )
+
+    def _shapes(self, unit: int) -> list[tuple[int, ...]]:
+        return [self._corpus.chunks[unit // len(self._groups)].targets.shape]
 
     def _divergence(self, group: Group, base: BaseHidden, chunk: Chunk) -> Floats:
         """KL(base || base with the group), nats, float64 [scored tokens]."""
@@ -199,7 +203,7 @@ class AttributionMeasurement(Measurement[AttributionProgress, Attribution]):
 def blame(
     base: Models,
     model: Models,
-    text: Texts,
+    text: EvalTexts,
     *,
     by: By = "kind",
     n_ctx: int | None = None,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.compare.groups import By
-from subbyte.runtime.evaluation.divergence import Estimate
+from subbyte.runtime.evaluation.statistics import Estimate
+from subbyte.runtime.pictures.frontier import shortened
+from subbyte.runtime.pictures.picture import Picture, write_plot
+from subbyte.runtime.pictures.sensitivity_plot import Cost, draw_sensitivities
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.tables import Table, flat, html, short_names
+from subbyte.runtime.text import escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,24 @@ class Attribution(Record, Tabular):
             return Table.of_figures(f"Blame: nothing differs between the base and {name}", columns, rows)
         sums = f"all of {name} {self.whole.text(6)}, sum of parts {sum(of.kld.value for of in self.groups):.6f}"
         return Table.of_figures(f"Blame: KLD of the base with one part of {name} at a time; {sums}", columns, rows)
+
+    def save_plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes what each tensor costs as a grid of layers and kinds, an .svg or a .png; `by` must be "tensor".
+
+        Needs matplotlib, of the extra `plot`. overwrite: also over an older plot. Raises ValueError for another ending,
+        another `by` or where nothing differs, ResourceError without matplotlib, and FileExists for any other file.
+        """
+        if self.by != "tensor":
+            raise ValueError(f'a plot of tensors is of a blame by="tensor", and this is one by={self.by!r}')
+        write_plot(path, self._picture, overwrite=overwrite)
+
+    def _picture(self) -> Picture:
+        costs = [Cost(of.group, of.types, of.kld.value, of.kld.error, of.kld_per_mb) for of in self.groups]
+        model, base = (shortened(escaped(name)) for name in short_names([self.model, self.base]))
+        text = f", text sha256 {self.text_sha256[:16]}…" if self.text_sha256 else ""
+        chunks = "1 chunk" if self.chunks == 1 else f"{self.chunks} chunks"
+        conditions = f"each alone put into {base}, {chunks} of {self.n_ctx} tokens{text}"
+        return draw_sensitivities(costs, model, conditions)
 
     def _repr_html_(self) -> str:
         return html(self.table())

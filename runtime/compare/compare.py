@@ -14,7 +14,7 @@ from subbyte.kernels import Comparison
 from subbyte.runtime import arguments
 from subbyte.runtime.compare.alignment import align, as_base, base_model, check_same_shape
 from subbyte.runtime.compare.base_file import BASE_FILE, BaseFile, write_base
-from subbyte.runtime.compare.chunk_figures import ChunkFigures, joined
+from subbyte.runtime.compare.chunk_figures import N_FIELDS, ChunkFigures, joined
 from subbyte.runtime.compare.layers import layer_errors, run_layers
 from subbyte.runtime.compare.lockstep import Base, FileBase, ModelBase, batches, row_blocks
 from subbyte.runtime.compare.result import CompareRun
@@ -25,13 +25,15 @@ from subbyte.runtime.evaluation.forward import Forward, layer_starts
 from subbyte.runtime.evaluation.losses import are_losses, check_losses
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity_result import PerplexityRun, result_of
+from subbyte.runtime.evaluation.scored import ScoredTokens
 from subbyte.runtime.evaluation.statistics import LEVEL, Floats, RunningMean
+from subbyte.runtime.evaluation.texts import Conversations, EvalTexts, named_texts
 from subbyte.runtime.evaluation.work import ModelFile, Work, Workers, checked_workers
 from subbyte.runtime.files import check_place
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.loading import Models, as_models
 from subbyte.runtime.measurement import Measurement
-from subbyte.runtime.types import Activations, CacheType, Texts
+from subbyte.runtime.types import Activations, CacheType
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         self,
         base: Models | BaseFile,
         models: Models | Sequence[Models],
-        text: Texts | None,
+        text: EvalTexts | None,
         options: EvalOptions,
         *,
         layers: bool = False,
@@ -74,7 +76,9 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         if workers is not None and save_base is not None:
             raise ValueError("workers send figures, no logits, which a base file holds; give save_base or workers")
         if text is not None:
-            text = arguments.raw_texts("text", text)
+            text = named_texts("text", text)
+            if save_base is not None and any(isinstance(of, Conversations) for of in text.values()):
+                raise ValueError("a base file holds chunks of one length; give save_base or conversations, not both")
         with ExitStack() as stack:
             base = as_base("base", base, stack)
             models = as_models("models", models, stack)
@@ -116,8 +120,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         return {**conditions_of(roles, self._corpus, self._options, layers=self._layers), **base}
 
     def figures(self, units: range) -> Iterator[list[Floats]]:
-        """For each of these chunks, computed here: each model's loss, the base's, KL divergence and whether the
-        likeliest tokens agree, float64 [n]; then the sums of layers' errors, if they are asked for.
+        """For each of these chunks, computed here: each model's `TokenFigures`, float64 [n] a field; then the sums of
+        layers' errors, if they are asked for.
         """
         with ExitStack() as stack:
             evaluated = self._models if isinstance(self._base, BaseFile) else [self._base, *self._models]
@@ -160,18 +164,19 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         return len(self._corpus.chunks)
 
     def result(self) -> CompareRun:
-        per_token = self._per_token()
+        per_token, tokens = self._per_token(), self._scored()
         n_scored = per_token[0].kld.size
         sums = [chunk.layer_sums for chunk in self._chunks if chunk.layer_sums is not None]
         layers = tuple(layer_errors(of_model, n_scored) for of_model in np.sum(sums, axis=0)) if sums else ()
         return CompareRun(
             base=str(self._base.path),
             results=tuple(
-                divergence(str(model.path), of, identical=self._is_base(i))
+                divergence(str(model.path), of, tokens, identical=self._is_base(i))
                 for i, (model, of) in enumerate(zip(self._models, per_token, strict=True))
             ),
             layers=layers,
             per_token=per_token,
+            tokens=tokens,
             n_ctx=self._corpus.n_ctx,
             chunks=self.n_done,
             total_chunks=self.n_total,
@@ -187,25 +192,35 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         """Perplexity of the models, and last of the base, which must be a model: their losses of the same chunks."""
         per_token = self._per_token()
         losses = (*(of_model.loss for of_model in per_token), per_token[0].loss_base)
+        right = (*(of_model.right for of_model in per_token), per_token[0].right_base)
+        models, tokens = (*self._models, base_model(self._base)), self._scored()
         results = tuple(
-            result_of(model, self._corpus, loss, self._options, self._seconds)
-            for model, loss in zip((*self._models, base_model(self._base)), losses, strict=True)
+            result_of(*of_model, self._corpus, tokens, self._options, self._seconds)
+            for of_model in zip(models, losses, right, strict=True)
         )
-        return PerplexityRun(results, losses, LEVEL, self._same)
+        return PerplexityRun(results, losses, right, tokens, LEVEL, self._same)
 
     def _is_base(self, i: int) -> bool:
         """Whether a model's file holds the same as the base's."""
         return not isinstance(self._base, BaseFile) and self._same[i] == self._same[-1]
+
+    def _scored(self) -> ScoredTokens:
+        """Which tokens were scored so far."""
+        return ScoredTokens.of(self._corpus.chunks[: self.n_done], self._corpus.names)
 
     def _per_token(self) -> tuple[TokenFigures, ...]:
         """Of each model all chunks so far."""
         return tuple(map(joined, zip(*(chunk.per_token for chunk in self._chunks), strict=True)))
 
     def _open_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
-        shapes = [self._corpus.chunks[0].targets.shape] * (4 * len(self._models))
+        layers: list[tuple[int, ...]] = []
         if self._layers:
             n_layer = len(layer_starts(base_model(self._base).plan.operations)) - 1
-            shapes.append((len(self._models), 1 + n_layer, 2))
+            layers.append((len(self._models), 1 + n_layer, 2))
+
+        def shapes(chunk: int) -> list[tuple[int, ...]]:
+            return [self._corpus.chunks[chunk].targets.shape] * (N_FIELDS * len(self._models)) + layers
+
         return Checkpoint(path, "compare", self.conditions(), shapes, self.n_total, self._is_sound)
 
     def _of_record(self, figures: Figures) -> ChunkFigures:
@@ -231,7 +246,8 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
         layer_sums = None
         for tokens, pos in batches(chunk, min(forward.n_batch for forward in forwards)):
             if self._layers:
-                sums = run_layers(forwards, tokens, pos, slice(max(chunk.first - pos, 0), None))
+                rows = chunk.rows - np.int32(pos)
+                sums = run_layers(forwards, tokens, pos, rows[(rows >= 0) & (rows < len(tokens))])
                 layer_sums = sums if layer_sums is None else layer_sums + sums
             else:
                 for forward in forwards:
@@ -240,13 +256,13 @@ class CompareMeasurement(Measurement[CompareProgress, CompareRun]):
                 against = base.against(index, block)
                 for of_model, forward in zip(comparisons, models, strict=True):
                     of_model.append(against(forward.logits(block.rows)))
-        return ChunkFigures.of(comparisons, layer_sums)
+        return ChunkFigures.of(comparisons, chunk.targets, layer_sums)
 
 
 def compare(
     base: Models | BaseFile,
     models: Models | Sequence[Models],
-    text: Texts | None = None,
+    text: EvalTexts | None = None,
     *,
     n_ctx: int | None = None,
     chunks: int | None = None,
@@ -262,16 +278,17 @@ def compare(
     """How models' predictions of a text, or of several texts, differ from a base's: KL divergence and company.
 
     base: a model, or a `BaseFile` written by llama.cpp or with save_base; its text then is the file's own. models: one
-    or several, of the base's vocabulary. Each is a `Model` or what `load` takes; base may be a base file's
-    path. n_ctx: tokens of a chunk, the second half of which is scored; None for 512, or
-    what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the rounding of
-    activations. layers: also how the residual stream's error grows (models of the base's shape only). save_base: where
-    to write a base file, 2 bytes a token of the vocabulary for each scored one; overwrite: also over an older one, else
-    FileExists is raised. resume: a file that takes the figures of each chunk; if it is there, the run goes on from it.
-    workers: compute the chunks elsewhere (`RayWorkers`). on_chunk is called after each chunk; `CompareMeasurement`
-    keeps the chunks of a run that is ended early. Memory does not depend on n_ctx * n_vocab. Raises ValueError for
-    models that can't be compared, for a text shorter than two chunks, for numbers that leave nothing to score, and for
-    save_base with resume or workers; NumericError and SubbyteError as `perplexity` does.
+    or several, of the base's vocabulary. Each is a `Model` or what `load` takes; base may be a base file's path.
+    text: as for `perplexity`, also conversations. n_ctx: tokens of a chunk, the second half of which is scored;
+    None for 512, or what the file has. chunks: at most so many. activations: "int8x2" measures the file, not the
+    rounding of activations. layers: also how the residual stream's error grows (models of the base's shape only).
+    save_base: where to write a base file, 2 bytes a token of the vocabulary for each scored one; overwrite: also
+    over an older one, else FileExists is raised. resume: a file that takes the figures of each chunk; if it is
+    there, the run goes on from it. workers: compute the chunks elsewhere (`RayWorkers`). on_chunk is called after
+    each chunk; `CompareMeasurement` keeps the chunks of a run that is ended early. Memory does not depend on n_ctx
+    * n_vocab. Raises ValueError for models that can't be compared, for a text shorter than two chunks, for numbers
+    that leave nothing to score, and for save_base with resume or workers; NumericError and SubbyteError as
+    `perplexity` does.
     """
     options = EvalOptions(n_ctx, chunks, cache_type, activations)
     arguments.callback("on_chunk", on_chunk)

@@ -61,7 +61,7 @@ def make_group(name: str, names: Iterable[str], base: Model, model: Model) -> Gr
     return Group(
         name=name,
         tensors=ours,
-        start=_start(ours, base.plan.operations),
+        start=start_of(ours, base.plan.operations),
         types=f"{_types(theirs)} → {_types(ours.values())}",
         base_bytes=sum(tensor.n_bytes for tensor in theirs),
         n_bytes=sum(tensor.n_bytes for tensor in ours.values()),
@@ -93,7 +93,7 @@ def part_of(name: str) -> str:
     return next((part for start, part in parts.items() if kind.startswith(start)), kind)
 
 
-def _start(names: Iterable[str], operations: Sequence[Operation]) -> int | None:
+def start_of(names: Iterable[str], operations: Sequence[Operation]) -> int | None:
     """The last layer that a run may begin with, from the base's hidden state, to have all that these tensors change."""
     start = len(layer_starts(operations)) - 1
     for name in names:

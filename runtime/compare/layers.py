@@ -26,11 +26,11 @@ class LayerError(Record):
     cosine: float
 
 
-def run_layers(forwards: Sequence[Forward], tokens: Tokens, pos: int, rows: slice) -> Floats:
+def run_layers(forwards: Sequence[Forward], tokens: Tokens, pos: int, rows: Tokens) -> Floats:
     """Runs a batch through a base and models of its shape, layer by layer.
 
-    Returns the sums over rows of (|h - b| / |b|)^2 and of the cosine, behind the embeddings and behind each layer:
-    float64 [n models, 1 + n_layer, 2].
+    rows: of the batch, int32 [n]. Returns the sums over them of (|h - b| / |b|)^2 and of the cosine, behind the
+    embeddings and behind each layer: float64 [n models, 1 + n_layer, 2].
     """
     sums = []
     for forward in forwards:
@@ -44,7 +44,7 @@ def run_layers(forwards: Sequence[Forward], tokens: Tokens, pos: int, rows: slic
     return by_model
 
 
-def _sums(forwards: Sequence[Forward], rows: slice) -> list[tuple[float, float]]:
+def _sums(forwards: Sequence[Forward], rows: Tokens) -> list[tuple[float, float]]:
     base, *others = (forward.hidden[rows].astype(np.float64) for forward in forwards)
     norm = np.maximum((base * base).sum(axis=1), np.finfo(np.float64).tiny)
     sums = []

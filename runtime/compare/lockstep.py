@@ -21,12 +21,12 @@ Against: TypeAlias = Callable[[Values], Comparison]
 
 
 class RowBlock(NamedTuple):
-    """Rows of a batch whose logits are computed together.
+    """Rows of a batch whose logits are computed together, int32 [n].
 
     scored: their indices among the chunk's scored rows. targets: the tokens that they should predict.
     """
 
-    rows: range
+    rows: Tokens
     scored: range
     targets: Tokens
 
@@ -40,11 +40,11 @@ def batches(chunk: Chunk, n_batch: int) -> Iterator[tuple[Tokens, int]]:
 def row_blocks(chunk: Chunk, n: int, pos: int, n_vocab: int) -> Iterator[RowBlock]:
     """The scored rows of a batch of n tokens at pos, as many at once as BLOCK_BYTES allow."""
     at_once = max(1, BLOCK_BYTES // (4 * n_vocab))
-    for start in range(max(chunk.first - pos, 0), n, at_once):
-        rows = range(start, min(start + at_once, n))
-        first = pos + start - chunk.first
-        scored = range(first, first + len(rows))
-        yield RowBlock(rows, scored, chunk.targets[scored.start : scored.stop])
+    first, end = np.searchsorted(chunk.rows, [pos, pos + n]).tolist()
+    for start in range(first, end, at_once):
+        scored = range(start, min(start + at_once, end))
+        of = slice(scored.start, scored.stop)
+        yield RowBlock(chunk.rows[of] - np.int32(pos), scored, chunk.targets[of])
 
 
 class Base(Protocol):

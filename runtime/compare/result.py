@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from subbyte.runtime.compare.layers import LayerError
-from subbyte.runtime.evaluation.divergence import Divergence, TokenFigures
-from subbyte.runtime.evaluation.statistics import LEVEL, Interval, block_bootstrap
+from subbyte.runtime.evaluation.divergence import Divergence, PartDivergence, TokenFigures
+from subbyte.runtime.evaluation.scored import ScoredTokens
+from subbyte.runtime.evaluation.statistics import Interval
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.tables import Table, flat, html, short_names
 
 _THAN = {"better": " than the base", "worse": " than the base", "identical": ": it is the base"}
 _PERCENTILES = {"100": "Maximum", "50": "Median", "0": "Minimum"}
+_TAIL = ("100", "99.9", "99", "95", "50")
+_WORST = ("50", "10", "5", "1", "0.1", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class CompareRun(Record, Tabular):
     results: tuple[Divergence, ...]
     layers: tuple[tuple[LayerError, ...], ...]
     per_token: tuple[TokenFigures, ...]
+    tokens: ScoredTokens
+    """which these are"""
     n_ctx: int
     chunks: int
     total_chunks: int
@@ -41,11 +48,12 @@ class CompareRun(Record, Tabular):
 
     def delta(self, a: int, b: int) -> Interval:
         """Mean KLD of model a minus that of model b, by their indices in `results`: whether a is closer to the base."""
-        return block_bootstrap((self.per_token[a].kld - self.per_token[b].kld).mean(axis=1), LEVEL)
+        return self.tokens.interval(self.per_token[a].kld - self.per_token[b].kld)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the values of single tokens; deltas: of each model's KLD from the first model's."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("results", "layers", "per_token")}
+        apart = ("results", "layers", "per_token", "tokens")
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in apart}
         return {
             **plain,
             "results": [result.to_dict() for result in self.results],
@@ -62,25 +70,31 @@ class CompareRun(Record, Tabular):
     def tables(self) -> list[Table]:
         """A column for each model; the last table, if it was asked for, has a row for each layer."""
         columns = ("", *short_names([result.model for result in self.results]))
-        all_rows = [
-            (_ppl_rows(r), _kld_rows(r), _delta_p_rows(r), self._decision_rows(i)) for i, r in enumerate(self.results)
-        ]
-        titles = ("Perplexity", "KL divergence, nats", "Token probability", "Decision")
+        makers: dict[str, Callable[[int, Divergence], Sequence[tuple[str, str]]]] = {
+            "Perplexity": lambda _, r: _ppl_rows(r),
+            "KL divergence, nats": lambda _, r: _kld_rows(r),
+            "Token probability": lambda _, r: _delta_p_rows(r),
+            "Flips and acceptance": lambda _, r: _flip_rows(r),
+            "By text": lambda _, r: _part_rows(r.domains),
+            "By tokens before the one predicted": lambda _, r: _part_rows(r.positions),
+            "Decision": self._decision_rows,
+        }
         tables = []
-        for title, parts in zip(titles, zip(*all_rows, strict=True), strict=True):
-            labels = [label for label, _ in parts[0]]
-            cells = zip(*([cell for _, cell in part] for part in parts), strict=True)
-            tables.append(
-                Table.of_figures(title, columns, [(label, *row) for label, row in zip(labels, cells, strict=True)])
-            )
+        for title, make in makers.items():
+            parts = [make(i, result) for i, result in enumerate(self.results)]
+            rows = [(label, *(part[k][1] for part in parts)) for k, (label, _) in enumerate(parts[0])]
+            if rows:
+                tables.append(Table.of_figures(title, columns, rows))
         return [*tables, self._layers_table(columns)] if self.layers else tables
 
-    def _decision_rows(self, i: int) -> list[tuple[str, str]]:
-        r = self.results[i]
+    def _decision_rows(self, i: int, r: Divergence) -> list[tuple[str, str]]:
         level = f"{100 * r.kld_interval.level:g}%"
         rows = [
             (f"Mean KLD, {level}", _interval(r.kld_interval)),
             (f"ln(PPL(Q)/PPL(base)), {level}", _interval(r.log_ratio_interval)),
+            (f"Expected acceptance, {level}", _percents(r.acceptance_interval)),
+            (f"Same top p, {level}", _percents(r.same_top_interval)),
+            (f"Right: Q - base, {level}", _percents(r.right_interval)),
             ("Q predicts the text", f"{r.verdict}{_THAN.get(r.verdict, '')}"),
         ]
         if len(self.results) > 1:
@@ -112,7 +126,8 @@ def _ppl_rows(r: Divergence) -> list[tuple[str, str]]:
 
 def _kld_rows(r: Divergence) -> list[tuple[str, str]]:
     percentiles = ((_percentile(name, "KLD"), f"{value:.6f}") for name, value in r.kld_percentiles.items())
-    return [("Mean KLD", r.kld.text(6)), *percentiles]
+    reverse = ((_percentile(name, "KLD(Q‖base)"), f"{r.kld_reverse_percentiles[name]:.6f}") for name in _TAIL)
+    return [("Mean KLD", r.kld.text(6)), *percentiles, ("Mean KLD(Q‖base)", r.kld_reverse.text(6)), *reverse]
 
 
 def _delta_p_rows(r: Divergence) -> list[tuple[str, str]]:
@@ -125,8 +140,41 @@ def _delta_p_rows(r: Divergence) -> list[tuple[str, str]]:
     ]
 
 
+def _flip_rows(r: Divergence) -> list[tuple[str, str]]:
+    worst = ((_percentile(name, "acceptance"), f"{100 * r.acceptance_percentiles[name]:.3f}%") for name in _WORST)
+    return [
+        ("Expected acceptance", f"{r.acceptance.text(3, 100)}%"),
+        *worst,
+        ("Right: the token is Q's likeliest", f"{r.right.text(3, 100)}%"),
+        ("Right: it is the base's likeliest", f"{r.right_base.text(3, 100)}%"),
+        ("Right → wrong", f"{r.right_to_wrong.text(3, 100)}%"),
+        ("Wrong → right", f"{r.wrong_to_right.text(3, 100)}%"),
+    ]
+
+
+def _part_rows(parts: Mapping[str, PartDivergence]) -> list[tuple[str, str]]:
+    """Nothing where there is one part only."""
+    if len(parts) < 2:
+        return []
+    rows = []
+    for name, part in parts.items():
+        rows += [
+            (f"{name}: Mean KLD", part.kld.text(6)),
+            (f"{name}: ln(PPL(Q)/PPL(base))", part.log_ratio.text(6)),
+            (f"{name}: Expected acceptance", f"{part.acceptance.text(3, 100)}%"),
+            (f"{name}: Same top p", f"{part.same_top.text(3, 100)}%"),
+        ]
+    return rows
+
+
 def _percentile(name: str, what: str) -> str:
-    return f"{_PERCENTILES.get(name) or f'{float(name):.1f}%'} {what}"
+    return f"{_PERCENTILES.get(name) or f'{float(name):.{max(1, len(name) - 3)}f}%'} {what}"
+
+
+def _percents(of: Interval) -> str:
+    """An interval of shares, or of their difference; the ends of an infinite one are words."""
+    percents = Interval(100 * of.estimate, 100 * of.low, 100 * of.high, of.level)
+    return percents.text(3, "% to ") + "%" * math.isfinite(of.low)
 
 
 def _interval(of: Interval) -> str:

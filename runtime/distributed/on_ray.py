@@ -20,10 +20,10 @@ from subbyte.kernels import MAX_THREADS
 from subbyte.runtime import arguments
 from subbyte.runtime.distributed.loaded import granted_threads
 from subbyte.runtime.evaluation.checkpoint import Figures
+from subbyte.runtime.evaluation.texts import EvalTexts
 from subbyte.runtime.evaluation.work import Begun, Work, split
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.text import quoted
-from subbyte.runtime.types import Texts
 
 CONNECT_SECONDS = 10
 
@@ -59,7 +59,7 @@ class RayWorkers(Handle):
             self.close()
             raise ResourceError(f"no machine of the Ray cluster has {self.threads} CPUs; ask for fewer threads")
 
-    def figures(self, work: Work, texts: Texts | None, units: range) -> Iterator[Figures]:
+    def figures(self, work: Work, texts: EvalTexts | None, units: range) -> Iterator[Figures]:
         """See `Workers`. Raises what the measurement raises, and ResourceError where Ray gives up on a range."""
         if not units:
             return

@@ -32,7 +32,7 @@ from subbyte.runtime.text import printable, quoted
 Figures: TypeAlias = Sequence[Floats]
 """Of one record: arrays of fixed shapes."""
 
-_FORMAT, _VERSION = "subbyte-", 2
+_FORMAT, _VERSION = "subbyte-", 3
 _MARK = json.dumps({"format": _FORMAT}).encode()[:-2]  # what the first line begins with
 CHECKPOINT = FileKind("a checkpoint", lambda head: head.startswith(_MARK))
 _MAX_HEADER = 1 << 20  # bytes
@@ -44,7 +44,8 @@ class Checkpoint:
     """The file of one run; records: what it held when it was opened, at most n_records. Raises SubbyteError.
 
     of: the measurement, as its command is named. conditions: all that must be the same for its figures to be of use;
-    see `conditions_of`. shapes: of a record's arrays. is_sound: whether these can be what was measured.
+    see `conditions_of`. shapes: of a record's arrays, by the record's index. is_sound: whether these can be what was
+    measured.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Checkpoint:
         path: str | os.PathLike[str],
         of: str,
         conditions: Mapping[str, Any],
-        shapes: Sequence[tuple[int, ...]],
+        shapes: Callable[[int], Sequence[tuple[int, ...]]],
         n_records: int,
         is_sound: Callable[[Figures], bool],
     ) -> None:
@@ -104,14 +105,15 @@ class Checkpoint:
             return  # empty, or the run was killed in its first write
         self._check_header(head)
         self._head, self._end = head, len(head)
-        limit = _NUMBER_BYTES * (1 + len(self._shapes) + sum(map(math.prod, self._shapes)))
         while len(self.records) < n_records:
+            shapes = self._shapes(len(self.records))
+            limit = _NUMBER_BYTES * (1 + len(shapes) + sum(map(math.prod, shapes)))
             line, number = file.readline(limit), len(self.records) + 2
             if not line.endswith(b"\n"):
                 if len(line) == limit:
                     self._damaged(number)
                 return
-            self.records.append(self._parse(line, number))
+            self.records.append(self._parse(line, number, shapes))
             self._end += len(line)
 
     def _check_header(self, head: bytes) -> None:
@@ -130,12 +132,12 @@ class Checkpoint:
         if found := difference(theirs, ours, "there", "here"):
             self.refuse(f"is of another run ({found})")
 
-    def _parse(self, line: bytes, number: int) -> list[Floats]:
+    def _parse(self, line: bytes, number: int, shapes: Sequence[tuple[int, ...]]) -> list[Floats]:
         try:
             values = json.loads(line, parse_constant=_no_number)
-            if not isinstance(values, list) or len(values) != len(self._shapes):
+            if not isinstance(values, list) or len(values) != len(shapes):
                 raise ValueError(values)
-            figures = [_array(value, shape) for value, shape in zip(values, self._shapes, strict=True)]
+            figures = [_array(value, shape) for value, shape in zip(values, shapes, strict=True)]
         except (ValueError, OverflowError, RecursionError):
             self._damaged(number)
         if not self._is_sound(figures):
@@ -180,15 +182,24 @@ def conditions_of(
     """
     return {
         "n_ctx": corpus.n_ctx, "stride": corpus.stride, "cache_type": options.cache_type,
-        "activations": options.activations, "special": options.special, **others, "the text's sha256": corpus.sha256,
+        "activations": options.activations, "special": options.special, **others, "number of texts": len(corpus.names),
+        "files of conversations": corpus.n_conversations,
+        "the text's sha256": corpus.sha256,
         "the first chunk's sha256": hashlib.sha256(corpus.chunks[0].tokens.astype("<i4").tobytes()).hexdigest(),
+        **model_conditions(models),
+    }  # fmt: skip
+
+
+def model_conditions(models: Mapping[str, Model]) -> dict[str, object]:
+    """The part of `conditions_of` that tells the models, by what they are to the measurement."""
+    return {
         **{role: file_facts(model.path, model.gguf.size, model.gguf.digest()) for role, model in models.items()},
         **{
             f"override_kv {key} of {role}": value
             for role, model in models.items()
             for key, value in sorted(model.gguf.override_kv.items())
         },
-    }  # fmt: skip
+    }
 
 
 def difference(a: Mapping[str, object], b: Mapping[str, object], of_a: str, of_b: str) -> str | None:

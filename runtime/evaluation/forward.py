@@ -14,6 +14,8 @@ from subbyte.runtime.model import Model
 from subbyte.runtime.types import SessionOptions, Tokens
 
 Values: TypeAlias = NDArray[np.float32]
+Rows: TypeAlias = Sequence[int] | NDArray[np.int32]
+"""Indices of a batch's tokens."""
 
 
 class Input(NamedTuple):
@@ -77,15 +79,18 @@ class Forward:
     def hidden(self, values: Values) -> None:
         self._engine.write(self.plan.stream, values)
 
-    def logits(self, rows: range) -> Values:
+    def logits(self, rows: Rows) -> Values:
         """Next-token logits of rows of the latest batch, all of its layers run; float32 [len(rows), n_vocab]."""
         with self._runner.unchanged():
             return self._engine.head(rows)
 
-    def logprobs(self, rows: range, targets: Tokens) -> Values:
-        """log p(targets[i]) of rows of the latest batch, float32 [len(rows)], without the memory of their logits."""
+    def logprobs(self, rows: Rows, targets: Tokens) -> tuple[Values, NDArray[np.bool_]]:
+        """log p(targets[i]) of rows of the latest batch, and whether no other token is likelier.
+
+        float32 and bool [len(rows)], without the memory of their logits.
+        """
         with self._runner.unchanged():
-            return self._engine.head(rows, targets)
+            return self._engine.head(rows, targets), self._engine.greedy
 
     def inputs(self, tokens: Tokens, pos: int) -> Iterator[Input]:
         """Runs all layers and yields what goes into projections: each input once, with the names of all it meets.

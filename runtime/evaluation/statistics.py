@@ -21,6 +21,7 @@ RESAMPLES = 4000
 MAX_DRAWS = 1 << 22  # held at once: of a long text there are many blocks
 MIN_BLOCKS = 4  # of less, a resample is too often the same block again and again
 FIRST_LOOK = 8  # chunks before a difference is first judged
+_NO_SPREAD = 1e200  # in place of infinity, between two of which quantiles can't be interpolated
 MAX_EXP = 709.0  # e to the power of more is no float64
 
 
@@ -36,6 +37,24 @@ def mean_error(values: Floats) -> tuple[float, float]:
 
 def _mean_error(mean: float, mean_square: float, n: int) -> tuple[float, float]:
     return mean, math.sqrt(max(mean_square - mean * mean, 0.0) / (n - 1)) if n > 1 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate(Record):
+    """A value and its standard error."""
+
+    value: float
+    error: float
+
+    def text(self, decimals: int, factor: float = 1) -> str:
+        """Both times a factor, as "1.234 ± 0.005"."""
+        return f"{factor * self.value:.{decimals}f} ± {factor * self.error:.{decimals}f}"
+
+
+def share(flags: NDArray[np.bool_]) -> Estimate:
+    """How many of independent tokens, at least one, are True: from 0 to 1, with the standard error of a binomial."""
+    value = float(flags.mean())
+    return Estimate(value, math.sqrt(value * (1 - value) / max(flags.size - 1, 1)))
 
 
 class RunningMean:
@@ -86,43 +105,61 @@ class Interval(Record):
         return f"{self.low:{sign}.{decimals}f}{to}{self.high:{sign}.{decimals}f}"
 
 
-def block_bootstrap(blocks: Floats, level: float = LEVEL, seed: int = 0) -> Interval:
+def block_bootstrap(
+    blocks: Floats, level: float = LEVEL, seed: int = 0, sizes: NDArray[np.integer] | None = None
+) -> Interval:
     """Mean of block means, with its bootstrap-t interval (Efron and Tibshirani, 1993, chapter 12).
 
     blocks: means over runs of consecutive tokens, nearly independent of one another: chunks, whose caches begin empty.
     Tokens within a block depend on each other, so blocks are drawn whole (Künsch, 1989). The interval is studentized:
     with few blocks, plain percentiles are too narrow. The same blocks and seed give the same interval. Too few blocks
-    give an infinite one, unless all they say is 0 (two equal files).
+    give an infinite one, unless all they say is 0 (two equal files). sizes: tokens of each block; the mean is that of
+    all tokens, a ratio of two sums over blocks, whose error is that of its linear form. None: all have as many.
     """
     n = len(blocks)
-    mean = float(blocks.mean())
+    weights = None if sizes is None or (sizes == sizes[0]).all() else sizes / sizes.mean()
+    mean = float(blocks.mean() if weights is None else (weights * blocks).mean())
     if not blocks.any():
         return Interval(0.0, 0.0, 0.0, level)
     if n < MIN_BLOCKS:
         return Interval(mean, -math.inf, math.inf, level)
-    error = float(blocks.std(ddof=1)) / math.sqrt(n)
-    t = _studentized(blocks - mean, np.random.default_rng(seed))
-    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, mean - float(high) * error, mean - float(low) * error, level)
+    centred = blocks - mean if weights is None else weights * (blocks - mean)
+    error = float(centred.std(ddof=1)) / math.sqrt(n)
+    t = _studentized(centred, weights, np.random.default_rng(seed))
+    low, high = (_infinite(end) for end in np.quantile(t, [(1 - level) / 2, (1 + level) / 2]).tolist())
+    return Interval(mean, mean - high * error, mean - low * error, level)
 
 
-def _studentized(centred: Floats, rng: np.random.Generator) -> Floats:
-    """Resampled means over their own standard errors; those of a resample without spread are taken as infinite."""
+def _infinite(t: float) -> float:
+    """What a quantile between resamples without spread is."""
+    return t if abs(t) < math.sqrt(_NO_SPREAD) else math.copysign(math.inf, t)
+
+
+def _studentized(centred: Floats, weights: Floats | None, rng: np.random.Generator) -> Floats:
+    """Resampled means over their own standard errors; those of a resample without spread are _NO_SPREAD."""
     n = len(centred)
     at_once = max(MAX_DRAWS // n, 1)
     parts = [
-        _mean_and_deviation(centred, rng, min(at_once, RESAMPLES - i)) for i in range(0, RESAMPLES, at_once)
+        _mean_and_deviation(centred, weights, rng, min(at_once, RESAMPLES - i)) for i in range(0, RESAMPLES, at_once)
     ]  # fmt: skip
     means, deviations = map(np.concatenate, zip(*parts, strict=True))
     error = deviations / math.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t: Floats = np.where(error > 0, means / error, np.copysign(np.inf, means))
+        t: Floats = np.where(error > 0, means / error, np.copysign(_NO_SPREAD, means))
     return t
 
 
-def _mean_and_deviation(values: Floats, rng: np.random.Generator, n_resamples: int) -> tuple[Floats, Floats]:
-    draws = values[rng.integers(0, len(values), (n_resamples, len(values)))]
-    return draws.mean(axis=1), draws.std(axis=1, ddof=1)
+def _mean_and_deviation(
+    values: Floats, weights: Floats | None, rng: np.random.Generator, n_resamples: int
+) -> tuple[Floats, Floats]:
+    blocks = rng.integers(0, len(values), (n_resamples, len(values)))
+    draws = values[blocks]
+    if weights is None:
+        return draws.mean(axis=1), draws.std(axis=1, ddof=1)
+    drawn = weights[blocks]
+    size = drawn.mean(axis=1)
+    means = draws.mean(axis=1) / size
+    return means, (draws - means[:, None] * drawn).std(axis=1, ddof=1) / size
 
 
 class SequentialTest:
@@ -146,10 +183,15 @@ class SequentialTest:
         """Whether to look after so many chunks of so many."""
         return n_chunks >= self._next or n_chunks == total
 
-    def settles(self, losses: Sequence[Sequence[float]]) -> bool:
-        """Looks at the mean losses of the chunks of each model; whether all differ from the first by now."""
+    def settles(self, losses: Sequence[Sequence[float]], sizes: Sequence[int]) -> bool:
+        """Looks at the mean losses of the chunks of each model; whether all differ from the first by now.
+
+        sizes: tokens of each chunk.
+        """
         self._taken += 1
-        n = len(losses[0])
+        n = len(sizes)
         self._next = n + max(n // 2, 1)
         first, *others = np.array(losses)
-        return all(block_bootstrap(other - first, self.level).is_decided for other in others)
+        return all(
+            block_bootstrap(other - first, self.level, sizes=np.array(sizes)).is_decided for other in others
+        )  # fmt: skip

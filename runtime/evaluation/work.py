@@ -18,11 +18,11 @@ from subbyte.errors import SubbyteError
 from subbyte.kernels import isas
 from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.checkpoint import Figures, difference
+from subbyte.runtime.evaluation.texts import EvalTexts
 from subbyte.runtime.handles import Handle
 from subbyte.runtime.loading import load
 from subbyte.runtime.model import Model
 from subbyte.runtime.store.resolve import is_plain_file, name_of
-from subbyte.runtime.types import Texts
 
 
 class Divisible(Protocol):
@@ -80,7 +80,7 @@ class Work:
     conditions: Mapping[str, object]
     version: str = field(default_factory=lambda: version("subbyte"))
 
-    def begin(self, texts: Texts | None, threads: int | None = None) -> Begun:
+    def begin(self, texts: EvalTexts | None, threads: int | None = None) -> Begun:
         """The measurement over files of this machine. Raises SubbyteError where they, or the program, are others."""
         if (here := version("subbyte")) != self.version:
             raise SubbyteError(f"subbyte {here} is here, {self.version} began this measurement; install the same one")
@@ -122,7 +122,7 @@ class Begun(Handle):
 class Workers(Protocol):
     """What computes units of measurements."""
 
-    def figures(self, work: Work, texts: Texts | None, units: range) -> Iterator[Figures]:
+    def figures(self, work: Work, texts: EvalTexts | None, units: range) -> Iterator[Figures]:
         """The figures of all these units, in order, each as soon as it and those before it are there."""
 
 

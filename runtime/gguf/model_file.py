@@ -26,7 +26,7 @@ from subbyte.runtime.text import printable, quoted
 __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
 
 _SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
-_MAX_SHARDS = 65_535
+MAX_SHARDS = 65_535
 _MAX_SHOWN = 3
 _DIGESTED = 1 << 10  # bytes of each tensor
 
@@ -145,6 +145,11 @@ class GGUF(Handle):
         return SubbyteError(f"{printable(str(self.path))}: was closed; open it again")
 
 
+def shard_name(prefix: str, number: int, count: int) -> str:
+    """The file name of a part of a split model, counted from 1, as llama.cpp wants it."""
+    return f"{prefix}-{number:05}-of-{count:05}.gguf"
+
+
 def _shard_paths(given: Shard) -> list[Path]:
     """The paths of all shards of the model that one of them belongs to; its own alone when it is not split."""
     place = _place(given)
@@ -153,9 +158,9 @@ def _shard_paths(given: Shard) -> list[Path]:
     number, count = place
     match = _SHARD_NAME.fullmatch(given.path.name)
     if match is None or (int(match["number"]), int(match["count"])) != place:
-        wanted = f"PREFIX-{number:05}-of-{count:05}.gguf"
+        wanted = shard_name("PREFIX", number, count)
         raise FormatError(f"{given.file}: is part {number} of {count} of a split model; name the parts {wanted}")
-    paths = [given.path.with_name(f"{match['prefix']}-{i:05}-of-{count:05}.gguf") for i in range(1, count + 1)]
+    paths = [given.path.with_name(shard_name(match["prefix"], i, count)) for i in range(1, count + 1)]
     missing = list(islice((printable(path.name) for path in paths if not os.path.exists(path)), _MAX_SHOWN))
     if missing:
         names = ", ".join(missing) + (" and maybe more" if len(missing) == _MAX_SHOWN else "")
@@ -165,8 +170,11 @@ def _shard_paths(given: Shard) -> list[Path]:
 
 
 def _place(shard: Shard) -> tuple[int, int] | None:
-    """Which shard it says it is, counted from 1, and of how many; None for a model in one file."""
-    count = shard.metadata.u32("split.count", 1, lo=1, hi=_MAX_SHARDS)
+    """Which shard it says it is, counted from 1, and of how many; None for a model in one file.
+
+    That may be of 0 parts: so llama-gguf-split leaves what it has merged.
+    """
+    count = shard.metadata.u32("split.count", 1, hi=MAX_SHARDS)
     return (shard.metadata.u32("split.no", hi=count - 1) + 1, count) if count > 1 else None
 
 

@@ -42,6 +42,11 @@ def lay_out(
     return Layout(head, tuple(len(head) + offset for offset in offsets), len(head) + end)
 
 
+def table_bytes(name: str, shape: tuple[int, ...]) -> int:
+    """The bytes that a tensor takes in the head's table."""
+    return 8 + len(name.encode()) + 4 + 8 * len(shape) + 4 + 8
+
+
 def _payload(value: MetadataValue) -> bytes:
     if value.type == STRING:
         return _string(bytes(value.data))

@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from subbyte.errors import NumericError
 from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures, conditions_of
-from subbyte.runtime.evaluation.corpus import Chunk, read_corpora
+from subbyte.runtime.evaluation.corpus import N_CTX, Chunk, cut_whole, read_corpora
 from subbyte.runtime.evaluation.forward import Forward, Input, Values
 from subbyte.runtime.evaluation.options import EvalOptions
+from subbyte.runtime.evaluation.texts import EvalTexts, named_texts
 from subbyte.runtime.imatrix.expert_use import never_chosen
 from subbyte.runtime.imatrix.imatrix import Imatrix, Sums
+from subbyte.runtime.imatrix.weights import checked_weights
 from subbyte.runtime.loading import Models, as_model
 from subbyte.runtime.measurement import Measurement, Step
-from subbyte.runtime.types import Activations, CacheType, Progress, Texts
+from subbyte.runtime.types import Activations, CacheType, Progress
 
 _log = logging.getLogger(__name__)
 _MAX_COUNT = 1 << 53  # rows and chunks; above, float64 can't count by one
@@ -49,9 +51,10 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
     def __init__(
         self,
         model: Models,
-        text: Texts,
+        text: EvalTexts,
         options: EvalOptions,
         *,
+        weights: Sequence[float] = (),
         process_output: bool = False,
         datasets: Sequence[str] = (),
         resume: str | os.PathLike[str] | None = None,
@@ -60,19 +63,24 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         arguments.instance("options", options, EvalOptions)
         datasets = arguments.strings("datasets", datasets)
         resume = arguments.optional_path("resume", resume)
-        text = arguments.raw_texts("text", text)
+        texts, weights = named_texts("text", text), checked_weights(weights)
+        if weights and len(weights) != len(texts):
+            raise ValueError(f"weights are {len(weights)}, texts {len(texts)}; give one each")
         with ExitStack() as stack:
             self._model = as_model("model", model, stack)
-            (self._corpus,) = read_corpora([self._model], text, options)
+            (self._corpus,) = read_corpora([self._model], texts, options, cut=cut_whole)
             self._opened = stack.pop_all()
         self._datasets = datasets or (f"sha256:{self._corpus.sha256}",)
+        self._weights = weights or (1.0,) * len(texts)
         self._totals = _Totals({}, {}, {}, 0)
         self._checkpoint = None if resume is None else self._open_checkpoint(resume)
 
     def __iter__(self) -> Iterator[Step]:
         forward = self._options.forward(self._model, self._corpus.n_ctx)
-        for chunk in self._corpus.chunks[self.n_done :]:
-            totals = self._with_chunk(forward, chunk)
+        left = range(self.n_done, self.n_total)
+        for i in left:
+            chunk = self._corpus.chunks[i]
+            totals = self._with_chunk(forward, chunk, self._weights[chunk.domain])
             if self._checkpoint is not None:
                 self._checkpoint.replace(self._to_record(totals))
             self._totals = totals
@@ -91,22 +99,21 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
 
     def result(self) -> Imatrix:
         squares, sums, counts, n_chunks = self._totals
-        found = Imatrix(
+        return Imatrix(
             squares=squares, sums=sums, counts=counts, datasets=self._datasets, chunk_count=n_chunks,
-            chunk_size=self._corpus.n_ctx,
+            chunk_size=self._options.n_ctx or N_CTX,
         )  # fmt: skip
-        if lacking := never_chosen(found):
-            _log.warning("%s", lacking)
-        return found
 
     def _open_checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
         """Whose one record holds the sums over all chunks so far; they are taken over."""
         sizes = [self._size(name) for name in self._names]
         conditions = conditions_of(
-            {"model": self._model}, self._corpus, self._options, process_output=self._process_output
-        )
+            {"model": self._model}, self._corpus, self._options, process_output=self._process_output,
+            weights=repr(self._weights),
+        )  # fmt: skip
         n_matrices, flat = [n for n, _ in sizes], [(n * row,) for n, row in sizes]
-        checkpoint = Checkpoint(path, "imatrix", conditions, [(1 + sum(n_matrices),), *flat, *flat], 1, _are_totals)
+        shapes = [(1 + sum(n_matrices),), *flat, *flat]
+        checkpoint = Checkpoint(path, "imatrix", conditions, lambda _: shapes, 1, _are_totals)
         if checkpoint.records:
             ((n_chunks, *of_all), *arrays) = checkpoint.records[0]
             if n_chunks > self.n_total:
@@ -136,7 +143,7 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
         names = [name for of in operations if of.multiplies for name in of.weights] + [*head.weights]
         return [name for name in dict.fromkeys(names) if name.startswith("blk.") or self._process_output]
 
-    def _with_chunk(self, forward: Forward, chunk: Chunk) -> _Totals:
+    def _with_chunk(self, forward: Forward, chunk: Chunk, weight: float) -> _Totals:
         """The totals with one chunk more; those without it stay as they are, for when this is interrupted."""
         squares, sums, counts = dict(self._totals.squares), dict(self._totals.sums), dict(self._totals.counts)
         for tensors, x, experts in _inputs(forward, chunk):
@@ -151,16 +158,17 @@ class ImatrixMeasurement(Measurement[Step, Imatrix]):
                 path = self._model.path
                 raise NumericError(f"{path}: the inputs of {names[0]} are not finite; fetch the model again")
             for name in names:
-                squares[name] = squares.get(name, 0) + square
-                sums[name] = sums.get(name, 0) + total
-                counts[name] = counts.get(name, 0) + count
+                squares[name] = squares.get(name, 0) + weight * square
+                sums[name] = sums.get(name, 0) + weight * total
+                counts[name] = counts.get(name, 0) + weight * count
         return _Totals(squares, sums, counts, self._totals.n_chunks + 1)
 
 
 def imatrix(
     model: Models,
-    text: Texts,
+    text: EvalTexts,
     *,
+    weights: Sequence[float] = (),
     n_ctx: int = 512,
     chunks: int | None = None,
     process_output: bool = False,
@@ -173,6 +181,9 @@ def imatrix(
 ) -> Imatrix:
     """Run texts through a model and sum the squares of what its matrices are multiplied with.
 
+    text: one or several, or `Conversations`, which the model's own chat template writes out, with its control tokens;
+    all their tokens count, and one that is longer than n_ctx goes on in a further chunk. Chunks of several texts take
+    turns. weights: what a token of each text counts; default: 1.
     process_output: also for the head (output, or token_embd where that is the head), which llama-imatrix leaves out
     unless asked. special: as in `EvalOptions`. datasets: names of the texts, kept in the result; default: their sha256.
     resume: a file that takes the sums over all chunks so far; if it is there, the run goes on from it. on_chunk(done,
@@ -188,9 +199,12 @@ def imatrix(
             on_chunk(step.done, step.total)
 
     with ImatrixMeasurement(
-        model, text, options, process_output=process_output, datasets=datasets, resume=resume
-    ) as measurement:
-        return measurement.run(report)
+        model, text, options, weights=weights, process_output=process_output, datasets=datasets, resume=resume,
+    ) as measurement:  # fmt: skip
+        found = measurement.run(report)
+    if lacking := never_chosen(found):
+        _log.warning("%s", lacking)
+    return found
 
 
 def _sums(x: Values, matrices: NDArray[np.int64], n_matrices: int) -> tuple[Sums, Sums, Sums]:
@@ -204,8 +218,9 @@ def _sums(x: Values, matrices: NDArray[np.int64], n_matrices: int) -> tuple[Sums
 
 def _are_totals(figures: Figures) -> bool:
     counts, n = figures[0], len(figures) // 2
-    whole = bool((counts >= 0).all() and (counts <= _MAX_COUNT).all() and (counts == np.floor(counts)).all())
-    return whole and counts[0] >= 1 and all(bool((squares >= 0).all()) for squares in figures[1 : 1 + n])
+    possible = bool((counts >= 0).all() and (counts <= _MAX_COUNT).all() and counts[0] >= 1)
+    whole = bool(counts[0] == np.floor(counts[0]))  # the chunks; rows may count less, by the weight of their text
+    return possible and whole and all(bool((squares >= 0).all()) for squares in figures[1 : 1 + n])
 
 
 def _inputs(forward: Forward, chunk: Chunk) -> Iterator[Input]:

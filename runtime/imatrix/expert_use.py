@@ -16,7 +16,7 @@ SHOWN = 8  # layers of a warning, and experts of each
 
 @dataclass(frozen=True, slots=True)
 class ExpertUse(Record):
-    """The experts of one layer. counts: of each, how often a token was sent to it."""
+    """The experts of one layer. counts: of each, how often a token was sent to it, weights of texts rounded up."""
 
     layer: int
     counts: tuple[int, ...]
@@ -39,7 +39,7 @@ def expert_use(imatrix: Imatrix) -> list[ExpertUse]:
     for name, counts in imatrix.counts.items():
         layer = layer_of(name)
         if layer is not None and len(counts) > 1:
-            layers.setdefault(layer, ExpertUse(layer, tuple(np.rint(counts).astype(np.int64).tolist())))
+            layers.setdefault(layer, ExpertUse(layer, tuple(np.ceil(counts).astype(np.int64).tolist())))
     return [layers[layer] for layer in sorted(layers)]
 
 

@@ -137,7 +137,7 @@ def _read_gguf(path: Path) -> Imatrix:
         datasets = names.data.values(MAX_DATASETS) if names and names.type_name == "[str]" else []
         return Imatrix(
             squares=_checked(file.file, squares, counts), counts=counts,
-            sums={k: v for k, v in _sums(file.file, tensors, SUMS).items() if k in squares},
+            sums=_checked_sums(file.file, _sums(file.file, tensors, SUMS), squares),
             datasets=tuple(datasets), chunk_count=metadata.u32("imatrix.chunk_count", 0),
             chunk_size=metadata.u32("imatrix.chunk_size", 0),
         )  # fmt: skip
@@ -172,6 +172,14 @@ def _checked(file: str, squares: dict[str, Sums], counts: Mapping[str, Sums]) ->
     if not squares:
         raise FormatError(f"{file}: an importance matrix without any tensor; make another with `subbyte imatrix`")
     return squares
+
+
+def _checked_sums(file: str, sums: Mapping[str, Sums], squares: Mapping[str, Sums]) -> dict[str, Sums]:
+    """Those of tensors that have sums of squares, of as many columns, and finite."""
+    for name, values in sums.items():
+        if name in squares and not (values.shape == squares[name].shape and np.isfinite(values).all()):
+            raise FormatError(f"{file}: {quoted(name)} has sums of another shape, or not finite; {DAMAGED}")
+    return {name: values for name, values in sums.items() if name in squares}
 
 
 def _read_old(path: Path) -> Imatrix:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from subbyte.runtime import arguments
 from subbyte.runtime.files import atomic_write, write_failure
 from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
-from subbyte.runtime.gguf.names import split_name
+from subbyte.runtime.gguf.names import in_layer_order, split_name
 from subbyte.runtime.gguf.tensors import Size, size_of
 from subbyte.runtime.inspect.colours import LEAST_BITS, MOST_BITS, bits_colour, ink, type_colour
 from subbyte.runtime.inspect.summary import count_of, text_of
@@ -25,12 +25,6 @@ __all__ = ["By", "Cell", "Heatmap", "Share", "chart", "colour", "heatmap", "ink"
 By: TypeAlias = Literal["bits", "type"]
 """What the colour of a cell tells."""
 
-KINDS = (
-    "attn_q", "attn_q_a", "attn_q_b", "attn_k", "attn_v", "attn_qkv", "attn_kv_a_mqa", "attn_kv_b", "attn_k_b",
-    "attn_v_b", "attn_output", "ffn_gate", "ffn_up", "ffn_down",
-    "ffn_gate_inp", "ffn_gate_exps", "ffn_up_exps", "ffn_gate_up_exps", "ffn_down_exps",
-    "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
-)  # fmt: skip
 MAX_LAYERS, MAX_KINDS, MAX_OUTSIDE = 1000, 24, 8  # what a picture can show; a file may name 65536 of each
 
 WIDTH, HEIGHT, GAP, PAD = 17, 54, 1, 10  # pixels of a cell in the picture: its text runs upwards
@@ -154,7 +148,7 @@ def chart(gguf: GGUF) -> Heatmap:
             inside[rest.removesuffix(".weight")][layer] = tensor
         else:
             outside.append(tensor)
-    kinds = [*(kind for kind in KINDS if kind in inside), *(kind for kind in inside if kind not in KINDS)]
+    kinds = in_layer_order(inside)
     others += outside[MAX_OUTSIDE:] + [tensor for kind in kinds[MAX_KINDS:] for tensor in inside[kind].values()]
     del outside[MAX_OUTSIDE:], kinds[MAX_KINDS:]
     shares = [

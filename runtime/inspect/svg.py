@@ -7,6 +7,7 @@ from html import escape
 
 from subbyte.runtime.files import FileKind
 from subbyte.runtime.inspect.colours import ink
+from subbyte.runtime.text import escaped
 
 LINE = 19  # pixels from one line of text to the next
 CHAR = 6.8  # pixels of a character at most
@@ -66,4 +67,4 @@ class Canvas:
 
 
 def _xml(text: str) -> str:
-    return escape(text if text.isprintable() else ascii(text)[1:-1])
+    return escape(escaped(text))

@@ -7,7 +7,7 @@ threads nor on the pieces.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from types import ModuleType
@@ -51,24 +51,38 @@ class Encoder:
         self._pool.shutdown(cancel_futures=True)
 
     def encode(self, tensor: TensorInfo, type: str, importances: Weights | None) -> Iterator[bytes]:
-        """The tensor's data in another type, a piece of rows after the other.
+        """The tensor's data in another type, a piece of rows after the other; raises the errors of `encode_all`."""
+        for _, data in self.encode_all(tensor, [type], importances):
+            found = data[type]
+            if isinstance(found, NumericError):
+                raise found
+            yield found
 
-        importances: float32 [matrices, row length], a weight for each column: of experts each has its own. Raises
-        NumericError for weights that are not finite or do not fit the type. The tensor's own must be one that can be
-        read.
+    def encode_all(
+        self, tensor: TensorInfo, types: Sequence[str], importances: Weights | None
+    ) -> Iterator[tuple[int, Mapping[str, bytes | NumericError]]]:
+        """A piece of the tensor's rows after the other in each of several types, and how many weights come before it.
+
+        importances: float32 [matrices, row length], a weight for each column: of experts each has its own. For a type
+        that the weights do not fit there is a NumericError; one is raised for weights that are not finite. The tensor's
+        own type, which is copied, must be one that can be read if there are others.
         """
-        self._prepare(type)
+        for type in types:
+            if type != tensor.type:
+                self._prepare(type)
         pieces = _pieces(tensor, importances)
-        waiting: deque[Future[bytes]] = deque()
+        waiting: deque[tuple[int, Future[Mapping[str, bytes | NumericError]]]] = deque()
         try:
             while True:
                 for piece in islice(pieces, self._ahead - len(waiting)):
-                    waiting.append(self._pool.submit(self._rows, tensor, *piece, type))
+                    start = piece[0] * tensor.shape[0]
+                    waiting.append((start, self._pool.submit(self._rows, tensor, *piece, types)))
                 if not waiting:
                     return
-                yield waiting.popleft().result()
+                start, future = waiting.popleft()
+                yield start, future.result()
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
 
     def _prepare(self, type: str) -> None:
@@ -78,16 +92,25 @@ class Encoder:
             self._libgguf.quantize_rows_raw(FORMATS[type].id, block, 1, len(block), block)
             self._ready.add(type)
 
-    def _rows(self, tensor: TensorInfo, start: int, n: int, importances: Weights | None, type: str) -> bytes:
+    def _rows(
+        self, tensor: TensorInfo, start: int, n: int, importances: Weights | None, types: Sequence[str]
+    ) -> Mapping[str, bytes | NumericError]:
         row = tensor.shape[0]
         row_bytes = tensor.n_bytes // (tensor.n_weights // row)
-        x = dequantize(tensor.data[start * row_bytes : (start + n) * row_bytes], tensor.type)
+        own = tensor.data[start * row_bytes : (start + n) * row_bytes]
+        encoded: dict[str, bytes | NumericError] = {type: bytes(own) for type in types if type == tensor.type}
+        if len(encoded) == len(types):
+            return encoded
+        x = dequantize(own, tensor.type)
         if not np.isfinite(x).all():
             raise NumericError(f"tensor {tensor.name}: weights that are not finite; fetch the model again")
-        data: bytes = self._libgguf.quantize_rows_raw(FORMATS[type].id, x, n, row, importances)
-        if not np.isfinite(dequantize(data, type)).all():
-            raise NumericError(f"tensor {tensor.name}: weights too large for {type}; take another, such as BF16")
-        return data
+        for type in types:
+            if type == tensor.type:
+                continue
+            data: bytes = self._libgguf.quantize_rows_raw(FORMATS[type].id, x, n, row, importances)
+            too_large = f"tensor {tensor.name}: weights too large for {type}; take another, such as BF16"
+            encoded[type] = data if np.isfinite(dequantize(data, type)).all() else NumericError(too_large)
+        return encoded
 
 
 def _pieces(tensor: TensorInfo, importances: Weights | None) -> Iterator[tuple[int, int, Weights | None]]:

@@ -1,21 +1,23 @@
-"""Recipes out of files: which recipe a file follows, whether it follows a given one, and one for llama-quantize."""
+"""Recipes out of files: which recipe a file follows, whether it follows a given one; to and from llama-quantize."""
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from subbyte.errors import ModelRefused, UnsupportedError
+from subbyte.errors import FormatError, ModelRefused, ResourceError, UnsupportedError
 from subbyte.kernels import FORMATS
+from subbyte.runtime.files import UnfitFile, read_regular
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.quantize.matrices import ModelTraits, locate, matrices
 from subbyte.runtime.quantize.metadata import IMATRIX
 from subbyte.runtime.quantize.notes import notes
 from subbyte.runtime.quantize.plan import FLOATS
-from subbyte.runtime.quantize.recipe import Recipe
+from subbyte.runtime.quantize.recipe import MAX_BYTES, Recipe
 from subbyte.runtime.quantize.rule import QuantizableTensor, Rule
 from subbyte.runtime.records import Record
-from subbyte.runtime.text import quoted
+from subbyte.runtime.text import printable, quoted
 
 # What `typical` shows a mixture for: the tensors of most models of 7 to 9 billion weights.
 LAYERS, ROW = 32, 4096
@@ -89,6 +91,34 @@ def export(gguf: GGUF, recipe: Recipe, *, imatrix: bool) -> tuple[str, list[str]
         where = "" if layers == [None] else rf"blk\.({'|'.join(map(str, layers))})\."
         lines.append(f"^{where}{_pattern(kind)}\\.weight$={type.lower()}")
     return Recipe("", quantized.most_common(1)[0][0], pure=True).file_type, lines
+
+
+def from_tensor_types(path: Path, mix: str) -> Recipe:
+    """The recipe that a --tensor-type-file of llama-quantize means beside a file type.
+
+    Its lines, PATTERN=TYPE, are rules with regular expressions, of which the first that is found in a name counts;
+    letters of a pattern are made small, as llama-quantize does. Raises FormatError, ResourceError, ValueError.
+    """
+    file = printable(str(path))
+    base = Recipe.named(mix)
+    try:
+        lines = read_regular(path, MAX_BYTES).decode().split()
+    except UnfitFile as error:
+        raise FormatError(f"{file}: {error.strerror}; give a file of lines PATTERN=TYPE") from None
+    except UnicodeDecodeError:
+        raise FormatError(f"{file}: not UTF-8; give a file of lines PATTERN=TYPE") from None
+    except OSError as error:
+        raise ResourceError(f"{file}: {error.strerror or error}; give a file of lines PATTERN=TYPE") from None
+    try:
+        rules = []
+        for line in lines:
+            pattern, equals, type = line.partition("=")
+            if not (pattern and equals):
+                raise ValueError(f"{line!r:.80} is not PATTERN=TYPE")
+            rules.append(Rule(f"/{pattern.lower()}/", type.upper()))
+        return Recipe(path.stem, base.default_type, tuple(rules))
+    except ValueError as error:
+        raise FormatError(f"{file}: {error}") from None
 
 
 def compress(types: Mapping[str, str], tensors: Sequence[QuantizableTensor], name: str) -> Recipe:

@@ -14,6 +14,8 @@ from subbyte.runtime.quantize.recipe import Recipe
 NEED_IMATRIX = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})
 ENCODER_NEEDS_IMATRIX = frozenset({"IQ1_S", "IQ2_XXS", "IQ2_XS"})  # whatever the tensor; as libgguf says
 
+_LOOKED_UP = ("token_embd.weight", "output.weight")  # embeddings, and what they may be tied to
+
 
 def importances_of(name: str, shape: tuple[int, ...], imatrix: Imatrix | None) -> NDArray[np.float32] | None:
     """The importances of a tensor, float32 [experts, row length], of a dense one [1, row length]; None without any.
@@ -49,7 +51,10 @@ def check_importances(plan: QuantPlan, imatrix: Imatrix | None) -> None:
 
 def needs_importances(change: Change, recipe: Recipe) -> bool:
     """llama-quantize's rule, and what the encoders ask for besides."""
-    if change.name in ("token_embd.weight", "output.weight"):
-        return change.type in ENCODER_NEEDS_IMATRIX
     q2_k_s = change.type == "Q2_K" and recipe.default_type == "Q2_K_S"
-    return change.type in NEED_IMATRIX or q2_k_s
+    return type_needs_importances(change.name, change.type) or (q2_k_s and change.name not in _LOOKED_UP)
+
+
+def type_needs_importances(name: str, type: str) -> bool:
+    """Whether a tensor of this name takes the type only with importances, whatever the recipe."""
+    return type in (ENCODER_NEEDS_IMATRIX if name in _LOOKED_UP else NEED_IMATRIX)

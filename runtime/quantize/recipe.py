@@ -1,4 +1,4 @@
-"""Recipes: which block type each matrix of a model takes, as a readable file or by the name of a known mixture.
+r"""Recipes: which block type each matrix of a model takes, as a readable file or by the name of a known mixture.
 
 A recipe is a TOML file. Its rules are tried in order and the first that fits decides:
 
@@ -14,8 +14,13 @@ A recipe is a TOML file. Its rules are tried in order and the first that fits de
     layers = "0-3, 10, last 25%"        # optional: numbers, ranges, "first P%" and "last P%" of the layers
     type = "IQ3_S"
 
-Patterns are no regular expressions, because a recipe from elsewhere must not be able to hang a program. Rows that a
-type's blocks do not fill take the type that llama-quantize would take instead.
+    [[rule]]
+    match = '/blk\.\d*[02468]\.ffn_/'   # between slashes: a regular expression that is searched for in the whole name
+    type = "IQ3_S"
+
+Regular expressions are RE2's, whose search takes linear time: a recipe from elsewhere can't hang a program. That is why
+they have no backreferences and no lookahead. Rows that a type's blocks do not fill take the type that llama-quantize
+would take instead.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from subbyte.runtime import arguments
 from subbyte.runtime.files import UnfitFile, read_regular
 from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
 from subbyte.runtime.quantize.published_mixes import MIXES
-from subbyte.runtime.quantize.rule import MAX_PATTERNS, QuantizableTensor, Rule, check_type
+from subbyte.runtime.quantize.rule import MAX_PATTERNS, MAX_PROGRAM, QuantizableTensor, Rule, check_type
 from subbyte.runtime.text import did_you_mean, printable
 
 if sys.version_info >= (3, 11):
@@ -69,6 +74,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if sum(len(rule.patterns) for rule in self.rules) > MAX_PATTERNS:
             raise ValueError(f"more than {MAX_PATTERNS} patterns in all rules together; use fewer with * in them")
+        if sum(rule.program_size for rule in self.rules) > MAX_PROGRAM:
+            raise ValueError("the regular expressions of all rules are too large together; use fewer or plainer ones")
 
     @classmethod
     def named(cls, name: str) -> Recipe:
@@ -125,17 +132,17 @@ class Recipe:
         return {"name": self.name, "type" if self.pure else "mix": self.default_type, "rule": rules}
 
 
-def find_recipe(recipe: str | os.PathLike[str] | Recipe) -> Recipe:
+def find_recipe(recipe: str | os.PathLike[str] | Recipe, name: str = "recipe") -> Recipe:
     """A recipe as it is, by the name of a built-in one, or from a file (a path, or a text that ends with .toml).
 
-    Raises ValueError for a name that is not known, FormatError for a file that is no recipe, ResourceError for one
-    that can't be read.
+    name: of the argument that gives it. Raises ValueError for a name that is not known, FormatError for a file that is
+    no recipe, ResourceError for one that can't be read.
     """
     if isinstance(recipe, Recipe):
         return recipe
     if isinstance(recipe, str) and not recipe.endswith(".toml"):
         return Recipe.named(recipe)
-    return read_recipe(Path(arguments.path("recipe", recipe, "a recipe's name, the path of a .toml file or a Recipe")))
+    return read_recipe(Path(arguments.path(name, recipe, "a recipe's name, the path of a .toml file or a Recipe")))
 
 
 def read_recipe(path: Path) -> Recipe:

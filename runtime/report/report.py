@@ -19,21 +19,21 @@ from subbyte.runtime.evaluation.divergence import Divergence
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.perplexity import PerplexityMeasurement
 from subbyte.runtime.evaluation.perplexity_result import Delta, PerplexityResult, PerplexityRun
+from subbyte.runtime.evaluation.texts import EvalTexts, named_texts
 from subbyte.runtime.evaluation.work import Workers
 from subbyte.runtime.inspect.mixture import Mixture, mixture
 from subbyte.runtime.loading import Models, as_model, as_models
 from subbyte.runtime.machine import cpu_name
 from subbyte.runtime.measurement import Measurement, Step, covered, scored
-from subbyte.runtime.model import Model
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.report.measure import Speed, digests, measure_speeds
-from subbyte.runtime.report.size_class import SizeClass, baseline_for, size_class
-from subbyte.runtime.store.resolve import resolve
+from subbyte.runtime.report.saved import SavedReport
+from subbyte.runtime.report.size_class import SizeClass, baselines, size_class
 from subbyte.runtime.tables import Table, flat, html, markdown, short_names
-from subbyte.runtime.types import Activations, CacheType, StepProgress, Texts
+from subbyte.runtime.types import Activations, CacheType, StepProgress
 
 COLUMNS = ("file", "types", "MB", "bits/weight", "PPL", "bits/byte", "Δ ln PPL", "verdict")
-KLD = "KLD from base"
+FROM_BASE = ("KLD from base", "same top", "flips", "accepted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Report(Record, Tabular):
     def table(self) -> Table:
         """A row for each file, the base last."""
         tests = [speed.test for speed in (self.rows[0].prompt, self.rows[0].generation) if speed]
-        columns = (*COLUMNS, *([KLD] if self.base is not None else []), *(f"{test}, tokens/s" for test in tests))
+        columns = (*COLUMNS, *(FROM_BASE if self.base is not None else ()), *(f"{test}, tokens/s" for test in tests))
         return Table.of_figures("", columns, [self._cells(i, name) for i, name in enumerate(self._names)])
 
     def markdown(self, command: str) -> str:
@@ -119,7 +119,11 @@ class Report(Record, Tabular):
                 f"by block bootstrap; compared are {', '.join(against)}."
             )
         if self.base is not None:
-            notes.append(f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}.")
+            notes.append(
+                f"KLD: mean KL divergence in nats of the next token from {name_of[self.base]}; same top: how "
+                "often both have the same likeliest token; flips: tokens of the text that became the likeliest, and "
+                "ceased to be; accepted: mean of Σ min(p, q), what speculative sampling would keep of its tokens."
+            )
         if of := self.rows[0].mixture:
             active = f"{of.n_active / 1e9:.3g} of {self.rows[0].n_params / 1e9:.3g} billion weights"
             notes.append(f"A mixture of experts: a token takes {of.n_used} of {of.n_expert}, with all else {active}.")
@@ -134,13 +138,22 @@ class Report(Record, Tabular):
     def _cells(self, i: int, name: str) -> tuple[str, ...]:
         row = self.rows[i]
         ppl = row.perplexity
-        kld = [] if self.base is None else [row.divergence.kld.text(5) if row.divergence else ""]
+        from_base = () if self.base is None else _from_base(row.divergence)
         prompt = [_speed(row.prompt)] if self.rows[0].prompt else []
         generation = [_speed(row.generation)] if self.rows[0].generation else []
         return (
             name, str(row.size_class), f"{row.n_bytes / 1e6:.1f}", f"{row.bits_per_weight:.2f}",
-            f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *kld, *prompt, *generation,
+            f"{ppl.ppl:.4f} ± {ppl.error:.4f}", f"{ppl.bits_per_byte:.4f}", *_delta(row), *from_base, *prompt,
+            *generation,
         )  # fmt: skip
+
+    def save_plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes KL divergence and perplexity by size with 95 % intervals as a picture, an .svg or a .png.
+
+        Needs matplotlib, of the extra `plot`. overwrite: also over an older plot. Raises ValueError for another ending
+        or where no figure is finite, ResourceError without matplotlib, and FileExists for any other file.
+        """
+        SavedReport.of(self.to_dict()).save_plot(path, overwrite=overwrite)
 
     def _repr_html_(self) -> str:
         return html(self.table())
@@ -155,7 +168,7 @@ class ReportMeasurement(Measurement[Step, Report]):
     def __init__(
         self,
         models: Models | Sequence[Models],
-        text: Texts,
+        text: EvalTexts,
         options: EvalOptions,
         *,
         base: Models | None = None,
@@ -168,7 +181,7 @@ class ReportMeasurement(Measurement[Step, Report]):
         workers: Workers | None = None,
     ) -> None:
         arguments.instance("options", options, EvalOptions)
-        text = arguments.raw_texts("text", text)
+        text = named_texts("text", text)
         if threads is not None:
             arguments.whole("threads", threads)
         for name, size in (("prompt", prompt), ("generate", generate), ("repeats", repeats)):
@@ -180,7 +193,7 @@ class ReportMeasurement(Measurement[Step, Report]):
             if not files:
                 raise ValueError("models: no model to report on; give at least one")
             self._base = None if base is None else as_model("base", base, stack, threads)
-            self._baselines = _baselines(files, against)
+            self._baselines = baselines(files, against)
             if self._base is None:
                 self._models = files
                 self._losses = PerplexityMeasurement(files, text, options, resume=resume, workers=workers)
@@ -243,11 +256,11 @@ class ReportMeasurement(Measurement[Step, Report]):
 
 def report(
     models: Models | Sequence[Models],
-    text: Texts,
+    text: EvalTexts,
     *,
     base: Models | None = None,
     against: Models | None = None,
-    n_ctx: int = 512,
+    n_ctx: int | None = None,
     chunks: int | None = None,
     cache_type: CacheType = "f16",
     activations: Activations = "int8x2",
@@ -277,24 +290,18 @@ def report(
         return measurement.run(on_progress and (lambda step: on_progress(*step)))
 
 
-def _baselines(files: Sequence[Model], against: Models | None) -> dict[int, int]:
-    """By the indices of those files that are compared with another one, the index of that."""
-    indices = range(len(files))
-    if against is None:
-        classes = [(size_class(model.gguf), model.gguf.size) for model in files]
-        return {i: baseline for i in indices if (baseline := baseline_for(classes, i)) is not None}
-    path = against.path if isinstance(against, Model) else resolve(arguments.path("against", against, arguments.PATH))
-    baseline = next((i for i in indices if files[i].path.samefile(path)), None)
-    if baseline is None:
-        raise ValueError(f"against: {path} is none of the files; give one of them to compare the others with")
-    return {i: baseline for i in indices if i != baseline}
-
-
 def _delta(row: ReportRow) -> tuple[str, str]:
     if row.delta is None:
         return "", ""
     log_ratio = row.delta.log_ratio
     return f"{log_ratio.estimate:+.5f} [{log_ratio.text(5, ' .. ', '+')}]", row.delta.verdict
+
+
+def _from_base(of: Divergence | None) -> tuple[str, ...]:
+    if of is None:
+        return ("", "", "", "")
+    flips = f"+{of.wrong_to_right.value:.2%} -{of.right_to_wrong.value:.2%}"
+    return of.kld.text(5), f"{of.same_top.value:.2%}", flips, f"{of.acceptance.value:.2%}"
 
 
 def _speed(of: Speed | None) -> str:

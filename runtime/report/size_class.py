@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from subbyte.runtime import arguments
 from subbyte.runtime.gguf.metadata import Metadata
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.inspect.summary import summarize
+from subbyte.runtime.loading import Models
+from subbyte.runtime.model import Model
 from subbyte.runtime.quantize.extract import check
 from subbyte.runtime.quantize.recipe import Recipe
 from subbyte.runtime.records import Record
+from subbyte.runtime.store.resolve import resolve
 
 Maker: TypeAlias = Literal["standard", "DynamicGate", "other"]
 
@@ -52,6 +56,19 @@ def baseline_for(files: Sequence[tuple[SizeClass, int]], index: int) -> int | No
     of, size = files[index]
     same = [i for i in standards if files[i][0].file_type == of.file_type]
     return min(same or standards, key=lambda i: abs(math.log(files[i][1] / size)))
+
+
+def baselines(files: Sequence[Model], against: Models | None) -> dict[int, int]:
+    """By the indices of those files that are compared with another one, the index of that."""
+    indices = range(len(files))
+    if against is None:
+        classes = [(size_class(model.gguf), model.gguf.size) for model in files]
+        return {i: baseline for i in indices if (baseline := baseline_for(classes, i)) is not None}
+    path = against.path if isinstance(against, Model) else resolve(arguments.path("against", against, arguments.PATH))
+    baseline = next((i for i in indices if files[i].path.samefile(path)), None)
+    if baseline is None:
+        raise ValueError(f"against: {path} is none of the files; give one of them to compare the others with")
+    return {i: baseline for i in indices if i != baseline}
 
 
 def _file_type(metadata: Metadata) -> str | None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,8 @@ from subbyte.errors import TemplateError
 from subbyte.runtime.protocols import Tokenizer
 from subbyte.runtime.template import helper as template_helper
 from subbyte.runtime.template.abilities import MARKED_ANSWER, Abilities, Message, text_of
+from subbyte.runtime.template.answers import find_answers
+from subbyte.runtime.template.call_arguments import as_object, as_text, with_arguments
 from subbyte.runtime.template.marks import ROLES, Marks
 from subbyte.runtime.template.process import Failure
 
@@ -79,6 +81,30 @@ class ChatTemplate:
         ids = self._marks.encode(text)
         self._check_once(text, ids, messages)
         return ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)  # it may follow white space
+
+    def encode_answers(self, messages: Sequence[Message], **variables: Any) -> tuple[list[int], list[bool]]:
+        """The token ids of a whole conversation, and which of them the assistant writes where it answers.
+
+        These are the answers' own, behind what the template puts before them and with the token that ends the turn. At
+        both borders the text is tokenized apart, as it is where an answer is generated. Arguments and errors as
+        `encode`.
+        """
+        variables = {"now": datetime.now(), **variables, "add_generation_prompt": False}
+
+        def render(messages: Sequence[Message]) -> str:
+            return self._marks.named(self._fill_in(self.abilities.adapt(messages), variables))
+
+        text, ids, is_answer, at = self._render(messages, variables), list[int](), list[bool](), 0
+        for span in find_answers(self._marks.named(text), messages, render, self.answer_lead):
+            start, end = self._marks.whole(text, *span, self._tokenizer.eog)
+            for to, of_answer in ((start, False), (end, True)):
+                ids += self._marks.encode(text[at:to], ids)
+                is_answer += [of_answer] * (len(ids) - len(is_answer))
+                at = to
+        ids += self._marks.encode(text[at:], ids)
+        is_answer += [False] * (len(ids) - len(is_answer))
+        whole = ids if self._tokenizer.leading_bos in ids else self._tokenizer.with_bos(ids)
+        return whole, [False] * (len(whole) - len(ids)) + is_answer
 
     def marked(self, text: str) -> str:
         """Text for a message in which control tokens count as such: of the caller's own, never of a user's."""
@@ -191,7 +217,7 @@ class ChatTemplate:
         now = context.pop("now", None) or datetime.now()
         context |= {"bos_token": marks.token(tokenizer.bos), "eos_token": marks.token(tokenizer.eos)}
         request = {**self._template, "now": now.isoformat()}
-        objects, texts = ([_with_arguments(message, form) for message in messages] for form in (_as_object, _as_text))
+        objects, texts = ([with_arguments(message, form) for message in messages] for form in (as_object, as_text))
         try:
             return self._run({**request, "context": {**context, "messages": objects}})
         except TemplateError as error:
@@ -249,38 +275,6 @@ def _text_to_continue(messages: Sequence[Message]) -> str:
     if text is None:
         raise ValueError("continue_final_message wants a text, or parts of text alone, in the last message")
     return text
-
-
-def _with_arguments(message: Message, form: Callable[[Any], Any]) -> dict[str, Any]:
-    """The message with the arguments of tool calls in a form: objects, which most templates write as JSON themselves,
-    and of a text would make a JSON string; or JSON text, which some put into a longer one."""
-    calls = message.get("tool_calls")
-    if not isinstance(calls, Sequence) or isinstance(calls, str):
-        return {**message}
-    return {**message, "tool_calls": [_call_with(call, form) for call in calls]}
-
-
-def _call_with(call: Any, form: Callable[[Any], Any]) -> Any:
-    if not isinstance(call, Mapping):
-        return call
-    if isinstance(function := call.get("function"), Mapping):
-        return {**call, "function": _call_with(function, form)}
-    return {**call, "arguments": form(call["arguments"])} if "arguments" in call else call
-
-
-def _as_object(arguments: Any) -> Any:
-    try:
-        value = json.loads(arguments) if isinstance(arguments, str) else None
-    except (ValueError, RecursionError):
-        return arguments
-    return value if isinstance(value, dict) else arguments
-
-
-def _as_text(arguments: Any) -> Any:
-    try:
-        return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, Mapping) else arguments
-    except (TypeError, ValueError, RecursionError):
-        return arguments  # which is told where all of the request becomes JSON
 
 
 def _met_a_bound(error: TemplateError) -> bool:

@@ -11,7 +11,7 @@ itself as a mark too, and where the vocabulary has a control token made of it an
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from subbyte.runtime.protocols import Tokenizer
@@ -64,10 +64,41 @@ class Marks:
     def _text(self, meaning: int | str) -> str:
         return meaning if isinstance(meaning, str) else self._tokenizer.text(meaning)
 
-    def encode(self, text: str) -> list[int]:
-        """Rendered text as token ids: control tokens where marks are, and nowhere else."""
+    def named(self, text: str) -> str:
+        """Rendered text with the names of roles where their marks are; a template may spell one out as well."""
+        return self._pattern.sub(lambda mark: self._name(mark[1]) or mark[0], text)
+
+    def whole(self, text: str, start: int, end: int, ends: Container[int]) -> tuple[int, int]:
+        """Where a stretch of `named(text)` is in `text`; it cuts no mark in two, and takes a token of `ends` behind it.
+
+        White space between the two goes with that.
+        """
+        (start, _), (_, end) = self._around(text, start), self._around(text, end)
+        mark = self._pattern.search(text, end)
+        if mark and self._given.get(mark[1], "") in ends and not text[end : mark.start()].strip():
+            end = mark.end()
+        return start, end
+
+    def _around(self, text: str, at: int) -> tuple[int, int]:
+        """Where a place of `named(text)` is in `text`: it, twice, or both ends of a mark that it is within."""
+        shift = 0  # what the marks of roles before it have more than their names
+        for mark in self._pattern.finditer(text):
+            length = len(self._name(mark[1]) or mark[0])
+            behind = mark.start() - shift + length
+            if behind > at:
+                return (at + shift, at + shift) if behind - length >= at else mark.span()
+            shift += len(mark[0]) - length
+        return at + shift, at + shift
+
+    def _name(self, number: str) -> str:
+        """The role that a mark of this number stands for; "" where it is a token's."""
+        meaning = self._given.get(number, "")
+        return meaning if isinstance(meaning, str) else ""
+
+    def encode(self, text: str, behind: Sequence[int] = ()) -> list[int]:
+        """Rendered text as token ids: control tokens where marks are, and nowhere else. behind: ids before it."""
         first, *rest = self._pattern.split(text)
-        ids: list[int] = []
+        ids: list[int] = list(behind[-1:])
         pieces, tail = [first], first[-_MAX_AFFIX:]  # the text since the last control token, and its end
         for number, after in zip(rest[::2], rest[1::2], strict=True):
             meaning = self._given.get(number, "")
@@ -83,7 +114,7 @@ class Marks:
             ids += self._encode_plain(before[: len(before) - left], ids)
             ids.append(meaning)
             pieces, tail = [after], after[-_MAX_AFFIX:]
-        return ids + self._encode_plain("".join(pieces), ids)
+        return (ids + self._encode_plain("".join(pieces), ids))[len(behind[-1:]) :]
 
     def has_control(self, text: str) -> bool:
         """Whether `text`, read as template text, holds control tokens."""

@@ -60,12 +60,13 @@ class CallGrammars:
         return None if rest is None else rest.matcher(self._tokenizer)
 
     def whole(self, syntax: Syntax, name: str | None) -> Constraint:
-        """A call from its beginning on. name: of the one tool that may be called; None: of any.
+        """A call from its beginning on, or several behind each other. name: of the one tool that is called, once.
 
         Raises ResourceError without llguidance.
         """
-        tools = self._tools if name is None else {name: self._tools[name]}
-        return Constraint.lark(_Grammar(syntax, tools, self._tokenizer).text(whole=True))
+        if name is None:
+            return Constraint.lark(_Grammar(syntax, self._tools, self._tokenizer).text(whole=True, several=True))
+        return Constraint.lark(_Grammar(syntax, {name: self._tools[name]}, self._tokenizer).text(whole=True))
 
     def _rest(self, syntax: Syntax) -> Constraint | None:
         try:
@@ -85,8 +86,8 @@ class _Grammar:
         self._rules: list[str] = []
         self._behind = ""  # what the open mark begins with, if that has come
 
-    def text(self, *, whole: bool) -> str:
-        """The grammar, from the syntax's trigger on, or behind it."""
+    def text(self, *, whole: bool, several: bool = False) -> str:
+        """The grammar, from the syntax's trigger on, or behind it. several: others may follow."""
         self._behind = "" if whole else self._syntax.trigger
         match self._syntax:
             case ObjectCalls() as syntax:
@@ -101,6 +102,8 @@ class _Grammar:
                 body = self._bare(syntax)
             case _:
                 raise TypeError(f"no grammar for {self._syntax}")
+        if several and _marks_each(self._syntax):
+            body = f"{(call := self._rule(body))} (WS {call})*"
         return "\n".join([f"start: {body}", *self._rules]) + _COMMON
 
     def _objects(self, syntax: ObjectCalls) -> str:
@@ -255,6 +258,17 @@ class _Grammar:
         names = [re.escape(name) for name in controls if name and self._is_control(name)]
         parts = re.split(f"({'|'.join(sorted(names, key=len, reverse=True))})", text) if names else [text]
         return " ".join(f"<[{controls[part]}]>" if i % 2 else _text(part) for i, part in enumerate(parts) if part)
+
+
+def _marks_each(syntax: Syntax) -> bool:
+    """Whether each call has marks of its own, so that others may follow; elsewhere a list or a section has them all."""
+    match syntax:
+        case ObjectCalls():
+            return bool(syntax.open) and not syntax.listed
+        case NamedCalls() | TaggedCalls():
+            return not syntax.section[0]
+        case _:
+            return isinstance(syntax, BareKeyCalls)
 
 
 def _can_be_kept(schema: Mapping[str, Any]) -> bool:

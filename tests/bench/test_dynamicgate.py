@@ -36,14 +36,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> sb.Report:
 def with_files(report: sb.Report, *files: tuple[str, str, int, float]) -> sb.Report:
     """Name, maker, bytes and mean loss of each; losses vary over 12 chunks in the same way, and a little by chance."""
     rng = np.random.default_rng(0)
-    common = rng.normal(0, 0.3, (12, 31))
+    common = rng.normal(0, 0.3, 12 * 31)
+    right = len(files) * (np.zeros(12 * 31, np.bool_),)
+    each = np.arange(12 * 31, dtype=np.int32)
+    tokens = sb.ScoredTokens(each // 31, 0 * each, each % 31 + 32, ("text 1",))
     losses = tuple(loss + common + rng.normal(0, 0.01, common.shape) for *_, loss in files)
     rows = tuple(
         replace(report.rows[0], model=f"{name}.gguf", size_class=SizeClass(name, maker), n_bytes=n_bytes)
         for name, maker, n_bytes, _ in files
     )
     results = tuple(replace(report.run.results[0], model=row.model) for row in rows)
-    return replace(report, rows=rows, run=replace(report.run, results=results, losses=losses, same=()))
+    run = replace(report.run, results=results, losses=losses, right=right, tokens=tokens, same=())
+    return replace(report, rows=rows, run=run)
 
 
 def test_equal_size_is_the_line_between_the_neighbours(report: sb.Report) -> None:

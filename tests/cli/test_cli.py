@@ -28,7 +28,8 @@ from subbyte.cli.terminal.tables import first_columns, print_table
 from subbyte.runtime.catalog.catalog import Entry
 from subbyte.runtime.catalog.facts import Facts
 from subbyte.runtime.evaluation.perplexity_result import PerplexityResult, PerplexityRun
-from subbyte.runtime.evaluation.statistics import Interval
+from subbyte.runtime.evaluation.scored import ScoredTokens
+from subbyte.runtime.evaluation.statistics import Estimate, Interval
 from subbyte.runtime.generation.events import TextDelta
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.tables import Table
@@ -72,15 +73,20 @@ RESULT = PerplexityResult(
     model="/models/m.gguf", ppl=28.65031, error=1.37896,
     interval=Interval(28.65031, 26.02, 31.55, 0.95), bits_per_byte=1.23456, running=RUNNING, n_ctx=512, stride=None,
     chunks=2, total_chunks=2, n_tokens=1100, n_scored=510,
-    text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5,
+    text_sha256="abc123", cache_type="q8_0", activations="int8x2", seconds=1.5, right=Estimate(0.25, 0.02),
+    domains={}, positions={},
 )  # fmt: skip
 
 
 def perplexity_run(n_models):
     """One or two models with the same figures; the second one's losses are lower by 0.01."""
-    falling = -0.01 + 0.001 * np.array([[1], [-1], [2], [-2], [0], [0], [1], [-1]])
+    falling = -0.01 + 0.001 * np.array([1, -1, 2, -2, 0, 0, 1, -1])
+    right = (np.array([True] + 7 * [False]), np.array([False] + 2 * [True] + 5 * [False]))
+    each = np.arange(8, dtype=np.int32)
+    tokens = ScoredTokens(each, 0 * each, 0 * each + 9, ("text 1",))
     results = tuple(dataclasses.replace(RESULT, model=f"/models/{name}.gguf") for name in "ab"[:n_models])
-    return PerplexityRun(results, tuple(3 + i * falling for i in range(n_models)), 0.95)
+    losses = tuple(3 + i * falling for i in range(n_models))
+    return PerplexityRun(results, losses, right[:n_models], tokens, 0.95)
 
 
 @pytest.fixture
@@ -548,13 +554,14 @@ def test_perplexity(subbyte, runtime, tmp_path):
         "[1]12.6138,[2]28.6503,\n"
         "PPL = 28.6503 ± 1.3790, 1.2346 bits per byte\n"
         "95% interval of PPL: 26.0200 to 31.5500, by block bootstrap\n"
+        "25.00 ± 2.00 % of the tokens are the model's likeliest\n"
         "n_ctx 512, 2 chunks, 510 of 1100 tokens scored, int8x2 activations, q8_0 cache, 1.5 s\n"
         "text sha256 abc123\n",
         "",
     )  # fmt: skip
-    given = {"n_ctx": 512, "chunks": 2, "stride": None, "cache_type": "q8_0", "activations": "int8x2"}
+    given = {"n_ctx": None, "chunks": 2, "stride": None, "cache_type": "q8_0", "activations": "int8x2"}
     others = {"compat": False, "until_decided": False, "resume": None, "special": False, "workers": None}
-    assert runtime.options == {"data": [b"\xff bytes"], **given, **others}
+    assert runtime.options == {"data": {str(text): b"\xff bytes"}, **given, **others}
 
 
 def test_perplexity_as_json(subbyte, stdin):
@@ -570,13 +577,16 @@ def test_perplexity_of_several_models(subbyte, runtime, stdin):
     code, out, err = subbyte("perplexity", "a", "b", "-f", "-", "--until-decided", "--ppl-stride", "64")
     assert (code, err) == (0, "") and runtime.options["until_decided"] and runtime.options["stride"] == 64
     first, second = (line.split() for line in out.splitlines() if ".gguf" in line)
-    assert first == ["a.gguf", "28.6503", "1.3790", "1.2346"]
+    assert first == ["a.gguf", "28.6503", "1.3790", "1.2346", "25.00%"]
     interval = perplexity_run(2).delta(1, 0).log_ratio
     low, high = f"{interval.low:+.5f}", f"{interval.high:+.5f}"
-    assert second == ["b.gguf", *first[1:], "-0.01000", low, "..", high, "better"]
+    assert second == ["b.gguf", *first[1:], "+25.00%", "-12.50%", "-0.01000", low, "..", high, "better"]
     stdin("text")
     code, out, _ = subbyte("perplexity", "a", "b", "-f", "-", "-o", "md")
-    assert f"| b.gguf | 28.6503 | 1.3790 | 1.2346 | -0.01000 | {low} .. {high} | better |" in out
+    assert (
+        f"| b.gguf | 28.6503 | 1.3790 | 1.2346 | 25.00% | +25.00% -12.50% | -0.01000 | {low} .. {high} | better |"
+        in out
+    )
     stdin("text")
     code, out, err = subbyte("perplexity", "a", "b", "-f", "-", "-o", "csv")
     assert (code, err) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from subbyte.cli.main import cli
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.conversations.recording import Recording
 from subbyte.runtime.conversations.store import ConversationStore
+from subbyte.runtime.imatrix.imatrix import Imatrix
 
 ESCAPES = (
     "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\r\x08"  # of a terminal's title, screen and colours, in both ways
@@ -38,15 +40,50 @@ LINES = {
         ("quantize", MODEL, "q", "Q8_0", "--tensor-type", "none=Q8_0"),
     ],
     "recipe show": [("recipe", "show", f"{RECIPE}.toml"), ("recipe", "show", f"{RECIPE}.toml", MODEL)],
+    "recipe search": [
+        ("recipe", "search", MODEL, "-f", TEXT, "--size", "1MB", "--cache", "cache"),
+        ("recipe", "search", REFUSED, "-f", TEXT, "--size", "1MB", "--cache", "cache"),
+        ("recipe", "search", BASE, "-f", TEXT, "--chat", TEXT, "--bits", "4", "--cache", f"cache{ESCAPES}"),
+    ],
     "recipe extract": [("recipe", "extract", MODEL), ("recipe", "extract", REFUSED)],
     "recipe check": [("recipe", "check", MODEL, f"{RECIPE}.toml"), ("recipe", "check", REFUSED, "Q8_0")],
     "recipe export": [("recipe", "export", "Q4_K_M", REFUSED), ("recipe", "export", f"{RECIPE}.toml", MODEL)],
-    "imatrix": [("imatrix", MODEL, f"i{ESCAPES}", *MEASURED), ("imatrix", REFUSED, "i", *MEASURED)],
-    "perplexity": [("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED)],
+    "recipe import": [
+        ("recipe", "import", f"{RECIPE}.toml", "Q4_K_M"), ("recipe", "import", f"{RECIPE}.types", "Q8_0"),
+        ("recipe", "import", ESCAPES, ESCAPES),
+    ],
+    "imatrix": [
+        ("imatrix", MODEL, f"i{ESCAPES}", *MEASURED), ("imatrix", REFUSED, "i", *MEASURED),
+        ("imatrix", MODEL, "i", "--chat", TEXT), ("imatrix", MODEL, "i", *MEASURED, "--weights", ESCAPES),
+    ],
+    "imatrix-merge": [
+        ("imatrix-merge", f"given{ESCAPES}", f"given{ESCAPES}", f"merged{ESCAPES}"), ("imatrix-merge", TEXT, "i"),
+    ],
+    "imatrix-stats": [("imatrix-stats", f"given{ESCAPES}"), ("imatrix-stats", MODEL), ("imatrix-stats", ESCAPES)],
+    "split": [
+        ("split", MODEL, f"s{ESCAPES}", "--max-tensors", "9"),
+        ("split", REFUSED, f"none{ESCAPES}/s", "--max-size", "1GB"),
+    ],
+    "merge": [("merge", MODEL, "w"), ("merge", f"s{ESCAPES}-00001-of-00003.gguf", f"w{ESCAPES}")],
+    "set-metadata": [
+        ("set-metadata", MODEL, f"own.{ESCAPES}=str:{ESCAPES}", "--out", f"c{ESCAPES}", "--overwrite"),
+        ("set-metadata", MODEL, "--remove", ESCAPES, "--out", "c"), ("set-metadata", MODEL, ESCAPES, "--out", "c"),
+        ("set-metadata", MODEL, f"a={ESCAPES}:1", "--out", "c"), ("set-metadata", ESCAPES, "a=int:1", "--in-place"),
+        ("set-metadata", MODEL, "--from-file", f"{ESCAPES}={TEXT}", "--out", "c", "--overwrite"),
+    ],
+    "perplexity": [
+        ("perplexity", MODEL, *MEASURED), ("perplexity", MODEL, BASE, *MEASURED, "-f", TEXT),
+        ("perplexity", MODEL, "--chat", TEXT),
+    ],
     "compare": [
         ("compare", BASE, MODEL, *MEASURED), ("compare", BASE, MODEL, *MEASURED, "--layers", "--blame", "tensor"),
     ],
-    "report": [("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1")],
+    "report": [
+        ("report", MODEL, BASE, *MEASURED, "-p", "8", "-n", "2", "-r", "1"),
+        ("report", "--from", TEXT, "--plot", f"{TEXT}.svg"), ("report", "--from", "x", "--plot", TEXT),
+    ],
+    "choices": [("choices", MODEL, BASE, "-f", f"{TEXT}.jsonl"), ("choices", MODEL, "-f", TEXT)],
+    "toolcheck": [("toolcheck", MODEL), ("toolcheck", REFUSED), ("toolcheck", MODEL, "-f", TEXT, "--answers", TEXT)],
     "bench": [("bench", MODEL, "-p", "8", "-n", "2", "-r", "1"), ("bench", "--synthetic", ESCAPES)],
     "chat": [("chat", REFUSED), ("chat", ESCAPES), ("chat", MODEL, "--preset", ESCAPES)],
     "generate": [("generate", REFUSED, "-p", "a"), ("generate", MODEL, "-p", "a", "--preset", ESCAPES)],
@@ -73,10 +110,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(folder / BASE, shape=shape, strings={f"own.{ESCAPES}": "another"})
     write_model(folder / REFUSED, shape=shape, tensors=inside, strings=strings)
     (folder / TEXT).write_bytes(np.random.default_rng(0).integers(97, 123, 400, np.uint8).tobytes())
+    of = {f"blk.{i}.{ESCAPES}.weight": np.ones((2, 4)) for i in range(2)}
+    counts = {name: np.array([1.0, 0.0]) for name in of}
+    Imatrix(of, counts, {}, (f"text{ESCAPES}",), 1, 32).save(folder / f"given{ESCAPES}")
+    question = {"question": ESCAPES, "choices": [ESCAPES, "a"], "answer": 0}
+    (folder / f"{TEXT}.jsonl").write_text(json.dumps(question))
     recording = Recording(ConversationStore(folder / "subbyte" / FILE), f"model{ESCAPES}", "")
     recording.begin("hostile")
     recording.keep([Message("user", f"a word{ESCAPES}"), Message("assistant", ESCAPES)], {"system": ESCAPES})
     name = "".join(f"\\u{ord(c):04x}" for c in ESCAPES)
+    (folder / f"{RECIPE}.types").write_text(f"{ESCAPES}=Q4_0")
     rule = '[[rule]]\nmatch = "none"\ntype = "Q4_0"\n'
     (folder / f"{RECIPE}.toml").write_text(f'name = "recipe{name}"\nmix = "Q4_K_M"\n{rule}')
     return folder

@@ -12,6 +12,7 @@ import pytest
 from command_list import commands
 from tiny_models import MIXED, write_model
 
+import subbyte as sb
 from subbyte.cli.main import cli
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.runtime.tables import Table, flat
@@ -38,6 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, types in {"a": ["F32"], "b": ["Q8_0"], "c": ["Q4_0"]}.items():
         write_model(folder / f"{name}.gguf", shape={**MIXED, "n_layer": 2}, types=types)
     (folder / "text").write_bytes(TEXT)
+    of = {f"blk.{i}.{kind}.weight": np.ones((1, 8)) for i in range(2) for kind in ("attn_q", "ffn_up")}
+    sb.Imatrix(of, {name: np.ones(1) for name in of}, {}, (), 1, 32).save(folder / "i")
+    (folder / "questions").write_text('{"question": "the", "choices": ["in", "an"], "answer": 1}\n' * 5)
     return folder
 
 
@@ -68,9 +72,14 @@ TABLES = {
     "inspect b.gguf --tensors": ("type", {"Q8_0", "F32"}),
     "inspect b.gguf --heatmap": ("type", {"Q8_0"}),
     "diff a.gguf b.gguf --weights": ("part", {"tensor", "weights"}),
+    "split a.gguf s --max-tensors 12 --dry-run": ("path", {"s-00001-of-00002.gguf", "s-00002-of-00002.gguf"}),
+    "set-metadata a.gguf general.name=str:n --out s.gguf --overwrite": ("now", {"str:n"}),
+    "imatrix-stats i": ("kind", {"attn_q", "ffn_up"}),
+    "imatrix-stats i --by layer": ("group", {"0", "1"}),
     "bench b.gguf -p 4 -n 2 -r 1 -t 1": ("test", {"pp4", "tg2"}),
     "report b.gguf c.gguf -f text -c 64 --chunks 3 -p 4 -n 2 -r 1": ("model", {"b.gguf", "c.gguf"}),
     "perplexity b.gguf c.gguf -f text -c 64 --chunks 3": ("model", {"b.gguf", "c.gguf"}),
+    "choices b.gguf c.gguf -f questions": ("model", {"b.gguf", "c.gguf"}),
     "compare a.gguf b.gguf c.gguf -f text -c 64 --chunks 3": ("model", {"b.gguf", "c.gguf"}),
 }
 

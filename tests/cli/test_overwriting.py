@@ -58,7 +58,8 @@ def test_no_other_file_is_replaced(
     for name in other:
         code, err = write(command, name, *more)
         assert code == 4 and err.count("\n") == 1 and ("never overwritten" in err or "--overwrite replaces" in err)
-    for name in ("pipe", "/dev/null", "/dev/full", "."):
+    folder = [] if command[0] == "quantize" else ["."]  # in a folder quantize writes files of its recipes' names
+    for name in ("pipe", "/dev/null", "/dev/full", *folder):
         code, err = write(command, name, *more)
         assert code in (2, 4) and err.count("\n") == 1  # click itself refuses a folder
     assert {name: (tmp_path / name).read_bytes() for name in other} == other

@@ -70,7 +70,7 @@ def test_nothing_is_shown_before_the_first_chunk(subbyte: Call, monkeypatch: pyt
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("subbyte.runtime.session.session.Session.logprobs", interrupted)
+    monkeypatch.setattr("subbyte.runtime.evaluation.forward.Forward.logprobs", interrupted)
     assert subbyte("perplexity", "a.gguf", *SHORT) == (130, "", "")
 
 

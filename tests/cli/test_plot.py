@@ -121,11 +121,11 @@ def measurement(tmp_path: Path) -> list[str]:
 @pytest.mark.thorough
 def test_in_a_terminal(measurement: list[str], term: str) -> None:
     env = {**os.environ, "TERM": term, "PYTHONUTF8": "1"}
-    child = pexpect.spawn(measurement[0], measurement[1:], env=env, dimensions=(50, 80), timeout=300)
+    child = pexpect.spawn(measurement[0], measurement[1:], env=env, dimensions=(80, 80), timeout=300)
     written = child.read()
     child.close()
     assert child.exitstatus == 0
-    screen = pyte.Screen(80, 50)
+    screen = pyte.Screen(80, 80)
     pyte.ByteStream(screen).feed(written)
     shown = "\n".join(line.rstrip() for line in screen.display)
     assert shown.count("┌") == shown.count("└") == 1 and "verdict" in shown  # the one that stays

@@ -21,7 +21,10 @@ LAMP: Any = {
         "type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"], "additionalProperties": False,
     },
 }  # fmt: skip
-CALLING: Any = {**SHORT, "max_output_tokens": 200, "tools": [LAMP, {"type": "web_search"}], "tool_choice": "required"}
+CALLING: Any = {
+    **SHORT, "max_output_tokens": 200, "tools": [LAMP, {"type": "web_search"}], "tool_choice": "required",
+    "parallel_tool_calls": False,
+}  # fmt: skip
 THINKING: Any = {
     **SHORT, "model": "thinker", "max_output_tokens": 20, "extra_body": {"thinking_budget_tokens": 4},
 }  # fmt: skip

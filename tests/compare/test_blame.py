@@ -138,6 +138,7 @@ def test_batches_and_logits_that_are_not_kept_change_nothing(
 
     whole = blamed()
     monkeypatch.setattr(base_hidden, "KEPT_BYTES", 0)
+    monkeypatch.setattr(base_hidden, "HELD_BYTES", 0)
     assert blamed() == whole
     monkeypatch.setattr(runner, "batch_size", lambda plan, n_ctx: 17)  # 24 is the first row that is scored
     assert blamed() == whole

@@ -71,6 +71,8 @@ def test_every_figure_against_numpy(models: dict[str, sb.Model], name: str) -> N
     log_p, wanted = log_probs(models["base"])
     log_q, _ = log_probs(models[name])
     kld = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
+    reverse = (np.exp(log_q) * (log_q - log_p)).sum(axis=1)
+    common = np.exp(np.minimum(log_p, log_q)).sum(axis=1)
     each = range(len(wanted))
     a, b = -log_q[each, wanted], -log_p[each, wanted]
     delta = np.exp(-a) - np.exp(-b)
@@ -80,6 +82,8 @@ def test_every_figure_against_numpy(models: dict[str, sb.Model], name: str) -> N
         "ppl_base": (np.exp(b.mean()), np.exp(b.mean()) * se(b)),
         "log_ratio": (a.mean() - b.mean(), math.sqrt(se(a) ** 2 + se(b) ** 2 - 2 * cov / (len(a) - 1))),
         "kld": (kld.mean(), se(kld)),
+        "kld_reverse": (reverse.mean(), se(reverse)),
+        "acceptance": (common.mean(), se(common)),
         "delta_p": (delta.mean(), se(delta)),
         "delta_p_rms": (np.sqrt(np.mean(delta**2)), 0.5 / np.sqrt(np.mean(delta**2)) * se(delta**2)),
     }
@@ -101,6 +105,14 @@ def test_every_figure_against_numpy(models: dict[str, sb.Model], name: str) -> N
             assert found == pytest.approx(linear, rel=1e-3, abs=1e-6)
     same = np.mean(log_p.argmax(1) == log_q.argmax(1))
     assert result.same_top.value == pytest.approx(same, abs=2.1 / len(wanted))  # two near ties may fall otherwise
+    right, right_base = log_q.argmax(1) == wanted, log_p.argmax(1) == wanted
+    flips = {"right": right, "right_base": right_base, "right_to_wrong": right_base & ~right,
+             "wrong_to_right": right & ~right_base}  # fmt: skip
+    for field, flags in flips.items():
+        assert getattr(result, field).value == pytest.approx(flags.mean(), abs=2.1 / len(wanted)), field
+    assert result.right_interval.estimate == pytest.approx(result.right.value - result.right_base.value)
+    assert result.acceptance_percentiles["0"] == pytest.approx(common.min(), rel=1e-3)
+    assert sum(part.n_scored for part in result.positions.values()) == len(wanted) and not result.domains
     assert result.kld_interval.low < result.kld.value < result.kld_interval.high
     assert result.kld_interval.estimate == pytest.approx(result.kld.value)
     assert result.log_ratio_interval.estimate == pytest.approx(result.log_ratio.value)
@@ -131,7 +143,11 @@ def test_identical_files_differ_by_exactly_nothing(files: dict[str, Path]) -> No
     with sb.load(files["low"]) as a, sb.load(files["low"]) as b:
         run = sb.compare(a, b, TEXT, n_ctx=N_CTX, layers=True)
     result = run.results[0]
-    nothing = (result.log_ratio, result.difference, result.kld, result.delta_p, result.delta_p_rms)
+    nothing = (
+        result.log_ratio, result.difference, result.kld, result.kld_reverse, result.delta_p, result.delta_p_rms,
+        result.right_to_wrong, result.wrong_to_right,
+    )  # fmt: skip
+    assert result.acceptance.value == pytest.approx(1, abs=1e-6)
     assert all((estimate.value, estimate.error) == (0, 0) for estimate in nothing)
     assert {*result.kld_percentiles.values(), *result.delta_p_percentiles.values()} == {0}
     assert (result.ratio.value, result.same_top.value, result.same_top.error) == (1, 1, 0)
@@ -165,7 +181,7 @@ def test_errors_behind_each_layer(models: dict[str, sb.Model]) -> None:
                 forward.embed(chunk.tokens, 0)
                 if depth:
                     forward.run(chunk.tokens, 0, range(depth))
-                rows.append(forward.hidden[chunk.first :].astype(np.float64))
+                rows.append(forward.hidden[chunk.rows].astype(np.float64))
             states.append(np.concatenate(rows))
         base, other = states
         relative = np.linalg.norm(other - base, axis=1) / np.linalg.norm(base, axis=1)
@@ -212,7 +228,7 @@ def test_results_as_plain_values_and_as_html(models: dict[str, sb.Model]) -> Non
     assert facts["results"][1]["kld"]["value"] == run.results[1].kld.value
     assert facts["deltas"] == [run.delta(1, 0).to_dict()] and len(facts["layers"][1]) == 4
     html = run._repr_html_()
-    assert html.count("<table>") == 5 and "low.gguf" in html and f"{run.results[1].kld.value:.6f}" in html
+    assert html.count("<table>") == 7 and "low.gguf" in html and f"{run.results[1].kld.value:.6f}" in html
 
 
 def test_models_that_cannot_be_compared(models: dict[str, sb.Model], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_chunks_follow_one_another_and_their_second_half_is_scored() -> None:
     assert corpus.sha256 == hashlib.sha256(TEXT).hexdigest()
     for i, chunk in enumerate(corpus.chunks):
         whole = tokens[64 * i : 64 * (i + 1)]
-        assert chunk.first == 32 and chunk.targets.tolist() == whole[33:]
+        assert chunk.rows.tolist() == list(range(32, 63)) and chunk.targets.tolist() == whole[33:]
         assert chunk.tokens.tolist() == [tokenizer.bos, *whole[1:-1]]
 
 
@@ -31,7 +31,7 @@ def test_windows_score_each_token_once_behind_a_long_context() -> None:
     assert len(corpus.chunks) == -(-(len(tokens) - 64) // 10)
     scored = [token for chunk in corpus.chunks for token in chunk.targets.tolist()]
     assert scored == tokens[54 : 54 + len(scored)]
-    assert all(len(c.tokens) == 63 and len(c.tokens) - c.first == len(c.targets) for c in corpus.chunks[:-1])
+    assert all(len(c.tokens) == 63 and c.rows.tolist() == list(range(53, 63)) for c in corpus.chunks[:-1])
 
 
 def test_bos_at_the_head_of_a_window() -> None:
@@ -46,11 +46,16 @@ def test_bos_at_the_head_of_a_window() -> None:
     assert plain[0] == plain[1]
 
 
-def test_several_texts_are_cut_one_by_one() -> None:
+def test_several_texts_are_cut_one_by_one_and_take_turns() -> None:
     tokenizer = FakeTokenizer()
-    both = read_corpus([TEXT, TEXT[:300]], tokenizer, n_ctx=64)
+    both = read_corpus({"long": TEXT, "short": TEXT[:300]}, tokenizer, n_ctx=64)
     alone = [read_corpus([text], tokenizer, n_ctx=64) for text in (TEXT, TEXT[:300])]
-    assert [c.targets.tolist() for c in both.chunks] == [c.targets.tolist() for one in alone for c in one.chunks]
+    for domain, one in enumerate(alone):
+        of_text = [c.targets.tolist() for c in both.chunks if c.domain == domain]
+        assert of_text == [c.targets.tolist() for c in one.chunks]
+    n_short = len(alone[1].chunks)
+    turns = [0, 1] * n_short + [0] * (len(alone[0].chunks) - n_short)
+    assert [c.domain for c in both.chunks] == turns and both.names == ("long", "short")
     assert both.sha256 == hashlib.sha256(TEXT + TEXT[:300]).hexdigest()
     assert len(read_corpus([TEXT, TEXT], tokenizer, n_ctx=64, chunks=3).chunks) == 3
 

@@ -92,7 +92,7 @@ def test_logits_and_log_probabilities_of_any_rows(mixed: Path) -> None:
             expected, wanted = logits[rows.start : rows.stop], TOKENS[rows.start : rows.stop]
             np.testing.assert_array_equal(forward.logits(rows), expected)
             log_p = expected - np.logaddexp.reduce(expected, axis=1)[:, None]
-            assert forward.logprobs(rows, wanted) == pytest.approx(log_p[range(len(wanted)), wanted], abs=1e-5)
+            assert forward.logprobs(rows, wanted)[0] == pytest.approx(log_p[range(len(wanted)), wanted], abs=1e-5)
 
 
 @each_arch
@@ -164,16 +164,21 @@ def test_comparison_of_distributions(isa: str) -> None:
             assert found.log_p == pytest.approx(log_p[range(n), wanted], abs=2e-6)
             assert found.log_q == pytest.approx(log_q[range(n), wanted], abs=2e-6)
             assert found.divergence == pytest.approx((np.exp(log_p) * (log_p - log_q)).sum(1), abs=2e-6)
+            assert found.reverse == pytest.approx((np.exp(log_q) * (log_q - log_p)).sum(1), abs=2e-6)
+            assert found.common == pytest.approx(np.exp(np.minimum(log_p, log_q)).sum(1), abs=2e-6)
             assert np.array_equal(found.top_p, p.argmax(1)) and np.array_equal(found.top_q, q.argmax(1))
         clipped = np.where(log_p > -9, log_p, -np.inf).astype(np.float32)
         found = compare_logits(clipped, q, wanted, isa=isa, p_is_log=True)
         kept = log_p > -9
-        expected = np.where(kept, np.exp(log_p) * (log_p - log_q), 0).sum(1)
-        assert found.divergence == pytest.approx(expected, abs=2e-5)
+        p_kept, q_kept = (np.where(kept, np.exp(x), 0) for x in (log_p, log_q))
+        assert found.divergence == pytest.approx((p_kept * (log_p - log_q)).sum(1), abs=2e-5)
+        assert found.reverse == pytest.approx((q_kept * (log_q - log_p)).sum(1), abs=2e-5)
+        assert found.common == pytest.approx(np.minimum(p_kept, q_kept).sum(1), abs=2e-5)
 
 
 @each_isa
 def test_equal_distributions_do_not_diverge_at_all(isa: str) -> None:
     p = np.random.default_rng(4).standard_normal((6, 999)).astype(np.float32) * 5
     found = compare_logits(p, p.copy(), [0] * 6, isa=isa)
-    assert (found.divergence == 0).all() and np.array_equal(found.log_p, found.log_q)
+    assert (found.divergence == 0).all() and (found.reverse == 0).all() and np.array_equal(found.log_p, found.log_q)
+    assert found.common == pytest.approx(1, abs=2e-6) and (found.common <= 1).all()

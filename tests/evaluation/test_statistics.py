@@ -71,7 +71,7 @@ def test_looking_again_and_again_finds_no_difference_where_there_is_none() -> No
         test, sample = SequentialTest(0.95), rng.standard_normal(total)
         nothing = np.zeros(total)
         fooled += any(
-            test.is_due(n, total) and test.settles([nothing[:n].tolist(), sample[:n].tolist()])
+            test.is_due(n, total) and test.settles([nothing[:n].tolist(), sample[:n].tolist()], [9] * n)
             for n in range(FIRST_LOOK, total + 1)
         )
     assert fooled / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)

@@ -28,16 +28,25 @@ from subbyte.errors import SubbyteError
 from subbyte.models import architecture, check_unread
 from subbyte.runtime.chat.messages import Message
 from subbyte.runtime.chat.saved_chat import read_conversation, write_conversation
+from subbyte.runtime.choices.questions import read_questions
 from subbyte.runtime.compare.base_file import BaseFile, n_scored, write_base
 from subbyte.runtime.evaluation.checkpoint import Checkpoint, Figures
 from subbyte.runtime.evaluation.losses import are_losses
+from subbyte.runtime.evaluation.texts import Conversations
 from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.writer import lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.loading import load
+from subbyte.runtime.quantize.extract import from_tensor_types
 from subbyte.runtime.quantize.recipe import Recipe, format_recipe, read_recipe
+from subbyte.runtime.rewrite.typed_value import parse_value
 from subbyte.runtime.template.worker import answer
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from subbyte.runtime.toolcheck.answers import CaseAnswer
+from subbyte.runtime.toolcheck.cases import example_cases, read_cases
+from subbyte.runtime.toolcheck.scoring import score
+from subbyte.runtime.tools.call import ToolCall
 from subbyte.runtime.tools.parser import ToolParser
 
 
@@ -196,7 +205,7 @@ def _open_checkpoint(path: Path) -> Checkpoint:
     def is_sound(figures: Figures) -> bool:
         return all(map(are_losses, figures))
 
-    return Checkpoint(path, "perplexity", {"n_ctx": 8, "text": "abc"}, [(3,), (2, 2)], 3, is_sound)
+    return Checkpoint(path, "perplexity", {"n_ctx": 8, "text": "abc"}, lambda _: [(3,), (2, 2)], 3, is_sound)
 
 
 def _checkpoint(data: bytes) -> None:
@@ -227,6 +236,30 @@ def _conversation_seed(path: Path) -> None:
     write_conversation(path, "Be kind.", [Message("user", "hi"), Message("assistant", "hello", "hm")])
 
 
+def _metadata_value(data: bytes) -> None:
+    """What is set is read back, and as its type."""
+    try:
+        value = parse_value(data.decode("utf-8", "surrogateescape"), None)
+    except ValueError as error:
+        assert "\n" not in str(error)
+        return
+    head = lay_out({"x": value}, [], 32).head
+    assert GGUF.open(_file(head)).metadata.entries["x"].type == value.type
+
+
+def _evaluated(data: bytes) -> None:
+    """Lines of conversations and of questions; what is wrong with them is told in a line."""
+    try:
+        list(Conversations(data))
+        read_questions(data)
+    except ValueError as error:
+        raise SubbyteError(str(error)) from None
+
+
+EVALUATED = [
+    b'{"question": "a", "choices": ["b", "c"], "answer": 1, "messages": [{"role": "assistant", "content": "d"}]}\n',
+]
+
 FORMATS = [format for format, _ in ANSWERS.values()]
 
 
@@ -239,6 +272,22 @@ def _tool_calls(data: bytes) -> None:
     streamed = [*(piece for c in text for piece in parser.feed(c)), *parser.finish()]
     assert [piece for piece in streamed if not isinstance(piece, str)] == calls
     assert calls or "".join(map(str, pieces)) == text
+
+
+def _tool_cases(data: bytes) -> None:
+    """Cases of function calling; each is scored against the calls that it expects, whatever their values are."""
+    try:
+        cases = read_cases([data])
+    except ValueError as error:
+        raise SubbyteError(str(error)) from None
+    for case in cases:
+        calls = [
+            ToolCall("", e.name, {name: values[:1] for name, values in e.arguments.items()}) for e in case.expected
+        ]
+        score(case, CaseAnswer(tuple(calls)))
+        score(
+            case, CaseAnswer(tuple(ToolCall("", c.name, {n: v[0] for n, v in c.arguments.items() if v}) for c in calls))
+        )
 
 
 TARGETS: dict[str, Target] = {
@@ -255,10 +304,19 @@ TARGETS: dict[str, Target] = {
         lambda data: read_recipe(_file(data)),
         lambda: [format_recipe(Recipe.named(name)).encode() for name in ("Q4_K_M", "DynamicGate-IQ2_XS")],
     ),
+    "tensor_types": Target(
+        lambda data: from_tensor_types(_file(data), "Q8_0"),
+        lambda: [rb"^blk\.(0|1)\.attn_v\.weight$=q4_k" b"\nffn_(up|gate)=Q6_K  [^x]+?=f16"],
+    ),
+    "metadata_value": Target(
+        _metadata_value, lambda: [b"str:a", b"int:-7", b"f32:1e-3", b'[str]:["a", ""]', b"[u8]:[1, 255]", b"bool:true"]
+    ),
     "tool_calls": Target(
         _tool_calls, lambda: [bytes([i]) + text.encode() for i, (_, text) in enumerate(ANSWERS.values())]
     ),
+    "tool_cases": Target(_tool_cases, lambda: example_cases().splitlines()[::7]),
     "api": Target(read_requests, lambda: [json.dumps(seed).encode() for seed in REQUESTS]),
+    "evaluated": Target(_evaluated, lambda: EVALUATED),
     "conversation": Target(lambda data: read_conversation(_file(data)), lambda: [_written(_conversation_seed)]),
 }
 

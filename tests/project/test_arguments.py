@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from template_conversations import source
 from tiny_models import write_model
 
 import subbyte as sb
 from subbyte.runtime.compare.base_file import write_base
 
 TEXT = "the thing and another one in the garden. " * 20
+
+CASE = '{"id": "irrelevance_0", "question": [[{"role": "user", "content": "?"}]], "function": [{"name": "f"}]}'
 
 
 class Odd:
@@ -45,8 +48,12 @@ class Place:
         write_model(self.path)
         self.recipe.write_text('type = "Q8_0"\n')
         self.model = sb.load(self.path, threads=1)
+        self.parts = sb.split(self.path, folder / "parts", max_tensors=12).parts[0].path
+        self.imatrix = sb.Imatrix({"a": np.ones((1, 4))}, {"a": np.ones(1)}, {}, (), 1, 32)
         self.session = self.model.session(32)
         self.chat = self.model.chat(n_ctx=256, max_tokens=1)
+        self.callers = folder / "callers.gguf"
+        write_model(self.callers, strings={"tokenizer.chat_template": source("lfm2-1.2b")})
         self.base = folder / "base"
         with write_base(self.base, np.ones((2, 32), np.int32), self.model.config.n_vocab):
             pass
@@ -102,19 +109,58 @@ FUNCTIONS: dict[str, Function] = {
     "perplexity": Function(lambda p: sb.perplexity, options()),
     "compare": Function(lambda p: sb.compare, lambda p: {"base": p.model, **options("models")(p)}),
     "blame": Function(lambda p: sb.blame, lambda p: {"base": p.model, **options()(p)}),
+    "choices": Function(
+        lambda p: sb.choices,
+        lambda p: {"models": p.model, "questions": [{"question": "the", "choices": ["in", "an"], "answer": 0}]},
+    ),
+    "Conversations": Function(lambda p: sb.Conversations, lambda p: {"data": b""}),
     "imatrix": Function(lambda p: sb.imatrix, options()),
+    "merge_imatrices": Function(lambda p: sb.merge_imatrices, lambda p: {"matrices": [p.imatrix], "weights": [2]}),
+    "imatrix_statistics": Function(lambda p: sb.imatrix_statistics, lambda p: {"imatrix": p.imatrix}),
     "report": Function(
         lambda p: sb.report, options("models", prompt=1, generate=1, repeats=1), ("prompt", "generate", "repeats")
+    ),
+    "toolcheck": Function(
+        lambda p: sb.toolcheck,
+        lambda p: {"models": p.callers, "cases": CASE, "max_tokens": 1, "n_ctx": 256, "modes": "free"},
     ),
     "bench": Function(
         lambda p: sb.bench, lambda p: {"model": p.model, "prompt": [1], "generate": [1], "repeats": 1}, ("repeats",)
     ),
     "heatmap": Function(lambda p: sb.heatmap, lambda p: {"model": p.model}),
     "Heatmap.svg": Function(lambda p: sb.heatmap(p.model).svg, lambda p: {"by": "bits"}),
+    "Attribution.save_plot": Function(
+        lambda p: _attribution().save_plot, lambda p: {"path": p.folder / "p.svg", "overwrite": True}
+    ),
     "diff": Function(lambda p: sb.diff, lambda p: {"a": p.model, "b": p.path}),
     "quantize": Function(
         lambda p: sb.quantize,
         lambda p: {"source": p.model, "out": p.folder / "q.gguf", "recipe": p.recipe, "dry_run": True},
+    ),
+    "quantize_all": Function(
+        lambda p: sb.quantize_all,
+        lambda p: {"source": p.model, "folder": p.folder, "recipes": [p.recipe], "dry_run": True},
+    ),
+    "split": Function(
+        lambda p: sb.split,
+        lambda p: {"source": p.model, "out": p.folder / "s", "max_tensors": 9, "max_bytes": 9999, "dry_run": True},
+    ),
+    "merge": Function(lambda p: sb.merge, lambda p: {"source": p.parts, "out": p.folder / "w", "overwrite": True}),
+    "set_metadata": Function(
+        lambda p: sb.set_metadata,
+        lambda p: {"source": p.model, "values": ["a=str:b"], "out": p.folder / "c", "overwrite": True},
+    ),
+    "search_recipes": Function(
+        lambda p: sb.search_recipes,
+        lambda p: {
+            "source": p.model,
+            "text": TEXT,
+            "n_ctx": 64,
+            "kld": 1e-6,
+            "types": ["IQ4_NL"],
+            "cache": p.folder / "cache",
+        },
+        ("step", "rounds", "passages"),
     ),
     "GenerateRows": Function(lambda p: sb.GenerateRows, lambda p: {"model": p.path}),
     "ScoreRows": Function(lambda p: sb.ScoreRows, lambda p: {"model": p.path}),
@@ -126,6 +172,11 @@ FUNCTIONS: dict[str, Function] = {
     "GGUF.open": Function(lambda p: sb.GGUF.open, lambda p: {"path": p.path}),
     "BaseFile": Function(lambda p: sb.BaseFile, lambda p: {"path": p.base}),
 }
+
+
+def _attribution() -> sb.Attribution:
+    group = sb.Sensitivity("output.weight", "F32 → Q8_0", 2, 1, sb.Estimate(0.1, 0.1), 0.1)
+    return sb.Attribution("b", "m", "tensor", (group,), sb.Estimate(0.1, 0.1), 32, 1, 16, None, "f16", "int8x2", 1.0)
 
 
 def cases() -> Iterator[Any]:
@@ -201,6 +252,8 @@ def _takes(name: str, parameter: str, kind: str) -> bool:
         "frequency_penalty",
         "dry_multiplier",
         "dry_base",
+        "bits",
+        "kld",
     )
     return parameter in numbers if kind == "fraction" else (parameter, kind) == ("override_kv", "dict")
 

@@ -31,7 +31,7 @@ BASES = ("smollm2", "f16.gguf", "base.gguf")
 MODELS = ("model.gguf", "a.gguf", "b.gguf", "q8_0.gguf", "q4_k.gguf", "q4_k_m.gguf", "iq2_xs.gguf", "IQ2_M.gguf",
           "DynamicGate-IQ2_S.gguf")  # fmt: skip
 TEXT = "the tin and the can are on the lane, and in the other an inn then rings the one horn. " * 20
-LLAMA_CPP = {"--kl-divergence", "--kl-divergence-base", "--tensor-type-file"}
+LLAMA_CPP = {"--kl-divergence", "--kl-divergence-base", "--show-statistics", "--tensor-type-file"}
 CLIENTS = {"--model_args", "--batch_size", "--device", "--apply_chat_template", "--schema"}
 
 each_page = pytest.mark.parametrize("page", PAGES)
@@ -57,6 +57,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).symlink_to("smollm2" if name in BASES else "model.gguf")
     for name in ("wiki.test.raw", "calibration.txt"):
         (folder / name).write_text(TEXT)
+    messages = '[{"role": "user", "content": "the"}, {"role": "assistant", "content": "inn and the ring"}]'
+    (folder / "chat.jsonl").write_text(f'{{"messages": {messages}}}\n' * 5)
+    (folder / "science.jsonl").symlink_to(ROOT / "tests/clients/science.jsonl")
     return folder
 
 

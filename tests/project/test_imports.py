@@ -16,6 +16,7 @@ _LOW = {
     "arguments",
     "files",
     "handles",
+    "json_lines",
     "machine",
     "measurement",
     "protocols",
@@ -110,7 +111,8 @@ RUNTIME = {
         "template",
         "tools",
     },
-    "evaluation": _LOW | {"gguf", "loading", "model", "session", "store"},
+    "evaluation": _LOW | {"chat", "gguf", "loading", "model", "session", "store", "tools"},
+    "choices": _LOW | {"evaluation", "gguf", "loading", "model"},
     "distributed": _LOW
     | {
         "embedding",
@@ -126,8 +128,24 @@ RUNTIME = {
     "bench": _LOW | {"inspect", "loading", "model", "session"},
     "doctor": _LOW | {"bench", "store"},
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
-    "compare": _LOW | {"evaluation", "gguf", "loading", "model"},
+    "pictures": _LOW | {"gguf"},
+    "compare": _LOW | {"evaluation", "gguf", "loading", "model", "pictures"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
+    "rewrite": _LOW | {"gguf", "quantize", "source"},
+    "toolcheck": _LOW
+    | {
+        "batch",
+        "chat",
+        "evaluation",
+        "generation",
+        "gguf",
+        "grammar",
+        "loading",
+        "model",
+        "scheduler",
+        "tools",
+    },
+    "search": _LOW | {"compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "store"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
@@ -138,6 +156,7 @@ RUNTIME = {
         "inspect",
         "loading",
         "model",
+        "pictures",
         "quantize",
         "session",
         "store",

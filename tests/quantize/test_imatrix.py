@@ -273,6 +273,8 @@ def written(path: Path, **tensors: np.ndarray) -> Path:
     ({"a__in_sum2": np.ones((1, 4), np.float32), "a__counts": -np.ones((1, 1), np.float32)}, "negative"),
     ({"a__in_sum2": np.full((1, 4), 3e38, np.float32), "a__counts": np.full((1, 1), 1e-3, np.float32)}, "no float32"),
     ({"a__other": np.ones((1, 4), np.float32)}, "without any tensor"),
+    ({"a__in_sum2": np.ones((1, 4), np.float32), "a__counts": np.ones((1, 1), np.float32),
+      "a__in_sum": np.ones((2, 4), np.float32)}, "sums of another shape"),
 ])  # fmt: skip
 def test_broken_files_of_the_gguf_format(tensors: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
     with pytest.raises(sb.FormatError, match=message):

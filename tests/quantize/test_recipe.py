@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,16 @@ from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TYPE_IDS
-from subbyte.runtime.quantize.extract import check, compress, export, extract, ranges, resolve, typical
+from subbyte.runtime.quantize.extract import (
+    check,
+    compress,
+    export,
+    extract,
+    from_tensor_types,
+    ranges,
+    resolve,
+    typical,
+)
 from subbyte.runtime.quantize.file_types import FILE_TYPES
 from subbyte.runtime.quantize.matrices import ModelTraits, is_matrix, locate, matrices
 from subbyte.runtime.quantize.plan import make_plan
@@ -206,6 +216,69 @@ def test_files_that_are_no_text(data: bytes, tmp_path: Path) -> None:
 def test_a_pattern_that_would_take_for_ever_as_a_regular_expression() -> None:
     odd = locate([("a" * 63, 256)], ModelTraits(1, 4, False), imatrix=False)[0]
     assert not Rule("*a" * 400 + "b", "Q8_0").fits(odd)
+
+
+@pytest.mark.parametrize("text, says", [
+    ("/(a/", "missing )"), ("/a(?=b)/", "(?="), (r"/(a)\1/", "invalid escape sequence"),
+    ("/((a{100}){100}){100}/", "size"),
+    ("/[z-a]/", "range"), ("//", "no pattern"), ("/", "no pattern"), ("/a\x1b/", "no pattern"),
+    ("/" + "a" * 999 + "/", "no pattern"),
+])  # fmt: skip
+def test_what_is_no_regular_expression(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
+        Rule(text, "Q8_0")
+    assert says in str(error.value) and len(str(error.value)) < 400
+
+
+def test_regular_expressions_are_searched_for_in_the_whole_name() -> None:
+    recipe = parse_recipe(RULES.replace('"ffn_*, blk.7.attn_q.weight"', r"""'/^blk\.\d*[02468]\.ffn_(up|gate)\./'"""))
+    assert parse_recipe(recipe.to_toml()) == recipe
+    chosen = types(recipe, dense())
+    found = {name for name, type in chosen.items() if "ffn" in name and "down" not in name and type == "Q6_K"}
+    even = [i for i in range(32) if i % 2 == 0 and (i in (0, 2) or i >= 24)]
+    assert found == {f"blk.{i}.ffn_{kind}.weight" for i in even for kind in ("up", "gate")}
+    assert parse_override("/a=b,c/=q8_0") == Rule("/a=b,c/", "Q8_0")
+
+
+def test_no_regular_expression_takes_for_ever() -> None:
+    odd = locate([("a" * 63, 256)], ModelTraits(1, 4, False), imatrix=False)[0]
+    for regex in ("(a+)+b", "(a|a)*b", "(a*)*b", "a*" * 60 + "b", "(.*){9}(.*){9}b"):
+        assert not Rule(f"/{regex}/", "Q8_0").fits(odd)
+    large = Rule("/(a|b|.){300}c/", "Q8_0")
+    assert Recipe("a", "Q8_0", (large,) * 40)
+    with pytest.raises(ValueError, match="too large together; use fewer"):
+        Recipe("a", "Q8_0", (large,) * 50)
+
+
+def test_without_re2_only_regular_expressions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    assert parse_recipe(RULES).rules
+    with pytest.raises(sb.ResourceError, match=r"need google-re2.*pip install 'subbyte\[quantize\]'"):
+        Rule("/a/", "Q8_0")
+
+
+def test_what_is_exported_is_imported(quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And lines as people write them, of which the first that is found counts."""
+    with sb.GGUF.open(quantized) as opened:
+        _, lines = export(opened, Recipe.dynamic_gate("IQ2_XS"), imatrix=True)
+        found = matrices(opened, imatrix=True)
+    (tmp_path / "types.txt").write_text("\n".join(lines))
+    assert run(["recipe", "import", str(tmp_path / "types.txt"), "q4_k_m"]) == 0
+    assert types(parse_recipe(capsys.readouterr().out), found) == types(Recipe.dynamic_gate("IQ2_XS"), found)
+    (tmp_path / "types.txt").write_text(r"BLK\.[01]\.ATTN_V=q8_0 attn_v=F16" "\n  ffn=q5_k\n")
+    imported = from_tensor_types(tmp_path / "types.txt", "Q4_K_M")
+    chosen, plain = types(imported, found), types(Recipe.named("Q4_K_M"), found)
+    for name, type in chosen.items():
+        early = name.startswith(("blk.0.", "blk.1."))
+        wanted = ("Q8_0" if early else "F16") if "attn_v" in name else "Q5_K" if "ffn" in name else plain[name]
+        assert type == wanted, name
+    for text, says in [("a", "'a' is not PATTERN=TYPE"), ("(=Q8_0", "missing )"), ("a=Q9", "no block type 'Q9'"),
+                       ("a=Q8_0\n" * 5000, "more than 4096 patterns"), ("\x80", "not UTF-8")]:  # fmt: skip
+        (tmp_path / "types.txt").write_bytes(text.encode("latin-1"))
+        assert run(["recipe", "import", str(tmp_path / "types.txt"), "Q8_0"]) == 3
+        said = capsys.readouterr().err
+        assert says in said and said.count("\n") == 1 and len(said) < 500
+    assert run(["recipe", "import", str(tmp_path / "none"), "Q8_0"]) == 4
 
 
 @given(st.text())

@@ -90,7 +90,7 @@ def test_a_file_of_something_else_stays_as_it_is(tmp_path: Path, content: bytes)
     with pytest.raises(sb.SubbyteError, match="line 1 is no result of this input; give another place"):
         ResultsFile(tmp_path / "x", {0: b"{}"})
     assert (tmp_path / "x").read_bytes() == content
-    with ResultsFile(tmp_path / "y", {0: b"{}"}), pytest.raises(FileExists, match="another batch writes it"):
+    with ResultsFile(tmp_path / "y", {0: b"{}"}), pytest.raises(FileExists, match="another run writes it"):
         ResultsFile(tmp_path / "y", {0: b"{}"})
     with pytest.raises(sb.ResourceError):
         ResultsFile(tmp_path / "no" / "y", {})

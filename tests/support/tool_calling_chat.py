@@ -32,7 +32,7 @@ def clock() -> str:
 
 def make(
     *answers: str, name: str = "qwen3", end: str = "<|im_end|>", stop: Iterable[str] = (), messages: Any = (),
-    max_tokens: int | None = None,
+    max_tokens: int | None = None, strict_tools: bool = True,
 ) -> Chat:  # fmt: skip
     vocabulary = FakeTokenizer(eog=[end])
     session = PositionedSession(vocabulary.n_vocab, 8000)
@@ -45,5 +45,5 @@ def make(
     system, history = begin_with(None, messages)
     return Chat(
         session, vocabulary, template, reasoning_format=reasoning, options=options, system=system, messages=history,
-        tools=tools_by_name([weather, clock]), tool_format=format,
+        tools=tools_by_name([weather, clock]), tool_format=format, strict_tools=strict_tools,
     )  # fmt: skip

@@ -87,15 +87,17 @@ static void max_sum_exp(const float *x, int64_t n, float *max, double *sum)
         *sum += expf(x[i] - *max);
 }
 
-static double divergence(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n)
+static void divergence(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n, double sums[3])
 {
     float shift = (float)(log_sum_x - log_sum_y);
-    double total = 0;
+    sums[0] = sums[1] = sums[2] = 0;
     for (int64_t i = 0; i < n; i++) {
-        float a = fmaxf(x[i], LEAST_LOGIT), b = fmaxf(y[i], LEAST_LOGIT);
-        total += (double)expf(a - (float)log_sum_x) * (a - b - shift);
+        float a = fmaxf(x[i], LEAST_LOGIT), b = fmaxf(y[i], LEAST_LOGIT), more = a - b - shift;
+        float p = expf(a - (float)log_sum_x), q = a > LEAST_LOGIT ? expf(b - (float)log_sum_y) : 0;
+        sums[0] += (double)p * more;
+        sums[1] -= (double)q * more;
+        sums[2] += fminf(p, q);
     }
-    return total;
 }
 
 void fill_scalar_layer(struct kernels *table)

@@ -116,16 +116,22 @@ static void max_sum_exp(const float *x, int64_t n, float *max, double *sum)
     *sum = w_sum(total);
 }
 
-/* The difference of the two log-probabilities is formed from differences, so that it is exact where the distributions are close. */
-static double divergence(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n)
+/* The difference of the two log-probabilities is formed from differences, so that it is exact where the distributions are close.
+ * What has no part in x is above `floor` in no lane, and so of probability 0 in y. */
+static void divergence(const float *x, double log_sum_x, const float *y, double log_sum_y, int64_t n, double sums[3])
 {
-    vec log_sum = v_set((float)log_sum_x), shift = v_set((float)(log_sum_x - log_sum_y)), least = v_set(LEAST_LOGIT);
-    wide total = w_zero();
+    vec sum_p = v_set((float)log_sum_x), sum_q = v_set((float)log_sum_y), shift = v_set((float)(log_sum_x - log_sum_y));
+    vec least = v_set(LEAST_LOGIT), floor = v_set(LEAST_LOGIT / 2);
+    wide forward = w_zero(), reverse = w_zero(), common = w_zero();
     for (int64_t i = 0; i < n; i += VLANES) {
         vec a = v_max(v_load_scores(x + i, n - i), least), b = v_max(v_load_n(y + i, n - i), least);
-        total = w_fma(v_exp(v_sub(a, log_sum)), v_sub(v_sub(a, b), shift), total);
+        vec more = v_sub(v_sub(a, b), shift);
+        vec p = v_exp(v_sub(a, sum_p)), q = v_exp(v_min(v_sub(b, sum_q), v_sub(a, floor)));
+        forward = w_fma(p, more, forward);
+        reverse = w_fma(q, more, reverse);
+        common = w_fma(v_min(p, q), v_set(1.0f), common);
     }
-    return w_sum(total);
+    sums[0] = w_sum(forward), sums[1] = -w_sum(reverse), sums[2] = w_sum(common);
 }
 
 void FILL(layer)(struct kernels *table)

@@ -1,0 +1,208 @@
+"""Found mixtures against llama.cpp's and DynamicGate's of the same size, from the model to docs/best-mix.md.
+
+    python benchmarks/best_mix.py -f wiki.test.raw [--model smollm2] [--width 768] [--names IQ2_XS,Q3_K_M]
+        [--chunks 40] [--passages 16] [--rounds 3] [--mixtures 30] [--cost llama-3.1-8b] [--folder FOLDER] [--out FILE]
+
+A model is decoded to F32 and widened (benchmarks/widen.py; --width 0 leaves it as it is), and the mixtures of --names
+are written with an importance matrix of benchmarks/alice.txt and Python's `help()`. For the size of each, of the
+standard file and of DynamicGate's, `sb.search_recipes` finds a mixture on the same texts and on answers of the model to
+benchmarks/questions.txt. All files are compared with the F32 one on the text of -f, which the search never sees: the
+same chunks for all, so that differences have intervals.
+
+Random mixtures, whose divergence is predicted from what the search knows and then measured on held-out passages, show
+what predictions are worth. --cost: a random model of that shape, of two layers, is measured for what a search of the
+whole one takes.
+
+FOLDER keeps all of it (default: a temporary one, which goes): what is there is used as it is, so that a run goes on.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from best_mix_cost import Cost, measure_cost
+from dynamicgate import ALICE, default_calibration, file_name
+from rewritten import rewrite
+from tables.best_mix_document import Mixtures, Row, document
+from widen import F32, widen
+
+import subbyte as sb
+from subbyte.runtime.quantize.encode import Encoder
+from subbyte.runtime.search.groups import find_groups
+from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
+from subbyte.runtime.search.measured import Measured
+from subbyte.runtime.search.passages import choose_passages
+
+NAMES = ("IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "Q3_K_M", "Q4_K_M")
+DYNAMIC = ("IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S")  # of which there is a DynamicGate file
+QUESTIONS = Path(__file__).with_name("questions.txt")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "best-mix.md"
+SPREAD = 1.5  # steps of types that random mixtures vary by, around one for all tensors
+START = time.perf_counter()
+
+
+def say(what: str) -> None:
+    print(f"{time.perf_counter() - START:6.0f} s  {what}", flush=True)
+
+
+class Stages:
+    """Progress: a line a minute."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def update(self, what: str, done: int, total: int) -> None:
+        if time.perf_counter() - self._last > 60:
+            self._last = time.perf_counter()
+            say(f"{done} of {total}: {what}")
+
+
+class Bench:
+    """The files of one run, in its folder."""
+
+    def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
+        self.folder, self.a = folder, arguments
+        self.base, self.imatrix = folder / "F32.gguf", folder / "imatrix.gguf"
+        self.chat = folder / "chat.jsonl"
+        self.texts = [ALICE.read_bytes(), default_calibration()[len(ALICE.read_bytes()) :]]
+
+    @property
+    def evaluated(self) -> list[bytes | sb.Conversations]:
+        """What is searched on: the texts, and answers of the model."""
+        return [*self.texts, sb.Conversations.read(self.chat)]
+
+    def prepare(self) -> None:
+        """The base, its answers, and its importance matrix, of the output's columns, too."""
+        if not self.base.exists():
+            say(f"F32 of {self.a.model}")
+            if self.a.width:
+                widen(self.a.model, self.base, self.a.width)
+            else:
+                with sb.load(self.a.model) as model:
+                    path = model.path
+                rewrite(path, self.base, lambda name, shape, values: (values, F32), {})
+        if not self.chat.exists():
+            say("answers to questions")
+            self.chat.write_text(answers(self.a.model))
+        if not self.imatrix.exists():
+            say("importance matrix")
+            resume = self.folder / "imatrix.sums"
+            with sb.load(self.base) as model:
+                made = sb.imatrix(model, default_calibration(), chunks=60, process_output=True, resume=resume)
+            made.save(self.imatrix)
+
+    def standard(self) -> list[Path]:
+        """Standard files and DynamicGate's."""
+        names = self.a.names.split(",")
+        return [
+            self._written(recipe, recipe)
+            for name in names
+            for recipe in (name, *([f"DynamicGate-{name}"] if name in DYNAMIC else []))
+        ]
+
+    def _written(self, name: str, recipe: str | sb.Recipe) -> Path:
+        path = self.folder / f"{name}.gguf"
+        if not path.exists():
+            say(f"quantizing {name}")
+            sb.quantize(self.base, path, recipe, imatrix=self.imatrix)
+        return path
+
+    def search(self, sizes: list[int]) -> sb.RecipeSearch:
+        """What is found for these sizes."""
+        return sb.search_recipes(
+            self.base, self.evaluated, size=sizes, imatrix=self.imatrix,
+            passages=self.a.passages, rounds=self.a.rounds, cache=self.folder / "cache", on_progress=Stages().update,
+        )  # fmt: skip
+
+    def rows(self, files: list[Path], search: sb.RecipeSearch) -> tuple[list[Row], sb.CompareRun]:
+        """Each file beside the found one of its size, on the text of -f."""
+        found = [
+            self._written(f"found-{file.stem}", of.open_recipe()) for file, of in zip(files, search.found, strict=True)
+        ]
+        say("comparing all files on the test text")
+        resume = self.folder / f"compare-{self.a.names}-{self.a.chunks}.checkpoint"
+        run = sb.compare(self.base, [*files, *found], self.a.file.read_bytes(), chunks=self.a.chunks, resume=resume)
+        n = len(files)
+        rows = [
+            Row(
+                file.stem, file.stat().st_size, found[i].stat().st_size, run.results[i], run.results[n + i],
+                run.delta(n + i, i), search.found[i],
+            )
+            for i, file in enumerate(files)
+        ]  # fmt: skip
+        return rows, run
+
+    def mixtures(self, of: sb.FoundRecipe) -> Mixtures:
+        """Random mixtures: what is predicted of them, and what is measured on held-out passages."""
+        rng = np.random.default_rng(0)
+        types = {tensor.tensor: [cost.type for cost in tensor.types] for tensor in of.tensors}
+        predicted, measured = [], []
+        with sb.load(self.base) as model, Encoder(model.n_threads) as encoder:
+            groups = find_groups(model, sb.Imatrix.open(self.imatrix), None)
+            passages = choose_passages(model, self.evaluated, n_ctx=256, n=self.a.passages, step=4).held_out
+            encoded = EncodedTensors(self.folder / "cache", 20 * 10**9, model.gguf.digest(), encoder)
+            on = Measured(model, groups, passages, sb.EvalOptions(256), encoded, KeptFigures(self.folder / "cache"))
+            for i in range(self.a.mixtures):
+                say(f"random mixture {i + 1} of {self.a.mixtures}")
+                centre = rng.uniform(0.15, 0.85)
+                mixture = {
+                    name: each[int(np.clip(round(centre * (len(each) - 1) + rng.normal(0, SPREAD)), 0, len(each) - 1))]
+                    for name, each in types.items()
+                }
+                predicted.append(of.predict(mixture))
+                measured.append(float(on.whole([mixture[group.name] for group in groups]).mean()))
+                encoded.release()
+        return Mixtures(tuple(predicted), tuple(measured))
+
+
+def answers(name: str) -> str:
+    """Conversations of a question and the model's answer, as lines of JSON."""
+    lines = []
+    with sb.load(name) as model:
+        for i, question in enumerate(QUESTIONS.read_text().splitlines()):
+            with model.chat(max_tokens=200, sampling=sb.Sampling(0.8, seed=i), n_ctx=512) as chat:
+                reply = chat.send(question)
+            turns = [{"role": "user", "content": question}, {"role": "assistant", "content": reply.text}]
+            lines.append(json.dumps({"messages": turns}))
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-f", "--file", type=Path, required=True)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--names", default=",".join(NAMES))
+    parser.add_argument("--chunks", type=int, default=40)
+    parser.add_argument("--passages", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mixtures", type=int, default=30)
+    parser.add_argument("--cost", default="llama-3.1-8b", help="a synthetic shape; empty for none")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--out", type=Path, default=PAGE)
+    a = parser.parse_args()
+    with ExitStack() as stack:
+        folder = a.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="subbyte-")))
+        folder.mkdir(exist_ok=True)
+        bench = Bench(folder, a)
+        bench.prepare()
+        files = bench.standard()
+        search = bench.search([file.stat().st_size for file in files])
+        rows, run = bench.rows(files, search)
+        mixtures = bench.mixtures(search.found[len(search.found) // 2]) if a.mixtures else None
+        cost: Cost | None = measure_cost(a.cost, folder) if a.cost else None
+        facts = {"rows": [row.to_dict() for row in rows], "search": search.to_dict()}
+        (folder / "best-mix.json").write_text(json.dumps(facts, indent=1) + "\n")
+    command = shlex.join(["python", "benchmarks/best_mix.py", *map(file_name, sys.argv[1:])])
+    a.out.write_text(document(rows, run, search, mixtures, cost, model=a.model, width=a.width, command=command))
+    say(f"wrote {a.out}")
+
+
+if __name__ == "__main__":
+    main()

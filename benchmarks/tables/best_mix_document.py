@@ -1,0 +1,141 @@
+"""docs/best-mix.md out of a search and a comparison: found mixtures against those of the same size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+import subbyte as sb
+from subbyte.runtime.records import Record
+from subbyte.runtime.tables import Table, markdown
+
+if TYPE_CHECKING:
+    from best_mix_cost import Cost
+
+HEAD = """# The best mixture of a size
+
+`subbyte recipe search` measures what each tensor costs in KL divergence and gives types by that
+([how](quantize.md#search)). Here its files stand beside llama.cpp's and DynamicGate's **of the same size**, on a text
+that the search never saw.
+
+{summary}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Record):
+    """A file and the found one of its size. delta: of the mean KLD, found minus file."""
+
+    name: str
+    n_bytes: int
+    found_bytes: int
+    of_file: sb.Divergence
+    of_found: sb.Divergence
+    delta: sb.Interval
+    found: sb.FoundRecipe
+
+    @property
+    def change(self) -> float:
+        """Of the KLD, as a part of the file's."""
+        return self.delta.estimate / self.of_file.kld.value
+
+
+class Mixtures(NamedTuple):
+    """Divergences of random mixtures, nats."""
+
+    predicted: tuple[float, ...]
+    measured: tuple[float, ...]
+
+    def correlation(self) -> float:
+        """Spearman's, of the ranks."""
+        a, b = (np.argsort(np.argsort(np.array(values))).astype(np.float64) for values in self)
+        return float(np.corrcoef(a, b)[0, 1])
+
+
+def document(
+    rows: Sequence[Row],
+    run: sb.CompareRun,
+    search: sb.RecipeSearch,
+    mixtures: Mixtures | None,
+    cost: "Cost | None",
+    *,
+    model: str,
+    width: int,
+    command: str,
+) -> str:
+    """The whole page."""
+    parts = [HEAD.format(summary=_summary(rows)).rstrip(), "## Equal size", markdown(_table(rows)), _conditions(run)]
+    parts += ["## Prediction and measurement", markdown(_predictions(rows)), _of_predictions(search)]
+    if mixtures is not None:
+        parts += [_of_mixtures(mixtures)]
+    if cost is not None:
+        parts += ["## What a search takes", _of_cost(search, cost)]
+    parts += ["## The mixtures", *(f"{row.name}'s size:\n\n```toml\n{row.found.recipe.rstrip()}\n```" for row in rows)]
+    widened = f"widened to rows of {width} (benchmarks/widen.py)" if width else "as it is"
+    parts += ["## How it was made", f"The base is {model}, decoded to F32, {widened}.\n\n    {command}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    better = [row for row in rows if row.delta.high < 0]
+    strong = [row for row in better if row.change <= -0.15]
+    ppl = [row for row in rows if row.of_found.log_ratio.value <= row.of_file.log_ratio.value]
+    return (
+        f"The found file has the lower KLD in {len(better)} of {len(rows)} rows with an interval clear of zero, by "
+        f"15 % or more in {len(strong)}; its perplexity is lower in {len(ppl)}."
+    )
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    cells = [
+        (row.name, f"{row.n_bytes / 1e6:.2f}", f"{row.found_bytes / 1e6:.2f}", row.of_file.kld.text(5),
+         row.of_found.kld.text(5), f"{row.change:+.1%}", f"{row.delta.low:+.5f} .. {row.delta.high:+.5f}",
+         f"{row.of_file.ppl.value:.3f}", f"{row.of_found.ppl.value:.3f}")
+        for row in rows
+    ]  # fmt: skip
+    columns = ("file", "MB", "found, MB", "KLD", "KLD, found", "change", "difference, 95%", "PPL", "PPL, found")
+    return Table.of_figures("", columns, cells)
+
+
+def _conditions(run: sb.CompareRun) -> str:
+    return (
+        f"KLD from the F32 file, nats, over {run.n_scored} tokens: {run.chunks} chunks of {run.n_ctx}, "
+        f"{run.activations} activations; text sha256 {run.text_sha256}. PPL of the base: "
+        f"{run.results[0].ppl_base.value:.3f}."
+    )
+
+
+def _predictions(rows: Sequence[Row]) -> Table:
+    cells = []
+    for row in rows:
+        tried = ", ".join(f"{of.predicted:.4f} → {of.kld.value:.4f}" for of in row.found.rounds)
+        held_out = f"{row.found.kld.estimate:.5f}"
+        cells.append((row.name, tried, f"{row.found.predicted:.5f}", held_out, row.found.kld.text(5, " .. ")))
+    columns = ("size of", "rounds: predicted → measured", "predicted", "held out", "95%")
+    return Table.of_figures("", columns, cells)
+
+
+def _of_predictions(search: sb.RecipeSearch) -> str:
+    costs = [cost for tensor in search.found[-1].tensors for cost in tensor.types]
+    measured = sum(cost.basis == "measured" for cost in costs)
+    return f"{search.notes()} Of {len(costs)} pairs of tensor and type {measured} were measured, the others estimated."
+
+
+def _of_mixtures(mixtures: Mixtures) -> str:
+    low, high = min(mixtures.measured), max(mixtures.measured)
+    return (
+        f"{len(mixtures.predicted)} random mixtures, of divergences from {low:.4f} to {high:.4f} on held-out passages: "
+        f"the rank correlation of predicted and measured is {mixtures.correlation():.3f}."
+    )
+
+
+def _of_cost(search: sb.RecipeSearch, cost: "Cost") -> str:
+    whole = (cost.alone + cost.within) / 3600
+    hours = f"{cost.alone / 3600:.1f} h, within a mixture {cost.within / 3600:.1f} h"
+    return (
+        f"This one took {search.seconds / 3600:.1f} h for {len(search.found)} sizes. Extrapolated from two layers of "
+        f"{cost.shape}'s shape in BF16, {cost.threads} threads: {cost.bands} bands of tensors alone {hours}, so "
+        f"{whole:.1f} h for a size of two rounds; memory, with the mapped files of two layers, "
+        f"{cost.memory / 1e9:.1f} GB."
+    )

@@ -1,0 +1,1 @@
+"""Model files written anew, their tensors byte for byte as they were: split, merged, with other metadata."""

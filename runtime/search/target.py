@@ -1,0 +1,44 @@
+"""What a search is to reach: a size, bits per weight, or a divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from subbyte.runtime import arguments
+
+MAX_SIZE = 1 << 60
+
+
+@dataclass(frozen=True)
+class Target:
+    """The most bytes of a file, the most bits per weight of its tensors, or the most divergence in nats."""
+
+    of: Literal["size", "bits", "kld"]
+    value: float
+
+    def __str__(self) -> str:
+        if self.of == "size":
+            return f"{self.value / 1e9:.4g}GB" if self.value >= 1e9 else f"{self.value / 1e6:.4g}MB"
+        return f"{self.value:g}-bits" if self.of == "bits" else f"kld-{self.value:g}"
+
+
+def targets_of(size: object, bits: object, kld: object) -> list[Target]:
+    """From one number or several for each. Raises ValueError for what none can reach, and without any."""
+    found = [Target("size", arguments.whole("size", value, 1, hint="bytes")) for value in _several("size", size)]
+    if any(target.value > MAX_SIZE for target in found):
+        raise ValueError(f"size is more than {MAX_SIZE} bytes, and no model takes so many")
+    found += [Target("bits", arguments.number("bits", value, 0.5, 32)) for value in _several("bits", bits)]
+    found += [Target("kld", arguments.number("kld", value, 1e-6, 100)) for value in _several("kld", kld)]
+    if not found:
+        raise ValueError("nothing to search for; give a size, bits or kld")
+    return found
+
+
+def _several(name: str, given: object) -> Iterable[object]:
+    if given is None:
+        return ()
+    if isinstance(given, Iterable):
+        return arguments.items(name, given, "a number or a list of numbers")
+    return (given,)
