@@ -1,11 +1,11 @@
-"""Found mixtures against llama.cpp's and DynamicGate's of the same size, from the model to docs/best-mix.md.
+"""Found mixtures against llama.cpp's and DynamicGate's of the same size, from the models to docs/best-mix.md.
 
-    python benchmarks/best_mix.py -f wiki.test.raw [--model smollm2] [--width 768] [--names IQ2_XS,Q3_K_M]
-        [--chunks 40] [--passages 16] [--rounds 3] [--mixtures 30] [--cost llama-3.1-8b] [--folder FOLDER] [--out FILE]
+    python benchmarks/best_mix.py -f wiki.test.raw [--models smollm2,gemma3-270m] [--chunks 40] [--passages 16]
+        [--rounds 3] [--mixtures 30] [--cost llama-3.1-8b] [--folder FOLDER] [--out FILE]
 
-A model is decoded to F32 and widened (benchmarks/widen.py; --width 0 leaves it as it is), and the mixtures of --names
-are written with an importance matrix of benchmarks/alice.txt and Python's `help()`. For the size of each, of the
-standard file and of DynamicGate's, `sb.search_recipes` finds a mixture on the same texts and on answers of the model to
+Each model is decoded to F32, SmolLM2 also widened (benchmarks/widen.py), and mixtures of llama.cpp's and DynamicGate's
+are written with an importance matrix of benchmarks/alice.txt and Python's `help()`. For the size of each,
+`sb.search_recipes` finds a mixture on the same texts and, where the model is one for chats, on its answers to
 benchmarks/questions.txt. All files are compared with the F32 one on the text of -f, which the search never sees: the
 same chunks for all, so that differences have intervals.
 
@@ -18,18 +18,22 @@ FOLDER keeps all of it (default: a temporary one, which goes): what is there is 
 
 import argparse
 import json
+import pickle
 import shlex
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from best_mix_cost import Cost, measure_cost
 from dynamicgate import ALICE, default_calibration, file_name
 from rewritten import rewrite
-from tables.best_mix_document import Mixtures, Row, document
+from tables.best_mix_document import Mixtures, ModelResult, Row, document
 from widen import F32, widen
 
 import subbyte as sb
@@ -39,7 +43,6 @@ from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
 from subbyte.runtime.search.measured import Measured
 from subbyte.runtime.search.passages import choose_passages
 
-NAMES = ("IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "Q3_K_M", "Q4_K_M")
 DYNAMIC = ("IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S")  # of which there is a DynamicGate file
 QUESTIONS = Path(__file__).with_name("questions.txt")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "best-mix.md"
@@ -49,6 +52,20 @@ START = time.perf_counter()
 
 def say(what: str) -> None:
     print(f"{time.perf_counter() - START:6.0f} s  {what}", flush=True)
+
+
+class Subject(NamedTuple):
+    """A model. width: of its rows, 0 for as they are. names: mixtures whose sizes are searched for."""
+
+    model: str
+    width: int
+    names: tuple[str, ...]
+
+
+SUBJECTS = (
+    Subject("smollm2", 768, (*DYNAMIC, "IQ3_XXS", "Q3_K_M", "Q4_K_M")),
+    Subject("gemma3-270m", 0, ("Q2_K", "Q3_K_M", "Q4_K_M")),  # rows of 640 take few types: what is smaller is as Q2_K
+)
 
 
 class Stages:
@@ -64,32 +81,34 @@ class Stages:
 
 
 class Bench:
-    """The files of one run, in its folder."""
+    """The files of one model, in a folder of its own."""
 
-    def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
-        self.folder, self.a = folder, arguments
-        self.base, self.imatrix = folder / "F32.gguf", folder / "imatrix.gguf"
-        self.chat = folder / "chat.jsonl"
-        self.texts = [ALICE.read_bytes(), default_calibration()[len(ALICE.read_bytes()) :]]
+    def __init__(self, subject: Subject, arguments: argparse.Namespace, folder: Path) -> None:
+        self.subject, self.a = subject, arguments
+        self.folder = folder / subject.model
+        self.folder.mkdir(exist_ok=True)
+        self.base, self.imatrix = self.folder / "F32.gguf", self.folder / "imatrix.gguf"
+        self.chat = self.folder / "chat.jsonl"
 
     @property
     def evaluated(self) -> list[bytes | sb.Conversations]:
-        """What is searched on: the texts, and answers of the model."""
-        return [*self.texts, sb.Conversations.read(self.chat)]
+        """What is searched on: the texts, and answers of the model if it is one for chats."""
+        texts = [ALICE.read_bytes(), default_calibration()[len(ALICE.read_bytes()) :]]
+        return [*texts, *([sb.Conversations.read(self.chat)] if self.chat.exists() else [])]
 
     def prepare(self) -> None:
         """The base, its answers, and its importance matrix, of the output's columns, too."""
+        with sb.load(self.subject.model) as model:
+            path, chats = model.path, "tokenizer.chat_template" in model.metadata
         if not self.base.exists():
-            say(f"F32 of {self.a.model}")
-            if self.a.width:
-                widen(self.a.model, self.base, self.a.width)
+            say(f"F32 of {self.subject.model}")
+            if self.subject.width:
+                widen(path, self.base, self.subject.width)
             else:
-                with sb.load(self.a.model) as model:
-                    path = model.path
                 rewrite(path, self.base, lambda name, shape, values: (values, F32), {})
-        if not self.chat.exists():
+        if chats and not self.chat.exists():
             say("answers to questions")
-            self.chat.write_text(answers(self.a.model))
+            self.chat.write_text(answers(path))
         if not self.imatrix.exists():
             say("importance matrix")
             resume = self.folder / "imatrix.sums"
@@ -99,10 +118,9 @@ class Bench:
 
     def standard(self) -> list[Path]:
         """Standard files and DynamicGate's."""
-        names = self.a.names.split(",")
         return [
             self._written(recipe, recipe)
-            for name in names
+            for name in self.subject.names
             for recipe in (name, *([f"DynamicGate-{name}"] if name in DYNAMIC else []))
         ]
 
@@ -114,11 +132,17 @@ class Bench:
         return path
 
     def search(self, sizes: list[int]) -> sb.RecipeSearch:
-        """What is found for these sizes."""
-        return sb.search_recipes(
+        """What is found for these sizes; kept whole, since a search that reads its cache is no measure of one."""
+        kept = self.folder / f"search-{self.a.passages}-{self.a.rounds}.pickle"
+        if kept.exists():
+            found: sb.RecipeSearch = pickle.loads(kept.read_bytes())
+            return found
+        found = sb.search_recipes(
             self.base, self.evaluated, size=sizes, imatrix=self.imatrix,
             passages=self.a.passages, rounds=self.a.rounds, cache=self.folder / "cache", on_progress=Stages().update,
         )  # fmt: skip
+        kept.write_bytes(pickle.dumps(found))
+        return found
 
     def rows(self, files: list[Path], search: sb.RecipeSearch) -> tuple[list[Row], sb.CompareRun]:
         """Each file beside the found one of its size, on the text of -f."""
@@ -126,7 +150,7 @@ class Bench:
             self._written(f"found-{file.stem}", of.open_recipe()) for file, of in zip(files, search.found, strict=True)
         ]
         say("comparing all files on the test text")
-        resume = self.folder / f"compare-{self.a.names}-{self.a.chunks}.checkpoint"
+        resume = self.folder / f"compare-{self.a.chunks}.checkpoint"
         run = sb.compare(self.base, [*files, *found], self.a.file.read_bytes(), chunks=self.a.chunks, resume=resume)
         n = len(files)
         rows = [
@@ -161,10 +185,10 @@ class Bench:
         return Mixtures(tuple(predicted), tuple(measured))
 
 
-def answers(name: str) -> str:
+def answers(path: Path) -> str:
     """Conversations of a question and the model's answer, as lines of JSON."""
     lines = []
-    with sb.load(name) as model:
+    with sb.load(path) as model:
         for i, question in enumerate(QUESTIONS.read_text().splitlines()):
             with model.chat(max_tokens=200, sampling=sb.Sampling(0.8, seed=i), n_ctx=512) as chat:
                 reply = chat.send(question)
@@ -173,12 +197,29 @@ def answers(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measure(subject: Subject, arguments: argparse.Namespace, folder: Path) -> ModelResult:
+    """All that the page has of one model; its figures are kept as JSON, too."""
+    bench = Bench(subject, arguments, folder)
+    bench.prepare()
+    files = bench.standard()
+    search = bench.search([file.stat().st_size for file in files])
+    rows, run = bench.rows(files, search)
+    mixtures = bench.mixtures(search.found[len(search.found) // 2]) if arguments.mixtures else None
+    facts = {"rows": [row.to_dict() for row in rows], "search": search.to_dict()}
+    (bench.folder / "best-mix.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return ModelResult(subject.model, subject.width, rows, run, search, mixtures)
+
+
+def cost_of(shape: str, folder: Path) -> Cost:
+    """In a process of its own, whose memory is that of this measurement alone."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure_cost, shape, folder).result()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-f", "--file", type=Path, required=True)
-    parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--width", type=int, default=768)
-    parser.add_argument("--names", default=",".join(NAMES))
+    parser.add_argument("--models", default=",".join(subject.model for subject in SUBJECTS))
     parser.add_argument("--chunks", type=int, default=40)
     parser.add_argument("--passages", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
@@ -187,20 +228,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path, default=PAGE)
     a = parser.parse_args()
+    subjects = [subject for subject in SUBJECTS if subject.model in a.models.split(",")]
+    if not subjects:
+        parser.error(f"--models: {a.models}: none of {', '.join(subject.model for subject in SUBJECTS)}")
     with ExitStack() as stack:
         folder = a.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="subbyte-")))
         folder.mkdir(exist_ok=True)
-        bench = Bench(folder, a)
-        bench.prepare()
-        files = bench.standard()
-        search = bench.search([file.stat().st_size for file in files])
-        rows, run = bench.rows(files, search)
-        mixtures = bench.mixtures(search.found[len(search.found) // 2]) if a.mixtures else None
-        cost: Cost | None = measure_cost(a.cost, folder) if a.cost else None
-        facts = {"rows": [row.to_dict() for row in rows], "search": search.to_dict()}
-        (folder / "best-mix.json").write_text(json.dumps(facts, indent=1) + "\n")
+        results = [measure(subject, a, folder) for subject in subjects]
+        cost = cost_of(a.cost, folder) if a.cost else None
     command = shlex.join(["python", "benchmarks/best_mix.py", *map(file_name, sys.argv[1:])])
-    a.out.write_text(document(rows, run, search, mixtures, cost, model=a.model, width=a.width, command=command))
+    a.out.write_text(document(results, cost, command))
     say(f"wrote {a.out}")
 
 

@@ -19,7 +19,7 @@ HEAD = """# The best mixture of a size
 ([how](quantize.md#search)). Here its files stand beside llama.cpp's and DynamicGate's **of the same size**, on a text
 that the search never saw.
 
-{summary}
+{summaries}
 """
 
 
@@ -53,28 +53,40 @@ class Mixtures(NamedTuple):
         return float(np.corrcoef(a, b)[0, 1])
 
 
-def document(
-    rows: Sequence[Row],
-    run: sb.CompareRun,
-    search: sb.RecipeSearch,
-    mixtures: Mixtures | None,
-    cost: "Cost | None",
-    *,
-    model: str,
-    width: int,
-    command: str,
-) -> str:
+class ModelResult(NamedTuple):
+    """All that was measured of one model. width: of its rows, if it was widened, or 0."""
+
+    model: str
+    width: int
+    rows: Sequence[Row]
+    run: sb.CompareRun
+    search: sb.RecipeSearch
+    mixtures: Mixtures | None
+
+
+def document(results: Sequence[ModelResult], cost: "Cost | None", command: str) -> str:
     """The whole page."""
-    parts = [HEAD.format(summary=_summary(rows)).rstrip(), "## Equal size", markdown(_table(rows)), _conditions(run)]
-    parts += ["## Prediction and measurement", markdown(_predictions(rows)), _of_predictions(search)]
-    if mixtures is not None:
-        parts += [_of_mixtures(mixtures)]
+    summaries = "\n".join(f"- {of.model}: {_summary(of.rows)}" for of in results)
+    parts = [HEAD.format(summaries=summaries).rstrip()]
+    for of in results:
+        parts += _of_model(of)
     if cost is not None:
-        parts += ["## What a search takes", _of_cost(search, cost)]
-    parts += ["## The mixtures", *(f"{row.name}'s size:\n\n```toml\n{row.found.recipe.rstrip()}\n```" for row in rows)]
-    widened = f"widened to rows of {width} (benchmarks/widen.py)" if width else "as it is"
-    parts += ["## How it was made", f"The base is {model}, decoded to F32, {widened}.\n\n    {command}"]
+        parts += ["## What a search takes", _of_cost(results, cost)]
+    parts += ["## How it was made", f"The test text was not searched on.\n\n    {command}"]
     return "\n\n".join(parts) + "\n"
+
+
+def _of_model(of: ModelResult) -> list[str]:
+    widened = f"widened to rows of {of.width} (benchmarks/widen.py)" if of.width else "as it is"
+    parts = [
+        f"## {of.model}", f"The base is {of.model}, decoded to F32, {widened}.", markdown(_table(of.rows)),
+        _conditions(of.run), f"### {of.model}: prediction and measurement", markdown(_predictions(of.rows)),
+        _of_predictions(of.search),
+    ]  # fmt: skip
+    if of.mixtures is not None:
+        parts += [_of_mixtures(of.mixtures)]
+    recipes = "\n\n".join(f"{row.name}'s size:\n\n```toml\n{row.found.recipe.rstrip()}\n```" for row in of.rows)
+    return [*parts, f"### {of.model}: the mixtures", recipes]
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -130,12 +142,12 @@ def _of_mixtures(mixtures: Mixtures) -> str:
     )
 
 
-def _of_cost(search: sb.RecipeSearch, cost: "Cost") -> str:
+def _of_cost(results: Sequence[ModelResult], cost: "Cost") -> str:
+    took = "; ".join(f"{of.model} {of.search.seconds / 3600:.1f} h for {len(of.search.found)} sizes" for of in results)
     whole = (cost.alone + cost.within) / 3600
     hours = f"{cost.alone / 3600:.1f} h, within a mixture {cost.within / 3600:.1f} h"
     return (
-        f"This one took {search.seconds / 3600:.1f} h for {len(search.found)} sizes. Extrapolated from two layers of "
-        f"{cost.shape}'s shape in BF16, {cost.threads} threads: {cost.bands} bands of tensors alone {hours}, so "
-        f"{whole:.1f} h for a size of two rounds; memory, with the mapped files of two layers, "
-        f"{cost.memory / 1e9:.1f} GB."
+        f"Those of this page: {took}. Extrapolated from two layers of {cost.shape}'s shape in BF16, {cost.threads} "
+        f"threads: {cost.bands} bands of tensors alone {hours}, so {whole:.1f} h for a size of two rounds; memory, "
+        f"with the mapped files of two layers, {cost.memory / 1e9:.1f} GB."
     )
