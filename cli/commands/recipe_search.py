@@ -40,7 +40,9 @@ def words(text: str) -> tuple[str, ...]:
     help="Block types to choose from; default: those that llama.cpp's releases have known since March 2024.",
 )  # fmt: skip
 @click.option(
-    "--fast-on", metavar="ISA", help="Leave out types that larger ones outrun on this machine with avx2, avx512, …"
+    "--fast-on",
+    metavar="ISA",
+    help="Leave out types that larger ones outrun on this machine with this instruction set: avx2.",
 )
 @options.ctx_size_option(default=256, show_default=True, help="Tokens of a passage.")
 @click.option(

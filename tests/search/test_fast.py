@@ -34,7 +34,7 @@ def slow(*rates: tuple[str, float, float]) -> list[SlowType]:
 def test_a_larger_type_that_is_faster() -> None:
     assert slow(("IQ3_S", 10, 100), ("Q4_K", 20, 95)) == [SlowType("IQ3_S", "Q4_K", 2.0, 0.95)]
     assert slow(("IQ4_XS", 10, 100), ("Q4_K", 10, 140)) == [SlowType("IQ4_XS", "Q4_K", 1.0, 1.4)]
-    (found,) = slow(("Q2_K", 10, 10), ("Q3_K", 13, 10), ("Q4_K", 20, 10), ("Q5_K", 16, 10))
+    (found,) = slow(("Q2_K", 10, 10), ("Q3_K", 17, 10), ("Q4_K", 20, 10), ("Q5_K", 16, 10))
     assert found == SlowType("Q2_K", "Q4_K", 2.0, 1.0), "the one that outruns it most"
 
 
