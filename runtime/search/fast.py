@@ -73,7 +73,7 @@ def find_fast_types(
 
 
 def slow_types(speeds: Sequence[TypeSpeed]) -> list[SlowType]:
-    """The types that a larger one outruns, which makes them slower and coarser at once: only size speaks for them.
+    """The types that a larger one outruns, so that only their size speaks for them.
 
     The larger one, which is none of them itself and has blocks that fit the same rows, has at least FASTER times the
     rate for a token or for a prompt, and no less than ALIKE for the other.
