@@ -34,9 +34,7 @@ def load(
     model = arguments.path("model", model, arguments.PATH)
     if threads is not None and not 1 <= (threads := arguments.whole("threads", threads)) <= MAX_THREADS:
         raise ValueError(f"{threads} threads; allowed are 1 to {MAX_THREADS}, or None for what the machine has")
-    isa = best_isa() if isa is None else arguments.text("isa", isa)
-    if isa not in isas():
-        raise ValueError(f"instruction set {isa!r:.80} is unknown or not on this machine; it runs {', '.join(isas())}")
+    isa = best_isa() if isa is None else checked_isa("isa", isa)
     from subbyte.runtime.store.resolve import resolve
 
     path = resolve(model)
@@ -51,6 +49,13 @@ def load(
     except BaseException:
         gguf.close()
         raise
+
+
+def checked_isa(name: str, isa: str) -> str:
+    """An instruction set by its name, which SUBBYTE_ISA takes, too. Raises ValueError for one not on this machine."""
+    if arguments.text(name, isa) not in isas():
+        raise ValueError(f"instruction set {isa!r:.80} is unknown or not on this machine; it runs {', '.join(isas())}")
+    return isa
 
 
 Models: TypeAlias = Model | str | os.PathLike[str]

@@ -35,7 +35,15 @@ def words(text: str) -> tuple[str, ...]:
 @click.option("--bits", type=float, multiple=True, metavar="N", help="The most bits per weight.")
 @click.option("--kld", "klds", type=float, multiple=True, metavar="NATS", help="The most KL divergence.")
 @click.option("--imatrix", metavar="FILE", help="Importance matrix; default: one is computed on the texts.")
-@click.option("--types", type=words, metavar="TYPE,...", help="Block types to choose from.")
+@click.option(
+    "--types", type=words, metavar="TYPE,...",
+    help="Block types to choose from; default: those that llama.cpp's releases have known since March 2024.",
+)  # fmt: skip
+@click.option(
+    "--fast-on",
+    metavar="ISA",
+    help="Leave out types that larger ones outrun on this machine with this instruction set: avx2.",
+)
 @options.ctx_size_option(default=256, show_default=True, help="Tokens of a passage.")
 @click.option(
     "--passages", type=click.IntRange(2), default=16, show_default=True, metavar="N",
@@ -63,9 +71,9 @@ def words(text: str) -> tuple[str, ...]:
 @click.pass_context
 def search(
     ctx: click.Context, source: str, files: tuple[str, ...], chats: tuple[str, ...], sizes: tuple[int, ...],
-    bits: tuple[float, ...], klds: tuple[float, ...], imatrix: str | None, types: tuple[str, ...] | None, n_ctx: int,
-    passages: int, step: int, rounds: int, folder: Path, cache: Path | None, cache_size: int, threads: int | None,
-    overwrite: bool, output: options.Output, verbose: bool,
+    bits: tuple[float, ...], klds: tuple[float, ...], imatrix: str | None, types: tuple[str, ...] | None,
+    fast_on: str | None, n_ctx: int, passages: int, step: int, rounds: int, folder: Path, cache: Path | None,
+    cache_size: int, threads: int | None, overwrite: bool, output: options.Output, verbose: bool,
 ) -> None:  # fmt: skip
     """Search the best recipe for a size: the mixture of block types that diverges least from SRC.
 
@@ -83,7 +91,7 @@ def search(
     loaded = open_model(source, threads, verbose=verbose)
     with loaded, options.usage_errors(), one_interrupt(), ProgressBar() as bar:
         with RecipeSearchMeasurement(
-            loaded, texts, size=sizes, bits=bits, kld=klds, imatrix=imatrix, types=types,
+            loaded, texts, size=sizes, bits=bits, kld=klds, imatrix=imatrix, types=types, fast_on=fast_on,
             n_ctx=n_ctx, passages=passages, step=step, rounds=rounds, cache=cache, cache_bytes=cache_size,
         ) as measurement:  # fmt: skip
             place = Place(folder, loaded.path.stem, overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from subbyte.kernels import FORMATS
@@ -21,8 +21,8 @@ TYPES = (
     "Q6_K", "Q8_0",
 )  # fmt: skip
 SHORT_ROWS = ("IQ4_NL", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
-"""What a search chooses from where it is told nothing: what llama.cpp has had since March 2024, floats aside; and for
-rows that blocks of 256 weights do not fill."""
+"""What a search chooses from where it is told nothing: what llama.cpp's releases have known since March 2024, floats
+aside; and for rows that blocks of 256 weights do not fill."""
 
 LONGEST = 8  # layers that are measured together at first
 SMALL = 1e-4  # of a model's weights: a matrix of fewer is worth no measurement
@@ -54,11 +54,21 @@ class Group:
         return context.kind == "output" or (context.kind == "token_embd" and context.tied)
 
 
-def find_groups(model: Model, imatrix: Imatrix | None, types: Sequence[str] | None) -> list[Group]:
+def choices(model: Model, types: Sequence[str] | None) -> list[Sequence[str]]:
+    """The types that matrices have to choose from: these, or by the length of a matrix's rows what is worth it."""
+    if types is not None:
+        return [types]
+    rows = {matrix.context.row % 256 > 0 for matrix in matrices(model.gguf, imatrix=True)}
+    return [SHORT_ROWS if short else TYPES for short in sorted(rows)]
+
+
+def find_groups(
+    model: Model, imatrix: Imatrix | None, types: Sequence[str] | None, without: Collection[str] = ()
+) -> list[Group]:
     """All matrices of a model that can take one of these types, those that change early layers first.
 
-    types: None for all that are worth it. A small matrix has no choice: it takes the finest. Raises ValueError where no
-    matrix takes any.
+    types: None for all that are worth it; without: those that are not to be taken of them. A small matrix has no
+    choice: it takes the finest. Raises ValueError where no matrix takes any.
     """
     tensors = model.gguf.tensors
     small = SMALL * sum(tensor.n_weights for tensor in tensors.values())
@@ -69,7 +79,8 @@ def find_groups(model: Model, imatrix: Imatrix | None, types: Sequence[str] | No
         sizes = {
             type: tensor.n_weights // FORMATS[type].block_size * FORMATS[type].block_bytes
             for type in types or (SHORT_ROWS if tensor.shape[0] % 256 else TYPES)
-            if tensor.shape[0] % FORMATS[type].block_size == 0
+            if type not in without
+            and tensor.shape[0] % FORMATS[type].block_size == 0
             and (importances is not None or not type_needs_importances(tensor.name, type))
         }
         ordered = sorted((n, type) for type, n in sizes.items() if n <= tensor.n_bytes)

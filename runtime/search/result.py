@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from subbyte.runtime.evaluation.statistics import Estimate, Interval
 from subbyte.runtime.quantize.recipe import Recipe, parse_recipe
 from subbyte.runtime.records import Record, Tabular
+from subbyte.runtime.search.fast import FastTypes
 from subbyte.runtime.search.prediction import Curve
 from subbyte.runtime.tables import Table, flat, html
 
@@ -103,7 +104,8 @@ class RecipeSearch(Record, Tabular):
     """The mixtures found for each target, in the order given.
 
     passages: of the search; as many, or nearly, were held out. n_scored, n_held_out: predictions scored. measured: how
-    many divergences were measured, and `reused`: how many of them an earlier run had left.
+    many divergences were measured, and `reused`: how many of them an earlier run had left. fast: which types were left
+    out as slow, None where speed did not count.
     """
 
     source: str
@@ -115,6 +117,7 @@ class RecipeSearch(Record, Tabular):
     n_scored: int
     n_held_out: int
     texts_sha256: str
+    fast: FastTypes | None
     measured: int
     reused: int
     seconds: float
@@ -146,11 +149,12 @@ class RecipeSearch(Record, Tabular):
         return Table.of_figures("", columns, rows)
 
     def notes(self) -> str:
-        """What the figures stand on, in a sentence or two."""
+        """What the figures stand on, in a few sentences."""
+        left_out = f"; {self.fast}" if self.fast else ""
         return (
             f"KLD from {self.source}, nats, over {self.n_held_out} predictions that the search did not use; it used "
             f"{self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. {self.measured} divergences were "
-            f"measured, {self.reused} were kept from earlier runs; {self.seconds:.0f} s."
+            f"measured, {self.reused} were kept from earlier runs; {self.seconds:.0f} s{left_out}."
         )
 
     def _repr_html_(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from subbyte.runtime.evaluation.statistics import Floats, block_bootstrap
 from subbyte.runtime.evaluation.texts import Conversations, EvalText, EvalTexts, bytes_of, named_texts
 from subbyte.runtime.imatrix.collect import ImatrixMeasurement
 from subbyte.runtime.imatrix.imatrix import Imatrix
-from subbyte.runtime.loading import Models, as_model
+from subbyte.runtime.loading import Models, as_model, checked_isa
 from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.matrices import matrices
@@ -25,7 +26,8 @@ from subbyte.runtime.quantize.rule import check_type
 from subbyte.runtime.quantize.write import file_layout
 from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.evidence import SearchProgress, costs_of, rounds_of
-from subbyte.runtime.search.groups import Group, bands, find_groups
+from subbyte.runtime.search.fast import FastTypes, find_fast_types
+from subbyte.runtime.search.groups import Group, bands, choices, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
 from subbyte.runtime.search.measured import Measured
 from subbyte.runtime.search.one_target import OneTarget
@@ -36,6 +38,7 @@ from subbyte.runtime.search.target import targets_of
 from subbyte.runtime.search.variants import LOGITS_BYTES, n_layers
 from subbyte.runtime.types import StepProgress
 
+_log = logging.getLogger(__name__)
 CACHE_BYTES = 20 * 10**9
 ROUNDS = 3
 IMATRIX_TOKENS = 1 << 15  # for an importance matrix
@@ -59,6 +62,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
         kld: float | Sequence[float] | None = None,
         imatrix: str | os.PathLike[str] | Imatrix | None = None,
         types: Sequence[str] | None = None,
+        fast_on: str | None = None,
         n_ctx: int = 256,
         passages: int = 16,
         step: int = 4,
@@ -68,6 +72,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
     ) -> None:
         self._targets = targets_of(size, bits, kld)
         self._types = None if types is None else _checked_types(types)
+        self._isa = None if fast_on is None else checked_isa("fast_on", fast_on)
         self._options = EvalOptions(arguments.whole("n_ctx", n_ctx, 64, hint="tokens of a passage"))
         self._n = arguments.whole("passages", passages, 2)
         self._step = arguments.whole("step", step, 1, hint="every so many predictions one is scored")
@@ -91,14 +96,21 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             self._opened = stack.pop_all()
         self._found: list[FoundRecipe] = []
         self._measured: list[Measured] = []
+        self._fast: FastTypes | None = None
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[Step]:
         started = time.perf_counter()
+        model, figures = self._model, self._figures
+        if self._isa is not None:
+            given = choices(model, self._types)
+            self._fast = yield from find_fast_types(given, self._isa, model.n_threads, figures)
+            if self._fast.slow:
+                _log.warning(str(self._fast))
         if self._imatrix is None:
             yield from self._make_imatrix()
-        model, figures = self._model, self._figures
-        groups = find_groups(model, self._imatrix, self._types)
+        slow = [of.type for of in self._fast.slow] if self._fast else []
+        groups = find_groups(model, self._imatrix, self._types, slow)
         encoded = EncodedTensors(self._cache, self._cache_bytes, model.gguf.digest(), self._encoder)
         search, held_out = self._measured = [
             Measured(model, groups, passages, self._options, encoded, figures)
@@ -155,6 +167,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             n_scored=sum(len(passage.rows) for passage in search),
             n_held_out=sum(len(passage.rows) for passage in held_out),
             texts_sha256=digest([*search, *held_out]),
+            fast=self._fast,
             measured=sum(of.n_new for of in self._measured),
             reused=sum(of.n_reused for of in self._measured),
             seconds=self._seconds,
@@ -213,9 +226,10 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
     def _record(self, one: OneTarget, held_out: Floats) -> FoundRecipe:
         best, groups = one.best, one.groups
         name = f"{self._model.info.name or 'model'}, {one.target}"
+        comment = f"# {self._fast}\n" if self._fast else ""
         return FoundRecipe(
             target=str(one.target),
-            recipe=self._recipe(name, groups, best.mixture).to_toml(),
+            recipe=comment + self._recipe(name, groups, best.mixture).to_toml(),
             n_bytes=one.n_bytes(best.mixture),
             bits_per_weight=8 * one.tensor_bytes(best.mixture) / one.n_weights,
             predicted=best.predicted,
@@ -249,6 +263,7 @@ def search_recipes(
     kld: float | Sequence[float] | None = None,
     imatrix: str | os.PathLike[str] | Imatrix | None = None,
     types: Sequence[str] | None = None,
+    fast_on: str | None = None,
     n_ctx: int = 256,
     passages: int = 16,
     step: int = 4,
@@ -262,17 +277,18 @@ def search_recipes(
     source: the model as it was trained, or nearly; a `Model`, a path or a name. text: of what the model is for, best of
     several kinds, `Conversations` too, whose last answers are scored. size: the most bytes of a file; bits: the most
     bits per weight; kld: the most divergence, nats; one or several of each. imatrix: None computes one of the texts.
-    types: block types to choose from. n_ctx: tokens of a passage; passages: so many for the search and as many held
-    out; step: one prediction in so many is scored. rounds: mixtures tried at most. cache: a folder, where a search goes
-    on that was ended, and from which another one of the same model takes what is the same; None for that of the user.
-    cache_bytes: of encoded tensors in it.
+    types: block types to choose from. fast_on: an instruction set of this machine, such as "avx2": types that larger
+    ones outrun with it are left out, by what is measured now. n_ctx: tokens of a passage; passages: so many for the
+    search and as many held out; step: one prediction in so many is scored. rounds: mixtures tried at most. cache: a
+    folder, where a search goes on that was ended, and from which another one of the same model takes what is the same;
+    None for that of the user. cache_bytes: of encoded tensors in it.
 
     Needs the extra `quantize`. Raises ValueError, ModelRefused (no mixture reaches a target), ResourceError, and what
     `load`, `imatrix` and `quantize` raise.
     """
     arguments.callback("on_progress", on_progress)
     with RecipeSearchMeasurement(
-        source, text, size=size, bits=bits, kld=kld, imatrix=imatrix, types=types, n_ctx=n_ctx,
-        passages=passages, step=step, rounds=rounds, cache=cache, cache_bytes=cache_bytes,
+        source, text, size=size, bits=bits, kld=kld, imatrix=imatrix, types=types, fast_on=fast_on,
+        n_ctx=n_ctx, passages=passages, step=step, rounds=rounds, cache=cache, cache_bytes=cache_bytes,
     ) as search:  # fmt: skip
         return search.run(on_progress and (lambda step: on_progress(*step)))

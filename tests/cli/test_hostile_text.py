@@ -43,6 +43,7 @@ LINES = {
     "recipe search": [
         ("recipe", "search", MODEL, "-f", TEXT, "--size", "1MB", "--cache", "cache"),
         ("recipe", "search", REFUSED, "-f", TEXT, "--size", "1MB", "--cache", "cache"),
+        ("recipe", "search", MODEL, "-f", TEXT, "--bits", "4", "--cache", "cache", "--fast-on", ESCAPES),
         ("recipe", "search", BASE, "-f", TEXT, "--chat", TEXT, "--bits", "4", "--cache", f"cache{ESCAPES}"),
     ],
     "recipe extract": [("recipe", "extract", MODEL), ("recipe", "extract", REFUSED)],

@@ -236,7 +236,7 @@ def _says(error: Exception, parameter: str) -> bool:
     words = {
         "tokens": "token", "targets": "token", "n": "tokens", "n_ctx": "context", "isa": "instruction set",
         "thinking": "think", "models": "model", "name": "recipe", "type": "recipe", "depth": "nothing to measure",
-        "threads": "nothing to measure",
+        "threads": "nothing to measure", "fast_on": "instruction set",
     }  # fmt: skip
     return words.get(parameter, "?") in str(error)
 

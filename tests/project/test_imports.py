@@ -125,7 +125,7 @@ RUNTIME = {
         "scoring",
         "tools",
     },
-    "bench": _LOW | {"inspect", "loading", "model", "session"},
+    "bench": _LOW | {"inspect", "loading", "model", "session", "synthetic"},
     "doctor": _LOW | {"bench", "store"},
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "pictures": _LOW | {"gguf"},
@@ -145,7 +145,7 @@ RUNTIME = {
         "scheduler",
         "tools",
     },
-    "search": _LOW | {"compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "store"},
+    "search": _LOW | {"bench", "compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "store"},
     "synthetic": _LOW | {"quantize", "tokenizer"},
     "report": _LOW
     | {
