@@ -23,6 +23,7 @@ import shlex
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -152,14 +153,22 @@ class Bench:
         say("comparing all files on the test text")
         resume = self.folder / f"compare-{self.a.chunks}.checkpoint"
         run = sb.compare(self.base, [*files, *found], self.a.file.read_bytes(), chunks=self.a.chunks, resume=resume)
-        n = len(files)
+        n, loss = len(files), [of.loss for of in run.per_token]
         rows = [
             Row(
-                file.stem, file.stat().st_size, found[i].stat().st_size, run.results[i], run.results[n + i],
-                run.delta(n + i, i), search.found[i],
+                name=file.stem,
+                n_bytes=file.stat().st_size,
+                found_bytes=found[i].stat().st_size,
+                of_file=run.results[i],
+                of_found=run.results[n + i],
+                bits_of_file=bits_by_kind(file),
+                bits_of_found=bits_by_kind(found[i]),
+                delta=run.delta(n + i, i),
+                delta_ppl=run.tokens.interval(loss[n + i] - loss[i]),
+                found=search.found[i],
             )
             for i, file in enumerate(files)
-        ]  # fmt: skip
+        ]
         return rows, run
 
     def mixtures(self, of: sb.FoundRecipe) -> Mixtures:
@@ -183,6 +192,19 @@ class Bench:
                 measured.append(float(on.whole([mixture[group.name] for group in groups]).mean()))
                 encoded.release()
         return Mixtures(tuple(predicted), tuple(measured))
+
+
+def bits_by_kind(path: Path) -> dict[str, float]:
+    """Bits per weight of all tensors of a kind together."""
+    n_bytes: dict[str, int] = defaultdict(int)
+    n_weights: dict[str, int] = defaultdict(int)
+    with sb.GGUF.open(path) as gguf:
+        for name, tensor in gguf.tensors.items():
+            if len(tensor.shape) > 1:
+                kind = name.removesuffix(".weight").rpartition(".")[2]
+                n_bytes[kind] += tensor.n_bytes
+                n_weights[kind] += tensor.n_weights
+    return {kind: 8 * n / n_weights[kind] for kind, n in n_bytes.items()}
 
 
 def answers(path: Path) -> str:

@@ -25,14 +25,20 @@ that the search never saw.
 
 @dataclass(frozen=True, slots=True)
 class Row(Record):
-    """A file and the found one of its size. delta: of the mean KLD, found minus file."""
+    """A file and the found one of its size. bits_of_file, bits_of_found: per weight, by kind of tensor.
+
+    delta, delta_ppl: of the mean KLD and of ln PPL, found minus file.
+    """
 
     name: str
     n_bytes: int
     found_bytes: int
     of_file: sb.Divergence
     of_found: sb.Divergence
+    bits_of_file: dict[str, float]
+    bits_of_found: dict[str, float]
     delta: sb.Interval
+    delta_ppl: sb.Interval
     found: sb.FoundRecipe
 
     @property
@@ -80,7 +86,8 @@ def _of_model(of: ModelResult) -> list[str]:
     widened = f"widened to rows of {of.width} (benchmarks/widen.py)" if of.width else "as it is"
     parts = [
         f"## {of.model}", f"The base is {of.model}, decoded to F32, {widened}.", markdown(_table(of.rows)),
-        _conditions(of.run), f"### {of.model}: prediction and measurement", markdown(_predictions(of.rows)),
+        _conditions(of.run), f"### {of.model}: bits per weight by kind of tensor", markdown(_bits(of.rows)),
+        f"### {of.model}: prediction and measurement", markdown(_predictions(of.rows)),
         _of_predictions(of.search),
     ]  # fmt: skip
     if of.mixtures is not None:
@@ -92,10 +99,13 @@ def _of_model(of: ModelResult) -> list[str]:
 def _summary(rows: Sequence[Row]) -> str:
     better = [row for row in rows if row.delta.high < 0]
     strong = [row for row in better if row.change <= -0.15]
-    ppl = [row for row in rows if row.of_found.log_ratio.value <= row.of_file.log_ratio.value]
+    lower = [row for row in rows if row.delta_ppl.high < 0]
+    higher = [row for row in rows if row.delta_ppl.low > 0]
+    undecided = len(rows) - len(lower) - len(higher)
     return (
-        f"The found file has the lower KLD in {len(better)} of {len(rows)} rows with an interval clear of zero, by "
-        f"15 % or more in {len(strong)}; its perplexity is lower in {len(ppl)}."
+        f"the found file has the lower KLD in {len(better)} of {len(rows)} rows with an interval clear of zero, by "
+        f"15 % or more in {len(strong)}; the lower perplexity in {len(lower)}, the higher one in {len(higher)}, "
+        f"undecided {undecided}."
     )
 
 
@@ -103,11 +113,24 @@ def _table(rows: Sequence[Row]) -> Table:
     cells = [
         (row.name, f"{row.n_bytes / 1e6:.2f}", f"{row.found_bytes / 1e6:.2f}", row.of_file.kld.text(5),
          row.of_found.kld.text(5), f"{row.change:+.1%}", f"{row.delta.low:+.5f} .. {row.delta.high:+.5f}",
-         f"{row.of_file.ppl.value:.3f}", f"{row.of_found.ppl.value:.3f}")
+         f"{row.of_file.ppl.value:.3f}", f"{row.of_found.ppl.value:.3f}",
+         f"{row.delta_ppl.low:+.4f} .. {row.delta_ppl.high:+.4f}")
         for row in rows
     ]  # fmt: skip
-    columns = ("file", "MB", "found, MB", "KLD", "KLD, found", "change", "difference, 95%", "PPL", "PPL, found")
+    columns = (
+        "file", "MB", "found, MB", "KLD", "KLD, found", "change", "Δ KLD, 95%", "PPL", "PPL, found", "Δ ln PPL, 95%",
+    )  # fmt: skip
     return Table.of_figures("", columns, cells)
+
+
+def _bits(rows: Sequence[Row]) -> Table:
+    kinds = list(rows[0].bits_of_file)
+    cells = [
+        (name, *(f"{bits[kind]:.2f}" for kind in kinds))
+        for row in rows
+        for name, bits in ((row.name, row.bits_of_file), ("found", row.bits_of_found))
+    ]
+    return Table.of_figures("", ("file", *kinds), cells)
 
 
 def _conditions(run: sb.CompareRun) -> str:
