@@ -1,6 +1,7 @@
 """What a search of a large model takes, extrapolated from a random one of two layers of its shape."""
 
-import resource
+import re
+import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +24,9 @@ TYPE = "IQ3_S"  # about as long to encode as the mean of all types
 
 
 class Cost(NamedTuple):
-    """Seconds of one layer and of the head over a passage, and of encoding all weights of a layer once; bytes of memory
-    at most.
+    """Seconds of one layer and of the head over a passage, and of encoding all weights of a layer once.
+
+    base: bytes of the whole model's file, which is mapped. memory: bytes beside what is mapped.
     """
 
     shape: str
@@ -34,6 +36,7 @@ class Cost(NamedTuple):
     layer: float
     head: float
     encode: float
+    base: int
     memory: int
 
     def variants(self, passages: int) -> float:
@@ -57,11 +60,11 @@ def measure_cost(shape: str, folder: Path) -> Cost:
     path = folder / f"{shape}-2.gguf"
     if not path.exists():
         write(parse(f"{shape}:BF16:2"), path)
-    with sb.load(path) as model, Encoder(model.n_threads) as encoder:
+    with sb.load(path) as model, Encoder(model.n_threads) as encoder, tempfile.TemporaryDirectory(dir=folder) as cache:
         groups = [group for group in find_groups(model, None, None) if group.matrix.layer == 0]
         tokens = np.random.default_rng(0).integers(0, model.config.n_vocab, N_CTX).astype(np.int32)
         passage = Passage(0, tokens, np.arange(16, N_CTX - 1, STEP, dtype=np.int32))
-        encoded = EncodedTensors(folder / "cache", 20 * 10**9, model.gguf.digest(), encoder)
+        encoded = EncodedTensors(Path(cache), 20 * 10**9, model.gguf.digest(), encoder)
         started = time.perf_counter()
         tensors = {group.name: encoded.get(group, TYPE) for group in groups if TYPE in group.n_bytes}
         encode = time.perf_counter() - started
@@ -72,11 +75,20 @@ def measure_cost(shape: str, folder: Path) -> Cost:
             started = time.perf_counter()
             next(found)
             times.append(time.perf_counter() - started)
+        memory = anonymous_bytes()
+        per_layer = sum(tensor.n_bytes for name, tensor in model.gguf.tensors.items() if name.startswith("blk.0."))
     # The first one also runs the base. Each later one runs the layers behind its start; the last one is the head alone,
     # and the base's second layer, up to where it begins.
     layer = times[1] - times[2] if times[1] > times[2] else times[1] / 3
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     n_layer = len(SHAPES[shape].layers)
+    base = path.stat().st_size + (n_layer - 2) * per_layer
     bands = round(HALVED * len(groups) * len(banded(list(range(n_layer)))))
     head = max(times[3] - layer, 0.0)
-    return Cost(shape, model.n_threads, n_layer, bands, layer, head, encode, memory)
+    return Cost(shape, model.n_threads, n_layer, bands, layer, head, encode, base, memory)
+
+
+def anonymous_bytes() -> int:
+    """Of this process's memory what no file backs; Linux has it."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return 1024 * int(found[1])

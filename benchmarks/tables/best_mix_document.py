@@ -171,6 +171,7 @@ def _of_cost(results: Sequence[ModelResult], cost: "Cost") -> str:
     hours = f"{cost.alone / 3600:.1f} h, within a mixture {cost.within / 3600:.1f} h"
     return (
         f"Those of this page: {took}. Extrapolated from two layers of {cost.shape}'s shape in BF16, {cost.threads} "
-        f"threads: {cost.bands} bands of tensors alone {hours}, so {whole:.1f} h for a size of two rounds; memory, "
-        f"with the mapped files of two layers, {cost.memory / 1e9:.1f} GB."
+        f"threads: {cost.bands} bands of tensors alone {hours}, so {whole:.1f} h for a size of two rounds, and less "
+        f"for the next one. Memory: {cost.memory / 1e9:.1f} GB, and what is mapped: {cost.base / 1e9:.1f} GB of base, "
+        "which are read again for each measurement, so that they had better fit into memory, too."
     )
