@@ -131,7 +131,7 @@ RUNTIME = {
     "pictures": _LOW | {"gguf"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model", "pictures"},
     "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
-    "rewrite": _LOW | {"gguf", "quantize", "source"},
+    "rewrite": _LOW | {"gguf", "quantize", "source", "tokenizer"},
     "toolcheck": _LOW
     | {
         "batch",
