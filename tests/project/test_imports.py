@@ -130,7 +130,8 @@ RUNTIME = {
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "pictures": _LOW | {"gguf"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model", "pictures"},
-    "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
+    "recipes": _LOW | {"gguf"},
+    "quantize": _LOW | {"gguf", "imatrix", "inspect", "recipes", "source", "store"},
     "rewrite": _LOW | {"gguf", "quantize", "source", "tokenizer"},
     "toolcheck": _LOW
     | {
@@ -145,8 +146,8 @@ RUNTIME = {
         "scheduler",
         "tools",
     },
-    "search": _LOW | {"compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "store"},
-    "synthetic": _LOW | {"quantize", "tokenizer"},
+    "search": _LOW | {"compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "recipes", "store"},
+    "synthetic": _LOW | {"recipes", "tokenizer"},
     "report": _LOW
     | {
         "bench",
@@ -157,7 +158,7 @@ RUNTIME = {
         "loading",
         "model",
         "pictures",
-        "quantize",
+        "recipes",
         "session",
         "store",
         "tokenizer",
