@@ -63,7 +63,7 @@ _NAMES = {
     "runtime.model": "Model",
     "runtime.opened_model": "ModelInfo",
     "runtime.quantize.quantize": "quantize quantize_all",
-    "runtime.quantize.recipe": "Recipe",
+    "runtime.recipes.recipe": "Recipe",
     "runtime.quantize.result": "Quantized",
     "runtime.report.report": "Report ReportMeasurement ReportRow report",
     "runtime.rewrite.merge": "MergedModel merge",

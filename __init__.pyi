@@ -102,7 +102,7 @@ from subbyte.runtime.loading import load as load
 from subbyte.runtime.model import Model as Model
 from subbyte.runtime.opened_model import ModelInfo as ModelInfo
 from subbyte.runtime.quantize.quantize import quantize as quantize, quantize_all as quantize_all
-from subbyte.runtime.quantize.recipe import Recipe as Recipe
+from subbyte.runtime.recipes.recipe import Recipe as Recipe
 from subbyte.runtime.quantize.result import Quantized as Quantized
 from subbyte.runtime.report.report import (
     Report as Report,

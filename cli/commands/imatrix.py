@@ -145,7 +145,7 @@ def imatrix_merge(
         facts = {"out": str(out), "n_tensors": n_tensors, "chunks": merged.chunk_count, "n_ctx": merged.chunk_size}
         print_json({"command": options.command_line(ctx), **facts, "datasets": list(merged.datasets)})
     else:
-        write_line(f"{out}: {n_tensors} tensors, {merged.chunk_count} chunks of {merged.chunk_size} tokens")
+        write_line(f"{out}: {n_tensors} tensors, {_amount(merged.chunk_count, merged.chunk_size)}")
 
 
 @click.command("imatrix-stats")
@@ -170,11 +170,20 @@ def imatrix_stats(file: str, by: "By", output: options.Output) -> None:
     elif output == "csv":
         print_csv(found.records() if by == "tensor" else [group.to_dict() for group in found.groups(by)])
     elif output == "md":
-        print_markdown(table)
+        print_markdown(table, _source(found))
     else:
         print_table(table)
-        names = ", ".join(map(one_line, found.datasets)) or "texts that are not known"
-        write_line(f"\n{found.chunk_count} chunks of {found.chunk_size} tokens of {names}")
+        write_line(f"\n{_source(found)}")
+
+
+def _source(of: "ImatrixStatistics") -> str:
+    names = ", ".join(map(one_line, of.datasets)) or "texts that are not known"
+    return f"{_amount(of.chunk_count, of.chunk_size)} of {names}"
+
+
+def _amount(n_chunks: int, size: int) -> str:
+    """Files of the older format do not say how long a chunk is."""
+    return f"{n_chunks} chunks of {size} tokens" if size else f"{n_chunks} chunks"
 
 
 def _tensors(found: "ImatrixStatistics") -> Table:

@@ -20,7 +20,7 @@ from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
     from subbyte.runtime.gguf.model_file import GGUF
-    from subbyte.runtime.quantize.recipe import Recipe
+    from subbyte.runtime.recipes.recipe import Recipe
 
 DIFFERENT = 1  # the exit code of a check that found something, as diff's
 
@@ -48,8 +48,8 @@ def show(name: str | None, model: str | None, output: options.Output, verbose: b
     RECIPE is a name or a .toml file. Its types are those for MODEL, with an importance matrix; without MODEL those for
     32 layers with 4 query heads to a KV head, and an output matrix of its own.
     """
-    from subbyte.runtime.quantize.extract import resolve, typical
-    from subbyte.runtime.quantize.recipe import NAMED, find_recipe
+    from subbyte.runtime.recipes.extract import resolve, typical
+    from subbyte.runtime.recipes.recipe import NAMED, find_recipe
 
     if name is None:
         print_json({"recipes": list(NAMED)}) if output == "json" else write_line("\n".join(NAMED))
@@ -72,7 +72,7 @@ def show(name: str | None, model: str | None, output: options.Output, verbose: b
 @options.debug_option
 def extract(model: str, output: options.Output, verbose: bool) -> None:
     """Write the recipe that a file follows, as TOML."""
-    from subbyte.runtime.quantize.extract import extract as of
+    from subbyte.runtime.recipes.extract import extract as of
 
     with _opened(model, verbose) as gguf:
         extracted = of(gguf)
@@ -91,8 +91,8 @@ def check(ctx: click.Context, model: str, name: str, output: options.Output, ver
 
     RECIPE is a name or a .toml file. The exit code is 0 if no type differs, 1 if one does.
     """
-    from subbyte.runtime.quantize.extract import check as differences_of
-    from subbyte.runtime.quantize.recipe import find_recipe
+    from subbyte.runtime.recipes.extract import check as differences_of
+    from subbyte.runtime.recipes.recipe import find_recipe
 
     with options.usage_errors(), _opened(model, verbose) as gguf:
         expected = find_recipe(name)
@@ -123,8 +123,8 @@ def export(name: str, model: str, without_imatrix: bool, output: options.Output,
 
     stdout gets the lines of a --tensor-type-file, stderr the command that uses it.
     """
-    from subbyte.runtime.quantize.extract import export as lines_of
-    from subbyte.runtime.quantize.recipe import find_recipe
+    from subbyte.runtime.recipes.extract import export as lines_of
+    from subbyte.runtime.recipes.recipe import find_recipe
 
     with options.usage_errors(), _opened(model, verbose) as gguf:
         wanted = find_recipe(name)
@@ -152,7 +152,7 @@ def import_(file: Path, mix: str, output: options.Output) -> None:
 
     FILE is its --tensor-type-file; MIXTURE the file type beside it, such as Q4_K_M, which decides about all else.
     """
-    from subbyte.runtime.quantize.extract import from_tensor_types
+    from subbyte.runtime.recipes.extract import from_tensor_types
 
     with options.usage_errors():
         imported = from_tensor_types(file, mix)
@@ -160,7 +160,7 @@ def import_(file: Path, mix: str, output: options.Output) -> None:
 
 
 def _say_notes(gguf: "GGUF", recipe: "Recipe", *, imatrix: bool) -> None:
-    from subbyte.runtime.quantize.extract import notes_of
+    from subbyte.runtime.recipes.extract import notes_of
 
     for line in notes_of(gguf, recipe, imatrix=imatrix):
         say(f"warning: {line}")

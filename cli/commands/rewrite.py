@@ -7,13 +7,14 @@ import click
 
 from subbyte.cli import options
 from subbyte.cli.commands.quantize import size
-from subbyte.cli.terminal.console import MAX_CORPUS, human_size, read_text, write_line
+from subbyte.cli.terminal.console import MAX_CORPUS, human_size, read_bytes, write_line
 from subbyte.cli.terminal.interrupt import one_interrupt
 from subbyte.cli.terminal.loading import find_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
 from subbyte.runtime.tables import Table
+from subbyte.runtime.text import printable
 
 if TYPE_CHECKING:
     from subbyte.runtime.records import Tabular
@@ -126,7 +127,10 @@ def _from_file(text: str) -> str:
     key, equals, file = text.partition("=")
     if not equals:
         raise click.UsageError(f"--from-file {text!r:.80} is no KEY=FILE")
-    return f"{key}=str:{read_text(file, MAX_CORPUS)}"
+    try:
+        return f"{key}=str:{read_bytes(file, MAX_CORPUS).decode('utf-8-sig')}"
+    except UnicodeDecodeError:
+        raise click.UsageError(f"--from-file: {printable(file)} is not UTF-8, so no text") from None
 
 
 def _print(output: options.Output, command: str, result: "Tabular", table: Table, facts: str) -> None:

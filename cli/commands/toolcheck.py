@@ -114,13 +114,14 @@ def print_toolcheck(output: options.Output, command: str, run: "ToolcheckRun", *
     elif output == "csv":
         print_csv({**row, "command": command} for row in run.records())
     else:
-        tables = run.tables() + ([run.failed()] if failed else [])
-        conditions = _conditions(run)
+        tables, wrong, conditions = run.tables(), run.failed(), _conditions(run)
         if output == "md":
-            print_markdown(*tables, "; ".join(conditions), f"    {one_line(command)}")
+            print_markdown(*tables, *([wrong] if failed else []), "; ".join(conditions), f"    {one_line(command)}")
             return
         for table in tables:
             print_table(table)
+        for case, model, mode, failure, what, called in wrong.rows if failed else ():
+            write_line(f"\n{case}, {model}, {mode}: {failure}: {what}\n    {called}")
         write_line("\n".join(["", *conditions]))
 
 

@@ -10,7 +10,7 @@ from subbyte.runtime.text import quoted
 
 I64, U64, F64 = 11, 10, 12
 TYPES = ("int", "float", "bool", "str")
-STRUCTURE = ("split.", "general.alignment")  # read when the file is mapped: another value would contradict its bytes
+STRUCTURE = ("split.", "general.alignment", "GGUF.")  # of the file itself, the last gguf-py's names for its header
 
 _log = logging.getLogger(__name__)
 

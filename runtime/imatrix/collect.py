@@ -183,7 +183,8 @@ def imatrix(
 
     text: one or several, or `Conversations`, which the model's own chat template writes out, with its control tokens;
     all their tokens count, and one that is longer than n_ctx goes on in a further chunk. Chunks of several texts take
-    turns. weights: what a token of each text counts; default: 1.
+    turns. weights: what a token of each text counts, from 1e-6 to 1e6;
+    default: 1.
     process_output: also for the head (output, or token_embd where that is the head), which llama-imatrix leaves out
     unless asked. special: as in `EvalOptions`. datasets: names of the texts, kept in the result; default: their sha256.
     resume: a file that takes the sums over all chunks so far; if it is there, the run goes on from it. on_chunk(done,

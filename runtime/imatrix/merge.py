@@ -20,9 +20,9 @@ def merge_imatrices(matrices: Sequence[str | os.PathLike[str] | Imatrix], *, wei
     """The importance matrix of all that several ones were collected over: sums are added, and counts.
 
     matrices: at least one; of paths, one is in memory at a time. weights: what each of them counts, a token of it as so
-    many; default: 1 each. A tensor that some do not have is taken from the others. Raises ModelRefused for matrices of
-    another model, and for the older format, whose counts are no tokens, beside the newer; NumericError, FormatError,
-    ModelNotFound, ResourceError.
+    many, from 1e-6 to 1e6; default: 1 each. A tensor that some do not have is taken from the others. Raises
+    ModelRefused for matrices of another model, and for the older format, whose counts are no tokens, beside the newer;
+    NumericError, FormatError, ModelNotFound, ResourceError.
     """
     given = arguments.items("matrices", matrices, "a list of importance matrices or their paths")
     if not given:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from subbyte.runtime import arguments
 
+LEAST, MOST = 1e-6, 1e6  # sums and counts are kept in float32, which must hold what is multiplied by a weight
+
 
 def checked_weights(weights: object) -> tuple[float, ...]:
-    """Weights of an argument of that name: finite numbers above 0."""
+    """Weights of an argument of that name: numbers from LEAST to MOST."""
     found = arguments.items("weights", weights, "a list of numbers")
     for i, weight in enumerate(found):
-        if arguments.number(f"weights[{i}]", weight, 0) == 0:
-            raise ValueError(f"weights[{i}] is 0, but must be above: leave out what is not to count")
+        if not LEAST <= arguments.number(f"weights[{i}]", weight, 0) <= MOST:
+            allowed = f"must be from {LEAST:g} to {MOST:g}; leave out what is not to count"
+            raise ValueError(f"weights[{i}] is {weight:g}, but {allowed}")
     return tuple(map(float, found))

@@ -29,6 +29,7 @@ LEFT, WIDTH, RIGHT, TOP, HEIGHT, BETWEEN, BELOW = 60.0, 452.0, 64.0, 74.0, 250.0
 FULL = 0.35  # of a panel's area that names may take before it grows
 MARKER = 7.0  # points, of a marker's width
 LOG_SIZE, LOG_KLD = 5.0, 8.0  # the most over the least, from which on an axis is logarithmic
+LEAST_GB = 2e9  # bytes from which on a size is in GB
 LEAST_KLD = 1e-12  # what is less is 0, which a logarithmic axis lacks
 LOOKS = {
     "standard": ("o", "#0072b2", "#56b4e9"),
@@ -79,7 +80,7 @@ class _Panel:
         base = frontier.base.figure(measure).value if frontier.base else math.nan
         self._base = base if math.isfinite(base) else None
         most = max(file.n_bytes for file in frontier.files)
-        self._unit, divisor = ("GB", 1e9) if most >= 2e9 else ("MB", 1e6)
+        self._unit, divisor = ("GB", 1e9) if most >= LEAST_GB else ("MB", 1e6)
         self._x = [file.n_bytes / divisor for file in frontier.files]
 
     def draw(self, names: list[str], sizes: Floats, *, is_last: bool) -> None:
@@ -196,7 +197,8 @@ def _add_legend(axes: Axes, frontier: Frontier) -> None:
     ]  # fmt: skip
     handles.append(Line2D([], [], color=DIM, linewidth=1.1, label="Pareto frontier"))
     if (base := frontier.base) is not None:
-        label = f"base {short_names([base.name])[0][0]}, {base.n_bytes / 1e6:.1f} MB"
+        size = f"{base.n_bytes / 1e9:.1f} GB" if base.n_bytes >= LEAST_GB else f"{base.n_bytes / 1e6:.1f} MB"
+        label = f"base {short_names([base.name])[0][0]}, {size}"
         handles.append(Line2D([], [], color=DIM, linewidth=1, linestyle=DASHES, label=label))
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(handles), frameon=False,
                 fontsize=SMALL, borderaxespad=0.3, handletextpad=0.5, columnspacing=1.4, labelcolor=INK)  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from subbyte.runtime.gguf.names import in_layer_order, split_name
-from subbyte.runtime.pictures.picture import DIM, FAINT, GROUND, SMALL, TEXT_SIZE, Picture
+from subbyte.runtime.pictures.picture import DIM, FAINT, GROUND, SMALL, TEXT_SIZE, TITLE_SIZE, Picture
 from subbyte.runtime.pictures.sheet import MARGIN, new_axes, new_sheet, set_scale, text_size, write
 from subbyte.runtime.text import escaped
 
@@ -63,7 +63,10 @@ def draw_sensitivities(costs: Sequence[Cost], model: str, conditions: str) -> Pi
     grid = _Grid(costs)
     title = f"KL divergence by tensor: {model}"
     bottom = TOP + 2 * (HEAD + grid.height + BETWEEN)
-    sheet = new_sheet(max(grid.left + grid.width + RIGHT, 380), bottom + BELOW, title, conditions)
+    note = grid.note()
+    lines = [conditions, *note.splitlines()]
+    texts = 2 * MARGIN + max(1.1 * text_size(title, TITLE_SIZE)[0], *(text_size(line, SMALL)[0] for line in lines))
+    sheet = new_sheet(max(grid.left + grid.width + RIGHT, texts), bottom + BELOW, title, conditions)
     panels: tuple[tuple[str, str, Callable[[Cost], float]], ...] = (
         ("kld", "nats a token", lambda cost: cost.kld),
         ("per-mb", "nats a token for each MB saved", lambda cost: cost.kld_per_mb),
@@ -74,7 +77,7 @@ def draw_sensitivities(costs: Sequence[Cost], model: str, conditions: str) -> Pi
         axes = new_axes(sheet, grid.left, top + HEAD, grid.width, grid.height)
         scale = new_axes(sheet, grid.left + grid.width + 16, top + HEAD, 11, grid.height)
         grid.draw(axes, scale, gid, value)
-    write(sheet, MARGIN, bottom, grid.note(), fontsize=SMALL, color=DIM)
+    write(sheet, MARGIN, bottom, note, fontsize=SMALL, color=DIM)
     tips = {f"{gid}-{i}": str(cost) for gid, _, _ in panels for i, cost in enumerate(costs)}
     return Picture(sheet, title, " ".join([f"{conditions}.", *(f"{cost}." for cost in costs)]), tips)
 

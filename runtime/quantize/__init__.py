@@ -1,1 +1,1 @@
-"""Writing quantized files: file types, mixtures, recipes, encoders."""
+"""Quantized files: planned by a recipe, encoded, written."""

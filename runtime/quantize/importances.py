@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from subbyte.errors import ModelRefused
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.quantize.plan import Change, QuantPlan
-from subbyte.runtime.quantize.recipe import Recipe
+from subbyte.runtime.recipes.recipe import Recipe
 
 # Of a matrix that is multiplied with in every layer; so coarse that without importances the model is lost.
 NEED_IMATRIX = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"})

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from subbyte.runtime.gguf.values import STRING, MetadataValue
 from subbyte.runtime.imatrix.imatrix import Imatrix
+from subbyte.runtime.recipes.extract import IMATRIX
 
 QUANTIZATION_VERSION = 2  # of the block formats, as ggml counts
 U32 = 4
 SPLIT = ("split.no", "split.count", "split.tensors.count")
-IMATRIX = "quantize.imatrix."
 
 
 def quantized(

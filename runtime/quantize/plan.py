@@ -12,13 +12,13 @@ from subbyte.runtime.gguf.model_file import GGUF, TensorInfo
 from subbyte.runtime.gguf.tensors import Size
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import TypeShare
-from subbyte.runtime.quantize.matrices import matrices
-from subbyte.runtime.quantize.notes import notes
-from subbyte.runtime.quantize.recipe import Recipe
+from subbyte.runtime.recipes.file_types import FLOATS
+from subbyte.runtime.recipes.matrices import matrices
+from subbyte.runtime.recipes.notes import notes
+from subbyte.runtime.recipes.recipe import Recipe
 from subbyte.runtime.records import Record
 from subbyte.runtime.text import quoted
 
-FLOATS = frozenset({"F32", "F16", "BF16"})
 LADDER = (
     "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "IQ3_S", "IQ3_M",
     "IQ4_XS", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0",

@@ -21,13 +21,13 @@ from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.machine import default_threads
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.quantize.importances import check_importances
-from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.part_file import check_out
 from subbyte.runtime.quantize.plan import QuantPlan, make_plan, recipe_for_size
-from subbyte.runtime.quantize.recipe import Recipe, find_recipe
 from subbyte.runtime.quantize.result import Quantized
-from subbyte.runtime.quantize.rule import Rule, parse_override
 from subbyte.runtime.quantize.write import Output, file_layout, write_files
+from subbyte.runtime.recipes.matrices import matrices
+from subbyte.runtime.recipes.recipe import Recipe, find_recipe
+from subbyte.runtime.recipes.rule import Rule, parse_override
 from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.store.file_names import quant_tag, stem
 from subbyte.runtime.text import did_you_mean, printable

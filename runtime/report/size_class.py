@@ -13,8 +13,8 @@ from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.loading import Models
 from subbyte.runtime.model import Model
-from subbyte.runtime.quantize.extract import check
-from subbyte.runtime.quantize.recipe import Recipe
+from subbyte.runtime.recipes.extract import check
+from subbyte.runtime.recipes.recipe import Recipe
 from subbyte.runtime.records import Record
 from subbyte.runtime.store.resolve import resolve
 

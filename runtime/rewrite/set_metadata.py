@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from subbyte.errors import ModelNotFound, ResourceError
+from subbyte.errors import ModelNotFound, ModelRefused, ResourceError, SubbyteError
+from subbyte.models import architecture
 from subbyte.runtime import arguments
 from subbyte.runtime.files import check_place, write_failure
-from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.model_file import GGUF, Metadata
 from subbyte.runtime.gguf.override import STRUCTURE
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
 from subbyte.runtime.gguf.values import ARRAY, MAX_KEYS, STRING, MetadataValue
@@ -22,6 +23,7 @@ from subbyte.runtime.rewrite.copy import Copy, layout_of, without_split, write_c
 from subbyte.runtime.rewrite.typed_value import parse_setting, parse_value
 from subbyte.runtime.source import Source, open_source
 from subbyte.runtime.text import did_you_mean, printable, quoted
+from subbyte.runtime.tokenizer.tokenizer import load_tokenizer
 from subbyte.runtime.types import StepProgress
 
 SHOWN = 60  # characters of a text, and items of an array
@@ -70,8 +72,8 @@ def set_metadata(
     source: a path or a name, as for `load`, a `Model` or a `GGUF`. values: "KEY=TYPE:VALUE", see `parse_value`.
     remove: keys. out: the new file, into which a split model comes as one. in_place, instead of out: the file itself is
     replaced, at once and only when the new one is whole and on the disk, beside which it is written: the disk needs
-    room for both. Of a split model only the first file is then written. Raises ValueError, FileExists, ResourceError,
-    ModelNotFound.
+    room for both. Of a split model only the first file is then written. Raises ModelRefused for changes after which the
+    model could not be loaded any more, ValueError, FileExists, ResourceError, ModelNotFound.
     """
     started = time.perf_counter()
     values, remove = arguments.strings("values", values), arguments.strings("remove", remove)
@@ -88,16 +90,17 @@ def set_metadata(
     with open_source("source", source) as gguf:
         entries = dict(gguf.metadata.entries) if in_place else without_split(gguf)
         changes = _change(entries, values, remove)
+        _check_loadable(gguf.metadata, entries)
         if in_place:
-            target, like = _own_place(gguf), os.stat(gguf.paths[0])
+            place, target, like = gguf.paths[0], _own_place(gguf), os.stat(gguf.paths[0])
             tensors = tuple(t for t in gguf.tensors.values() if t.file == gguf.files[0])
         else:
-            assert out is not None
-            target, like, tensors = check_out(Path(out), gguf, overwrite=overwrite), None, tuple(gguf.tensors.values())
+            place, like, tensors = Path(out or ""), None, tuple(gguf.tensors.values())
+            target = check_out(place, gguf, overwrite=overwrite)
         layout = layout_of(entries, tensors, gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT))
         copy = Copy(target, layout, tensors)
         write_copies(gguf, [copy], overwrite=overwrite or in_place, like=like, on_progress=on_progress)
-        return ChangedMetadata(target, changes, layout.end, time.perf_counter() - started)
+        return ChangedMetadata(place, changes, layout.end, time.perf_counter() - started)
 
 
 def _change(
@@ -124,6 +127,23 @@ def _change(
     if len(entries) > MAX_KEYS:
         raise ValueError(f"{len(entries)} keys of metadata; at most {MAX_KEYS} are allowed")
     return tuple(MetadataChange(key, shown(before.get(key)), shown(entries.get(key))) for key in keys)
+
+
+def _check_loadable(before: Metadata, entries: dict[str, MetadataValue]) -> None:
+    """Refuses changes without which the metadata describes a model that can be run, and with which it does not."""
+    try:
+        _load(Metadata(before.file, before.entries))
+    except SubbyteError:  # which may be what is to be repaired, or a model that runs elsewhere
+        return
+    try:
+        _load(Metadata(before.file, entries))
+    except SubbyteError as error:
+        raise ModelRefused(f"with these changes the model could not be loaded any more: {error}") from None
+
+
+def _load(metadata: Metadata) -> None:
+    of = architecture(metadata.str("general.architecture"))
+    of.configure(metadata, load_tokenizer(metadata).n_vocab)
 
 
 def shown(value: MetadataValue | None) -> str | None:

@@ -75,7 +75,7 @@ def split(
     Raises ValueError, ModelRefused, FileExists, ResourceError, ModelNotFound.
     """
     started, out = time.perf_counter(), Path(arguments.path("out", out))
-    if not out.name.removesuffix(".gguf"):
+    if not out.name.removesuffix(".gguf") or os.path.isdir(out):
         raise ValueError(f"out is {str(out)!r}, but must be how the files' names begin, such as folder/model")
     if max_bytes is None and max_tensors is None:
         raise ValueError("give the most bytes or the most tensors that a file may have (max_bytes, max_tensors)")
@@ -87,30 +87,36 @@ def split(
     arguments.flag("overwrite", overwrite)
     arguments.callback("on_progress", on_progress)
     with open_source("source", source) as gguf:
-        copies = _copies(gguf, out, max_bytes, max_tensors, overwrite=overwrite or dry_run)
+        groups = _groups_of(gguf, max_bytes, max_tensors)
+        names = [shard_name(out.name.removesuffix(".gguf"), i, len(groups)) for i in range(1, len(groups) + 1)]
+        places = [out.with_name(name) for name in names]
+        copies = _copies(gguf, groups, places, overwrite=overwrite or dry_run)
+        _warn_of_larger(copies, max_bytes)
         if not dry_run:
             write_copies(gguf, copies, overwrite=overwrite, on_progress=on_progress)
-        parts = tuple(SplitPart(str(to.path), len(to.tensors), to.layout.end) for to in copies)
+        parts = tuple(
+            SplitPart(str(place), len(to.tensors), to.layout.end) for place, to in zip(places, copies, strict=True)
+        )
         return SplitModel(gguf.path, parts, dry_run, time.perf_counter() - started)
 
 
-def _copies(gguf: GGUF, out: Path, max_bytes: int | None, max_tensors: int | None, *, overwrite: bool) -> list[Copy]:
-    metadata = without_split(gguf)
-    alignment = gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT)
-    groups = _groups(gguf, metadata, alignment, max_bytes or 1 << 63, max_tensors or len(gguf.tensors))
-    if len(groups) > MAX_SHARDS:
-        raise ValueError(f"{len(groups)} files would be needed, {MAX_SHARDS} are the most; allow larger ones")
+def _copies(
+    gguf: GGUF, groups: Sequence[Sequence[TensorInfo]], places: Sequence[Path], *, overwrite: bool
+) -> list[Copy]:
+    metadata, alignment = without_split(gguf), gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT)
     copies = []
-    for i, tensors in enumerate(groups):
+    for i, (tensors, place) in enumerate(zip(groups, places, strict=True)):
         claims = _claims(i, len(groups), len(gguf.tensors))
         layout = layout_of({**(metadata if i == 0 else {}), **claims}, tensors, DEFAULT_ALIGNMENT if i else alignment)
-        path = out.with_name(shard_name(out.name.removesuffix(".gguf"), i + 1, len(groups)))
-        copies.append(Copy(check_out(path, gguf, overwrite=overwrite), layout, tuple(tensors)))
+        copies.append(Copy(check_out(place, gguf, overwrite=overwrite), layout, tuple(tensors)))
+    return copies
+
+
+def _warn_of_larger(copies: Sequence[Copy], max_bytes: int | None) -> None:
     larger = [to for to in copies if max_bytes is not None and to.layout.end > max_bytes]
     if larger:
         _log.warning("%s has %d bytes, more than the %d allowed: what is in it can't be divided",
                      printable(larger[0].path.name), larger[0].layout.end, max_bytes)  # fmt: skip
-    return copies
 
 
 def _claims(i: int, count: int, n_tensors: int) -> dict[str, MetadataValue]:
@@ -122,14 +128,20 @@ def _claims(i: int, count: int, n_tensors: int) -> dict[str, MetadataValue]:
     }
 
 
-def _groups(
-    gguf: GGUF, metadata: dict[str, MetadataValue], alignment: int, max_bytes: int, max_tensors: int
-) -> Sequence[list[TensorInfo]]:
+def _groups_of(gguf: GGUF, max_bytes: int | None, max_tensors: int | None) -> Sequence[list[TensorInfo]]:
     """The tensors of each file, in the model's order: as many as fit, at least one."""
     if not gguf.tensors:
         raise ModelRefused(f"{printable(str(gguf.path))}: holds no tensors; give a model")
+    groups = _grouped(gguf, max_bytes or 1 << 63, max_tensors or len(gguf.tensors))
+    if len(groups) > MAX_SHARDS:
+        raise ValueError(f"{len(groups)} files would be needed, {MAX_SHARDS} are the most; allow larger ones")
+    return groups
+
+
+def _grouped(gguf: GGUF, max_bytes: int, max_tensors: int) -> Sequence[list[TensorInfo]]:
     claims = _claims(0, 1, 1)  # as long as any others
-    head = len(layout_of({**metadata, **claims}, [], 1).head)
+    alignment = gguf.metadata.u32("general.alignment", DEFAULT_ALIGNMENT)
+    head = len(layout_of({**without_split(gguf), **claims}, [], 1).head)
     groups: list[list[TensorInfo]] = [[]]
     table, data, aligned = head, 0, alignment
     for tensor in gguf.tensors.values():

@@ -13,8 +13,8 @@ from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.model import Model
 from subbyte.runtime.quantize.encode import Weights
 from subbyte.runtime.quantize.importances import importances_of, type_needs_importances
-from subbyte.runtime.quantize.matrices import matrices
-from subbyte.runtime.quantize.rule import QuantizableTensor
+from subbyte.runtime.recipes.matrices import matrices
+from subbyte.runtime.recipes.rule import QuantizableTensor
 
 TYPES = (
     "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K", "IQ3_XXS", "IQ3_S", "Q3_K", "IQ4_XS", "Q4_K", "Q5_K",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from subbyte.runtime.quantize.recipe import Recipe
-from subbyte.runtime.quantize.rule import QuantizableTensor, Rule
+from subbyte.runtime.recipes.recipe import Recipe
+from subbyte.runtime.recipes.rule import QuantizableTensor, Rule
 
 
 def recipe_of(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from subbyte.runtime.evaluation.statistics import Estimate, Interval
-from subbyte.runtime.quantize.recipe import Recipe, parse_recipe
+from subbyte.runtime.recipes.recipe import Recipe, parse_recipe
 from subbyte.runtime.records import Record, Tabular
 from subbyte.runtime.search.fast import FastTypes
 from subbyte.runtime.search.prediction import Curve

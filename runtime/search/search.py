@@ -19,11 +19,11 @@ from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.loading import Models, as_model, checked_isa
 from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.quantize.encode import Encoder
-from subbyte.runtime.quantize.matrices import matrices
 from subbyte.runtime.quantize.plan import make_plan
-from subbyte.runtime.quantize.recipe import Recipe
-from subbyte.runtime.quantize.rule import check_type
 from subbyte.runtime.quantize.write import file_layout
+from subbyte.runtime.recipes.matrices import matrices
+from subbyte.runtime.recipes.recipe import Recipe
+from subbyte.runtime.recipes.rule import check_type
 from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.evidence import SearchProgress, costs_of, rounds_of
 from subbyte.runtime.search.fast import FastTypes, find_fast_types

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.quantize.file_types import is_70b
-from subbyte.runtime.quantize.matrices import ModelTraits
+from subbyte.runtime.recipes.file_types import is_70b
+from subbyte.runtime.recipes.matrices import ModelTraits
 
 
 class ExpertShape(NamedTuple):

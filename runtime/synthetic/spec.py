@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.matrices import is_matrix, locate
-from subbyte.runtime.quantize.published_mixes import MIXES
+from subbyte.runtime.recipes.matrices import is_matrix, locate
+from subbyte.runtime.recipes.published_mixes import MIXES
 from subbyte.runtime.synthetic.layer_tensors import Shapes, embeddings_of_layers, layer_tensors
 from subbyte.runtime.synthetic.shapes import SHAPES, LayerShape, Shape
 from subbyte.runtime.text import did_you_mean

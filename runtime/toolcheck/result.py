@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -19,8 +19,7 @@ from subbyte.runtime.types import Activations, CacheType
 Mode: TypeAlias = Literal["free", "constrained"]
 """free: the model decides whether to call, and writes as it likes. constrained: its answer must be calls, each held to
 its function's schema."""
-
-_PAIRED = ("both>", "base only>", "it only>", "difference>", "95 % interval>", "p>", "verdict")
+_Row: TypeAlias = tuple[str | None, int]  # a category, None for all, and the index of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,19 @@ class ToolcheckRun(Record, Tabular):
         return {kind: n for kind in get_args(FailureKind) if (n := kinds.count(kind))}
 
     def tables(self) -> list[Table]:
-        """For each mode a row for each category and model; and how often answers fail in which way."""
-        return [*(self._mode_table(mode) for mode in self.modes if self._rows_of(mode)), *self._failures_table()]
+        """For each mode the share of right answers, each model against the base, and how often answers fail how."""
+        names = short_names(self.models)
+        return [
+            table
+            for mode in self.modes
+            if (rows := self._rows_of(mode))
+            for table in (
+                self._mode_table(mode, rows, names),
+                *(self._paired_table(mode, rows, names, i) for i in range(len(names)) if i != self.base),
+                self._failures_table(mode, names),
+            )
+            if table.rows
+        ]
 
     def failed(self) -> Table:
         """The answers that are wrong: what was called, and what is wrong with it."""
@@ -119,12 +129,13 @@ class ToolcheckRun(Record, Tabular):
             if outcome.model == model and outcome.mode == mode and category in (None, outcome.category)
         )
 
-    def _rows_of(self, mode: Mode) -> list[tuple[str | None, int]]:
+    def _rows_of(self, mode: Mode) -> list[_Row]:
         """The categories and models that there are answers of; None: all categories, where there are several."""
         found = dict.fromkeys((o.category, o.model) for o in self.outcomes if o.mode == mode)
         categories = dict.fromkeys(category for category, _ in found)
-        rows: list[tuple[str | None, int]]
-        rows = [(category, i) for category in categories for i in range(len(self.models)) if (category, i) in found]
+        rows: list[_Row] = [
+            (category, i) for category in categories for i in range(len(self.models)) if (category, i) in found
+        ]
         if len(categories) > 1:
             rows += [(None, i) for i in sorted({model for _, model in found})]
         return rows
@@ -153,40 +164,34 @@ class ToolcheckRun(Record, Tabular):
             "difference_high": difference.get("high"), "p": paired.get("p"), "verdict": figures["verdict"],
         }  # fmt: skip
 
-    def _mode_table(self, mode: Mode) -> Table:
-        names, paired = short_names(self.models), _PAIRED if len(self.models) > 1 else ()
-        columns = ("category", "model", "right>", "accuracy>", "95 % interval>", *paired)
+    def _mode_table(self, mode: Mode, of: Sequence[_Row], names: Sequence[str]) -> Table:
+        columns = ("category", "model", "right>", "accuracy>", "95 % interval>")
         rows = []
-        for category, i in self._rows_of(mode):
-            accuracy = self.accuracy(i, mode, category)
-            assert accuracy is not None
-            n = len(list(self._of(i, mode, category)))
-            right = f"{round(accuracy.estimate * n)} of {n}"
-            cells = (category or "all", names[i], right, f"{accuracy.estimate:.1%}", _percent(accuracy))
-            rows.append((*cells, *(self._paired_cells(i, mode, category) if paired else ())))
+        for category, i in of:
+            right = [outcome.failure is None for outcome in self._of(i, mode, category)]
+            share = proportion(sum(right), len(right))
+            counts = f"{sum(right)} of {len(right)}"
+            rows.append((category or "all", names[i], counts, f"{share.estimate:.1%}", _percent(share)))
         return Table.of(_TITLES[mode], columns, rows)
 
-    def _paired_cells(self, i: int, mode: Mode, category: str | None) -> tuple[str, ...]:
-        paired = self.paired(i, mode, category)
-        if i == self.base or paired is None:
-            return ("",) * len(_PAIRED)
-        counts = map(str, (paired.both, paired.base_only, paired.this_only))
-        difference = paired.difference
-        return (
-            *counts, f"{difference.estimate:+.1%}", _percent(difference, "+"), f"{paired.p:.3f}",
-            self.verdict(i, mode, category),
-        )  # fmt: skip
+    def _paired_table(self, mode: Mode, of: Sequence[_Row], names: Sequence[str], i: int) -> Table:
+        """A model against the base; no rows where no case has answers of both."""
+        columns = ("category", "flips>", "- base>", "95 % interval>", "p>", "verdict")
+        rows = []
+        for category in (category for category, model in of if model == i):
+            if (paired := self.paired(i, mode, category)) is not None:
+                flips, difference = f"+{paired.this_only} -{paired.base_only}", paired.difference
+                interval, verdict = _percent(difference, "+"), self.verdict(i, mode, category)
+                rows.append(
+                    (category or "all", flips, f"{difference.estimate:+.1%}", interval, f"{paired.p:.3f}", verdict)
+                )
+        return Table.of(f"{names[i]} against {names[self.base]}, {mode}", columns, rows)
 
-    def _failures_table(self) -> list[Table]:
-        names = short_names(self.models)
-        by_column = {
-            f"{names[i]}, {mode}" if len(self.modes) > 1 else names[i]: self.failures(i, mode)
-            for i in range(len(self.models))
-            for mode in self.modes
-        }
-        kinds = [kind for kind in get_args(FailureKind) if any(kind in counts for counts in by_column.values())]
-        rows = [(_words(kind), *(str(counts.get(kind, 0)) for counts in by_column.values())) for kind in kinds]
-        return [Table.of_figures("What is wrong with the others", ("", *by_column), rows)] if rows else []
+    def _failures_table(self, mode: Mode, names: Sequence[str]) -> Table:
+        counts = [self.failures(i, mode) for i in range(len(names))]
+        kinds = [kind for kind in get_args(FailureKind) if any(kind in of for of in counts)]
+        rows = [(_words(kind), *(str(of.get(kind, 0)) for of in counts)) for kind in kinds]
+        return Table.of_figures(f"What is wrong with the others, {mode}", ("", *names), rows)
 
     def _repr_html_(self) -> str:
         return html(*self.tables())

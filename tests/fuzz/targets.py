@@ -38,8 +38,8 @@ from subbyte.runtime.gguf.writer import lay_out
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.inspect.summary import summarize
 from subbyte.runtime.loading import load
-from subbyte.runtime.quantize.extract import from_tensor_types
-from subbyte.runtime.quantize.recipe import Recipe, format_recipe, read_recipe
+from subbyte.runtime.recipes.extract import from_tensor_types
+from subbyte.runtime.recipes.recipe import Recipe, format_recipe, read_recipe
 from subbyte.runtime.rewrite.typed_value import parse_value
 from subbyte.runtime.template.worker import answer
 from subbyte.runtime.tokenizer.tokenizer import Tokenizer, load_tokenizer

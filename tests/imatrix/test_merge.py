@@ -49,7 +49,10 @@ def test_what_can_not_be_added(tmp_path: Path) -> None:
         sb.merge_imatrices([a, replace(a, chunk_size=0)])
     with pytest.raises(sb.NumericError, match="too large"):
         sb.merge_imatrices([replace(a, squares={Q: np.full((1, 8), 3e38)})] * 2)
-    for wrong, says in [({"matrices": []}, "empty"), ({"matrices": [a], "weights": [1, 2]}, "weights are 2")]:
+    for wrong, says in [
+        ({"matrices": []}, "empty"), ({"matrices": [a], "weights": [1, 2]}, "weights are 2"),
+        *(({"matrices": [a], "weights": [w]}, "must be from 1e-06 to 1e") for w in (0, 1e-9, 1e300)),
+    ]:  # fmt: skip
         with pytest.raises(ValueError, match=says):
             sb.merge_imatrices(**wrong)  # type: ignore[arg-type]
 

@@ -142,7 +142,7 @@ def test_everything_has_its_name(svg: ElementTree.Element) -> None:
     assert "KL divergence and perplexity by size: llm" in texts
     assert "3 of 40 chunks of 512 tokens, text sha256 0123456789abcdef…; KL divergence from llm-F32.gguf" in texts
     assert all(texts.count(name) == 2 for name in KLDS)
-    for name in ("standard", "DynamicGate", "other", "Pareto frontier", "base llm-F32, 3000.0 MB", "perplexity",
+    for name in ("standard", "DynamicGate", "other", "Pareto frontier", "base llm-F32, 3.0 GB", "perplexity",
                  "KL divergence, nats a token, logarithmic", "size, MB, logarithmic"):  # fmt: skip
         assert name in texts
     group(svg, "base")

@@ -130,8 +130,9 @@ RUNTIME = {
     "imatrix": _LOW | {"evaluation", "gguf", "loading", "model"},
     "pictures": _LOW | {"gguf"},
     "compare": _LOW | {"evaluation", "gguf", "loading", "model", "pictures"},
-    "quantize": _LOW | {"gguf", "imatrix", "inspect", "source", "store"},
-    "rewrite": _LOW | {"gguf", "quantize", "source"},
+    "recipes": _LOW | {"gguf"},
+    "quantize": _LOW | {"gguf", "imatrix", "inspect", "recipes", "source", "store"},
+    "rewrite": _LOW | {"gguf", "quantize", "source", "tokenizer"},
     "toolcheck": _LOW
     | {
         "batch",
@@ -145,8 +146,9 @@ RUNTIME = {
         "scheduler",
         "tools",
     },
-    "search": _LOW | {"bench", "compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "store"},
-    "synthetic": _LOW | {"quantize", "tokenizer"},
+    "search": _LOW
+    | {"bench", "compare", "evaluation", "gguf", "imatrix", "loading", "model", "quantize", "recipes", "store"},
+    "synthetic": _LOW | {"recipes", "tokenizer"},
     "report": _LOW
     | {
         "bench",
@@ -157,7 +159,7 @@ RUNTIME = {
         "loading",
         "model",
         "pictures",
-        "quantize",
+        "recipes",
         "session",
         "store",
         "tokenizer",

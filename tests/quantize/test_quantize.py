@@ -31,8 +31,8 @@ from subbyte.kernels import FORMATS, dequantize
 from subbyte.runtime.quantize import encode
 from subbyte.runtime.quantize.importances import ENCODER_NEEDS_IMATRIX, NEED_IMATRIX, importances_of
 from subbyte.runtime.quantize.plan import LADDER, LADDER_WITHOUT_IMATRIX
-from subbyte.runtime.quantize.recipe import Recipe
-from subbyte.runtime.quantize.rule import Rule
+from subbyte.runtime.recipes.recipe import Recipe
+from subbyte.runtime.recipes.rule import Rule
 from subbyte.runtime.synthetic.write import Synthetic, write
 
 WEIGHTS = [f for f in FORMATS if f != "F32"]

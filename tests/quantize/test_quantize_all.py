@@ -16,8 +16,8 @@ from tiny_models import MIXED, write_model
 import subbyte as sb
 from subbyte.runtime.quantize import encode
 from subbyte.runtime.quantize.quantize import file_name
-from subbyte.runtime.quantize.recipe import Recipe
-from subbyte.runtime.quantize.rule import Rule
+from subbyte.runtime.recipes.recipe import Recipe
+from subbyte.runtime.recipes.rule import Rule
 
 RECIPES: list[str | Recipe] = ["Q8_0", "Q4_K_M", Recipe("mine", "Q4_0", (Rule("ffn_*", "F16"),), pure=True)]
 NAMES = ["m-Q8_0.gguf", "m-Q4_K_M.gguf", "m-mine.gguf"]

@@ -16,7 +16,7 @@ import subbyte as sb
 from subbyte.errors import FileExists, ResourceError
 from subbyte.kernels import FORMATS, dequantize
 from subbyte.models import ARCHITECTURES
-from subbyte.runtime.quantize.published_mixes import MIXES, TensorContext
+from subbyte.runtime.recipes.published_mixes import MIXES, TensorContext
 from subbyte.runtime.synthetic.blocks import random_blocks
 from subbyte.runtime.synthetic.spec import cut
 from subbyte.runtime.synthetic.vocabulary import words

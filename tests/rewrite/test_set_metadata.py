@@ -64,10 +64,10 @@ def test_int_and_float_keep_the_type_that_is_there() -> None:
 def test_all_else_stays(model: Path, tmp_path: Path) -> None:
     before = gguf.GGUFReader(model)
     result = sb.set_metadata(
-        model, ["general.name=str:new", "x.y=int:1"], remove=["llama.context_length"], out=tmp_path / "out.gguf"
+        model, ["general.name=str:new", "x.y=int:1"], remove=["tokenizer.ggml.add_bos_token"], out=tmp_path / "out.gguf"
     )
     after = gguf.GGUFReader(tmp_path / "out.gguf")
-    assert [change.key for change in result.changes] == ["general.name", "x.y", "llama.context_length"]
+    assert [change.key for change in result.changes] == ["general.name", "x.y", "tokenizer.ggml.add_bos_token"]
     assert [change.now for change in result.changes] == ["str:new", "u32:1", None]
     assert [change.was is None for change in result.changes] == [False, True, False]
     changed = {change.key for change in result.changes}
@@ -140,6 +140,10 @@ def test_refusals(model: Path, tmp_path: Path, command_line: Call, monkeypatch: 
         ("t.jinja a=int:1 --in-place", 3, "not GGUF"),
         ("m.gguf --from-file x --in-place", 2, "no KEY=FILE"),
         ("m.gguf --from-file x=none --in-place", 4, "none"),
+        ("m.gguf --from-file x=m.gguf --in-place", 2, "m.gguf is not UTF-8"),
+        ("m.gguf GGUF.version=int:4 --in-place", 2, "says how the file is built"),
+        ("m.gguf --remove general.architecture --in-place", 3, "the model could not be loaded any more: m.gguf: met"),
+        ("m.gguf llama.block_count=str:two --out o", 3, "the model could not be loaded any more"),
         ("m.gguf --from-file tokenizer.chat_template=t.jinja --in-place", 0, ""),
     ]:
         found = command_line("set-metadata", *line.split())

@@ -126,6 +126,8 @@ def test_refusals(model: Path, tmp_path: Path, command_line: Call, monkeypatch: 
     for line, code, says in [
         ("split m.gguf s", 2, "give --max-size or --max-tensors, or both"),
         ("split m.gguf none/s --max-tensors 20", 4, "there is no folder"),
+        ("split m.gguf . --max-tensors 20", 2, "out is '.', but must be how the files' names begin"),
+        ("split m.gguf ../" + tmp_path.name + " --max-tensors 20", 2, "must be how the files' names begin"),
         ("merge m.gguf w", 3, "m.gguf: is one file already; give a part of a split model"),
         ("split m.gguf s --max-tensors 14", 0, ""),
         ("split m.gguf s --max-tensors 14", 4, f"{first}: a GGUF model exists; --overwrite replaces it"),

@@ -13,7 +13,7 @@ from tiny_models import LLAMA, write_model
 
 import subbyte as sb
 from subbyte.runtime.quantize.encode import Encoder
-from subbyte.runtime.quantize.matrices import matrices
+from subbyte.runtime.recipes.matrices import matrices
 from subbyte.runtime.search.allocation import Allocation
 from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.groups import SHORT_ROWS, Group, banded, bands, find_groups

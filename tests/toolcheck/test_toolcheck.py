@@ -141,7 +141,8 @@ def test_what_can_not_be_measured_is_told_before_anything_runs(folder: Path, mon
 @pytest.mark.thorough
 def test_the_command_in_every_format(subbyte: Call) -> None:
     code, text, err = subbyte("toolcheck", "a.gguf", "b.gguf", *LINE, "-v", "--resume", "kept")
-    assert code == 0 and err.count("\n") == 2 and "no call" in text and 'door(which="back")' in text
+    assert code == 0 and err.count("\n") == 2 and "simple_1, b.gguf, free: no call: text only\n    " in text
+    assert 'door(which="back")' in text and max(map(len, text.partition("\n\nsimple_0")[0].splitlines())) <= 80
     more = (*LINE, "--resume", "kept")
     code, out, err = subbyte("toolcheck", "a.gguf", "b.gguf", *more, "-o", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
@@ -151,7 +152,8 @@ def test_the_command_in_every_format(subbyte: Call) -> None:
     found = json.loads(out)
     assert len(found["outcomes"]) == 14 and len(found["results"]) == len(rows) and found["n_cases"] == 4
     code, out, _ = subbyte("toolcheck", "a.gguf", "b.gguf", *more, "-o", "md")
-    assert code == 0 and out.count("| category | model |") == 2
+    assert code == 0 and out.count("| category | model |") == out.count("| category | flips |") == 2
+    assert "**b.gguf against a.gguf, free**" in out and "**What is wrong with the others, constrained**" in out
     code, out, _ = subbyte("toolcheck", "b.gguf", "--base", "a.gguf", *LINE, "--mode", "free", "-o", "json")
     assert json.loads(out)["models"] == ["a.gguf", "b.gguf"] and json.loads(out)["base"] == 0
     code, out, err = subbyte(
@@ -194,12 +196,14 @@ def test_models_are_compared_case_by_case() -> None:
     assert paired.p == pytest.approx(2 / 2**9) and run.verdict(1, "free") == "worse"
     assert run.verdict(2, "free") == "identical" and run.paired(1, "free", "b") is None
     assert run.failures(1, "free") == {"wrong_value": 9} and run.failures(2, "free") == {}
-    table, wrong = run.tables()
+    table, against, same, wrong = run.tables()
     assert [each[:3] for each in table.rows][-3:] == [
         ("all", "a", "10 of 11"),
         ("all", "b", "1 of 10"),
         ("all", "c", "10 of 10"),
     ]
+    assert (against.title, same.title) == ("b against a, free", "c against a, free")
+    assert against.rows[0][:3] == ("simple", "+0 -9", "-100.0%") and same.rows[-1][-1] == "identical"
     assert wrong.rows == [("cut", "1", "0", "0"), ("wrong value", "0", "9", "0")]
     assert len(run.failed().rows) == 10 and all("\x1b" not in cell for each in run.failed().rows for cell in each)
     assert run.records()[-1]["verdict"] == "identical" and json.dumps(run.to_dict())

@@ -6,7 +6,7 @@ llama-quantize's own (Q4_K_M, IQ2_XS, ...) are `file_types.py`.
 from collections.abc import Mapping
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, TensorContext, fitting
+from subbyte.runtime.recipes.file_types import FILE_TYPES, FileType, TensorContext, fitting
 
 __all__ = ["MIXES", "TensorContext"]
 

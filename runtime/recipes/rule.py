@@ -10,7 +10,7 @@ from typing import Any
 
 from subbyte.errors import ResourceError
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.file_types import TensorContext
+from subbyte.runtime.recipes.file_types import TensorContext
 from subbyte.runtime.text import did_you_mean
 
 CONDITIONS: Mapping[str, Callable[[TensorContext], bool]] = {

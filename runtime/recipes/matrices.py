@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from subbyte.errors import UnsupportedError
 from subbyte.runtime.gguf.model_file import GGUF, Metadata
 from subbyte.runtime.gguf.names import kind_of, layer_of
-from subbyte.runtime.quantize.file_types import TensorContext, category, is_70b
-from subbyte.runtime.quantize.rule import QuantizableTensor
+from subbyte.runtime.recipes.file_types import TensorContext, category, is_70b
+from subbyte.runtime.recipes.rule import QuantizableTensor
 from subbyte.runtime.text import quoted
 
 MAX_LAYERS = 512

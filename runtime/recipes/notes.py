@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from subbyte.kernels import FORMATS
-from subbyte.runtime.quantize.recipe import Recipe
-from subbyte.runtime.quantize.rule import QuantizableTensor
+from subbyte.runtime.recipes.recipe import Recipe
+from subbyte.runtime.recipes.rule import QuantizableTensor
 from subbyte.runtime.text import printable
 
 WHOLE_BLOCKS = 256  # weights in a row that the blocks of every type fill

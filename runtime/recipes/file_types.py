@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from subbyte.kernels import FORMATS
 
+FLOATS = frozenset({"F32", "F16", "BF16"})
+
 
 @dataclass(frozen=True)
 class TensorContext:

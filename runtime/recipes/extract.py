@@ -10,14 +10,15 @@ from subbyte.errors import FormatError, ModelRefused, ResourceError, Unsupported
 from subbyte.kernels import FORMATS
 from subbyte.runtime.files import UnfitFile, read_regular
 from subbyte.runtime.gguf.model_file import GGUF
-from subbyte.runtime.quantize.matrices import ModelTraits, locate, matrices
-from subbyte.runtime.quantize.metadata import IMATRIX
-from subbyte.runtime.quantize.notes import notes
-from subbyte.runtime.quantize.plan import FLOATS
-from subbyte.runtime.quantize.recipe import MAX_BYTES, Recipe
-from subbyte.runtime.quantize.rule import QuantizableTensor, Rule
+from subbyte.runtime.recipes.file_types import FLOATS
+from subbyte.runtime.recipes.matrices import ModelTraits, locate, matrices
+from subbyte.runtime.recipes.notes import notes
+from subbyte.runtime.recipes.recipe import MAX_BYTES, Recipe
+from subbyte.runtime.recipes.rule import QuantizableTensor, Rule
 from subbyte.runtime.records import Record
 from subbyte.runtime.text import printable, quoted
+
+IMATRIX = "quantize.imatrix."  # how keys begin that tell of an importance matrix
 
 # What `typical` shows a mixture for: the tensors of most models of 7 to 9 billion weights.
 LAYERS, ROW = 32, 4096

@@ -36,9 +36,9 @@ from typing import Any
 from subbyte.errors import FormatError, ResourceError
 from subbyte.runtime import arguments
 from subbyte.runtime.files import UnfitFile, read_regular
-from subbyte.runtime.quantize.file_types import FILE_TYPES, FileType, fitting
-from subbyte.runtime.quantize.published_mixes import MIXES
-from subbyte.runtime.quantize.rule import MAX_PATTERNS, MAX_PROGRAM, QuantizableTensor, Rule, check_type
+from subbyte.runtime.recipes.file_types import FILE_TYPES, FileType, fitting
+from subbyte.runtime.recipes.published_mixes import MIXES
+from subbyte.runtime.recipes.rule import MAX_PATTERNS, MAX_PROGRAM, QuantizableTensor, Rule, check_type
 from subbyte.runtime.text import did_you_mean, printable
 
 if sys.version_info >= (3, 11):

@@ -12,8 +12,8 @@ import pytest
 from hybrid_models import HYBRIDS
 from llama_quantize import MODELS, ROWS, runs
 
-from subbyte.runtime.quantize.file_types import FILE_TYPES, TensorContext, fitting
-from subbyte.runtime.quantize.published_mixes import MIXES
+from subbyte.runtime.recipes.file_types import FILE_TYPES, TensorContext, fitting
+from subbyte.runtime.recipes.published_mixes import MIXES
 from subbyte.runtime.synthetic import spec
 from subbyte.runtime.synthetic.write import Synthetic
 

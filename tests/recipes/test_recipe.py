@@ -24,7 +24,8 @@ from subbyte.cli.main import run
 from subbyte.kernels import FORMATS
 from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.tensors import TYPE_IDS
-from subbyte.runtime.quantize.extract import (
+from subbyte.runtime.quantize.plan import make_plan
+from subbyte.runtime.recipes.extract import (
     check,
     compress,
     export,
@@ -34,11 +35,10 @@ from subbyte.runtime.quantize.extract import (
     resolve,
     typical,
 )
-from subbyte.runtime.quantize.file_types import FILE_TYPES
-from subbyte.runtime.quantize.matrices import ModelTraits, is_matrix, locate, matrices
-from subbyte.runtime.quantize.plan import make_plan
-from subbyte.runtime.quantize.recipe import NAMED, Recipe, find_recipe, format_recipe, parse_recipe
-from subbyte.runtime.quantize.rule import QuantizableTensor, Rule, parse_override
+from subbyte.runtime.recipes.file_types import FILE_TYPES
+from subbyte.runtime.recipes.matrices import ModelTraits, is_matrix, locate, matrices
+from subbyte.runtime.recipes.recipe import NAMED, Recipe, find_recipe, format_recipe, parse_recipe
+from subbyte.runtime.recipes.rule import QuantizableTensor, Rule, parse_override
 from subbyte.runtime.synthetic.write import Synthetic, write
 
 KINDS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
