@@ -3,7 +3,7 @@ right one.
 
 All answers to a question are scored behind one reading of it. Models take turns at each question, so that their
 differences, which are far surer than either's accuracy, can be told early. Collections of tasks are
-lm-evaluation-harness's business, which runs on this runtime in process (docs/lm-eval.md).
+lm-evaluation-harness's business, which runs on this runtime in process (docs/bridges.md).
 """
 
 from __future__ import annotations

@@ -27,9 +27,7 @@ FAR = 4.0  # by which factor an error may differ from a measured one to be estim
 ADDS_UP = 0.1  # by which a whole may differ from the sum of its parts, of it, to need no second look
 CLOSE = 0.02  # to a divergence that is to be reached, of it
 REACH = 2  # types finer and coarser that a round may go to
-HEAD = (
-    10.0  # nats for an error of 1 in the head, a guess from which measuring begins; in a layer's matrix it is about 1
-)
+HEAD = 10.0  # nats for an error of 1 in the head, which measuring begins with; in a layer's matrix it is about 1
 ALONE_PASSES = 2  # over the bands: of the second only those whose types have gone far
 LARGE = 0.02  # of a mixture's divergence: a band of more is halved
 

@@ -118,6 +118,8 @@ def _of_chats(model: Model, of: Conversations, domain: int, n_ctx: int, wanted: 
         length = [*is_answer[:behind][::-1], False].index(False)
         end = min(behind, behind - length + n_ctx // 2)
         start = max(0, end - n_ctx)
+        if start and model.tokenizer.leading_bos is not None:
+            ids[start] = model.tokenizer.leading_bos
         yield from _passage(domain, ids[start:end], range(max(behind - length - 1 - start, 0), n_ctx), step)
 
 

@@ -103,7 +103,7 @@ class RecipeSearch(Record, Tabular):
     """The mixtures found for each target, in the order given.
 
     passages: of the search; as many, or nearly, were held out. n_scored, n_held_out: predictions scored. measured: how
-    many divergences were measured, and `reused`: how many of them an earlier run had left.
+    many divergences were measured; reused: how many were known, from an earlier run or from another target.
     """
 
     source: str
@@ -150,7 +150,7 @@ class RecipeSearch(Record, Tabular):
         return (
             f"KLD from {self.source}, nats, over {self.n_held_out} predictions that the search did not use; it used "
             f"{self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. {self.measured} divergences were "
-            f"measured, {self.reused} were kept from earlier runs; {self.seconds:.0f} s."
+            f"measured, {self.reused} were known before; {self.seconds:.0f} s."
         )
 
     def _repr_html_(self) -> str:

@@ -20,17 +20,22 @@ class Target:
 
     def __str__(self) -> str:
         if self.of == "size":
-            return f"{self.value / 1e9:.4g}GB" if self.value >= 1e9 else f"{self.value / 1e6:.4g}MB"
-        return f"{self.value:g}-bits" if self.of == "bits" else f"kld-{self.value:g}"
+            return f"{self.value / 1e9:.12g}GB" if self.value >= 1e9 else f"{self.value / 1e6:.12g}MB"
+        return f"{self.value:.12g}-bits" if self.of == "bits" else f"kld-{self.value:.12g}"
 
 
 def targets_of(size: object, bits: object, kld: object) -> list[Target]:
-    """From one number or several for each. Raises ValueError for what none can reach, and without any."""
+    """From one number or several for each. Raises ValueError for what none can reach, for one given twice, and without
+    any.
+    """
     found = [Target("size", arguments.whole("size", value, 1, hint="bytes")) for value in _several("size", size)]
     if any(target.value > MAX_SIZE for target in found):
         raise ValueError(f"size is more than {MAX_SIZE} bytes, and no model takes so many")
     found += [Target("bits", arguments.number("bits", value, 0.5, 32)) for value in _several("bits", bits)]
     found += [Target("kld", arguments.number("kld", value, 1e-6, 100)) for value in _several("kld", kld)]
+    names = [str(target) for target in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{twice} is given twice; give each size, bits or kld once")
     if not found:
         raise ValueError("nothing to search for; give a size, bits or kld")
     return found

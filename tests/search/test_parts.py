@@ -171,14 +171,14 @@ def test_errors_are_those_of_the_encoded_rows(groups: list[Group]) -> None:
 def test_encoded_tensors_are_kept_within_a_bound(tmp_path: Path, model: sb.Model, groups: list[Group]) -> None:
     group = groups[1]
     with Encoder(1) as encoder:
-        made = EncodedTensors(tmp_path, 10**9, model.gguf.digest(), encoder).get(group, "Q8_0")
+        made = EncodedTensors(tmp_path, 10**9, model.gguf, encoder).get(group, "Q8_0")
         assert bytes(made.data) == b"".join(encoder.encode(group.tensor, "Q8_0", None))
         (file,) = (tmp_path / "tensors").iterdir()
         whole, when = file.read_bytes(), file.stat().st_ino
-        assert EncodedTensors(tmp_path, 10**9, model.gguf.digest(), encoder).get(group, "Q8_0").data == made.data
+        assert EncodedTensors(tmp_path, 10**9, model.gguf, encoder).get(group, "Q8_0").data == made.data
         assert file.stat().st_ino == when  # taken, not made
         file.write_bytes(whole[:-40])
-        again = EncodedTensors(tmp_path, 2 * group.n_bytes["Q8_0"], model.gguf.digest(), encoder)
+        again = EncodedTensors(tmp_path, 2 * group.n_bytes["Q8_0"], model.gguf, encoder)
         assert bytes(again.get(group, "Q8_0").data) == b"".join(encoder.encode(group.tensor, "Q8_0", None))
         for type in ("Q4_0", "Q5_0", "Q4_1"):
             again.get(group, type)

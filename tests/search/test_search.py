@@ -45,7 +45,7 @@ def test_variants_diverge_as_files_do(tmp_path: Path, model: sb.Model) -> None:
     mixture = {i: ("Q4_0", "IQ4_NL", "Q5_0")[i % 3] for i in range(len(groups))}
     without = [{j: type for j, type in mixture.items() if j != i} for i in mixture]
     with Encoder(1) as encoder:
-        encoded = EncodedTensors(tmp_path, 10**9, model.gguf.digest(), encoder)
+        encoded = EncodedTensors(tmp_path, 10**9, model.gguf, encoder)
         measured = Measured(model, groups, passages, sb.EvalOptions(64), encoded, KeptFigures(tmp_path))
         alone = [Variant({i: mixture[i]}, group.start) for i, group in enumerate(groups)]
         left_out = [Variant(rest, group.start) for rest, group in zip(without, groups, strict=True)]
