@@ -125,8 +125,8 @@ class OneTarget:
     @property
     def _max_bytes(self) -> int:
         """Of tensors."""
-        value = self.target.value
-        return int(value) - self.head if self.target.of == "size" else math.floor(value * self.n_weights / 8)
+        most = math.floor(self.target.max_bytes(self.n_weights))
+        return most - self.head if self.target.of == "size" else most
 
     def _bounds(self) -> str:
         least, most = ([types[at] for types in self.types] for at in (0, -1))

@@ -23,7 +23,7 @@ from subbyte.runtime.quantize.rule import check_type
 from subbyte.runtime.quantize.write import file_layout
 from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.evidence import SearchProgress, costs_of, rounds_of
-from subbyte.runtime.search.groups import Group, bands, find_groups
+from subbyte.runtime.search.groups import SHORT_ROWS, TYPES, Group, bands, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
 from subbyte.runtime.search.measured import Measured
 from subbyte.runtime.search.one_target import OneTarget
@@ -31,7 +31,7 @@ from subbyte.runtime.search.own_imatrix import own_imatrix
 from subbyte.runtime.search.passages import choose_passages, digest
 from subbyte.runtime.search.recipe_of import recipe_of
 from subbyte.runtime.search.result import FoundRecipe, RecipeSearch
-from subbyte.runtime.search.target import targets_of
+from subbyte.runtime.search.target import check_reach, targets_of
 from subbyte.runtime.search.variants import LOGITS_BYTES, n_layers
 from subbyte.runtime.types import StepProgress
 
@@ -84,6 +84,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             self._model = as_model("source", source, stack)
             kept_rows = max(1, LOGITS_BYTES // (4 * self._model.config.n_vocab))
             step = max(self._step, -(-self._n * n_ctx // kept_rows))
+            check_reach(self._targets, self._model.gguf, self._types or (*TYPES, *SHORT_ROWS))
             self._passages = choose_passages(self._model, self._texts, n_ctx=n_ctx, n=self._n, step=step)
             self._encoder = stack.enter_context(Encoder(self._model.n_threads))
             self._opened = stack.pop_all()

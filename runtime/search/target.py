@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from subbyte.errors import ModelRefused
+from subbyte.kernels import FORMATS
 from subbyte.runtime import arguments
+from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.quantize.matrices import matrices
 
 MAX_SIZE = 1 << 60
 
@@ -17,6 +22,10 @@ class Target:
 
     of: Literal["size", "bits", "kld"]
     value: float
+
+    def max_bytes(self, n_weights: int) -> float:
+        """The most bytes of the tensors, or with `size` of the file; infinite for a divergence."""
+        return math.inf if self.of == "kld" else self.value if self.of == "size" else self.value * n_weights / 8
 
     def __str__(self) -> str:
         if self.of == "size":
@@ -47,3 +56,18 @@ def _several(name: str, given: object) -> Iterable[object]:
     if isinstance(given, Iterable):
         return arguments.items(name, given, "a number or a list of numbers")
     return (given,)
+
+
+def check_reach(targets: Iterable[Target], gguf: GGUF, types: Sequence[str]) -> None:
+    """Raises ModelRefused for a target that no file of these types is small enough for: soon, measuring takes long."""
+    tensors = gguf.tensors.values()
+    least = {tensor.name: tensor.n_bytes for tensor in tensors}
+    for matrix in matrices(gguf, imatrix=True):
+        tensor = gguf.tensors[matrix.name]
+        fitting = [FORMATS[type] for type in types if tensor.shape[0] % FORMATS[type].block_size == 0]
+        sizes = (tensor.n_weights // of.block_size * of.block_bytes for of in fitting)
+        least[matrix.name] = min([tensor.n_bytes, *sizes])
+    total = sum(least.values())
+    for target in targets:
+        if target.max_bytes(sum(tensor.n_weights for tensor in tensors)) < total:
+            raise ModelRefused(f"{target}: no mixture of these types reaches it; all take over {total / 1e6:.1f} MB")

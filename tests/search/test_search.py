@@ -137,8 +137,12 @@ def test_what_no_search_can_do(model: sb.Model, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             sb.search_recipes(model, TEXT, **{**given, **wrong})
-    with pytest.raises(sb.ModelRefused, match=r"2-bits: no mixture .* reaches it; files of .* MB are possible"):
+    with pytest.raises(sb.ModelRefused, match=r"2-bits: no mixture .* reaches it; all take over 0\.\d MB"):
         sb.search_recipes(model, TEXT, bits=2, **given)
+    with pytest.raises(sb.ModelRefused, match=r"kld-1e-06: no mixture .* reaches it; files of .* MB are possible"):
+        sb.search_recipes(model, TEXT, kld=1e-6, types=["Q4_0"], **given)
+    with pytest.raises(ValueError, match="passages is 4, but must be at least 5, as many as there are texts"):
+        sb.search_recipes(model, [TEXT] * 5, bits=6, **given)
 
 
 @pytest.mark.thorough
