@@ -231,12 +231,13 @@ def test_an_importance_matrix_is_made_once(model: sb.Model, tmp_path: Path) -> N
     texts = {"a": TEXT, "b": TEXT.upper()}
 
     def made() -> tuple[Path, int]:
-        steps = own_imatrix(model, texts, 256, tmp_path)
-        for n in itertools.count():
+        steps, n = own_imatrix(model, texts, 256, tmp_path), 0
+        while True:
             try:
                 next(steps)
             except StopIteration as end:
                 return end.value[0], n
+            n += 1
 
     path, n = made()
     assert n > 1 and made() == (path, 0)
