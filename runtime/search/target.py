@@ -59,15 +59,22 @@ def _several(name: str, given: object) -> Iterable[object]:
 
 
 def check_reach(targets: Iterable[Target], gguf: GGUF, types: Sequence[str]) -> None:
-    """Raises ModelRefused for a target that no file of these types is small enough for: soon, measuring takes long."""
+    """Raises ModelRefused for a target that no file of these types is small enough for: soon, measuring takes long.
+
+    ValueError where the rows of no matrix are whole blocks of one of them.
+    """
     tensors = gguf.tensors.values()
-    least = {tensor.name: tensor.n_bytes for tensor in tensors}
+    least, fit = {tensor.name: tensor.n_bytes for tensor in tensors}, False
     for matrix in matrices(gguf, imatrix=True):
         tensor = gguf.tensors[matrix.name]
         fitting = [FORMATS[type] for type in types if tensor.shape[0] % FORMATS[type].block_size == 0]
         sizes = (tensor.n_weights // of.block_size * of.block_bytes for of in fitting)
         least[matrix.name] = min([tensor.n_bytes, *sizes])
-    total = sum(least.values())
+        fit = fit or bool(fitting)
+    if not fit:
+        raise ValueError(f"{gguf.path}: its rows are no whole blocks of {', '.join(types)}; allow other types")
+    total, n_weights = sum(least.values()), sum(tensor.n_weights for tensor in tensors)
     for target in targets:
-        if target.max_bytes(sum(tensor.n_weights for tensor in tensors)) < total:
-            raise ModelRefused(f"{target}: no mixture of these types reaches it; all take over {total / 1e6:.1f} MB")
+        if target.max_bytes(n_weights) < total:
+            found = f"{8 * total / n_weights:.4g} bits per weight, {total / 1e6:.4g} MB"
+            raise ModelRefused(f"{target}: no mixture of these types reaches it; the smallest has about {found}")

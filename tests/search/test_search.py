@@ -144,10 +144,11 @@ def test_what_no_search_can_do(model: sb.Model, tmp_path: Path) -> None:
         ({"bits": 99}, "bits is 99"),
         ({"bits": 4, "types": ["Q9"]}, "no block type 'Q9'"),
         ({"bits": 4, "passages": 1}, "passages is 1"),
+        ({"bits": 4, "types": ["IQ2_XS"]}, "its rows are no whole blocks of IQ2_XS"),
     ):
         with pytest.raises(ValueError, match=message):
             sb.search_recipes(model, TEXT, **{**given, **wrong})
-    with pytest.raises(sb.ModelRefused, match=r"2-bits: no mixture .* reaches it; all take over 0\.\d MB"):
+    with pytest.raises(sb.ModelRefused, match=r"2-bits: no mixture .* reaches it; the smallest has about 4\.\d+ bits"):
         sb.search_recipes(model, TEXT, bits=2, **given)
     with pytest.raises(sb.ModelRefused, match=r"kld-1e-06: no mixture .* reaches it; files of .* MB are possible"):
         sb.search_recipes(model, TEXT, kld=1e-6, types=["Q4_0"], **given)
