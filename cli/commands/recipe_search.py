@@ -116,4 +116,4 @@ def _print(output: options.Output, command: str, result: "RecipeSearch", place: 
         for of in result.found:
             recipe, out = place.recipe(of.target), f"{place.stem}-{of.target}.gguf"
             line = ["subbyte", "quantize", result.source, out, str(recipe), "--imatrix", imatrix]
-            write_line(one_line(f"    {shlex.join(line)}"))
+            write_line(f"    {one_line(shlex.join(line))}")

@@ -139,18 +139,18 @@ class RecipeSearch(Record, Tabular):
         """A row for each target."""
         rows = [
             (of.target, f"{of.n_bytes / 1e6:.2f}", f"{of.bits_per_weight:.3f}", f"{of.predicted:.5f}",
-             f"{of.kld.estimate:.5f}", of.kld.text(5, " to "), str(len(of.rounds)))
+             f"{of.kld.estimate:.5f}", of.kld.text(5, " to "))
             for of in self.found
         ]  # fmt: skip
-        columns = ("target", "MB", "bits/weight", "KLD predicted", "KLD held out", "95% interval", "rounds")
+        columns = ("target", "MB", "bits/weight", "predicted", "held out", "95% interval")
         return Table.of_figures("", columns, rows)
 
     def notes(self) -> str:
         """What the figures stand on, in a sentence or two."""
         return (
-            f"KLD from {self.source}, nats, over {self.n_held_out} predictions that the search did not use; it used "
-            f"{self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. {self.measured} divergences were "
-            f"measured, {self.reused} were known before; {self.seconds:.0f} s."
+            f"KLD from {self.source}, nats, as predicted, and over {self.n_held_out} predictions that the search did "
+            f"not use; it used {self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. {self.measured} "
+            f"divergences were measured, {self.reused} were known before; {self.seconds:.0f} s."
         )
 
     def _repr_html_(self) -> str:
