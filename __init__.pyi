@@ -104,12 +104,8 @@ from subbyte.runtime.opened_model import ModelInfo as ModelInfo
 from subbyte.runtime.quantize.quantize import quantize as quantize, quantize_all as quantize_all
 from subbyte.runtime.recipes.recipe import Recipe as Recipe
 from subbyte.runtime.quantize.result import Quantized as Quantized
-from subbyte.runtime.report.report import (
-    Report as Report,
-    ReportMeasurement as ReportMeasurement,
-    ReportRow as ReportRow,
-    report as report,
-)
+from subbyte.runtime.report.report import ReportMeasurement as ReportMeasurement, report as report
+from subbyte.runtime.report.result import Report as Report, ReportRow as ReportRow
 from subbyte.runtime.rewrite.merge import MergedModel as MergedModel, merge as merge
 from subbyte.runtime.rewrite.set_metadata import (
     ChangedMetadata as ChangedMetadata,

@@ -179,7 +179,7 @@ class Bench:
         with sb.load(self.base) as model, Encoder(model.n_threads) as encoder:
             groups = find_groups(model, sb.Imatrix.open(self.imatrix), None)
             passages = choose_passages(model, self.evaluated, n_ctx=256, n=self.a.passages, step=4).held_out
-            encoded = EncodedTensors(self.folder / "cache", 20 * 10**9, model.gguf.digest(), encoder)
+            encoded = EncodedTensors(self.folder / "cache", 20 * 10**9, model.gguf, encoder)
             on = Measured(model, groups, passages, sb.EvalOptions(256), encoded, KeptFigures(self.folder / "cache"))
             for i in range(self.a.mixtures):
                 say(f"random mixture {i + 1} of {self.a.mixtures}")

@@ -64,7 +64,7 @@ def measure_cost(shape: str, folder: Path) -> Cost:
         groups = [group for group in find_groups(model, None, None) if group.matrix.layer == 0]
         tokens = np.random.default_rng(0).integers(0, model.config.n_vocab, N_CTX).astype(np.int32)
         passage = Passage(0, tokens, np.arange(16, N_CTX - 1, STEP, dtype=np.int32))
-        encoded = EncodedTensors(Path(cache), 20 * 10**9, model.gguf.digest(), encoder)
+        encoded = EncodedTensors(Path(cache), 20 * 10**9, model.gguf, encoder)
         started = time.perf_counter()
         tensors = {group.name: encoded.get(group, TYPE) for group in groups if TYPE in group.n_bytes}
         encode = time.perf_counter() - started

@@ -82,7 +82,7 @@ def print_choices(output: options.Output, command: str, run: "ChoicesRun") -> No
 
 
 def _conditions(run: "ChoicesRun") -> tuple[str, ...]:
-    n = f"{run.questions} questions"
+    n = "1 question" if run.total_questions == 1 else f"{run.questions} questions"
     if run.questions < run.total_questions:
         n = f"{run.questions} of {run.total_questions} questions"
     how = "in the model's chat template" if run.chat_template else "as a text to continue"

@@ -96,11 +96,12 @@ def search(
         ) as measurement:  # fmt: skip
             place = Place(folder, loaded.path.stem, overwrite)
             place.check(measurement.targets, imatrix=imatrix is None)
-            kept = "; what was measured is kept, the same command goes on"
+            kept = "what was measured is kept, the same command goes on"
+            with_overwrite = "" if overwrite else " with --overwrite"
             try:
-                done = run_measurement(measurement, lambda step: bar.update(*step), kept)
+                done = run_measurement(measurement, lambda step: bar.update(*step), f"; {kept}{with_overwrite}")
             except KeyboardInterrupt:
-                note(f"interrupted{kept}", verbose=True)
+                note(f"interrupted: {kept}", verbose=True)
                 raise
             result = measurement.result()
             place.save(result, measurement.imatrix_path if imatrix is None else None)
@@ -123,4 +124,4 @@ def _print(output: options.Output, command: str, result: "RecipeSearch", place: 
         for of in result.found:
             recipe, out = place.recipe(of.target), f"{place.stem}-{of.target}.gguf"
             line = ["subbyte", "quantize", result.source, out, str(recipe), "--imatrix", imatrix]
-            write_line(one_line(f"    {shlex.join(line)}"))
+            write_line(f"    {one_line(shlex.join(line))}")

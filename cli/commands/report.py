@@ -21,7 +21,7 @@ from subbyte.runtime.tables import Table
 from subbyte.runtime.text import one_line
 
 if TYPE_CHECKING:
-    from subbyte.runtime.report.report import Report
+    from subbyte.runtime.report.result import Report
     from subbyte.runtime.types import Activations, CacheType
 
 COUNT = click.IntRange(1)

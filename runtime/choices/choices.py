@@ -3,7 +3,7 @@ right one.
 
 All answers to a question are scored behind one reading of it. Models take turns at each question, so that their
 differences, which are far surer than either's accuracy, can be told early. Collections of tasks are
-lm-evaluation-harness's business, which runs on this runtime in process (docs/lm-eval.md).
+lm-evaluation-harness's business, which runs on this runtime in process (docs/bridges.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from subbyte.errors import ContextOverflow, NumericError
+from subbyte.errors import ContextOverflow, NumericError, TemplateError
 from subbyte.runtime import arguments
 from subbyte.runtime.choices.questions import Question, QuestionSource, read_questions
 from subbyte.runtime.choices.result import ChoicesRun, result_of
@@ -30,6 +30,7 @@ from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.loading import Models, as_models
 from subbyte.runtime.measurement import Measurement, Step
 from subbyte.runtime.model import Model
+from subbyte.runtime.scoring.continuations import continuations
 from subbyte.runtime.text import printable
 
 
@@ -53,6 +54,7 @@ class ChoicesMeasurement(Measurement[Step, ChoicesRun]):
             self._models = as_models("models", models, stack)
             if not self._models:
                 raise ValueError("models: no model to ask; give at least one")
+            self._check_lengths()
             self._same = first_of_same([model.gguf for model in self._models])
             self._checkpoint = None if resume is None else self._open_checkpoint(resume)
             self._opened = stack.pop_all()
@@ -109,20 +111,27 @@ class ChoicesMeasurement(Measurement[Step, ChoicesRun]):
             seconds=self._seconds,
         )  # fmt: skip
 
+    def _check_lengths(self) -> None:
+        """Raises for a question that can't be asked: before any is, since others would have been asked in vain."""
+        for model in self._models:
+            for i, question in enumerate(self._questions, 1):
+                try:
+                    continuations(*self._asked(model, question), model.tokenizer).check(model.config.n_ctx_train)
+                except (ValueError, ContextOverflow, TemplateError) as error:
+                    raise type(error)(f"question {i}: {error}") from None
+
+    def _asked(self, model: Model, question: Question) -> tuple[str | list[int], list[str]]:
+        """The prompt, and the choices as they follow it."""
+        if not self._chat_template:
+            return question.prompt, [f" {choice}" for choice in question.choices]
+        messages = [{"role": "user", "content": question.question}]
+        variables: dict[str, Any] = dict(model.reasoning_format.variables(False))
+        prompt = model.template.encode(messages, now=NOW, **variables)
+        return prompt, [model.template.answer_lead + choice for choice in question.choices]
+
     def _score(self, model: Model, index: int, question: Question) -> Floats:
         """Log-probability of each choice in total, nats."""
-        prompt: str | list[int] = question.prompt
-        lead = " "
-        if self._chat_template:
-            messages = [{"role": "user", "content": question.question}]
-            variables: dict[str, Any] = dict(model.reasoning_format.variables(False))
-            prompt = model.template.encode(messages, now=NOW, **variables)
-            lead = model.template.answer_lead
-        try:
-            scores = model.score(prompt, [lead + choice for choice in question.choices])
-        except (ValueError, ContextOverflow) as error:
-            raise type(error)(f"question {index + 1}: {error}") from None
-        found = np.array([score.total for score in scores])
+        found = np.array([score.total for score in model.score(*self._asked(model, question))])
         if not np.isfinite(found).all():
             raise NumericError(
                 f"{printable(str(model.path))}: log-probabilities at question {index + 1} are not finite; fetch the "

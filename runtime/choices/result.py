@@ -96,8 +96,9 @@ class ChoicesRun(Record, Tabular):
         tables = []
         for title, suffix in (("Accuracy", ""), ("Accuracy by log-probability per byte", "_norm")):
             columns = ("model", "right>", "95 % interval>", "flips>", "- first>", "95 % interval>", "p>", "verdict")
-            rows = [(name, *self._cells(i, suffix)) for i, name in enumerate(names)]
-            tables.append(Table.of(title, columns, rows))
+            shown = len(columns) if len(names) > 1 else 3
+            rows = [(name, *self._cells(i, suffix))[:shown] for i, name in enumerate(names)]
+            tables.append(Table.of(title, columns[:shown], rows))
         return tables
 
     def _cells(self, i: int, suffix: str) -> tuple[str, ...]:

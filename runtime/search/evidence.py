@@ -42,10 +42,10 @@ def costs_of(one: OneTarget) -> tuple[TensorCosts, ...]:
     for i, group in enumerate(one.groups):
         of_types = []
         for type in one.types[i]:
-            measured: Basis = "measured" if together[i] == 1 else "shared"
+            measured: Basis = "measured" if together.get(i, 1) == 1 else "shared"
             basis: Basis = measured if type in one.alone[i] else "estimated"
             kld = one.alone[i].get(type, costs.alone(i, type))
             of_types.append(TypeCost(type, group.n_bytes[type], one.errors[i][type], kld, basis, costs.part(i, type)))
-        tensor = TensorCosts(group.name, best[i], together[i], within.get(i), tuple(of_types))
+        tensor = TensorCosts(group.name, best[i], together.get(i, 1), within.get(i), tuple(of_types))
         found.append(tensor)
     return tuple(found)

@@ -33,7 +33,8 @@ class Group:
     """A matrix, or the experts of a kind in a layer, which take one type.
 
     tensor: in the base. start: the layer to begin with where it changes; None: with the embeddings. importances:
-    float32 [experts, row length], None without any. n_bytes: by the types that it may take, few bytes first.
+    float32 [experts, row length], None without any. n_bytes: by the types that it may take, few bytes first. is_run:
+    whether the model computes with it; a layer that predicts further tokens is passed over.
     """
 
     matrix: QuantizableTensor
@@ -41,6 +42,7 @@ class Group:
     start: int | None
     importances: Weights | None
     n_bytes: Mapping[str, int]
+    is_run: bool
 
     @property
     def name(self) -> str:
@@ -72,6 +74,7 @@ def find_groups(
     """
     tensors = model.gguf.tensors
     small = SMALL * sum(tensor.n_weights for tensor in tensors.values())
+    run = {name for operation in model.plan.operations for name in operation.weights}
     groups = []
     for matrix in matrices(model.gguf, imatrix=imatrix is not None):
         tensor = tensors[matrix.name]
@@ -87,20 +90,22 @@ def find_groups(
         if ordered:
             kept = ordered[-1:] if tensor.n_weights < small else ordered
             start = start_of([tensor.name], model.plan.operations)
-            groups.append(Group(matrix, tensor, start, importances, {type: n for n, type in kept}))
+            n_bytes = {type: n for n, type in kept}
+            groups.append(Group(matrix, tensor, start, importances, n_bytes, tensor.name in run))
     if not groups:
         raise ValueError(f"{model.path}: no matrix takes any of {', '.join(types or TYPES)}; allow other types")
     return sorted(groups, key=lambda group: -1 if group.start is None else group.start)
 
 
 def bands(groups: Sequence[Group]) -> list[list[int]]:
-    """Indices of groups that are measured together: of one kind, in layers behind one another.
+    """Indices of groups that are measured together: of one kind, in layers behind one another. Only of those that run.
 
     At both ends, where layers differ most, a layer is alone; further inside there are 2, 4, at most LONGEST together.
     """
     by_kind: defaultdict[tuple[str, bool], list[int]] = defaultdict(list)
     for i, group in enumerate(groups):
-        by_kind[group.matrix.context.kind, group.matrix.layer is None].append(i)
+        if group.is_run:
+            by_kind[group.matrix.context.kind, group.matrix.layer is None].append(i)
     return [part for of_kind in by_kind.values() for part in banded(of_kind)]
 
 

@@ -2,33 +2,40 @@
 
 A killed search goes on from what is kept, and another size takes of it what it shares. Each piece has a file whose name
 is a digest of all that decides about its content, written whole or not at all; so several searches may share a folder.
+A file that does not hold what its name says is made anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import os
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from subbyte.errors import FormatError, ModelNotFound, ResourceError
+from subbyte.errors import FileExists, FormatError, ModelNotFound, ResourceError
 from subbyte.runtime.files import FileKind, UnfitFile, atomic_write, read_regular, write_failure
+from subbyte.runtime.gguf.model_file import GGUF
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT, MAGIC, Shard
 from subbyte.runtime.gguf.tensors import TensorInfo
-from subbyte.runtime.gguf.writer import lay_out
+from subbyte.runtime.gguf.values import STRING, MetadataValue
+from subbyte.runtime.gguf.writer import Layout, lay_out
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.search.groups import Group
 from subbyte.runtime.text import printable
 
-_log = logging.getLogger(__name__)
 _TENSOR = FileKind("an encoded tensor", lambda head: head.startswith(MAGIC))
 _FIGURES = FileKind("measured figures", lambda head: head.startswith(b"["))
 _MAX_FIGURES = 1 << 16  # bytes of a file of them
-_SUFFIX = ".tensor"
+_TENSOR_NAME = re.compile(r"[0-9a-f]{64}\.tensor")
+_TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{48}\.[0-9a-f]{8}")
+_ABANDONED = 3600.0  # seconds after which whoever wrote to a temporary file is no more
+_SHA256 = "subbyte.sha256"  # of a tensor's data, in its file
 
 
 def digest_of(*facts: object) -> str:
@@ -41,7 +48,7 @@ class KeptFigures:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "figures"
-        _make(self._folder)
+        make_folder(self._folder)
 
     def get(self, digest: str) -> list[float] | None:
         """The numbers kept under this digest."""
@@ -54,12 +61,8 @@ class KeptFigures:
 
     def put(self, digest: str, values: Sequence[float]) -> None:
         """Keeps finite numbers."""
-        path = self._path(digest)
-        try:
-            with atomic_write(path, _FIGURES, overwrite=True) as temporary:
-                temporary.write_text(json.dumps(list(values)))
-        except OSError as error:
-            raise write_failure(path, error) from error
+        with _written(self._path(digest), _FIGURES) as temporary:
+            temporary.write_text(json.dumps(list(values)))
 
     def _path(self, digest: str) -> Path:
         return self._folder / f"{digest}.json"
@@ -68,16 +71,16 @@ class KeptFigures:
 class EncodedTensors:
     """Tensors of a model in other types, encoded when they are first asked for, and kept as files of one tensor each.
 
-    max_bytes: of all files in the folder; those that were asked for longest ago go first. One that is in use stays
-    readable until it is let go of.
+    gguf: the model. max_bytes: of all files in the folder; those that were asked for longest ago go first. One that is
+    in use stays readable until it is let go of.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, model_digest: str, encoder: Encoder) -> None:
+    def __init__(self, folder: Path, max_bytes: int, gguf: GGUF, encoder: Encoder) -> None:
         self._folder, self._max_bytes = folder / "tensors", max_bytes
-        self._model_digest, self._encoder = model_digest, encoder
+        self._gguf, self._model_digest, self._encoder = gguf, gguf.digest(), encoder
         self._open: dict[tuple[str, str], TensorInfo] = {}
         self._digests: dict[tuple[str, str], str] = {}
-        _make(self._folder)
+        make_folder(self._folder)
 
     def digest(self, group: Group, type: str) -> str:
         """Of the encoded tensor's bytes, by what they are made of."""
@@ -89,12 +92,12 @@ class EncodedTensors:
         return self._digests[key]
 
     def get(self, group: Group, type: str) -> TensorInfo:
-        """The tensor in this type. Raises as `Encoder.encode`, and ResourceError."""
+        """The tensor in this type. Raises as `Encoder.encode`, ModelChanged and ResourceError."""
         if type == group.tensor.type:
             return group.tensor
         key = group.name, type
         if key not in self._open:
-            path = self._folder / f"{self.digest(group, type)}{_SUFFIX}"
+            path = self._folder / f"{self.digest(group, type)}.tensor"
             found = self._read(path, group, type)
             if found is None:
                 self._write(path, group, type)
@@ -115,30 +118,36 @@ class EncodedTensors:
         except (FormatError, ModelNotFound, OSError):
             return None
         tensor = shard.tensors.get(group.name)
-        sound = tensor is not None and (tensor.type, tensor.shape) == (type, group.tensor.shape)
-        return tensor if sound else None
+        if tensor is None or (tensor.type, tensor.shape) != (type, group.tensor.shape) or _SHA256 not in shard.metadata:
+            return None
+        return tensor if shard.metadata[_SHA256] == hashlib.sha256(tensor.data).hexdigest() else None
 
     def _write(self, path: Path, group: Group, type: str) -> None:
-        n_bytes = group.n_bytes[type]
-        self._make_room(n_bytes)
-        layout = lay_out({}, [(group.name, group.tensor.shape, type, n_bytes)], DEFAULT_ALIGNMENT)
-        try:
-            with atomic_write(path, _TENSOR, overwrite=True) as temporary, temporary.open("wb") as file:
-                file.write(layout.head)
-                for piece in self._encoder.encode(group.tensor, type, group.importances):
-                    file.write(piece)
-                file.write(bytes(layout.end - file.tell()))
-        except OSError as error:
-            raise write_failure(path, error) from error
+        found = hashlib.sha256()
+        layout = _layout(group, type, found.hexdigest())
+        self._make_room(layout.end)
+        with _written(path, _TENSOR) as temporary, temporary.open("wb") as file:
+            file.write(layout.head)
+            for piece in self._encoder.encode(group.tensor, type, group.importances):
+                file.write(piece)
+                found.update(piece)
+            file.write(bytes(layout.end - file.tell()))
+            file.seek(0)
+            file.write(_layout(group, type, found.hexdigest()).head)
+            self._gguf.check_unchanged()
 
     def _make_room(self, n_bytes: int) -> None:
+        """Removes what is too much, and what searches that were killed have left."""
         kept = []
-        for path in self._folder.glob(f"*{_SUFFIX}"):
+        for path in self._folder.iterdir():
             try:
                 status = path.stat()
             except OSError:  # another search removed it
                 continue
-            kept.append((status.st_mtime_ns, status.st_size, path))
+            if _TENSOR_NAME.fullmatch(path.name):
+                kept.append((status.st_mtime_ns, status.st_size, path))
+            elif _TEMPORARY_NAME.fullmatch(path.name) and time.time() - status.st_mtime > _ABANDONED:
+                path.unlink(missing_ok=True)
         total = n_bytes + sum(size for _, size, _ in kept)
         for _, size, path in sorted(kept):
             if total <= self._max_bytes:
@@ -147,7 +156,25 @@ class EncodedTensors:
             total -= size
 
 
-def _make(folder: Path) -> None:
+def _layout(group: Group, type: str, sha256: str) -> Layout:
+    """The file of one tensor, and of the digest of its data."""
+    metadata = {_SHA256: MetadataValue(STRING, sha256.encode())}
+    return lay_out(metadata, [(group.name, group.tensor.shape, type, group.n_bytes[type])], DEFAULT_ALIGNMENT)
+
+
+@contextmanager
+def _written(path: Path, kind: FileKind) -> Iterator[Path]:
+    """As `atomic_write`, over whatever is there: one that another search has written meanwhile is as good."""
+    try:
+        path.unlink(missing_ok=True)
+        with suppress(FileExists), atomic_write(path, kind, overwrite=True) as temporary:
+            yield temporary
+    except OSError as error:
+        raise write_failure(path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Raises ResourceError where it can't be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

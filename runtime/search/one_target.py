@@ -27,9 +27,8 @@ FAR = 4.0  # by which factor an error may differ from a measured one to be estim
 ADDS_UP = 0.1  # by which a whole may differ from the sum of its parts, of it, to need no second look
 CLOSE = 0.02  # to a divergence that is to be reached, of it
 REACH = 2  # types finer and coarser that a round may go to
-HEAD = (
-    10.0  # nats for an error of 1 in the head, a guess from which measuring begins; in a layer's matrix it is about 1
-)
+HEAD = 10.0  # nats for an error of 1 in the head, which measuring begins with; in a layer's matrix it is about 1
+NOTHING = 1e-9  # nats that are no divergence
 ALONE_PASSES = 2  # over the bands: of the second only those whose types have gone far
 LARGE = 0.02  # of a mixture's divergence: a band of more is halved
 
@@ -67,7 +66,8 @@ class OneTarget:
 
     def __post_init__(self) -> None:
         guessed = [HEAD if group.is_head else 1.0 for group in self.groups]
-        self.prediction = Prediction(Costs(self.errors, guessed, self.alone, np.ones(len(self.groups))))
+        factors = np.array([float(group.is_run) for group in self.groups])
+        self.prediction = Prediction(Costs(self.errors, guessed, self.alone, factors))
 
     @property
     def best(self) -> Tried:
@@ -114,7 +114,9 @@ class OneTarget:
             for i, types in enumerate(self.types)
         ]
         costs = self.prediction.costs
-        losses = [[costs.part(i, type) for type in types] for i, types in enumerate(choices)]
+        # What is not run costs nothing that can be measured: its error stands for that.
+        cost_of = [costs.part if group.is_run else costs.alone for group in self.groups]
+        losses = [[cost_of[i](i, type) for type in types] for i, types in enumerate(choices)]
         sizes = [[group.n_bytes[type] for type in types] for group, types in zip(self.groups, choices, strict=True)]
         of_kld = self.target.of == "kld"
         limit = sum(map(max, sizes)) if of_kld else self._max_bytes - self.kept
@@ -127,8 +129,8 @@ class OneTarget:
     @property
     def _max_bytes(self) -> int:
         """Of tensors."""
-        value = self.target.value
-        return int(value) - self.head if self.target.of == "size" else math.floor(value * self.n_weights / 8)
+        most = math.floor(self.target.max_bytes(self.n_weights))
+        return most - self.head if self.target.of == "size" else most
 
     def _bounds(self) -> str:
         least, most = ([types[at] for types in self.types] for at in (0, -1))
@@ -179,7 +181,7 @@ class OneTarget:
 
     def _adds_up(self, point: Tried) -> bool:
         total = float(self.prediction.costs.parts(point.mixture).sum())
-        return abs(float(point.klds.mean()) - total) <= ADDS_UP * total
+        return abs(float(point.klds.mean()) - total) <= max(ADDS_UP * total, NOTHING)
 
     def _measure_within(self, measured: Measured, point: Tried) -> Iterator[tuple[str, int]]:
         """What each band costs within a mixture."""

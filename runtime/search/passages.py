@@ -64,12 +64,12 @@ def choose_passages(model: Model, texts: EvalTexts, *, n_ctx: int, n: int, step:
     n_domains = len(named)
     if not n_domains:
         raise ValueError("no text to search on; give at least one")
+    if n < n_domains:
+        raise ValueError(f"passages is {n}, but must be at least {n_domains}, as many as there are texts")
     search: list[Passage] = []
     held_out: list[Passage] = []
     for domain, (name, text) in enumerate(named.items()):
         wanted = 2 * (n // n_domains + (domain < n % n_domains))
-        if not wanted:
-            continue
         try:
             found = list(
                 _of_chats(model, text, domain, n_ctx, wanted, step)
@@ -118,6 +118,8 @@ def _of_chats(model: Model, of: Conversations, domain: int, n_ctx: int, wanted: 
         length = [*is_answer[:behind][::-1], False].index(False)
         end = min(behind, behind - length + n_ctx // 2)
         start = max(0, end - n_ctx)
+        if start and model.tokenizer.leading_bos is not None:
+            ids[start] = model.tokenizer.leading_bos
         yield from _passage(domain, ids[start:end], range(max(behind - length - 1 - start, 0), n_ctx), step)
 
 

@@ -104,8 +104,8 @@ class RecipeSearch(Record, Tabular):
     """The mixtures found for each target, in the order given.
 
     passages: of the search; as many, or nearly, were held out. n_scored, n_held_out: predictions scored. measured: how
-    many divergences were measured, and `reused`: how many of them an earlier run had left. fast: which types were left
-    out as slow, None where speed did not count.
+    many divergences were measured; reused: how many were known, from an earlier run or from another target. fast: which
+    types were left out as slow, None where speed did not count.
     """
 
     source: str
@@ -142,19 +142,19 @@ class RecipeSearch(Record, Tabular):
         """A row for each target."""
         rows = [
             (of.target, f"{of.n_bytes / 1e6:.2f}", f"{of.bits_per_weight:.3f}", f"{of.predicted:.5f}",
-             f"{of.kld.estimate:.5f}", of.kld.text(5, " to "), str(len(of.rounds)))
+             f"{of.kld.estimate:.5f}", of.kld.text(5, " to "))
             for of in self.found
         ]  # fmt: skip
-        columns = ("target", "MB", "bits/weight", "KLD predicted", "KLD held out", "95% interval", "rounds")
+        columns = ("target", "MB", "bits/weight", "predicted", "held out", "95% interval")
         return Table.of_figures("", columns, rows)
 
     def notes(self) -> str:
         """What the figures stand on, in a few sentences."""
         left_out = f"; {self.fast}" if self.fast else ""
         return (
-            f"KLD from {self.source}, nats, over {self.n_held_out} predictions that the search did not use; it used "
-            f"{self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. {self.measured} divergences were "
-            f"measured, {self.reused} were kept from earlier runs; {self.seconds:.0f} s{left_out}."
+            f"KLD from {self.source}, nats, as predicted, and over {self.n_held_out} predictions that the search did "
+            f"not use; it used {self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. {self.measured} "
+            f"divergences were measured, {self.reused} were known before; {self.seconds:.0f} s{left_out}."
         )
 
     def _repr_html_(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -13,8 +12,7 @@ from pathlib import Path
 from subbyte.runtime import arguments
 from subbyte.runtime.evaluation.options import EvalOptions
 from subbyte.runtime.evaluation.statistics import Floats, block_bootstrap
-from subbyte.runtime.evaluation.texts import Conversations, EvalText, EvalTexts, bytes_of, named_texts
-from subbyte.runtime.imatrix.collect import ImatrixMeasurement
+from subbyte.runtime.evaluation.texts import EvalTexts, named_texts
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.loading import Models, as_model, checked_isa
 from subbyte.runtime.measurement import Measurement, Step
@@ -27,21 +25,21 @@ from subbyte.runtime.recipes.rule import check_type
 from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.evidence import SearchProgress, costs_of, rounds_of
 from subbyte.runtime.search.fast import FastTypes, find_fast_types
-from subbyte.runtime.search.groups import Group, bands, choices, find_groups
+from subbyte.runtime.search.groups import SHORT_ROWS, TYPES, Group, bands, choices, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
 from subbyte.runtime.search.measured import Measured
 from subbyte.runtime.search.one_target import OneTarget
-from subbyte.runtime.search.passages import BYTES_A_TOKEN, choose_passages, digest
+from subbyte.runtime.search.own_imatrix import own_imatrix
+from subbyte.runtime.search.passages import choose_passages, digest
 from subbyte.runtime.search.recipe_of import recipe_of
 from subbyte.runtime.search.result import FoundRecipe, RecipeSearch
-from subbyte.runtime.search.target import targets_of
+from subbyte.runtime.search.target import check_reach, targets_of
 from subbyte.runtime.search.variants import LOGITS_BYTES, n_layers
 from subbyte.runtime.types import StepProgress
 
 _log = logging.getLogger(__name__)
 CACHE_BYTES = 20 * 10**9
 ROUNDS = 3
-IMATRIX_TOKENS = 1 << 15  # for an importance matrix
 
 
 class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
@@ -91,6 +89,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             self._model = as_model("source", source, stack)
             kept_rows = max(1, LOGITS_BYTES // (4 * self._model.config.n_vocab))
             step = max(self._step, -(-self._n * n_ctx // kept_rows))
+            check_reach(self._targets, self._model.gguf, self._types or (*TYPES, *SHORT_ROWS))
             self._passages = choose_passages(self._model, self._texts, n_ctx=n_ctx, n=self._n, step=step)
             self._encoder = stack.enter_context(Encoder(self._model.n_threads))
             self._opened = stack.pop_all()
@@ -108,10 +107,11 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             if self._fast.slow:
                 _log.warning(str(self._fast))
         if self._imatrix is None:
-            yield from self._make_imatrix()
+            n_ctx = self._options.n_ctx or 0
+            self.imatrix_path, self._imatrix = yield from own_imatrix(model, self._texts, n_ctx, self._cache)
         slow = [of.type for of in self._fast.slow] if self._fast else []
         groups = find_groups(model, self._imatrix, self._types, slow)
-        encoded = EncodedTensors(self._cache, self._cache_bytes, model.gguf.digest(), self._encoder)
+        encoded = EncodedTensors(self._cache, self._cache_bytes, model.gguf, self._encoder)
         search, held_out = self._measured = [
             Measured(model, groups, passages, self._options, encoded, figures)
             for passages in (self._passages.search, self._passages.held_out)
@@ -173,29 +173,6 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             seconds=self._seconds,
         )
 
-    def _make_imatrix(self) -> Iterator[Step]:
-        """An importance matrix of the texts, the output's columns too, kept in the cache.
-
-        Of conversations only where there is nothing else: a search weighs the tokens of answers by itself.
-        """
-        plain = [bytes_of(text) for text in self._texts.values() if not isinstance(text, Conversations)]
-        share = IMATRIX_TOKENS * BYTES_A_TOKEN // max(len(plain), 1)
-        texts: list[EvalText] = [text[:share] for text in plain] or [*self._texts.values()]
-        sha256 = [hashlib.sha256(bytes_of(text)).hexdigest() for text in texts]
-        n_ctx, chunks = self._options.n_ctx or 0, IMATRIX_TOKENS // (self._options.n_ctx or 1)
-        name = digest_of("imatrix", self._model.gguf.digest(), sha256, n_ctx, chunks)
-        folder = self._cache / "imatrix"
-        folder.mkdir(exist_ok=True)
-        self.imatrix_path = folder / f"{name}.gguf"
-        if not self.imatrix_path.exists():
-            options, sums = EvalOptions(n_ctx, chunks), folder / f"{name}.sums"
-            with ImatrixMeasurement(self._model, texts, options, process_output=True, resume=sums) as measurement:
-                for step in measurement:
-                    yield Step(f"importance matrix, {step.what}", step.done, step.total)
-                measurement.result().save(self.imatrix_path)
-            sums.unlink(missing_ok=True)
-        self._imatrix = Imatrix.open(self.imatrix_path)
-
     def _errors(self, group: Group, encoded: EncodedTensors) -> dict[str, float]:
         """By type; kept."""
         types = list(group.n_bytes)
@@ -203,6 +180,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
         values = self._figures.get(name)
         if values is None or len(values) != len(types):
             values = list(relative_errors(group, types, self._encoder).values())
+            self._model.gguf.check_unchanged()
             self._figures.put(name, values)
         return dict(zip(types, values, strict=True))
 

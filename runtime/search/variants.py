@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.errors import NumericError
 from subbyte.kernels import compare_logits
 from subbyte.runtime.evaluation.forward import Forward, Values, layer_starts
 from subbyte.runtime.evaluation.options import EvalOptions
@@ -19,6 +20,7 @@ from subbyte.runtime.evaluation.statistics import Floats
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.model import Model
 from subbyte.runtime.search.passages import Passage
+from subbyte.runtime.text import printable
 
 Tensors = Mapping[str, TensorInfo]
 LOGITS_BYTES = 2**29  # of the base's predictions, which are kept
@@ -44,7 +46,7 @@ class Variants:
 
         reference: tensors in place of the base's. changes: the layer to begin with and all tensors of the variant that
         differ from the base's; in the order of their layers, those that begin with the embeddings first. chosen:
-        indices of the passages that are run.
+        indices of the passages that are run. Raises ModelChanged, and NumericError where one is not finite.
         """
         if not self._base:
             forward = self._forward({})
@@ -63,11 +65,11 @@ class Variants:
                     _advance(run, passage, states, layer)
             behind = start or 0
             forward, means = self._forward(tensors), []
-            self._model.gguf.check_unchanged()
             for i, (passage, p) in enumerate(zip(passages, base, strict=True)):
                 q = self._logits(forward, passage, hidden[i] if start is not None and hidden else None, behind)
                 means.append(self._mean_divergence(passage, p, q))
-            yield np.array(means)
+            self._model.gguf.check_unchanged()
+            yield self._checked(np.array(means))
 
     def _forward(self, tensors: Tensors) -> Forward:
         plan = self._model.plan_with(tensors) if tensors else None
@@ -77,6 +79,12 @@ class Variants:
         targets = passage.tokens[passage.rows + 1]
         figures = compare_logits(p, q, targets, n_threads=self._model.n_threads, isa=self._model.isa)
         return float(figures.divergence.mean())
+
+    def _checked(self, means: Floats) -> Floats:
+        if not np.isfinite(means).all():
+            path = printable(str(self._model.path))
+            raise NumericError(f"{path}: its predictions are not finite; fetch the model again")
+        return means
 
     def _logits(self, forward: Forward, passage: Passage, hidden: Values | None, start: int) -> Values:
         """Of the scored rows, float32 [n, n_vocab]; hidden: what to begin with at the layer `start`."""

@@ -112,7 +112,7 @@ RUNTIME = {
         "tools",
     },
     "evaluation": _LOW | {"chat", "gguf", "loading", "model", "session", "store", "tools"},
-    "choices": _LOW | {"evaluation", "gguf", "loading", "model"},
+    "choices": _LOW | {"evaluation", "gguf", "loading", "model", "scoring"},
     "distributed": _LOW
     | {
         "embedding",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +13,18 @@ import pytest
 from tiny_models import LLAMA, write_model
 
 import subbyte as sb
+from subbyte.runtime.files import try_lock
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.recipes.matrices import matrices
 from subbyte.runtime.search.allocation import Allocation
 from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.groups import SHORT_ROWS, Group, banded, bands, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
+from subbyte.runtime.search.own_imatrix import own_imatrix
 from subbyte.runtime.search.passages import SKIPPED, Passages, choose_passages
 from subbyte.runtime.search.prediction import Costs, Curve, Prediction, Within, nearest, neighbours
 from subbyte.runtime.search.recipe_of import ranges, recipe_of
+from subbyte.runtime.search.target import targets_of
 
 WORDS = "the thin man and another one are in an old inn near a river while the rain on it goes over them again".split()
 TEXT = "\n".join(" ".join(np.random.default_rng(i).choice(WORDS, 12)) for i in range(120))
@@ -126,7 +130,7 @@ def test_passages_are_apart_and_the_same_again(model: sb.Model) -> None:
         choose_passages(model, [], n_ctx=64, n=6, step=5)
 
 
-def test_the_last_answer_of_a_conversation_is_scored(model: sb.Model) -> None:
+def test_the_last_answer_of_a_conversation_is_scored(model: sb.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [
         {
             "messages": [
@@ -139,6 +143,9 @@ def test_the_last_answer_of_a_conversation_is_scored(model: sb.Model) -> None:
     for passage in choose_passages(model, sb.Conversations.of(lines), n_ctx=128, n=2, step=1).search:
         scored = model.detokenize(passage.tokens[passage.rows + 1].tolist())
         assert "in an inn" in scored and "the man" not in scored
+    monkeypatch.setattr(type(model.tokenizer), "leading_bos", property(lambda _: 5))
+    for passage in choose_passages(model, sb.Conversations.of(lines), n_ctx=40, n=2, step=1).search:
+        assert len(passage.tokens) == 40 and passage.tokens[0] == 5 and passage.rows[0] == 19
     for bad in (b"{}", b"[1]", b'{"messages": [{"role": "user", "content": "a"}]}', b"no JSON"):
         with pytest.raises(ValueError, match="text 1: line 1: no"):
             choose_passages(model, sb.Conversations(bad), n_ctx=128, n=2, step=1)
@@ -171,17 +178,25 @@ def test_errors_are_those_of_the_encoded_rows(groups: list[Group]) -> None:
 def test_encoded_tensors_are_kept_within_a_bound(tmp_path: Path, model: sb.Model, groups: list[Group]) -> None:
     group = groups[1]
     with Encoder(1) as encoder:
-        made = EncodedTensors(tmp_path, 10**9, model.gguf.digest(), encoder).get(group, "Q8_0")
-        assert bytes(made.data) == b"".join(encoder.encode(group.tensor, "Q8_0", None))
+        made = EncodedTensors(tmp_path, 10**9, model.gguf, encoder).get(group, "Q8_0")
+        expected = b"".join(encoder.encode(group.tensor, "Q8_0", None))
+        assert bytes(made.data) == expected
         (file,) = (tmp_path / "tensors").iterdir()
         whole, when = file.read_bytes(), file.stat().st_ino
-        assert EncodedTensors(tmp_path, 10**9, model.gguf.digest(), encoder).get(group, "Q8_0").data == made.data
+        assert EncodedTensors(tmp_path, 10**9, model.gguf, encoder).get(group, "Q8_0").data == made.data
         assert file.stat().st_ino == when  # taken, not made
-        file.write_bytes(whole[:-40])
-        again = EncodedTensors(tmp_path, 2 * group.n_bytes["Q8_0"], model.gguf.digest(), encoder)
-        assert bytes(again.get(group, "Q8_0").data) == b"".join(encoder.encode(group.tensor, "Q8_0", None))
+        for damaged in (whole[:-40], whole[:-40] + b"x" + whole[-39:], b"no GGUF"):
+            file.write_bytes(damaged)
+            anew = EncodedTensors(tmp_path, 10**9, model.gguf, encoder).get(group, "Q8_0")
+            assert bytes(anew.data) == expected and file.read_bytes() == whole
+        killed = file.with_name(f".{file.name[:48]}.01234567")
+        killed.write_bytes(b"GGUF")
+        os.utime(killed, (0, 0))
+        again = EncodedTensors(tmp_path, 2 * group.n_bytes["Q8_0"], model.gguf, encoder)
+        assert bytes(again.get(group, "Q8_0").data) == expected
         for type in ("Q4_0", "Q5_0", "Q4_1"):
             again.get(group, type)
+        assert not killed.exists()
         kept = [path.stat().st_size for path in (tmp_path / "tensors").iterdir()]
         assert 0 < sum(kept) <= 2 * group.n_bytes["Q8_0"] + 400
 
@@ -194,3 +209,48 @@ def test_figures_that_can_not_be_read_are_not_there(tmp_path: Path) -> None:
     for bad in ("[1", '["x"]', "[1e999]", "{}", "[" * 1000, "[true]"):
         (tmp_path / "figures" / "a.json").write_text(bad)
         assert figures.get("a") is None
+        figures.put("a", [3.0])
+        assert figures.get("a") == [3.0]
+
+
+def test_nothing_is_kept_of_a_source_that_was_changed_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    write_model(path, shape=LLAMA)
+    with sb.load(path, threads=1) as model, Encoder(1) as encoder:
+        encoded = EncodedTensors(tmp_path, 10**9, model.gguf, encoder)
+        (group, *_) = find_groups(model, None, ["Q8_0"])
+        with path.open("r+b") as file:
+            file.seek(-4, os.SEEK_END)
+            file.write(b"abcd")
+        with pytest.raises(sb.ModelChanged, match="was changed in place"):
+            encoded.get(group, "Q8_0")
+        assert [*(tmp_path / "tensors").iterdir()] == []
+
+
+def test_an_importance_matrix_is_made_once(model: sb.Model, tmp_path: Path) -> None:
+    texts = {"a": TEXT, "b": TEXT.upper()}
+
+    def made() -> tuple[Path, int]:
+        steps, n = own_imatrix(model, texts, 256, tmp_path), 0
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value[0], n
+            n += 1
+
+    path, n = made()
+    assert n > 1 and made() == (path, 0)
+    whole = path.read_bytes()
+    path.write_bytes(b"no importance matrix")
+    path.with_suffix(".sums").write_bytes(b"no sums")
+    assert made() == (path, n) and path.read_bytes() == whole and not path.with_suffix(".sums").exists()
+    with path.with_suffix(".lock").open("ab") as lock:
+        assert try_lock(lock) and next(own_imatrix(model, texts, 256, tmp_path)).what.endswith("another search makes")
+
+
+def test_targets_have_names_of_their_own() -> None:
+    found = targets_of([2_500_000_000, 2_500_001_000, 700_000_000], 4.5, (0.1, 1e-5))
+    assert [*map(str, found)] == ["2.5GB", "2.500001GB", "700MB", "4.5-bits", "kld-0.1", "kld-1e-05"]
+    with pytest.raises(ValueError, match="4-bits is given twice"):
+        targets_of(None, [4, 4.0], None)

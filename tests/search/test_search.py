@@ -45,7 +45,7 @@ def test_variants_diverge_as_files_do(tmp_path: Path, model: sb.Model) -> None:
     mixture = {i: ("Q4_0", "IQ4_NL", "Q5_0")[i % 3] for i in range(len(groups))}
     without = [{j: type for j, type in mixture.items() if j != i} for i in mixture]
     with Encoder(1) as encoder:
-        encoded = EncodedTensors(tmp_path, 10**9, model.gguf.digest(), encoder)
+        encoded = EncodedTensors(tmp_path, 10**9, model.gguf, encoder)
         measured = Measured(model, groups, passages, sb.EvalOptions(64), encoded, KeptFigures(tmp_path))
         alone = [Variant({i: mixture[i]}, group.start) for i, group in enumerate(groups)]
         left_out = [Variant(rest, group.start) for rest, group in zip(without, groups, strict=True)]
@@ -126,6 +126,16 @@ def empty_imatrix() -> sb.Imatrix:
     return sb.Imatrix(squares={}, counts={}, sums={}, datasets=(), chunk_count=0, chunk_size=0)
 
 
+def test_a_layer_that_is_not_run_is_estimated(tmp_path: Path) -> None:
+    path, name = tmp_path / "m.gguf", f"blk.{SHAPE['n_layer']}.attn_q.weight"
+    weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    write_model(path, shape=SHAPE, tensors={name: weights})
+    given: dict[str, Any] = {**OPTIONS, "cache": tmp_path, "types": ["Q4_0", "Q8_0"], "imatrix": empty_imatrix()}
+    found = sb.search_recipes(path, TEXT, bits=8.3, rounds=1, **given).found[0]
+    (of,) = (tensor for tensor in found.tensors if tensor.tensor == name)
+    assert of.type == "Q8_0" and {cost.basis for cost in of.types} == {"estimated"} and of.types[0].part == 0
+
+
 def test_what_no_search_can_do(model: sb.Model, tmp_path: Path) -> None:
     given: dict[str, Any] = {**OPTIONS, "cache": tmp_path, "imatrix": empty_imatrix()}
     for wrong, message in (
@@ -134,11 +144,16 @@ def test_what_no_search_can_do(model: sb.Model, tmp_path: Path) -> None:
         ({"bits": 99}, "bits is 99"),
         ({"bits": 4, "types": ["Q9"]}, "no block type 'Q9'"),
         ({"bits": 4, "passages": 1}, "passages is 1"),
+        ({"bits": 4, "types": ["IQ2_XS"]}, "its rows are no whole blocks of IQ2_XS"),
     ):
         with pytest.raises(ValueError, match=message):
             sb.search_recipes(model, TEXT, **{**given, **wrong})
-    with pytest.raises(sb.ModelRefused, match=r"2-bits: no mixture .* reaches it; files of .* MB are possible"):
+    with pytest.raises(sb.ModelRefused, match=r"2-bits: no mixture .* reaches it; the smallest has about 4\.\d+ bits"):
         sb.search_recipes(model, TEXT, bits=2, **given)
+    with pytest.raises(sb.ModelRefused, match=r"kld-1e-06: no mixture .* reaches it; files of .* MB are possible"):
+        sb.search_recipes(model, TEXT, kld=1e-6, types=["Q4_0"], **given)
+    with pytest.raises(ValueError, match="passages is 4, but must be at least 5, as many as there are texts"):
+        sb.search_recipes(model, [TEXT] * 5, bits=6, **given)
 
 
 @pytest.mark.thorough
