@@ -43,7 +43,8 @@ def costs_of(one: OneTarget) -> tuple[TensorCosts, ...]:
         of_types = []
         for type in one.types[i]:
             measured: Basis = "measured" if together.get(i, 1) == 1 else "shared"
-            basis: Basis = measured if type in one.alone[i] else "estimated"
+            otherwise: Basis = "estimated" if costs.telling(i) or costs.is_lossless(i, type) else "guessed"
+            basis = measured if type in one.alone[i] else otherwise
             kld = one.alone[i].get(type, costs.alone(i, type))
             of_types.append(TypeCost(type, group.n_bytes[type], one.errors[i][type], kld, basis, costs.part(i, type)))
         tensor = TensorCosts(group.name, best[i], together.get(i, 1), within.get(i), tuple(of_types))

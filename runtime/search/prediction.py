@@ -18,6 +18,7 @@ import numpy as np
 from subbyte.runtime.evaluation.statistics import Estimate, Floats
 
 _TINY = 1e-12  # in place of 0, which has no logarithm
+LOSSLESS = 1e-6  # a relative error so small that what is measured of it is rounding, and tells nothing of other types
 
 
 class Curve:
@@ -75,8 +76,16 @@ class Costs:
     def alone(self, group: int, type: str) -> float:
         """What the group costs with all others as in the base."""
         of = self.errors[group]
-        known = [(of[other], kld) for other, kld in self.measured[group].items()]
-        return Curve(known or [(1.0, self.guessed[group])]).at(of[type])
+        points = [(of[other], self.measured[group][other]) for other in self.telling(group)]
+        return Curve(points or [(1.0, self.guessed[group])]).at(of[type])
+
+    def is_lossless(self, group: int, type: str) -> bool:
+        """Whether a type holds the group as it is in the base, as one that the base was decoded from does."""
+        return self.errors[group][type] <= LOSSLESS
+
+    def telling(self, group: int) -> list[str]:
+        """The types whose measured divergence tells of that in others."""
+        return [type for type in self.measured[group] if not self.is_lossless(group, type)]
 
 
 @dataclass(frozen=True, eq=False)

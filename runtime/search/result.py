@@ -14,9 +14,9 @@ from subbyte.runtime.search.fast import FastTypes
 from subbyte.runtime.search.prediction import Curve
 from subbyte.runtime.tables import Table, flat, html
 
-Basis: TypeAlias = Literal["measured", "shared", "estimated"]
+Basis: TypeAlias = Literal["measured", "shared", "estimated", "guessed"]
 """measured: the tensor alone in this type. shared: with its neighbours, by its part of their errors. estimated: from
-its other types, by errors."""
+its other types, by errors. guessed: from its error alone, where no type that loses anything was measured."""
 
 
 @dataclass(frozen=True, slots=True)

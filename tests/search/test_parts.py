@@ -86,6 +86,15 @@ def test_parts_are_estimated_by_errors_and_corrected_within_a_mixture() -> None:
     assert factors((1.1, 1.1), 1e9) == pytest.approx([1, 1])
 
 
+def test_what_a_lossless_type_measures_tells_nothing_of_others() -> None:
+    """Where a base was decoded from a type: rounding over an error of nothing would make others cost thousands."""
+    errors = [{"a": 0.4, "b": 0.1, "base": 0.0}]
+    costs = Costs(errors, [2.0], [{"base": 2e-7}], np.ones(1))
+    assert [costs.alone(0, type) for type in errors[0]] == pytest.approx([0.8, 0.2, 0])
+    assert costs.telling(0) == [] and costs.is_lossless(0, "base") and not costs.is_lossless(0, "b")
+    assert Costs(errors, [2.0], [{"base": 2e-7, "b": 0.5}], np.ones(1)).alone(0, "a") == pytest.approx(2)
+
+
 def test_bands_are_short_at_both_ends(model: sb.Model, groups: list[Group]) -> None:
     found = bands(groups)
     assert sorted(i for band in found for i in band) == list(range(len(groups)))

@@ -126,14 +126,14 @@ def empty_imatrix() -> sb.Imatrix:
     return sb.Imatrix(squares={}, counts={}, sums={}, datasets=(), chunk_count=0, chunk_size=0)
 
 
-def test_a_layer_that_is_not_run_is_estimated(tmp_path: Path) -> None:
+def test_a_layer_that_is_not_run_is_guessed(tmp_path: Path) -> None:
     path, name = tmp_path / "m.gguf", f"blk.{SHAPE['n_layer']}.attn_q.weight"
     weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
     write_model(path, shape=SHAPE, tensors={name: weights})
     given: dict[str, Any] = {**OPTIONS, "cache": tmp_path, "types": ["Q4_0", "Q8_0"], "imatrix": empty_imatrix()}
     found = sb.search_recipes(path, TEXT, bits=8.3, rounds=1, **given).found[0]
     (of,) = (tensor for tensor in found.tensors if tensor.tensor == name)
-    assert of.type == "Q8_0" and {cost.basis for cost in of.types} == {"estimated"} and of.types[0].part == 0
+    assert of.type == "Q8_0" and {cost.basis for cost in of.types} == {"guessed"} and of.types[0].part == 0
 
 
 def test_what_no_search_can_do(model: sb.Model, tmp_path: Path) -> None:
