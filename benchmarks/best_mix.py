@@ -3,7 +3,7 @@
     python benchmarks/best_mix.py -f wiki.test.raw [--models smollm2,gemma3-270m] [--chunks 40] [--passages 16]
         [--rounds 3] [--mixtures 30] [--cost llama-3.1-8b] [--folder FOLDER] [--out FILE]
 
-Each model is decoded to F32, SmolLM2 also widened (benchmarks/widen.py), and mixtures of llama.cpp's and DynamicGate's
+Each model is decoded to F32 and widened (benchmarks/widen.py), and mixtures of llama.cpp's and DynamicGate's
 are written with an importance matrix of benchmarks/alice.txt and Python's `help()`. For the size of each,
 `sb.search_recipes` finds a mixture on the same texts and, where the model is one for chats, on its answers to
 benchmarks/questions.txt. All files are compared with the F32 one on the text of -f, which the search never sees: the
@@ -33,9 +33,8 @@ from typing import NamedTuple
 import numpy as np
 from best_mix_cost import Cost, measure_cost
 from dynamicgate import ALICE, default_calibration, file_name
-from rewritten import rewrite
 from tables.best_mix_document import Mixtures, ModelResult, Row, document
-from widen import F32, widen
+from widen import widen
 
 import subbyte as sb
 from subbyte.runtime.quantize.encode import Encoder
@@ -56,7 +55,7 @@ def say(what: str) -> None:
 
 
 class Subject(NamedTuple):
-    """A model. width: of its rows, 0 for as they are. names: mixtures whose sizes are searched for."""
+    """A model. width: of its rows, widened. names: mixtures whose sizes are searched for."""
 
     model: str
     width: int
@@ -65,7 +64,7 @@ class Subject(NamedTuple):
 
 SUBJECTS = (
     Subject("smollm2", 768, (*DYNAMIC, "IQ3_XXS", "Q3_K_M", "Q4_K_M")),
-    Subject("gemma3-270m", 0, ("Q2_K", "Q3_K_M", "Q4_K_M")),  # rows of 640 take few types: what is smaller is as Q2_K
+    Subject("gemma3-270m", 768, ("IQ2_XS", "IQ3_XXS", "Q3_K_M")),  # from a Q4_K_M file, which is all but its own Q4_K_M
 )
 
 
@@ -103,10 +102,7 @@ class Bench:
             path, chats = model.path, "tokenizer.chat_template" in model.metadata
         if not self.base.exists():
             say(f"F32 of {self.subject.model}")
-            if self.subject.width:
-                widen(path, self.base, self.subject.width)
-            else:
-                rewrite(path, self.base, lambda name, shape, values: (values, F32), {})
+            widen(path, self.base, self.subject.width)
         if chats and not self.chat.exists():
             say("answers to questions")
             self.chat.write_text(answers(path))

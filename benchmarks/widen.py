@@ -1,12 +1,14 @@
-"""A model with zero heads and zero columns added: wider rows, the same function.
+"""A model with zero columns added, and zero heads where these are the rows: wider rows, the same function.
 
     python benchmarks/widen.py MODEL OUT [--width 768]
 
-SmolLM2-135M's rows have 576 weights, and blocks of K-quants and IQ types hold 256, so that few of its matrices can take
-such a type. With rows of 768 all can. What is added is zero: columns of the embeddings and of all that reads the
-residual stream, rows of all that writes to it, and heads; so the stream's new part stays zero. A norm then divides by
-the mean square over 768 values, 576/768 of what it was over 576: its epsilon is scaled by that ratio and its weight by
-the ratio's root. For files of the architecture `llama`; what is written is F32.
+SmolLM2-135M's rows have 576 weights, Gemma-3-270m's 640, and blocks of K-quants and IQ types hold 256, so that few of
+their matrices can take such a type. With rows of 768 all can. What is added is zero: columns of the embeddings and of
+all that reads the residual stream, and rows of all that writes to it; of `llama` also heads, whose dimensions together
+are a row. So the stream's new part stays zero. A norm over it then divides by the mean square over 768 values, 576/768
+of what it was over 576: its epsilon is scaled by that ratio and its weight by the ratio's root. Gemma multiplies
+embeddings by the root of their length, and they are its output, too: embeddings and the last norm are scaled against
+it; its norms of heads get the smaller epsilon, too, which changes logits by less than 1e-3. What is written is F32.
 """
 
 import argparse
@@ -22,7 +24,8 @@ import subbyte as sb
 
 Floats = NDArray[np.float32]
 F32 = gguf.GGMLQuantizationType.F32
-NORMS = ("attn_norm", "ffn_norm", "output_norm")
+NORMS = ("attn_norm", "ffn_norm", "output_norm", "post_attention_norm", "post_ffw_norm")
+NORMS_OF_HEADS = ("attn_q_norm", "attn_k_norm")
 # Of each matrix, what its rows and its columns stand for; a dash: for what is not widened.
 MATRICES = {
     "token_embd": "- embd", "output": "- embd", "attn_q": "q embd", "attn_k": "kv embd", "attn_v": "kv embd",
@@ -39,39 +42,42 @@ class Sizes(NamedTuple):
 
 
 class Widening:
-    """From a model's sizes to those with rows of `width` and as many heads as these hold, grouped as they were."""
+    """From a model's sizes to those with rows of `width`."""
 
     def __init__(self, model: sb.Model, width: int) -> None:
-        meta, c = model.metadata, model.config
-        if c.architecture != "llama":
-            raise ValueError(f"{model.path} is of architecture {c.architecture}; only llama can be widened")
-        n_head = meta.u32("llama.attention.head_count")
-        n_head_kv = meta.u32("llama.attention.head_count_kv", n_head)
-        gqa, d = n_head // n_head_kv, c.head_dim
-        least = max(c.n_embd, n_head * d)
-        if width < least or width % (gqa * d):
-            raise ValueError(f"a width of {width}; it must be a multiple of {gqa * d} and at least {least}")
+        c, a = model.config, model.config.architecture
+        if a not in ("llama", "gemma3"):
+            raise ValueError(f"{model.path} is of architecture {a}; only llama and gemma3 can be widened")
+        n_head = model.metadata.u32(f"{a}.attention.head_count")
+        n_head_kv = model.metadata.u32(f"{a}.attention.head_count_kv", n_head)
+        d, gqa = c.head_dim, n_head // n_head_kv
         self.old = Sizes(c.n_embd, n_head * d, n_head_kv * d)
-        self.new = Sizes(width, width, width // gqa)
-        self.ratio = c.n_embd / width
+        unit, least = (gqa * d, max(c.n_embd, n_head * d)) if a == "llama" else (1, c.n_embd)
+        if width < least or width % unit:
+            raise ValueError(f"a width of {width}; it must be a multiple of {unit} and at least {least}")
+        self.new = Sizes(width, width, width // gqa) if a == "llama" else Sizes(width, self.old.q, self.old.kv)
+        ratio = c.n_embd / width
+        self.factors = dict.fromkeys(NORMS, ratio**0.5)
+        if a == "gemma3":
+            self.factors |= {"token_embd": ratio**0.5, "output_norm": 1.0}
         self.metadata = {
-            "llama.embedding_length": width,
-            "llama.attention.head_count": width // d,
-            "llama.attention.head_count_kv": width // d // gqa,
-            "llama.attention.layer_norm_rms_epsilon": c.eps * self.ratio,
+            f"{a}.embedding_length": width,
+            f"{a}.attention.head_count": self.new.q // d,
+            f"{a}.attention.head_count_kv": self.new.kv // d,
+            f"{a}.attention.layer_norm_rms_epsilon": c.eps * ratio,
             "general.name": f"{model.info.name}, rows of {width}",
         }
 
     def change(self, name: str, shape: list[int], values: Floats) -> tuple[Floats, gguf.GGMLQuantizationType]:
         """One tensor with its zeros, as `rewrite` asks for it."""
         kind = name.removesuffix(".weight").split(".")[-1]
-        if kind in NORMS:
-            return np.pad(values * np.float32(self.ratio**0.5), (0, self.new.embd - self.old.embd)), F32
-        if kind not in MATRICES:
+        if kind in NORMS_OF_HEADS:
+            return values, F32
+        axes = "embd" if kind in NORMS else MATRICES.get(kind)
+        if axes is None:
             raise ValueError(f"tensor {name}: not known how to widen it")
-        more = [getattr(self.new, axis) - getattr(self.old, axis) if axis != "-" else 0
-                for axis in MATRICES[kind].split()]  # fmt: skip
-        return np.pad(values, [(0, n) for n in more]), F32
+        more = [0 if axis == "-" else getattr(self.new, axis) - getattr(self.old, axis) for axis in axes.split()]
+        return np.pad(values * np.float32(self.factors.get(kind, 1.0)), [(0, n) for n in more]), F32
 
 
 def widen(source: str | Path, target: Path, width: int) -> None:

@@ -60,7 +60,7 @@ class Mixtures(NamedTuple):
 
 
 class ModelResult(NamedTuple):
-    """All that was measured of one model. width: of its rows, if it was widened, or 0."""
+    """All that was measured of one model. width: of its rows, widened."""
 
     model: str
     width: int
@@ -83,9 +83,10 @@ def document(results: Sequence[ModelResult], cost: "Cost | None", command: str) 
 
 
 def _of_model(of: ModelResult) -> list[str]:
-    widened = f"widened to rows of {of.width} (benchmarks/widen.py)" if of.width else "as it is"
     parts = [
-        f"## {of.model}", f"The base is {of.model}, decoded to F32, {widened}.", markdown(_table(of.rows)),
+        f"## {of.model}",
+        f"The base is {of.model}, decoded to F32 and widened to rows of {of.width} (benchmarks/widen.py).",
+        markdown(_table(of.rows)),
         _conditions(of.run), f"### {of.model}: bits per weight by kind of tensor", markdown(_bits(of.rows)),
         f"### {of.model}: prediction and measurement", markdown(_predictions(of.rows)),
         _of_predictions(of.search),

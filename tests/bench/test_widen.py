@@ -31,6 +31,17 @@ def test_a_wider_model_is_the_same_function(width: int, tmp_path: Path) -> None:
     np.testing.assert_allclose(logits(tmp_path / "wide.gguf"), logits(tmp_path / "m.gguf"), atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [80, 256])
+def test_a_wider_gemma_is_the_same_function(width: int, tmp_path: Path) -> None:
+    """But for the epsilon of the norms of its heads."""
+    write_model(tmp_path / "m.gguf", "gemma3")
+    widen(tmp_path / "m.gguf", tmp_path / "wide.gguf", width)
+    with sb.load(tmp_path / "wide.gguf") as wide, sb.load(tmp_path / "m.gguf") as narrow:
+        assert wide.config.n_embd == width > narrow.config.n_embd
+        assert wide.gguf.tensors["blk.0.attn_q.weight"].shape[1] == narrow.gguf.tensors["blk.0.attn_q.weight"].shape[1]
+    np.testing.assert_allclose(logits(tmp_path / "wide.gguf"), logits(tmp_path / "m.gguf"), atol=2e-4)
+
+
 @pytest.mark.parametrize("width", [32, 80])
 def test_rows_must_hold_whole_groups_of_heads(width: int, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf")
@@ -49,7 +60,7 @@ def test_a_model_with_wider_heads_than_its_stream(tmp_path: Path) -> None:
 
 def test_other_architectures_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", "qwen3")
-    with pytest.raises(ValueError, match="of architecture qwen3; only llama can be widened"):
+    with pytest.raises(ValueError, match="of architecture qwen3; only llama and gemma3 can be widened"):
         widen(tmp_path / "m.gguf", tmp_path / "wide.gguf", 128)
     write_model(tmp_path / "m.gguf", tensors={"blk.0.attn_q.bias": np.zeros(64, np.float32)})
     with pytest.raises(ValueError, match=r"tensor blk\.0\.attn_q\.bias: not known how to widen it"):
@@ -58,8 +69,9 @@ def test_other_architectures_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.model
 @pytest.mark.slow
-def test_smollm2_with_rows_of_768(tmp_path: Path) -> None:
-    path = model_file("smollm2")
+@pytest.mark.parametrize("name", ["smollm2", "gemma3-270m"])
+def test_real_models_with_rows_of_768(name: str, tmp_path: Path) -> None:
+    path = model_file(name)
     widen(path, tmp_path / "wide.gguf", 768)
     wide, narrow = logits(tmp_path / "wide.gguf"), logits(path)
     (tmp_path / "wide.gguf").unlink()
