@@ -18,6 +18,7 @@ FOLDER keeps all of it (default: a temporary one, which goes): what is there is 
 
 import argparse
 import json
+import math
 import pickle
 import shlex
 import sys
@@ -37,6 +38,9 @@ from tables.best_mix_document import Mixtures, ModelResult, Row, document
 from widen import widen
 
 import subbyte as sb
+from subbyte.runtime.pictures.frontier import Figure, File, Frontier
+from subbyte.runtime.pictures.frontier_plot import draw_frontier
+from subbyte.runtime.pictures.picture import write_plot
 from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.search.groups import find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
@@ -234,6 +238,22 @@ def cost_of(shape: str, folder: Path) -> Cost:
         return pool.submit(measure_cost, shape, folder).result()
 
 
+def draw(of: ModelResult, path: Path) -> None:
+    """KL divergence by size, of all files."""
+    files = []
+    for row in of.rows:
+        maker, _, types = row.name.rpartition("-")
+        for name, by, n_bytes, found in (
+            (row.name, maker or "standard", row.n_bytes, row.of_file),
+            (f"found {row.found_bytes / 1e6:.0f} MB", "other", row.found_bytes, row.of_found),
+        ):
+            kld = Figure(found.kld.value, found.kld_interval.low, found.kld_interval.high)
+            files.append(File(name, by, types, n_bytes, kld, Figure(math.nan), found.ppl.value))
+    conditions = f"{of.run.chunks} chunks of {of.run.n_ctx} tokens, text sha256 {(of.run.text_sha256 or '')[:16]}…"
+    frontier = Frontier(tuple(files), None, f"{conditions}; KL divergence from {of.model} in F32")
+    write_plot(path, lambda: draw_frontier(frontier), overwrite=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-f", "--file", type=Path, required=True)
@@ -255,7 +275,9 @@ def main() -> None:
         results = [measure(subject, a, folder) for subject in subjects]
         cost = cost_of(a.cost, folder) if a.cost else None
     command = shlex.join(["python", "benchmarks/best_mix.py", *map(file_name, sys.argv[1:])])
-    a.out.write_text(document(results, cost, command))
+    for result in results:
+        draw(result, a.out.with_name(f"{a.out.stem}-{result.model}.svg"))
+    a.out.write_text(document(results, cost, command, a.out.stem))
     say(f"wrote {a.out}")
 
 

@@ -70,22 +70,23 @@ class ModelResult(NamedTuple):
     mixtures: Mixtures | None
 
 
-def document(results: Sequence[ModelResult], cost: "Cost | None", command: str) -> str:
-    """The whole page."""
+def document(results: Sequence[ModelResult], cost: "Cost | None", command: str, stem: str) -> str:
+    """The whole page. stem: of its name, and of its pictures'."""
     summaries = "\n".join(f"- {of.model}: {_summary(of.rows)}" for of in results)
     parts = [HEAD.format(summaries=summaries).rstrip()]
     for of in results:
-        parts += _of_model(of)
+        parts += _of_model(of, f"{stem}-{of.model}.svg")
     if cost is not None:
         parts += ["## What a search takes", _of_cost(results, cost)]
     parts += ["## How it was made", f"The test text was not searched on.\n\n    {command}"]
     return "\n\n".join(parts) + "\n"
 
 
-def _of_model(of: ModelResult) -> list[str]:
+def _of_model(of: ModelResult, picture: str) -> list[str]:
     parts = [
         f"## {of.model}",
         f"The base is {of.model}, decoded to F32 and widened to rows of {of.width} (benchmarks/widen.py).",
+        f"![KL divergence of {of.model}'s files by size]({picture})",
         markdown(_table(of.rows)),
         _conditions(of.run), f"### {of.model}: bits per weight by kind of tensor", markdown(_bits(of.rows)),
         f"### {of.model}: prediction and measurement", markdown(_predictions(of.rows)),
