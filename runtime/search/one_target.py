@@ -29,7 +29,7 @@ CLOSE = 0.02  # to a divergence that is to be reached, of it
 REACH = 2  # types finer and coarser that a round may go to
 HEAD = 10.0  # nats for an error of 1 in the head, which measuring begins with; in a layer's matrix it is about 1
 NOTHING = 1e-9  # nats that are no divergence
-ALONE_PASSES = 4  # over the bands, at most: after the first only of those whose types have gone far
+ALONE_PASSES = 2  # over the bands: of the second only those whose types have gone far
 LARGE = 0.02  # of a mixture's divergence: a band of more is halved
 
 
@@ -83,8 +83,6 @@ class OneTarget:
         mixture = self._allocate()
         for _ in range(ALONE_PASSES):
             far = [band for band in self.bands if self._is_far(band, mixture)]
-            if not far:
-                break
             yield from self._measure_alone(measured, far, mixture)
             while halves := self._split(mixture):
                 yield from self._measure_alone(measured, halves, mixture)
