@@ -30,6 +30,7 @@ def call(tmp_path: Path, command_line: Call, monkeypatch: pytest.MonkeyPatch) ->
     return command_line
 
 
+@pytest.mark.slow
 def test_a_report_is_drawn_and_drawn_again_from_what_it_wrote(call: Call, tmp_path: Path) -> None:
     files = ("--plot", "p.svg", "--plot", "p.png")
     code, out, err = call("report", "b.gguf", "--base", "a.gguf", *MEASURED, *FAST, *files, "-o", "json")
