@@ -47,7 +47,6 @@ from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
 from subbyte.runtime.search.measured import Measured
 from subbyte.runtime.search.passages import choose_passages
 
-DYNAMIC = ("IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S")  # of which there is a DynamicGate file
 QUESTIONS = Path(__file__).with_name("questions.txt")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "best-mix.md"
 SPREAD = 1.5  # steps of types that random mixtures vary by, around one for all tensors
@@ -59,17 +58,20 @@ def say(what: str) -> None:
 
 
 class Subject(NamedTuple):
-    """A model. width: of its rows, widened. names: mixtures whose sizes are searched for."""
+    """A model. width: of its rows, widened. recipes: mixtures whose sizes are searched for."""
 
     model: str
     width: int
-    names: tuple[str, ...]
+    recipes: tuple[str, ...]
 
 
 SUBJECTS = (
-    Subject("smollm2", 768, (*DYNAMIC, "IQ3_XXS", "Q3_K_M", "Q4_K_M")),
-    Subject("gemma3-270m", 768, ("IQ2_XS", "IQ3_XXS", "Q3_K_M")),  # from a Q4_K_M file, which is all but its own Q4_K_M
-)
+    Subject("smollm2", 768, (
+        "IQ1_M", "DynamicGate-IQ1_M", "IQ2_XXS", "DynamicGate-IQ2_XXS", "IQ2_XS", "DynamicGate-IQ2_XS", "IQ2_S",
+        "DynamicGate-IQ2_S", "IQ3_XXS", "Q3_K_M", "Q4_K_M",
+    )),
+    Subject("gemma3-270m", 768, ("IQ2_XS", "IQ3_XXS", "Q3_K_M")),  # the original is a Q4_K_M file
+)  # fmt: skip
 
 
 class Stages:
@@ -119,11 +121,7 @@ class Bench:
 
     def standard(self) -> list[Path]:
         """Standard files and DynamicGate's."""
-        return [
-            self._written(recipe, recipe)
-            for name in self.subject.names
-            for recipe in (name, *([f"DynamicGate-{name}"] if name in DYNAMIC else []))
-        ]
+        return [self._written(recipe, recipe) for recipe in self.subject.recipes]
 
     def _written(self, name: str, recipe: str | sb.Recipe) -> Path:
         path = self.folder / f"{name}.gguf"
