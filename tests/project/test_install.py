@@ -158,10 +158,15 @@ def test_an_installation_holds_no_sources_of_compiled_code() -> None:
         pytest.skip("an editable installation")
     others = {file.parts[0] for file in files if file.parts[0] != "subbyte" and not file.match("bin/subbyte")}
     assert all(name.endswith(".dist-info") for name in others)
-    assert {Path(name).suffix for name in inside} <= {".html", ".py", ".pyc", ".pyi", ".so", ".typed"}
+    assert {Path(name).suffix for name in inside} <= {".html", ".py", ".pyc", ".pyi", ".so", ".typed", ".jsonl"}
     rooms = {name.split("/")[0] for name in inside if "/" in name}
     assert rooms - {"__pycache__"} == {"cli", "kernels", "models", "runtime"}
-    assert {"py.typed", "kernels/_native.pyi", "runtime/gguf/_strings.pyi"} <= inside
+    assert {
+        "py.typed",
+        "kernels/_native.pyi",
+        "runtime/gguf/_strings.pyi",
+        "runtime/toolcheck/everyday.jsonl",
+    } <= inside
 
 
 def test_the_command_is_installed() -> None:
