@@ -22,7 +22,7 @@ that the search never saw.
 
 {summaries}
 
-Much of it comes from the embeddings, which are the output, too: the published mixtures hold them in 5 or 6 bits, and a
+Part of it comes from the embeddings, which are the output, too: the published mixtures hold them in 5 or 6 bits, and a
 search finds that at these sizes fewer do, and that queries, keys and values differ more among themselves than any of
 those mixtures has it (see the bits by kind of tensor). In these small models embeddings are a fifth or more of the
 weights; what a search gains on a large one was not measured here. Both originals are quantized files themselves, and
