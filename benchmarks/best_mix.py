@@ -9,9 +9,9 @@ are written with an importance matrix of benchmarks/alice.txt and Python's `help
 benchmarks/questions.txt. All files are compared with the F32 one on the text of -f, which the search never sees: the
 same chunks for all, so that differences have intervals.
 
-Random mixtures, whose divergence is predicted from what the search knows and then measured on held-out passages, show
-what predictions are worth. --cost: a random model of that shape, of two layers, is measured for what a search of the
-whole one takes.
+Random mixtures of SmolLM2, whose divergence is predicted from what the search knows and then measured on held-out
+passages, show what predictions are worth. --cost: a random model of that shape, of two layers, is measured for what a
+search of the whole one takes.
 
 FOLDER keeps all of it (default: a temporary one, which goes): what is there is used as it is, so that a run goes on.
 """
@@ -58,19 +58,22 @@ def say(what: str) -> None:
 
 
 class Subject(NamedTuple):
-    """A model. width: of its rows, widened. recipes: mixtures whose sizes are searched for."""
+    """A model. width: of its rows, widened. recipes: mixtures whose sizes are searched for. random: whether random ones
+    are measured, too, to see what predictions are worth.
+    """
 
     model: str
     width: int
     recipes: tuple[str, ...]
+    random: bool
 
 
 SUBJECTS = (
     Subject("smollm2", 768, (
         "IQ1_M", "DynamicGate-IQ1_M", "IQ2_XXS", "DynamicGate-IQ2_XXS", "IQ2_XS", "DynamicGate-IQ2_XS", "IQ2_S",
         "DynamicGate-IQ2_S", "IQ3_XXS", "Q3_K_M", "Q4_K_M",
-    )),
-    Subject("gemma3-270m", 768, ("IQ2_XS", "IQ3_XXS", "Q3_K_M")),  # the original is a Q4_K_M file
+    ), random=True),
+    Subject("gemma3-270m", 768, ("IQ2_XS", "IQ3_XXS", "Q3_K_M"), random=False),  # the original is a Q4_K_M file
 )  # fmt: skip
 
 
@@ -224,7 +227,7 @@ def measure(subject: Subject, arguments: argparse.Namespace, folder: Path) -> Mo
     files = bench.standard()
     search = bench.search([file.stat().st_size for file in files])
     rows, run = bench.rows(files, search)
-    mixtures = bench.mixtures(search.found[len(search.found) // 2]) if arguments.mixtures else None
+    mixtures = bench.mixtures(search.found[len(search.found) // 2]) if arguments.mixtures and subject.random else None
     facts = {"rows": [row.to_dict() for row in rows], "search": search.to_dict()}
     (bench.folder / "best-mix.json").write_text(json.dumps(facts, indent=1) + "\n")
     return ModelResult(subject.model, subject.width, rows, run, search, mixtures)
