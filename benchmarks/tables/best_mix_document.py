@@ -176,7 +176,11 @@ def _of_mixtures(mixtures: Mixtures) -> str:
 
 
 def _of_cost(results: Sequence[ModelResult], cost: "Cost") -> str:
-    took = "; ".join(f"{of.model} {of.search.seconds / 3600:.1f} h for {len(of.search.found)} sizes" for of in results)
+    took = "; ".join(
+        f"{of.model} {of.search.seconds / 3600:.1f} h for {len(of.search.found)} sizes, {of.search.measured} "
+        f"divergences measured and {of.search.reused} known before"
+        for of in results
+    )
     whole = (cost.alone + cost.within) / 3600
     hours = f"{cost.alone / 3600:.1f} h, within a mixture {cost.within / 3600:.1f} h"
     return (
