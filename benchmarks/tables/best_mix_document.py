@@ -23,7 +23,7 @@ that the search never saw.
 {summaries}
 
 Part of it comes from the embeddings, which are the output, too: the published mixtures hold them in 5 or 6 bits, and a
-search finds that at these sizes fewer do, and that queries, keys and values differ more among themselves than any of
+search finds that fewer do in most rows, and that queries, keys and values differ more among themselves than any of
 those mixtures has it (see the bits by kind of tensor). In these small models embeddings are a fifth or more of the
 weights; what a search gains on a large one was not measured here. Both originals are quantized files themselves, and
 what is measured is the distance from them, decoded, not from the models as they were trained.
@@ -186,6 +186,7 @@ def _of_cost(results: Sequence[ModelResult], cost: "Cost") -> str:
     return (
         f"Those of this page: {took}. Extrapolated from two layers of {cost.shape}'s shape in BF16, {cost.threads} "
         f"threads: {cost.bands} bands of tensors alone {hours}, so {whole:.1f} h for a size of two rounds, and less "
-        f"for the next one. Memory: {cost.memory / 1e9:.1f} GB, and what is mapped: {cost.base / 1e9:.1f} GB of base, "
-        "which are read again for each measurement, so that they had better fit into memory, too."
+        f"for the next one. Memory: {cost.memory / 1e9:.1f} GB with one passage, at most 1.1 GB more for predictions "
+        f"of the base on all passages, and what is mapped: {cost.base / 1e9:.1f} GB of base, which are read again for "
+        "each measurement, so that they had better fit into memory, too."
     )
