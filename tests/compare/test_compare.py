@@ -259,6 +259,7 @@ def test_tokenizers_must_agree(files: dict[str, Path], tmp_path: Path, monkeypat
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_a_real_model_against_numpy(tmp_path: Path) -> None:
     """SmolLM2 against itself with a cache of int8, over a vocabulary of 49152 in several pieces."""
     path, text = model_file("smollm2"), ROOT / "benchmarks/alice.txt"

@@ -30,6 +30,7 @@ def skewed(rng: np.random.Generator, n_blocks: int) -> Floats:
 @pytest.mark.thorough
 @pytest.mark.parametrize("n_blocks", [8, 30, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sample", [correlated, skewed])
+@pytest.mark.slow
 def test_an_interval_covers_the_truth_as_often_as_it_says(
     sample: Callable[[np.random.Generator, int], Floats], n_blocks: int
 ) -> None:

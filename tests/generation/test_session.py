@@ -390,6 +390,7 @@ def test_a_closed_model(path: Path) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.slow
 def test_a_session_and_an_answer_keep_what_they_need(path: Path) -> None:
     def start() -> Any:
         model = sb.load(path)

@@ -75,6 +75,7 @@ model.embed([3])  # typo
 
 
 @pytest.mark.thorough
+@pytest.mark.slow
 def test_a_type_checker_finds_typos(tmp_path: Path) -> None:
     """Names that are none must not pass as `object` or `Any`, and right ones must pass."""
     (tmp_path / "use.py").write_text(USE)
