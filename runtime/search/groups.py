@@ -60,8 +60,13 @@ def choices(model: Model, types: Sequence[str] | None) -> list[Sequence[str]]:
     """The types that matrices have to choose from: these, or by the length of a matrix's rows what is worth it."""
     if types is not None:
         return [types]
-    rows = {matrix.context.row % 256 > 0 for matrix in matrices(model.gguf, imatrix=True)}
-    return [SHORT_ROWS if short else TYPES for short in sorted(rows)]
+    own = {_worth_taking(matrix.context.row) for matrix in matrices(model.gguf, imatrix=True)}
+    return [of for of in (TYPES, SHORT_ROWS) if of in own]
+
+
+def _worth_taking(row: int) -> tuple[str, ...]:
+    """What a matrix chooses from where a search is told nothing. row: weights in a row."""
+    return SHORT_ROWS if row % 256 else TYPES
 
 
 def find_groups(
@@ -81,7 +86,7 @@ def find_groups(
         importances = importances_of(tensor.name, tensor.shape, imatrix)
         sizes = {
             type: tensor.n_weights // FORMATS[type].block_size * FORMATS[type].block_bytes
-            for type in types or (SHORT_ROWS if tensor.shape[0] % 256 else TYPES)
+            for type in types or _worth_taking(tensor.shape[0])
             if type not in without
             and tensor.shape[0] % FORMATS[type].block_size == 0
             and (importances is not None or not type_needs_importances(tensor.name, type))
