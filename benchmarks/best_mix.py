@@ -7,7 +7,8 @@ Each model is decoded to F32 and widened (benchmarks/widen.py), and mixtures of 
 are written with an importance matrix of benchmarks/alice.txt and Python's `help()`. For the size of each,
 `sb.search_recipes` finds a mixture on the same texts and, where the model is one for chats, on its answers to
 benchmarks/questions.txt. All files are compared with the F32 one on the text of -f, which the search never sees: the
-same chunks for all, so that differences have intervals.
+same chunks for all, so that differences have intervals. Standard mixtures whose embeddings take fewer bits, as searches
+find right, are rows like others: they tell how much is due to the embeddings alone.
 
 Random mixtures of SmolLM2, whose divergence is predicted from what the search knows and then measured on held-out
 passages, show what predictions are worth. --cost: a random model of that shape, of two layers, is measured for what a
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -58,8 +60,9 @@ def say(what: str) -> None:
 
 
 class Subject(NamedTuple):
-    """A model. width: of its rows, widened. recipes: mixtures whose sizes are searched for. random: whether random ones
-    are measured, too, to see what predictions are worth.
+    """A model. width: of its rows, widened. recipes: mixtures whose sizes are searched for; MIXTURE+PATTERN=TYPE is one
+    as `quantize --tensor-type PATTERN=TYPE` changes it. random: whether random mixtures are measured, too, to see what
+    predictions are worth.
     """
 
     model: str
@@ -72,8 +75,12 @@ SUBJECTS = (
     Subject("smollm2", 768, (
         "IQ1_M", "DynamicGate-IQ1_M", "IQ2_XXS", "DynamicGate-IQ2_XXS", "IQ2_XS", "DynamicGate-IQ2_XS", "IQ2_S",
         "DynamicGate-IQ2_S", "IQ3_XXS", "Q3_K_M", "Q4_K_M",
+        "IQ2_S+token_embd=Q3_K", "IQ3_XXS+token_embd=Q3_K", "IQ4_XS+token_embd=Q4_K",
     ), random=True),
-    Subject("gemma3-270m", 768, ("IQ2_XS", "IQ3_XXS", "Q3_K_M"), random=False),  # the original is a Q4_K_M file
+    Subject("gemma3-270m", 768, (
+        "IQ2_XS", "IQ3_XXS", "Q3_K_M",
+        "IQ4_XS+token_embd=IQ4_XS", "Q4_K_M+token_embd=Q4_K", "Q5_K_M+token_embd=Q5_K",
+    ), random=False),  # the original is a Q4_K_M file
 )  # fmt: skip
 
 
@@ -124,13 +131,14 @@ class Bench:
 
     def standard(self) -> list[Path]:
         """Standard files and DynamicGate's."""
-        return [self._written(recipe, recipe) for recipe in self.subject.recipes]
+        parts = [(name, *name.partition("+")[::2]) for name in self.subject.recipes]
+        return [self._written(name, mixture, [changed] if changed else []) for name, mixture, changed in parts]
 
-    def _written(self, name: str, recipe: str | sb.Recipe) -> Path:
+    def _written(self, name: str, recipe: str | sb.Recipe, tensor_types: Sequence[str] = ()) -> Path:
         path = self.folder / f"{name}.gguf"
         if not path.exists():
             say(f"quantizing {name}")
-            sb.quantize(self.base, path, recipe, imatrix=self.imatrix)
+            sb.quantize(self.base, path, recipe, imatrix=self.imatrix, tensor_types=tensor_types)
         return path
 
     def search(self, sizes: list[int]) -> sb.RecipeSearch:

@@ -22,11 +22,13 @@ that the search never saw.
 
 {summaries}
 
-Part of it comes from the embeddings, which are the output, too: the published mixtures hold them in 5 or 6 bits, and a
-search finds that fewer do in most rows, and that queries, keys and values differ more among themselves than any of
-those mixtures has it (see the bits by kind of tensor). In these small models embeddings are a fifth or more of the
-weights; what a search gains on a large one was not measured here. Both originals are quantized files themselves, and
-what is measured is the distance from them, decoded, not from the models as they were trained.
+A large part of it comes from the embeddings, which are the output, too: the published mixtures hold them in 5 or 6
+bits, and a search finds that fewer do in most rows. How large, tell the rows `MIXTURE+token_embd=TYPE`: standard
+mixtures whose embeddings were given fewer bits by hand (`quantize --tensor-type`). The rest is that queries, keys,
+values and layers differ more among themselves than any of those mixtures has it (see the bits by kind of tensor). In
+these small models embeddings are a fifth or more of the weights; what a search gains on a large one was not measured
+here. Both originals are quantized files themselves, and what is measured is the distance from them, decoded, not from
+the models as they were trained.
 """
 
 
@@ -76,11 +78,26 @@ class ModelResult(NamedTuple):
     search: sb.RecipeSearch
     mixtures: Mixtures | None
 
+    @property
+    def published(self) -> list[Row]:
+        """Against mixtures as they are published."""
+        return [row for row in self.rows if "+" not in row.name]
+
+    @property
+    def changed(self) -> list[Row]:
+        """Against mixtures with a rule of ours, MIXTURE+PATTERN=TYPE."""
+        return [row for row in self.rows if "+" in row.name]
+
 
 def document(results: Sequence[ModelResult], cost: "Cost | None", command: str, stem: str) -> str:
     """The whole page. stem: of its name, and of its pictures'."""
-    summaries = "\n".join(f"- {of.model}: {_summary(of.rows)}" for of in results)
-    parts = [HEAD.format(summaries=summaries).rstrip()]
+    summaries = [
+        f"- {of.model}{which}: {_summary(rows)}"
+        for of in results
+        for which, rows in (("", of.published), (", mixtures with fewer bits of embeddings", of.changed))
+        if rows
+    ]
+    parts = [HEAD.format(summaries="\n".join(summaries)).rstrip()]
     for of in results:
         parts += _of_model(of, f"{stem}-{of.model}.svg")
     if cost is not None:
@@ -101,8 +118,11 @@ def _of_model(of: ModelResult, picture: str) -> list[str]:
     ]  # fmt: skip
     if of.mixtures is not None:
         parts += [_of_mixtures(of.mixtures)]
-    recipes = "\n\n".join(f"{row.name}'s size:\n\n```toml\n{row.found.recipe.rstrip()}\n```" for row in of.rows)
-    return [*parts, f"### {of.model}: the mixtures", recipes]
+    recipes = [
+        f"<details><summary>{row.name}'s size</summary>\n\n```toml\n{row.found.recipe.rstrip()}\n```\n\n</details>"
+        for row in of.rows
+    ]
+    return [*parts, f"### {of.model}: the mixtures", *recipes]
 
 
 def _summary(rows: Sequence[Row]) -> str:

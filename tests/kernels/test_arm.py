@@ -67,17 +67,21 @@ def test_kernels_give_what_they_give_here(processor: str, replay: Path, vectors:
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """pytest on ARM, of all TESTS at once."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """pytest on ARM, of all TESTS at once, each with a folder of its own: who ends first empties a shared one."""
     try:
         # Plugins of other packages may be compiled for this processor.
         environment = {**arm.install(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     except Unavailable as missing:
         pytest.skip(str(missing))
     start = [str(arm.PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    folder = tmp_path_factory.mktemp("tests-on-arm")
     processes = {
-        name: subprocess.Popen([*start, f"tests/{name}.py", "-k", chosen], text=True, cwd=arm.ROOT, env=environment,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        name: subprocess.Popen(
+            [*start, f"--basetemp={folder / Path(name).name}", f"tests/{name}.py", "-k", chosen],
+            text=True, cwd=arm.ROOT, env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
         for name, chosen in TESTS.items()
     }  # fmt: skip
     yield processes
