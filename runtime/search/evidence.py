@@ -11,17 +11,39 @@ from subbyte.runtime.search.result import Basis, Round, TensorCosts, TypeCost
 
 
 class SearchProgress:
-    """Work in layers run; what a search will take is known only in part, so its total is the most it may take."""
+    """Work in layers run, and what is expected: of the first target the most that its bands may take, which grows as
+    these are split; of further ones what those before them took.
+    """
 
-    def __init__(self, groups: Sequence[Group], n_layer: int, n_targets: int, rounds: int) -> None:
-        self.n_layer, self._done = n_layer, 0
-        one_pass = sum(n_layer - (group.start or 0) + 1 for group in groups)
-        self._total = len(groups) + one_pass * (1 + n_targets * (rounds - 1)) + n_targets * (rounds + 1) * (n_layer + 1)
+    def __init__(
+        self, groups: Sequence[Group], together: Sequence[Sequence[int]], n_layer: int, n_targets: int, rounds: int
+    ) -> None:
+        self.n_layer, self._rounds = n_layer, rounds
+        self._starts, self._together = [group.start or 0 for group in groups], together
+        self._left = n_targets
+        self._done = 0
+        self._begin = len(groups)  # of the present target: an error of each group comes before the first
+        self._took: list[int] = []  # by the targets that are done
 
     def step(self, what: str, work: int) -> Step:
-        done = min(self._done, self._total)
+        step = Step(what, self._done, self._begin + self._expected())
         self._done += work
-        return Step(what, done, self._total)
+        return step
+
+    def next_target(self) -> None:
+        """After the last step of one."""
+        self._took.append(self._done - self._begin)
+        self._begin = self._done
+        self._left -= 1
+
+    def _expected(self) -> int:
+        """Of the present target and those after it."""
+        if self._took:
+            each = sum(self._took) // len(self._took)
+        else:
+            of_bands = sum(self.n_layer - self._starts[band[0]] + 1 for band in self._together)
+            each = of_bands * self._rounds + (self.n_layer + 1) * (self._rounds + 1)
+        return max(each, self._done + 1 - self._begin) + each * (self._left - 1)
 
 
 def rounds_of(one: OneTarget) -> tuple[Round, ...]:

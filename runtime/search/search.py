@@ -116,14 +116,15 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             Measured(model, groups, passages, self._options, encoded, figures)
             for passages in (self._passages.search, self._passages.held_out)
         ]
-        progress = SearchProgress(groups, n_layers(model), len(self._targets), self._rounds)
+        together = bands(groups)
+        progress = SearchProgress(groups, together, n_layers(model), len(self._targets), self._rounds)
         errors = []
         for group in groups:
             yield progress.step(f"errors of {group.name}", 1)
             errors.append(self._errors(group, encoded))
         types = [frontier(group, of) for group, of in zip(groups, errors, strict=True)]
         alone: list[dict[str, float]] = [{} for _ in groups]
-        together, sizes = bands(groups), self._sizes(groups)
+        sizes = self._sizes(groups)
         for target in self._targets:
             one = OneTarget(target, groups, errors, types, alone, together, *sizes, self._rounds)
             for what, start in one.run(search):
@@ -131,6 +132,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
                 yield progress.step(what, progress.n_layer - start + 1)
             yield progress.step(f"{target}: the proof on held-out text", progress.n_layer + 1)
             self._found.append(self._record(one, held_out.whole(one.best.mixture)))
+            progress.next_target()
             self._seconds = time.perf_counter() - started
             encoded.release()
 

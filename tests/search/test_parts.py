@@ -18,6 +18,7 @@ from subbyte.runtime.quantize.encode import Encoder
 from subbyte.runtime.recipes.matrices import matrices
 from subbyte.runtime.search.allocation import Allocation
 from subbyte.runtime.search.errors import frontier, relative_errors
+from subbyte.runtime.search.evidence import SearchProgress
 from subbyte.runtime.search.groups import SHORT_ROWS, Group, banded, bands, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
 from subbyte.runtime.search.own_imatrix import own_imatrix
@@ -263,3 +264,18 @@ def test_targets_have_names_of_their_own() -> None:
     assert [*map(str, found)] == ["2.5GB", "2.500001GB", "700MB", "4.5-bits", "kld-0.1", "kld-1e-05"]
     with pytest.raises(ValueError, match="4-bits is given twice"):
         targets_of(None, [4, 4.0], None)
+
+
+def test_progress_expects_of_a_target_what_those_before_it_took(model: sb.Model) -> None:
+    groups = find_groups(model, None, ["Q4_0", "Q8_0"])
+    together = bands(groups)
+    progress = SearchProgress(groups, together, 2, n_targets=3, rounds=3)
+    first = progress.step("errors", len(groups))
+    assert first.done == 0 and first.total > len(groups) + 3 * 3 * len(together)
+    for _ in range(2):
+        progress.step("whole", 20)
+        progress.next_target()
+    step = progress.step("whole", 50)
+    assert (step.done, step.total) == (len(groups) + 40, len(groups) + 60)
+    late = progress.step("more than was expected", 5)
+    assert late.done == len(groups) + 90 < late.total
