@@ -19,6 +19,7 @@ ANGLES = np.deg2rad((0, 180, 45, 315, 135, 225, 90, 270, 22.5, 337.5, 157.5, 202
 NEAREST, FARTHER, RINGS = 7.0, 1.3, 16  # points from a name's edge to its point; how that grows from ring to ring
 APART = 1.5  # points between things
 COVERED, OUTSIDE, CROSSED = 1e4, 1e6, 15.0  # what it costs, beside the distance in points
+AT_ONCE = 16  # places that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,47 @@ class Surroundings:
 def place_names(names: Names, around: Surroundings) -> Floats:
     """The boxes of all names: left, bottom, right, top, [n, 4]."""
     n = len(names.at)
-    candidates = [_candidates(at, size) for at, size in zip(names.at, names.sizes, strict=True)]
-    leaders = [_leaders(boxes, at) for boxes, at in zip(candidates, names.at, strict=True)]
-    fixed = [_fixed_cost(*of, around) for of in zip(candidates, leaders, strict=True)]
+    places = [_Places.around(at, size, around) for at, size in zip(names.at, names.sizes, strict=True)]
     chosen: dict[int, int] = {}
     for _ in range(ROUNDS):
         for i in range(n):
-            cost = fixed[i]
-            if others := [(candidates[j][k], leaders[j][k]) for j, k in chosen.items() if j != i]:
-                boxes, lines = map(np.array, zip(*others, strict=True))
-                crossed = _crossings(candidates[i], lines).sum(axis=1) + _crossings(boxes, leaders[i]).sum(axis=0)
-                cost = cost + COVERED * _overlaps(candidates[i], boxes) + CROSSED * crossed
-            chosen[i] = int(np.argmin(cost))
-    return np.array([candidates[i][chosen[i]] for i in range(n)]).reshape(n, 4)
+            others = [(places[j].boxes[k], places[j].leaders[k]) for j, k in chosen.items() if j != i]
+            chosen[i] = places[i].cheapest(others) if others else 0
+    return np.array([places[i].boxes[chosen[i]] for i in range(n)]).reshape(n, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where a name may be: boxes and the lines from its point to them, [c, 4] each, with what each costs without regard
+    to other names, [c]; the cheapest first.
+    """
+
+    boxes: Floats
+    leaders: Floats
+    costs: Floats
+
+    @classmethod
+    def around(cls, at: Floats, size: Floats, around: Surroundings) -> _Places:
+        boxes = _candidates(at, size)
+        leaders = _leaders(boxes, at)
+        costs = _fixed_cost(boxes, leaders, around)
+        order = np.argsort(costs, kind="stable")
+        return cls(boxes[order], leaders[order], costs[order])
+
+    def cheapest(self, others: list[tuple[Floats, Floats]]) -> int:
+        """Which place costs least beside those of other names; others only add to a cost, so most need no look."""
+        boxes, lines = map(np.array, zip(*others, strict=True))
+        best, least = 0, np.inf
+        for first in range(0, len(self.costs), AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            if self.costs[first] >= least:
+                break
+            crossed = _crossings(self.boxes[some], lines).sum(axis=1)
+            crossed += _crossings(boxes, self.leaders[some]).sum(axis=0)
+            costs = self.costs[some] + COVERED * _overlaps(self.boxes[some], boxes) + CROSSED * crossed
+            if (cost := float(costs.min())) < least:
+                best, least = first + int(np.argmin(costs)), cost
+        return best
 
 
 def leader(at: Floats, box: Floats) -> list[Floats]:
@@ -97,17 +126,19 @@ def _fixed_cost(boxes: Floats, leaders: Floats, around: Surroundings) -> Floats:
 
 def _overlaps(boxes: Floats, others: Floats) -> Floats:
     """With how many of the others each box overlaps, [c]."""
-    a, b = boxes[:, None], others[None]
-    apart = (a[..., :2] >= b[..., 2:] + APART) | (a[..., 2:] <= b[..., :2] - APART)
-    overlaps: Floats = (~apart.any(axis=-1)).sum(axis=1)
+    left, bottom, right, top = boxes.T[:, :, None]
+    aside = (left >= others[:, 2] + APART) | (right <= others[:, 0] - APART)
+    above = (bottom >= others[:, 3] + APART) | (top <= others[:, 1] - APART)
+    overlaps: Floats = (~(aside | above)).sum(axis=1)
     return overlaps
 
 
 def _crossings(boxes: Floats, lines: Floats) -> NDArray[np.bool_]:
     """Whether a line goes through a box, [boxes, lines]: it is within both of its bands at once."""
-    start, way = lines[None, :, :2], lines[None, :, 2:] - lines[None, :, :2]
-    way = np.where(way == 0, 1e-9, way)
-    ends = np.stack([(boxes[:, None, :2] - start) / way, (boxes[:, None, 2:] - start) / way])
-    first, last = ends.min(axis=0).max(axis=-1), ends.max(axis=0).min(axis=-1)
-    through: NDArray[np.bool_] = np.maximum(first, 0) < np.minimum(last, 1)
+    first, last = np.zeros(1), np.ones(1)
+    for axis in (0, 1):
+        start, way = lines[:, axis], lines[:, axis + 2] - lines[:, axis]
+        ends = [(boxes[:, side, None] - start) / np.where(way == 0, 1e-9, way) for side in (axis, axis + 2)]
+        first, last = np.maximum(first, np.minimum(*ends)), np.minimum(last, np.maximum(*ends))
+    through: NDArray[np.bool_] = np.less(first, last)
     return through
