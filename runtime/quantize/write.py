@@ -78,7 +78,7 @@ def write_files(
                     on_progress(f"{tensor.name}, {', '.join(wanted)}", done + n_read, total)
                 failed |= _write(lacking, data)
                 if len(failed) == len(parts):
-                    raise failed[parts[0]]
+                    raise _failure(failed, n_others=0)
             gguf.check_unchanged()
             for part in lacking:
                 if part not in failed:
@@ -90,8 +90,7 @@ def write_files(
             else:
                 part.publish()
     if failed:
-        names = ", ".join(printable(part.out.name) for part in failed)
-        raise NumericError(f"not written: {names}; the others were: {next(iter(failed.values()))}")
+        raise _failure(failed, n_others=len(parts) - len(failed))
     return resumed
 
 
@@ -105,6 +104,14 @@ def _write(lacking: Mapping[PartFile, str], data: Mapping[str, bytes | NumericEr
         else:
             part.write(piece)
     return failed
+
+
+def _failure(failed: Mapping[PartFile, NumericError], n_others: int) -> NumericError:
+    """Of files that can't hold a weight, each with its reason. n_others: how many can."""
+    if len(failed) == 1 and not n_others:
+        return next(iter(failed.values()))
+    reasons = "; ".join(f"{printable(part.out.name)}: {reason}" for part, reason in failed.items())
+    return NumericError(f"not written: {reasons}{'; the others were' if n_others else ''}")
 
 
 def _fingerprint(gguf: GGUF, layout: Layout, imatrix: Imatrix | None) -> str:
