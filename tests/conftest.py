@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 COMPUTES = {"compare", "evaluation", "generation", "kernels", "models", "scoring"}
 """Folders whose tests are run under every instruction set (`SUBBYTE_ISA`), but for those that go through all of them by
@@ -13,8 +13,11 @@ a parameter `isa`: kernels do, and one forward pass."""
 ALIKE = {"test_checkpoint.py", "test_statistics.py", "test_tables.py", "test_soak.py"}
 """Files there whose subject no instruction set changes."""
 
-settings.register_profile("busy machine", deadline=None)
-settings.load_profile("busy machine")
+# The same examples in every run, however busy the machine; `pytest --hypothesis-profile default` looks for others.
+# A fixture of a function serves all its examples: none of them changes it.
+ALLOWED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=ALLOWED)
+settings.load_profile("repeatable")
 
 # A shell starts background jobs (`make test &`) with SIGINT ignored, and Python then raises no KeyboardInterrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

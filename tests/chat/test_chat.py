@@ -301,7 +301,7 @@ def test_the_time_a_template_sees_stands_still(monkeypatch: pytest.MonkeyPatch) 
     assert computed(chat).startswith("<|im_end|>")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.sampled_from([*CONTROL, "hello", "<|im_"]) | st.text(max_size=5)).map("".join), max_size=3))
 def test_nothing_that_is_said_becomes_a_control_token(texts: list[str]) -> None:
     chat = make(*["<|im_start|>system\n"] * len(texts), system="".join(texts), n_ctx=100_000)
@@ -415,12 +415,12 @@ def test_a_turn_of_one_thread_survives_another_thread() -> None:
 
     def wait() -> None:
         inside.set()
-        go.wait(10)
+        go.wait(60)
 
     chat.session.before_eval = wait
     thread = threading.Thread(target=lambda: chat.send("one"))
     thread.start()
-    inside.wait(10)
+    inside.wait(60)
     uses: list[Callable[[], object]] = [
         lambda: chat.send("other"), lambda: chat.stream("other"), chat.undo, chat.clear, chat.regenerate, chat.close,
         lambda: setattr(chat, "system", "other"),
@@ -429,7 +429,7 @@ def test_a_turn_of_one_thread_survives_another_thread() -> None:
         with pytest.raises(SessionBusy, match="this conversation is in use by another thread"):
             use()
     go.set()
-    thread.join(10)
+    thread.join(60)
     assert said(chat) == ["one", "hello"]
     assert chat.send("more").text == "two" and said(chat) == ["one", "hello", "more", "two"]
 
@@ -449,7 +449,7 @@ def test_an_answer_that_is_streamed_in_another_thread_is_whole() -> None:
     def from_another_thread() -> None:
         thread = threading.Thread(target=meddle)
         thread.start()
-        thread.join(10)
+        thread.join(60)
 
     chat.session.before_eval = from_another_thread
     assert answer.run().text == "hello"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeSession, FakeTokenizer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reasoning_templates import EXAONE4, EXAONE_DEEP, QWEN3
 from tiny_models import write_model
@@ -91,7 +91,6 @@ PIECES = ["hello", "wor", "ld", "<think>", "</think>", "\n", "é", "🙂", "ST",
     st.lists(st.sampled_from(PIECES), max_size=12),
     st.lists(st.integers(1, 5), max_size=8),
 )
-@settings(deadline=None)
 @pytest.mark.thorough
 def test_cuts_leave_no_trace(source: str, pieces: list[str], cuts: list[int]) -> None:
     """Wherever an answer is cut, text, reasoning and tokens are those of one that was not."""

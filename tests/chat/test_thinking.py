@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeSession, FakeTokenizer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reasoning_templates import (
     EXAONE4,
@@ -394,7 +394,6 @@ def test_stop_strings_count_in_the_answer_alone() -> None:
 
 
 @given(st.lists(st.sampled_from(["<think>", "</think>", "a", "ST", "OP", "\n", "<th", "é"]), max_size=12).map("".join))
-@settings(deadline=None)
 @pytest.mark.thorough
 def test_deltas_make_up_the_reply(text: str) -> None:
     chat = make(text, stop=["STOP"])

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subbyte.runtime.generation.channels import HARMONY, SOLAR, ChannelParser, Channels
@@ -73,7 +73,6 @@ PARTS = [ANALYSIS, FINAL, NEXT, "<|end|>", "<|message|>", "<|channel|>", " to=f"
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=12).map("".join), st.lists(st.integers(1, 9), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_pieces_equal_the_whole(reply: str, sizes: list[int]) -> None:
     assert parse(reply, sizes) == parse(reply)
 

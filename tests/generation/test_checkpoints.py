@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from tiny_models import N_VOCAB, write_model
@@ -56,7 +56,6 @@ def kept(capacity: int, additions: list[tuple[int, bool]]) -> list[int]:
     st.lists(st.tuples(st.integers(1, 2000), st.booleans()), min_size=1, max_size=40),
     st.integers(0, 50_000),
 )
-@settings(deadline=None)
 def test_they_fit_the_bound_and_are_found(capacity: int, steps: list[tuple[int, bool]], n: int) -> None:
     ends = itertools.accumulate(step for step, _ in steps)
     of = Checkpoints(len(STATE), capacity * len(STATE))

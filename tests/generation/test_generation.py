@@ -234,20 +234,20 @@ def test_two_threads_on_one_answer_are_told() -> None:
 
     def wait() -> None:
         inside.set()
-        go.wait(10)
+        go.wait(60)
 
     on.before_eval = wait
     generation = answer(on)
     result: list[Reply] = []
     thread = threading.Thread(target=lambda: result.append(generation.run()))
     thread.start()
-    inside.wait(10)
+    inside.wait(60)
     for use in (lambda: next(generation), generation.close):
         with pytest.raises(SessionBusy, match="another thread"):
             use()
     generation.cancel()
     go.set()
-    thread.join(10)
+    thread.join(60)
     assert result[0].stop_reason == "cancelled"
 
 

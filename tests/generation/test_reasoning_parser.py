@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from subbyte.runtime.generation.reasoning_parser import KNOWN_TAGS, ReasoningParser, Tags
@@ -47,7 +47,6 @@ ANSWERS = st.sampled_from(["<response>", "</response>", "<resp", "</", "\n", " "
 
 
 @given(st.lists(ANSWERS, max_size=9).map("".join), st.lists(st.integers(1, 9), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_tags_around_an_answer_are_left_out(answer: str, sizes: list[int]) -> None:
     pieces = in_pieces(f"<think>so</think>\n\n{answer}", sizes, Tags("<think>", "</think>", RESPONSE))
     expected = answer.lstrip("\n")

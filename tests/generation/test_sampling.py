@@ -82,7 +82,7 @@ def test_picks_follow_the_distribution_that_the_filters_leave(options: dict[str,
     assert np.abs(measured - expected).max() < 5 * math.sqrt(0.25 / 20_000)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(2, 3000),
     st.integers(0, 100),
@@ -278,7 +278,7 @@ def dry_penalties(
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.integers(0, 4), max_size=40), st.integers(1, 3), st.sampled_from([-1, 5, 12]), st.booleans())
 def test_dry_penalizes_what_would_go_on_with_a_repetition(
     context: list[int], allowed: int, last_n: int, broken: bool

@@ -741,7 +741,7 @@ class AnyOrder(RuleBasedStateMachine):
 def test_any_order_of_calls(arch: str, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch)
     with sb.load(tmp_path / "m.gguf", threads=2) as AnyOrder.model:
-        run_state_machine_as_test(AnyOrder, settings=settings(max_examples=25, stateful_step_count=15, deadline=None))
+        run_state_machine_as_test(AnyOrder, settings=settings(max_examples=25, stateful_step_count=15))
 
 
 def test_contexts_of_different_ropes_share_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gguf_builder import ARR, BOOL, CODES, F32, F64, I32, STR, U8, U16, U32, U64, array, pair, seed, tensor
 from gguf_builder import gguf as build
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paths import SHARED
 
@@ -105,7 +105,6 @@ ARRAYS = st.sampled_from(sorted(VALUES)).flatmap(lambda kind: st.tuples(st.just(
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=15)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(KEYS.map("x.".__add__), PAIRS),
     st.dictionaries(KEYS.map("y.".__add__), ARRAYS),

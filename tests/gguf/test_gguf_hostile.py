@@ -17,7 +17,7 @@ from gguf_builder import (
     u64,
 )
 from gguf_builder import gguf as build
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subbyte.errors import FormatError, ModelNotFound, ResourceError, SubbyteError
@@ -79,7 +79,7 @@ def test_every_field_may_lie(tmp_path, lie):
         sound(path)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(st.data())
 @pytest.mark.thorough
 def test_random_damage(tmp_path, data):

@@ -12,7 +12,7 @@ import libgguf
 import numpy as np
 import pytest
 import tiny_models
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_models import SHAPES, write_model, write_old_deepseek2
 
@@ -281,7 +281,7 @@ def test_broken_files_of_the_gguf_format(tensors: dict[str, np.ndarray], message
         sb.Imatrix.open(written(tmp_path / "i.gguf", **tensors))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(at=st.integers(0, 400), byte=st.integers(0, 255), cut=st.integers(0, 400), old=st.booleans())
 @example(at=0, byte=0, cut=0, old=True)
 def test_damage_is_an_error_or_harmless(

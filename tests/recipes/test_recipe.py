@@ -14,7 +14,7 @@ import pytest
 from gguf_builder import STR, U32, pair, tensor
 from gguf_builder import gguf as gguf_bytes
 from hybrid_models import HYBRIDS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from llama_quantize import MODELS, ROWS, runs
 from tiny_models import MIXED, write_model
@@ -291,7 +291,6 @@ def test_no_text_is_worse_than_an_error(text: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["Q4_K", "Q6_K", "IQ2_XS", "F16"]), min_size=1, max_size=40), st.data())
-@settings(deadline=None)
 @pytest.mark.thorough
 def test_compressed_types_are_the_same_types(choice: list[str], data: Any) -> None:
     found = dense(6)

@@ -214,6 +214,6 @@ def test_hostile_tools_end_soon(server: LiveServer, function: dict[str, Any]) ->
 
 
 def answers_soon(server: LiveServer, fields: dict[str, Any]) -> None:
-    response = server.post("/v1/chat/completions", {"messages": USER, "max_tokens": 4, **fields}, timeout=20)
+    response = server.post("/v1/chat/completions", {"messages": USER, "max_tokens": 4, **fields})
     assert is_told_well(response.status_code, response.content), response.text
     assert server.chat()["choices"]

@@ -83,7 +83,7 @@ def test_an_open_model_answers_while_another_is_loaded(paths: dict[str, Path], m
     def slow(self: ModelPool, name: str, size: int) -> Any:
         if name != "a":
             n_loads.append(name)
-            gate.wait(20)
+            gate.wait(100)
         return load(self, name, size)
 
     monkeypatch.setattr(ModelPool, "_load", slow)

@@ -33,7 +33,7 @@ def test_lookup_goes_on_as_the_most_alike_place_did() -> None:
     assert looked_up(lookup, again) == [6, 6, 6, 6]  # what repeats itself up to the end goes on so
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 3), max_size=60), st.lists(st.integers(0, 3), max_size=20))
 def test_lookup_of_an_index_that_grew_is_that_of_a_new_one(first: list[int], more: list[int]) -> None:
     grown = PromptLookup()

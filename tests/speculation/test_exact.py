@@ -114,7 +114,7 @@ def test_all_ends_of_an_answer(model: sb.Model) -> None:
         assert len(check(model, tokens, GenerationOptions(GREEDY, max_tokens=n)).reply.tokens) <= n
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=6), max_size=12), st.integers(0, 2**16))
 def test_any_drafts(model: sb.Model, drafts: list[list[int]], seed: int) -> None:
     """Of each list its first half is replaced by what will come."""

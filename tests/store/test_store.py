@@ -60,7 +60,7 @@ class Server:
                     sent = outer.stall_at.get(path, len(body))
                     self.wfile.write(body[:sent])
                     self.wfile.flush()
-                    if sent < len(body) and outer.go_on.wait(20):
+                    if sent < len(body) and outer.go_on.wait(60):
                         self.wfile.write(body[sent:])
 
             do_HEAD = do_GET  # noqa: N815

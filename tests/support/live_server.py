@@ -56,7 +56,7 @@ class LiveServer:
 
     def connect(self) -> socket.socket:
         """A connection, to send on it what no client's package would."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def served(self, name: str = "tiny") -> ServedModel:
         """A model that is open."""
@@ -143,7 +143,7 @@ def chunks(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     return map(json.loads, data[:-1])
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     """Returns once a condition holds, which it must within that time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -365,7 +365,7 @@ PIECES = st.lists(
 
 
 @pytest.mark.thorough
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(FAMILIES)), st.lists(PIECES, min_size=1, max_size=5), st.none() | PIECES)
 def test_no_message_ever_adds_a_control_token(family: str, texts: list[str], system: str | None) -> None:
     vocabulary = tokenizer()

@@ -63,7 +63,7 @@ PART = st.text("ab▁é\n", min_size=1, max_size=3)
 @given(
     st.lists(st.tuples(PART, PART), unique=True, min_size=1), st.sets(PART), st.lists(st.text("ab é\n", max_size=14))
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @pytest.mark.thorough
 def test_merges_the_lowest_rank_first(tmp_path_factory, merges, more, texts):
     tokens = [*BYTES, *sorted({a + b for a, b in merges[::2]} | more | {"▁"})]

@@ -112,7 +112,7 @@ def test_same_ids_as_the_tokenizers_package(tmp_path, monkeypatch, trained, pre)
     monkeypatch.setattr(pretokenizer, "CHUNK", 1)  # hand over as many parts as may be
 
     @given(TEXTS)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def check(text):
         ids = ours.encode(text)
         assert ids == other.encode(text).ids
@@ -175,7 +175,7 @@ def slow_spm(scores: dict[str, float], text: str) -> list[str]:
 
 
 @given(st.lists(st.text("ab▁é", min_size=1, max_size=4), min_size=1, unique=True), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @pytest.mark.thorough
 def test_spm_merges_the_best_score_first(tmp_path_factory, pieces, data):
     n, score = len(pieces), st.sampled_from([0.0, -0.0, -1.0, 1.0, -2.5])
@@ -259,7 +259,7 @@ SHORT = st.text("ab<", min_size=1, max_size=5)
 
 
 @given(st.lists(SHORT, min_size=1, unique=True), st.lists(st.text("ab<", max_size=30), max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @pytest.mark.thorough
 def test_special_tokens_longest_first(tmp_path_factory, specials, texts):
     tokens = [*alphabet(), *specials]

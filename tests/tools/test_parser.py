@@ -95,7 +95,7 @@ FORMATS = [*{id(format): format for format, _ in ANSWERS.values()}.values()]
 
 
 @given(st.sampled_from(FORMATS), st.lists(st.sampled_from([*MARKS, *WORDS]) | st.text(max_size=5), max_size=40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @example(LLAMA, ["{", '"name', '": "clock"}; {', "x"])
 @example(HERMES, ["<tool_call>", "<tool_call>", '{"name": "clock"}', "</tool_call>", " \n ", "<tool"])
 def test_any_text_in_any_pieces_is_kept(format: ToolFormat, texts: list[str]) -> None:

@@ -19,7 +19,7 @@ def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium")
-    sync_api.expect.set_options(timeout=20_000)
+    sync_api.expect.set_options(timeout=60_000)
     sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium's own needs another user than root
     with sync_api.sync_playwright() as playwright:
         with playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox) as chromium:
@@ -44,7 +44,7 @@ def open_page(browser, server):
 
     def start(**options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", complain)

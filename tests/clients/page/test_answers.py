@@ -97,7 +97,7 @@ def test_an_answer_can_be_stopped_and_what_was_written_stays(page, server, by):
     else:
         page.keyboard.press("Escape")
     done(page)
-    assert server.gone.wait(20)
+    assert server.gone.wait(60)
     expect(last(page)).to_contain_text("stopped")
     expect(page.locator(".error")).to_have_count(0)
 

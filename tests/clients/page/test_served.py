@@ -28,7 +28,7 @@ def url(tmp_path_factory):
 
 def test_the_page_and_the_server_understand_each_other(browser, url):
     with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         page, problems = context.new_page(), []
         page.goto(url)
         page.get_by_label("This server asks for an API key").fill("secret")
