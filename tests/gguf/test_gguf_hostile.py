@@ -68,9 +68,11 @@ def test_every_header_byte_may_lie(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 64 * 1024
 
 
-@pytest.mark.parametrize(
-    "lie", [0, 1, 2**31 - 1, 2**32 - 1, 2**32, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 1]
-)
+LIES = [2**32, 2**63, 2**64 - 1]
+MORE_LIES = [0, 1, 2**31 - 1, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**64 - 32]
+
+
+@pytest.mark.parametrize("lie", [*LIES, *(pytest.param(lie, marks=pytest.mark.slow) for lie in MORE_LIES)])
 @pytest.mark.thorough
 def test_every_field_may_lie(tmp_path, lie):
     path, data = tmp_path / "fields.gguf", seed()

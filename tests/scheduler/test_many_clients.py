@@ -81,7 +81,7 @@ def check(answer: sb.Generation, wanted: Expected, whole: bool, rng: random.Rand
 
 @pytest.mark.parametrize(
     ("arch", "n"),
-    [("llama", 320), ("qwen35", 320), *(pytest.param(*each, marks=pytest.mark.slow) for each in LONG)],
+    [("llama", 160), ("qwen35", 160), *(pytest.param(*each, marks=pytest.mark.slow) for each in LONG)],
 )
 def test_every_answer_is_its_solo_run(arch: str, n: int, tmp_path: Path) -> None:
     write_model(tmp_path / "m.gguf", arch, context_length=N_CTX)
