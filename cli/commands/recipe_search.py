@@ -15,7 +15,8 @@ from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
-from subbyte.runtime.text import one_line
+from subbyte.errors import SubbyteError
+from subbyte.runtime.text import one_line, printable
 
 if TYPE_CHECKING:
     from subbyte.runtime.search.result import RecipeSearch
@@ -102,6 +103,11 @@ def search(
                 done = run_measurement(measurement, lambda step: bar.update(*step), f"; {kept}{with_overwrite}")
             except KeyboardInterrupt:
                 note(f"interrupted: {kept}", verbose=True)
+                raise
+            except SubbyteError:  # one target that can't be reached takes nothing from the others
+                if measurement.n_done:
+                    place.save(measurement.result(), measurement.imatrix_path if imatrix is None else None)
+                    note(f"{measurement.coverage} were found, and are in {printable(str(place.folder))}", verbose=True)
                 raise
             result = measurement.result()
             place.save(result, measurement.imatrix_path if imatrix is None else None)

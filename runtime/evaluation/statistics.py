@@ -113,8 +113,9 @@ def block_bootstrap(
     blocks: means over runs of consecutive tokens, nearly independent of one another: chunks, whose caches begin empty.
     Tokens within a block depend on each other, so blocks are drawn whole (Künsch, 1989). The interval is studentized:
     with few blocks, plain percentiles are too narrow. The same blocks and seed give the same interval. Too few blocks
-    give an infinite one, unless all they say is 0 (two equal files). sizes: tokens of each block; the mean is that of
-    all tokens, a ratio of two sums over blocks, whose error is that of its linear form. None: all have as many.
+    give an infinite one, unless all they say is 0 (two equal files); one of no width is of enough blocks that all say
+    the same. sizes: tokens of each block; the mean is that of all tokens, a ratio of two sums over blocks, whose error
+    is that of its linear form. None: all have as many.
     """
     n = len(blocks)
     weights = None if sizes is None or (sizes == sizes[0]).all() else sizes / sizes.mean()
@@ -123,6 +124,8 @@ def block_bootstrap(
         return Interval(0.0, 0.0, 0.0, level)
     if n < MIN_BLOCKS:
         return Interval(mean, -math.inf, math.inf, level)
+    if (blocks == blocks[0]).all():
+        return Interval(mean, mean, mean, level)
     centred = blocks - mean if weights is None else weights * (blocks - mean)
     error = float(centred.std(ddof=1)) / math.sqrt(n)
     t = _studentized(centred, weights, np.random.default_rng(seed))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from subbyte.errors import ModelRefused
-from subbyte.runtime.gguf.names import layer_of
+from subbyte.runtime.gguf.names import is_routed, layer_of
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.records import Record
 
@@ -38,7 +38,7 @@ def expert_use(imatrix: Imatrix) -> list[ExpertUse]:
     layers: dict[int, ExpertUse] = {}
     for name, counts in imatrix.counts.items():
         layer = layer_of(name)
-        if layer is not None and len(counts) > 1:
+        if layer is not None and is_routed(name):
             layers.setdefault(layer, ExpertUse(layer, tuple(np.ceil(counts).astype(np.int64).tolist())))
     return [layers[layer] for layer in sorted(layers)]
 

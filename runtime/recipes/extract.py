@@ -10,6 +10,7 @@ from subbyte.errors import FormatError, ModelRefused, ResourceError, Unsupported
 from subbyte.kernels import FORMATS
 from subbyte.runtime.files import UnfitFile, read_regular
 from subbyte.runtime.gguf.model_file import GGUF
+from subbyte.runtime.gguf.names import kind_of
 from subbyte.runtime.recipes.file_types import FLOATS
 from subbyte.runtime.recipes.matrices import ModelTraits, locate, matrices
 from subbyte.runtime.recipes.notes import notes
@@ -175,7 +176,7 @@ def _pattern(name: str) -> str:
 def _by_kind(types: Mapping[str, str], tensors: Sequence[QuantizableTensor]) -> dict[tuple[str, str], list[int | None]]:
     layers: defaultdict[tuple[str, str], list[int | None]] = defaultdict(list)
     for matrix in tensors:
-        layers[matrix.context.kind, types[matrix.name]].append(matrix.layer)
+        layers[kind_of(matrix.name), types[matrix.name]].append(matrix.layer)
     return dict(layers)
 
 

@@ -21,11 +21,14 @@ class Allocation:
     """
 
     def __init__(self, losses: Sequence[Sequence[float]], sizes: Sequence[Sequence[int]], limit: int) -> None:
-        least, limit = sum(map(min, sizes)), min(limit, sum(map(max, sizes)))
+        least, most = sum(map(min, sizes)), sum(map(max, sizes))
+        limit = min(limit, most)
         self._unit = max(limit - least, 0) / CELLS or 1.0  # what no choice can save is not counted
         self._cells = [[int(np.ceil((size - min(of)) / self._unit)) for size in of] for of in sizes]
         self._chosen: list[NDArray[np.int8]] = []
         n = int((limit - least) / self._unit) + 1 if limit >= least else 0
+        if limit == most:
+            n += len(sizes)  # all that is lost by rounding up: with no limit every choice fits
         self._loss = np.zeros(n)
         for loss, cells in zip(losses, self._cells, strict=True):
             self._add(loss, cells)

@@ -64,7 +64,7 @@ def costs_of(one: OneTarget) -> tuple[TensorCosts, ...]:
     for i, group in enumerate(one.groups):
         of_types = []
         for type in one.types[i]:
-            measured: Basis = "measured" if together.get(i, 1) == 1 else "shared"
+            measured: Basis = "shared" if (i, type) in one.shared else "measured"
             otherwise: Basis = "estimated" if costs.telling(i) or costs.is_lossless(i, type) else "guessed"
             basis = measured if type in one.alone[i] else otherwise
             kld = one.alone[i].get(type, costs.alone(i, type))

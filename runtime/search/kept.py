@@ -43,6 +43,11 @@ def digest_of(*facts: object) -> str:
     return hashlib.sha256("\0".join(map(repr, facts)).encode()).hexdigest()
 
 
+def model_digest(gguf: GGUF) -> str:
+    """Of a model's file, and of the metadata that was given in place of its own."""
+    return digest_of(gguf.digest(), sorted(gguf.override_kv.items())) if gguf.override_kv else gguf.digest()
+
+
 class KeptFigures:
     """Lists of numbers by digest. Raises ResourceError where they can't be written; what can't be read is not there."""
 

@@ -13,7 +13,7 @@ from subbyte.runtime.evaluation.statistics import Floats
 from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.model import Model
 from subbyte.runtime.search.groups import Group
-from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of
+from subbyte.runtime.search.kept import EncodedTensors, KeptFigures, digest_of, model_digest
 from subbyte.runtime.search.passages import Passage, digest
 from subbyte.runtime.search.variants import Variants
 
@@ -45,11 +45,11 @@ class Measured:
     ) -> None:
         self._groups, self._encoded, self._figures = groups, encoded, figures
         self._variants = Variants(model, passages, options)
-        self._all = range(len(passages))
-        self._some = self._all[:: max(1, len(passages) // SOME)]
+        self._all = tuple(range(len(passages)))
+        self._some = some_of(passages)
         of_options = options.activations, options.cache_type, version("subbyte")
         self._conditions = {
-            chosen: digest_of(model.gguf.digest(), digest([passages[i] for i in chosen]), *of_options)
+            chosen: digest_of(model_digest(model.gguf), digest([passages[i] for i in chosen]), *of_options)
             for chosen in (self._all, self._some)
         }
         self.n_new = self.n_reused = 0
@@ -90,6 +90,17 @@ class Measured:
         values = self._figures.get(name)
         return np.array(values) if values is not None and len(values) == n else None
 
-    def _digest(self, mixture: Mixture, chosen: range) -> str:
+    def _digest(self, mixture: Mixture, chosen: tuple[int, ...]) -> str:
         of_tensors = sorted(self._encoded.digest(self._groups[i], type) for i, type in mixture.items())
         return digest_of(self._conditions[chosen], of_tensors)
+
+
+def some_of(passages: Sequence[Passage]) -> tuple[int, ...]:
+    """Indices of about SOME passages, at least one of each domain."""
+    some = {*range(0, len(passages), max(1, len(passages) // SOME))}
+    seen = {passages[i].domain for i in some}
+    for i, passage in enumerate(passages):
+        if passage.domain not in seen:
+            seen.add(passage.domain)
+            some.add(i)
+    return tuple(sorted(some))

@@ -46,8 +46,9 @@ class Tried:
 class OneTarget:
     """The state of a search.
 
-    types: of each group those worth taking, coarse to fine. alone: divergences known, by type. bands: indices of groups
-    that are measured together. These two grow, and are shared between targets.
+    types: of each group those worth taking, coarse to fine. alone: divergences known, by type; shared: groups and types
+    whose divergence is a share of their band's. bands: indices of groups that are measured together. These three
+    change, and are shared between targets.
     head: bytes of the file beside tensors. kept: bytes of tensors beside the groups. n_weights: of all tensors.
     """
 
@@ -56,6 +57,7 @@ class OneTarget:
     errors: Sequence[Mapping[str, float]]
     types: Sequence[Sequence[str]]
     alone: Sequence[dict[str, float]]
+    shared: set[tuple[int, str]]
     bands: list[list[int]]
     head: int
     kept: int
@@ -72,11 +74,20 @@ class OneTarget:
     @property
     def best(self) -> Tried:
         """Of what was tried, at least one mixture: what reaches the target and diverges, or takes, least."""
-        if self.target.of == "kld":
-            reached = [of for of in self.tried if float(of.klds.mean()) <= (1 + CLOSE) * self.target.value]
-            if reached:
-                return min(reached, key=lambda of: self.n_bytes(of.mixture))
+        if self.target.of == "kld" and (reached := [of for of in self.tried if self.reaches(of)]):
+            return min(reached, key=lambda of: self.n_bytes(of.mixture))
         return min(self.tried, key=lambda of: float(of.klds.mean()))
+
+    def reaches(self, tried: Tried) -> bool:
+        """Whether a mixture diverges as little as is asked for; a size it always has."""
+        return self.target.of != "kld" or float(tried.klds.mean()) <= (1 + CLOSE) * self.target.value
+
+    def check_reach(self) -> None:
+        """After the search: raises ModelRefused where not even the finest types reach the target."""
+        best = self.best
+        if not self.reaches(best) and best.mixture == tuple(types[-1] for types in self.types):
+            found = f"the finest, of {self.n_bytes(best.mixture) / 1e6:.1f} MB, diverges by {best.klds.mean():.3g} nats"
+            raise ModelRefused(f"{self.target}: no mixture of these types reaches it; {found}")
 
     def run(self, measured: Measured) -> Iterator[tuple[str, int]]:
         """Searches; yields what is done next and how many layers it runs."""
@@ -121,7 +132,8 @@ class OneTarget:
         of_kld = self.target.of == "kld"
         limit = sum(map(max, sizes)) if of_kld else self._max_bytes - self.kept
         allocation = Allocation(losses, sizes, limit)
-        found = allocation.for_loss(self.prediction.sum_for(self.target.value)) if of_kld else allocation.within_limit()
+        enough = allocation.for_loss(self.prediction.sum_for(self.target.value)) if of_kld else None
+        found = enough or allocation.within_limit()  # what is not predicted to reach a divergence may do so
         if found is None:
             raise ModelRefused(f"{self.target}: no mixture of these types reaches it; {self._bounds()}")
         return tuple(types[i] for types, i in zip(choices, found, strict=True))
@@ -168,6 +180,7 @@ class OneTarget:
             errors = [max(self.errors[i][mixture[i]], 1e-12) for i in band]
             for i, error in zip(band, errors, strict=True):
                 self.alone[i][mixture[i]] = kld * error / sum(errors)
+                (self.shared.add if len(band) > 1 else self.shared.discard)((i, mixture[i]))
 
     def _start(self, band: Sequence[int]) -> int:
         """The layer to begin with, -1 for the embeddings."""

@@ -15,7 +15,7 @@ from subbyte.runtime.imatrix.collect import ImatrixMeasurement
 from subbyte.runtime.imatrix.imatrix import Imatrix
 from subbyte.runtime.measurement import Step
 from subbyte.runtime.model import Model
-from subbyte.runtime.search.kept import digest_of, make_folder
+from subbyte.runtime.search.kept import digest_of, make_folder, model_digest
 from subbyte.runtime.search.passages import BYTES_A_TOKEN
 
 TOKENS = 1 << 15
@@ -34,7 +34,7 @@ def own_imatrix(
     given: list[EvalText] = [text[:share] for text in plain] or [*texts.values()]
     options = EvalOptions(n_ctx, -(-TOKENS // n_ctx))
     sha256 = [hashlib.sha256(bytes_of(text)).hexdigest() for text in given]
-    path = cache / "imatrix" / f"{digest_of('imatrix', model.gguf.digest(), sha256, n_ctx, options.chunks)}.gguf"
+    path = cache / "imatrix" / f"{digest_of('imatrix', model_digest(model.gguf), sha256, n_ctx, options.chunks)}.gguf"
     make_folder(path.parent)
     try:
         with path.with_suffix(".lock").open("ab") as lock:

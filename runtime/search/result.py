@@ -66,14 +66,16 @@ class Round(Record):
 class FoundRecipe(Record):
     """The mixture found for one target.
 
-    target: as it was given. n_bytes: of the file. predicted: nats, as the last round before the mixture was measured
-    had it. kld: on passages that were held out. rounds: all that were tried; the best of them was taken.
+    target: as it was given. n_bytes: of the file. reached: whether the target was; a divergence may be missed within
+    the rounds allowed, a size is not. predicted: nats, as the last round before the mixture was measured had it. kld:
+    on passages that were held out. rounds: all that were tried; the best of them was taken.
     """
 
     target: str
     recipe: str
     n_bytes: int
     bits_per_weight: float
+    reached: bool
     predicted: float
     kld: Interval
     rounds: tuple[Round, ...]
@@ -152,9 +154,9 @@ class RecipeSearch(Record, Tabular):
         """What the figures stand on, in a few sentences."""
         left_out = f"; {self.fast}" if self.fast else ""
         return (
-            f"KLD from {self.source}, nats, as predicted, and over {self.n_held_out} predictions that the search did "
-            f"not use; it used {self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. {self.measured} "
-            f"divergences were measured, {self.reused} were known before; {self.seconds:.0f} s{left_out}."
+            f"KLD from {self.source}, nats, as predicted, and over {self.n_held_out} predictions by which nothing was "
+            f"chosen; types were chosen by {self.n_scored} in {self.passages} passages of {self.n_ctx} tokens. "
+            f"{self.measured} divergences were measured and {self.reused} known before; {self.seconds:.0f} s{left_out}."
         )
 
     def _repr_html_(self) -> str:

@@ -124,12 +124,14 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             errors.append(self._errors(group, encoded))
         types = [frontier(group, of) for group, of in zip(groups, errors, strict=True)]
         alone: list[dict[str, float]] = [{} for _ in groups]
+        shared: set[tuple[int, str]] = set()
         sizes = self._sizes(groups)
         for target in self._targets:
-            one = OneTarget(target, groups, errors, types, alone, together, *sizes, self._rounds)
+            one = OneTarget(target, groups, errors, types, alone, shared, together, *sizes, self._rounds)
             for what, start in one.run(search):
                 self._seconds = time.perf_counter() - started
                 yield progress.step(what, progress.n_layer - start + 1)
+            one.check_reach()
             yield progress.step(f"{target}: the proof on held-out text", progress.n_layer + 1)
             self._found.append(self._record(one, held_out.whole(one.best.mixture)))
             progress.next_target()
@@ -205,6 +207,10 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
 
     def _record(self, one: OneTarget, held_out: Floats) -> FoundRecipe:
         best, groups = one.best, one.groups
+        if not one.reaches(best):
+            _log.warning(
+                "%s: what was found diverges by %.3g nats; more rounds may reach it", one.target, best.klds.mean()
+            )
         name = f"{self._model.info.name or 'model'}, {one.target}"
         comment = f"# {self._fast}\n" if self._fast else ""
         return FoundRecipe(
@@ -212,6 +218,7 @@ class RecipeSearchMeasurement(Measurement[Step, RecipeSearch]):
             recipe=comment + self._recipe(name, groups, best.mixture).to_toml(),
             n_bytes=one.n_bytes(best.mixture),
             bits_per_weight=8 * one.tensor_bytes(best.mixture) / one.n_weights,
+            reached=one.reaches(best),
             predicted=best.predicted,
             kld=block_bootstrap(held_out),
             rounds=rounds_of(one),

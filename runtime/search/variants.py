@@ -56,14 +56,14 @@ class Variants:
         base = [self._base[i] for i in chosen]
         hidden, behind = None, 0
         for start, tensors in changes:
-            if start is not None and hidden is None:
-                run = self._forward(reference)
-                hidden = [_embedded(run, passage) for passage in passages]
-            for layer in range(behind, start or 0):
-                assert hidden is not None
+            if start is not None:
+                if hidden is None:
+                    run = self._forward(reference)
+                    hidden = [_embedded(run, passage) for passage in passages]
                 for passage, states in zip(passages, hidden, strict=True):
-                    _advance(run, passage, states, layer)
-            behind = start or 0
+                    for layer in range(behind, start):  # some layers read what an earlier one cached of this passage
+                        _advance(run, passage, states, layer)
+                behind = start
             forward, means = self._forward(tensors), []
             for i, (passage, p) in enumerate(zip(passages, base, strict=True)):
                 q = self._logits(forward, passage, hidden[i] if start is not None and hidden else None, behind)

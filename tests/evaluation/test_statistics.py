@@ -47,6 +47,12 @@ def test_equal_files_differ_by_exactly_nothing() -> None:
     assert interval.verdict == "undecided" and not interval.is_decided
 
 
+def test_chunks_that_all_say_the_same_have_an_interval_of_no_width() -> None:
+    interval = block_bootstrap(np.full(7, 0.7), sizes=np.arange(1, 8))
+    assert (interval.estimate, interval.low, interval.high) == pytest.approx((0.7, 0.7, 0.7))
+    assert "too few" not in interval.text(2, " to ")
+
+
 def test_a_clear_difference_is_seen() -> None:
     blocks = np.random.default_rng(1).normal(0.05, 0.02, 30)
     assert block_bootstrap(blocks).verdict == "worse" and block_bootstrap(-blocks).verdict == "better"

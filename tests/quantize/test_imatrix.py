@@ -219,6 +219,8 @@ def test_what_was_never_reached_has_weights_of_one(tmp_path: Path) -> None:
     assert same(result, sb.Imatrix.open(tmp_path / "i.gguf"))
     shapes = {tensor.name: tensor.shape.tolist() for tensor in gguf.GGUFReader(tmp_path / "i.gguf").tensors}
     assert shapes == {f"{name}.counts": [1, 2], f"{name}.in_sum2": [2, 2]}
+    heads = {"blk.3.attn_k_b.weight": np.array([5.0, 5, 5, 5]), **result.counts}  # multi-head latent attention
+    result = sb.Imatrix(result.squares, heads, {}, (), 1, 512)
     assert expert_use(result) == [ExpertUse(3, (2, 0))]
     assert "never chosen have no importances" in (told := never_chosen(result) or "") and "layer 3: 1 of 2;" in told
 

@@ -341,6 +341,16 @@ def test_export_names_every_matrix_once(quantized: Path) -> None:
             export(opened, Recipe("x", "F16", (Rule("output", "BF16"),), pure=True), imatrix=False)
 
 
+def test_export_writes_names_of_two_parts_in_full(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.gguf", "lfm2")
+    with sb.GGUF.open(tmp_path / "m.gguf") as opened:
+        _, lines = export(opened, Recipe.named("Q4_K_M"), imatrix=False)
+        patterns = [line.rpartition("=")[0] for line in lines]
+        names = [matrix.name for matrix in matrices(opened, imatrix=False)]
+    assert any(".shortconv.in_proj." in name for name in names)
+    assert all(sum(bool(re.search(pattern, name)) for pattern in patterns) == 1 for name in names)
+
+
 def test_experts_in_tensors_of_their_own_are_refused(tmp_path: Path) -> None:
     head = [pair("general.architecture", STR, "llama"), pair("llama.block_count", U32, 1)]
     data = gguf_bytes(head, [tensor("blk.0.ffn_gate.3.weight", (32, 2))], bytes(256))

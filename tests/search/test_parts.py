@@ -21,6 +21,8 @@ from subbyte.runtime.search.errors import frontier, relative_errors
 from subbyte.runtime.search.evidence import SearchProgress
 from subbyte.runtime.search.groups import SHORT_ROWS, Group, banded, bands, find_groups
 from subbyte.runtime.search.kept import EncodedTensors, KeptFigures
+from subbyte.runtime.search.measured import some_of
+from subbyte.runtime.search.one_target import OneTarget
 from subbyte.runtime.search.own_imatrix import own_imatrix
 from subbyte.runtime.search.passages import SKIPPED, Passages, choose_passages
 from subbyte.runtime.search.prediction import Costs, Curve, Prediction, Within, nearest, neighbours
@@ -55,6 +57,8 @@ def test_allocation_is_the_best_of_all() -> None:
         most = min(entry[0] for entry in every if entry[1] <= limit)
         assert allocation.for_loss(most * (1 + 1e-9)) == found and allocation.for_loss(most / 2) is None
     assert Allocation([[1.0]], [[10]], 9).within_limit() is None
+    sizes = rng.integers(1, 10**6, (300, 3)).cumsum(axis=1).tolist()
+    assert Allocation([[3.0, 2.0, 1.0]] * 300, sizes, 1 << 60).within_limit() == [2] * 300
 
 
 def test_a_curve_goes_through_its_points_and_on_in_proportion() -> None:
@@ -279,3 +283,30 @@ def test_progress_expects_of_a_target_what_those_before_it_took(model: sb.Model)
     assert (step.done, step.total) == (len(groups) + 40, len(groups) + 60)
     late = progress.step("more than was expected", 5)
     assert late.done == len(groups) + 90 < late.total
+
+
+def test_some_passages_are_of_all_texts(model: sb.Model) -> None:
+    passages = choose_passages(model, [TEXT.replace("thin", f"{i}") for i in range(9)], n_ctx=64, n=16, step=5).search
+    some = some_of(passages)
+    assert {passages[i].domain for i in some} == {*range(9)} and len(some) < len(passages)
+
+
+def test_what_a_band_was_measured_to_cost_is_shared_until_it_is_measured_alone(model: sb.Model) -> None:
+    groups = find_groups(model, None, ["Q4_0", "Q8_0"])[:2]
+    errors = [{"Q4_0": 0.1, "Q8_0": 0.01}] * 2
+    alone: list[dict[str, float]] = [{}, {}]
+    shared: set[tuple[int, str]] = set()
+    types = [["Q4_0", "Q8_0"]] * 2
+    one = OneTarget(targets_of(None, 5, None)[0], groups, errors, types, alone, shared, [[0, 1]], 0, 0, 1, 2)
+
+    class Fake:
+        def divergences(self, *_: object, **__: object) -> Iterator[np.ndarray]:
+            while True:
+                yield np.array([0.5])
+
+    for _ in one._measure_alone(Fake(), [[0, 1]], ("Q4_0", "Q8_0")):  # type: ignore[arg-type]
+        pass
+    assert shared == {(0, "Q4_0"), (1, "Q8_0")} and alone[0]["Q4_0"] == pytest.approx(0.5 * 0.1 / 0.11)
+    for _ in one._measure_alone(Fake(), [[0]], ("Q4_0", "Q8_0")):  # type: ignore[arg-type]
+        pass
+    assert shared == {(1, "Q8_0")} and alone[0]["Q4_0"] == 0.5

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import LLAMA, write_model
+from tiny_models import LLAMA, N_VOCAB, SHAPES, write_model
 
 import subbyte as sb
 from subbyte.runtime.quantize.encode import Encoder
@@ -36,6 +36,25 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(source: Path) -> Iterator[sb.Model]:
     with sb.load(source, threads=1) as model:
         yield model
+
+
+def test_a_head_behind_layers_that_share_keys(tmp_path: Path) -> None:
+    """Each passage is advanced by itself: such a layer reads what an earlier one has cached."""
+    shape = SHAPES["gemma4"]
+    output = np.random.default_rng(5).standard_normal((N_VOCAB, shape["n_embd"])).astype(np.float32) / 8
+    write_model(tmp_path / "m.gguf", "gemma4", tensors={"output.weight": output})
+    with sb.load(tmp_path / "m.gguf", threads=1) as model, Encoder(1) as encoder:
+        groups = find_groups(model, None, ["Q4_0", "Q8_0"])
+        (head,) = (i for i, group in enumerate(groups) if group.name == "output.weight")
+        passages = choose_passages(model, TEXT, n_ctx=64, n=2, step=1).search
+        encoded = EncodedTensors(tmp_path, 10**9, model.gguf, encoder)
+        found = []
+        for start in (groups[head].start, None):
+            measured = Measured(
+                model, groups, passages, sb.EvalOptions(64), encoded, KeptFigures(tmp_path / f"{start}")
+            )
+            found += measured.divergences({}, [Variant({head: "Q4_0"}, start)])
+        assert groups[head].start is not None and found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_variants_diverge_as_files_do(tmp_path: Path, model: sb.Model) -> None:
@@ -150,10 +169,32 @@ def test_what_no_search_can_do(model: sb.Model, tmp_path: Path) -> None:
             sb.search_recipes(model, TEXT, **{**given, **wrong})
     with pytest.raises(sb.ModelRefused, match=r"2-bits: no mixture .* reaches it; the smallest has about 4\.\d+ bits"):
         sb.search_recipes(model, TEXT, bits=2, **given)
-    with pytest.raises(sb.ModelRefused, match=r"kld-1e-06: no mixture .* reaches it; files of .* MB are possible"):
-        sb.search_recipes(model, TEXT, kld=1e-6, types=["Q4_0"], **given)
     with pytest.raises(ValueError, match="passages is 4, but must be at least 5, as many as there are texts"):
         sb.search_recipes(model, [TEXT] * 5, bits=6, **given)
+
+
+def test_a_divergence_is_refused_only_where_the_finest_types_miss_it(
+    model: sb.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by what is guessed before anything is measured."""
+    given: dict[str, Any] = {**OPTIONS, "cache": tmp_path, "imatrix": empty_imatrix(), "types": ["Q4_0", "Q8_0"]}
+    with pytest.raises(
+        sb.ModelRefused, match=r"kld-1e-06: .* the finest, of 0\.\d MB, diverges by \S+ nats"
+    ) as refused:
+        sb.search_recipes(model, TEXT, kld=1e-6, **given)
+    finest = float(str(refused.value).split()[-2])
+    monkeypatch.setattr(one_target, "HEAD", 1e6)
+    found = sb.search_recipes(model, TEXT, kld=1.2 * finest, **given).found[0]
+    assert found.reached and found.rounds[-1].kld.value <= 1.2 * 1.02 * finest
+
+
+def test_metadata_in_place_of_the_files_own_is_another_model(source: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {**OPTIONS, "cache": tmp_path, "bits": 6, "types": ["Q4_0", "Q8_0"], "rounds": 1}
+    first = sb.search_recipes(source, TEXT, **given)
+    with sb.load(source, override_kv={"llama.rope.freq_base": 100.0}) as other:
+        second = sb.search_recipes(other, TEXT, **given)
+    assert second.measured == first.measured and second.reused == 0
+    assert second.found[0].kld != first.found[0].kld and second.imatrix != first.imatrix
 
 
 @pytest.mark.thorough
@@ -170,3 +211,7 @@ def test_the_command(source: Path, tmp_path: Path, command_line: Callable[..., A
     assert code == 4 and "m-6-bits.toml" in err and "--overwrite" in err
     code, out, _ = command_line(*line, "--overwrite", "-o", "json")
     assert code == 0 and json.loads(out)["measured"] == 0
+    line[line.index("6")] = "5.5"
+    code, _, err = command_line(*line, "--kld", "0.000001", "--overwrite")
+    assert code == 3 and "1 of 2 targets were found, and are in ." in err and "kld-1e-06: no mixture" in err
+    assert Path("m-5.5-bits.toml").exists() and not Path("m-kld-1e-06.toml").exists()
