@@ -27,6 +27,7 @@ __all__ = ["GGUF", "ArraySpan", "Metadata", "TensorInfo"]
 
 _SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.DOTALL)
 MAX_SHARDS = 65_535
+ALIKE = ("split.tensors.count", "general.architecture", "general.name")  # in all files of a model that have them
 _MAX_SHOWN = 3
 _DIGESTED = 1 << 10  # bytes of each tensor
 
@@ -94,6 +95,10 @@ class GGUF(Handle):
         if self._tensors is None:
             raise self._closed()
         return self._tensors
+
+    def repeated_in(self, key: str) -> str | None:
+        """The name of a file of a split model, not the first, that has this key and must agree with the first on it."""
+        return next((shard.file for shard in self._shards[1:] if key in ALIKE and key in shard.metadata), None)
 
     def check_unchanged(self) -> None:
         """Raises ModelChanged when a file was written to or cut since it was opened; about a microsecond a file.
@@ -186,7 +191,7 @@ def _check_shards(shards: list[Shard]) -> None:
         if place != (i + 1, len(shards)):
             found = "says it is part {} of {}".format(*place) if place else "is no part of a split model"
             raise FormatError(f"{shard.file}: {found}; its name says {i + 1} of {len(shards)}: fetch the right part")
-        for key in ("split.tensors.count", "general.architecture", "general.name"):
+        for key in ALIKE:
             own = shard.metadata
             if key in own and key in first and own[key] != first[key]:
                 raise _foreign_shard(shard, key, shards[0])

@@ -2,10 +2,11 @@
 
 import logging
 import math
+import struct
 from collections.abc import Mapping
 
 from subbyte.runtime.gguf.metadata import Metadata
-from subbyte.runtime.gguf.values import BOOL, STRING, MetadataValue
+from subbyte.runtime.gguf.values import BOOL, FLOATS, INTEGERS, SCALARS, STRING, MetadataValue
 from subbyte.runtime.text import quoted
 
 I64, U64, F64 = 11, 10, 12
@@ -40,8 +41,21 @@ def override(metadata: Metadata, values: Mapping[str, int | float | bool | str])
             raise ValueError(f"override_kv: {key} says how the file is built: it can't be another")
         if key not in entries:
             _log.info("%s: has no metadata %s: it is added", metadata.file, quoted(key))
-        entries[key] = _entry(key, value)
+        entries[key] = _like(entries.get(key), _entry(key, value))
     return Metadata(metadata.file, entries)
+
+
+def _like(was: MetadataValue | None, entry: MetadataValue) -> MetadataValue:
+    """A number in the type that the key has in the file, where that holds it: readers may know no other."""
+    same = was is not None and any(was.type in kind and entry.type in kind for kind in (INTEGERS, FLOATS))
+    if was is None or not same:
+        return entry
+    codec = SCALARS[was.type][1]
+    try:
+        (data,) = codec.unpack(codec.pack(entry.data))
+    except (struct.error, OverflowError):
+        return entry
+    return MetadataValue(was.type, data)
 
 
 def _entry(key: str, value: int | float | bool | str) -> MetadataValue:

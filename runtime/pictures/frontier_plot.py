@@ -105,6 +105,8 @@ class _Panel:
             self._axes.set_xlabel(f"size, {self._unit}{', logarithmic' if logarithmic else ''}")
         values = [self._figures[i].value for i in self._shown]
         logarithmic = self._measure == "kld" and min(values) > LEAST_KLD and max(values) > LOG_KLD * min(values)
+        if logarithmic and self._base is not None and self._base <= LEAST_KLD:
+            self._base = None
         ends = [end for i in self._shown for end in self._figures[i].ends]
         if logarithmic:
             ends = [max(end, min(values) / 4) for end in ends]  # an interval may reach to 0, and below

@@ -65,13 +65,17 @@ def set_scale(axes: Axes, name: Literal["x", "y"], low: float, high: float, *, l
 
 
 def log_ticks(low: float, high: float) -> Sequence[float]:
-    """Round numbers between two positive ones, as few as are enough."""
+    """Round numbers between two positive ones, as few as are enough; evenly spaced where two digits tell none apart."""
+    from matplotlib.ticker import MaxNLocator
+
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
     for steps in _STEPS:
         ticks = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= high]
         if len(ticks) >= _ENOUGH:
             break
+    if len(ticks) < _ENOUGH:
+        return [tick for tick in MaxNLocator(_ENOUGH + 1).tick_values(low, high) if low <= tick <= high]
     every = -(-len(ticks) // (2 * _ENOUGH + 2))
     return ticks[::every]
 

@@ -41,6 +41,7 @@ class PartFile:
         self.n_done = 0
 
     def __enter__(self) -> PartFile:
+        self.n_done = 0
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file: BinaryIO = os.fdopen(os.open(self.path, flags, 0o666), "r+b")

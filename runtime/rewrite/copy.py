@@ -68,8 +68,11 @@ def write_copies(
                         part.end_tensor()
                     done += tensor.n_bytes
                 part.sync(like)
-        for part in parts:
+        for to, part in zip(copies, parts, strict=True):
             with part:
+                if part.n_done < len(to.tensors):
+                    found = "was removed or cut by another program while the other files were written"
+                    raise ResourceError(f"{part.path}: {found}; run the command again")
                 part.publish()
     except Exception as error:
         if not isinstance(error, ResourceError):  # after which the same call goes on

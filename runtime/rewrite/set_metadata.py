@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from subbyte.errors import ModelNotFound, ModelRefused, ResourceError, SubbyteError
-from subbyte.models import architecture
+from subbyte.models import Graph, Weights, architecture
 from subbyte.runtime import arguments
 from subbyte.runtime.files import check_place, write_failure
 from subbyte.runtime.gguf.model_file import GGUF, Metadata
 from subbyte.runtime.gguf.override import STRUCTURE
 from subbyte.runtime.gguf.shard import DEFAULT_ALIGNMENT
+from subbyte.runtime.gguf.tensors import TensorInfo
 from subbyte.runtime.gguf.values import ARRAY, MAX_KEYS, STRING, MetadataValue
 from subbyte.runtime.quantize.part_file import MODEL_FILE, check_out
 from subbyte.runtime.records import Record, Tabular
@@ -90,8 +91,9 @@ def set_metadata(
     with open_source("source", source) as gguf:
         entries = dict(gguf.metadata.entries) if in_place else without_split(gguf)
         changes = _change(entries, values, remove)
-        _check_loadable(gguf.metadata, entries)
+        _check_loadable(gguf, entries)
         if in_place:
+            _check_other_files(gguf, changes)
             place, target, like = gguf.paths[0], _own_place(gguf), os.stat(gguf.paths[0])
             tensors = tuple(t for t in gguf.tensors.values() if t.file == gguf.files[0])
         else:
@@ -129,21 +131,34 @@ def _change(
     return tuple(MetadataChange(key, shown(before.get(key)), shown(entries.get(key))) for key in keys)
 
 
-def _check_loadable(before: Metadata, entries: dict[str, MetadataValue]) -> None:
-    """Refuses changes without which the metadata describes a model that can be run, and with which it does not."""
+def _check_loadable(gguf: GGUF, entries: dict[str, MetadataValue]) -> None:
+    """Refuses changes without which the file is a model that can be run, and with which it is none."""
+    before = gguf.metadata
     try:
-        _load(Metadata(before.file, before.entries))
+        _load(Metadata(before.file, before.entries), gguf.tensors)
     except SubbyteError:  # which may be what is to be repaired, or a model that runs elsewhere
         return
     try:
-        _load(Metadata(before.file, entries))
+        _load(Metadata(before.file, entries), gguf.tensors)
     except SubbyteError as error:
         raise ModelRefused(f"with these changes the model could not be loaded any more: {error}") from None
 
 
-def _load(metadata: Metadata) -> None:
+def _load(metadata: Metadata, tensors: Mapping[str, TensorInfo]) -> None:
+    """Up to the forward pass, which says whether all tensors are there in the shapes it needs."""
     of = architecture(metadata.str("general.architecture"))
-    of.configure(metadata, load_tokenizer(metadata).n_vocab)
+    config = of.configure(metadata, load_tokenizer(metadata).n_vocab)
+    graph = Graph()
+    of.forward(graph, config, Weights(tensors))
+    graph.operations.clear()  # they refer to the graph: a cycle that would hold the mapped file for a while
+
+
+def _check_other_files(gguf: GGUF, changes: Sequence[MetadataChange]) -> None:
+    """Refuses, of a split model whose first file alone is written, what must be the same in the others."""
+    for change in changes:
+        if (other := gguf.repeated_in(change.key)) is not None:
+            found = f"{other} has {quoted(change.key)} too, which must be the same in all files"
+            raise ModelRefused(f"{found}; write the model into one file (out)")
 
 
 def shown(value: MetadataValue | None) -> str | None:

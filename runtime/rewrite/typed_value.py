@@ -43,6 +43,8 @@ def parse_value(text: str, was: MetadataValue | None) -> MetadataValue:
     if name == "int":
         return _integer(_whole(value), was)
     if name == "float":
+        if was is not None and was.type in INTEGERS:
+            raise ValueError(f"is {type_name(was.type)} in the file; give int:, or a type of its own such as f32:")
         had = was.type if was is not None and was.type in FLOATS else F32
         return _scalar(had, _number(value))
     id = _type_id(name, name)
@@ -89,6 +91,8 @@ def _number(value: str) -> float:
 def _integer(value: int, was: MetadataValue | None) -> MetadataValue:
     if was is not None and was.type in INTEGERS:
         return _scalar(was.type, value)
+    if was is not None and was.type in FLOATS:
+        return MetadataValue(was.type, float(_scalar(was.type, value).data))
     fitting = next((id for id in _COMMON_INTEGERS if _fits(id, value)), _COMMON_INTEGERS[-1])
     return _scalar(fitting, value)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_models import write_model
 
@@ -26,6 +27,15 @@ def test_given_values_count(path: Path) -> None:
         assert model.metadata.f32("x.y") == 0.5
     with sb.load(path) as model:
         assert model.info.n_ctx_train != 77 and "x.y" not in model.metadata
+
+
+def test_a_number_keeps_the_type_that_the_file_has(path: Path) -> None:
+    epsilon = "llama.attention.layer_norm_rms_epsilon"
+    given = {"llama.context_length": 77, epsilon: 0.1, "llama.block_count": 2**40, "x.y": 5}
+    with GGUF.open(path, override_kv=given) as opened:
+        types = {key: opened.metadata.entries[key].type_name for key in given}
+        assert opened.metadata[epsilon] == float(np.float32(0.1))
+    assert types == {**dict.fromkeys(given, "u64"), "llama.context_length": "u32", epsilon: "f32"}
 
 
 def test_an_odd_id_can_be_given_right(path: Path) -> None:

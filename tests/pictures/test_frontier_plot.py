@@ -19,6 +19,7 @@ from subbyte.runtime.pictures.frontier import LONGEST, Figure, File, Frontier, s
 from subbyte.runtime.pictures.frontier_plot import LOOKS
 from subbyte.runtime.pictures.labels import Names, Surroundings, place_names
 from subbyte.runtime.pictures.picture import DIM, FAINT, GROUND, INK, ON_DARK, check_plot
+from subbyte.runtime.pictures.sheet import log_ticks
 from subbyte.runtime.report.saved import SavedReport
 
 pytest.importorskip("matplotlib")
@@ -354,6 +355,19 @@ def test_one_file_and_extreme_figures(tmp_path: Path) -> None:
         svg_of(facts, tmp_path)
     alone = {"rows": facts["rows"][-2:-1], "base": None}
     assert "llm-Q8_0" in texts_of(svg_of(alone, tmp_path))
+
+
+@pytest.mark.parametrize("apart", [1e-4, 0.002, 0.01, 0.03, 0.2, 3])
+def test_ticks_of_any_range(apart: float) -> None:
+    for low in np.random.default_rng(0).uniform(0.001, 40, 200):
+        ticks = log_ticks(low, low * (1 + apart))
+        assert 2 <= len(ticks) <= 12 and low <= min(ticks) < max(ticks) <= low * (1 + apart)
+
+
+def test_a_base_of_no_divergence_is_on_no_logarithmic_axis(tmp_path: Path) -> None:
+    facts = report()
+    facts["rows"][-1]["divergence"] = {**facts["rows"][0]["divergence"], "kld": {"value": 0.0, "error": 0.0}}
+    assert texts_of(svg_of(facts, tmp_path))
 
 
 def test_nothing_to_plot_is_an_error(tmp_path: Path) -> None:

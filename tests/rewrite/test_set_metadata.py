@@ -13,7 +13,9 @@ import pytest
 from tiny_models import MIXED, write_model
 
 import subbyte as sb
+from subbyte.runtime.gguf.shard import Shard
 from subbyte.runtime.gguf.values import MetadataValue
+from subbyte.runtime.rewrite.copy import layout_of
 from subbyte.runtime.rewrite.typed_value import parse_value
 
 Call = Callable[..., tuple[int, str, str]]
@@ -57,6 +59,12 @@ def test_what_is_no_value(text: str, says: str) -> None:
 def test_int_and_float_keep_the_type_that_is_there() -> None:
     assert parse_value("int:3", MetadataValue(11, 5)) == (11, 3)
     assert parse_value("float:3", MetadataValue(12, 5.0)) == (12, 3.0)
+    was_float = parse_value("int:3", MetadataValue(6, 5.0))
+    assert was_float == (6, 3.0) and type(was_float.data) is float
+    with pytest.raises(ValueError, match="is u8 in the file; give int:"):
+        parse_value("float:3", MetadataValue(0, 5))
+    with pytest.raises(ValueError, match="range of f32"):
+        parse_value("int:1" + "0" * 400, MetadataValue(6, 5.0))
     with pytest.raises(ValueError, match="range of u8"):
         parse_value("int:256", MetadataValue(0, 5))
 
@@ -120,6 +128,19 @@ def test_of_a_split_model_the_first_file_changes(model: Path, tmp_path: Path) ->
         }
 
 
+def test_what_another_file_has_too_is_not_changed_in_one(model: Path, tmp_path: Path) -> None:
+    first, *_, last = [Path(part.path) for part in sb.split(model, tmp_path / "s", max_tensors=5).parts]
+    with sb.GGUF.open(first) as split, Shard(last) as shard:
+        own = {**shard.metadata.entries, "general.name": split.metadata.entries["general.name"]}
+        tensors = [t for t in split.tensors.values() if t.file == split.files[-1]]
+        padded = [bytes(t.data).ljust(-(-t.n_bytes // 32) * 32, b"\0") for t in tensors]
+        (tmp_path / "new").write_bytes(layout_of(own, tensors, 32).head + b"".join(padded))
+    (tmp_path / "new").rename(last)
+    with pytest.raises(sb.ModelRefused, match=rf"{last.name} has 'general.name' too, .*; write .* into one file"):
+        sb.set_metadata(first, ["general.name=str:new"], in_place=True)
+    sb.set_metadata(first, ["general.name=str:new"], out=tmp_path / "whole.gguf")
+
+
 def test_refusals(model: Path, tmp_path: Path, command_line: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     os.symlink("m.gguf", "link.gguf")
@@ -144,6 +165,8 @@ def test_refusals(model: Path, tmp_path: Path, command_line: Call, monkeypatch: 
         ("m.gguf GGUF.version=int:4 --in-place", 2, "says how the file is built"),
         ("m.gguf --remove general.architecture --in-place", 3, "the model could not be loaded any more: m.gguf: met"),
         ("m.gguf llama.block_count=str:two --out o", 3, "the model could not be loaded any more"),
+        ("m.gguf llama.block_count=int:9 --in-place", 3, "could not be loaded any more: tensor blk.1."),
+        ("m.gguf llama.feed_forward_length=int:8 --in-place", 3, "could not be loaded any more: m.gguf: tensor"),
         ("m.gguf --from-file tokenizer.chat_template=t.jinja --in-place", 0, ""),
     ]:
         found = command_line("set-metadata", *line.split())

@@ -119,6 +119,18 @@ def test_an_interrupted_run_is_taken_up(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "merged").read_bytes() == model.read_bytes()
 
 
+def test_a_part_that_vanished_is_no_part(model: Path, tmp_path: Path) -> None:
+    """Another command for the same place has removed it: what is left must not take its place."""
+
+    def remove(*_: object) -> None:
+        for path in tmp_path.glob("s-00001-of-*.part"):
+            path.unlink()
+
+    with pytest.raises(sb.ResourceError, match="was removed or cut by another program"):
+        sb.split(model, tmp_path / "s", max_tensors=6, on_progress=remove)
+    assert not list(tmp_path.glob("s-*.gguf"))
+
+
 def test_refusals(model: Path, tmp_path: Path, command_line: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(model, tmp_path / "m.gguf")
     monkeypatch.chdir(tmp_path)
