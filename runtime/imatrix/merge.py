@@ -14,6 +14,7 @@ from subbyte.runtime.imatrix.weights import checked_weights
 from subbyte.runtime.text import printable, quoted
 
 _MAX_F32 = float(np.finfo(np.float32).max)
+MAX_CHUNKS = 2**32 - 1  # that a file can say
 
 
 def merge_imatrices(matrices: Sequence[str | os.PathLike[str] | Imatrix], *, weights: Sequence[float] = ()) -> Imatrix:
@@ -85,5 +86,5 @@ class _Total:
         return Imatrix(
             squares=self._squares, counts=self._counts,
             sums={tensor: of for tensor, of in self._sums.items() if tensor not in self._without_sums},
-            datasets=tuple(self._datasets), chunk_count=round(n_chunks), chunk_size=size,
+            datasets=tuple(self._datasets), chunk_count=min(round(n_chunks), MAX_CHUNKS), chunk_size=size,
         )  # fmt: skip

@@ -38,6 +38,9 @@ def test_sums_and_counts_are_added(tmp_path: Path) -> None:
     assert sb.merge_imatrices([a, replace(b, sums={})]).sums.keys() == set()
     twice = sb.merge_imatrices([a, a], weights=[0.5, 1.5])
     assert all(np.allclose(twice.weights(name), a.weights(name)) for name in a.squares)
+    full = replace(a, chunk_count=2**32 - 1)
+    sb.merge_imatrices([full, full]).save(tmp_path / "full")
+    assert sb.Imatrix.open(tmp_path / "full").chunk_count == 2**32 - 1  # as many as a file can say
 
 
 def test_what_can_not_be_added(tmp_path: Path) -> None:
