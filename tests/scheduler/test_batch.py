@@ -124,7 +124,7 @@ def test_of_a_file_of_results_the_last_line_may_be_cut(tmp_path: Path, monkeypat
             file.add({**file.head(i), "text": "a" * 20})
     whole = path.read_bytes()
     n = len(whole) // 2
-    for size in range(len(whole) + 1):
+    for size in (0, 1, 12, 30, n - 1, n, n + 1, n + 40, 2 * n - 1, 2 * n):
         path.write_bytes(whole[:size])
         with ResultsFile(path, digests) as file:
             assert file.done == set(range(size // n)) and path.read_bytes() == whole[: size // n * n]
