@@ -25,9 +25,9 @@ def scored(n_scored: int, n_tokens: int | None) -> str:
     return f"{n_scored} tokens" if n_tokens is None else f"{n_scored} of {n_tokens} tokens"
 
 
-def covered(n_done: int, n_total: int) -> str:
-    """The chunks that figures stand on, such as "40 chunks", or "3 of 40 chunks" where not all were measured."""
-    return f"{n_done} chunks" if n_done == n_total else f"{n_done} of {n_total} chunks"
+def covered(n_done: int, n_total: int, unit: str = "chunks") -> str:
+    """What figures stand on, such as "40 chunks", or "3 of 40 chunks" where not all were measured."""
+    return f"{n_done} {unit}" if n_done == n_total else f"{n_done} of {n_total} {unit}"
 
 
 class Measurement(Handle, ABC, Generic[P, R]):

@@ -49,8 +49,8 @@ def batch(
 
     MODEL is a GGUF file, a name that `subbyte ls` shows, or hf:user/repo:QUANT.
     """
-    from subbyte.runtime.batch.batch import BatchOptions, run_batch
-    from subbyte.runtime.batch.results import ResultsFile, json_line
+    from subbyte.runtime.batch.batch import BatchOptions, results_file, run_batch
+    from subbyte.runtime.batch.results import json_line
     from subbyte.runtime.types import SessionOptions
 
     ctx = click.get_current_context()
@@ -58,13 +58,15 @@ def batch(
     how = BatchOptions(
         sampling_from(sampling), max_tokens, (), n_parallel, SessionOptions(n_ctx, cache_type, activations)
     )
-    n_failed = 0
     with ExitStack() as stack:
-        results = None if resume is None else stack.enter_context(ResultsFile(resume, lines))
-        n_done = 0 if results is None else len(results.done)
-        left = lines if results is None else {i: line for i, line in lines.items() if i not in results.done}
         loaded = stack.enter_context(open_model(model, threads, verbose=verbose))
         stack.enter_context(options.usage_errors())
+        results, left, n_done, n_failed = None, lines, 0, 0
+        if resume is not None:
+            results = stack.enter_context(results_file(resume, loaded, lines, how))
+            left = {i: line for i, line in lines.items() if i not in results.done}
+            n_done = len(results.done)
+            n_failed = len({row["index"] for row in results.rows() if "error" in row})
         stack.enter_context(one_interrupt())
         bar = stack.enter_context(ProgressBar())
         try:

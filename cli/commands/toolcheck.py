@@ -126,11 +126,14 @@ def print_toolcheck(output: options.Output, command: str, run: "ToolcheckRun", *
 
 
 def _conditions(run: "ToolcheckRun") -> tuple[str, ...]:
+    from subbyte.runtime.measurement import covered
+
     thinking = {None: "reasoning as trained", True: "reasoning on", False: "reasoning off"}[run.thinking]
     compared = [f"base {one_line(os.path.basename(run.models[run.base]))}"] if len(run.models) > 1 else []
+    seconds = "" if run.seconds is None else f", {run.seconds:.1f} s"  # of a whole run alone
     return (
         *compared,
-        f"{run.n_cases} cases, greedy, {thinking}, up to {run.max_tokens} tokens an answer, "
-        f"{run.activations} activations, {run.cache_type} cache, {run.seconds:.1f} s",
+        f"{covered(run.n_done, run.n_total, 'answers')} to {run.n_cases} cases, greedy, {thinking}, up to "
+        f"{run.max_tokens} tokens an answer, {run.activations} activations, {run.cache_type} cache{seconds}",
         f"cases sha256 {run.cases_sha256}",
     )

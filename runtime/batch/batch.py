@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from subbyte.errors import ModelChanged, SubbyteError
+from subbyte.runtime import arguments
 from subbyte.runtime.batch.parallel import in_parallel
+from subbyte.runtime.batch.results import ResultsFile, line_digest, model_facts
 from subbyte.runtime.generation.events import Reply
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.grammar.constraint import Constraint
@@ -33,9 +36,26 @@ class BatchOptions:
     session: SessionOptions = field(default_factory=SessionOptions)
 
 
-def line_digest(line: bytes) -> str:
-    """What tells a line of the input from others, where a batch goes on."""
-    return hashlib.sha256(line.strip()).hexdigest()[:16]
+def conditions_of(model: Model, options: BatchOptions) -> bytes:
+    """What decides an answer beside its line: a result of other ones is of another run. Raises ModelChanged.
+
+    Not what is for speed or memory alone.
+    """
+    session = options.session
+    found = {
+        **model_facts(model), "sampling": asdict(options.sampling), "max_tokens": options.max_tokens,
+        "stop": [*options.stop], "n_ctx": session.n_ctx, "cache_type": session.cache_type,
+        "activations": session.activations,
+    }  # fmt: skip
+    return json.dumps(found, sort_keys=True).encode()
+
+
+def results_file(
+    path: str | os.PathLike[str], model: Model, lines: Mapping[int, bytes], options: BatchOptions
+) -> ResultsFile:
+    """The file of these lines' results; raises as `ResultsFile`, also for results of another model or other options."""
+    conditions = conditions_of(model, options)
+    return ResultsFile(path, {index: line_digest(conditions, line) for index, line in lines.items()})
 
 
 def run_batch(model: Model, lines: Mapping[int, bytes], options: BatchOptions) -> Iterator[dict[str, Any]]:
@@ -43,24 +63,26 @@ def run_batch(model: Model, lines: Mapping[int, bytes], options: BatchOptions) -
 
     A line is an object with `prompt`, raw text, or `messages`, a conversation for the chat template, as OpenAI's API
     has it, with `system`, `tools` and `thinking`; and whatever of `max_tokens`, `stop`, `schema`, `regex` or `choices`
-    (what the text must be) and the parameters of `Sampling` holds for it. A result has `index`, `line` (`line_digest`),
-    the line's `id`, and the fields of `Reply`, or `error` where a line can't be answered. Raises ModelChanged, and what
-    `Model.scheduler` raises.
+    (what the text must be) and the parameters of `Sampling` holds for it. A result has `index`, `line` (`line_digest`
+    under `conditions_of`), the line's `id`, and the fields of `Reply`, or `error` where a line can't be answered.
+    Raises ModelChanged, and what `Model.scheduler` raises.
     """
-    s = options.session
+    s, conditions = options.session, conditions_of(model, options)
     with model.scheduler(
         n_parallel=options.n_parallel, n_ctx=s.n_ctx, cache_type=s.cache_type, activations=s.activations,
         checkpoint_bytes=s.checkpoint_bytes,
     ) as scheduler:  # fmt: skip
 
         def result(line: tuple[int, bytes]) -> dict[str, Any]:
-            return _result(model, scheduler, options, *line)
+            index, text = line
+            head = {"index": index, "line": line_digest(conditions, text)}
+            return head | _result(model, scheduler, options, text)
 
         yield from in_parallel(result, lines.items(), scheduler, options.n_parallel)
 
 
-def _result(model: Model, scheduler: Scheduler, options: BatchOptions, index: int, line: bytes) -> dict[str, Any]:
-    row: dict[str, Any] = {"index": index, "line": line_digest(line)}
+def _result(model: Model, scheduler: Scheduler, options: BatchOptions, line: bytes) -> dict[str, Any]:
+    row: dict[str, Any] = {}
     try:
         fields = _read(line)
         if "id" in fields:
@@ -85,8 +107,8 @@ def _read(line: bytes) -> Mapping[str, Any]:
 
 def _answer(model: Model, scheduler: Scheduler, options: BatchOptions, fields: Mapping[str, Any]) -> Reply:
     given = {name: fields[name] for name in _SAMPLING if name in fields}
-    if "logit_bias" in given:  # names in JSON are texts
-        given["logit_bias"] = {int(token): bias for token, bias in given["logit_bias"].items()}
+    if "logit_bias" in given:
+        given["logit_bias"] = _biases(given["logit_bias"])
     sampling = replace(options.sampling, **given)
     constraint = _constraint(fields)
     limits: dict[str, Any] = {
@@ -102,6 +124,14 @@ def _answer(model: Model, scheduler: Scheduler, options: BatchOptions, fields: M
     more = {name: fields[name] for name in ("system", "tools", "thinking", "messages") if name in fields}
     with model.chat(**more, **limits) as chat:
         return chat.reply(constraint=constraint)
+
+
+def _biases(given: object) -> dict[int, Any]:
+    """Biases by token id; names in JSON are texts."""
+    biases = arguments.mapping("logit_bias", given)
+    if wrong := [token for token in biases if not (token.isascii() and token.isdigit())]:
+        raise ValueError(f"logit_bias has a key {quoted(wrong[0], 40)}, but must have token ids")
+    return {int(token): bias for token, bias in biases.items()}
 
 
 def _constraint(fields: Mapping[str, Any]) -> Constraint | None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
+from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
-from subbyte.errors import FileExists, ResourceError, SubbyteError
-from subbyte.runtime.batch.batch import line_digest
+from subbyte.errors import FileExists, SubbyteError
 from subbyte.runtime.files import try_lock, write_failure
+from subbyte.runtime.model import Model
 from subbyte.runtime.text import printable
 
-MAX_BYTES = 1 << 34  # of a file that is read
+MAX_LINE = 1 << 26  # bytes of a line that is read: the longest context is a few million tokens
+
+
+def model_facts(model: Model) -> dict[str, Any]:
+    """What tells a model from others, by content: a copy is the same, other metadata in place of the file's are not."""
+    return {"sha256": model.gguf.digest(), "override_kv": dict(sorted(model.gguf.override_kv.items()))}
+
+
+def line_digest(conditions: bytes, line: bytes) -> str:
+    """What tells a result from others where a run goes on: its line of the input, and all else that decides it."""
+    return hashlib.sha256(conditions + b"\n" + line.strip()).hexdigest()[:16]
 
 
 def json_line(row: Mapping[str, Any]) -> str:
@@ -24,13 +36,14 @@ def json_line(row: Mapping[str, Any]) -> str:
 class ResultsFile:
     """Results of a batch in a file; a context manager. done: the indices of the lines that have one by now.
 
-    lines: of the input, by index. Raises SubbyteError for a file that holds results of other lines or something else,
-    which stays as it is; FileExists while another run writes it; ResourceError. A last line that was cut is dropped.
+    digests: the `line_digest` of each line of the input, by index. Raises SubbyteError for a file that holds results of
+    another run or something else, which stays as it is; FileExists while another run writes it; ResourceError. A last
+    line that was cut is dropped.
     """
 
-    def __init__(self, path: str | os.PathLike[str], lines: Mapping[int, bytes]) -> None:
+    def __init__(self, path: str | os.PathLike[str], digests: Mapping[int, str]) -> None:
         self._path, self._name = Path(path), printable(str(path))
-        self._lines = lines
+        self._digests = digests
         try:
             self._file: IO[bytes] = self._path.open("a+b")
         except OSError as error:
@@ -45,7 +58,7 @@ class ResultsFile:
 
     def head(self, index: int) -> dict[str, Any]:
         """What a result of a line begins with, by which it is known again."""
-        return {"index": index, "line": line_digest(self._lines[index])}
+        return {"index": index, "line": self._digests[index]}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The results that are there by now, as they were added."""
@@ -67,17 +80,20 @@ class ResultsFile:
         self._file.close()
 
     def _read(self) -> set[int]:
+        """The indices of the results, each checked as it is read; nothing is written before all were."""
         self._file.seek(0)
-        content = self._file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ResourceError(f"{self._name}: over {MAX_BYTES >> 30} GiB; give another place")
-        whole = content[: content.rfind(b"\n") + 1]
-        rows = whole.split(b"\n")[:-1]
-        done = {self._index(number, row) for number, row in enumerate(rows, 1)}
-        if content and not rows:
-            self._refuse(1)
-        if len(whole) < len(content):
-            os.truncate(self._path, len(whole))
+        done: set[int] = set()
+        end = 0  # of the last whole line
+        for number in count(1):
+            line = self._file.readline(MAX_LINE)
+            if not line.endswith(b"\n"):
+                break
+            done.add(self._index(number, line))
+            end += len(line)
+        if len(line) == MAX_LINE or (line and not end and not self._begins_a_result(line)):
+            self._refuse(number)
+        if line:
+            self._file.truncate(end)
         return done
 
     def _index(self, number: int, row: bytes) -> int:
@@ -86,9 +102,16 @@ class ResultsFile:
             index, digest = result["index"], result["line"]
         except (ValueError, KeyError, TypeError, RecursionError):
             self._refuse(number)
-        if not isinstance(index, int) or index not in self._lines or self.head(index)["line"] != digest:
+        if not isinstance(index, int) or index not in self._digests or self._digests[index] != digest:
             self._refuse(number)
         return int(index)
 
-    def _refuse(self, number: int) -> None:
-        raise SubbyteError(f"{self._name}: line {number} is no result of this input; give another place")
+    def _begins_a_result(self, text: bytes) -> bool:
+        heads = (json.dumps(self.head(index))[:-1].encode() for index in self._digests)
+        return any(text.startswith(head) or head.startswith(text) for head in heads)
+
+    def _refuse(self, number: int) -> NoReturn:
+        raise SubbyteError(
+            f"{self._name}: line {number} is no result of this input with this model and these options; "
+            "give another place"
+        )

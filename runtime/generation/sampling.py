@@ -24,7 +24,7 @@ class Sampling:
     """
 
     temperature: float = 0.8  # 0: always the most probable token
-    top_k: int = 40  # the k most probable tokens; 0: all
+    top_k: int = 40  # the k most probable tokens; 0, or more than the vocabulary has: all
     top_p: float = 0.95  # the most probable tokens that together reach this probability; 1: all
     min_p: float = 0.05  # tokens at least this probable relative to the best one; 0: all
     repeat_penalty: float = 1.0  # divides positive logits of recent tokens, multiplies negative ones; 1: off
@@ -109,7 +109,8 @@ class Sampler:
         xtc = s.xtc_threshold if self._leaves_out() else math.inf
         greedy = s.temperature == 0.0 and xtc == math.inf
         uniform = 0.0 if greedy else self._random.random()
-        return Draw(logits, (s.temperature, s.top_k, s.top_p, s.min_p, xtc, uniform))
+        top_k = min(s.top_k, logits.size)  # more than there are: all, however many
+        return Draw(logits, (s.temperature, top_k, s.top_p, s.min_p, xtc, uniform))
 
     def sample(self, logits: NDArray[np.float32]) -> int:
         """The next token's id, from `logits` [n_vocab] (unchanged).

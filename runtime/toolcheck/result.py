@@ -42,7 +42,9 @@ class CaseOutcome(Record):
 class ToolcheckRun(Record, Tabular):
     """Models over the same cases. same: of each model the index of the first one that is the same file.
 
-    base: the index of the model that the others are compared with. n_ctx: None for what each model took.
+    base: the index of the model that the others are compared with. n_done: the answers that there are, fewer than
+    n_total in a run that was ended early. n_ctx: None for what each model took. seconds: None where an earlier run made
+    some of the answers.
     """
 
     models: tuple[str, ...]
@@ -51,13 +53,15 @@ class ToolcheckRun(Record, Tabular):
     outcomes: tuple[CaseOutcome, ...]
     same: tuple[int, ...]
     n_cases: int
+    n_done: int
+    n_total: int
     cases_sha256: str
     thinking: bool | None
     max_tokens: int
     n_ctx: int | None
     cache_type: CacheType
     activations: Activations
-    seconds: float
+    seconds: float | None
 
     def accuracy(self, model: int, mode: Mode, category: str | None = None) -> Interval | None:
         """The share of right answers, with Wilson's interval; None where there are none. category: None for all."""

@@ -18,8 +18,9 @@ FailureKind: TypeAlias = Literal[
     "unknown_argument", "wrong_type", "wrong_value", "unwanted_call", "not_asked",
 ]  # fmt: skip
 """What is wrong with an answer. malformed: a call that has begun, but can't be read. cut: the limit of tokens came
-before the end of a call, or of the reasoning. unwanted_call: no function of the case could help. not_asked: the case
-could not be put to the model, since its prompt is too long or the template refuses it."""
+before the end of an answer with calls, whatever it has called by then, or before there was text or a call to read.
+unwanted_call: no function of the case could help. not_asked: the case could not be put to the model, since its prompt
+is too long, the template refuses it, or no grammar can be made of its functions."""
 
 
 class Failure(NamedTuple):
@@ -34,16 +35,29 @@ def score(case: ToolCase, answer: CaseAnswer) -> Failure | None:
     if answer.refused:
         return Failure("not_asked", answer.refused)
     if case.wanted == "none":
-        return Failure("unwanted_call", _names(answer.calls)) if answer.calls else None
+        if answer.calls:
+            return Failure("unwanted_call", _names(answer.calls))
+        return _cut(answer) if _ends_too_early(answer) else None
     if not answer.calls:
         return _no_calls(answer)
-    return None if case.wanted == "any" else _check_calls(case, answer.calls)
+    if case.wanted == "any":
+        return None
+    return _cut(answer) if answer.is_cut else _check_calls(case, answer.calls)
 
 
 def _no_calls(answer: CaseAnswer) -> Failure:
-    if answer.is_cut and (answer.malformed or not answer.text.strip()):
-        return Failure("cut", f"by the limit, at {answer.n_tokens} tokens")
+    if _ends_too_early(answer):
+        return _cut(answer)
     return Failure("malformed", "a call that can't be read") if answer.malformed else Failure("no_call", "text only")
+
+
+def _ends_too_early(answer: CaseAnswer) -> bool:
+    """Whether the limit ended an answer without calls where one might still have come: within it, or in reasoning."""
+    return answer.is_cut and (answer.malformed or not answer.text.strip())
+
+
+def _cut(answer: CaseAnswer) -> Failure:
+    return Failure("cut", f"by the limit, at {answer.n_tokens} tokens")
 
 
 def check_call(tool: Tool, expected: ExpectedCall, call: ToolCall) -> Failure | None:

@@ -17,7 +17,7 @@ from typing import Any, get_args
 from subbyte.errors import ConstraintError, ContextOverflow, SubbyteError, TemplateError, UnsupportedError
 from subbyte.runtime import arguments
 from subbyte.runtime.batch.parallel import in_parallel
-from subbyte.runtime.batch.results import ResultsFile
+from subbyte.runtime.batch.results import ResultsFile, line_digest, model_facts
 from subbyte.runtime.generation.sampling import Sampling
 from subbyte.runtime.gguf.identical import first_of_same
 from subbyte.runtime.grammar.library import llguidance
@@ -78,6 +78,7 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
         self._done: dict[int, Answers] = {}  # of each unit of work, model by model
         self._right: Counter[tuple[int, Mode]] = Counter()
         self._answered: Counter[tuple[int, Mode]] = Counter()
+        self._n_resumed = 0
         self._seconds = 0.0
         with ExitStack() as stack:
             self._models = as_models("models", models, stack)
@@ -90,9 +91,11 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
                 self._check(model)
             self._same = _first_of_same(self._models)
             if resume is not None:
-                self._results = stack.enter_context(ResultsFile(resume, self._conditions()))
+                self._results = stack.enter_context(ResultsFile(resume, self._digests()))
                 for unit, found in self._resumed(self._results, resume):
-                    self._add(unit, found)
+                    if unit not in self._done:  # not twice
+                        self._add(unit, found)
+                self._n_resumed = self.n_done
             self._opened = stack.pop_all()
 
     def __iter__(self) -> Iterator[Step]:
@@ -121,8 +124,9 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
     def result(self) -> ToolcheckRun:
         return ToolcheckRun(
             tuple(str(model.path) for model in self._models), self._base, self._modes, tuple(self._outcomes()),
-            self._same, len(self._cases), digest(self._cases), self._thinking, self._max_tokens, self._options.n_ctx,
-            self._options.cache_type, self._options.activations, self._seconds,
+            self._same, len(self._cases), self.n_done, self.n_total, digest(self._cases), self._thinking,
+            self._max_tokens, self._options.n_ctx, self._options.cache_type, self._options.activations,
+            None if self._n_resumed else self._seconds,
         )  # fmt: skip
 
     def _check(self, model: Model) -> None:
@@ -168,7 +172,7 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
                 thinking=self._thinking, scheduler=scheduler,
             ) as chat:  # fmt: skip
                 return CaseAnswer.of(chat.reply(), model.tool_format)
-        except (ContextOverflow, TemplateError, ConstraintError) as error:
+        except (ContextOverflow, TemplateError, ConstraintError, ValueError) as error:  # the last: of a schema
             return CaseAnswer(refused=str(error))
 
     def _add(self, unit: int, answers: Answers) -> None:
@@ -190,19 +194,15 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
                 kind, detail = score(case, answer) or (None, "")
                 yield CaseOutcome(i, mode, case.id, case.category, kind, detail, answer)
 
-    def _conditions(self) -> dict[int, bytes]:
-        """What a result must be of to be one of this run, for each of a model's cases."""
+    def _digests(self) -> dict[int, str]:
+        """What tells the answers of each unit from those of another run."""
         shared = {
             "modes": self._modes, "thinking": self._thinking, "max_tokens": self._max_tokens,
             "n_ctx": self._options.n_ctx, "cache_type": self._options.cache_type,
             "activations": self._options.activations,
         }  # fmt: skip
-        found = []
-        for model in self._models:
-            override = {key: str(value) for key, value in sorted(model.gguf.override_kv.items())}
-            head = json.dumps({**shared, "sha256": model.gguf.digest(), "override_kv": override}).encode()
-            found += [head + case.source for case in self._cases]
-        return dict(enumerate(found))
+        conditions = [json.dumps({**shared, **model_facts(model)}).encode() for model in self._models]
+        return dict(enumerate(line_digest(of_model, case.source) for of_model in conditions for case in self._cases))
 
     def _row(self, index: int, answers: Answers) -> dict[str, Any]:
         assert self._results is not None
@@ -213,7 +213,7 @@ class ToolcheckMeasurement(Measurement[Step, ToolcheckRun]):
             try:
                 modes = _modes_of(self._cases[row["index"] % len(self._cases)], self._modes)
                 yield row["index"], {mode: CaseAnswer.from_dict(row["answers"][mode]) for mode in modes}
-            except (KeyError, TypeError, ValueError, AttributeError):
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 raise SubbyteError(f"{printable(path)}: line {number} holds no answers; give another place") from None
 
 

@@ -314,3 +314,15 @@ def test_sampling_takes_less_than_a_loop_over_the_vocabulary(n_vocab: int) -> No
         times.append(sampled - started)
         loops.append(time.process_time() - sampled)
     assert min(times) < min(loops)
+
+
+def test_whole_numbers_may_be_of_any_size() -> None:
+    logits = np.random.default_rng(0).normal(size=50).astype(np.float32)
+    huge = Sampling(temperature=1.0, top_k=10**400, seed=10**400)
+    everything = Sampling(temperature=1.0, top_k=0, seed=10**400)
+    assert [Sampler(huge).sample(logits) for _ in range(9)] == [Sampler(everything).sample(logits) for _ in range(9)]
+    before = logits.copy()
+    Dry(1.0, 1.75, 10**400, 10**400, (), lambda _: b"a").apply(logits, [1, 2, 1, 2, 1])
+    np.testing.assert_array_equal(logits, before)
+    Penalties(10**400, 2.0).apply(logits, [1, 2])
+    assert (logits != before).sum() == 2

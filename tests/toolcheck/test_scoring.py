@@ -104,6 +104,10 @@ def test_what_need_not_call_and_what_was_not_put_to_the_model() -> None:
     assert score(idle, called) == Failure("unwanted_call", "lamp_set") and score(idle, silent) is None
     assert score(any_call, called) is None and score(any_call, silent) == Failure("no_call", "text only")
     assert score(idle, CaseAnswer(text="<tool_call>", malformed=True)) is None
+    for answer in (CaseAnswer(is_cut=True), CaseAnswer(text="<tool_call>{", malformed=True, is_cut=True)):
+        failure = score(idle, answer)
+        assert failure is not None and failure.kind == "cut"  # a call may still have come
+    assert score(idle, CaseAnswer(text="I can't", is_cut=True)) is None
     refused = Failure("not_asked", "too long")
     assert [score(each, CaseAnswer(refused="too long")) for each in (idle, wanted)] == [refused] * 2
 
@@ -114,9 +118,11 @@ def test_what_need_not_call_and_what_was_not_put_to_the_model() -> None:
         (CaseAnswer(text="<tool_call>{", malformed=True), "malformed"), (CaseAnswer(text="Well"), "no_call"),
         (CaseAnswer(text="<tool_call>{", malformed=True, is_cut=True), "cut"), (CaseAnswer(is_cut=True), "cut"),
         (CaseAnswer(text="Once upon", is_cut=True), "no_call"),
+        (CaseAnswer((lamp(room="hall"),), text="<tool_call>{", malformed=True, is_cut=True), "cut"),
+        (CaseAnswer((lamp(room="hall"),), is_cut=True), "cut"),
     ],
 )  # fmt: skip
-def test_an_answer_without_a_call_says_why(answer: CaseAnswer, kind: str) -> None:
+def test_an_answer_without_a_whole_call_says_why(answer: CaseAnswer, kind: str) -> None:
     failure = score(case(LAMP), answer)
     assert failure is not None and failure.kind == kind
 

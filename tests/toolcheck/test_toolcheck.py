@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,14 +107,28 @@ def test_a_run_goes_on_where_one_was_ended(model: sb.Model, tmp_path: Path) -> N
         assert 1 <= measurement.n_done < measurement.n_total == 7 and measurement.result().outcomes
     n_lines = file.read_bytes().count(b"\n")
     resumed = sb.toolcheck(model, CASES, resume=file, **SHORT)
+    assert (resumed.n_done, resumed.n_total, resumed.seconds) == (7, 7, None) and whole.seconds is not None
     assert resumed.outcomes == whole.outcomes and file.read_bytes().count(b"\n") == 4 > n_lines >= 1
     assert sb.toolcheck(model, CASES, resume=file, **SHORT).outcomes == whole.outcomes
-    with pytest.raises(SubbyteError, match="line 1 is no result of this input"):
+    file.write_bytes(file.read_bytes() * 2)
+    doubled = sb.toolcheck(model, CASES, resume=file, **SHORT)
+    assert doubled.outcomes == whole.outcomes and doubled.n_done == 7
+    with pytest.raises(SubbyteError, match="line 1 is no result of this input with this model and these options"):
         sb.toolcheck(model, CASES, resume=file, **{**SHORT, "max_tokens": 201})
     first, *others = file.read_text().splitlines(keepends=True)
-    file.write_text("".join([first.replace('"n_tokens"', '"tokens"'), *others]))
-    with pytest.raises(SubbyteError, match="line 1 holds no answers"):
-        sb.toolcheck(model, CASES, resume=file, **SHORT)
+    for damaged in (first.replace('"n_tokens"', '"tokens"'), re.sub('"n_tokens": \\d+', '"n_tokens": 1e999', first)):
+        file.write_text("".join([damaged, *others]))
+        with pytest.raises(SubbyteError, match="line 1 holds no answers"):
+            sb.toolcheck(model, CASES, resume=file, **SHORT)
+
+
+def test_a_case_that_no_grammar_can_be_made_of_ends_no_run(model: sb.Model, tmp_path: Path) -> None:
+    cases = row("simple_0", one_way("f", a="\ud800"), {"f": {"a": ["\ud800"]}}) + "\n" + row("irrelevance_0", GATE)
+    short = {**SHORT, "max_tokens": 4, "resume": tmp_path / "answers"}
+    runs = [sb.toolcheck(model, cases, **short) for _ in range(2)]
+    assert runs[0].outcomes == runs[1].outcomes and runs[0].n_done == 3
+    (held,) = (o for o in runs[0].outcomes if o.mode == "constrained")
+    assert held.failure == "not_asked" and held.detail and held.detail.isprintable()
 
 
 def test_what_can_not_be_measured_is_told_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +191,11 @@ def test_ctrl_c_shows_what_was_measured(subbyte: Call, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ProgressBar, "update", update)
     code, out, err = subbyte("toolcheck", "a.gguf", *LINE, "-o", "json")
-    assert code == 130 and 1 <= len(json.loads(out)["outcomes"]) <= 4
+    found = json.loads(out)
+    assert code == 130 and 1 <= len(found["outcomes"]) == found["n_done"] <= 4 and found["n_total"] == 7
     assert "of 7 answers; none are kept, --resume FILE would keep them" in err
+    code, out, _ = subbyte("toolcheck", "a.gguf", *LINE)
+    assert code == 130 and re.search(r"\n[1-4] of 7 answers to 4 cases, greedy, .* cache, [\d.]+ s\n", out)
 
 
 def outcome(model: int, id: int, failure: Any, mode: Mode = "free", category: str = "simple") -> CaseOutcome:
@@ -189,7 +207,7 @@ def test_models_are_compared_case_by_case() -> None:
     outcomes = [outcome(0, i, None) for i in range(10)] + [outcome(1, i, "wrong_value") for i in range(9)]
     outcomes += [outcome(2, i, None) for i in range(10)] + [outcome(1, 99, None), outcome(0, 50, "cut", category="b")]
     run = ToolcheckRun(
-        ("a", "b", "c"), 0, ("free",), tuple(outcomes), (0, 1, 0), 11, "", None, 10, None, "f16", "int8", 1.0
+        ("a", "b", "c"), 0, ("free",), tuple(outcomes), (0, 1, 0), 11, 31, 33, "", None, 10, None, "f16", "int8", 1.0
     )
     paired = run.paired(1, "free", "simple")
     assert paired is not None and (paired.both, paired.base_only, paired.this_only, paired.neither) == (0, 9, 0, 0)
