@@ -19,8 +19,10 @@ ALLOWED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=ALLOWED)
 settings.load_profile("repeatable")
 
-# A shell starts background jobs (`make test &`) with SIGINT ignored, and Python then raises no KeyboardInterrupt.
+# A shell starts background jobs (`make test &`) with SIGINT ignored, and Python then raises no KeyboardInterrupt; nohup
+# ignores SIGHUP, and so would the commands that tests end by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,6 @@ from subbyte.cli.terminal.loading import open_model
 from subbyte.cli.terminal.output import print_csv, print_json, print_markdown
 from subbyte.cli.terminal.progress_bar import ProgressBar
 from subbyte.cli.terminal.tables import print_table
-from subbyte.runtime.gguf.names import is_routed
 from subbyte.runtime.tables import Table
 from subbyte.runtime.text import one_line
 
@@ -188,6 +187,8 @@ def _amount(n_chunks: int, size: int) -> str:
 
 
 def _tensors(found: "ImatrixStatistics") -> Table:
+    from subbyte.runtime.gguf.names import is_routed
+
     rows = [
         (of.name, *_figures(of), f"{of.n_tokens:.0f}", f"{of.n_reached}/{of.n_matrices}" if is_routed(of.name) else "")
         for of in found.tensors

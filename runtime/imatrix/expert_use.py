@@ -38,7 +38,7 @@ def expert_use(imatrix: Imatrix) -> list[ExpertUse]:
     layers: dict[int, ExpertUse] = {}
     for name, counts in imatrix.counts.items():
         layer = layer_of(name)
-        if layer is not None and is_routed(name):
+        if layer is not None and is_routed(name) and len(counts) > 1:
             layers.setdefault(layer, ExpertUse(layer, tuple(np.ceil(counts).astype(np.int64).tolist())))
     return [layers[layer] for layer in sorted(layers)]
 
