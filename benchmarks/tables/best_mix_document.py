@@ -24,11 +24,11 @@ that the search never saw.
 
 A large part of it comes from the embeddings, which are the output, too: the published mixtures hold them in 5 or 6
 bits, and a search finds that fewer do in most rows. How large, tell the rows `MIXTURE+token_embd=TYPE`: standard
-mixtures whose embeddings were given fewer bits by hand (`quantize --tensor-type`). The rest is that queries, keys,
-values and layers differ more among themselves than any of those mixtures has it (see the bits by kind of tensor). In
-these small models embeddings are a fifth or more of the weights; what a search gains on a large one was not measured
-here. Both originals are quantized files themselves, and what is measured is the distance from them, decoded, not from
-the models as they were trained.
+mixtures whose embeddings were given fewer bits by hand (`quantize --tensor-type`). What is left against these is that
+queries, keys, values and layers differ more among themselves than any of those mixtures has it (see the bits by kind of
+tensor). In these small models embeddings are a fifth of the weights, and in Gemma two thirds; what a search gains on a
+large one was not measured here. Both originals are quantized files themselves, and what is measured is the distance
+from them, decoded, not from the models as they were trained.
 """
 
 
@@ -131,10 +131,11 @@ def _summary(rows: Sequence[Row]) -> str:
     lower = [row for row in rows if row.delta_ppl.high < 0]
     higher = [row for row in rows if row.delta_ppl.low > 0]
     undecided = len(rows) - len(lower) - len(higher)
+    least, most = (f"{-100 * end(row.change for row in rows):.0f}" for end in (max, min))
     return (
         f"the found file has the lower KLD in {len(better)} of {len(rows)} rows with an interval clear of zero, by "
-        f"15 % or more in {len(strong)}; the lower perplexity in {len(lower)}, the higher one in {len(higher)}, "
-        f"undecided {undecided}."
+        f"{least} to {most} %, by 15 % or more in {len(strong)}; the lower perplexity in {len(lower)}, the higher "
+        f"one in {len(higher)}, undecided {undecided}."
     )
 
 
