@@ -53,11 +53,12 @@ def test_who_goes_away_frees_the_slot_within_a_step(narrow: LiveServer, stream: 
 
 def test_who_goes_away_in_the_queue_is_not_answered(narrow: LiveServer) -> None:
     loop = narrow.scheduler()._loop
-    with narrow.held():
+    with narrow.held() as step_begins:
         crowd = [narrow.connect() for _ in range(3)]
         for i, connection in enumerate(crowd):
             connection.sendall(request("/v1/chat/completions", LONG))
             wait_until(lambda i=i: loop.n_running + loop.n_waiting == i + 1)
+            assert step_begins.wait(60)  # of the first alone
         crowd[2].close()
         wait_until(lambda: loop._waiting[1].decoder._cancelled)
         for connection in crowd:
@@ -85,11 +86,12 @@ def test_who_goes_away_between_tokens_frees_the_slot(narrow: LiveServer) -> None
 
 def test_a_full_queue_says_when_to_come_back(narrow: LiveServer) -> None:
     loop = narrow.scheduler()._loop
-    with narrow.held():
+    with narrow.held() as step_begins:
         crowd = [narrow.connect() for _ in range(3)]
         for i, connection in enumerate(crowd):
             connection.sendall(request("/v1/chat/completions", {**GREEDY, "stream": bool(i % 2)}))
             wait_until(lambda i=i: loop.n_running + loop.n_waiting == i + 1)
+            assert step_begins.wait(60)  # of the first alone
         for stream in (False, True):
             response = narrow.post("/v1/chat/completions", {**GREEDY, "stream": stream})
             assert response.status_code == 429 and int(response.headers["retry-after"]) > 0

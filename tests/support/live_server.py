@@ -67,18 +67,22 @@ class LiveServer:
         return self.served(name).serving.scheduler
 
     @contextmanager
-    def held(self, name: str = "tiny") -> Iterator[None]:
-        """Within, no step of a model's scheduler begins: what runs or waits goes on doing so."""
+    def held(self, name: str = "tiny") -> Iterator[threading.Event]:
+        """Within, no step of a model's scheduler begins: what runs or waits goes on doing so.
+
+        The event is set when one would: requests that come later wait, those before it may have been taken on.
+        """
         runner = self.scheduler(name)._loop._runner
-        step, gate = runner.step, threading.Event()
+        step, gate, reached = runner.step, threading.Event(), threading.Event()
 
         def wait_and_step(*arguments: Any) -> Any:
+            reached.set()
             gate.wait()
             return step(*arguments)
 
         runner.step = wait_and_step  # type: ignore[method-assign, assignment]
         try:
-            yield
+            yield reached
         finally:
             runner.step = step  # type: ignore[method-assign]
             gate.set()
