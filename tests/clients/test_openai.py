@@ -178,8 +178,10 @@ def test_errors_are_the_packages_own(server: LiveServer, client: Any) -> None:
 def test_a_full_queue_is_a_rate_limit(server: LiveServer) -> None:
     with live_server({"tiny": server.state.pool.paths["tiny"]}, n_parallel=1, n_waiting=1) as small:
         with openai.OpenAI(base_url=f"{small.url}/v1", api_key="none", max_retries=0) as client:
-            with small.held():
-                streams = [client.chat.completions.create(**SHORT, stream=True) for _ in range(2)]
+            with small.held() as step_begins:
+                streams = [client.chat.completions.create(**SHORT, stream=True)]
+                assert step_begins.wait(60)
+                streams.append(client.chat.completions.create(**SHORT, stream=True))
                 with pytest.raises(openai.RateLimitError) as full:
                     client.chat.completions.create(**SHORT)
             assert full.value.code == "queue_full" and int(full.value.response.headers["retry-after"]) > 0
