@@ -29,7 +29,7 @@ def test_an_answer_made_here_is_scored_as_it_came(model: sb.Model) -> None:
 
 
 def test_an_answer_of_somebody_else(model: sb.Model) -> None:
-    with model.chat(n_ctx=256, messages=SAID, max_tokens=2) as chat:
+    with model.chat(n_ctx=256, messages=SAID, max_tokens=2, sampling=sb.Sampling(seed=1)) as chat:
         events = list(chat.score_answer(3))
         scores = [event for event in events if isinstance(event, sb.TokenLogprob)]
         assert b"".join(score.piece for score in scores).decode().strip() == SAID[1]["content"]
